@@ -1,0 +1,42 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.PHONY: help setup demo test test-all check serve bench clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(READY)
+
+setup: $(READY)  ## Install everything into .venv.
+
+demo: $(READY)  ## Run the demonstration (minutes).
+	$(BIN)/steptool demo
+
+test: $(READY)  ## Run the tests that fit a few minutes.
+	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
+
+test-all: $(READY)  ## Run every test.
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+check: $(READY)  ## Lint, format check and type check.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+serve: $(READY)  ## Serve ToolWorld on 127.0.0.1:8000.
+	$(BIN)/toolserver serve --world 0 --port 8000
+
+bench: $(READY)  ## Run the benchmarks that fit ten minutes; results go to benchmarks/results/.
+	$(BIN)/python -m benchmarks
+
+clean:  ## Remove what was built here, the environment included.
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

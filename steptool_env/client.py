@@ -1,0 +1,20 @@
+"""How an environment reaches its tools: in process or over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from toolserver.schemas import ToolCall, ToolResponse
+
+
+class ToolClient(Protocol):
+    """Carries calls to the tools. The answers do not depend on which client carries them."""
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        """Answer `calls`, in their order. Raises `ToolTransportError` when the tools are out of reach."""
+        ...
+
+    def close(self) -> None:
+        """Release connections; the client is not used afterwards."""
+        ...

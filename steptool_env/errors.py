@@ -1,0 +1,23 @@
+"""The exceptions of the environment.
+
+StepToolError
+├── ConfigurationError     an argument of `gym.make` is wrong; lists what is valid
+├── DataError              a trajectory, query or run file does not hold what it should
+└── ToolTransportError     the tool server is away or answered with a broken protocol
+"""
+
+
+class StepToolError(Exception):
+    """Base of every exception that `steptool_env` raises on purpose."""
+
+
+class ConfigurationError(StepToolError, ValueError):
+    """An argument is wrong."""
+
+
+class DataError(StepToolError):
+    """A file does not hold what it should."""
+
+
+class ToolTransportError(StepToolError):
+    """A call could not be carried to the tool server and back (not: the tool failed)."""
