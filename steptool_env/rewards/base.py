@@ -25,10 +25,11 @@ class EpisodeScorer(Protocol):
         """The reward of `step`, the latest of the episode; called once per step, in order."""
         ...
 
-    def hindsight(self) -> tuple[float, ...] | None:
-        """After the last step: the final reward of every step, or `None` when nothing changes.
+    def hindsight(self) -> tuple[StepReward, ...] | None:
+        """After the last step: the final reward and terms of every step, or `None` when nothing changes.
 
-        Some terms (a contribution to the final answer) are known only then. Shape: (steps,).
+        Some terms (a contribution to the final answer) are known only then. Shape: (steps,). The rewards
+        become `info["step_rewards"]` and `Trajectory.rewards`, the terms those of the trajectory's steps.
         """
         ...
 

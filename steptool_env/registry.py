@@ -1,0 +1,53 @@
+"""Things found by name: built-in ones by a short name, others by `module:factory`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from operator import attrgetter
+from typing import Any, Generic, TypeVar
+
+from steptool_env.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names and where their factories live. A module is imported only when one of its things is made."""
+
+    def __init__(self, kind: str, places: Mapping[str, str]) -> None:
+        """`kind` says in messages what is looked up; `places` maps a name to `module:attribute`."""
+        self.kind = kind
+        self._places = dict(places)
+
+    def names(self) -> list[str]:
+        """The built-in names, sorted."""
+        return sorted(self._places)
+
+    def make(self, name: str, *arguments: Any, **options: Any) -> T:
+        """Make the thing called `name`, a built-in name or `module:factory`.
+
+        Raises:
+            ConfigurationError: `name` is unknown, or its factory takes other arguments; the message says which.
+        """
+        factory = self._factory(name)
+        try:
+            inspect.signature(factory).bind(*arguments, **options)
+        except TypeError as error:
+            signature = inspect.signature(factory)
+            raise ConfigurationError(f"{self.kind} {name!r} takes {signature}, and was given wrong ones: {error}") from None
+        made: T = factory(*arguments, **options)
+        return made
+
+    def _factory(self, name: str) -> Any:
+        place = self._places.get(name, name)
+        module, _, attribute = place.partition(":")
+        if not (module and attribute):
+            raise ConfigurationError(
+                f"unknown {self.kind} {name!r}: give one of {', '.join(self.names())} or 'module:factory'"
+            )
+        try:
+            return attrgetter(attribute)(import_module(module))
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(f"{self.kind} {name!r} cannot be loaded from {place!r}: {error}") from error
