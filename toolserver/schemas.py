@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from toolserver.names import function_name, standardize, standardize_category
+from toolserver.names import api_key, function_name
 
 
 class Provenance(StrEnum):
@@ -110,7 +110,7 @@ class ApiSpec:
     @cached_property
     def key(self) -> tuple[str, str, str]:
         """Category, tool and API name, standardised: what identifies the API."""
-        return standardize_category(self.category), standardize(self.tool), standardize(self.name)
+        return api_key(self.category, self.tool, self.name)
 
     @cached_property
     def function_name(self) -> str:
