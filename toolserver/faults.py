@@ -11,15 +11,13 @@ generator with a history. Time is virtual: a call advances the episode's clock b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
-from toolserver.errors import ConfigurationError, StateTokenError
-from toolserver.resolvers.base import ValidatedCall, refuse
+from toolserver.errors import ConfigurationError
 from toolserver.schemas import Outcome, Provenance, ToolResponse, encode_body
-from toolserver.state import FAULT_LEVELS, EpisodeState, StateCodec
+from toolserver.state import FAULT_LEVELS, EpisodeState
 
 _SCALE = 2**32
 
@@ -77,32 +75,6 @@ class Strike(NamedTuple):
     state: EpisodeState
     latency: float = 0.0
     failure: ToolResponse | None = None
-
-
-class FaultInjector:
-    """Carries the state of episodes through a service, and injects the faults of their level.
-
-    It is the `faults` of `toolserver.service.ToolService`; resolvers that keep state share its codec.
-    """
-
-    def __init__(self, codec: StateCodec) -> None:
-        self._codec = codec
-
-    def answer(self, call: ValidatedCall, resolve: Callable[[ValidatedCall], ToolResponse]) -> ToolResponse:
-        """The answer of `resolve`, or an injected fault, with the state after the call.
-
-        The resolver sees the state after the call's own step. A token that does not hold is a refusal that says why;
-        the call then reaches no resolver.
-        """
-        try:
-            struck = strike(self._codec.read(call.state), call.tool, call.api)
-        except StateTokenError as error:
-            return refuse(Outcome.FAILED, f"State token refused: {error}.")
-        token = self._codec.write(struck.state)
-        if struck.failure is not None:
-            return struck.failure._replace(state=token)
-        answer = resolve(call._replace(state=token))
-        return answer._replace(latency=answer.latency + struck.latency) if struck.latency else answer
 
 
 def strike(state: EpisodeState, tool: str, api: str) -> Strike:
