@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import orjson
 
-# orjson turns integers beyond 64 bits into floats, and two calls that differ would become one.
-_LONG_INTEGER = re.compile(r"\d{19}")
+_CONTAINERS = (dict, list)
+_EXACT = 2.0**63  # orjson reads integers beyond 64 bits as floats, and two calls that differ would become one
 
 
 def parse(text: str) -> Any:
@@ -18,26 +17,44 @@ def parse(text: str) -> Any:
     `NaN`, lone surrogates and integers of any length are accepted, as StableToolBench's server accepts them; nesting
     beyond what Python can hold is refused like any other bad text.
     """
-    if len(text) < 19 or not _LONG_INTEGER.search(text):
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            pass
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    else:
+        if not holds_large_float(value):
+            return value
     try:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
 
 
-def is_deeper(value: Any, limit: int) -> bool:
-    """Whether objects and arrays are nested in `value` more than `limit` levels deep (`value` itself is level 1)."""
-    level = [value]
-    for _ in range(limit):
-        level = [item for parent in level if isinstance(parent, dict | list) for item in _children(parent)]
-        if not level:
-            return False
-    return any(isinstance(item, dict | list) for item in level)
+def holds_large_float(value: Any) -> bool:
+    """Whether a float of 2**63 and more is in `value`: it may have been an integer in the text that orjson read."""
+    kind = type(value)
+    if kind is float:
+        return bool(abs(value) >= _EXACT)
+    if kind is dict:
+        value = value.values()
+    elif kind is not list:
+        return False
+    # Most arguments are flat objects of strings: they cost one look at each value's type.
+    return any(type(item) is not str and holds_large_float(item) for item in value)
 
 
-def _children(value: dict[str, Any] | list[Any]) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else value
+def is_deeper(value: dict[str, Any] | list[Any], limit: int) -> bool:
+    """Whether objects and arrays nest in `value` more than `limit` levels deep (`value` itself is level 1)."""
+    depth = 0
+    level: list[Any] = [value]
+    while level:
+        depth += 1
+        if depth > limit:
+            return True
+        level = [
+            item
+            for parent in level
+            for item in (parent.values() if type(parent) is dict else parent)
+            if type(item) in _CONTAINERS
+        ]
+    return False

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, cast
 
 from toolserver.jsontext import is_deeper, parse
-from toolserver.names import standardize, standardize_category
+from toolserver.names import api_key
 from toolserver.resolvers.base import ApiLookup, Faults, Resolver, ValidatedCall, refuse
 from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.validation import MAX_DEPTH, argument_problem
 
 PARSE_ERROR = "Tool input parse error...\n"
 """StableToolBench's own words for arguments that are no JSON object."""
+
+PendingAnswer = Callable[[], ToolResponse]
+"""What is left to do for a call that only a blocking resolver can answer."""
 
 _CHAT = ToolResponse(encode_body("", "Chat with user."), Outcome.OK, Provenance.SERVICE)
 _UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
@@ -58,7 +61,7 @@ class ToolService:
         self.catalog = catalog
         self.resolvers = tuple(resolvers)
         self._instant = tuple(resolver for resolver in resolvers if not resolver.blocking)
-        self._blocks = len(self._instant) < len(self.resolvers)
+        self._late = tuple(resolver for resolver in resolvers if resolver.blocking)
         self._strict = strict_arguments
         self._faults = faults
         self._max_depth = max_depth
@@ -68,36 +71,32 @@ class ToolService:
 
     def call(self, call: ToolCall) -> ToolResponse:
         """Answer one call, waiting for blocking resolvers where the others have no answer."""
-        checked = self._check(call)
-        if isinstance(checked, ToolResponse):
-            return _carry(checked, call.state)
-        if checked.state and self._faults is not None:
-            return self._faults.answer(checked, self._resolve)
-        return self._resolve(checked)
+        answer = self.start(call)
+        return answer if isinstance(answer, ToolResponse) else answer()
 
-    def call_now(self, call: ToolCall) -> ToolResponse | None:
-        """Answer one call without waiting, or `None` when a blocking resolver would have to be asked."""
-        if not self._blocks:
-            return self.call(call)
+    def start(self, call: ToolCall) -> ToolResponse | PendingAnswer:
+        """Answer one call if that takes no waiting; else give what is left to do, to be run on a thread."""
         checked = self._check(call)
         if isinstance(checked, ToolResponse):
             return _carry(checked, call.state)
         if checked.state and self._faults is not None:
-            return None
-        return self._first_answer(self._instant, checked)
+            if self._late:
+                return partial(self._faults.answer, checked, self._resolve)
+            return self._faults.answer(checked, self._resolve)
+        answer = _first_answer(self._instant, checked)
+        if answer is not None:
+            return answer
+        return partial(self._resolve_late, checked) if self._late else _nobody_answers(checked)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         """Answer several calls, in their order. They do not see each other's effects."""
-        if not self._blocks:
-            return [self.call(call) for call in calls]
-        answers = [self.call_now(call) for call in calls]
-        waiting = [index for index, answer in enumerate(answers) if answer is None]
-        if waiting:
-            with ThreadPoolExecutor(min(self._upstream_workers, len(waiting))) as pool:
-                late = pool.map(self.call, [calls[index] for index in waiting])
-                for index, answer in zip(waiting, late, strict=True):
-                    answers[index] = answer
-        return [answer for answer in answers if answer is not None]
+        answers = [self.start(call) for call in calls]
+        pending = [answer for answer in answers if not isinstance(answer, ToolResponse)]
+        if not pending:
+            return cast(list[ToolResponse], answers)
+        with ThreadPoolExecutor(min(self._upstream_workers, len(pending))) as pool:
+            late = pool.map(lambda answer: answer(), pending)
+            return [answer if isinstance(answer, ToolResponse) else next(late) for answer in answers]
 
     def close(self) -> None:
         """Close the resolvers; the service is not used afterwards."""
@@ -105,10 +104,7 @@ class ToolService:
             resolver.close()
 
     def _look_up(self, category: str, tool: str, api: str) -> _Api:
-        spec = self.catalog.get(category, tool, api)
-        if spec is not None:
-            return _Api(*spec.key, spec)
-        return _Api(standardize_category(category), standardize(tool), standardize(api), None)
+        return _Api(*api_key(category, tool, api), self.catalog.get(category, tool, api))
 
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
         """The call, ready for the resolvers, or the refusal."""
@@ -129,17 +125,18 @@ class ToolService:
         return ValidatedCall(api.category, api.tool, api.api, arguments, api.spec, call.state)
 
     def _resolve(self, call: ValidatedCall) -> ToolResponse:
-        answer = self._first_answer(self.resolvers, call)
-        if answer is not None:
-            return answer
-        return _nobody_answers(call)
+        return _first_answer(self.resolvers, call) or _nobody_answers(call)
 
-    def _first_answer(self, resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolResponse | None:
-        for resolver in resolvers:
-            answer = resolver.resolve(call)
-            if answer is not None:
-                return _carry(answer, call.state)
-        return None
+    def _resolve_late(self, call: ValidatedCall) -> ToolResponse:
+        return _first_answer(self._late, call) or _nobody_answers(call)
+
+
+def _first_answer(resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolResponse | None:
+    for resolver in resolvers:
+        answer = resolver.resolve(call)
+        if answer is not None:
+            return _carry(answer, call.state)
+    return None
 
 
 def _read_arguments(text: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from toolserver.names import change_name, standardize
+from toolserver.names import parameter_name
 from toolserver.schemas import ApiSpec, Parameter
 
 MAX_DEPTH = 32
@@ -28,11 +28,6 @@ def argument_problem(spec: ApiSpec, arguments: Mapping[str, Any]) -> str:
         if problem:
             return problem
     return ""
-
-
-def parameter_name(name: str) -> str:
-    """A parameter's name as function schemas spell it."""
-    return change_name(standardize(name))
 
 
 def _value_problem(parameter: Parameter | None, name: str, value: Any, documented: Mapping[str, Parameter]) -> str:
