@@ -1,0 +1,16 @@
+"""Recorded responses on disk."""
+
+from toolserver.cache.record import CacheEntry, Description
+from toolserver.cache.response_cache import CacheStats, OnConflict, Problem, PutResult, ResponseCache
+from toolserver.canonical import canonical_key
+
+__all__ = [
+    "CacheEntry",
+    "CacheStats",
+    "Description",
+    "OnConflict",
+    "Problem",
+    "PutResult",
+    "ResponseCache",
+    "canonical_key",
+]

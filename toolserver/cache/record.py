@@ -1,0 +1,181 @@
+"""How one recorded response lies in the store: a fixed header, what is known about it, the body.
+
+    offset  bytes  field
+    0       1      layout version
+    1       1      outcome (position in `_OUTCOMES`)
+    2       1      provenance (position in `_PROVENANCES`)
+    3       16     BLAKE2b-16 of the key and everything but these 16 bytes
+    19      4      length of the description, big-endian
+    23      n      description: JSON array [category, tool, api, arguments text, source, recorded_at]
+    23+n    rest   the body, exactly as it is sent
+
+So a hit is two table look-ups and a slice. The description is decoded only when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from hashlib import blake2b
+from typing import NamedTuple
+
+import orjson
+
+from toolserver.canonical import canonical_arguments, key_of_text, parse_arguments
+from toolserver.errors import CacheError, DataError
+from toolserver.names import api_key
+from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
+
+_VERSION = 1
+_HEADER = struct.Struct(">BBB16sI")
+_DIGEST = slice(3, 19)
+
+# The order is part of the format: append, never reorder.
+_OUTCOMES = (
+    Outcome.OK,
+    Outcome.UNKNOWN_API,
+    Outcome.INVALID_ARGUMENTS,
+    Outcome.NOT_FOUND,
+    Outcome.CONFLICT,
+    Outcome.UNAUTHORIZED,
+    Outcome.FORBIDDEN,
+    Outcome.RATE_LIMITED,
+    Outcome.QUOTA_EXCEEDED,
+    Outcome.TIMEOUT,
+    Outcome.UNAVAILABLE,
+    Outcome.NOT_RECORDED,
+    Outcome.FAILED,
+)
+_PROVENANCES = (
+    Provenance.RECORDED,
+    Provenance.GENERATED,
+    Provenance.SYNTHETIC,
+    Provenance.LIVE,
+    Provenance.WORLD,
+    Provenance.INJECTED,
+    Provenance.SERVICE,
+)
+_OUTCOME_CODES = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
+_PROVENANCE_CODES = {provenance: code for code, provenance in enumerate(_PROVENANCES)}
+
+
+class Description(NamedTuple):
+    """What is known about a recording besides its answer. None of it reaches a policy.
+
+    `call` has standardised names and parsed arguments; `source` says which file or server it came from;
+    `recorded_at` is text (ISO 8601 by habit), empty when unknown.
+    """
+
+    call: ToolCall
+    source: str
+    recorded_at: str
+
+
+class CacheEntry:
+    """One recorded response. `response` is ready to be sent; the rest is decoded when it is asked for."""
+
+    __slots__ = ("_description", "response")
+
+    def __init__(self, response: ToolResponse, description: bytes) -> None:
+        self.response = response
+        self._description = description
+
+    @property
+    def body(self) -> bytes:
+        """The body, exactly as it was put."""
+        return self.response.body
+
+    @property
+    def outcome(self) -> Outcome:
+        """The typed outcome of the recorded call."""
+        return self.response.outcome
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the answer came from."""
+        return self.response.provenance
+
+    @property
+    def size(self) -> int:
+        """Bytes of body and description."""
+        return len(self.response.body) + len(self._description)
+
+    def describe(self) -> Description:
+        """The call, the source and the time of the recording."""
+        category, tool, api, arguments, source, recorded_at = json.loads(self._description)
+        return Description(ToolCall(category, tool, api, parse_arguments(arguments)), source, recorded_at)
+
+    def arguments_text(self) -> str:
+        """The canonical text of the call's arguments."""
+        return str(json.loads(self._description)[3])
+
+
+class Record(NamedTuple):
+    """A recording on its way into the store: its key and its encoded value."""
+
+    key: bytes
+    value: bytes
+
+
+def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_at: str) -> Record:
+    """Encode a recording for the store.
+
+    Raises:
+        DataError: The arguments or the body are not what they should be.
+    """
+    if not isinstance(call.arguments, dict):
+        raise DataError(f"arguments of {call.api} must be a JSON object, not {call.arguments!r:.100}")
+    _check_body(response.body)
+    names = api_key(call.category, call.tool, call.api)
+    arguments = canonical_arguments(call.arguments)
+    key = key_of_text(names, arguments)
+    # json rather than orjson: a category may hold lone surrogates.
+    description = json.dumps([*names, arguments.decode(), source, recorded_at], separators=(",", ":")).encode()
+    head = bytes((_VERSION, _OUTCOME_CODES[response.outcome], _PROVENANCE_CODES[response.provenance]))
+    rest = struct.pack(">I", len(description)) + description + response.body
+    return Record(key, head + _digest(key, head, rest) + rest)
+
+
+def decode_entry(value: bytes) -> CacheEntry:
+    """The entry of a stored value. It is not checked against its hash: that is `check_record`.
+
+    Raises:
+        CacheError: The value is cut or of another version.
+    """
+    try:
+        version, outcome, provenance, _, length = _HEADER.unpack_from(value)
+        if version != _VERSION:
+            raise CacheError(f"entry of layout {version}; this version reads layout {_VERSION}")
+        start = _HEADER.size + length
+        response = ToolResponse(value[start:], _OUTCOMES[outcome], _PROVENANCES[provenance])
+    except (struct.error, IndexError) as error:
+        raise CacheError(f"damaged entry ({error}); see `toolserver verify`") from None
+    return CacheEntry(response, value[_HEADER.size : start])
+
+
+def check_record(key: bytes, value: bytes) -> str:
+    """What is wrong with a stored value; empty when it is as it was written."""
+    if value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
+        return "the value does not match its hash"
+    try:
+        entry = decode_entry(value)
+        category, tool, api, arguments, *_ = json.loads(entry._description)
+        _check_body(entry.body)
+    except (CacheError, DataError, ValueError) as error:
+        return str(error)
+    if key_of_text((category, tool, api), arguments.encode()) != key:
+        return "the key does not belong to the call"
+    return ""
+
+
+def _digest(key: bytes, head: bytes, rest: bytes) -> bytes:
+    return blake2b(key + head + rest, digest_size=16).digest()
+
+
+def _check_body(body: bytes) -> None:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise DataError(f"body is not JSON ({error}): {body[:100]!r}") from None
+    if not isinstance(parsed, dict) or parsed.keys() != {"error", "response"}:
+        raise DataError(f'body must be {{"error": ..., "response": ...}}: {body[:100]!r}')

@@ -1,0 +1,214 @@
+"""Bytes by key on disk: written by diskcache, read by our own connections on its table.
+
+diskcache gives atomic first-writer-wins inserts, retries between processes and a schema that is known to last.
+Reading goes past it, to the same table: diskcache writes on opening, so it cannot open a read-only volume, and
+it would load pickles that a foreign database may hold. One read path then serves both modes.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import diskcache
+
+from toolserver.errors import CacheError
+
+FORMAT = 1
+"""Version of the store, kept in SQLite's `user_version`."""
+
+DATABASE = diskcache.core.DBNAME
+_PAGE = 1000  # Rows per SELECT of a scan: a long read would keep the write-ahead log from being folded in.
+
+# Never lose a record: the defaults cull the oldest beyond 1 GiB, silently. All values stay in the one database,
+# whatever their size: a value in a file of its own could be left behind, or left out, by a killed writer.
+_SETTINGS: dict[str, Any] = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "disk_min_file_size": 2**62,
+    "sqlite_auto_vacuum": 0,
+}
+_MMAP_BYTES = 2**26  # Counts as resident memory once read, so it is bounded; larger gave nothing.
+
+
+class Reader:
+    """Reads a store. Safe for several threads, and across a fork."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / DATABASE
+        self._pid = os.getpid()
+        # Idle connections. A pool, not one per thread, because services make short-lived threads.
+        self._idle: list[sqlite3.Connection] = []
+        if not self._path.is_file():
+            raise CacheError(f"no cache at {directory}; fill one with `toolserver import ... --cache {directory}`")
+        with self._connection() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != FORMAT:
+            self.close()
+            raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key`, or `None`."""
+        connection = self._take()  # by hand: `_connection` would double the cost of a hit
+        try:
+            row = connection.execute("SELECT value FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
+        self._idle.append(connection)
+        return None if row is None else row[0]
+
+    def items(self) -> Iterator[tuple[bytes, bytes]]:
+        """All keys and values, in the order of keys; those added meanwhile may be missed."""
+        last = b""
+        while True:
+            with self._connection() as connection:
+                rows = connection.execute(
+                    "SELECT key, value FROM Cache WHERE key > ? ORDER BY key LIMIT ?", (last, _PAGE)
+                ).fetchall()
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1][0]
+
+    def count(self) -> int:
+        """Number of entries, without counting them."""
+        with self._connection() as connection:
+            return int(connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()[0])
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with the database itself; nothing when it is sound."""
+        with self._connection() as connection:
+            for (finding,) in connection.execute("PRAGMA quick_check"):
+                if finding != "ok":
+                    yield f"database: {finding}"
+            (rows,) = connection.execute("SELECT count(*) FROM Cache").fetchone()
+        if rows != self.count():
+            yield f"database: {rows} entries, but {self.count()} were counted on writing"
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        connection = self._take()
+        try:
+            yield connection
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise self._unreadable(error) from error
+        self._idle.append(connection)
+
+    def _take(self) -> sqlite3.Connection:
+        if self._pid != os.getpid():  # SQLite's connections must not cross a fork
+            self._idle, self._pid = [], os.getpid()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._open("mode=ro")
+        except sqlite3.OperationalError:
+            # On a read-only volume a log-mode database opens only as immutable, which ignores the log.
+            self._refuse_open_log()
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
+        try:
+            return self._open("mode=ro&immutable=1")
+        except sqlite3.DatabaseError as error:
+            raise self._unreadable(error) from error
+
+    def _refuse_open_log(self) -> None:
+        log = self._path.with_name(DATABASE + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise CacheError(
+                f"{self._path} was not closed by its last writer; run `toolserver verify` once where it is writable"
+            )
+
+    def _unreadable(self, error: sqlite3.Error) -> CacheError:
+        return CacheError(f"cannot read {self._path}: {error}")
+
+    def _open(self, options: str) -> sqlite3.Connection:
+        uri = f"file:{quote(str(self._path.absolute()))}?{options}"
+        connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+            connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+class Writer:
+    """Writes a store. Several threads and processes may write at once; the first to add a key wins."""
+
+    def __init__(self, directory: Path) -> None:
+        _check_ours(directory / DATABASE)
+        try:
+            self._cache = diskcache.Cache(str(directory), timeout=60, disk=_BytesOnly, **_SETTINGS)
+            _run(directory / DATABASE, f"PRAGMA user_version = {FORMAT}")
+        except (OSError, sqlite3.Error) as error:
+            raise CacheError(f"cannot write to {directory} ({error}); is it meant to be opened read-only?") from error
+
+    def add(self, key: bytes, value: bytes) -> bool:
+        """Store `value` unless `key` has one; whether it was stored."""
+        return bool(self._cache.add(key, value, retry=True))
+
+    def replace(self, key: bytes, value: bytes) -> None:
+        """Store `value` in any case."""
+        self._cache.set(key, value, retry=True)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key` as this writer sees it, its open transaction included."""
+        value: bytes | None = self._cache.get(key)
+        return value
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes inside are stored together or not at all; other writers wait."""
+        manager: AbstractContextManager[None] = self._cache.transact(retry=True)
+        return manager
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the database and close it."""
+        self._cache.close()
+        _run(Path(self._cache.directory) / DATABASE, "PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
+    """Hands out bytes only: a foreign database must not get its pickles loaded or its file names opened."""
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:  # noqa: ARG002 (diskcache's signature)
+        if mode != diskcache.core.MODE_RAW or not isinstance(value, bytes):
+            raise CacheError(f"the store holds an entry of another kind (mode {mode}, file {filename!r})")
+        return value
+
+
+def _check_ours(database: Path) -> None:
+    """Refuse to write into a database that holds something else."""
+    if not database.is_file():
+        return
+    try:
+        version = _run(database, "PRAGMA user_version")
+        foreign = version == 0 and _run(database, "SELECT count(*) FROM sqlite_master WHERE name = 'Cache'")
+        if version not in (0, FORMAT) or (foreign and _run(database, "SELECT count(*) FROM Cache")):
+            raise CacheError(f"{database} is not a cache of this version of toolserver (format {version})")
+    except sqlite3.Error as error:
+        raise CacheError(f"cannot open {database}: {error}") from error
+
+
+def _run(database: Path, statement: str) -> Any:
+    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+        row = connection.execute(statement).fetchone()
+    return row[0] if row else None
