@@ -1,21 +1,34 @@
-"""What an episode answers its user."""
+"""What an episode answers its user, and whether that reads like an answer."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-import orjson
+from steptool_env.finish import read_finish
+from steptool_env.types import Step
 from toolserver.schemas import StatusCode
 
-from steptool_env.types import Step
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_ADMISSION = re.compile(
+    r"\b(sorry|apologi[sz]e|unfortunately|regret)\b|\b(un|not )able to\b"
+    r"|\b(could|can|was|were|did|do|does|is|are)(not|n't| not)\b|\bfailed\b|\berrors?\b"
+    r"|\bno (results?|information|data|\w+ (was|were) found)\b|not available|unavailable|\bissues?\b|try again",
+    re.IGNORECASE,
+)
 
 
 def final_answer(steps: Sequence[Step]) -> str:
     """The text given to the user by the last step; empty without a `Finish` that gives an answer."""
     if not steps or steps[-1].status is not StatusCode.FINAL_ANSWER:
         return ""
-    try:
-        arguments = orjson.loads(steps[-1].action.arguments)
-    except orjson.JSONDecodeError:
-        return ""
-    return str(arguments.get("final_answer") or "") if isinstance(arguments, dict) else ""
+    return read_finish(steps[-1].action.arguments).answer
+
+
+def admitted_failure(answer: str) -> float:
+    """How much of `answer` admits failure, 0 to 1: the share of its sentences that do, 1 when the first one does."""
+    sentences = [sentence for sentence in _SENTENCE.split(answer) if sentence.strip()]
+    admissions = [_ADMISSION.search(sentence) is not None for sentence in sentences]
+    if not admissions or admissions[0]:
+        return 1.0
+    return sum(admissions) / len(admissions)

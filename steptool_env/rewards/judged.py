@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from toolserver.schemas import StatusCode
-
 from steptool_env.judges import Judge, Judgement, make_judge
 from steptool_env.types import Step, Task
+from toolserver.schemas import StatusCode
 
 _MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 _FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})

@@ -1,0 +1,104 @@
+"""What a tool call contributed, by following values through the episode.
+
+A value counts as *new* in a response when neither the query, nor an earlier call or response, nor the call itself
+held it. A call contributes when new values of its response are used: in the final answer, or in the arguments of a
+later call that contributes itself. So an id that is looked up and passed on earns credit although no reader ever
+sees it, and repeating what was known earns none.
+
+Values weigh by how rarely they coincide: an identifier, a date or a long number proves use alone; a name or a small
+number is a hint; a plain word is a weak one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+_TOKEN = re.compile(
+    r"https?://[^\s\"'<>)\]}\\,]+"  # links
+    r"|[\w.+-]+@[\w-]+\.[\w.-]+"  # e-mail addresses
+    r"|\d[\d,]*(?:\.\d+)?(?![\w])"  # numbers, with thousands separators
+    r"|\w[\w-]*"  # words and identifiers
+)
+_NUMBER = re.compile(r"[\d,.]+")
+_RARE, _HINT, _WEAK = 1.0, 0.25, 0.15
+_CHANCE = 0.375  # less evidence than a hint and a half is coincidence
+_LONG_NUMBER = 3  # digits
+_LONG_WORD = 4  # letters
+_NOT_VALUES = frozenset(
+    """about above according additional after again also api any are available based been before being below between
+    both call can code could data date description details did does done each error false find first following for
+    found from further get given had has have here http https identifier information image into item its json just
+    last like link list look made make many may message more most name need new next none not null number only other
+    our out over page please provide provided request response result results search see should some specific status
+    success such sure than that the their them then there these they this those title total true two type under until
+    url use used user using value very via want was website were what when where which while who will with within
+    would www year you your com org net""".split()  # noqa: SIM905 - a text to read, not a list to maintain
+)
+
+
+class Use(NamedTuple):
+    """A call as the data flow sees it: what was sent and what came back."""
+
+    arguments: str
+    response: str
+
+
+def values(text: str) -> dict[str, float]:
+    """The values in `text`, normalised, each with its weight as evidence of use.
+
+    Numbers lose separators and trailing zeros (`1,050.0` is `1050`); words are folded to lower case.
+    """
+    found: dict[str, float] = {}
+    for token in _TOKEN.findall(text):
+        value, weight = _number_value(token) if _NUMBER.fullmatch(token) else _word_value(token)
+        if weight and value not in _NOT_VALUES:
+            found[value] = max(found.get(value, 0.0), weight)
+    return found
+
+
+def contributions(query: str, calls: Sequence[Use], answer: str) -> tuple[float, ...]:
+    """How much each call contributed to `answer`, from 0 (nothing of it was used) towards 1. Shape: (calls,)."""
+    new = _new_values(query, calls)
+    sent = [values(call.arguments) for call in calls]
+    in_answer = values(answer)
+    credit = [0.0] * len(calls)
+    for index in reversed(range(len(calls))):
+        later = range(index + 1, len(calls))
+        passed_on = (credit[step] * _use(new[index], sent[step]) for step in later if credit[step])
+        credit[index] = max([_use(new[index], in_answer), *passed_on])
+    return tuple(credit)
+
+
+def _new_values(query: str, calls: Sequence[Use]) -> list[dict[str, float]]:
+    known = set(values(query))
+    new = []
+    for call in calls:
+        known |= values(call.arguments).keys()
+        response = values(call.response)
+        new.append({value: weight for value, weight in response.items() if value not in known})
+        known |= response.keys()
+    return new
+
+
+def _use(new: Mapping[str, float], used: Mapping[str, float]) -> float:
+    """How surely `new` values were used: 1 from one sure value on, the sum of hints below, 0 where it may be chance."""
+    evidence = sum(weight for value, weight in new.items() if value in used)
+    return min(1.0, evidence) if evidence >= _CHANCE else 0.0
+
+
+def _number_value(token: str) -> tuple[str, float]:
+    digits = token.replace(",", "").rstrip(".")
+    digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    digits = digits.lstrip("0") or "0"
+    return digits, _RARE if len(digits.replace(".", "")) >= _LONG_NUMBER else _HINT / 2
+
+
+def _word_value(token: str) -> tuple[str, float]:
+    value = token.rstrip(".,-_").lower()
+    if "://" in value or "@" in value or any(character.isdigit() for character in value):
+        return value, _RARE if len(value) > _LONG_NUMBER else _HINT
+    if len(value) < _LONG_WORD:
+        return value, 0.0
+    return value, _HINT if token[0].isupper() else _WEAK

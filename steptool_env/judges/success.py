@@ -1,0 +1,114 @@
+"""Did a tool call succeed? Read from the body of its answer, the way a careful reader would.
+
+An empty `error` is not enough: recorded APIs answer `{"error": "", "response": "{'message': 'Not Found'}"}`.
+Nor is the word "error" anywhere in the body: an API may list error codes. So the response is parsed (JSON, or a
+Python literal inside a string, as StableToolBench records them), its status fields are read, and failure phrases
+count only where a message is the whole answer.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from typing import Any
+
+import orjson
+
+_SHORT = 400  # characters; longer text is content, not a message
+_FEW = 4  # fields; a larger object is content, not a message
+_CLIENT_ERROR = 400
+_STATUS_FIELDS = ("status", "statuscode", "status_code", "code", "httpcode", "errorcode")
+_ERROR_FIELDS = ("error", "errors", "err", "error_message", "errormessage", "exception")
+_MESSAGE_FIELDS = ("message", "msg", "detail", "details", "info", "messages", "reason", "title", "description")
+_SUCCESS_FIELDS = ("success", "ok", "successful", "succeeded")
+_FAILURE_WORDS = frozenset({"error", "fail", "failed", "failure", "false", "ko", "nok"})
+_FAILURE = re.compile(
+    r"not (be )?found|\bno (such|data|results?|record|match|longer|\w+ (exists?|found|provided))\b"
+    r"|\b(does|do|did|is|are|was|could|can)(n't| not)\b|\bcannot\b|unable|unauthori[sz]ed|forbidden|denied"
+    r"|not subscribed|invalid|missing|\brequired\b|must be|expired|time[d ]?\s?out|too many requests|rate limit"
+    r"|\bquota\b|exceeded|unavailable|unsupported|went wrong|\berrors?\b|exception|\bfail(ed|ure|s)?\b|bad request"
+    r"|please (provide|enter|specify|check|input|select)|\b(is|are) empty|\b[45]\d\d\b[ :-]"
+    r"|not (working|allowed|valid|available|supported|enabled)|deprecated|blocked",
+    re.IGNORECASE,
+)
+_ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_CUT_STATUS = re.compile(r"""^\{?\s*["']?(?:status|statusCode|status_code|code)["']?\s*:\s*["']?([45]\d\d)\b""")
+_ERROR_START = re.compile(r"""^\{?\s*["']?(?:error|errors|message)["']?\s*:\s*["'{\[]""")
+
+
+def body_succeeded(body: str) -> bool:
+    """Whether the answer `body` (`{"error": ..., "response": ...}`, whole or cut) tells of a success.
+
+    An empty text or null is a failure; an empty list or object is an answer (nothing matched).
+    """
+    parsed = _parse(body)
+    if not isinstance(parsed, dict) or "error" not in parsed:
+        return body.startswith('{"error": ""') and _text_succeeded(body.partition('"response": ')[2].lstrip('"'))
+    return not parsed["error"] and value_succeeded(parsed.get("response"))
+
+
+def value_succeeded(response: Any) -> bool:
+    """Whether a parsed response tells of a success."""
+    if isinstance(response, str):
+        inner = _parse(response)
+        return _text_succeeded(response) if inner is None or isinstance(inner, str) else value_succeeded(inner)
+    if isinstance(response, dict):
+        return _object_succeeded({str(key).lower(): value for key, value in response.items()})
+    return response is not None
+
+
+def _object_succeeded(fields: dict[str, Any]) -> bool:
+    if any(_is_failure_status(fields.get(name)) for name in _STATUS_FIELDS):
+        return False
+    if any(fields.get(name) not in (None, "", 0, False, [], {}) for name in _ERROR_FIELDS):
+        return False
+    if any(str(fields.get(name)).lower() in _FAILURE_WORDS for name in _SUCCESS_FIELDS):
+        return False
+    if len(fields) > _FEW:
+        return True
+    messages = [fields[name] for name in _MESSAGE_FIELDS if isinstance(fields.get(name), str)]
+    return not any(_is_failure_message(message) for message in messages)
+
+
+def _is_failure_status(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str) and not value.isdecimal():
+        return value.lower() in _FAILURE_WORDS
+    return isinstance(value, int | str) and _CLIENT_ERROR <= int(value) < 2 * _CLIENT_ERROR - 200
+
+
+def _text_succeeded(text: str) -> bool:
+    cut_failure = _CUT_STATUS.match(text) or (_ERROR_START.match(text) and _FAILURE.search(text[:_SHORT]))
+    return bool(text.strip(' "\n')) and not cut_failure and not _is_failure_message(text)
+
+
+def _is_failure_message(text: str) -> bool:
+    return len(text) <= _SHORT and _FAILURE.search(text) is not None
+
+
+def response_text(body: str) -> str:
+    """The response inside the answer `body`, whole or cut, as text without escapes."""
+    parsed = _parse(body)
+    if isinstance(parsed, dict) and "response" in parsed:
+        response = parsed["response"]
+        return response if isinstance(response, str) else orjson.dumps(response, default=str).decode()
+    text = body.partition('"response": ')[2] or body
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text).replace("\\n", "\n").replace('\\"', '"')
+
+
+def _parse(text: str) -> Any:
+    """The value written in `text` as JSON or as a Python literal; `None` when it is neither."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    if text.lstrip()[:1] not in {"{", "["}:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a backslash in recorded text is not our syntax
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
