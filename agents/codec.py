@@ -1,0 +1,132 @@
+"""From an environment's text to tokens and back: how an episode grows, piece by piece.
+
+An episode is `opening action continuation action continuation ...`. Each piece is encoded once and
+appended; sampled ids are never decoded and encoded again, so the policy is trained on exactly the
+tokens that it sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from transformers import PreTrainedTokenizerBase
+
+from agents.errors import ModelError
+from agents.tokenizer import ACT
+
+_USER, _ACTION, _OBSERVATION = "\u2460USER\u2460", "\u2461ACTION\u2461", "\u2462OBSERVATION\u2462"
+
+
+class Codec(Protocol):
+    """Text <-> tokens of one episode."""
+
+    stop_id: int
+    pad_id: int
+
+    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+        """Tokens before the first action."""
+        ...
+
+    def continuation(self, observation: str) -> list[int]:
+        """Tokens between the stop token of an action and the next action."""
+        ...
+
+    def action_text(self, ids: Sequence[int]) -> str:
+        """The text of sampled tokens, without the stop token."""
+        ...
+
+
+class PlainCodec:
+    """For the project's own tokenizer: text, `<|act|>`, action, `<|end|>`, text, ..."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._tokenizer = tokenizer
+        self._act = int(cast(int, tokenizer.convert_tokens_to_ids(ACT)))
+        self.stop_id = int(tokenizer.eos_token_id)
+        self.pad_id = int(tokenizer.pad_token_id)
+
+    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
+        """The whole opening prompt, then `<|act|>`."""
+        return self.continuation(observation)
+
+    def continuation(self, observation: str) -> list[int]:
+        """The observation, then `<|act|>`."""
+        return [*encode(self._tokenizer, observation), self._act]
+
+    def action_text(self, ids: Sequence[int]) -> str:
+        """The text of sampled tokens, without the stop token."""
+        return str(self._tokenizer.decode([i for i in ids if i != self.stop_id]))
+
+    def action_ids(self, text: str) -> list[int]:
+        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        return [*encode(self._tokenizer, text), self.stop_id]
+
+
+class ChatCodec:
+    """For a pretrained chat model: the pieces are cut out of its chat template once.
+
+    Raises:
+        ModelError: The tokenizer has no chat template or no stop token, or its template rewrites
+            earlier messages when later ones are added, so that prompts cannot grow by appending.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, observation_role: str = "user") -> None:
+        if not tokenizer.chat_template:
+            raise ModelError(
+                "the tokenizer has no chat template; use an instruction-tuned model or set tokenizer.chat_template"
+            )
+        self._tokenizer = tokenizer
+        closing = self._after_action(observation_role)
+        self._before, self._after = closing.split(_OBSERVATION)
+        stop, self._before = self._split_stop(self._before)
+        self.stop_id = stop
+        self.pad_id = stop if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+        """`info["messages"]` (else the observation as the user's message) through the template."""
+        messages = info.get("messages") or [{"role": "user", "content": observation}]
+        return self._encode(self._render(list(messages), generate=True))
+
+    def continuation(self, observation: str) -> list[int]:
+        """What the template puts between two of the model's turns, with the observation in it."""
+        plain = encode(self._tokenizer, observation)
+        return [*self._encode(self._before), *plain, *self._encode(self._after)]
+
+    def action_text(self, ids: Sequence[int]) -> str:
+        """The text of sampled tokens, without special tokens."""
+        return str(self._tokenizer.decode([i for i in ids if i != self.stop_id], skip_special_tokens=True))
+
+    def action_ids(self, text: str) -> list[int]:
+        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        return [*encode(self._tokenizer, text), self.stop_id]
+
+    def _render(self, messages: list[dict[str, str]], *, generate: bool) -> str:
+        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
+
+    def _encode(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _after_action(self, role: str) -> str:
+        """The template's text behind an action, up to where the next action begins."""
+        first = [{"role": "user", "content": _USER}]
+        turn = [{"role": "assistant", "content": _ACTION}, {"role": role, "content": _OBSERVATION}]
+        opening, whole = self._render(first, generate=True), self._render(first + turn, generate=True)
+        if not whole.startswith(opening + _ACTION) or whole.count(_OBSERVATION) != 1:
+            raise ModelError(
+                "the chat template rewrites earlier messages when later ones are added (reasoning templates do), so "
+                "prompts cannot grow by appending; give the tokenizer a template that keeps prefixes"
+            )
+        return whole[len(opening) + len(_ACTION) :]
+
+    def _split_stop(self, text: str) -> tuple[int, str]:
+        ids = self._encode(text)
+        known = set(self._tokenizer.all_special_ids)
+        if not ids or ids[0] not in known:
+            raise ModelError("the chat template does not end the model's turn with a special token; set one")
+        return ids[0], text[len(self._tokenizer.decode([ids[0]])) :]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Tokens of plain text: a special token spelt out in it (by a tool, say) stays text."""
+    return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])

@@ -1,0 +1,23 @@
+"""The exceptions of the learner.
+
+AgentError
+├── ModelError         a model, tokenizer or chat template cannot be used
+├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
+└── CheckpointError    a checkpoint is incomplete, damaged or of another model
+"""
+
+
+class AgentError(Exception):
+    """Base of every exception that `agents` raises on purpose."""
+
+
+class ModelError(AgentError, ValueError):
+    """A model, tokenizer or chat template cannot be used."""
+
+
+class TrainingError(AgentError):
+    """Training cannot go on."""
+
+
+class CheckpointError(AgentError):
+    """A checkpoint is incomplete, damaged or of another model."""

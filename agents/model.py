@@ -1,0 +1,91 @@
+"""Language models: small decoders from scratch, or a pretrained one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from agents.errors import ModelError
+
+Size = Literal["nano", "small", "base"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a Llama decoder."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp: int
+
+
+SHAPES: dict[Size, Shape] = {
+    "nano": Shape(hidden=128, layers=4, heads=4, kv_heads=2, mlp=384),
+    "small": Shape(hidden=512, layers=8, heads=8, kv_heads=4, mlp=1408),
+    "base": Shape(hidden=768, layers=16, heads=12, kv_heads=4, mlp=2304),
+}
+
+
+def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int, seed: int = 0) -> nn.Module:
+    """A Llama decoder with fresh weights and tied embeddings.
+
+    Args:
+        shape: See `SHAPES`: about 1M, 25M and 110M parameters.
+        tokenizer: Gives the vocabulary and the special tokens.
+        context: Longest sequence, in tokens.
+        seed: Of the weights; the global generator is left as it was.
+    """
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        intermediate_size=shape.mlp,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def load_pretrained(
+    name: str, *, dtype: torch.dtype, gradient_checkpointing: bool = False, lora_rank: int = 0
+) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+    """A pretrained causal model and its tokenizer.
+
+    Args:
+        name: A folder, or a name on the hub.
+        dtype: Of the weights, e.g. `torch.bfloat16`.
+        gradient_checkpointing: Recompute activations in the backward pass, to save memory.
+        lora_rank: Train low-rank adapters of this rank on every linear layer; 0 trains all weights.
+
+    Raises:
+        ModelError: The model or its tokenizer cannot be loaded.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot load the model {name!r}: {error}") from error
+    if gradient_checkpointing:
+        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
+    return (_with_lora(model, lora_rank) if lora_rank else model), tokenizer
+
+
+def _with_lora(model: nn.Module, rank: int) -> nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    cast(Any, model).enable_input_require_grads()
+    return get_peft_model(model, adapters)

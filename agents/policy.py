@@ -1,0 +1,125 @@
+"""The policy: a causal language model with a value head.
+
+Notation: b episodes of length l; m selected positions; h the model's width.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+ValueTrunk = Literal["none", "shared", "detached", "apart"]
+_CHUNK = 4096  # positions whose logits are held at once
+
+
+class Policy(nn.Module):
+    """A causal language model that acts, and a value head that judges.
+
+    Args:
+        language_model: A Transformers causal model (or a peft wrapper of one).
+        value_trunk: What the value head reads: `shared` the policy's hidden states, `detached` the same
+            without gradient into them, `apart` a trunk of its own that starts as a copy, `none` no head.
+    """
+
+    def __init__(self, language_model: nn.Module, value_trunk: ValueTrunk = "apart") -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.value_trunk = value_trunk
+        self.critic: nn.Module | None = copy.deepcopy(self.decoder) if value_trunk == "apart" else None
+        self.value_head = None if value_trunk == "none" else _value_head(self.width, self.dtype)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The language model without its output layer."""
+        return cast(nn.Module, cast(Any, self.language_model).get_decoder())
+
+    @property
+    def output_layer(self) -> nn.Module:
+        """From hidden states to logits."""
+        return cast(nn.Module, cast(Any, self.language_model).get_output_embeddings())
+
+    @property
+    def config(self) -> Any:
+        """The Transformers configuration."""
+        return cast(Any, self.language_model).config
+
+    @property
+    def width(self) -> int:
+        """Size of a hidden state."""
+        return int(self.config.hidden_size)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the language model's weights."""
+        return cast(Tensor, self.output_layer.weight).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the language model's weights are."""
+        return cast(Tensor, self.output_layer.weight).device
+
+    def hidden(self, ids: Tensor, attention: Tensor | None = None) -> Tensor:
+        """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""
+        return trunk(self.decoder, ids, attention)
+
+    def log_probs(self, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+        """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,) in fp32 or better.
+
+        The logits are made in chunks and made again in the backward pass, so that (m, vocabulary) is never held.
+        """
+        pieces = [
+            checkpoint(self._chunk, h, t, temperature, use_reentrant=False)
+            if hidden.requires_grad and len(hidden) > _CHUNK
+            else self._chunk(h, t, temperature)
+            for h, t in zip(torch.split(hidden, _CHUNK), torch.split(targets, _CHUNK), strict=True)
+        ]
+        return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
+
+    def values(self, hidden: Tensor, ids: Tensor, attention: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
+        """Value at the selected positions: (m,). `hidden` (b, l, h) is the policy's, of the same ids.
+
+        Zero where the policy has no value head.
+        """
+        if self.value_head is None:
+            return hidden.new_zeros(len(rows))
+        if self.critic is not None:
+            hidden = trunk(self.critic, ids, attention)
+        elif self.value_trunk == "detached":
+            hidden = hidden.detach()
+        return cast(Tensor, self.value_head(hidden[rows, columns])).squeeze(-1)
+
+    def _chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        logits = self.output_layer(hidden)
+        scores = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits) / temperature
+        log_probs = scores.log_softmax(-1)
+        entropy = -(log_probs.detach().exp() * log_probs.detach()).sum(-1)
+        return log_probs.gather(-1, targets[:, None]).squeeze(-1), entropy
+
+
+def trunk(decoder: nn.Module, ids: Tensor, attention: Tensor | None = None) -> Tensor:
+    """Hidden states (b, l, h) of ids (b, l).
+
+    `attention` (b, l), true at real tokens, is needed for padding on the left only: causal attention
+    never looks right, so padding there changes nothing and the fast path without a mask is taken.
+    """
+    if attention is None:
+        return cast(Tensor, decoder(input_ids=ids, use_cache=False).last_hidden_state)
+    positions = (attention.long().cumsum(1) - 1).clamp(min=0)
+    output = decoder(input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False)
+    return cast(Tensor, output.last_hidden_state)
+
+
+def _value_head(width: int, dtype: torch.dtype) -> nn.Module:
+    """One hidden layer; the output starts at zero, so that a fresh critic adds no noise to advantages."""
+    head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for layer in (head[0], head[2]):
+            nn.init.zeros_(cast(nn.Linear, layer).bias)
+        nn.init.orthogonal_(cast(Tensor, head[0].weight))
+    nn.init.zeros_(cast(Tensor, head[2].weight))
+    return head.to(dtype)

@@ -1,0 +1,61 @@
+"""The project's own tokenizer: byte-level BPE, trained on the text that a small policy will read and write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+PAD = "<|pad|>"
+ACT = "<|act|>"
+END = "<|end|>"
+
+# A word never carries the space before it. So a name has the same tokens after a space in the query as
+# after a quotation mark in the arguments, and a small model can copy it. A space goes with punctuation instead.
+_WORDS = Regex(r"_?[^\W\d_]+|\d|[ ]?[^\w\s]+|_|\s+")
+
+
+def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:
+    """Train the tokenizer.
+
+    Args:
+        texts: What the policy will see: opening prompts, actions, observations.
+        vocab_size: Number of tokens at most, the 256 bytes and the 3 special tokens included.
+
+    Returns:
+        A tokenizer with `pad_token`, `eos_token` (which ends an action) and `<|act|>` (which begins one).
+        Every text is encoded without loss, and special tokens spelt out in a text are encoded as plain text.
+
+    Raises:
+        ValueError: `vocab_size` is too small to hold every byte.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if vocab_size < 256 + 3:
+        raise ValueError(f"vocab_size must be at least 259 (256 bytes and 3 special tokens), not {vocab_size}")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_WORDS, behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, ACT, END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        extra_special_tokens=[ACT],
+        clean_up_tokenization_spaces=False,
+    )
