@@ -71,6 +71,14 @@ def contributions(query: str, calls: Sequence[Use], answer: str) -> tuple[float,
     return tuple(credit)
 
 
+def evidence(sources: Sequence[str], text: str) -> float:
+    """How surely `text` speaks of something in `sources`, 0 (not at all) to 1."""
+    found: dict[str, float] = {}
+    for source in sources:
+        found |= values(source)
+    return _use(found, values(text))
+
+
 def _new_values(query: str, calls: Sequence[Use]) -> list[dict[str, float]]:
     known = set(values(query))
     new = []

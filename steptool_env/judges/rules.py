@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from steptool_env.judges.answer import admitted_failure, final_answer
 from steptool_env.judges.base import Judgement
-from steptool_env.judges.dataflow import Use, contributions
+from steptool_env.judges.dataflow import Use, contributions, evidence
 from steptool_env.judges.success import body_succeeded, response_text
 from steptool_env.types import Step, Task
 from toolserver.schemas import StatusCode
@@ -24,10 +24,10 @@ _HALF = 0.5
 class RulesJudge:
     """Judges an episode by its calls, its data flow and its final answer.
 
-    An episode is unsolved when it gives no answer, when no call succeeded, or when the answer opens with an
-    apology or mostly admits failure. It is unsure when part of the answer admits failure, or when nothing that a
-    tool said is used in it: the published judges pay such answers in full, so a policy trained on them learns to
-    invent. Else it is solved.
+    An episode is unsolved when it gives no answer, when no call succeeded, when the answer speaks of nothing that
+    was asked or found, or when it opens with an apology or mostly admits failure. It is unsure when part of the
+    answer admits failure, or when nothing that a tool said is used in it: the published judges pay such answers in
+    full, so a policy trained on them learns to invent. Else it is solved.
     """
 
     def call_succeeded(self, task: Task, step: Step) -> float:  # noqa: ARG002 - the protocol's signature
@@ -41,11 +41,13 @@ class RulesJudge:
         uses = [Use(step.action.arguments, response_text(step.body)) for step in steps]
         flow = contributions(task.query, uses, answer) if answer else (0.0,) * len(steps)
         contribution = tuple(share * success for share, success in zip(flow, succeeded, strict=True))
-        return Judgement(succeeded, contribution, (_solved(answer, succeeded, contribution),))
+        if not any(succeeded) or not evidence([task.query, *(use.response for use in uses)], answer):
+            return Judgement(succeeded, contribution, (UNSOLVED,))
+        return Judgement(succeeded, contribution, (_solved(answer, contribution),))
 
 
-def _solved(answer: str, succeeded: Sequence[float], contribution: Sequence[float]) -> float:
+def _solved(answer: str, contribution: Sequence[float]) -> float:
     admitted = admitted_failure(answer)
-    if not answer or not any(succeeded) or admitted >= _HALF:
+    if admitted >= _HALF:
         return UNSOLVED
     return SOLVED if admitted == 0 and any(contribution) else UNSURE
