@@ -9,12 +9,9 @@ from typing import Any, NamedTuple, cast
 
 from toolserver.jsontext import is_deeper, parse
 from toolserver.names import api_key
-from toolserver.resolvers.base import ApiLookup, Faults, Resolver, ValidatedCall, refuse
+from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Faults, Resolver, ValidatedCall, refuse
 from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.validation import MAX_DEPTH, argument_problem
-
-PARSE_ERROR = "Tool input parse error...\n"
-"""StableToolBench's own words for arguments that are no JSON object."""
 
 PendingAnswer = Callable[[], ToolResponse]
 """What is left to do for a call that only a blocking resolver can answer."""

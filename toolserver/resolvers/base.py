@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, Protocol
 
 from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 
+PARSE_ERROR = "Tool input parse error...\n"
+"""StableToolBench's own words for arguments that are no JSON object."""
+
 
 class ValidatedCall(NamedTuple):
     """A call as resolvers see it: names standardised, arguments parsed.

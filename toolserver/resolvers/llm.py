@@ -1,0 +1,89 @@
+"""A language model plays the API: any OpenAI-compatible chat endpoint, with StableToolBench's own prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from toolserver.outcomes import outcome_of_error
+from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.simulators import Example, Message, mirrorapi_messages, read_answer, simulator_messages
+from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
+from toolserver.schemas import Provenance, ToolResponse, encode_body
+
+Simulator = Literal["gpt", "mirrorapi"]
+"""Whose message format: StableToolBench's GPT simulator, or the MirrorAPI models that it trained."""
+
+
+class LlmResolver:
+    """Lets a model write the answer of an API that the catalog documents.
+
+    The answer must be a JSON object with `error` and `response`; anything else is asked for again, and counts as a
+    failure when the attempts are used up. Temperature 0 and a fixed seed, as far as the endpoint honours them.
+
+    Args:
+        base_url: The endpoint up to and without `/chat/completions`.
+        model: The model's name there.
+        key: The bearer key, if the endpoint wants one.
+        simulator: Which message format.
+        timeout: Seconds to wait for one answer.
+        retries: How many more times to ask.
+        examples: Recorded calls of an API, shown to the GPT simulator.
+    """
+
+    blocking = True
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        key: str = "",
+        *,
+        simulator: Simulator = "gpt",
+        timeout: float = 60.0,
+        retries: int = 2,
+        examples: Callable[[ValidatedCall], Sequence[Example]] | None = None,
+    ) -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._upstream = Upstream(base_url.rstrip("/") + "/chat/completions", headers, timeout=timeout, retries=retries)
+        self._model = model
+        self._simulator = simulator
+        self._examples = examples
+
+    def resolve(self, call: ValidatedCall) -> ToolResponse | None:
+        """The model's answer or a failure; `None` for an API without documentation, which no model can play."""
+        if call.spec is None:
+            return None
+        payload: dict[str, Any] = {
+            "model": self._model,
+            "messages": self._messages(call),
+            "temperature": 0,
+            "seed": 42,
+            "max_tokens": 1024 if self._simulator == "gpt" else 2048,
+        }
+        if self._simulator == "gpt":
+            payload["response_format"] = {"type": "json_object"}
+        return self._upstream.ask(payload, _read_completion)
+
+    def close(self) -> None:
+        """Close the connection to the endpoint."""
+        self._upstream.close()
+
+    def _messages(self, call: ValidatedCall) -> list[Message]:
+        assert call.spec is not None
+        if self._simulator == "mirrorapi":
+            return mirrorapi_messages(call.spec, call.arguments)
+        examples = self._examples(call) if self._examples else ()
+        return simulator_messages(call.spec, call.arguments, examples)
+
+
+def _read_completion(completion: Any) -> ToolResponse:
+    try:
+        text = completion["choices"][0]["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        raise UnusableAnswerError("the completion has no message") from None
+    answer = read_answer(text if isinstance(text, str) else "")
+    if answer is None:
+        raise UnusableAnswerError('the model wrote no {"error": ..., "response": ...}')
+    error, response = answer
+    return ToolResponse(encode_body(error, response), outcome_of_error(error), Provenance.GENERATED)

@@ -1,0 +1,86 @@
+"""The messages that make a model play an API, and how its answer is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import orjson
+
+from toolserver.names import standardize
+from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM, SIMULATOR_SYSTEM
+from toolserver.schemas import ApiSpec, Parameter
+
+Message = dict[str, str]
+
+_EXAMPLE_LENGTH = 2048  # characters of examples in a prompt
+_MAX_EXAMPLES = 5
+
+_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
+_LOOSE = re.compile(r'"error"\s*:\s*"(.*?)"\s*,\s*"response"\s*:\s*"(.*)"\s*\}\s*$', re.DOTALL)
+
+
+class Example(NamedTuple):
+    """A recorded call of the API that a model is to play."""
+
+    arguments: Mapping[str, Any]
+    answer: Mapping[str, Any]
+
+
+def simulator_messages(spec: ApiSpec, arguments: Mapping[str, Any], examples: Sequence[Example]) -> list[Message]:
+    """The messages of StableToolBench's GPT simulator: documentation, a few recorded examples, the input."""
+    document = {
+        "tool_description": spec.tool_description,
+        "api_info": [{"name": spec.name, "description": spec.description}],
+    }
+    shown = _fitting([(str(dict(example.arguments)), dict(example.answer)) for example in examples])
+    user = f"API Documentation:{document}\nAPI Examples:{str(shown)[:_EXAMPLE_LENGTH]}\nAPI Input:{dict(arguments)}\n"
+    return [{"role": "system", "content": SIMULATOR_SYSTEM}, {"role": "user", "content": user}]
+
+
+def mirrorapi_messages(spec: ApiSpec, arguments: Mapping[str, Any]) -> list[Message]:
+    """The messages that MirrorAPI models were trained on."""
+    document = {
+        "api_name": standardize(spec.name),
+        "api_description": spec.description,
+        "required_parameters": _parameters(spec.required),
+        "optional_parameters": _parameters(spec.optional),
+        "tool_description": spec.tool_description,
+        "tool_name": spec.tool,
+        "tool_category": spec.category,
+    }
+    request = {name: value for name, value in arguments.items() if name != "toolbench_key"}
+    user = f"API doc:\n{document}\n\nRequest:\n{request}"
+    return [{"role": "system", "content": MIRRORAPI_SYSTEM}, {"role": "user", "content": user}]
+
+
+def read_answer(text: str) -> tuple[str, Any] | None:
+    """Error and response of a model's answer, or `None` when it holds none.
+
+    Accepts a fenced block, and the unescaped quotes inside `response` that the MirrorAPI prompt itself shows.
+    """
+    text = _FENCE.sub("", text)
+    try:
+        answer = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        loose = _LOOSE.search(text)
+        return (loose[1], loose[2]) if loose and (loose[1] or loose[2]) else None
+    if not isinstance(answer, dict) or not {"error", "response"} <= answer.keys():
+        return None
+    error, response = answer["error"], answer["response"]
+    # An empty answer is what a model gives when it has none; it must not be recorded as one.
+    return (str(error or ""), response) if error or response not in ("", None) else None
+
+
+def _fitting(examples: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """As many of the first examples as fit the prompt, at least one."""
+    count = min(len(examples), _MAX_EXAMPLES)
+    while count > 1 and len(str(examples[:count])) > _EXAMPLE_LENGTH:
+        count -= 1
+    return examples[:count]
+
+
+def _parameters(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    return [asdict(parameter) for parameter in parameters]
