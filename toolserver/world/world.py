@@ -1,0 +1,129 @@
+"""The world: tables made from a seed, and the operations on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolserver.errors import ConfigurationError
+from toolserver.schemas import Outcome
+from toolserver.world.delta import NO_CHANGES, Delta
+from toolserver.world.domains import DOMAINS
+from toolserver.world.levels import level_of
+from toolserver.world.operations import operations_of
+from toolserver.world.schema import EntityType, Operation, Refusal, Result
+from toolserver.world.tables import Table, make_ids
+
+
+class World:
+    """Relational data over several domains, and what can be asked of it.
+
+    The same seed and level give the same world, on any machine and Python. Tables are made when they are first
+    needed. A world never changes: writes give a new `Delta`, which goes into the next call.
+
+    Args:
+        seed: Any non-negative integer below 2**63.
+        level: `lite`, `standard` or `full`: how many rows there are and how much operations show.
+    """
+
+    def __init__(self, seed: int = 0, level: str = "lite") -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ConfigurationError(f"seed: {seed!r} is no world seed; use an integer in 0..2**63-1")
+        self.seed = seed
+        self.level = level_of(level)
+        self.domains = {domain.name: domain for domain in DOMAINS}
+        self.entities: dict[str, EntityType] = {entity.name: entity for domain in DOMAINS for entity in domain.entities}
+        self.operations: dict[str, Operation] = operations_of(self.level)
+        self._ids: dict[str, tuple[str, ...]] = {}
+        self._tables: dict[str, Table] = {}
+
+    def __reduce__(self) -> tuple[type[World], tuple[int, str]]:
+        return World, (self.seed, self.level.name)
+
+    def __repr__(self) -> str:
+        return f"World(seed={self.seed}, level={self.level.name!r})"
+
+    def ids(self, entity: str) -> tuple[str, ...]:
+        """The ids of an entity type's base rows, in table order."""
+        ids = self._ids.get(entity)
+        if ids is None:
+            kind = self.entities[entity]
+            ids = self._ids[entity] = make_ids(self.seed, kind, kind.counts[self.level.size])
+        return ids
+
+    def table(self, entity: str) -> Table:
+        """The base rows of an entity type."""
+        table = self._tables.get(entity)
+        if table is None:
+            table = self._tables[entity] = Table(self, self.entities[entity])
+        return table
+
+    def row(self, entity: str, row_id: str, delta: Delta = NO_CHANGES) -> dict[str, Any] | None:
+        """One row as it is after the changes; `None` when there is no such row. Not to be changed."""
+        row = self.table(entity).rows.get(row_id)
+        if delta.touches(entity):
+            patch = delta.patch(entity, row_id)
+            if patch is not None:
+                return {**(row or {}), **patch}
+        return row
+
+    def need(self, entity: str, row_id: str, delta: Delta) -> dict[str, Any]:
+        """Like `row`, but refuses with NOT_FOUND when there is no such row."""
+        row = self.row(entity, row_id, delta)
+        if row is None:
+            raise Refusal(Outcome.NOT_FOUND, f"No {self.entities[entity].label} with id '{row_id}' was found.")
+        return row
+
+    def where(self, entity: str, attribute: str, value: Any, delta: Delta = NO_CHANGES) -> list[str]:
+        """Ids of the rows whose attribute has a value, after the changes, in table order."""
+        ids = self.table(entity).where(attribute, value)
+        if not delta.touches(entity):
+            return ids
+        changed = dict.fromkeys(delta.rows(entity))
+        kept = [row_id for row_id in ids if row_id not in changed]
+        return kept + [row_id for row_id in changed if self.need(entity, row_id, delta).get(attribute) == value]
+
+    def find(self, entity: str, text: str, delta: Delta = NO_CHANGES) -> list[str]:
+        """Ids of the rows that `text` names, those created by the changes included."""
+        table = self.table(entity)
+        ids = table.find(text)
+        if not delta.touches(entity):
+            return ids
+        folded = text.strip().casefold()
+        created = [row_id for row_id in delta.rows(entity) if row_id not in table.rows]
+        return ids + [i for i in created if folded in str(self.need(entity, i, delta)[table.named]).casefold()]
+
+    def every(self, entity: str, delta: Delta = NO_CHANGES) -> list[str]:
+        """Ids of all rows, after the changes."""
+        ids = list(self.ids(entity))
+        if not delta.touches(entity):
+            return ids
+        rows = self.table(entity).rows
+        return ids + [row_id for row_id in delta.rows(entity) if row_id not in rows]
+
+    def execute(self, operation: Operation | str, arguments: Mapping[str, Any], delta: Delta = NO_CHANGES) -> Result:
+        """Run an operation on semantic values.
+
+        Args:
+            operation: The operation, or its name.
+            arguments: Values by input name; each of the input's semantic type (vendors check that on decoding).
+            delta: What the episode has changed so far.
+
+        Returns:
+            The result. Whatever goes wrong inside the world (no such row, sold out, a missing input) is a typed
+            outcome of the result, not an exception. `KeyError` for a name that is no operation.
+        """
+        if isinstance(operation, str):
+            operation = self.operations[operation]
+        values = dict(arguments)
+        for name, slot in operation.inputs.items():
+            if values.get(name) is None:
+                if slot.required:
+                    message = f"Missing required parameter '{name}'."
+                    return Result(operation, values, (), delta, Outcome.INVALID_ARGUMENTS, message)
+                values[name] = slot.default
+        try:
+            rows, after = operation.run(self, values, delta)
+        except Refusal as refusal:
+            return Result(operation, values, (), delta, refusal.outcome, refusal.message)
+        return Result(operation, values, tuple(rows), after, total=len(rows))
