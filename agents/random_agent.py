@@ -1,0 +1,90 @@
+"""The floor: valid calls drawn at random, then `Finish`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+from agents.base import Info
+from steptool_env.formats import Format, make_format
+from steptool_env.types import FINISH, GIVE_ANSWER
+
+
+@dataclass
+class _Episode:
+    format: Format
+    functions: list[Mapping[str, Any]]
+    words: list[str]
+    rng: Random
+
+
+class RandomAgent:
+    """Calls functions that are offered, with arguments that their schemas allow, and finishes at random.
+
+    It shows what luck is worth: the query's words are tried as values. An episode's actions depend on the seed and
+    the task alone, not on the slot or on other episodes.
+    """
+
+    def __init__(self, *, seed: int = 0, finish: float = 0.25) -> None:
+        """`finish` is the probability of ending at each step; the last call of the budget always ends."""
+        self.name = "random"
+        self.seed = seed
+        self.finish = finish
+        self._episodes: dict[int, _Episode] = {}
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`."""
+        del observations
+        for index, info in zip(indices, infos, strict=True):
+            digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
+            functions = [function for function in info["functions"] if function["name"] != FINISH]
+            words = info["messages"][-1]["content"].split()
+            self._episodes[index] = _Episode(make_format(info["format"]), functions, words, Random(digest))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+        """See `Agent.act`."""
+        del observations
+        return [self._act(self._episodes[index], info) for index, info in zip(indices, infos, strict=True)]
+
+    def _act(self, episode: _Episode, info: Info) -> str:
+        rng = episode.rng
+        if not episode.functions or info["calls_left"] <= 1 or rng.random() < self.finish:
+            answer = " ".join(rng.choices(episode.words, k=8))
+            return _write(episode, FINISH, {"return_type": GIVE_ANSWER, "final_answer": answer})
+        function = rng.choice(episode.functions)
+        return _write(episode, function["name"], _arguments(function["parameters"], episode))
+
+
+def _write(episode: _Episode, name: str, arguments: Mapping[str, Any]) -> str:
+    return episode.format.render(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def _arguments(schema: Mapping[str, Any], episode: _Episode) -> dict[str, Any]:
+    """Every required parameter, and each optional one with even odds."""
+    required = set(schema.get("required", ()))
+    return {
+        name: _value(parameter, episode)
+        for name, parameter in schema.get("properties", {}).items()
+        if name in required or episode.rng.random() < 0.5
+    }
+
+
+def _value(parameter: Mapping[str, Any], episode: _Episode) -> Any:
+    rng = episode.rng
+    if parameter.get("enum"):
+        return rng.choice(parameter["enum"])
+    kind = parameter.get("type", "string")
+    if kind in {"integer", "number"}:
+        return rng.randint(0, 100)
+    if kind == "boolean":
+        return rng.random() < 0.5
+    if kind == "array":
+        return [rng.choice(episode.words)]
+    if kind == "object":
+        return {}
+    example = parameter.get("example_value")
+    return example if example and rng.random() < 0.5 else rng.choice(episode.words)

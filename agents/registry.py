@@ -1,0 +1,32 @@
+"""Agents by name, for the command line and the demo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents.base import Agent
+from steptool_env.registry import Registry
+
+AGENTS: Registry[Agent] = Registry(
+    "agent",
+    {
+        "openai": "agents.openai:OpenAIAgent",
+        "random": "agents.random_agent:RandomAgent",
+        "replay": "agents.replay:ReplayAgent.from_path",
+    },
+)
+
+
+def make_agent(name: str, **options: Any) -> Agent:
+    """The agent called `name`: a built-in name, with its argument after a colon, or `module:factory`.
+
+    `make_agent("openai:gpt-4o", base_url=...)` passes `"gpt-4o"` and the options to the factory of `openai`;
+    `make_agent("my_package.my_module:MyAgent")` imports that module and passes the options alone.
+
+    Raises:
+        ConfigurationError: no such agent, or it takes other options; the message says what is valid.
+    """
+    known, colon, argument = name.partition(":")
+    if known in AGENTS.names():
+        return AGENTS.make(known, *([argument] if colon else []), **options)
+    return AGENTS.make(name, **options)

@@ -1,0 +1,163 @@
+"""What a set of episodes comes to: pass rate, recall, precision, calls, and the pass rate under a call budget.
+
+Definitions, with their sources, in `docs/evaluation.md`. Rates are in 0..1. Where StableToolBench's or StepTool's
+published tables fix a convention (the weighing of sets, the spread over judge repeats, `Finish` in the recall), it is
+followed under the name `compat` or said so here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from math import nan, sqrt
+from statistics import fmean, pstdev
+
+from steptool_env.types import FINISH, Trajectory
+from toolserver.schemas import StatusCode
+
+_ANSWERED = '{"error": ""'
+_MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeResult:
+    """One episode, reduced to what the metrics need.
+
+    Attributes:
+        suite: The set of tasks it belongs to.
+        passes: 1 solved, 0.5 unsure, 0 unsolved, once per repeat of the judge. Shape: (repeats,).
+        relevant: Functions that a good solution calls, `Finish` not among them; as often as the query names them.
+        answered: Every function called, `Finish` included: whether its first call was answered without an error.
+        calls: Number of steps, `Finish` included.
+        invalid_calls: Steps that were no call of an offered function with readable arguments.
+        finished: Whether the last step called `Finish`.
+        episode_return: Sum of the final rewards.
+    """
+
+    suite: str
+    passes: tuple[float, ...]
+    relevant: tuple[str, ...]
+    answered: Mapping[str, bool]
+    calls: int
+    invalid_calls: int
+    finished: bool
+    episode_return: float = nan
+
+    @property
+    def passed(self) -> float:
+        """Mean of `passes`."""
+        return fmean(self.passes)
+
+
+def result_of(trajectory: Trajectory) -> EpisodeResult:
+    """The result of an episode. Its `metadata["outcome"]` holds what the judge said."""
+    answered: dict[str, bool] = {}
+    for step in trajectory.steps:
+        good = step.body.startswith(_ANSWERED) or step.status is StatusCode.FINAL_ANSWER
+        answered.setdefault(step.action.name, good)
+    return EpisodeResult(
+        suite=trajectory.task.suite,
+        passes=_passes(trajectory.metadata.get("outcome", {})),
+        relevant=trajectory.task.relevant,
+        answered=answered,
+        calls=len(trajectory.steps),
+        invalid_calls=sum(step.status in _MALFORMED for step in trajectory.steps),
+        finished=trajectory.terminated,
+        episode_return=sum(trajectory.rewards),
+    )
+
+
+def _passes(outcome: Mapping[str, float]) -> tuple[float, ...]:
+    repeats = tuple(value for name, value in sorted(outcome.items()) if name.startswith("is_solved_"))
+    return repeats or (outcome.get("is_solved", 0.0),)
+
+
+def pass_rate(results: Sequence[EpisodeResult]) -> float:
+    """Mean over the queries of the judge's mean verdict (StableToolBench's solvable pass rate, SoPR)."""
+    return _mean(results, lambda result: result.passed)
+
+
+def pass_rate_spread(results: Sequence[EpisodeResult]) -> float:
+    """The published "±": standard deviation over the judge's repeats, per set, weighed by the sets' queries.
+
+    It says how far the judge disagrees with itself, not how far the result may lie from another run's.
+    """
+    by_suite = sorted(results, key=lambda result: result.suite)
+    sets = [list(group) for _, group in groupby(by_suite, key=lambda result: result.suite)]
+    return sum(len(group) * _repeat_deviation(group) for group in sets) / len(results) if results else nan
+
+
+def _repeat_deviation(results: Sequence[EpisodeResult]) -> float:
+    repeats = min(len(result.passes) for result in results)
+    return pstdev([fmean(result.passes[repeat] for result in results) for repeat in range(repeats)])
+
+
+def pass_given_finish(results: Sequence[EpisodeResult]) -> float:
+    """Pass rate of the episodes that ended by `Finish`; nan when none did."""
+    return pass_rate([result for result in results if result.finished])
+
+
+def pass_at_budget(results: Sequence[EpisodeResult], budget: int) -> float:
+    """Pass rate with every episode cut after `budget` calls, `Finish` included: what ended later does not count."""
+    return _mean(results, lambda result: result.passed if result.calls <= budget else 0.0)
+
+
+def recall(results: Sequence[EpisodeResult], *, compat: bool = False) -> float:
+    """How many of the relevant functions were called, the first call of each answered without an error.
+
+    Per query the share of its relevant functions, then the mean over the queries that name any. `compat` counts
+    `Finish` among the relevant ones, as the published tables do.
+    """
+    extra = (FINISH,) if compat else ()
+    named = [result for result in results if result.relevant or compat]
+    return _mean(named, lambda result: _hits(result, (*result.relevant, *extra)))
+
+
+def _hits(result: EpisodeResult, functions: Sequence[str]) -> float:
+    return fmean(result.answered.get(name, False) for name in functions)
+
+
+def precision(results: Sequence[EpisodeResult]) -> float:
+    """How many of the functions called were relevant.
+
+    Per query the share of the distinct functions called (`Finish` aside) that are relevant, 0 when none was called;
+    then the mean over the queries that name relevant functions.
+    """
+    return _mean([result for result in results if result.relevant], _precision)
+
+
+def _precision(result: EpisodeResult) -> float:
+    called = result.answered.keys() - {FINISH, ""}
+    return len(called & set(result.relevant)) / len(called) if called else 0.0
+
+
+def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
+    """All metrics of a set of episodes, flat. A metric that is not defined for them is nan."""
+    steps = sum(result.calls for result in results)
+    rate = pass_rate(results)
+    return {
+        "episodes": len(results),
+        "pass_rate": rate,
+        "pass_rate_se": sqrt(_mean(results, lambda result: (result.passed - rate) ** 2) / len(results))
+        if results
+        else nan,
+        "pass_rate_judge_std": pass_rate_spread(results),
+        "pass_given_finish": pass_given_finish(results),
+        "finish_rate": _mean(results, lambda result: float(result.finished)),
+        "recall": recall(results),
+        "recall_compat": recall(results, compat=True),
+        "precision": precision(results),
+        "calls": _mean(results, lambda result: result.calls),
+        "invalid_call_rate": sum(result.invalid_calls for result in results) / steps if steps else nan,
+        "return": _mean(results, lambda result: result.episode_return),
+    }
+
+
+def _mean(results: Sequence[EpisodeResult], value: Callable[[EpisodeResult], float]) -> float:
+    return fmean(map(value, results)) if results else nan
+
+
+def usable(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+    """The episodes that count: those that a broken connection to the tools cut short say nothing about the agent."""
+    return [trajectory for trajectory in trajectories if "transport_error" not in trajectory.metadata]
