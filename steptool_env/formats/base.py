@@ -1,0 +1,82 @@
+"""What a format is, and the reading of arguments that all formats share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from steptool_env.types import Action
+from toolserver.jsontext import parse
+
+FunctionSchema = Mapping[str, Any]
+"""`{"name", "description", "parameters"}`, as OpenAI's API describes a function."""
+
+
+class Format(Protocol):
+    """How a model writes a call as text, and how its tools are described to it.
+
+    `parse` accepts any text and never raises: what is no call becomes an `Action` with an `error`.
+    `parse(render(...))` gives back the name, the arguments (as JSON values) and the thought.
+
+    Attributes:
+        name: The name by which `make_format` finds it.
+        native: Whether chat models know the format by themselves, so that their template or their
+            server describes the functions and a chat message need not.
+        rule: What ToolBench's system text says about the output, after "to actually excute your step."
+        example: A call, as short as it goes, for prompts that have no room for `offer`.
+    """
+
+    name: str
+    native: bool
+    rule: str
+    example: str
+
+    def parse(self, text: str) -> Action:
+        """Read a model's text."""
+        ...
+
+    def render(self, name: str, arguments: str, thought: str = "") -> str:
+        """Write a call. `arguments` is the text of a JSON object."""
+        ...
+
+    def offer(self, functions: Sequence[FunctionSchema]) -> str:
+        """Tell a model which functions it has and how to write a call."""
+        ...
+
+
+def check_arguments(arguments: str) -> str:
+    """What is wrong with the text of a call's arguments; empty when it is a JSON object or empty (no arguments).
+
+    The tool server reads arguments with the same `parse`, so what passes here is not refused there.
+    """
+    if not arguments:
+        return ""
+    try:
+        value = parse(arguments)
+    except ValueError:
+        return "the arguments are not JSON"
+    return "" if isinstance(value, dict) else "the arguments are not a JSON object"
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """`text` as a JSON object, or `None` when it is anything else."""
+    try:
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def call_action(text: str, name: Any, arguments: Any, thought: str) -> Action:
+    """The action of a call whose parts were found, with the error in them, if any.
+
+    `arguments` is JSON text, or a value that came inside a larger JSON value.
+    """
+    if not isinstance(name, str) or not name:
+        return Action(text, thought=thought, error="the call has no function name")
+    try:
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+    except RecursionError:
+        return Action(text, name=name, thought=thought, error="the arguments are nested too deeply")
+    return Action(text, name=name, arguments=written, thought=thought, error=check_arguments(written))
