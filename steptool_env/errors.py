@@ -3,7 +3,8 @@
 StepToolError
 ├── ConfigurationError     an argument of `gym.make` is wrong; lists what is valid
 ├── DataError              a trajectory, query or run file does not hold what it should
-└── ToolTransportError     the tool server is away or answered with a broken protocol
+├── ToolTransportError     the tool server is away or answered with a broken protocol
+└── ChatError              a chat model is away or gives no usable answer
 """
 
 
@@ -21,3 +22,7 @@ class DataError(StepToolError):
 
 class ToolTransportError(StepToolError):
     """A call could not be carried to the tool server and back (not: the tool failed)."""
+
+
+class ChatError(StepToolError):
+    """A chat model, judge or agent, could not be asked, or answered nothing usable within its retries."""

@@ -18,6 +18,7 @@ from toolserver.schemas import StatusCode
 
 _ANSWERED = '{"error": ""'
 _MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
     """The result of an episode. Its `metadata["outcome"]` holds what the judge said."""
     answered: dict[str, bool] = {}
     for step in trajectory.steps:
-        good = step.body.startswith(_ANSWERED) or step.status is StatusCode.FINAL_ANSWER
+        good = step.body.startswith(_ANSWERED) or step.status in _FINISHED
         answered.setdefault(step.action.name, good)
     return EpisodeResult(
         suite=trajectory.task.suite,
@@ -136,12 +137,11 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
     """All metrics of a set of episodes, flat. A metric that is not defined for them is nan."""
     steps = sum(result.calls for result in results)
     rate = pass_rate(results)
+    variance = _mean(results, lambda result: (result.passed - rate) ** 2)
     return {
         "episodes": len(results),
         "pass_rate": rate,
-        "pass_rate_se": sqrt(_mean(results, lambda result: (result.passed - rate) ** 2) / len(results))
-        if results
-        else nan,
+        "pass_rate_se": sqrt(variance / len(results)) if results else nan,
         "pass_rate_judge_std": pass_rate_spread(results),
         "pass_given_finish": pass_given_finish(results),
         "finish_rate": _mean(results, lambda result: float(result.finished)),

@@ -36,7 +36,9 @@ class Registry(Generic[T]):
             inspect.signature(factory).bind(*arguments, **options)
         except TypeError as error:
             signature = inspect.signature(factory)
-            raise ConfigurationError(f"{self.kind} {name!r} takes {signature}, and was given wrong ones: {error}") from None
+            raise ConfigurationError(
+                f"{self.kind} {name!r} takes {signature}, and was given wrong ones: {error}"
+            ) from None
         made: T = factory(*arguments, **options)
         return made
 

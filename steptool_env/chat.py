@@ -1,0 +1,69 @@
+"""Chat models behind an OpenAI-compatible endpoint, for judges and agents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from steptool_env.errors import ChatError, ConfigurationError
+from toolserver.resolvers.upstream import UnusableAnswerError, Upstream, UpstreamError
+
+T = TypeVar("T")
+Message = Mapping[str, Any]
+_DEFAULT_URL = "https://api.openai.com/v1"
+
+
+class ChatModel:
+    """One model at one endpoint. Safe to use from several threads.
+
+    Args:
+        model: The model's name there.
+        base_url: The endpoint up to and without `/chat/completions`; by default `OPENAI_BASE_URL`, else OpenAI's.
+        api_key: The bearer key; by default `OPENAI_API_KEY`. Local endpoints want none.
+        timeout: Seconds to wait for one answer.
+        retries: How many more times to ask after a failure or an unusable answer, one second apart, then two, ...
+    """
+
+    def __init__(
+        self, model: str, *, base_url: str = "", api_key: str = "", timeout: float = 60.0, retries: int = 3
+    ) -> None:
+        if not model:
+            raise ConfigurationError("the name of the chat model is empty: give the model's name at its endpoint")
+        self.model = model
+        url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
+        key = api_key or os.environ.get("OPENAI_API_KEY", "")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._upstream = Upstream(url, headers, timeout=timeout, retries=retries, backoff=1.0)
+
+    def complete(self, messages: Sequence[Message], read: Callable[[dict[str, Any]], T], **options: Any) -> T:
+        """Ask for one assistant message and `read` it.
+
+        Args:
+            messages: The conversation so far.
+            read: Takes the message (`content`, `tool_calls`); raises `ValueError` for one that is of no use, and the
+                model is asked again.
+            options: Further fields of the request, such as `tools` and `temperature`.
+
+        Raises:
+            ChatError: No usable message came within the retries.
+        """
+        payload = {"model": self.model, "messages": list(messages), **options}
+        try:
+            return self._upstream.fetch(payload, lambda completion: read(_message(completion)))
+        except UpstreamError as error:
+            raise ChatError(f"chat model {self.model!r}: {error}") from error
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._upstream.close()
+
+
+def _message(completion: Any) -> dict[str, Any]:
+    try:
+        message = completion["choices"][0]["message"]
+    except (KeyError, IndexError, TypeError):
+        raise UnusableAnswerError("the completion holds no message") from None
+    if not isinstance(message, dict):
+        raise UnusableAnswerError("the completion holds no message")
+    return message
