@@ -1,4 +1,4 @@
-"""How an environment reaches its tools: in process or over HTTP."""
+"""What carries calls to the tools."""
 
 from __future__ import annotations
 

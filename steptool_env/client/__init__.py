@@ -1,0 +1,6 @@
+"""How an environment reaches its tools: in process or over HTTP."""
+
+from steptool_env.client.base import ToolClient
+from steptool_env.client.local import LocalToolClient
+
+__all__ = ["LocalToolClient", "ToolClient"]

@@ -1,0 +1,33 @@
+"""The client for tools in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from steptool_env.suites.base import TaskSuite
+from toolserver.schemas import ToolCall, ToolResponse
+from toolserver.service import ToolService
+
+
+class LocalToolClient:
+    """Hands calls to a suite's tools directly; nothing is encoded.
+
+    The tools belong to the suite, which is made again from its arguments when the client is unpickled, and which
+    other environments share; so `close` leaves them open. They are loaded at the first call.
+    """
+
+    def __init__(self, suite: TaskSuite) -> None:
+        self._suite = suite
+        self._service: ToolService | None = None
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        """See `ToolClient.call_many`."""
+        if self._service is None:
+            self._service = self._suite.service()
+        return self._service.call_many(calls)
+
+    def close(self) -> None:
+        """See `ToolClient.close`."""
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_suite": self._suite, "_service": None}

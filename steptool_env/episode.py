@@ -1,0 +1,197 @@
+"""One episode as a state machine: text in, a call out; the answer in, an observation and a reward out.
+
+The environment and the vector environment only carry the calls between this and the tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from steptool_env.finish import read_finish
+from steptool_env.observations import observe
+from steptool_env.prompts import opening
+from steptool_env.rules import Rules
+from steptool_env.types import FINISH, Action, Step, Task, Trajectory
+from toolserver.resolvers.base import PARSE_ERROR
+from toolserver.schemas import ApiSpec, StatusCode, ToolCall, ToolResponse, encode_body
+
+_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+
+
+class Transition(NamedTuple):
+    """What one step comes to, as `gymnasium.Env.step` returns it."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
+    info: dict[str, Any]
+
+
+class Episode:
+    """One attempt at one task.
+
+    Each step is `begin(text)`, then `end(response)` with the answer to the call that `begin` returned, or
+    `end(None)` where it returned none. `lose(reason)` takes the place of `end` when the call was not carried.
+
+    Args:
+        task: What is to be done.
+        rules: What holds for every episode of the environment.
+        state: The state token of the tools; empty where they keep no state.
+        seed: The seed that `state` was opened with, kept for the record.
+    """
+
+    def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
+        self.task = task
+        self.rules = rules
+        self.state = state
+        self.seed = seed
+        self.steps: list[Step] = []
+        self.lost = ""
+        self._tools = _by_name(task.tools)
+        self._scorer = rules.reward.start(task)
+        self._action = Action("")
+        self._local: tuple[StatusCode, str] | None = None
+
+    @property
+    def calls_left(self) -> int:
+        """Steps that remain in the budget."""
+        return self.rules.call_budget - len(self.steps)
+
+    @property
+    def terminated(self) -> bool:
+        """Whether a valid `Finish` ended the episode."""
+        return bool(self.steps) and self.steps[-1].status in _FINISHED
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the budget ran out, or the tools were out of reach."""
+        return not self.terminated and (self.calls_left <= 0 or bool(self.lost))
+
+    @property
+    def over(self) -> bool:
+        """Whether no step can follow."""
+        return self.terminated or self.truncated
+
+    def open(self) -> tuple[str, dict[str, Any]]:
+        """The opening prompt and the `info` that goes with it."""
+        rules = self.rules
+        start = opening(self.task, rules.format, rules.prompt, rules.call_budget)
+        info = {
+            "task_id": self.task.id,
+            "suite": self.task.suite,
+            "messages": start.messages,
+            "functions": start.functions,
+            "format": rules.format.name,
+            "calls_left": self.calls_left,
+        }
+        return start.text, info
+
+    def begin(self, text: str) -> ToolCall | None:
+        """Read an action. Returns the call to carry to the tools, or `None` when there is none."""
+        self._action = action = self.rules.format.parse(text)
+        self._local = None
+        if action.name == FINISH:
+            finished = read_finish(action.arguments)
+            self._local = finished.status, finished.observation
+            return None
+        tool = self._tools.get(action.name)
+        if tool is None or action.error:
+            self._local = _refusal(action, known=tool is not None)
+            return None
+        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state)
+
+    def end(self, response: ToolResponse | None) -> Transition:
+        """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step."""
+        step = self._local_step() if response is None else self._tool_step(response)
+        reward, terms = self._scorer.score(step)
+        step = replace(step, reward=reward, reward_terms=terms)
+        self.steps.append(step)
+        info = _step_info(step, self.calls_left, response.latency if response else 0.0)
+        return self._transition(step.observation, reward, info)
+
+    def lose(self, reason: str) -> Transition:
+        """End the episode because a call could not be carried: no step, no reward, no outcome."""
+        self.lost = reason
+        info = {"status": int(StatusCode.REQUEST_FAILED), "provenance": "", "reward_terms": {}}
+        info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
+        return self._transition(f"The tools are out of reach: {reason}", 0.0, info)
+
+    def resume(self, steps: Iterable[Step], lost: str = "") -> Episode:
+        """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
+        for step in steps:
+            self._scorer.score(step)
+            self.steps.append(step)
+        self.lost = lost
+        return self
+
+    def trajectory(self) -> Trajectory:
+        """The episode so far, with the rewards as hindsight has them once it is over."""
+        steps = tuple(self.steps)
+        rewards = tuple(step.reward for step in steps)
+        metadata = {"episode_seed": self.seed, **self.rules.record()}
+        if self.lost:
+            metadata["transport_error"] = self.lost
+        elif self.over:
+            metadata["outcome"] = dict(self._scorer.outcome())
+            hindsight = self._scorer.hindsight()
+            if hindsight is not None:
+                steps = tuple(
+                    replace(step, reward_terms=scored.terms) for step, scored in zip(steps, hindsight, strict=True)
+                )
+                rewards = tuple(scored.reward for scored in hindsight)
+        return Trajectory(self.task, steps, rewards, self.terminated, self.truncated, metadata)
+
+    def _local_step(self) -> Step:
+        """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""
+        if self._local is None:
+            raise RuntimeError("Episode.end(None): the call that `begin` returned has not been answered")
+        status, text = self._local
+        return Step(self._action, self._observe(text), status)
+
+    def _tool_step(self, response: ToolResponse) -> Step:
+        self.state = response.state
+        body = response.body.decode()
+        status = response.outcome.status_code
+        return Step(self._action, self._observe(body), status, body, response.provenance)
+
+    def _observe(self, answer: str) -> str:
+        return observe(answer, self.rules.max_observation_length, self.calls_left - 1)
+
+    def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
+        terminated, truncated = self.terminated, self.truncated
+        if terminated or truncated:
+            trajectory = self.trajectory()
+            info["step_rewards"] = trajectory.rewards
+            info["trajectory"] = trajectory
+            if not self.lost:
+                info["outcome"] = dict(trajectory.metadata["outcome"])
+        return Transition(observation, reward, terminated, truncated, info)
+
+
+def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:
+    """The offered APIs by function name; of two with one name the first counts, as in ToolBench."""
+    return {spec.function_name: spec for spec in reversed(tools)}
+
+
+def _refusal(action: Action, known: bool) -> tuple[StatusCode, str]:
+    """Status and answer for a text that is no call of an offered function, in ToolBench's words where it has some."""
+    if not action.name:
+        error, status = f"No function call can be read: {action.error}.", StatusCode.BAD_INPUT
+    elif not known:
+        error, status = f"No such function name: {action.name}", StatusCode.NO_SUCH_FUNCTION
+    else:
+        error, status = PARSE_ERROR, StatusCode.BAD_INPUT
+    return status, encode_body(error, "").decode()
+
+
+def _step_info(step: Step, calls_left: int, latency: float) -> dict[str, Any]:
+    return {
+        "status": int(step.status),
+        "provenance": step.provenance.value if step.provenance else "",
+        "reward_terms": dict(step.reward_terms),
+        "calls_left": calls_left,
+        "latency": latency,
+    }

@@ -1,0 +1,18 @@
+"""How an answer is shown to a policy: cut to a length, with the calls that remain."""
+
+from __future__ import annotations
+
+
+def cut(text: str, max_length: int) -> str:
+    """The first `max_length` characters and a visible marker, or `text` where it is short enough.
+
+    The marker begins with the `...` that ToolBench's client appends, so the cut text is its observation too.
+    """
+    if len(text) <= max_length:
+        return text
+    return f"{text[:max_length]}... [{len(text) - max_length} characters cut]"
+
+
+def observe(answer: str, max_length: int, calls_left: int) -> str:
+    """The observation of a step: the answer, cut, and on its own line the number of calls that remain."""
+    return f"{cut(answer, max_length)}\nCalls left: {calls_left}"

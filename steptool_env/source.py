@@ -1,0 +1,80 @@
+"""Where the episodes of an environment come from: a suite, the rules and a random generator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from steptool_env.episode import Episode
+from steptool_env.errors import ConfigurationError
+from steptool_env.records import Record, read_step, step_record
+from steptool_env.rules import Rules
+from steptool_env.suites.base import TaskSuite
+from steptool_env.types import Task
+
+_OPTIONS = ("task", "episode_seed")
+_MAX_SEED = 2**62
+
+
+class EpisodeSource:
+    """Starts episodes, and brings them back from a record."""
+
+    def __init__(self, suite: TaskSuite, rules: Rules) -> None:
+        self.suite = suite
+        self.rules = rules
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Episode:
+        """A new episode.
+
+        Two numbers are drawn from `rng` whatever the options, so that a task chosen by hand does not change the
+        episodes after it.
+
+        Args:
+            rng: Draws the task and the episode's seed.
+            options: `task` (an id, or an index into the suite) and `episode_seed` in place of the draws.
+
+        Raises:
+            ConfigurationError: An option is unknown, or names no task.
+        """
+        options = options or {}
+        _check_options(options)
+        index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_MAX_SEED))
+        task = self._find(options.get("task"), index)
+        seed = int(options.get("episode_seed", seed))
+        return Episode(task, self.rules, self.suite.opening(task, seed), seed)
+
+    def restore(self, record: Record) -> Episode:
+        """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
+        task = self.suite.find(record["task"])
+        episode = Episode(task, self.rules, record["state"], record["seed"])
+        return episode.resume(map(read_step, record["steps"]), record["lost"])
+
+    def _find(self, choice: Any, index: int) -> Task:
+        if choice is None:
+            return self.suite.task(index)
+        if isinstance(choice, str):
+            return self.suite.find(choice)
+        if isinstance(choice, int | np.integer) and 0 <= choice < len(self.suite):
+            return self.suite.task(int(choice))
+        raise ConfigurationError(
+            f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
+        )
+
+
+def record_episode(episode: Episode) -> Record:
+    """An episode as a JSON object: the task's id, the state token and the steps."""
+    return {
+        "task": episode.task.id,
+        "seed": episode.seed,
+        "state": episode.state,
+        "lost": episode.lost,
+        "steps": [step_record(step) for step in episode.steps],
+    }
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise ConfigurationError(f"options {', '.join(unknown)}: not known; there are {', '.join(_OPTIONS)}")

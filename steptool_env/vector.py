@@ -1,0 +1,222 @@
+"""Many episodes at once, with one exchange with the tools per vector step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from steptool_env.client import LocalToolClient, ToolClient
+from steptool_env.env import MAX_TEXT, ToolEnv
+from steptool_env.episode import Episode, Transition
+from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.rendering import render_episode
+from steptool_env.rules import Rules
+from steptool_env.snapshots import pack, unpack
+from steptool_env.source import EpisodeSource
+from steptool_env.spaces import UnicodeText
+from steptool_env.suites.base import TaskSuite
+from toolserver.schemas import ToolCall, ToolResponse
+
+Texts = tuple[str, ...]
+Flags = NDArray[np.bool_]
+Infos = dict[str, Any]
+
+
+class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
+    """`num_envs` copies of `ToolEnv` that share the tasks and the way to the tools.
+
+    Gives what `gymnasium.vector.SyncVectorEnv` over as many `ToolEnv`s gives, but carries the calls of a step
+    together: one request, not `num_envs`. Observations and actions are tuples of texts. Shape: (num_envs,).
+
+    Beyond Gymnasium: in `options`, `task` and `episode_seed` may be lists with one entry per environment (`None`
+    leaves it to the draw).
+
+    Args:
+        num_envs: Number of episodes side by side.
+        suite: The tasks, and the tools that answer them.
+        rules: Reward, format, prompt, call budget and observation length.
+        client: Carries the calls; by default they go to the suite's tools in this process.
+        autoreset_mode: What happens after an episode's end; Gymnasium's default is `NextStep`.
+        render_mode: `"ansi"` or `None`.
+    """
+
+    def __init__(
+        self,
+        num_envs: int,
+        suite: TaskSuite,
+        rules: Rules,
+        client: ToolClient | None = None,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ConfigurationError(f"num_envs={num_envs}: must be at least 1")
+        self.num_envs = num_envs
+        self.suite = suite
+        self.rules = rules
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.render_mode = render_mode
+        self.metadata = {**ToolEnv.metadata, "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space = UnicodeText(MAX_TEXT)
+        self.single_action_space = UnicodeText(MAX_TEXT)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.client = client or LocalToolClient(suite)
+        self._source = EpisodeSource(suite, rules)
+        self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
+        self._episodes: list[Episode] = []
+        self._observations: list[str] = [""] * num_envs
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Texts, Infos]:
+        """Start an episode in every environment, or in those of `options["reset_mask"]`.
+
+        Args:
+            seed: One seed for all (environment `i` gets `seed + i`), or one per environment.
+            options: `reset_mask` (which environments to reset; shape (num_envs,), bool), `task`, `episode_seed`.
+        """
+        options = dict(options or {})
+        mask = _reset_mask(options.pop("reset_mask", None), self.num_envs)
+        if not self._episodes and not mask.all():
+            raise ResetNeeded("the first reset must be of every environment; leave out options['reset_mask']")
+        self._seed(seed, mask)
+        episodes = {
+            int(index): self._source.start(self._rngs[index], _options_of(options, int(index), self.num_envs))
+            for index in np.flatnonzero(mask)
+        }
+        self._episodes = self._episodes or list(episodes.values())
+        infos: Infos = {}
+        for index, episode in episodes.items():
+            infos = self._put(index, episode, infos)
+        return tuple(self._observations), infos
+
+    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
+        """Take one action in every environment.
+
+        In `NextStep` mode an environment whose episode is over is reset instead, and its action is ignored.
+
+        Returns:
+            Observations, rewards, terminations, truncations (shape (num_envs,) each) and infos: per key an array
+            over environments, with a mask under `_key`, as Gymnasium's vector environments do.
+        """
+        if not self._episodes:
+            raise ResetNeeded("there is no episode yet; call reset() first")
+        if len(actions) != self.num_envs:
+            raise ConfigurationError(f"{len(actions)} actions were given for num_envs={self.num_envs}")
+        resting = {index for index, episode in enumerate(self._episodes) if episode.over}
+        if resting and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
+            raise ResetNeeded(f"the episodes of environments {sorted(resting)} are over; reset them by a reset_mask")
+        transitions = self._advance({i: a for i, a in enumerate(actions) if i not in resting})
+        return self._collect(transitions)
+
+    def snapshot(self, index: int) -> bytes:
+        """The episode of one environment, as `ToolEnv.snapshot` gives it."""
+        return pack(self._episodes[index], self._rngs[index])
+
+    def restore(self, index: int, snapshot: bytes) -> None:
+        """Put a snapshot into one environment; its next step continues from there. Raises as `ToolEnv.restore`."""
+        self._episodes[index], self._rngs[index] = unpack(snapshot, self._source)
+
+    def render(self) -> tuple[str, ...] | None:
+        """Every episode so far as text, in `render_mode="ansi"`."""
+        return tuple(map(render_episode, self._episodes)) if self.render_mode else None
+
+    def close_extras(self, **_: Any) -> None:
+        """Close the connection to the tools, if there is one."""
+        self.client.close()
+
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: Flags) -> None:
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        if seeds is None:
+            return
+        if len(seeds) != self.num_envs:
+            raise ConfigurationError(f"seed: {len(seeds)} seeds were given for num_envs={self.num_envs}")
+        for index, one in enumerate(seeds):
+            if mask[index] and one is not None:
+                self._rngs[index] = seeding.np_random(one)[0]
+
+    def _put(self, index: int, episode: Episode, infos: Infos) -> Infos:
+        """Let `episode` begin in environment `index`."""
+        self._episodes[index] = episode
+        self._observations[index], info = episode.open()
+        return self._add_info(infos, info, index)
+
+    def _advance(self, actions: Mapping[int, str]) -> dict[int, Transition]:
+        """The transition of every environment that acts, after one exchange with the tools."""
+        calls = {index: self._episodes[index].begin(action) for index, action in actions.items()}
+        try:
+            responses = self._carry({index: call for index, call in calls.items() if call is not None})
+        except ToolTransportError as error:
+            reason = str(error)
+            return {
+                i: self._episodes[i].lose(reason) if call else self._episodes[i].end(None) for i, call in calls.items()
+            }
+        return {index: self._episodes[index].end(responses.get(index)) for index in calls}
+
+    def _carry(self, calls: Mapping[int, ToolCall]) -> dict[int, ToolResponse]:
+        if not calls:
+            return {}
+        return dict(zip(calls, self.client.call_many(tuple(calls.values())), strict=True))
+
+    def _collect(self, transitions: Mapping[int, Transition]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
+        """The transitions as arrays, with fresh episodes where the autoreset mode wants them."""
+        rewards = np.zeros(self.num_envs)
+        terminations = np.zeros(self.num_envs, dtype=np.bool_)
+        truncations = np.zeros(self.num_envs, dtype=np.bool_)
+        infos: Infos = {}
+        for index in range(self.num_envs):
+            transition = transitions.get(index)
+            if transition is None:
+                infos = self._put(index, self._fresh(index), infos)
+                continue
+            observation, rewards[index], terminations[index], truncations[index], info = transition
+            self._observations[index] = observation
+            if self._episodes[index].over and self.autoreset_mode is AutoresetMode.SAME_STEP:
+                infos = self._add_info(infos, {"final_obs": observation, "final_info": info}, index)
+                infos = self._put(index, self._fresh(index), infos)
+            else:
+                infos = self._add_info(infos, info, index)
+        return tuple(self._observations), rewards, terminations, truncations, infos
+
+    def _fresh(self, index: int) -> Episode:
+        return self._source.start(self._rngs[index], None)
+
+
+def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        valid = ", ".join(repr(entry.value) for entry in AutoresetMode)
+        raise ConfigurationError(f"autoreset_mode={mode!r}: must be one of {valid}") from None
+
+
+def _reset_mask(mask: Any, num_envs: int) -> Flags:
+    """The mask, checked as Gymnasium's own vector environments check it; all true where there is none."""
+    if mask is None:
+        return np.ones(num_envs, dtype=np.bool_)
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
+        raise ConfigurationError(f"options['reset_mask']={mask!r}: must be a bool array of shape ({num_envs},)")
+    if not mask.any():
+        raise ConfigurationError("options['reset_mask']: must be true for at least one environment")
+    return mask
+
+
+def _options_of(options: Mapping[str, Any], index: int, num_envs: int) -> dict[str, Any]:
+    """The options of one environment: entry `index` of those that are lists."""
+    chosen = {}
+    for name, value in options.items():
+        if isinstance(value, list | tuple | np.ndarray):
+            if len(value) != num_envs:
+                raise ConfigurationError(f"options[{name!r}]: {len(value)} entries were given for num_envs={num_envs}")
+            value = value[index]
+        if value is not None:
+            chosen[name] = value
+    return chosen
