@@ -1,0 +1,119 @@
+"""What a task asks, free of words and vendors: a graph of operations whose values flow from one to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import orjson
+
+from toolserver.world.schema import Fact, Result
+
+
+class Given(NamedTuple):
+    """An input that the query states."""
+
+    value: Any
+
+
+class From(NamedTuple):
+    """An input that the first row of an earlier node's result supplies."""
+
+    node: int
+    output: str
+
+
+Source = Given | From
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One call: the operation's name, and where each input comes from."""
+
+    operation: str
+    inputs: Mapping[str, Source]
+
+    def parents(self) -> Iterator[int]:
+        """The nodes that supply an input, in the order of the inputs."""
+        return (source.node for source in self.inputs.values() if isinstance(source, From))
+
+
+class Asked(NamedTuple):
+    """One thing that the answer must state: an output of a node's first row, or of every row."""
+
+    node: int
+    output: str
+    every: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A directed acyclic graph of calls with what is asked of it.
+
+    Attributes:
+        nodes: The calls; a node's parents stand before it.
+        results: What each call gives in the untouched world; the last one's delta is the state at the end.
+        asked: What the answer must state; empty for a task that ends in a change of state.
+    """
+
+    nodes: tuple[Node, ...]
+    results: tuple[Result, ...]
+    asked: tuple[Asked, ...]
+
+    @cached_property
+    def depth(self) -> int:
+        """Calls on the longest chain."""
+        depths: list[int] = []
+        for node in self.nodes:
+            depths.append(1 + max((depths[parent] for parent in node.parents()), default=0))
+        return max(depths)
+
+    @property
+    def writes(self) -> bool:
+        """Whether the task ends in a change of state."""
+        return self.results[-1].operation.kind.writes
+
+    @cached_property
+    def signature(self) -> bytes:
+        """The plan as bytes: two plans ask the same exactly when these are equal."""
+        nodes = [
+            [node.operation, {name: _source_key(source) for name, source in sorted(node.inputs.items())}]
+            for node in self.nodes
+        ]
+        return orjson.dumps([nodes, self.asked])
+
+    def fact(self, node: int, output: str, row: int = 0) -> Fact:
+        """The fact behind one output of one row of a node's result."""
+        result = self.results[node]
+        kind = result.operation.outputs[output]
+        entity = result.derivation() if kind.derived else result.rows[row].entity
+        return Fact(entity, kind.attribute, result.rows[row].values[output])
+
+    def asked_facts(self, asked: Asked) -> tuple[Fact, ...]:
+        """The facts that answer one thing asked."""
+        rows = range(len(self.results[asked.node].rows)) if asked.every else range(1)
+        return tuple(self.fact(asked.node, asked.output, row) for row in rows)
+
+    def used_outputs(self, node: int) -> tuple[str, ...]:
+        """The outputs of a node that a later node or the answer needs, in the operation's order."""
+        used = {
+            source.output
+            for later in self.nodes
+            for source in later.inputs.values()
+            if isinstance(source, From) and source.node == node
+        } | {asked.output for asked in self.asked if asked.node == node}
+        return tuple(name for name in self.results[node].operation.outputs if name in used)
+
+    def arguments(self, node: int) -> dict[str, Any]:
+        """The semantic arguments of a node's call, without inputs that were left to their defaults."""
+        return {name: self.value(source) for name, source in self.nodes[node].inputs.items()}
+
+    def value(self, source: Source) -> Any:
+        """What a source amounts to."""
+        return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
+
+
+def _source_key(source: Source) -> list[Any]:
+    return [source.value] if isinstance(source, Given) else [source.node, source.output]

@@ -1,0 +1,57 @@
+"""Chooses what is asked about the last call of a plan, so that a guess does not pay."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from toolserver.world.schema import Kind, OperationKind, Output, Result
+from toolserver.world.streams import Stream
+from toolserver.world.tasks.columns import Columns
+from toolserver.world.tasks.plan import Asked
+
+_OPEN_FROM = 20
+"""A column with fewer different values is asked about only beside another one."""
+_SECOND = 0.3
+"""How often a second thing is asked where one would do."""
+
+
+def ask(columns: Columns, result: Result, node: int, stated: Collection[object], stream: Stream) -> tuple[Asked, ...]:
+    """What to ask about a call; empty when nothing is worth asking.
+
+    Args:
+        columns: The columns of the world.
+        result: What the call gave.
+        node: Its place in the plan.
+        stated: The values that the query states; they are not asked for.
+        stream: Where the choice is drawn from.
+    """
+    operation = result.operation
+    if operation.kind is OperationKind.SEARCH:
+        return ()
+    if operation.kind in (OperationKind.LIST, OperationKind.RELATED):
+        named = columns.world.entities[operation.subject].attributes[0].name
+        few = 2 <= len(result.rows) <= columns.world.level.rows
+        return (Asked(node, named, every=True),) if few and named in operation.outputs else ()
+    outputs = {
+        name: output
+        for name, output in operation.outputs.items()
+        if output.type.kind is not Kind.ID and result.values[name] not in stated
+    }
+    wide = [name for name, output in outputs.items() if is_open(columns, output)]
+    if not wide:
+        return ()
+    first = stream.pick(wide)
+    chosen = {first}
+    others = [name for name in outputs if name != first]
+    if others and stream.chance(_SECOND):
+        chosen.add(stream.pick(others))
+    return tuple(Asked(node, name) for name in outputs if name in chosen)
+
+
+def is_open(columns: Columns, output: Output) -> bool:
+    """Whether there are so many possible answers that a guess is hopeless."""
+    if output.type.kind in (Kind.ENUM, Kind.BOOLEAN):
+        return False
+    if output.derived:
+        return output.type.kind is Kind.NUMBER or bool(output.type.unit)
+    return columns.distinct(output.attribute) >= _OPEN_FROM
