@@ -31,7 +31,7 @@ _MAX_NESTING = 512  # Far above any API; below Python's recursion limit on the w
 
 
 def canonical_arguments(arguments: dict[str, Any]) -> bytes:
-    """The arguments as sorted, minimal JSON text. `parse_arguments` reads it back.
+    """The arguments as sorted, minimal JSON text.
 
     Raises:
         DataError: The arguments are not JSON data.
@@ -46,11 +46,6 @@ def canonical_arguments(arguments: dict[str, Any]) -> bytes:
     return text
 
 
-def parse_arguments(text: str | bytes) -> Any:
-    """Read the text of `canonical_arguments`."""
-    return json.loads(text)
-
-
 def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any]) -> bytes:
     """The 16-byte key of a call.
 
@@ -61,7 +56,7 @@ def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any])
 
 
 def key_of_text(names: tuple[str, str, str], arguments: bytes) -> bytes:
-    """The key of standardised names (`names.api_key`) and canonical arguments.
+    """The key of names that are standardised already (`names.api_key`) and canonical arguments.
 
     Only the category may hold a line break, and it comes first: so the joined text is unambiguous.
     """

@@ -29,8 +29,8 @@ def change_name(name: str) -> str:
 
 
 def standardize_category(category: str) -> str:
-    """A category as StableToolBench names its folders: space, comma and `/` become `_`."""
-    return category.replace(" ", "_").replace(",", "_").replace("/", "_").replace("__", "_")
+    """A category as StableToolBench names its folders: space, comma and `/` become `_`, one for a run of them."""
+    return _UNDERSCORES.sub("_", category.replace(" ", "_").replace(",", "_").replace("/", "_"))
 
 
 def function_name(tool: str, api: str) -> str:
@@ -51,7 +51,7 @@ def api_key(category: str, tool: str, api: str) -> tuple[str, str, str]:
     """Category, tool and API, standardised: what identifies an API, however its names are written.
 
     As StableToolBench's server reads a request, a tool may carry its `_for_<category>` and an API the
-    `_for_<tool>` of its function name.
+    `_for_<tool>` of its function name. Standardising twice changes nothing.
     """
     if len(category) + len(tool) + len(api) <= _CACHED_LENGTH:
         return _api_key_cached(category, tool, api)
@@ -65,8 +65,15 @@ def _standardize(name: str) -> str:
 
 def _api_key(category: str, tool: str, api: str) -> tuple[str, str, str]:
     category_key = standardize_category(category)
-    tool_key = standardize(tool.removesuffix(f"_for_{category_key}"))
-    return category_key, tool_key, change_name(standardize(api).removesuffix(f"_for_{tool_key}"))
+    suffix = f"_for_{category_key}"
+    tool_key = _without(standardize(_without(tool, suffix)), suffix)
+    return category_key, tool_key, change_name(_without(standardize(api), f"_for_{tool_key}"))
+
+
+def _without(name: str, suffix: str) -> str:
+    while name.endswith(suffix):
+        name = name.removesuffix(suffix)
+    return name
 
 
 _standardize_cached = lru_cache(_CACHED_NAMES)(_standardize)

@@ -149,22 +149,40 @@ class ToolResponse(NamedTuple):
     @property
     def error(self) -> str:
         """The error text, empty on success."""
-        return str(orjson.loads(self.body)["error"])
+        return str(decode_body(self.body)["error"])
 
     @property
     def response(self) -> Any:
         """The parsed response."""
-        return orjson.loads(self.body)["response"]
+        return decode_body(self.body)["response"]
 
 
 def encode_body(error: str, response: Any) -> bytes:
     """`{"error": ..., "response": ...}` as StableToolBench's client writes it into an observation.
 
     Python's `json.dumps` separators, so that an observation is the stored bytes and reads like the
-    published runs. Lone surrogates, which UTF-8 cannot hold, make the whole body ASCII-escaped.
+    published runs. Lone surrogates, which UTF-8 cannot hold, make the whole body ASCII-escaped; NaN and
+    Infinity, which JSON does not have, become text.
     """
     body = {"error": error, "response": response}
     try:
-        return json.dumps(body, ensure_ascii=False).encode()
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
         return json.dumps(body).encode()
+    except ValueError:
+        return encode_body(error, json.loads(json.dumps(response), parse_constant=str))
+
+
+def decode_body(body: bytes) -> dict[str, Any]:
+    """Read a body back. Raises `ValueError` when it is not `{"error": ..., "response": ...}` in JSON."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = json.loads(body, parse_constant=_refuse_constant)  # lone surrogates, which orjson does not read
+    if not isinstance(value, dict) or value.keys() != {"error", "response"}:
+        raise ValueError('it must be {"error": ..., "response": ...}')
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

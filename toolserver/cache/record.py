@@ -6,7 +6,7 @@
     2       1      provenance (position in `_PROVENANCES`)
     3       16     BLAKE2b-16 of the key and everything but these 16 bytes
     19      4      length of the description, big-endian
-    23      n      description: JSON array [category, tool, api, arguments text, source, recorded_at]
+    23      n      description: JSON array [category, tool, api, arguments, source, recorded_at]
     23+n    rest   the body, exactly as it is sent
 
 So a hit is two table look-ups and a slice. The description is decoded only when somebody asks for it.
@@ -19,12 +19,10 @@ import struct
 from hashlib import blake2b
 from typing import NamedTuple
 
-import orjson
-
-from toolserver.canonical import canonical_arguments, key_of_text, parse_arguments
+from toolserver.canonical import canonical_key
 from toolserver.errors import CacheError, DataError
 from toolserver.names import api_key
-from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
+from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse, decode_body
 
 _VERSION = 1
 _HEADER = struct.Struct(">BBB16sI")
@@ -62,8 +60,8 @@ _PROVENANCE_CODES = {provenance: code for code, provenance in enumerate(_PROVENA
 class Description(NamedTuple):
     """What is known about a recording besides its answer. None of it reaches a policy.
 
-    `call` has standardised names and parsed arguments; `source` says which file or server it came from;
-    `recorded_at` is text (ISO 8601 by habit), empty when unknown.
+    `call` has standardised names, and arguments in the order in which they were first recorded; `source` says
+    which file or server it came from; `recorded_at` is text (ISO 8601 by habit), empty when unknown.
     """
 
     call: ToolCall
@@ -103,11 +101,7 @@ class CacheEntry:
     def describe(self) -> Description:
         """The call, the source and the time of the recording."""
         category, tool, api, arguments, source, recorded_at = json.loads(self._description)
-        return Description(ToolCall(category, tool, api, parse_arguments(arguments)), source, recorded_at)
-
-    def arguments_text(self) -> str:
-        """The canonical text of the call's arguments."""
-        return str(json.loads(self._description)[3])
+        return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
 
 
 class Record(NamedTuple):
@@ -127,10 +121,9 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
         raise DataError(f"arguments of {call.api} must be a JSON object, not {call.arguments!r:.100}")
     _check_body(response.body)
     names = api_key(call.category, call.tool, call.api)
-    arguments = canonical_arguments(call.arguments)
-    key = key_of_text(names, arguments)
-    # json rather than orjson: a category may hold lone surrogates.
-    description = json.dumps([*names, arguments.decode(), source, recorded_at], separators=(",", ":")).encode()
+    key = canonical_key(*names, call.arguments)
+    # json rather than orjson: it keeps lone surrogates, NaN and integers of any length.
+    description = json.dumps([*names, call.arguments, source, recorded_at], separators=(",", ":")).encode()
     head = bytes((_VERSION, _OUTCOME_CODES[response.outcome], _PROVENANCE_CODES[response.provenance]))
     rest = struct.pack(">I", len(description)) + description + response.body
     return Record(key, head + _digest(key, head, rest) + rest)
@@ -161,11 +154,10 @@ def check_record(key: bytes, value: bytes) -> str:
         entry = decode_entry(value)
         category, tool, api, arguments, *_ = json.loads(entry._description)
         _check_body(entry.body)
+        expected = canonical_key(category, tool, api, arguments)
     except (CacheError, DataError, ValueError) as error:
         return str(error)
-    if key_of_text((category, tool, api), arguments.encode()) != key:
-        return "the key does not belong to the call"
-    return ""
+    return "" if key == expected else "the key does not belong to the call"
 
 
 def _digest(key: bytes, head: bytes, rest: bytes) -> bytes:
@@ -174,8 +166,6 @@ def _digest(key: bytes, head: bytes, rest: bytes) -> bytes:
 
 def _check_body(body: bytes) -> None:
     try:
-        parsed = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise DataError(f"body is not JSON ({error}): {body[:100]!r}") from None
-    if not isinstance(parsed, dict) or parsed.keys() != {"error", "response"}:
-        raise DataError(f'body must be {{"error": ..., "response": ...}}: {body[:100]!r}')
+        decode_body(body)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"the body cannot be served ({error}): {body[:100]!r}") from None
