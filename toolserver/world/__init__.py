@@ -33,6 +33,7 @@ from toolserver.world.schema import (
     SemanticType,
     Slot,
 )
+from toolserver.world.vendors import Health, Skin, VendorAnswer, VendorApi, Vendors, VendorTool
 from toolserver.world.world import World
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Domain",
     "EntityType",
     "Fact",
+    "Health",
     "Kind",
     "Operation",
     "OperationKind",
@@ -51,6 +53,11 @@ __all__ = [
     "Result",
     "Row",
     "SemanticType",
+    "Skin",
     "Slot",
+    "VendorAnswer",
+    "VendorApi",
+    "VendorTool",
+    "Vendors",
     "World",
 ]

@@ -1,0 +1,124 @@
+"""What vendors write about their APIs: from one clause (`lite`) to a page of RapidAPI (`full`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from toolserver.schemas import Parameter
+from toolserver.world.schema import Domain, Operation, OperationKind, Slot
+from toolserver.world.streams import number
+from toolserver.world.vendors.codecs import Codec
+from toolserver.world.vendors.skin import Skin
+
+STALE_NOTE = "Archive data as of 2029, no longer updated."
+_OPENINGS = ("", "This endpoint: ", "Use this endpoint to get the following. ", "[v1] ")
+_IDS = {
+    OperationKind.SEARCH: (
+        "Returns the ids that the other endpoints need.",
+        "Matching is case-insensitive; an exact match wins over partial ones.",
+        "Partial names are fine. Each hit carries its id.",
+        "No hit gives an empty list.",
+    ),
+    OperationKind.LIST: (
+        "Filters are combined with AND.",
+        "Leave out a filter to ignore it.",
+        "All filters must hold for a row to be returned.",
+        "Without a match the list is empty.",
+    ),
+    OperationKind.RANK: (
+        "The best row comes first.",
+        "Rows are sorted; ties keep the order of the catalogue.",
+        "Useful for leader boards and shortlists.",
+        "Sorted on the server, so there is no need to fetch everything.",
+    ),
+    OperationKind.CREATE: (
+        "The returned reference is needed to cancel or change it later.",
+        "Availability is checked at the time of the call.",
+        "Refused when nothing is left.",
+        "Takes effect at once.",
+    ),
+}
+_ANY = (
+    "Data is served from our own database.",
+    "Answers are JSON in UTF-8.",
+    "Unknown ids are answered with an error.",
+    "Please handle errors: the error field says what went wrong.",
+)
+_TOOL_TEXTS = (
+    "{name} gives developers simple access to {category} data: {plurals}, and more.",
+    "The {category} API of {name}. Covers {plurals}. Free plan available.",
+    "Fast and reliable {category} data ({plurals}) for your app, by {name}.",
+    "{name}: {plurals} in one place.",
+)
+
+
+class Extras(NamedTuple):
+    """What a vendor adds to an operation, as far as documentation goes."""
+
+    stale: bool
+    token_name: str
+    login: str
+    page_size: int
+
+
+def describe(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> str:
+    """The description of one API."""
+    notes = list(_notes(operation, skin, extras, wordiness))
+    opening = _OPENINGS[skin.voice] if wordiness == 2 else ""
+    sentence = operation.phrase if wordiness == 0 and not notes else f"{operation.phrase}."
+    return " ".join((opening + sentence, *notes))
+
+
+def _notes(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> Iterator[str]:
+    if wordiness:
+        texts = _IDS.get(operation.kind, _ANY)
+        yield texts[number(operation.name, skin.synonyms) % len(texts)]
+    if wordiness > 1:
+        shown = ", ".join(output.label for output in operation.outputs.values())
+        yield f"Every {'row' if operation.many else 'answer'} has: {shown}."
+        if skin.values.imperial:
+            yield "All quantities are in imperial units."
+        if skin.values.cents:
+            yield "Money is in cents (US)."
+        yield _ANY[number(operation.name, skin.voice) % len(_ANY)]
+    if extras.page_size:
+        yield f"{extras.page_size} rows per page." if wordiness else "Paged."
+    if extras.token_name:
+        yield f"Needs {extras.token_name} from {extras.login}."
+    if extras.stale:
+        yield STALE_NOTE
+
+
+def describe_tool(name: str, domain: Domain, skin: Skin, wordiness: int) -> str:
+    """The description of a tool; empty in `lite`."""
+    if not wordiness:
+        return ""
+    plurals = ", ".join(entity.plural for entity in domain.entities)
+    text = _TOOL_TEXTS[skin.voice].format(name=name, category=domain.category, plurals=plurals)
+    if skin.stale:
+        text += f" {STALE_NOTE}"
+    return text
+
+
+def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
+    """The documentation of one parameter."""
+    hint = codec.hint
+    if wordiness == 0:
+        # What the name does not say: how to write a date, which values an enumeration has.
+        text = hint.removeprefix("one of ") if codec.type == "STRING" else ""
+    else:
+        text = slot.label[:1].upper() + slot.label[1:]
+        text += f" ({hint})" if hint else ""
+    default = "" if slot.required or slot.default is None else slot.default
+    return Parameter(name, codec.type, text, _shown(default, codec))
+
+
+def _shown(default: object, codec: Codec) -> object:
+    return codec.encode(default) if codec.encode is not None and default != "" else default
+
+
+def split_by_need(slots: Mapping[str, Slot]) -> tuple[list[str], list[str]]:
+    """The names of the required and of the optional inputs."""
+    required = [name for name, slot in slots.items() if slot.required]
+    return required, [name for name in slots if name not in required]

@@ -1,0 +1,82 @@
+"""Spelling of the names that vendors give to tools, APIs, parameters and fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from toolserver.names import parameter_name, standardize
+from toolserver.world.levels import Level
+from toolserver.world.lexicon import words
+from toolserver.world.schema import Domain
+from toolserver.world.streams import Stream
+
+
+@lru_cache(maxsize=16384)
+def cased(text: str, style: str) -> str:
+    """Words (separated by spaces or `_`) in a style: `snake`, `camel`, `pascal`, `kebab`, `title` or `path`."""
+    parts = text.replace("_", " ").lower().split()
+    match style:
+        case "camel":
+            return parts[0] + "".join(part.capitalize() for part in parts[1:])
+        case "pascal":
+            return "".join(part.capitalize() for part in parts)
+        case "kebab":
+            return "-".join(parts)
+        case "title":
+            return " ".join(part.capitalize() for part in parts)
+        case "path":
+            return "/" + "/".join((parts[0], "-".join(parts[1:]))) if parts[1:] else f"/{parts[0]}"
+    return "_".join(parts)
+
+
+def unique_names(wanted: Iterable[tuple[str, str, str]]) -> dict[str, str]:
+    """A spelling per key, no two alike once standardised.
+
+    Args:
+        wanted: Key, preferred spelling and the spelling to fall back on when the first is taken.
+    """
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key, preferred, fallback in wanted:
+        name = preferred if parameter_name(preferred) not in taken else fallback
+        number = 2
+        while parameter_name(name) in taken:
+            name = f"{fallback}_{number}"
+            number += 1
+        taken.add(parameter_name(name))
+        names[key] = name
+    return names
+
+
+def tool_names(seed: int, domain: Domain, count: int, level: Level) -> list[str]:
+    """`count` vendor names of a domain, all different once standardised: `stayforge`, `Forge Stay API`."""
+    stream = Stream(seed, "tool names", domain.name)
+    pairs = [(word, stem) for word in domain.words for stem in words.COMPANY_STEMS]
+    names: dict[str, str] = {}
+    lap = 0
+    while len(names) < count:
+        lap += 1
+        for word, stem in stream.shuffled(pairs):
+            name = _tool_name(word, stem, lap, stream, level)
+            names.setdefault(standardize(name), name)
+            if len(names) == count:
+                break
+    return list(names.values())
+
+
+def _tool_name(word: str, stem: str, lap: int, stream: Stream, level: Level) -> str:
+    number = "" if lap == 1 else f" {lap}"
+    if level.plain:
+        return f"{word}{stem}{number}".lower().replace(" ", "")
+    form = stream.below(4)
+    if form == 0:
+        return f"{stem}{word}{number}"
+    if form == 1:
+        return f"{stem} {word} API{number}"
+    return f"{word} {stem}{number}" if form == 2 else f"{word}-{stem.lower()}{number}"
+
+
+def key_by_name(names: Mapping[str, str]) -> dict[str, str]:
+    """Key by every spelling under which a caller may write it: as documented, and as offered to a model."""
+    return {parameter_name(name): key for key, name in names.items()} | {name: key for key, name in names.items()}
