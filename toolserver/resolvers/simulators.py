@@ -16,7 +16,7 @@ from toolserver.schemas import ApiSpec, Parameter
 Message = dict[str, str]
 
 _EXAMPLE_LENGTH = 2048  # characters of examples in a prompt
-_MAX_EXAMPLES = 5
+MAX_EXAMPLES = 5
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LOOSE = re.compile(r'"error"\s*:\s*"(.*?)"\s*,\s*"response"\s*:\s*"(.*)"\s*\}\s*$', re.DOTALL)
@@ -76,7 +76,7 @@ def read_answer(text: str) -> tuple[str, Any] | None:
 
 def _fitting(examples: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
     """As many of the first examples as fit the prompt, at least one."""
-    count = min(len(examples), _MAX_EXAMPLES)
+    count = min(len(examples), MAX_EXAMPLES)
     while count > 1 and len(str(examples[:count])) > _EXAMPLE_LENGTH:
         count -= 1
     return examples[:count]

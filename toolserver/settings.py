@@ -1,0 +1,65 @@
+"""The server's settings: flags of `toolserver serve`, or environment variables `TOOLSERVER_...`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from toolserver.resolvers.llm import Simulator
+
+MissPolicy = Literal["strict", "synthetic", "llm", "live"]
+
+
+class Settings(BaseSettings):
+    """What to serve, what to do when nothing is recorded, and within which limits.
+
+    Built when an application is created, never at import. Every field can be set by the environment variable
+    `TOOLSERVER_<FIELD>`.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TOOLSERVER_", frozen=True, extra="ignore")
+
+    cache: Path | None = Field(default=None, description="Directory of recorded responses (`toolserver import`).")
+    read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is ever recorded.")
+    world: int | None = Field(default=None, description="Serve ToolWorld of this seed.")
+    world_level: str = Field(default="standard", description="Level of ToolWorld: lite, standard or full.")
+    miss: MissPolicy = Field(default="strict", description="What answers a call that is not recorded.")
+    strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
+    state_key: SecretStr | None = Field(default=None, description="Key that signs state tokens; replicas share it.")
+
+    llm_url: str = Field(
+        default="", description="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8001/v1 (miss=llm)."
+    )
+    llm_model: str = Field(default="", description="Model name at that endpoint.")
+    llm_key: SecretStr = Field(default=SecretStr(""), description="Bearer key of that endpoint.")
+    llm_simulator: Simulator = Field(default="gpt", description="Message format: gpt or mirrorapi.")
+    live_url: str = Field(default="", description="Upstream server's /rapidapi endpoint (miss=live).")
+    live_key: SecretStr = Field(default=SecretStr(""), description="toolbench_key of the upstream server.")
+    upstream_timeout: float = Field(default=60.0, gt=0, description="Seconds to wait for one upstream answer.")
+    upstream_retries: int = Field(
+        default=2, ge=0, le=10, description="How many more times to ask upstream after a failure."
+    )
+    upstream_workers: int = Field(default=8, ge=1, le=256, description="Upstream calls at a time, per worker.")
+
+    api_key_file: Path | None = Field(default=None, description="File with the accepted API keys, one per line.")
+    rate_limit: float = Field(default=0.0, ge=0, description="Calls per second and key; 0 for no limit.")
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Bytes of a request body.")
+    max_batch: int = Field(default=1024, ge=1, description="Calls in one request of /v1/calls.")
+    max_depth: int = Field(default=32, ge=1, le=100, description="Levels of nesting in a call's arguments.")
+    request_timeout: float = Field(default=150.0, gt=0, description="Seconds until a request is given up.")
+
+    hot_path: bool = Field(default=True, description="Answer regular calls without FastAPI's machinery (same answers).")
+    runtime_dir: Path | None = Field(default=None, description="Shared by the workers of one server; set by `serve`.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if self.cache is None and self.world is None:
+            raise ValueError("cache, world: neither is set, so there is nothing to serve; set one of them")
+        if self.miss == "llm" and not (self.llm_url and self.llm_model):
+            raise ValueError("llm_url, llm_model: both are needed for miss=llm")
+        if self.miss == "live" and not self.live_url:
+            raise ValueError("live_url: needed for miss=live, e.g. http://127.0.0.1:8081/rapidapi")
+        return self
