@@ -36,6 +36,10 @@ class Codec(Protocol):
         """The text of sampled tokens, without the stop token."""
         ...
 
+    def action_ids(self, text: str) -> list[int]:
+        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        ...
+
 
 class PlainCodec:
     """For the project's own tokenizer: text, `<|act|>`, action, `<|end|>`, text, ..."""

@@ -1,6 +1,7 @@
 """The exceptions of the learner.
 
 AgentError
+├── ConfigurationError a field of a configuration is wrong; says which, and what is valid
 ├── ModelError         a model, tokenizer or chat template cannot be used
 ├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
@@ -9,6 +10,10 @@ AgentError
 
 class AgentError(Exception):
     """Base of every exception that `agents` raises on purpose."""
+
+
+class ConfigurationError(AgentError, ValueError):
+    """A field of a configuration is wrong."""
 
 
 class ModelError(AgentError, ValueError):

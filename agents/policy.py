@@ -58,6 +58,11 @@ class Policy(nn.Module):
         return cast(Tensor, self.output_layer.weight).dtype
 
     @property
+    def score_dtype(self) -> torch.dtype:
+        """Type of log-probabilities and values: single precision, or better where the weights are."""
+        return torch.float64 if self.dtype is torch.float64 else torch.float32
+
+    @property
     def device(self) -> torch.device:
         """Where the language model's weights are."""
         return cast(Tensor, self.output_layer.weight).device

@@ -1,0 +1,201 @@
+"""Checkpoints: a folder that is complete or absent.
+
+`model.safetensors` (the policy), `optimizer.safetensors`, `tokenizer/`, `config.json` (the run's configuration),
+`architecture.json` (the model's), `state.json` (counters, hashes). No pickle. Everything random in training is
+derived from the run's seed and the iteration, so these are all that an exact resumption needs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from agents.errors import CheckpointError
+from agents.policy import Policy
+
+_MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is."""
+
+    iteration: int = 0
+    """Finished iterations."""
+    calls: int = 0
+    """Environment calls so far."""
+    episodes: int = 0
+    """Episodes so far."""
+    dropped: int = 0
+    """Episodes lost to an unreachable server so far."""
+
+
+def save(
+    folder: Path,
+    policy: Policy,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    progress: Progress | None = None,
+    config: Mapping[str, Any] | None = None,
+    half: bool = False,
+) -> None:
+    """Write a checkpoint, beside the target first, so that a crash or a full disk leaves no half of one.
+
+    Args:
+        folder: Replaced when it exists.
+        policy: The weights.
+        tokenizer: Kept with them.
+        optimizer: Its state, for resumption.
+        progress: How far the run is.
+        config: The run's configuration, as JSON values.
+        half: Store weights in half precision, to ship them.
+
+    Raises:
+        CheckpointError: The files cannot be written; what was at `folder` is still there.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file(_tensors(policy, half), partial / _MODEL)
+        if optimizer is not None:
+            save_file(_flattened(optimizer.state_dict()["state"]), partial / _OPTIMIZER)
+        tokenizer.save_pretrained(str(partial / "tokenizer"))
+        _write_json(partial / "config.json", dict(config or {}))
+        _write_json(partial / "architecture.json", _architecture(policy))
+        hashes = {p.name: _digest(p) for p in sorted(partial.glob("*.safetensors"))}
+        _write_json(partial / _STATE, {"progress": asdict(progress or Progress()), "hashes": hashes})
+        _replace(partial, folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"cannot write the checkpoint {folder}: {error}") from error
+
+
+def load_weights(folder: Path, policy: Policy) -> None:
+    """Read a checkpoint's weights into a policy of the same shape.
+
+    A checkpoint without a critic fills a policy that has one: the critic's trunk starts as the decoder.
+
+    Raises:
+        CheckpointError: It is incomplete, damaged, or of another model.
+    """
+    _verify(folder)
+    tensors = load_file(folder / _MODEL)
+    own = policy.state_dict()
+    shared = [name for name in own if not name.startswith(("critic.", "value_head."))]
+    wrong = [name for name in shared if name not in tensors or tensors[name].shape != own[name].shape]
+    if wrong:
+        name = wrong[0]
+        found = list(tensors[name].shape) if name in tensors else "nothing"
+        raise CheckpointError(
+            f"{folder} is of another model: {name} should be {list(own[name].shape)}, the checkpoint has {found} "
+            f"({len(wrong)} of {len(shared)} tensors differ)"
+        )
+    fill = {name: tensors.get(name, own[name]) for name in own}
+    policy.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fill.items()})
+    if policy.critic is not None and not any(name.startswith("critic.") for name in tensors):
+        policy.critic.load_state_dict(policy.decoder.state_dict())
+
+
+def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
+    """Read a checkpoint's optimiser state. Raises `CheckpointError` when it has none, or of another model."""
+    if not (folder / _OPTIMIZER).exists():
+        raise CheckpointError(f"{folder} holds no optimiser state: it is for use, not for resumption")
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in load_file(folder / _OPTIMIZER).items():
+        index, field = name.split(".", 1)
+        state.setdefault(int(index), {})[field] = tensor
+    try:
+        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    except (ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}: the optimiser state is of another model: {error}") from error
+
+
+def load_progress(folder: Path) -> Progress:
+    """How far the run was."""
+    return Progress(**_read_json(folder / _STATE)["progress"])
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the run that made the checkpoint."""
+    return _read_json(folder / "config.json")
+
+
+def load_architecture(folder: Path) -> dict[str, Any]:
+    """The Transformers configuration of the model, as JSON values."""
+    return _read_json(folder / "architecture.json")
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest complete checkpoint of a run, `None` when there is none."""
+    found = [path for path in folder.glob("checkpoint-*") if (path / _STATE).exists()]
+    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+
+
+def _tensors(policy: Policy, half: bool) -> dict[str, Tensor]:
+    """Weights by name; tied ones once per name, since safetensors keeps no aliases."""
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in policy.state_dict().items()}
+    return {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
+
+
+def _flattened(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
+    return {
+        f"{index}.{name}": torch.as_tensor(value).detach().cpu().clone().contiguous()
+        for index, entries in state.items()
+        for name, value in entries.items()
+    }
+
+
+def _architecture(policy: Policy) -> dict[str, Any]:
+    return dict(policy.config.to_dict())
+
+
+def _verify(folder: Path) -> None:
+    for name, digest in _read_json(folder / _STATE)["hashes"].items():
+        path = folder / name
+        if not path.exists():
+            raise CheckpointError(f"{folder} is incomplete: {name} is missing")
+        if _digest(path) != digest:
+            raise CheckpointError(f"{path} is damaged: its content is not what was written")
+
+
+def _digest(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path.parent} is no complete checkpoint: {path.name}: {error}") from error
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+
+
+def _replace(partial: Path, folder: Path) -> None:
+    """Move the finished folder to its place, its bytes on the disk first."""
+    for path in partial.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,72 @@
+"""Where metrics go: JSON Lines, TensorBoard, or whatever a hook makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+Metrics = Mapping[str, float]
+Sink = Callable[[int, Metrics], None]
+"""Takes the environment calls so far and the metrics of an iteration."""
+
+
+class MetricsLog:
+    """Hands every iteration's metrics to each sink.
+
+    Args:
+        folder: `metrics.jsonl` and TensorBoard's event files go here.
+        tensorboard: Whether to write the event files.
+        hooks: Further sinks, e.g. a wrapper of Weights & Biases: `lambda step, m: wandb.log(dict(m), step=step)`.
+        keep_until: Drop lines of `metrics.jsonl` after this iteration (for a run that is resumed from there).
+    """
+
+    def __init__(
+        self, folder: Path, *, tensorboard: bool = True, hooks: Iterable[Sink] = (), keep_until: int | None = None
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "metrics.jsonl"
+        self._writer: Any = None
+        if tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder))
+        self._hooks = tuple(hooks)
+        self._begin(keep_until)
+
+    def write(self, calls: int, metrics: Metrics) -> None:
+        """Record the metrics of one iteration.
+
+        Args:
+            calls: Environment calls so far: the horizontal axis of every curve.
+            metrics: By name; `iteration` is among them.
+        """
+        record = {"calls": calls, **{name: value if math.isfinite(value) else None for name, value in metrics.items()}}
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._writer is not None:
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, calls)
+        for hook in self._hooks:
+            hook(calls, metrics)
+
+    def close(self) -> None:
+        """Finish the event files."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _begin(self, keep_until: int | None) -> None:
+        """An unbroken file: none for a new run, the lines up to the checkpoint for a resumed one."""
+        kept = []
+        if keep_until is not None and self._path.exists():
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["iteration"] <= keep_until]
+        self._path.write_text("".join(kept), encoding="utf-8")
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """The records of a run's `metrics.jsonl`, oldest first."""
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]

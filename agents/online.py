@@ -1,0 +1,150 @@
+"""The online trainer: play episodes, credit their steps, improve the policy; one loop for every algorithm."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium.vector import VectorEnv
+
+from agents import checkpoint
+from agents.batch import Episode, collate, mini_batches
+from agents.checkpoint import Progress
+from agents.config import TrainConfig
+from agents.generation import Generator
+from agents.learner import Learner
+from agents.logging import MetricsLog
+from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
+from agents.rollout import Collector, Rollout, Start
+from agents.seeding import derive
+from agents.update import Updater
+
+Evaluation = Callable[[], dict[str, float]]
+
+
+class OnlineTrainer:
+    """Trains a learner in a vector environment.
+
+    Args:
+        config: All settings.
+        learner: The policy to train.
+        envs: Text environments in `AutoresetMode.DISABLED`.
+        evaluation: Gives `eval/...` metrics every `config.eval_every` iterations.
+        log: Takes every iteration's metrics.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        envs: VectorEnv[Any, Any, Any],
+        *,
+        evaluation: Evaluation | None = None,
+        log: MetricsLog | None = None,
+    ) -> None:
+        self.config, self.learner = config, learner
+        self.progress = Progress()
+        self._updater = Updater(learner.policy, config.optim)
+        self._evaluation, self._log = evaluation, log
+        self._generator = Generator(
+            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
+        )
+        self._collector = Collector(envs, self._generator, learner.codec)
+        self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
+
+    def run(self, on_iteration: Callable[[Progress, dict[str, float]], None] | None = None) -> Progress:
+        """Train up to `config.iterations`; log, evaluate and keep checkpoints on the way."""
+        while self.progress.iteration < self.config.iterations:
+            metrics = self.iterate()
+            if self._log is not None:
+                self._log.write(self.progress.calls, metrics)
+            if on_iteration is not None:
+                on_iteration(self.progress, metrics)
+            if self._due(self.config.checkpoint_every):
+                self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
+        return self.progress
+
+    def iterate(self) -> dict[str, float]:
+        """One round of rollout and update. Returns its metrics."""
+        begin = time.perf_counter()
+        iteration = self.progress.iteration
+        self._generator.seed(derive(self.config.seed, "sampler", iteration))
+        rollout = self._collector.collect(self._starts(iteration))
+        train_begin = time.perf_counter()
+        metrics = self.update(rollout.episodes) if rollout.episodes else {}
+        end = time.perf_counter()
+        self._advance(rollout)
+        metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
+        if self._evaluation is not None and self._due(self.config.eval_every):
+            metrics |= self._evaluation()
+        return {"iteration": float(self.progress.iteration), **metrics}
+
+    def update(self, episodes: list[Episode]) -> dict[str, float]:
+        """Improve the policy on episodes that it has just played."""
+        policy, config = self.learner.policy, self.config
+        batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+        prepared = prepare(policy, batch, config, self._reference)
+        rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
+        loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
+        shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
+        steps = [
+            self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
+            for _ in range(config.algorithm.epochs if len(rows) else 0)
+            for picked in mini_batches(len(rows), config.algorithm.mini_batches, shuffle)
+        ]
+        means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
+        idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
+        return means | idle | explained_variance(prepared, batch)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint from which `resume` goes on."""
+        checkpoint.save(
+            folder,
+            self.learner.policy,
+            self.learner.tokenizer,
+            optimizer=self._updater.optimizer,
+            progress=self.progress,
+            config=asdict(self.config),
+        )
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint: the same numbers as if the run had never been broken.
+
+        Raises:
+            CheckpointError: The checkpoint is incomplete, damaged or of another model.
+        """
+        checkpoint.load_weights(folder, self.learner.policy)
+        checkpoint.load_optimizer(folder, self._updater.optimizer)
+        self.progress = checkpoint.load_progress(folder)
+
+    def _starts(self, iteration: int) -> list[Start]:
+        size = self.config.algorithm.group_size
+        return [
+            Start(derive(self.config.seed, "task", iteration, group), group)
+            for group in range(self.config.episodes // size)
+            for _ in range(size)
+        ]
+
+    def _warming(self) -> bool:
+        return self.progress.iteration < self.config.critic_warmup and self.learner.policy.value_head is not None
+
+    def _scale(self) -> float:
+        return min(1.0, (self.progress.iteration + 1) / (self.config.warmup + 1))
+
+    def _due(self, every: int) -> bool:
+        done = self.progress.iteration
+        return bool(every) and (done % every == 0 or done == self.config.iterations)
+
+    def _advance(self, rollout: Rollout) -> None:
+        was = self.progress
+        self.progress = replace(
+            was,
+            iteration=was.iteration + 1,
+            calls=was.calls + rollout.calls,
+            episodes=was.episodes + len(rollout.episodes),
+            dropped=was.dropped + rollout.dropped,
+        )

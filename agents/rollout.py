@@ -1,0 +1,238 @@
+"""Rollouts: many episodes at once, from a vector environment and a generator to token episodes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, cast
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from agents.batch import Episode
+from agents.codec import Codec
+from agents.errors import ModelError
+from agents.generation import Generator, Sampled
+
+_IDLE = ""  # the action of a slot that has nothing to do: no call, so no tool is reached
+_INVALID = frozenset({1, 2})  # status codes of a text that is no valid call
+Info = Mapping[str, Any]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Start:
+    """One episode to be played: the environment's seed, and the group that it is compared in."""
+
+    seed: int
+    group: int = 0
+
+
+@dataclass
+class Rollout:
+    """Episodes in the order in which they were asked for, and what it took.
+
+    Attributes:
+        episodes: Those that came to an end.
+        calls: Environment steps.
+        dropped: Episodes lost to an unreachable tool server; they are not in `episodes`.
+        sample_seconds: Time in the model.
+        env_seconds: Time in the environment.
+    """
+
+    episodes: list[Episode] = field(default_factory=list)
+    calls: int = 0
+    dropped: int = 0
+    sample_seconds: float = 0.0
+    env_seconds: float = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """`rollout/...`: means over the episodes, and how many were dropped."""
+        names = sorted({name for episode in self.episodes for name in episode.metrics})
+        count = max(1, len(self.episodes))
+        means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in self.episodes) / count for n in names}
+        return {**means, "rollout/dropped": float(self.dropped)}
+
+    def timing(self, total: float, training: float) -> dict[str, float]:
+        """`time/...`: seconds of an iteration and what they went into, calls and sampled tokens per second."""
+        playing = max(self.sample_seconds + self.env_seconds, 1e-9)
+        sampled = sum(episode.action_tokens for episode in self.episodes)
+        return {
+            "time/iteration_seconds": total,
+            "time/sample_seconds": self.sample_seconds,
+            "time/env_seconds": self.env_seconds,
+            "time/train_seconds": training,
+            "time/calls_per_second": self.calls / playing,
+            "time/sampled_tokens_per_second": sampled / playing,
+        }
+
+
+@dataclass
+class _Draft:
+    """An episode that is being played."""
+
+    order: int
+    group: int
+    ids: list[int]
+    task: str
+    state: str
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    rewards: list[float] = field(default_factory=list)
+    anchors: list[str] = field(default_factory=list)
+    invalid: int = 0
+
+    def act(self, sampled: Sampled) -> None:
+        self.anchors.append(_anchor(self.task, self.state))
+        self.spans.append((len(self.ids), len(self.ids) + len(sampled.ids)))
+        self.ids.extend(sampled.ids)
+        self.log_probs.extend(sampled.log_probs)
+
+    def reward(self, reward: float, info: Info) -> None:
+        self.rewards.append(reward)
+        self.invalid += int(info.get("status", 0)) in _INVALID
+
+    def finish(self, terminated: bool, info: Info) -> Episode:
+        rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
+        outcome = info.get("outcome") or {}
+        metrics = {str(k): float(v) for k, v in outcome.items() if isinstance(v, int | float | np.number)}
+        metrics |= {
+            "return": sum(rewards),
+            "calls": len(self.spans),
+            "finished": float(terminated),
+            "invalid_calls": self.invalid / len(self.spans),
+            "tokens": len(self.ids),
+        }
+        return Episode(
+            ids=tuple(self.ids),
+            spans=tuple(self.spans),
+            log_probs=tuple(self.log_probs),
+            rewards=rewards,
+            terminated=terminated,
+            truncated=not terminated,
+            group=self.group,
+            anchors=tuple(self.anchors),
+            metrics={"is_solved": 0.0, **metrics},
+        )
+
+
+class Collector:
+    """Plays episodes.
+
+    Args:
+        envs: A vector environment of text in `AutoresetMode.DISABLED`, so that each slot is given its next
+            episode here, by seed.
+        generator: Samples the actions.
+        codec: Text <-> tokens.
+    """
+
+    def __init__(self, envs: VectorEnv[Any, Any, Any], generator: Generator, codec: Codec) -> None:
+        self._envs, self._generator, self._codec = envs, generator, codec
+        self._drafts: dict[int, _Draft] = {}
+
+    def collect(self, starts: Sequence[Start]) -> Rollout:
+        """Play an episode for each start. A slot whose episode ends goes on with the next start.
+
+        Raises:
+            ModelError: A prompt leaves no room for an action in the model's context.
+        """
+        result, done = Rollout(), dict[int, Episode]()
+        queue = deque(enumerate(starts))
+        self._generator.clear()
+        self._drafts.clear()
+        self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
+        while self._drafts:
+            over = self._step(result, done)
+            if over.any() and (self._drafts or queue):
+                self._reset(over, queue)
+        result.episodes = [done[order] for order in sorted(done)]
+        return result
+
+    def _reset(self, mask: Flags, queue: deque[tuple[int, Start]]) -> None:
+        """Give the masked slots their next episodes; a slot without one idles in an episode that nobody reads."""
+        slots = [int(slot) for slot in np.flatnonzero(mask)]
+        taken = {slot: queue.popleft() for slot in slots[: len(queue)]}
+        seeds = [taken[slot][1].seed if slot in taken else 0 for slot in range(self._envs.num_envs)]
+        observations, infos = self._envs.reset(seed=cast(int, seeds), options={"reset_mask": mask})
+        for slot, (order, start) in taken.items():
+            info = slot_info(infos, slot)
+            text = str(observations[slot])
+            ids = self._codec.opening(text, info)
+            self._generator.start(slot, ids)
+            self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
+
+    def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
+        """One action in every slot. Returns the slots that need a reset."""
+        slots = sorted(self._drafts)
+        begin = time.perf_counter()
+        sampled = dict(zip(slots, self._generator.act(slots), strict=True))
+        result.sample_seconds += time.perf_counter() - begin
+        over = np.zeros(self._envs.num_envs, dtype=np.bool_)
+        actions = [_IDLE] * self._envs.num_envs
+        for slot, sample in sampled.items():
+            if sample.overflow:
+                over[slot] = True
+                self._end(slot, terminated=False, info={}, done=done)
+            else:
+                self._drafts[slot].act(sample)
+                actions[slot] = self._codec.action_text(sample.ids)
+        begin = time.perf_counter()
+        observations, rewards, terminated, truncated, infos = self._envs.step(tuple(actions))
+        result.env_seconds += time.perf_counter() - begin
+        for slot in sorted(self._drafts):
+            result.calls += 1
+            info = slot_info(infos, slot)
+            if "transport_error" in info:
+                result.dropped += 1
+                self._drop(slot)
+                continue
+            draft = self._drafts[slot]
+            draft.reward(float(rewards[slot]), info)
+            if not terminated[slot]:
+                self._observe(slot, str(observations[slot]), sampled[slot])
+            if terminated[slot] or truncated[slot]:
+                self._end(slot, terminated=bool(terminated[slot]), info=info, done=done)
+        return cast(Flags, over | terminated | truncated)
+
+    def _observe(self, slot: int, observation: str, sampled: Sampled) -> None:
+        """Append the tools' answer. An action that was cut is closed by a stop token that nobody sampled."""
+        draft = self._drafts[slot]
+        ids = self._codec.continuation(observation)
+        ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
+        draft.state = observation
+        draft.ids.extend(ids)
+        self._generator.append(slot, ids)
+
+    def _end(self, slot: int, *, terminated: bool, info: Info, done: dict[int, Episode]) -> None:
+        draft = self._drafts[slot]
+        if not draft.spans:
+            raise ModelError(
+                f"a prompt of {len(draft.ids)} tokens leaves no room for an action; raise the context length, "
+                "or choose an environment with shorter prompts"
+            )
+        done[draft.order] = draft.finish(terminated, info)
+        self._drop(slot)
+
+    def _drop(self, slot: int) -> None:
+        del self._drafts[slot]
+        self._generator.free(slot)
+
+
+def slot_info(infos: Info, slot: int) -> dict[str, Any]:
+    """What a vector environment's `infos` say of one slot: entries whose `_key` mask is set there."""
+    found: dict[str, Any] = {}
+    for key, value in infos.items():
+        mask = infos.get(f"_{key}")
+        if mask is None or not mask[slot]:
+            continue
+        found[key] = slot_info(value, slot) if isinstance(value, Mapping) else value[slot]
+    return found
+
+
+def _anchor(task: str, observation: str) -> str:
+    """A name for the state in which an action is chosen: the task and what was last seen."""
+    return blake2b(f"{task}\0{observation}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

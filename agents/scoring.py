@@ -1,0 +1,66 @@
+"""What the policy in training says of a batch: log-probabilities, entropies and values of its action tokens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.batch import Batch, micro_batches
+from agents.policy import Policy
+
+
+class Scores(NamedTuple):
+    """All (b, j), zero in the padding."""
+
+    log_prob: Tensor
+    entropy: Tensor
+    value: Tensor
+
+
+def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
+    """Score the action tokens of a batch, with gradients.
+
+    Only the positions that score an action token reach the output layer.
+    """
+    rows, places = batch.mask.nonzero(as_tuple=True)
+    columns, targets = batch.column[rows, places], batch.target[rows, places]
+    attention = batch.attention if batch.left_padded else None
+    hidden = policy.hidden(batch.ids, attention)
+    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature)
+    value = policy.values(hidden, batch.ids, attention, rows, columns)
+
+    def spread(flat: Tensor) -> Tensor:
+        return flat.new_zeros(batch.step.shape).index_put((rows, places), flat)
+
+    return Scores(spread(log_prob), spread(entropy), spread(value.to(log_prob.dtype)))
+
+
+@torch.no_grad()
+def final_values(policy: Policy, batch: Batch, max_tokens: int) -> Tensor:
+    """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
+    values = batch.old_log_prob.new_zeros(len(batch))
+    open_rows = batch.truncated.nonzero().squeeze(1)
+    lengths = batch.attention[open_rows].sum(1).tolist()
+    for rows in micro_batches(lengths, max_tokens) if lengths else ():
+        index = open_rows[torch.tensor(rows, device=open_rows.device)]
+        part = batch.rows(index)
+        every = torch.arange(len(part), device=index.device)
+        last = torch.arange(part.ids.shape[1], device=index.device).mul(part.attention).amax(1)
+        attention = part.attention if part.left_padded else None
+        hidden = policy.hidden(part.ids, attention)
+        values[index] = policy.values(hidden, part.ids, attention, every, last).to(values.dtype)
+    return values
+
+
+@torch.no_grad()
+def score_all(policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0) -> Scores:
+    """Score a whole batch without gradients, `max_tokens` padded tokens at a time."""
+    whole = [torch.zeros_like(batch.old_log_prob) for _ in Scores._fields]
+    for rows in micro_batches(batch.attention.sum(1).tolist(), max_tokens):
+        index = torch.tensor(rows, device=batch.ids.device)
+        part = batch.rows(index)
+        for target, piece in zip(whole, score(policy, part, temperature), strict=True):
+            target[index, : piece.shape[1]] = piece.to(target.dtype)
+    return Scores(*whole)

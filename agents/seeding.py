@@ -1,0 +1,11 @@
+"""Every random number of a run follows from its seed and from what it is for."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def derive(seed: int, *purpose: str | int) -> int:
+    """A seed below 2**31 for one purpose, e.g. `derive(seed, "tasks", iteration, group)`."""
+    text = "/".join(str(part) for part in (seed, *purpose))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % 2**31

@@ -1,0 +1,130 @@
+"""Supervised fine-tuning on the actions of demonstrations. RFT is the same on a policy's own verified successes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from agents.batch import Batch, Episode, collate, mini_batches
+from agents.codec import Codec
+from agents.learner import Learner
+from agents.scoring import score
+from agents.seeding import derive
+from agents.update import OptimConfig, Terms, Updater
+from steptool_env.formats import make_format
+from steptool_env.prompts import opening
+from steptool_env.types import Trajectory
+
+
+@dataclass(frozen=True)
+class SftConfig:
+    """How demonstrations are learnt."""
+
+    epochs: int = 4
+    """Passes over the demonstrations."""
+    batch_episodes: int = 32
+    """Episodes per optimiser step."""
+    warmup: float = 0.05
+    """Share of the steps in which the learning rate rises; then it falls as a cosine to a tenth."""
+    seed: int = 0
+    """Of the order of the episodes."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))
+
+
+def train_sft(
+    learner: Learner,
+    episodes: Sequence[Episode],
+    config: SftConfig,
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> float:
+    """Raise the likelihood of the episodes' actions; prompts and tool answers are read, not learnt.
+
+    Args:
+        learner: Its language model is trained.
+        episodes: Demonstrations, e.g. from `encode_trajectory`.
+        config: How.
+        on_step: Told of each step: its number, how many there are, the metrics (`loss` in nats per token).
+
+    Returns:
+        The mean loss of the last pass.
+
+    Raises:
+        ValueError: There are no episodes.
+    """
+    if not episodes:
+        raise ValueError("there are no demonstrations to learn from")
+    updater = Updater(learner.policy, config.optim)
+    parts = math.ceil(len(episodes) / config.batch_episodes)
+    total, step, last = parts * config.epochs, 0, 0.0
+    for epoch in range(config.epochs):
+        shuffle = torch.Generator().manual_seed(derive(config.seed, "sft", epoch))
+        last = 0.0
+        for picked in mini_batches(len(episodes), parts, shuffle):
+            batch = collate([episodes[i] for i in picked.tolist()], learner.codec.pad_id, device=learner.policy.device)
+            rows = torch.arange(len(batch), device=learner.policy.device)
+            metrics = updater.step(batch, rows, _imitation(learner), schedule(step, total, config.warmup))
+            step += 1
+            last += metrics["loss"] / parts
+            if on_step is not None:
+                on_step(step, total, metrics)
+    return last
+
+
+def schedule(step: int, total: int, warmup: float) -> float:
+    """Factor of the learning rate: linear warm-up, then a cosine down to a tenth."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
+
+
+def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
+    """A recorded episode as tokens, so that a policy can learn its actions.
+
+    Raises:
+        KeyError: The trajectory's metadata lacks the rules that it was played by.
+    """
+    rules = trajectory.metadata
+    prompt = opening(
+        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
+    )
+    info = {
+        "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+        "task_id": trajectory.task.id,
+    }
+    turns = ((step.action.text, step.observation) for step in trajectory.steps)
+    return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards)
+
+
+def encode_turns(
+    codec: Codec, prompt: Sequence[int], turns: Iterable[tuple[str, str]], rewards: Sequence[float]
+) -> Episode:
+    """An episode from its opening tokens and its (action, observation) texts. What follows the last action is dropped."""
+    ids = list(prompt)
+    spans: list[tuple[int, int]] = []
+    end = len(ids)
+    for action, observation in turns:
+        tokens = codec.action_ids(action)
+        spans.append((len(ids), len(ids) + len(tokens)))
+        ids += tokens
+        end = len(ids)
+        ids += codec.continuation(observation)
+    count = sum(stop - start for start, stop in spans)
+    return Episode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
+
+
+def distinct(episodes: Iterable[Episode]) -> list[Episode]:
+    """Episodes without repetitions, in order: what RFT learns from."""
+    return list({episode.ids: episode for episode in episodes}.values())
+
+
+def _imitation(learner: Learner) -> Callable[[Batch, Tensor], Terms]:
+    def loss(part: Batch, _: Tensor) -> Terms:
+        scores = score(learner.policy, part)
+        return {"loss": -scores.log_prob.sum(), "entropy": scores.entropy.sum()}
+
+    return loss

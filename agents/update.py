@@ -1,0 +1,100 @@
+"""One optimiser step over a mini-batch, in micro-batches. Every algorithm trains through this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from agents.batch import Batch, micro_batches
+from agents.errors import TrainingError
+from agents.policy import Policy
+
+Terms = Mapping[str, Tensor]
+"""Sums over the tokens of a micro-batch. `loss` is differentiated; the rest is logged."""
+
+MicroLoss = Callable[[Batch, Tensor], Terms]
+"""(episodes of a micro-batch, their rows in the whole batch) -> sums."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and how a mini-batch is fed."""
+
+    lr: float = 3e-4
+    """Learning rate of the language model."""
+    value_lr: float = 1e-3
+    """Learning rate of the value head and its trunk."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's running averages."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled decay."""
+    max_grad_norm: float = 1.0
+    """Gradients of the policy, and of the critic, are scaled down to this norm."""
+    max_tokens: int = 16384
+    """Padded tokens of one forward pass; changes speed and memory, never the result."""
+
+
+class Updater:
+    """Owns the optimiser of a policy."""
+
+    def __init__(self, policy: Policy, config: OptimConfig) -> None:
+        self.policy, self.config = policy, config
+        self._actor = [p for p in policy.language_model.parameters() if p.requires_grad]
+        self._critic = [p for m in (policy.critic, policy.value_head) if m is not None for p in m.parameters()]
+        groups = [{"params": self._actor, "lr": config.lr}]
+        if self._critic:
+            groups.append({"params": self._critic, "lr": config.value_lr})
+        self.optimizer = torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
+        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+
+    def step(self, batch: Batch, rows: Tensor, loss: MicroLoss, scale: float = 1.0) -> dict[str, float]:
+        """Minimise the mean per action token of `loss` over some rows of a batch.
+
+        Args:
+            batch: The whole batch.
+            rows: The mini-batch (n,).
+            loss: Sums over a micro-batch; gradients accumulate, so its size changes nothing.
+            scale: Of both learning rates (warm-up, decay).
+
+        Returns:
+            The means of what `loss` returned, and `grad_norm`.
+
+        Raises:
+            TrainingError: The loss or a gradient is not finite; the weights are left as they were.
+        """
+        tokens = int(batch.mask[rows].sum())
+        lengths = batch.attention[rows].sum(1).tolist()
+        sums: dict[str, Tensor] = {}
+        self.optimizer.zero_grad(set_to_none=True)
+        for picked in micro_batches(lengths, self.config.max_tokens):
+            index = rows[torch.tensor(picked, device=rows.device)]
+            terms = loss(batch.rows(index), index)
+            (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
+            for name, term in terms.items():
+                sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
+        metrics = {name: float(total) / tokens for name, total in sums.items()}
+        metrics["grad_norm"] = self._clip()
+        _check(metrics)
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * scale
+        self.optimizer.step()
+        return metrics
+
+    def _clip(self) -> float:
+        """Clip both gradients; returns the language model's norm. A critic that is not finite makes it so too."""
+        actor = float(nn.utils.clip_grad_norm_(self._actor, self.config.max_grad_norm))
+        critic = float(nn.utils.clip_grad_norm_(self._critic, self.config.max_grad_norm)) if self._critic else 0.0
+        return actor if math.isfinite(critic) else critic
+
+
+def _check(metrics: Mapping[str, float]) -> None:
+    wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(metrics[name])]
+    if wrong:
+        raise TrainingError(
+            f"{' and '.join(wrong)} not finite: {[metrics[name] for name in wrong]}; "
+            "lower the learning rate, or check the rewards for NaN"
+        )

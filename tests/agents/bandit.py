@@ -1,0 +1,166 @@
+"""A two-step bandit of tools, and tiny policies for it: what learning tests share.
+
+The opening names a case, x or y. The right first action is a (for x) or b (for y), the right second one c or d.
+A model has 8 tokens, so that it can be wrong in many ways and still learns in seconds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from itertools import product
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from agents.batch import Episode
+from agents.codec import PlainCodec
+from agents.config import TrainConfig, make_config
+from agents.learner import Learner
+from agents.online import OnlineTrainer
+from agents.policy import Policy, ValueTrunk
+from agents.sft import SftConfig, encode_turns, train_sft
+from agents.update import OptimConfig
+from steptool_env.spaces import UnicodeText
+
+WORDS = ["<|pad|>", "<|act|>", "<|end|>", "x", "y", "a", "b", "c", "d", "ok", "no"]
+RIGHT = {"x": ("a", "c"), "y": ("b", "d")}
+
+
+class ToolBandit(gym.Env[str, str]):
+    """Two actions; each right one is worth a half. `reward="final"` pays at the end, and only when both are right."""
+
+    def __init__(self, reward: str = "step", length: int = 2) -> None:
+        self.observation_space = self.action_space = UnicodeText(1000)
+        self._reward, self._length = reward, length
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._case = "xy"[int(self.np_random.integers(2))]
+        self._right: list[bool] = []
+        return self._case, {"task_id": self._case}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        right = action.strip() == RIGHT[self._case][len(self._right)]
+        self._right.append(right)
+        over = len(self._right) == self._length
+        reward = 0.5 * right if self._reward == "step" else float(over and all(self._right))
+        info: dict[str, Any] = {"status": 0 if right else 2, "reward_terms": {"right": float(right)}}
+        if over:
+            info["outcome"] = {"is_solved": float(all(self._right))}
+        return "ok" if right else "no", reward, over, False, info
+
+
+def bandits(num_envs: int = 16, **arguments: Any) -> SyncVectorEnv:
+    return SyncVectorEnv(
+        [lambda: ToolBandit(**arguments) for _ in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED
+    )
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="no"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", extra_special_tokens=["<|act|>"]
+    )
+
+
+def llama(seed: int = 0, hidden: int = 32, vocab: int = len(WORDS)) -> LlamaForCausalLM:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            vocab_size=vocab,
+            hidden_size=hidden,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            intermediate_size=2 * hidden,
+            max_position_embeddings=64,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=None,
+            eos_token_id=2,
+        )
+        return LlamaForCausalLM(config)
+
+
+def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
+    """A model whose every operation keeps double precision (Llama's norm goes through single)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = GPT2Config(
+            vocab_size=vocab,
+            n_positions=64,
+            n_embd=16,
+            n_layer=2,
+            n_head=2,
+            bos_token_id=None,
+            eos_token_id=2,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+        )
+        return GPT2LMHeadModel(config).double()
+
+
+def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> Learner:
+    """A policy that writes one of the four actions and stops, but knows nothing of which is right."""
+    tokenizer = word_tokenizer()
+    model = llama(seed)
+    model.load_state_dict(_blind_weights(seed))
+    return Learner(Policy(model, value_trunk), tokenizer, PlainCodec(tokenizer), 64)
+
+
+def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
+    """Every pair of actions in every case."""
+    return [
+        encode_turns(codec, codec.opening(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0))
+        for case, a, b in product("xy", "abcd", "abcd")
+    ]
+
+
+@cache
+def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
+    tokenizer = word_tokenizer()
+    fresh = Learner(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    demonstrations = blind_demonstrations(PlainCodec(tokenizer))
+    train_sft(fresh, demonstrations, SftConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
+    return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
+
+
+def bandit_config(**settings: Any) -> TrainConfig:
+    """Settings under which the bandit is learnt in seconds."""
+    base: dict[str, Any] = {
+        "iterations": 30,
+        "episodes": 64,
+        "eval_every": 0,
+        "checkpoint_every": 0,
+        "sampling": {"max_action_tokens": 2},
+        "optim": {"lr": 3e-3, "value_lr": 3e-3},
+    }
+    return make_config({**base, **settings})
+
+
+def trainer(config: TrainConfig, num_envs: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
+    return OnlineTrainer(config, learner(config.policy.value_trunk, seed), bandits(num_envs, **arguments))
+
+
+def train(config: TrainConfig, **arguments: Any) -> list[float]:
+    """Mean return of every iteration."""
+    run = trainer(config, **arguments)
+    returns: list[float] = []
+    run.run(lambda _, metrics: returns.append(metrics["rollout/return"]))
+    return returns
+
+
+def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
+
+
+def as_settings(config: TrainConfig) -> dict[str, Any]:
+    return asdict(config)
