@@ -1,0 +1,95 @@
+"""The page about one evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from agents.plots import Curve, line_plot
+from agents.report import Example, Plot, Report, Table, format_number, format_rate
+from agents.results import budgets_of, metrics_of
+from steptool_env.metrics import EpisodeResult, result_of, usable
+from steptool_env.types import Trajectory
+from toolserver.schemas import StatusCode
+
+_EXAMPLES = 6
+_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_ENDINGS = ("answered", "gave up", "ran out of calls")
+
+
+def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory]) -> Report:
+    """Headline numbers, pass rate against call budget, how episodes and calls ended, and some episodes in full."""
+    counted = usable(trajectories)
+    metrics = metrics_of(trajectories)
+    return Report(
+        title=title,
+        subtitle=subtitle,
+        figures=[
+            ("episodes", str(len(counted))),
+            *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
+            ("calls per episode", format_number(metrics["calls"])),
+            ("return", format_number(metrics["return"])),
+        ],
+        plots=[budget_plot({title: counted})] if counted else [],
+        tables=[_endings(counted), _calls(counted)],
+        examples=[Example(_example_title(trajectory), [("", trajectory)]) for trajectory in _examples(counted)],
+    )
+
+
+def budget_plot(runs: dict[str, list[Trajectory]]) -> Plot:
+    """Pass rate against the call budget, one curve per run."""
+    curves = {}
+    for name, trajectories in runs.items():
+        metrics, budgets = metrics_of(trajectories), budgets_of(trajectories)
+        curves[name] = Curve(budgets, [metrics[f"pass_at_budget_{budget}"] for budget in budgets])
+    svg = line_plot(curves, "call budget", "pass rate", percent=True, steps=True)
+    caption = (
+        "Every episode is cut after that many calls, Finish included; what was not solved by then counts as failed."
+    )
+    return Plot("Pass rate against call budget", svg, caption)
+
+
+def _endings(trajectories: Sequence[Trajectory]) -> Table:
+    results = [(_ending(trajectory), result_of(trajectory)) for trajectory in trajectories]
+    rows = []
+    for ending in _ENDINGS:
+        chosen = [result for name, result in results if name == ending]
+        share = len(chosen) / len(results) if results else 0.0
+        rows.append((ending, str(len(chosen)), format_rate(share), *_verdicts(chosen)))
+    columns = ("ended by", "episodes", "share", "solved", "unsure", "unsolved")
+    note = "Verdicts are means over the judge's repeats, rounded to the nearest of the three."
+    return Table("How episodes ended", columns, rows, note)
+
+
+def _ending(trajectory: Trajectory) -> str:
+    if not trajectory.terminated:
+        return "ran out of calls"
+    return "answered" if trajectory.steps[-1].status is StatusCode.FINAL_ANSWER else "gave up"
+
+
+def _verdicts(results: Sequence[EpisodeResult]) -> tuple[str, str, str]:
+    counts = Counter(round(result.passed * 2) for result in results)
+    return str(counts[2]), str(counts[1]), str(counts[0])
+
+
+def _calls(trajectories: Sequence[Trajectory]) -> Table:
+    counts = Counter((step.status.name, step.provenance) for t in trajectories for step in t.steps)
+    rows = [
+        (name.lower().replace("_", " "), provenance.value if provenance else "–", str(count))
+        for (name, provenance), count in sorted(counts.items(), key=lambda item: (-item[1], item[0][0]))
+    ]
+    return Table("What calls came to", ("status", "answered from", "calls"), rows)
+
+
+def _examples(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Some episodes, solved ones before others, each group in the tasks' order."""
+    solved = [t for t in trajectories if result_of(t).passed == 1]
+    others = [t for t in trajectories if result_of(t).passed < 1]
+    half = _EXAMPLES // 2
+    return [*solved[: max(half, _EXAMPLES - len(others))], *others[: max(half, _EXAMPLES - len(solved))]]
+
+
+def _example_title(trajectory: Trajectory) -> str:
+    passed = result_of(trajectory).passed
+    verdict = {1.0: "solved", 0.0: "unsolved"}.get(passed, f"judged {passed:.2f}")
+    return f"Task {trajectory.task.id}: {verdict}, {_ending(trajectory)},"

@@ -1,0 +1,70 @@
+"""Line plots for reports, as SVG text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; line styles differ for print.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", "-.", ":")
+_INK, _GRID = "#3b4252", "#d9dde3"
+
+
+class Curve(NamedTuple):
+    """One line: x values, y values and, where there is one, a band around it. Shape: (points,) each."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+def line_plot(
+    curves: Mapping[str, Curve], x_label: str, y_label: str, *, percent: bool = False, steps: bool = False
+) -> str:
+    """The curves as a standalone `<svg>`: same input, same text.
+
+    Args:
+        curves: By name, as in the legend.
+        x_label: Below the axis, with its unit.
+        y_label: Beside the axis, with its unit.
+        percent: The y values are rates in 0..1, shown as 0 % to 100 %.
+        steps: The x values are counts: draw stairs with integer ticks.
+    """
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for index, (name, curve) in enumerate(curves.items()):
+        colour, style = _COLOURS[index % len(_COLOURS)], _STYLES[index % len(_STYLES)]
+        draw = "steps-post" if steps else "default"
+        axes.plot(curve.x, curve.y, style, color=colour, label=name, drawstyle=draw, linewidth=2)
+        if len(curve.low):
+            axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+    if percent:
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if steps:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel(x_label, color=_INK)
+    axes.set_ylabel(y_label, color=_INK)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.tick_params(colors=_INK)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in {"left", "bottom"})
+        spine.set_color(_GRID)
+    if len(curves) > 1:
+        axes.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    text = StringIO()
+    with mpl.rc_context({"svg.hashsalt": "steptool", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]

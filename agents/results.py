@@ -1,0 +1,39 @@
+"""What an evaluation leaves behind: metrics.json and run.json."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from steptool_env.metrics import pass_at_budget, result_of, summarize, usable
+from steptool_env.types import Trajectory
+
+
+def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    """Every metric, flat. `pass_at_budget_<n>` for every budget up to the environment's; see `docs/evaluation.md`."""
+    counted = usable(trajectories)
+    results = [result_of(trajectory) for trajectory in counted]
+    budgets = {f"pass_at_budget_{budget}": pass_at_budget(results, budget) for budget in budgets_of(counted)}
+    return summarize(results) | {"transport_errors": len(trajectories) - len(counted)} | budgets
+
+
+def budgets_of(trajectories: Sequence[Trajectory]) -> range:
+    """1 up to the call budget that the episodes ran under (of recorded ones without a budget: the longest)."""
+    return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
+
+
+def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
+    """Write flat JSON; what is not defined (nan) becomes null."""
+    defined = {name: None if isnan(value) else round(value, 6) for name, value in metrics.items()}
+    path.write_text(json.dumps(defined, indent=2) + "\n", encoding="utf-8")
+
+
+def write_run(run: Mapping[str, Any], path: Path) -> None:
+    """Write how the run was made: what is needed to make it again."""
+    described = {"command": " ".join(sys.argv), "version": version("steptool-env"), **run}
+    path.write_text(json.dumps(described, indent=2, default=str) + "\n", encoding="utf-8")
