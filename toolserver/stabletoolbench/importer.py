@@ -1,0 +1,169 @@
+"""Imports StableToolBench's folders, query files and judged runs into a catalog and a cache."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from toolserver.cache import OnConflict, PutResult, ResponseCache
+from toolserver.catalog import AddResult, Catalog
+from toolserver.errors import ConflictError, DataError
+from toolserver.schemas import ApiSpec
+from toolserver.stabletoolbench.problems import Problem, Problems, read_json
+from toolserver.stabletoolbench.queries import Query, iter_queries
+from toolserver.stabletoolbench.recordings import ApiKey, NotRecorded, recorded_step
+from toolserver.stabletoolbench.responses import RecordedCall, read_responses
+from toolserver.stabletoolbench.runs import JudgedEpisode, iter_judged_run
+from toolserver.stabletoolbench.sources import Kind, find_sources, kind_of
+from toolserver.stabletoolbench.tools import read_tool
+
+Progress = Callable[[Sequence[Path]], Iterable[Path]]
+"""Wraps the files that are gone through, as `rich.progress.track` does."""
+
+_BATCH = 1000  # Recorded calls per transaction.
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What an import did.
+
+    Attributes:
+        files: Files read, by kind; `other` are JSON files that hold nothing to import.
+        apis: APIs found, by what became of them in the catalog.
+        calls: Recorded calls found, by what became of them in the cache.
+        skipped: Steps of judged runs that record no call, by reason.
+        problems: Entries that could not be read.
+    """
+
+    files: Counter[str] = field(default_factory=Counter)
+    apis: Counter[AddResult] = field(default_factory=Counter)
+    calls: Counter[PutResult] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def import_folder(
+    directory: str | Path,
+    cache: ResponseCache,
+    catalog: Catalog,
+    *,
+    strict: bool = False,
+    on_conflict: OnConflict = "keep",
+    progress: Progress = iter,
+) -> ImportReport:
+    """Import everything below `directory`: documentation first, then recorded responses, then judged runs.
+
+    Doing it again changes nothing. The catalog is changed in memory; saving it is for the caller.
+
+    Args:
+        directory: Holds any of `tools/`, `tool_response_cache/`, query files and judged runs, at any depth.
+        cache: Takes the recorded calls.
+        catalog: Takes the APIs.
+        strict: Stop at the first entry that cannot be read, instead of listing it.
+        on_conflict: What to do with a call that has another answer already.
+        progress: Called with the files, to show how far it is.
+
+    Raises:
+        DataError: There is nothing to import; or, when strict, an entry cannot be read.
+        ConflictError: A call has another answer, and `on_conflict` is `error`.
+    """
+    return _Import(Path(directory), cache, catalog, Problems(strict=strict), on_conflict).run(progress)
+
+
+class _Import:
+    def __init__(
+        self, root: Path, cache: ResponseCache, catalog: Catalog, problems: Problems, on_conflict: OnConflict
+    ) -> None:
+        self._root = root
+        self._cache = cache
+        self._catalog = catalog
+        self._problems = problems
+        self._on_conflict: OnConflict = on_conflict
+        self._report = ImportReport(problems=problems.found)
+        self._offered: dict[tuple[str, str], dict[str, ApiKey]] = {}  # functions by query id and query
+        self._runs: list[Path] = []
+
+    def run(self, progress: Progress) -> ImportReport:
+        sources = find_sources(self._root)
+        plan = dict.fromkeys(sources.tools, self._read_tool)
+        plan |= dict.fromkeys(sources.documents, self._read_document)
+        plan |= dict.fromkeys(sources.responses, self._read_responses)
+        for path in progress(list(plan)):
+            plan[path](path)
+        for path in self._runs:  # the queries, which say what was offered, have been read by now
+            self._read_run(path)
+        return self._report
+
+    def _read_tool(self, path: Path) -> None:
+        self._report.files["tools"] += 1
+        self._add_all(read_tool(path, self._problems))
+
+    def _read_responses(self, path: Path) -> None:
+        self._report.files["tool_response_cache"] += 1
+        self._put_all(read_responses(path, self._root, self._problems))
+
+    def _read_document(self, path: Path) -> None:
+        content = read_json(path, self._problems)
+        kind = kind_of(content)
+        self._report.files[kind] += 1
+        if kind is Kind.JUDGED_RUN:
+            self._runs.append(path)
+        elif kind is Kind.QUERIES:
+            for query in iter_queries(path, content, self._problems):
+                self._add_query(query)
+
+    def _add_query(self, query: Query) -> None:
+        self._add_all(query.apis)
+        functions = {spec.function_name: spec.key for spec in reversed(query.apis)}
+        self._offered[query.query_id, query.query] = functions
+
+    def _add_all(self, specs: Iterable[ApiSpec]) -> None:
+        for spec in specs:
+            self._report.apis[self._catalog.add(spec)] += 1
+
+    def _read_run(self, path: Path) -> None:
+        source = str(path.relative_to(self._root))
+        content = read_json(path, self._problems)
+        for episode in iter_judged_run(path, content, self._problems):
+            functions = self._offered.get((episode.query_id, episode.query))
+            if functions is None:
+                reason = "the query was not found among the query files, so its functions are unknown"
+                self._problems.add(path, episode.query_id, reason)
+            else:
+                self._put_all(self._recorded_steps(episode, functions, source))
+
+    def _recorded_steps(
+        self, episode: JudgedEpisode, functions: dict[str, ApiKey], source: str
+    ) -> Iterator[RecordedCall]:
+        for number, step in enumerate(episode.steps, 1):
+            try:
+                yield recorded_step(step, functions, f"{source} {episode.query_id} step {number}")
+            except NotRecorded as reason:
+                self._report.skipped[str(reason)] += 1
+
+    def _put_all(self, calls: Iterator[RecordedCall]) -> None:
+        # Read a batch, then write it: a transaction keeps other writers waiting.
+        while batch := list(islice(calls, _BATCH)):
+            with self._cache.transaction():
+                for call in batch:
+                    self._put(call)
+
+    def _put(self, recorded: RecordedCall) -> None:
+        try:
+            result = self._cache.put(
+                recorded.call,
+                recorded.body,
+                recorded.outcome,
+                recorded.provenance,
+                source=recorded.source,
+                on_conflict=self._on_conflict,
+            )
+        except ConflictError:
+            raise
+        except DataError as error:
+            self._problems.add(recorded.source, recorded.call.arguments, error)
+        else:
+            self._report.calls[result] += 1

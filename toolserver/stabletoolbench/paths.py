@@ -1,0 +1,16 @@
+"""Names as names of files and folders."""
+
+from __future__ import annotations
+
+from toolserver.errors import DataError
+
+
+def folder_name(name: str) -> str:
+    """`name`, when it can be the name of one file or folder.
+
+    Raises:
+        DataError: It would lead somewhere else, or cannot be a name.
+    """
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0") or len(name.encode()) > 240:
+        raise DataError(f"{name!r:.300} cannot be the name of a file or folder")
+    return name

@@ -1,0 +1,81 @@
+"""The steps of judged runs as recorded calls."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from toolserver.errors import DataError
+from toolserver.jsontext import parse
+from toolserver.schemas import ToolCall
+from toolserver.stabletoolbench.responses import RecordedCall, recorded_call
+from toolserver.stabletoolbench.runs import RunStep
+
+_FINISH = "Finish"
+_CUT = "..."
+_TEXT = r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'  # the inside of a JSON string
+_CUT_RESPONSE = re.compile(rf'\{{"error": "({_TEXT})", "response": (.*)\.\.\.', re.DOTALL)
+_CUT_ERROR = re.compile(rf'\{{"error": "({_TEXT}).*\.\.\.', re.DOTALL)
+_TEXT_PREFIX = re.compile(_TEXT)
+
+ApiKey = tuple[str, str, str]
+
+
+class NotRecorded(Exception):  # noqa: N818 (a step that records nothing is no error)
+    """A step that records no call of an API; the text says why, in the same words for the same reason."""
+
+
+def recorded_step(step: RunStep, functions: Mapping[str, ApiKey], source: str) -> RecordedCall:
+    """The call that a step records.
+
+    Args:
+        step: A step of a judged run.
+        functions: API by name of function, as they were offered.
+        source: Where the step was found.
+
+    Raises:
+        NotRecorded: The step called no API, or its answer is not known.
+    """
+    if step.name == _FINISH:
+        raise NotRecorded("Finish calls no tool")
+    api = functions.get(step.name)
+    if api is None:
+        raise NotRecorded("the function was not offered")
+    try:
+        arguments = parse(step.arguments) if step.arguments else {}
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise NotRecorded("the arguments are no JSON object")
+    value, was_cut = _answer(step.response)
+    try:
+        return recorded_call(ToolCall(*api, arguments), value, f"{source}, cut" if was_cut else source)
+    except DataError:
+        raise NotRecorded("the response is no answer of a tool") from None
+
+
+def _answer(response: str) -> tuple[Any, bool]:
+    """What a recorded response holds, and whether it was cut.
+
+    Of a cut answer, text is kept as text; an object or array, which can no longer be read, as its source text.
+    """
+    try:
+        return json.loads(response, parse_constant=str), False
+    except (ValueError, RecursionError):
+        pass
+    found = _CUT_RESPONSE.fullmatch(response)
+    if found:
+        error, rest = found.groups()
+        content = _unescape(rest[1:]) if rest.startswith('"') else rest
+        return {"error": _unescape(error), "response": content + _CUT}, True
+    found = _CUT_ERROR.fullmatch(response)
+    return ({"error": _unescape(found[1]) + _CUT, "response": ""}, True) if found else (None, False)
+
+
+def _unescape(text: str) -> str:
+    """The text of a JSON string's inside, without an escape that was cut at its end."""
+    whole = _TEXT_PREFIX.match(text)
+    unescaped = str(json.loads(f'"{whole[0]}"', strict=False)) if whole else ""
+    return unescaped[:-1] if "\ud800" <= unescaped[-1:] <= "\udbff" else unescaped

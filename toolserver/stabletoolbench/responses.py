@@ -1,0 +1,99 @@
+"""StableToolBench's `tool_response_cache/<Category>/<tool>_for_<Category>/<api>.json`: recorded responses.
+
+Each file is an object whose keys are `str()` of the arguments and whose values are
+`{"error": ..., "response": ...[, "is_fake": bool]}`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from toolserver.cache import CacheEntry, ResponseCache
+from toolserver.errors import DataError
+from toolserver.names import standardize_category
+from toolserver.outcomes import outcome_of_error
+from toolserver.schemas import Outcome, Provenance, ToolCall, encode_body
+from toolserver.stabletoolbench.literals import read_dict
+from toolserver.stabletoolbench.paths import folder_name
+from toolserver.stabletoolbench.problems import Problems, read_json
+
+_SIMULATOR_FAILED = "Failed to generate fake response"
+"""What their server records when its language model gave no usable answer."""
+
+
+class RecordedCall(NamedTuple):
+    """A call with its recorded answer, and where it was found."""
+
+    call: ToolCall
+    body: bytes
+    outcome: Outcome
+    provenance: Provenance
+    source: str
+
+
+def read_responses(path: Path, root: Path, problems: Problems) -> Iterator[RecordedCall]:
+    """The recorded calls of one API's file. `root` is what `source` is relative to."""
+    content = read_json(path, problems)
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        problems.add(path, "", f"must be an object of recorded calls, not {type(content).__name__}")
+        return
+    category = path.parent.parent.name
+    source = str(path.relative_to(root))
+    for key, value in content.items():
+        try:
+            call = ToolCall(category, path.parent.name, path.stem, read_dict(key))
+            yield recorded_call(call, value, source)
+        except DataError as error:
+            problems.add(path, key, error)
+
+
+def recorded_call(call: ToolCall, value: Any, source: str) -> RecordedCall:
+    """A call with its answer `{"error": ..., "response": ...}`.
+
+    Raises:
+        DataError: The answer has another form.
+    """
+    if not isinstance(value, dict) or not {"error", "response"} <= value.keys():
+        raise DataError(f'the answer must be {{"error": ..., "response": ...}}, not {value!r:.100}')
+    unknown = value.keys() - {"error", "response", "is_fake"}
+    if unknown:
+        raise DataError(f"the answer has unknown fields: {', '.join(sorted(map(str, unknown)))}")
+    error = value["error"]
+    if not isinstance(error, str):
+        raise DataError(f"error must be text, not {error!r:.100}")
+    generated = bool(value.get("is_fake")) or error == _SIMULATOR_FAILED
+    try:
+        body = encode_body(error, value["response"])
+    except (ValueError, RecursionError) as reason:
+        raise DataError(f"the answer cannot be written as JSON: {reason}") from None
+    provenance = Provenance.GENERATED if generated else Provenance.RECORDED
+    return RecordedCall(call, body, outcome_of_error(error), provenance, source)
+
+
+def write_responses(folder: Path, cache: ResponseCache) -> int:
+    """Write every recorded call below `folder` as StableToolBench's server reads it; how many there are."""
+    located = sorted((_place(entry), key) for key, entry in cache.entries())
+    for (category, tool, api), calls in groupby(located, key=lambda item: item[0]):
+        entries = [entry for _, key in calls if (entry := cache.get(key)) is not None]
+        target = folder / folder_name(category) / folder_name(f"{tool}_for_{category}") / f"{folder_name(api)}.json"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(dict(sorted(map(_written, entries))), indent=4))
+    return len(located)
+
+
+def _place(entry: CacheEntry) -> tuple[str, str, str]:
+    call = entry.describe().call
+    return standardize_category(call.category), call.tool, call.api
+
+
+def _written(entry: CacheEntry) -> tuple[str, dict[str, Any]]:
+    value = json.loads(entry.body)
+    if entry.provenance is Provenance.GENERATED and value["error"] != _SIMULATOR_FAILED:
+        value["is_fake"] = True
+    return str(entry.describe().call.arguments), value

@@ -1,0 +1,76 @@
+"""What there is to import below a folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from toolserver.errors import DataError
+
+TOOLS = "tools"
+RESPONSES = "tool_response_cache"
+_EPISODE_FIELDS = {"answer_steps", "final_step", "is_solved"}
+
+
+@dataclass(slots=True)
+class Sources:
+    """The JSON files below a folder, by where they lie; each list is sorted.
+
+    `documents` are those outside `tools` and `tool_response_cache`; what they are, their content says
+    (`kind_of`).
+    """
+
+    tools: list[Path] = field(default_factory=list)
+    responses: list[Path] = field(default_factory=list)
+    documents: list[Path] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.tools) + len(self.responses) + len(self.documents)
+
+
+class Kind(StrEnum):
+    """What a document is."""
+
+    QUERIES = "queries"
+    JUDGED_RUN = "judged run"
+    OTHER = "other"
+
+
+def find_sources(directory: Path) -> Sources:
+    """The JSON files below `directory`, which may itself be a `tools` or `tool_response_cache` folder.
+
+    Raises:
+        DataError: There is no such folder, or nothing in it.
+    """
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such folder")
+    sources = Sources()
+    for folder, names, files in os.walk(directory):
+        here = Path(folder)
+        if here.name in (TOOLS, RESPONSES):
+            names.clear()  # everything below belongs to this folder
+            found = sources.tools if here.name == TOOLS else sources.responses
+            found.extend(here.rglob("*.json"))
+        else:
+            sources.documents.extend(here / name for name in files if name.endswith(".json"))
+    for found in (sources.tools, sources.responses, sources.documents):
+        found.sort()
+    if not len(sources):
+        raise DataError(f"{directory}: no JSON files; a folder with {TOOLS}/, {RESPONSES}/, queries or runs is needed")
+    return sources
+
+
+def kind_of(content: Any) -> Kind:
+    """What the content of a document is."""
+    if isinstance(content, list) and any(isinstance(item, dict) and "api_list" in item for item in content):
+        return Kind.QUERIES
+    if isinstance(content, dict) and any(_is_episode(item) for item in content.values()):
+        return Kind.JUDGED_RUN
+    return Kind.OTHER
+
+
+def _is_episode(item: Any) -> bool:
+    return isinstance(item, dict) and item.keys() >= _EPISODE_FIELDS and isinstance(item["answer_steps"], str)
