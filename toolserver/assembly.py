@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -11,13 +11,13 @@ import orjson
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
-from toolserver.errors import ConfigurationError
 from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
+from toolserver.schemas import ApiSpec
 from toolserver.service import ToolService
 from toolserver.settings import Settings
 from toolserver.state import StateCodec
@@ -37,53 +37,74 @@ def build_service(settings: Settings) -> ToolService:
 
 
 def assemble(settings: Settings) -> Assembly:
-    """Open the cache, load the catalog and put the resolvers in order: recorded, then what answers a miss.
+    """Open the cache, make the world, and put the resolvers in order: recorded, world, then what answers a miss.
 
     Raises:
         CacheError: There is no cache at that place, or it is damaged.
         ConfigurationError: A setting is wrong.
     """
-    if settings.cache is None:
-        raise ConfigurationError("cache: nothing to serve; give a directory made by `toolserver import`")
-    catalog = Catalog.load(settings.cache)
-    cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
-    resolvers: list[Resolver] = [RecordedResolver(cache), *_on_a_miss(settings, cache)]
+    codec = _codec(settings)
+    catalog, resolvers, cache = Catalog(), list[Resolver](), None
+    if settings.cache is not None:
+        catalog = Catalog.load(settings.cache)
+        cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
+        resolvers.append(RecordedResolver(cache))
+    if settings.world is not None:
+        world, specs = _world(settings.world, settings.world_level, codec)
+        resolvers.append(world)
+        for spec in specs:
+            catalog.add(spec)
     service = ToolService(
         catalog,
-        resolvers,
+        [*resolvers, *_on_a_miss(settings, cache)],
         strict_arguments=settings.strict_arguments,
-        faults=EpisodeFaults(_codec(settings)),
+        faults=EpisodeFaults(codec),
         max_depth=settings.max_depth,
         upstream_workers=settings.upstream_workers,
     )
     return Assembly(service, catalog, cache)
 
 
+def _world(seed: int, level: str, codec: StateCodec) -> tuple[Resolver, Iterator[ApiSpec]]:
+    # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
+    from toolserver.world.resolver import WorldResolver
+    from toolserver.world.vendors import Vendors
+    from toolserver.world.world import World
+
+    vendors = Vendors(World(seed, level))
+    return WorldResolver(vendors, codec), vendors.specs()
+
+
 def _codec(settings: Settings) -> StateCodec:
     return StateCodec() if settings.state_key is None else StateCodec(settings.state_key.get_secret_value().encode())
 
 
-def _on_a_miss(settings: Settings, cache: ResponseCache) -> list[Resolver]:
+def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:
+    """The resolvers that the miss policy names, upstream ones with a memory where there is a cache."""
+    if settings.miss == "strict":
+        return []
+    if settings.miss == "synthetic":
+        return [SyntheticResolver()]
+    inner, source = _upstream(settings, cache)
+    return [inner if cache is None else RecordingResolver(inner, cache, source)]
+
+
+def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver, str]:
+    """Who is asked upstream, and what its recordings are to give as their source."""
     timeout, retries = settings.upstream_timeout, settings.upstream_retries
-    match settings.miss:
-        case "synthetic":
-            return [SyntheticResolver()]
-        case "llm":
-            model = LlmResolver(
-                settings.llm_url,
-                settings.llm_model,
-                settings.llm_key.get_secret_value(),
-                simulator=settings.llm_simulator,
-                timeout=timeout,
-                retries=retries,
-                examples=recorded_examples(cache),
-            )
-            return [RecordingResolver(model, cache, f"llm:{settings.llm_model}")]
-        case "live":
-            key = settings.live_key.get_secret_value()
-            upstream = LiveResolver(settings.live_url, key, timeout=timeout, retries=retries)
-            return [RecordingResolver(upstream, cache, f"live:{settings.live_url}")]
-    return []
+    if settings.miss == "live":
+        key = settings.live_key.get_secret_value()
+        return LiveResolver(settings.live_url, key, timeout=timeout, retries=retries), f"live:{settings.live_url}"
+    model = LlmResolver(
+        settings.llm_url,
+        settings.llm_model,
+        settings.llm_key.get_secret_value(),
+        simulator=settings.llm_simulator,
+        timeout=timeout,
+        retries=retries,
+        examples=None if cache is None else recorded_examples(cache),
+    )
+    return model, f"llm:{settings.llm_model}"
 
 
 def recorded_examples(cache: ResponseCache) -> Callable[[ValidatedCall], Sequence[Example]]:

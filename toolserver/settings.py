@@ -24,8 +24,8 @@ class Settings(BaseSettings):
 
     cache: Path | None = Field(default=None, description="Directory of recorded responses (`toolserver import`).")
     read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is ever recorded.")
-    world: int | None = Field(default=None, description="Serve ToolWorld of this seed.")
-    world_level: str = Field(default="standard", description="Level of ToolWorld: lite, standard or full.")
+    world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
+    world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")
     miss: MissPolicy = Field(default="strict", description="What answers a call that is not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(default=None, description="Key that signs state tokens; replicas share it.")

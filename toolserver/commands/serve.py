@@ -1,0 +1,132 @@
+"""`toolserver serve`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+import uvicorn
+from pydantic import ValidationError
+from uvicorn.supervisors import Multiprocess
+
+from toolserver.assembly import assemble
+from toolserver.errors import ConfigurationError
+from toolserver.settings import MissPolicy, Settings
+
+APPLICATION = "toolserver.app:create_app"
+
+_SHUTDOWN_SECONDS = 5  # what a request under way gets to finish when the server is told to end
+
+
+def serve(
+    *,
+    cache: Path | None = None,
+    world: int | None = None,
+    world_level: Literal["lite", "standard", "full"] | None = None,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
+    miss: MissPolicy | None = None,
+    read_only: bool = False,
+    strict_arguments: bool = False,
+    api_key_file: Path | None = None,
+    rate_limit: float | None = None,
+    llm_url: str | None = None,
+    llm_model: str | None = None,
+    llm_simulator: Literal["gpt", "mirrorapi"] | None = None,
+    live_url: str | None = None,
+    access_log: bool = False,
+) -> None:
+    """Serve recorded tools, a ToolWorld, or both over HTTP.
+
+    Example: `toolserver serve --cache data/cache --port 8000 --workers 4 --read-only`
+
+    Example: `toolserver serve --world 0 --port 0` (a free port; the first line of output says which)
+
+    Every setting, these and more, can also be given as an environment variable `TOOLSERVER_<NAME>`; a flag wins.
+    Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY.
+
+    Args:
+        cache: Directory of recorded responses (made by `toolserver import`).
+        world: Serve the ToolWorld of this seed.
+        world_level: Its level.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        workers: Processes. They share the cache.
+        miss: What answers a call that is not recorded: nobody (strict), the API's template (synthetic), a language
+            model (llm) or an upstream server (live).
+        read_only: Open the cache for reading only; needed on a read-only volume.
+        strict_arguments: Refuse calls whose arguments do not fit the documentation.
+        api_key_file: File with the accepted API keys, one per line. Without it, everybody may call.
+        rate_limit: Calls per second and key.
+        llm_url: OpenAI-compatible endpoint for `--miss llm`, e.g. http://127.0.0.1:8001/v1.
+        llm_model: Model name at that endpoint.
+        llm_simulator: Message format: StableToolBench's GPT simulator or MirrorAPI.
+        live_url: Upstream `/rapidapi` endpoint for `--miss live`.
+        access_log: Log every request (costs a third of the speed).
+    """
+    given = {name: value for name, value in locals().items() if name in Settings.model_fields and value}
+    if world is not None:
+        given["world"] = world  # 0 is a seed
+    with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
+        settings = _settings(given, runtime_dir)
+        listening = _listen(host, port)
+        with closing(listening):
+            _announce(host, listening.getsockname()[1])
+            _run(settings, listening, workers, access_log)
+
+
+def _settings(given: dict[str, object], runtime_dir: str) -> Settings:
+    """Flags over environment; also leaves them in the environment, where the workers' processes find them."""
+    for name, value in (given | {"runtime_dir": runtime_dir}).items():
+        os.environ[f"TOOLSERVER_{name.upper()}"] = str(value)
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        ]
+        raise ConfigurationError("; ".join(problems)) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise ConfigurationError(f"host, port: cannot listen on {host}:{port} ({error}); try --port 0") from None
+    listening.set_inheritable(True)
+    return listening
+
+
+def _announce(host: str, port: int) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n")
+    sys.stdout.flush()
+
+
+def _run(settings: Settings, listening: socket.socket, workers: int, access_log: bool) -> None:
+    config = uvicorn.Config(
+        APPLICATION,
+        factory=True,
+        workers=workers,
+        access_log=access_log,
+        log_level="info" if access_log else "warning",
+        server_header=False,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    if workers == 1:
+        uvicorn.Server(config).run(sockets=[listening])
+        return
+    assemble(settings).service.close()  # what is wrong with the settings is said once, here, and not by every worker
+    Multiprocess(config, sockets=[listening]).run()

@@ -1,0 +1,124 @@
+"""A tool server as a child process: for tests, benchmarks and demonstrations."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+import httpx
+
+from toolserver.errors import ToolServerError
+
+_END_SECONDS = 15.0
+
+
+class ServerProcess:
+    """Runs `toolserver serve` on a free port of 127.0.0.1, as a context manager.
+
+    Entering waits until the server answers; leaving ends it, and it alone, by its own process id.
+
+    Args:
+        arguments: Flags of `toolserver serve`, without `--host` and `--port`.
+        environment: Environment of the process; this process's by default.
+        start_seconds: How long to wait until it answers.
+        log: Where its error output goes; shown with an error, and dropped otherwise, by default.
+
+    Attributes:
+        url: Where it listens, once entered.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        start_seconds: float = 60.0,
+        log: Path | None = None,
+    ) -> None:
+        self.url = ""
+        self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", "0"]
+        self._environment = None if environment is None else dict(environment)
+        self._start_seconds = start_seconds
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server (with several workers: of their parent)."""
+        if self._process is None:
+            raise ToolServerError("the server was not started; use it as a context manager")
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        errors = self._log.open("w") if self._log else tempfile.TemporaryFile("w+")
+        with errors:
+            self._process = subprocess.Popen(
+                self._command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment
+            )
+            try:
+                self.url = self._read_url()
+                self._wait_until_ready()
+            except BaseException as error:
+                self.close()
+                if isinstance(error, ToolServerError):
+                    raise ToolServerError(f"{error}: {_tail(errors)}") from None
+                raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the server: politely first, so that its workers end with it."""
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    def _read_url(self) -> str:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        if found is None:
+            self._process.wait(_END_SECONDS)
+            raise ToolServerError(f"the tool server ended with status {self._process.returncode}")
+        return found[0]
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + self._start_seconds
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=5.0).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            if self._process.poll() is not None:
+                raise ToolServerError(f"the tool server ended with status {self._process.returncode}")
+            time.sleep(0.02)
+        raise ToolServerError(f"the tool server did not answer within {self._start_seconds:g} seconds")
+
+
+def _tail(errors: IO[str]) -> str:
+    """The last lines of the server's error output."""
+    if not errors.readable():
+        return f"see {errors.name}"
+    errors.seek(0)
+    return errors.read()[-2000:].strip() or "it said nothing"
