@@ -1,0 +1,11 @@
+"""Gymnasium environments in which one tool call is one step. Importing registers them."""
+
+from gymnasium import register
+
+__version__ = "0.1.0"
+
+register(
+    id="StepTool/StableToolBench-v0",
+    entry_point="steptool_env.envs.stabletoolbench:StableToolBenchEnv",
+    vector_entry_point="steptool_env.envs.stabletoolbench:StableToolBenchVectorEnv",
+)

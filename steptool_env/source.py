@@ -15,7 +15,7 @@ from steptool_env.suites.base import TaskSuite
 from steptool_env.types import Task
 
 _OPTIONS = ("task", "episode_seed")
-_MAX_SEED = 2**62
+_SEEDS = 2**63
 
 
 class EpisodeSource:
@@ -40,9 +40,9 @@ class EpisodeSource:
         """
         options = options or {}
         _check_options(options)
-        index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_MAX_SEED))
+        index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_SEEDS, dtype=np.uint64))
         task = self._find(options.get("task"), index)
-        seed = int(options.get("episode_seed", seed))
+        seed = _episode_seed(options.get("episode_seed", seed))
         return Episode(task, self.rules, self.suite.opening(task, seed), seed)
 
     def restore(self, record: Record) -> Episode:
@@ -78,3 +78,9 @@ def _check_options(options: Mapping[str, Any]) -> None:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
         raise ConfigurationError(f"options {', '.join(unknown)}: not known; there are {', '.join(_OPTIONS)}")
+
+
+def _episode_seed(seed: Any) -> int:
+    if isinstance(seed, int | np.integer) and 0 <= seed < _SEEDS:
+        return int(seed)
+    raise ConfigurationError(f"options['episode_seed']={seed!r}: must be an integer from 0 to 2**63 - 1")

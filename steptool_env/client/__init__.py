@@ -1,6 +1,7 @@
 """How an environment reaches its tools: in process or over HTTP."""
 
 from steptool_env.client.base import ToolClient
+from steptool_env.client.http import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.client.local import LocalToolClient
 
-__all__ = ["LocalToolClient", "ToolClient"]
+__all__ = ["API_KEY_VARIABLE", "HttpToolClient", "LocalToolClient", "ToolClient"]

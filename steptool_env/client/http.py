@@ -1,0 +1,149 @@
+"""The client for tools behind a tool server."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import httpx
+import orjson
+
+from steptool_env.errors import ConfigurationError, ToolTransportError
+from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
+
+API_KEY_VARIABLE = "STEPTOOL_API_KEY"
+"""Where the key for the server is found: never in an environment's arguments, which are written into its spec."""
+
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_FIRST_WAIT = 0.1  # seconds; doubled with every further try
+_LONGEST_WAIT = 5.0
+
+
+class HttpToolClient:
+    """Sends all calls of a step in one request to `/v1/calls`, over a connection that is kept.
+
+    The server keeps no session, so that a request can be sent again when its answer got lost: connection errors,
+    time-outs and HTTP 408, 429 and 5xx are tried again. Safe to use from several threads.
+
+    Args:
+        url: The server, e.g. `http://127.0.0.1:8000`.
+        timeout: Seconds to wait for the connection and for each part of the answer.
+        retries: How many more times to try.
+        max_batch: Calls in one request at most; servers have a limit too.
+        sleep: Waits between tries.
+
+    Raises:
+        ConfigurationError: `url` is none.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 60.0,
+        retries: int = 3,
+        max_batch: int = 1024,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.url = _checked(url)
+        self.timeout = timeout
+        self.retries = retries
+        self.max_batch = max_batch
+        self._sleep = sleep
+        self._http = self._connect()
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        """See `ToolClient.call_many`."""
+        responses: list[ToolResponse] = []
+        for start in range(0, len(calls), self.max_batch):
+            responses += self._exchange(calls[start : start + self.max_batch])
+        return responses
+
+    def close(self) -> None:
+        """See `ToolClient.close`."""
+        self._http.close()
+
+    def _connect(self) -> httpx.Client:
+        headers = {"content-type": "application/json"}
+        key = os.environ.get(API_KEY_VARIABLE, "")
+        if key:
+            headers["authorization"] = f"Bearer {key}"
+        return httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout)
+
+    def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        content = self._post(_encode(calls))
+        try:
+            elements = orjson.loads(content)
+            responses = [_read(element) for element in elements]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ToolTransportError(f"{self.url} did not answer as a tool server does: {error!r}") from error
+        if len(responses) != len(calls):
+            raise ToolTransportError(f"{self.url} answered {len(responses)} of {len(calls)} calls")
+        return responses
+
+    def _post(self, content: bytes) -> bytes:
+        """The body of the server's answer, after as many tries as it takes and `retries` allows."""
+        for attempt in range(self.retries + 1):
+            failure, wait = "", _FIRST_WAIT * 2**attempt
+            try:
+                response = self._http.post("/v1/calls", content=content)
+            except httpx.TransportError as error:
+                failure = f"{type(error).__name__}: {error}"
+            else:
+                if response.status_code == httpx.codes.OK:
+                    return response.content
+                failure, wait = _complaint(response), _asked_wait(response, wait)
+                if response.status_code not in _PASSING:
+                    break
+            if attempt < self.retries:
+                self._sleep(min(wait, _LONGEST_WAIT))
+        raise ToolTransportError(f"{self.url}: {failure}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_http"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._http = self._connect()
+
+
+def _checked(url: str) -> str:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError) as error:
+        raise ConfigurationError(f"server_url={url!r}: {error}; write it like http://127.0.0.1:8000") from error
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ConfigurationError(f"server_url={url!r}: not a server's address; write it like http://127.0.0.1:8000")
+    return url.rstrip("/")
+
+
+def _encode(calls: Sequence[ToolCall]) -> bytes:
+    elements = [call._asdict() for call in calls]
+    try:
+        return orjson.dumps(elements)
+    except TypeError:  # a lone surrogate in a model's text, which only an escape can carry
+        return json.dumps(elements).encode()
+
+
+def _read(element: dict[str, Any]) -> ToolResponse:
+    return ToolResponse(
+        element["body"].encode(),
+        Outcome(element["outcome"]),
+        Provenance(element["provenance"]),
+        element["state"],
+        element["latency"],
+    )
+
+
+def _complaint(response: httpx.Response) -> str:
+    remedy = f"; set {API_KEY_VARIABLE} to one of its keys" if response.status_code == httpx.codes.UNAUTHORIZED else ""
+    return f"HTTP {response.status_code}: {response.text[:200]}{remedy}"
+
+
+def _asked_wait(response: httpx.Response, default: float) -> float:
+    """Seconds that the server asks for by `Retry-After`, else `default`."""
+    asked = response.headers.get("retry-after", "")
+    return float(asked) if asked.isascii() and asked.isdigit() else default

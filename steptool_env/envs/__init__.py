@@ -1,0 +1,1 @@
+"""The registered environments. Their modules are imported when an environment is made."""

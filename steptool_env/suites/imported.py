@@ -1,0 +1,66 @@
+"""Recordings in StableToolBench's folders, imported once into the user's cache directory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from hashlib import blake2b
+from pathlib import Path
+
+from steptool_env.errors import ConfigurationError
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.errors import ToolServerError
+from toolserver.stabletoolbench import import_folder
+
+_FORMAT = b"1"
+
+
+def imported_cache(folder: Path) -> Path:
+    """The directory of the imported recordings of `folder`, importing them if that has not been done.
+
+    The directory is named by a digest of the folder's listing (paths, sizes, times of change), so changed recordings
+    are imported anew. Processes that import at the same time do not disturb each other: the first to be done wins.
+
+    Raises:
+        ConfigurationError: There is no such folder, or the cache directory cannot be written.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"data: there is no folder {folder}; it should hold tools/ and tool_response_cache/")
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steptool-env"
+    target = home / f"stabletoolbench-{_digest(folder)}"
+    if target.is_dir():
+        return target
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return _import(folder, target)
+    except ToolServerError as error:
+        raise ConfigurationError(f"data: {error}") from error
+    except OSError as error:
+        raise ConfigurationError(
+            f"data: the recordings cannot be imported into {target} ({error}); set XDG_CACHE_HOME to a folder that can "
+            "be written, or run `toolserver import stabletoolbench` and give its --cache directory as cache="
+        ) from error
+
+
+def _import(folder: Path, target: Path) -> Path:
+    """Import beside `target` and move into place when whole."""
+    with tempfile.TemporaryDirectory(prefix=".importing-", dir=target.parent, ignore_cleanup_errors=True) as draft:
+        catalog = Catalog()
+        with ResponseCache(draft) as cache:
+            import_folder(folder, cache, catalog)
+        catalog.save(draft)
+        try:
+            Path(draft).rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+    return target
+
+
+def _digest(folder: Path) -> str:
+    digest = blake2b(_FORMAT, digest_size=12)
+    for path in sorted(folder.rglob("*.json")):
+        status = path.stat()
+        digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
+    return digest.hexdigest()

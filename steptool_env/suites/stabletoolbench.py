@@ -1,0 +1,181 @@
+"""StableToolBench's solvable queries with their recorded calls."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+from steptool_env.errors import ConfigurationError
+from steptool_env.suites.imported import imported_cache
+from steptool_env.types import Task
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.episodes import EpisodeFaults
+from toolserver.errors import ToolServerError
+from toolserver.resolvers.base import Resolver
+from toolserver.resolvers.recorded import RecordedResolver
+from toolserver.resolvers.synthetic import SyntheticResolver
+from toolserver.schemas import ApiSpec
+from toolserver.service import ToolService
+from toolserver.stabletoolbench import Query, read_queries
+from toolserver.state import StateCodec, opening_token
+
+MISSES = ("strict", "synthetic")
+"""What may answer a call that is not recorded, in process; a server knows more ways."""
+
+_QUERIES = Path("solvable_queries") / "test_instruction"
+
+
+class StableToolBenchSuite:
+    """One query set, answered from recordings.
+
+    Give either `data`, a folder with `solvable_queries/test_instruction/<set>.json` and `server/` (holding `tools/`
+    and `tool_response_cache/`), or `queries` and `cache` apart.
+
+    Args:
+        name: The query set, e.g. `G1_instruction`.
+        data: The folder. Its recordings are imported once, into the user's cache directory.
+        queries: A query file, or a folder of them named `<set>.json`; in place of those in `data`.
+        cache: A directory made by `toolserver import`; in place of the recordings in `data`.
+        miss: What answers a call that is not recorded: `strict` or `synthetic`.
+        faults: Injected faults: `none`, `mild` or `harsh`.
+
+    Raises:
+        ConfigurationError: An argument is wrong or a file is missing; the message says which and what to do.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        data: str | Path | None = None,
+        *,
+        queries: str | Path | None = None,
+        cache: str | Path | None = None,
+        miss: str = "strict",
+        faults: str = "none",
+    ) -> None:
+        if miss not in MISSES:
+            raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server knows more ways")
+        self.name = name
+        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
+        self._cache = _cache_directory(data, cache)
+        self._catalog = Catalog() if self._cache is None else Catalog.load(self._cache)
+        self._tasks = _read_tasks(name, _query_file(name, data, queries), self._catalog)
+        self._index = {task.id: index for index, task in enumerate(self._tasks)}
+        self._miss = miss
+        self._faults = faults
+        self._service: ToolService | None = None
+        self._lock = Lock()
+        self.opening(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def task(self, index: int) -> Task:
+        """See `TaskSuite.task`."""
+        if not 0 <= index < len(self._tasks):
+            raise IndexError(f"task {index}: {self.name} has {len(self._tasks)}")
+        return self._tasks[index]
+
+    def find(self, task_id: str) -> Task:
+        """See `TaskSuite.find`. The id is the query's."""
+        if task_id not in self._index:
+            some = ", ".join(list(self._index)[:5])
+            raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
+        return self._tasks[self._index[task_id]]
+
+    def opening(self, task: Task, episode_seed: int) -> str:
+        """Empty without faults: recordings keep no state."""
+        if self._faults == "none":
+            return ""
+        try:
+            return opening_token(episode_seed, self._faults, task.id)
+        except ToolServerError as error:
+            raise ConfigurationError(str(error)) from error
+
+    def service(self) -> ToolService:
+        """See `TaskSuite.service`. It is made at the first call and then shared."""
+        with self._lock:
+            if self._service is None:
+                self._service = self._make_service()
+            return self._service
+
+    def _make_service(self) -> ToolService:
+        if self._cache is None:
+            raise ConfigurationError("cache: without data=, cache= or server_url= nothing answers the calls; give one")
+        for task in self._tasks:  # an offered API is known, whatever was imported
+            for spec in task.tools:
+                self._catalog.add(spec)
+        resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
+        if self._miss == "synthetic":
+            resolvers.append(SyntheticResolver())
+        return ToolService(self._catalog, resolvers, faults=EpisodeFaults(StateCodec()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _make, self._arguments
+
+
+@lru_cache(maxsize=8)
+def load_suite(
+    name: str,
+    data: str | None = None,
+    queries: str | None = None,
+    cache: str | None = None,
+    miss: str = "strict",
+    faults: str = "none",
+) -> StableToolBenchSuite:
+    """The suite of these arguments; environments with the same arguments share it."""
+    return _make(name, data, queries, cache, miss, faults)
+
+
+def _make(
+    name: str, data: str | None, queries: str | None, cache: str | None, miss: str, faults: str
+) -> StableToolBenchSuite:
+    return StableToolBenchSuite(name, data, queries=queries, cache=cache, miss=miss, faults=faults)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _cache_directory(data: str | Path | None, cache: str | Path | None) -> Path | None:
+    if cache is not None:
+        if not Path(cache).is_dir():
+            raise ConfigurationError(f"cache={str(cache)!r}: no such directory; make one with `toolserver import`")
+        return Path(cache)
+    return None if data is None else imported_cache(Path(data) / "server")
+
+
+def _query_file(name: str, data: str | Path | None, queries: str | Path | None) -> Path:
+    if data is None and queries is None:
+        raise ConfigurationError("data: give the folder of StableToolBench's data, or queries= and cache= apart")
+    place = Path(queries) if queries is not None else Path(str(data)) / _QUERIES
+    file = place / f"{name}.json" if place.is_dir() else place
+    if file.is_file():
+        return file
+    found = sorted(path.stem for path in file.parent.glob("*.json"))
+    there = f"there are {', '.join(found)}" if found else f"there are no query files in {file.parent}"
+    raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}")
+
+
+def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:
+    try:
+        tasks = tuple(_task(name, query, catalog) for query in read_queries(file))
+    except ToolServerError as error:
+        raise ConfigurationError(f"suite={name!r}: {error}") from error
+    if not tasks:
+        raise ConfigurationError(f"suite={name!r}: {file} has no queries")
+    return tasks
+
+
+def _task(name: str, query: Query, catalog: Catalog) -> Task:
+    tools = tuple(_described(spec, catalog) for spec in query.apis)
+    return Task(query.query_id, name, query.query, tools, query.relevant)
+
+
+def _described(spec: ApiSpec, catalog: Catalog) -> ApiSpec:
+    """`spec` with the description of its tool, which query files do not have."""
+    known = catalog.get(*spec.key)
+    return spec if known is None else replace(spec, tool_description=known.tool_description)

@@ -1,0 +1,305 @@
+"""What `ToolEnv` promises: the five-tuple, budgets, statuses, hindsight, seeds, snapshots and forks."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+
+import pytest
+from gymnasium.error import ResetNeeded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steptool_env.env import ToolEnv
+from steptool_env.errors import ConfigurationError, DataError, ToolTransportError
+from steptool_env.rules import Rules
+from tests.steptool_env.toys import (
+    ACTIONS,
+    ANSWER,
+    COUNT,
+    FAIL,
+    GIVE_UP,
+    SAY,
+    CountingReward,
+    ToySuite,
+    call,
+    toy_rules,
+)
+from toolserver.schemas import StatusCode, ToolCall, ToolResponse
+
+SCRIPTS = st.lists(st.sampled_from(ACTIONS), max_size=8)
+
+
+def toy_env(**changes: object) -> ToolEnv:
+    return ToolEnv(ToySuite(), toy_rules(**changes))
+
+
+def play(env: ToolEnv, actions: Sequence[str]) -> list[object]:
+    """Everything that `env` returns for `actions`, until its episode ends."""
+    seen: list[object] = []
+    for action in actions:
+        if env.episode.over:
+            break
+        seen.append(env.step(action))
+    return seen
+
+
+def test_reset_tells_task_tools_and_budget() -> None:
+    prompt, info = toy_env().reset(options={"task": "toy-3"})
+    assert "Count to 3." in prompt
+    assert [f["name"] for f in info["functions"]] == [
+        "count_up_for_counter",
+        "say_it_for_echo",
+        "fail_for_broken",
+        "Finish",
+    ]
+    assert all(f["name"] in prompt for f in info["functions"])
+    assert (info["task_id"], info["suite"], info["format"], info["calls_left"]) == ("toy-3", "toys", "react", 6)
+    assert [m["role"] for m in info["messages"]] == ["system", "user"]
+
+
+def test_a_call_shows_the_answer_and_the_calls_that_remain() -> None:
+    env = toy_env()
+    env.reset(options={"task": 0, "episode_seed": 7})
+    observation, reward, terminated, truncated, info = env.step(COUNT)
+    assert observation == '{"error": "", "response": {"count": 8}}\nCalls left: 5'
+    assert (reward, terminated, truncated) == (1.0, False, False)
+    assert info == {
+        "status": 0,
+        "provenance": "world",
+        "reward_terms": {"good": 1.0},
+        "calls_left": 5,
+        "latency": 0.5,
+    }
+    assert '"count": 9' in env.step(COUNT)[0]
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "says"),
+    [
+        ("no call", StatusCode.BAD_INPUT, "No function call can be read"),
+        ("Action: count_up_for_counter\nAction Input: {", StatusCode.BAD_INPUT, "Tool input parse error..."),
+        (call("count_down"), StatusCode.NO_SUCH_FUNCTION, "No such function name: count_down"),
+        (FAIL, StatusCode.NOT_WORKING, "API not working error..."),
+        (call("Finish"), StatusCode.BAD_INPUT, 'must have "return_type"'),
+        (call("Finish", return_type="give_answer"), StatusCode.BAD_INPUT, 'must have "final_answer"'),
+        (call("Finish", return_type="maybe"), StatusCode.BAD_INPUT, "not a valid choice"),
+    ],
+)
+def test_what_goes_wrong_is_a_step_with_toolbenchs_status(action: str, status: StatusCode, says: str) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    observation, reward, terminated, truncated, info = env.step(action)
+    assert says in observation
+    assert (info["status"], reward, terminated, truncated, info["calls_left"]) == (status, 0.0, False, False, 5)
+
+
+@pytest.mark.parametrize(("action", "status"), [(ANSWER, 3), (GIVE_UP, 4)])
+def test_finish_terminates(action: str, status: int) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    env.step(COUNT)
+    *_, terminated, truncated, info = env.step(action)
+    assert (terminated, truncated, info["status"]) == (True, False, status)
+    assert info["outcome"] == {"is_solved": float(status == 3)}
+    assert info["step_rewards"] == (1.0, 1.0)
+    trajectory = info["trajectory"]
+    assert trajectory.rewards == info["step_rewards"]
+    assert [dict(step.reward_terms) for step in trajectory.steps] == [{"n": 0.0}, {"n": 1.0}]
+    assert [step.reward for step in trajectory.steps] == [1.0, 0.0]
+    assert trajectory.metadata["outcome"] == info["outcome"]
+
+
+def test_a_broken_off_answer_counts_as_toolbench_counts_it() -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    text = 'Action: Finish\nAction Input: {\n  "return_type": "give_answer",\n  "final_answer": "It is 3, beca'
+    *_, terminated, _, info = env.step(text)
+    assert terminated
+    assert info["status"] == StatusCode.FINAL_ANSWER
+
+
+def test_the_budget_truncates_and_counts_every_step() -> None:
+    env = toy_env(call_budget=3)
+    env.reset(seed=0)
+    assert [env.step(action)[2:4] for action in ("nonsense", COUNT, SAY)] == [(False, False)] * 2 + [(False, True)]
+    env.reset(seed=0)
+    env.step(COUNT)
+    env.step(COUNT)
+    assert env.step(ANSWER)[2:4] == (True, False)
+
+
+def test_a_long_answer_is_cut_where_all_can_see() -> None:
+    env = toy_env(max_observation_length=40)
+    env.reset(seed=0)
+    observation, *_ = env.step(call("say_it_for_echo", text="x" * 100))
+    body = '{"error": "", "response": "' + "x" * 100 + '"}'
+    assert observation == f"{body[:40]}... [{len(body) - 40} characters cut]\nCalls left: 5"
+    assert env.step(ANSWER)[4]["trajectory"].steps[0].body == body
+
+
+def test_steps_before_reset_and_after_the_end_are_refused() -> None:
+    env = toy_env()
+    with pytest.raises(ResetNeeded):
+        env.step(COUNT)
+    env.reset(seed=0)
+    env.step(ANSWER)
+    with pytest.raises(ResetNeeded):
+        env.step(COUNT)
+
+
+def test_the_seed_fixes_the_sequence_of_tasks() -> None:
+    def tasks(seed: int) -> list[tuple[str, int]]:
+        env = toy_env()
+        env.reset(seed=seed)
+        starts = []
+        for _ in range(12):
+            starts.append((env.episode.task.id, env.episode.seed))
+            env.reset()
+        return starts
+
+    assert tasks(1) == tasks(1)
+    assert tasks(1) != tasks(2)
+    assert len({task for task, _ in tasks(1)}) > 3
+
+
+def test_a_task_chosen_by_hand_does_not_change_those_after_it() -> None:
+    env, other = toy_env(), toy_env()
+    env.reset(seed=5)
+    other.reset(seed=5, options={"task": "toy-9", "episode_seed": 1})
+    assert other.episode.task.id == "toy-9"
+    assert env.reset()[1] == other.reset()[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"task": "toy-99"}, "toy-0 to toy-9"),
+        ({"task": 10}, "from 0 to 9"),
+        ({"task": -1}, "from 0 to 9"),
+        ({"task": 1.5}, "from 0 to 9"),
+        ({"episode_seed": -1}, "episode_seed"),
+        ({"episode_seed": "x"}, "episode_seed"),
+        ({"taks": 1}, "taks"),
+    ],
+)
+def test_wrong_options_are_named(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        toy_env().reset(options=options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"call_budget": 0}, "call_budget=0"),
+        ({"max_observation_length": 1.5}, "max_observation_length=1.5"),
+        ({"prompt": "poem"}, "toolbench, compact"),
+    ],
+)
+def test_wrong_rules_are_named(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        Rules(CountingReward(), **changes)  # type: ignore[arg-type]
+
+
+class Unreachable:
+    """A client whose server is away."""
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        raise ToolTransportError("http://tools: ConnectError")
+
+    def close(self) -> None:
+        pass
+
+
+def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:
+    env = ToolEnv(ToySuite(), toy_rules(), Unreachable())
+    env.reset(seed=0)
+    env.step("nonsense")
+    _, reward, terminated, truncated, info = env.step(COUNT)
+    assert (reward, terminated, truncated) == (0.0, False, True)
+    assert info["transport_error"] == "http://tools: ConnectError"
+    assert "outcome" not in info
+    assert len(info["step_rewards"]) == len(info["trajectory"].steps) == 1
+    assert info["trajectory"].metadata["transport_error"] == info["transport_error"]
+    assert "outcome" not in info["trajectory"].metadata
+
+
+@settings(max_examples=60)
+@given(before=SCRIPTS, between=SCRIPTS, after=SCRIPTS, seed=st.integers(0, 99))
+def test_restore_after_snapshot_is_the_identity(
+    before: list[str], between: list[str], after: list[str], seed: int
+) -> None:
+    env = toy_env()
+    env.reset(seed=seed)
+    play(env, before)
+    snapshot = env.snapshot()
+    expected = [*play(env, after), env.reset()]
+    env.restore(snapshot)
+    play(env, between)
+    env.restore(snapshot)
+    assert env.snapshot() == snapshot
+    assert [*play(env, after), env.reset()] == expected
+    other = toy_env()
+    other.restore(snapshot)
+    assert [*play(other, after), other.reset()] == expected
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    env = toy_env()
+    env.reset(seed=3)
+    env.step(COUNT)
+    fork = env.fork()
+    assert fork.step(COUNT) == env.step(COUNT)
+    fork.step(SAY)
+    fork.close()
+    assert env.step(SAY)[4]["calls_left"] == 3
+    assert env.reset() == fork.reset()
+
+
+@pytest.mark.parametrize("change", ["cut", "text", "other", "rules", "task", "steps"])
+def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    env.step(COUNT)
+    record = json.loads(env.snapshot())
+    if change == "rules":
+        record["rules"]["call_budget"] = 99
+    elif change == "task":
+        record["episode"]["task"] = "toy-77"
+    elif change == "steps":
+        del record["episode"]["steps"][0]["status"]
+    snapshot = {"cut": env.snapshot()[:-9], "text": b"hello", "other": b"[]"}.get(change, json.dumps(record).encode())
+    with pytest.raises(DataError, match="snapshot"):
+        env.restore(snapshot)
+
+
+def test_pickling_keeps_the_episode() -> None:
+    env = toy_env()
+    env.reset(seed=4)
+    env.step(COUNT)
+    twin = pickle.loads(pickle.dumps(env))
+    assert [twin.step(a) for a in (COUNT, SAY)] == [env.step(a) for a in (COUNT, SAY)]
+    assert twin.reset() == env.reset()
+    assert pickle.loads(pickle.dumps(toy_env())).reset(seed=1) == toy_env().reset(seed=1)
+
+
+def test_ansi_shows_query_actions_and_rewards() -> None:
+    env = ToolEnv(ToySuite(), toy_rules(), render_mode="ansi")
+    env.reset(options={"task": "toy-2"})
+    env.step(COUNT)
+    env.step(ANSWER)
+    picture = env.render()
+    assert picture is not None
+    assert all(part in picture for part in ("Count to 2.", "count_up_for_counter", "ok, world, reward 1", "finished"))
+
+
+@settings(max_examples=80)
+@given(texts=st.lists(st.text() | st.sampled_from(ACTIONS), max_size=6))
+def test_any_text_is_a_step(texts: list[str]) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    for step in play(env, texts):
+        observation, _, _, _, info = step  # type: ignore[misc]
+        assert env.observation_space.contains(observation)
+        assert info["status"] in set(StatusCode)
