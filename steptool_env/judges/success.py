@@ -8,12 +8,13 @@ count only where a message is the whole answer.
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
 from typing import Any
 
 import orjson
+
+from toolserver.errors import DataError
+from toolserver.stabletoolbench.literals import read_literal
 
 _SHORT = 400  # characters; longer text is content, not a message
 _FEW = 4  # fields; a larger object is content, not a message
@@ -107,8 +108,6 @@ def _parse(text: str) -> Any:
     if text.lstrip()[:1] not in {"{", "["}:
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a backslash in recorded text is not our syntax
-            return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return read_literal(text)
+    except DataError:
         return None
