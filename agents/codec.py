@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agents.errors import ModelError
 from agents.tokenizer import ACT
+from steptool_env.formats import make_format
 
 _USER, _ACTION, _OBSERVATION = "\u2460USER\u2460", "\u2461ACTION\u2461", "\u2462OBSERVATION\u2462"
 
@@ -88,9 +89,14 @@ class ChatCodec:
         self.pad_id = stop if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
     def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
-        """`info["messages"]` (else the observation as the user's message) through the template."""
+        """`info["messages"]` (else the observation as the user's message) through the template.
+
+        In a format that chat models know by themselves, the functions go to the template as its tools.
+        """
         messages = info.get("messages") or [{"role": "user", "content": observation}]
-        return self._encode(self._render(list(messages), generate=True))
+        native = "format" in info and make_format(str(info["format"])).native
+        tools = [{"type": "function", "function": dict(f)} for f in info.get("functions", ())] if native else None
+        return self._encode(self._render(list(messages), generate=True, tools=tools))
 
     def continuation(self, observation: str) -> list[int]:
         """What the template puts between two of the model's turns, with the observation in it."""
@@ -105,8 +111,11 @@ class ChatCodec:
         """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
         return [*encode(self._tokenizer, text), self.stop_id]
 
-    def _render(self, messages: list[dict[str, str]], *, generate: bool) -> str:
-        return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=generate))
+    def _render(self, messages: list[dict[str, str]], *, generate: bool, tools: Any = None) -> str:
+        rendered = self._tokenizer.apply_chat_template(
+            messages, tools=tools, tokenize=False, add_generation_prompt=generate
+        )
+        return str(rendered)
 
     def _encode(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])

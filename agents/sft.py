@@ -92,10 +92,7 @@ def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
     prompt = opening(
         trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
     )
-    info = {
-        "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
-        "task_id": trajectory.task.id,
-    }
+    info = {"messages": prompt.messages, "functions": prompt.functions, "format": rules["format"]}
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
     return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards)
 
@@ -103,7 +100,7 @@ def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
 def encode_turns(
     codec: Codec, prompt: Sequence[int], turns: Iterable[tuple[str, str]], rewards: Sequence[float]
 ) -> Episode:
-    """An episode from its opening tokens and its (action, observation) texts. What follows the last action is dropped."""
+    """An episode from its opening tokens and its (action, observation) texts; what follows the last action is cut."""
     ids = list(prompt)
     spans: list[tuple[int, int]] = []
     end = len(ids)
