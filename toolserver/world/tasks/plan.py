@@ -82,7 +82,7 @@ class Plan:
             [node.operation, {name: _source_key(source) for name, source in sorted(node.inputs.items())}]
             for node in self.nodes
         ]
-        return orjson.dumps([nodes, self.asked])
+        return orjson.dumps([nodes, [list(each) for each in self.asked]])
 
     def fact(self, node: int, output: str, row: int = 0) -> Fact:
         """The fact behind one output of one row of a node's result."""

@@ -99,6 +99,11 @@ def stated(slot: Slot) -> bool:
     return slot.type.kind is not Kind.ID
 
 
+def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
+    """Whether a chain may go from one operation to the other; sums of sums of money make no sensible question."""
+    return supplier is not taker and not (supplier.kind is taker.kind is OperationKind.COMPUTE and kind.unit == "USD")
+
+
 def _joins(kind: SemanticType) -> bool:
     return kind.kind in (Kind.ID, Kind.DATE) or kind.unit in _JOINABLE_UNITS
 
@@ -184,7 +189,7 @@ class _Attempt:
 
     def _supplied(self, taker: Operation, kind: SemanticType, depth: int) -> From:
         """A value of a type from a chain of `depth` calls; never the same operation twice in a row."""
-        suppliers = [each for each in self.grammar.suppliers(kind, depth) if each.operation is not taker]
+        suppliers = [each for each in self.grammar.suppliers(kind, depth) if _fits(each.operation, taker, kind)]
         if not suppliers:
             raise Dead
         supplier = self.stream.pick(suppliers)

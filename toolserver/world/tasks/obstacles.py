@@ -1,0 +1,97 @@
+"""Makes a task unsolvable in a way that an honest solver can find out, and that giving up is the only right end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.streams import Stream
+from toolserver.world.tasks.gold import Obstacle, WorldTask
+from toolserver.world.tasks.offers import Offers
+from toolserver.world.tasks.plan import Given, Node, Plan
+from toolserver.world.vendors import Health, VendorApi
+from toolserver.world.world import World
+
+_OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
+
+
+def obstruct(task: WorldTask, offers: Offers, world: World, stream: Stream) -> WorldTask | None:
+    """`task` with an obstacle; `None` when the one that is drawn does not fit it."""
+    obstacle = stream.pick(_OBSTACLES)
+    if obstacle is Obstacle.UNKNOWN:
+        return _name_nothing(task, world, stream)
+    return _take_away(task, obstacle, offers, stream)
+
+
+def _name_nothing(task: WorldTask, world: World, stream: Stream) -> WorldTask | None:
+    """Ask about something that does not exist; its search says so."""
+    plan = task.plan
+    searches = [i for i, each in enumerate(plan.results) if each.operation.kind is OperationKind.SEARCH]
+    if not searches:
+        return None
+    blocked = stream.pick(searches)
+    node = plan.nodes[blocked]
+    name, source = next(iter(node.inputs.items()))
+    entity = plan.results[blocked].operation.subject
+    table = world.table(entity)
+    other = str(table.rows[stream.pick(world.ids(entity))][table.named])
+    unknown = _spliced(str(source.value), other) if isinstance(source, Given) else ""
+    if not unknown or world.find(entity, unknown):
+        return None
+    nodes = list(plan.nodes)
+    nodes[blocked] = Node(node.operation, {name: Given(unknown)})
+    changed = Plan(tuple(nodes), plan.results, plan.asked)
+    return replace(task, plan=changed, obstacle=Obstacle.UNKNOWN, blocked=blocked)
+
+
+def _spliced(first: str, second: str) -> str:
+    """A name in the style of two others."""
+    start, _, _ = first.rpartition(" ")
+    if start:
+        return f"{start} {second.rpartition(' ')[2]}"
+    return first[: len(first) // 2] + second[len(second) // 2 :].lower()
+
+
+def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stream) -> WorldTask | None:
+    """Leave out, or offer only broken, what a call needs, and everything that tells the same in another way."""
+    plan, offer = task.plan, task.offer
+    blocked = stream.below(len(plan.nodes))
+    operation = plan.results[blocked].operation
+    alone = obstacle is Obstacle.MISSING and not any(plan.nodes[blocked].parents())
+    if alone or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
+        return None  # nothing to find out, or something that a solver can do by itself or in another way
+    told = _told(plan, blocked)
+    bound = list(offer.bound)
+    if obstacle is Obstacle.BROKEN:
+        twin = offers.twin(operation.name, Health.BROKEN, stream)
+        if twin is None:
+            return None
+        bound = [twin if api.operation is operation else api for api in bound]
+    kept = tuple(api for api in bound if api.operation is not operation)
+    if any(_tells(api, told) for api in kept):
+        return None
+    serving = tuple(bound) if obstacle is Obstacle.BROKEN else kept
+
+    def allowed(api: VendorApi) -> bool:
+        return api.operation is not operation and not _tells(api, told)
+
+    changed = offers.refilled(offer, serving, allowed, stream)
+    if changed is None:
+        return None
+    changed = replace(changed, bound=tuple(bound))
+    return replace(task, offer=changed, obstacle=obstacle, blocked=blocked)
+
+
+def _told(plan: Plan, node: int) -> frozenset[str]:
+    """What a call tells that is needed: attributes, types of ids, and the measure behind a choice or a mean."""
+    operation = plan.results[node].operation
+    outputs = [operation.outputs[name] for name in plan.used_outputs(node)]
+    told = {each.type.name if each.type.kind is Kind.ID else each.attribute for each in outputs}
+    if operation.attribute:
+        told.add(f"{operation.subject}.{operation.attribute}")
+    return frozenset(told)
+
+
+def _tells(api: VendorApi, told: frozenset[str]) -> bool:
+    outputs = api.operation.outputs.values()
+    return any((each.type.name if each.type.kind is Kind.ID else each.attribute) in told for each in outputs)

@@ -1,0 +1,176 @@
+"""Samples tasks: a plan, vendors for its calls, distractors, words; for each split and level, by index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from toolserver.errors import ConfigurationError
+from toolserver.world.schema import Operation, OperationKind
+from toolserver.world.streams import Stream
+from toolserver.world.tasks.columns import Columns
+from toolserver.world.tasks.gold import WorldTask
+from toolserver.world.tasks.obstacles import obstruct
+from toolserver.world.tasks.offers import Offers
+from toolserver.world.tasks.phrasing import Phrasing
+from toolserver.world.tasks.plan import Plan
+from toolserver.world.tasks.planner import MAX_DEPTH, Grammar, Planner
+from toolserver.world.tasks.registers import question, request
+from toolserver.world.tasks.splits import (
+    DEPTHS,
+    ONE_CATEGORY,
+    ONE_TOOL,
+    Split,
+    admits,
+    part_of,
+    split_of,
+    unseen_categories,
+)
+from toolserver.world.vendors import VendorApi, Vendors
+
+_ATTEMPTS = 4_000
+_ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
+
+
+class TaskSampler:
+    """The tasks of one split of one world.
+
+    Args:
+        vendors: The world's vendors.
+        split: Name of the split.
+        unsolvable: Share of unsolvable tasks where the split leaves it open (`train`).
+        depths: Depth -> weight in place of those of the level, where the split does not fix them.
+
+    Raises:
+        ConfigurationError: The split is unknown, or a share or depth is out of range.
+    """
+
+    def __init__(
+        self,
+        vendors: Vendors,
+        split: str = "train",
+        unsolvable: float = 0.05,
+        depths: Mapping[int, float] | None = None,
+    ) -> None:
+        if not 0 <= unsolvable <= 1:
+            raise ConfigurationError(f"unsolvable: {unsolvable} is no share; use a number from 0 to 1")
+        self.vendors = vendors
+        self.world = vendors.world
+        self.split: Split = split_of(split)
+        self.unsolvable = unsolvable if self.split.unsolvable is None else self.split.unsolvable
+        self.depths = dict(self.split.depths or depths or DEPTHS[self.world.level.name])
+        if ONE_TOOL not in self.split.spans:
+            self.depths.pop(1, None)  # one call is of one tool
+        _check_depths(self.depths)
+        unseen = unseen_categories(self.world)
+        self.offers = Offers(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
+        self.columns = Columns(self.world)
+        self._planners: dict[tuple[str, ...], Planner] = {}
+        self._made: list[WorldTask] = []
+        self._signatures: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return self.split.size
+
+    def task(self, index: int) -> WorldTask:
+        """The task at `index`. Raises `IndexError` beyond the end.
+
+        Tasks of `train` are made one by one and may repeat; those of the other splits differ from each other, so they
+        are made in order up to `index`.
+        """
+        if not 0 <= index < self.split.size:
+            raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
+        if self.split.part == "train":
+            return self._sample(index)
+        while len(self._made) <= index:
+            self._made.append(self._sample(len(self._made)))
+            self._signatures.add(self._made[-1].plan.signature)
+        return self._made[index]
+
+    def task_id(self, index: int) -> str:
+        """The id of the task at `index`."""
+        return f"w{self.world.seed}-{self.world.level.name}-{self.split.name}-{index}"
+
+    def _sample(self, index: int) -> WorldTask:
+        stream = Stream(self.world.seed, "task", self.world.level.name, self.split.name, index)
+        unsolvable, depth, span = self._shape(stream)
+        for _ in range(_ATTEMPTS):
+            task = self._attempt(self.task_id(index), unsolvable, depth, span, stream)
+            if task is not None:
+                return task
+            if stream.chance(0.02):  # a shape that this world has no room for gives way to another
+                unsolvable, depth, span = self._shape(stream)
+        raise ConfigurationError(
+            f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
+        )
+
+    def _shape(self, stream: Stream) -> tuple[bool, int, str]:
+        unsolvable = stream.chance(self.unsolvable)
+        draw = stream.unit() * sum(self.depths.values())
+        depth = max(self.depths)
+        for each, weight in self.depths.items():
+            draw -= weight
+            if draw < 0:
+                depth = each
+                break
+        return unsolvable, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL
+
+    def _attempt(self, task_id: str, unsolvable: bool, depth: int, span: str, stream: Stream) -> WorldTask | None:
+        drawn = self._one_tool(depth, stream) if span == ONE_TOOL else self._several(depth, span, stream)
+        if drawn is None:
+            return None
+        plan, bound = drawn
+        if part_of(plan.signature) != self.split.part or plan.signature in self._signatures:
+            return None
+        offer = self.offers.complete(bound, stream)
+        if offer is None:
+            return None
+        task = WorldTask(task_id, self.split.name, "", plan, offer)
+        if unsolvable:
+            hindered = obstruct(task, self.offers, self.world, stream)
+            if hindered is None:
+                return None
+            task = hindered
+        return WorldTask(
+            task.id, task.split, self._words(task.plan, stream), task.plan, task.offer, task.obstacle, task.blocked
+        )
+
+    def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        tool = stream.pick(self.offers.tools)
+        names = tuple(operation.name for operation in tool.operations if operation.kind is not OperationKind.LOGIN)
+        plan = self._planner(names, tool.operations).sample(stream, depth)
+        bound = None if plan is None else self.offers.of_tool(plan, tool)
+        return None if plan is None or bound is None else (plan, bound)
+
+    def _several(self, depth: int, span: str, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
+        plan = self._planner((category,), self.offers.operations(category)).sample(stream, depth)
+        bound = None if plan is None else self.offers.spread(plan, span, category, stream)
+        return None if plan is None or bound is None else (plan, bound)
+
+    def _planner(self, key: tuple[str, ...], operations: Iterable[Operation]) -> Planner:
+        planner = self._planners.get(key)
+        if planner is None:
+            planner = self._planners[key] = Planner(self.columns, Grammar(operations))
+        return planner
+
+    def _words(self, plan: Plan, stream: Stream) -> str:
+        phrasing, level = Phrasing(self.world, plan, stream), self.world.level.name
+        return request(phrasing.order(), level, stream) if plan.writes else question(phrasing.asked(), level, stream)
+
+
+def _check_depths(depths: Mapping[int, float]) -> None:
+    if not depths or any(not 1 <= depth <= MAX_DEPTH or weight < 0 for depth, weight in depths.items()):
+        raise ConfigurationError(
+            f"depths: {dict(depths)} must map depths from 1 to {MAX_DEPTH} to weights of at least 0"
+        )
+    if sum(depths.values()) <= 0:
+        raise ConfigurationError(f"depths: {dict(depths)} has no weight above 0")
+
+
+def read_task_id(task_id: str) -> tuple[int, str, str, int]:
+    """World seed, level, split and index of a task's id. Raises `ConfigurationError` when it is none."""
+    match = _ID.fullmatch(task_id)
+    if match is None:
+        raise ConfigurationError(f"task: {task_id!r} is no task of ToolWorld; ids look like w0-lite-train-17")
+    return int(match["seed"]), match["level"], match["split"], int(match["index"])
