@@ -49,14 +49,22 @@ class _Slot:
 
 
 def evaluate(
-    evaluation: Evaluation, agent: Agent, on_episode: Callable[[Trajectory], None] = lambda _: None
+    evaluation: Evaluation,
+    agent: Agent,
+    on_episode: Callable[[Trajectory], None] = lambda _: None,
+    on_start: Callable[[int], None] = lambda _: None,
 ) -> list[Trajectory]:
     """Run `agent` and give its trajectories in the tasks' order.
 
-    `on_episode` is told of every episode in that order too, as soon as all earlier ones are over.
+    Args:
+        evaluation: What to run.
+        agent: Acts in all slots at once.
+        on_episode: Told of every episode in the tasks' order, as soon as all earlier ones are over.
+        on_start: Told how many episodes there will be.
     """
     first = make_env(evaluation)
     episodes = min(evaluation.episodes, len(suite_of(first)))
+    on_start(episodes)
     count = min(evaluation.slots, episodes)
     slots = [_Slot(first), *(_Slot(make_env(evaluation)) for _ in range(count - 1))]
     try:

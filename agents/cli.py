@@ -1,0 +1,62 @@
+"""The command `steptool`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NamedTuple
+
+import tyro
+
+from agents.errors import AgentError
+from steptool_env.errors import StepToolError
+from toolserver.errors import ToolServerError
+
+
+class _Place(NamedTuple):
+    """Where a command lives, and what it does in a few words. Its module is imported only when it is called."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
+    "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
+}
+"""Every module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""
+
+_USAGE = """usage: steptool COMMAND [flags]
+
+{commands}
+
+Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs/random
+`steptool COMMAND --help` lists the flags of a command.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run `steptool`. Errors of ours end it with one line and status 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name = words[0] if words else "--help"
+    if name not in COMMANDS:
+        sys.stdout.write(_usage()) if name in {"-h", "--help"} else sys.exit(
+            f"error: no command {name!r}\n\n{_usage()}"
+        )
+        return
+    module = import_module(COMMANDS[name].module)
+    command = tyro.cli(module.Command, prog=f"steptool {name}", description=inspect.getdoc(module.Command), args=words[1:])
+    try:
+        command.run()
+    except (AgentError, StepToolError, ToolServerError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    return _USAGE.format(commands="\n".join(f"  {name:<{width}}  {place.summary}" for name, place in COMMANDS.items()))

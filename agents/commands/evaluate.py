@@ -1,0 +1,91 @@
+"""`steptool evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+
+from agents.base import Agent
+from agents.evaluate import Evaluation, evaluate
+from agents.options import Words, read_options
+from agents.progress import EpisodeProgress
+from agents.registry import make_agent
+from agents.results import metrics_of, reports_available, write_metrics, write_run
+from steptool_env.trajectories import TrajectoryWriter
+from steptool_env.types import Trajectory
+
+
+@dataclass(frozen=True)
+class Command:
+    """Run an agent through the tasks of an environment and report.
+
+    Writes to the folder of --out: trajectories.jsonl (one episode per line, as they end), metrics.json (flat),
+    run.json (how it was made) and report.html (self-contained).
+
+    Example: steptool evaluate --env StepTool/StableToolBench-v0 --env-arg suite=G1_instruction data=DIR
+    --agent openai:gpt-4o --episodes 50 --out runs/gpt-4o
+    """
+
+    env: Annotated[str, tyro.conf.arg(metavar="ID")]
+    """The environment, e.g. StepTool/ToolWorld-v0."""
+    agent: Annotated[str, tyro.conf.arg(metavar="NAME[:ARG]")]
+    """The agent: a name such as random, replay:PATH or openai:MODEL, or module:factory."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the results; it is made."""
+    env_arg: Words = ()
+    """Arguments of the environment; a value is JSON where it reads as JSON, else text."""
+    agent_arg: Words = ()
+    """Arguments of the agent, read in the same way."""
+    server_url: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
+    """Tool server; without it the tools run in this process."""
+    episodes: int = 100
+    """Number of tasks, from the first on; fewer where the suite has fewer."""
+    slots: int = 8
+    """Episodes side by side (for `openai`: requests in flight)."""
+    seed: int = 0
+    """Seeds the episodes."""
+
+    def run(self) -> None:
+        """Evaluate, showing the pass rate so far."""
+        evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
+        agent = make_agent(self.agent, **read_options("agent_arg", self.agent_arg))
+        try:
+            self._write(evaluation, self._play(evaluation, agent), agent)
+        finally:
+            getattr(agent, "close", lambda: None)()
+
+    def _env_kwargs(self) -> dict[str, Any]:
+        kwargs = read_options("env_arg", self.env_arg)
+        return kwargs | {"server_url": self.server_url} if self.server_url else kwargs
+
+    def _play(self, evaluation: Evaluation, agent: Agent) -> list[Trajectory]:
+        with TrajectoryWriter(self.out / "trajectories.jsonl") as writer, EpisodeProgress(agent.name) as progress:
+
+            def on_episode(trajectory: Trajectory) -> None:
+                writer.write(trajectory)
+                progress.add(trajectory)
+
+            return evaluate(evaluation, agent, on_episode, progress.expect)
+
+    def _write(self, evaluation: Evaluation, trajectories: list[Trajectory], agent: Agent) -> None:
+        console = Console()
+        metrics = metrics_of(trajectories)
+        write_metrics(metrics, self.out / "metrics.json")
+        write_run(
+            {"evaluation": vars(evaluation), "agent": self.agent, "agent_arg": self.agent_arg}, self.out / "run.json"
+        )
+        if reports_available():
+            from agents.evaluation_report import evaluation_report
+            from agents.report import write_report
+
+            subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
+            write_report(evaluation_report(agent.name, subtitle, trajectories), self.out / "report.html")
+        else:
+            console.print("no report.html: install the extra steptool-env\\[report] for it")
+        shown = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
+        console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in shown))
+        console.print(f"wrote {self.out}")
