@@ -317,4 +317,4 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
 
 
 def _id_slot(entity: EntityType, word: str = "") -> Slot:
-    return Slot(id_of(entity.name), f"id of the {word or entity.label}", aka=(entity.name, f"{entity.name}_code", "id"))
+    return Slot(id_of(entity.name), f"id of the {word or entity.label}", aka=(entity.name, f"{entity.name}_code"))

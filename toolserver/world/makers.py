@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from toolserver.world import calendar
+from toolserver.world.lexicon import names
 from toolserver.world.schema import Attribute, Draw, Kind, Maker, SemanticType
 from toolserver.world.streams import Stream
-from toolserver.world.types import id_of, name_of, one_of
+from toolserver.world.types import STATUS, id_of, name_of, one_of
 
 
 def integers(low: int, high: int, step: int = 1) -> Maker:
@@ -42,6 +43,12 @@ def prices(low: int, high: int) -> Maker:
     return make
 
 
+def dollars(low: int, high: int) -> Maker:
+    """Amounts of whole USD, most of them low."""
+    make = skewed(low, high)
+    return lambda draw: float(make(draw))
+
+
 def choice(values: Sequence[Any]) -> Maker:
     """One of `values`."""
     return lambda draw: draw.stream.pick(values)
@@ -67,9 +74,9 @@ def worded(grammar: Callable[[Stream], str]) -> Maker:
     return lambda draw: grammar(draw.stream)
 
 
-def copied(name: str) -> Maker:
-    """The value of an earlier attribute of the same row."""
-    return lambda draw: draw.row[name]
+def coded(pattern: str) -> Maker:
+    """Codes such as `KX482` after a pattern of `A` (a letter) and `0` (a digit)."""
+    return lambda draw: names.coded(draw.stream, pattern)
 
 
 def reference(entity: str) -> Maker:
@@ -77,8 +84,8 @@ def reference(entity: str) -> Maker:
 
     def make(draw: Draw) -> str:
         ids = draw.world.ids(entity)
-        # Half in rotation, half at random: no parent stays without children, yet counts differ.
-        return ids[draw.index % len(ids)] if draw.index % 2 == 0 else draw.stream.pick(ids)
+        # Half in rotation, half at random: parents have children when there are enough, yet counts differ.
+        return ids[draw.index // 2 % len(ids)] if draw.index % 2 == 0 else draw.stream.pick(ids)
 
     return make
 
@@ -114,6 +121,16 @@ def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: 
 def named(entity: str, grammar: Callable[[Stream], str], name: str = "name", *aka: str) -> Attribute:
     """The first attribute: what people call a row."""
     return Attribute(name, name_of(entity), worded(grammar), name, aka)
+
+
+def record(entity: str, name: str = "customer", *aka: str) -> Attribute:
+    """The first attribute of a record: the person it belongs to."""
+    return Attribute(name, name_of(entity), worded(names.person), name, aka)
+
+
+def status() -> Attribute:
+    """Whether a record holds; every one does until it is cancelled."""
+    return Attribute("status", STATUS, choice(("active",)), "status", ("state",))
 
 
 def link(entity: str, name: str = "", label: str = "", make: Maker | None = None, *aka: str) -> Attribute:

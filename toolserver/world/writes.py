@@ -14,8 +14,19 @@ from toolserver.schemas import Outcome
 from toolserver.world import calendar
 from toolserver.world.delta import Change, Delta
 from toolserver.world.derived import id_output, output
-from toolserver.world.schema import Answer, EntityType, Operation, OperationKind, Output, Refusal, Row, Slot
-from toolserver.world.types import COUNT, DATE, PERSON, id_of
+from toolserver.world.schema import (
+    Answer,
+    Attribute,
+    EntityType,
+    Kind,
+    Operation,
+    OperationKind,
+    Output,
+    Refusal,
+    Row,
+    Slot,
+)
+from toolserver.world.types import COUNT, PERSON, id_of
 
 if TYPE_CHECKING:
     from toolserver.world.world import World
@@ -35,7 +46,7 @@ class Sale:
         customer: Attribute of `made` that names the customer (its first).
         stock: Attribute of `target` that a sale lowers; empty when there is no limit.
         price: Attribute of `target` that is the price of one; empty when it costs nothing.
-        dated: Attribute of `made` that holds a date chosen by the customer; empty when there is none.
+        chosen: Attributes of `made` that the customer chooses beside the quantity: a date, a city.
         once: Whether a customer can hold only one of a target (subscriptions, applications).
     """
 
@@ -45,7 +56,7 @@ class Sale:
     customer: str
     stock: str = ""
     price: str = ""
-    dated: str = ""
+    chosen: tuple[str, ...] = ()
     once: bool = False
 
 
@@ -71,12 +82,11 @@ def create(
 
 def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]:
     inputs = {
-        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=(target.name, "id")),
+        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=(target.name, f"{target.name}_code")),
         sale.customer: Slot(PERSON, f"full name of the {sale.customer}", aka=made.attributes[0].aka),
     }
-    if sale.dated:
-        dated = made.attribute(sale.dated)
-        inputs[sale.dated] = Slot(DATE, dated.label, aka=dated.aka)
+    for each in (made.attribute(name) for name in sale.chosen):
+        inputs[each.name] = Slot(each.type, each.label, aka=each.aka)
     if sale.quantity:
         many = made.attribute(sale.quantity)
         inputs[sale.quantity] = Slot(COUNT, many.label, False, 1, many.aka, low=1, high=_MOST)
@@ -96,8 +106,7 @@ def _sell(
     row |= {sale.customer: customer, target.id_name: target_id, "status": ACTIVE}
     if sale.quantity:
         row[sale.quantity] = many
-    if sale.dated:
-        row[sale.dated] = values[sale.dated]
+    row |= {name: values[name] for name in sale.chosen}
     if sale.price:
         row["total"] = round(goods[sale.price] * many, 2)
     changes = [Change(made.name, row_id, row)]
@@ -114,8 +123,8 @@ def _check_sale(
     customer = str(values[sale.customer]).strip()
     if not customer:
         raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{sale.customer}' must not be empty.")
-    if sale.dated and calendar.offset_of(values[sale.dated]) < 0:
-        raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
+    for each in (made.attribute(name) for name in sale.chosen):
+        _check_value(world, each, values[each.name], delta)
     left = world.need(target.name, target_id, delta)[sale.stock] if sale.stock else many
     if left < many:
         raise Refusal(Outcome.CONFLICT, f"Not available: {left} left, {many} requested.")
@@ -147,33 +156,42 @@ def cancel(
             changes.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
         return [Row(row_id, {"status": CANCELLED})], delta.then(*changes)
 
-    inputs = {made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference", "id"))}
+    inputs = {made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference"))}
     return Operation(
         name, domain, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
         phrase=phrase, verbs=verbs,
     )  # fmt: skip
 
 
-def update_date(name: str, made: EntityType, phrase: str, *verbs: str, domain: str, dated: str = "date") -> Operation:
-    """The write that moves a row of `made` to another date."""
+def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str, domain: str) -> Operation:
+    """The write that gives an attribute of a row of `made` a new value: another date, another city."""
+    changed = made.attribute(attribute)
+    new = f"new_{attribute}"
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
-        row_id, when = values[made.id_name], values["new_date"]
+        row_id, value = values[made.id_name], values[new]
         _active(world, made, row_id, delta)
-        if calendar.offset_of(when) < 0:
-            raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
-        after = delta.then(Change(made.name, row_id, {dated: when}))
-        return [Row(row_id, {dated: when, "status": ACTIVE})], after
+        _check_value(world, changed, value, delta)
+        after = delta.then(Change(made.name, row_id, {attribute: value}))
+        return [Row(row_id, {attribute: value, "status": ACTIVE})], after
 
     inputs = {
-        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference", "id")),
-        "new_date": Slot(DATE, f"new {made.attribute(dated).label}", aka=("date", "to_date")),
+        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference")),
+        new: Slot(changed.type, f"new {changed.label}", aka=(f"to_{attribute}", f"updated_{attribute}")),
     }
-    shown = {dated: output(made, made.attribute(dated)), **_status(made)}
+    shown = {attribute: output(made, changed), **_status(made)}
     return Operation(
-        name, domain, OperationKind.UPDATE, made.name, inputs, shown, run, dated, made=made.name,
+        name, domain, OperationKind.UPDATE, made.name, inputs, shown, run, attribute, made=made.name,
         phrase=phrase, verbs=verbs,
     )  # fmt: skip
+
+
+def _check_value(world: World, attribute: Attribute, value: Any, delta: Delta) -> None:
+    """Refuse dates in the past and ids of nothing."""
+    if attribute.type.kind is Kind.DATE and calendar.offset_of(value) < 0:
+        raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
+    if attribute.type.kind is Kind.ID:
+        world.need(attribute.type.entity, value, delta)
 
 
 def _status(made: EntityType) -> dict[str, Output]:

@@ -1,10 +1,40 @@
 """The domains of the world, one module each: tables of entity types, and the operations that are special to them."""
 
+from toolserver.world.domains.clinics import CLINICS
+from toolserver.world.domains.companies import COMPANIES
+from toolserver.world.domains.education import EDUCATION
+from toolserver.world.domains.events import EVENTS
+from toolserver.world.domains.films import FILMS
 from toolserver.world.domains.finance import FINANCE
+from toolserver.world.domains.flights import FLIGHTS
+from toolserver.world.domains.food import FOOD
 from toolserver.world.domains.hotels import HOTELS
+from toolserver.world.domains.logistics import LOGISTICS
+from toolserver.world.domains.music import MUSIC
 from toolserver.world.domains.places import PLACES
+from toolserver.world.domains.rail import RAIL
+from toolserver.world.domains.shopping import SHOPPING
+from toolserver.world.domains.sports import SPORTS
+from toolserver.world.domains.weather import WEATHER
 from toolserver.world.schema import Domain
 
-DOMAINS: tuple[Domain, ...] = (PLACES, FINANCE, HOTELS)
+DOMAINS: tuple[Domain, ...] = (
+    PLACES,
+    WEATHER,
+    FLIGHTS,
+    RAIL,
+    HOTELS,
+    FINANCE,
+    COMPANIES,
+    FILMS,
+    MUSIC,
+    SPORTS,
+    EDUCATION,
+    FOOD,
+    SHOPPING,
+    EVENTS,
+    CLINICS,
+    LOGISTICS,
+)
 
 __all__ = ["DOMAINS"]

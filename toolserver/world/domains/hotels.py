@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from toolserver.world.lexicon import names
 from toolserver.world.makers import (
-    choice,
     choices,
     days,
     flags,
@@ -15,11 +14,15 @@ from toolserver.world.makers import (
     numbers,
     plain,
     prices,
+    record,
+    status,
     times,
 )
 from toolserver.world.schema import Domain, EntityType
-from toolserver.world.types import COUNT, DATE, FLAG, MONEY, RATING, STATUS, TIME
-from toolserver.world.writes import Sale, cancel, create, update_date
+from toolserver.world.types import COUNT, DATE, FLAG, MONEY, RATING, TIME
+from toolserver.world.writes import Sale, cancel, create, update
+
+_STYLES = ("boutique", "budget", "business", "family", "luxury")
 
 HOTEL = EntityType(
     "hotel", "hotels", "hotel", "H", (96, 240, 600),
@@ -29,7 +32,7 @@ HOTEL = EntityType(
         link("city"),
         measure("rating", RATING, numbers(1.5, 5.0, 1), "guest rating", "score", "stars", volatile=True),
         measure("rooms_left", COUNT, integers(0, 30), "number of free rooms", "vacancies", "available", volatile=True),
-        choices("style", ("boutique", "budget", "business", "family", "luxury"), "style", "type", kind="hotel_style"),
+        choices("style", _STYLES, "style", "type", kind="hotel_style"),
         plain("check_in", TIME, times(13, 16), "check-in time", "arrival_time", "checkin"),
         plain("pets_allowed", FLAG, flags(0.4), "pet policy", "pets", "pet_friendly"),
     ),
@@ -37,16 +40,16 @@ HOTEL = EntityType(
 RESERVATION = EntityType(
     "reservation", "reservations", "hotel reservation", "R", (40, 100, 250),
     (
-        named("reservation", names.person, "guest", "guest_name", "customer"),
+        record("reservation", "guest", "guest_name", "customer"),
         link("hotel"),
         plain("date", DATE, days(1, 30), "arrival date", "arrival", "check_in_date"),
-        measure("rooms", COUNT, integers(1, 3), "number of rooms", "room_count", "quantity"),
-        plain("status", STATUS, choice(("active",)), "status", "state"),
-        measure("total", MONEY, prices(60, 1200), "total price", "amount", "cost"),
+        plain("rooms", COUNT, integers(1, 3), "number of rooms", "room_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(60, 1200), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("hotel", "reservation", "rooms", "guest", stock="rooms_left", price="price", dated="date")
+_SALE = Sale("hotel", "reservation", "rooms", "guest", stock="rooms_left", price="price", chosen=("date",))
 
 HOTELS = Domain(
     "hotels", "Travel", (HOTEL, RESERVATION),
@@ -54,9 +57,9 @@ HOTELS = Domain(
         create("hotel.book", _SALE, HOTEL, RESERVATION, "Book rooms in a hotel",
                "book hotel", "reserve room", "create reservation", domain="hotels"),
         cancel("reservation.cancel", _SALE, HOTEL, RESERVATION, "Cancel a hotel reservation",
-               "cancel reservation", "cancel booking", "delete reservation", domain="hotels"),
-        update_date("reservation.move", RESERVATION, "Move a hotel reservation to another date",
-                    "change reservation date", "reschedule stay", "update reservation", domain="hotels"),
+               "cancel reservation", "cancel stay", "delete reservation", domain="hotels"),
+        update("reservation.move", RESERVATION, "date", "Move a hotel reservation to another date",
+               "change reservation date", "reschedule stay", "update reservation", domain="hotels"),
     ),
-    ("Stay", "Hotel", "Room", "Lodge", "Inn", "Book"),
+    ("Stay", "Hotel", "Room", "Lodge", "Inn", "Suite"),
 )  # fmt: skip

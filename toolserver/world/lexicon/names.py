@@ -160,11 +160,6 @@ def job(stream: Stream) -> str:
     return f"{rank}{stream.pick(words.JOBS)} ({stream.pick(words.COMPANY_STEMS)} team)"
 
 
-def code(letters: int, digits: int) -> str:
-    """A format for `coded`: that many letters, then that many digits."""
-    return "A" * letters + "0" * digits
-
-
 def coded(stream: Stream, pattern: str) -> str:
     """A code such as `KX482` after a pattern of `A` and `0`."""
     return "".join(chr(65 + stream.below(26)) if sign == "A" else str(stream.below(10)) for sign in pattern)

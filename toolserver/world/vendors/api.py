@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from toolserver.world.vendors.tool import VendorTool
     from toolserver.world.world import World
 
+_SLACK = 1e-3
 TOKEN_INPUT, PAGE_INPUT = "token", "page"
 
 
@@ -189,10 +190,18 @@ def _decoded(value: Any, spelled: str, slot: Slot, codec: Codec) -> Any:
         decoded = codec.decode(value)
     except ValueError as error:
         raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{spelled}' must be {error}.") from None
-    for bound, words, broken in ((slot.low, "at least", -1), (slot.high, "at most", 1)):
-        if bound is not None and (decoded > bound) - (decoded < bound) == broken:
-            raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{spelled}' must be {words} {bound:g}.")
+    # A bound that was rounded to a foreign unit must pass when it comes back.
+    slack = abs(decoded) * _SLACK if codec.foreign else 0
+    if slot.low is not None and decoded < slot.low - slack:
+        raise _outside(spelled, "at least", slot.low, codec)
+    if slot.high is not None and decoded > slot.high + slack:
+        raise _outside(spelled, "at most", slot.high, codec)
     return decoded
+
+
+def _outside(spelled: str, words: str, bound: float, codec: Codec) -> Refusal:
+    shown = bound if codec.encode is None else codec.encode(bound)
+    return Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{spelled}' must be {words} {shown}.")
 
 
 def _older(value: Any, output: Output, draw: int) -> Any:

@@ -16,10 +16,10 @@ _LONGEST_TEXT = 500
 _LARGEST = 1e12
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,9})?")
 _DATE_FORMATS = {
-    "iso": ("%Y-%m-%d", "YYYY-MM-DD"),
-    "us": ("%m/%d/%Y", "MM/DD/YYYY"),
-    "european": ("%d.%m.%Y", "DD.MM.YYYY"),
-    "compact": ("%Y%m%d", "YYYYMMDD"),
+    "iso": ("{year}-{month}-{day}", "YYYY-MM-DD"),
+    "us": ("{month}/{day}/{year}", "MM/DD/YYYY"),
+    "european": ("{day}.{month}.{year}", "DD.MM.YYYY"),
+    "compact": ("{year}{month}{day}", "YYYYMMDD"),
 }
 _DATE_READERS = {
     "iso": (re.compile(r"(\d{4})-(\d\d)-(\d\d)"), (1, 2, 3)),
@@ -162,7 +162,7 @@ def _date_codec(style: str) -> Codec:
     reader, order = _DATE_READERS[style]
 
     def encode(iso: str) -> str:
-        return date.fromisoformat(iso).strftime(pattern)
+        return pattern.format(year=iso[:4], month=iso[5:7], day=iso[8:])
 
     def decode(value: Any) -> str:
         # A compact date is often written as a number.

@@ -1,0 +1,96 @@
+"""Companies, their shares and their jobs."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    days,
+    dollars,
+    flags,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    plain,
+    prices,
+    record,
+    skewed,
+    status,
+)
+from toolserver.world.schema import Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, FLAG, MONEY, PERCENT, YEAR, id_of
+from toolserver.world.writes import Sale, cancel, create
+
+_SECTORS = ("chemicals", "energy", "finance", "media", "mining", "retail", "software", "transport")
+
+COMPANY = EntityType(
+    "company", "companies", "company", "CO", (60, 160, 420),
+    (
+        named("company", names.company, "name", "company", "company_name"),
+        measure("employees", COUNT, skewed(20, 180_000), "number of employees", "headcount", "staff"),
+        link("city"),
+        measure("share_price", MONEY, prices(2, 640), "share price", "stock_price", "quote", volatile=True),
+        choices("sector", _SECTORS, "sector", "industry"),
+        plain("founded", YEAR, integers(1870, 2028), "year of foundation", "established", "since"),
+        measure("dividend", PERCENT, numbers(0, 8, 1), "dividend yield", "dividend_yield", "payout", volatile=True),
+    ),
+)  # fmt: skip
+JOB = EntityType(
+    "job", "jobs", "job", "J", (100, 260, 700),
+    (
+        named("job", names.job, "title", "position", "role"),
+        measure("salary", MONEY, dollars(26_000, 190_000), "yearly salary", "pay",
+                "compensation"),
+        link("company"),
+        plain("deadline", DATE, days(2, 40), "application deadline", "apply_by", "closing_date"),
+        measure("openings", COUNT, integers(1, 9), "number of openings", "vacancies", "positions", volatile=True),
+        plain("remote", FLAG, flags(0.35), "remote work", "work_from_home", "remote_ok"),
+        choices("contract", ("full time", "internship", "part time", "temporary"), "kind of contract", "type"),
+    ),
+)  # fmt: skip
+APPLICATION = EntityType(
+    "application", "job applications", "job application", "JA", (40, 100, 240),
+    (
+        record("application", "applicant", "applicant_name", "candidate"),
+        link("job"),
+        status(),
+        plain("filed", DATE, days(-20, 0), "filing date", "submitted", "applied_on"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_APPLY = Sale("job", "application", "", "applicant", once=True)
+_COMPANY = Slot(id_of("company"), "id of the company", aka=("company", "ticker"))
+
+
+def _position(ask: Ask) -> dict[str, float]:
+    return {"value": round(ask.row("company", "company_id")["share_price"] * ask.values["shares"], 2)}
+
+
+def _income(ask: Ask) -> dict[str, float]:
+    row = ask.row("company", "company_id")
+    return {"income": round(row["share_price"] * ask.values["shares"] * row["dividend"] / 100, 2)}
+
+
+def _shares(many: str = "number of shares") -> Slot:
+    return Slot(COUNT, many, aka=("quantity", "units"), low=1, high=1_000_000)
+
+
+COMPANIES = Domain(
+    "companies", "Business", (COMPANY, JOB, APPLICATION),
+    (
+        compute("company.position_value", {"company_id": _COMPANY, "shares": _shares()},
+                {"value": (MONEY, "value of the shares")}, _position, "Value of a number of shares of a company",
+                "position value", "portfolio value", "value of shares", domain="companies"),
+        compute("company.dividend_income", {"company_id": _COMPANY, "shares": _shares()},
+                {"income": (MONEY, "yearly dividend income")}, _income, "Yearly dividend of a number of shares",
+                "dividend income", "yearly dividends", "estimate dividends", domain="companies"),
+        create("job.apply", _APPLY, JOB, APPLICATION, "Apply for a job",
+               "apply for job", "submit application", "send application", domain="companies"),
+        cancel("application.withdraw", _APPLY, JOB, APPLICATION, "Withdraw a job application",
+               "withdraw application", "cancel application", "retract application", domain="companies"),
+    ),
+    ("Corp", "Career", "Work", "Hire", "Firm", "Biz"),
+)  # fmt: skip

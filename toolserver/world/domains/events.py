@@ -1,0 +1,88 @@
+"""Events: venues, events and event tickets."""
+
+from __future__ import annotations
+
+from toolserver.world.calendar import WEEKDAYS, offset_of, weekday
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    days,
+    integers,
+    link,
+    measure,
+    named,
+    plain,
+    prices,
+    record,
+    status,
+    times,
+)
+from toolserver.world.schema import Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, DAYS, MONEY, TIME, YEAR, id_of, one_of
+from toolserver.world.writes import Sale, cancel, create
+
+_KINDS = ("art", "business", "family", "film", "food", "music", "sport", "technology")
+
+VENUE = EntityType(
+    "venue", "venues", "venue", "V", (40, 100, 240),
+    (
+        named("venue", names.venue, "name", "venue", "hall"),
+        measure("capacity", COUNT, integers(40, 42_000), "capacity", "max_guests", "size"),
+        link("city"),
+        measure("hire", MONEY, prices(80, 9000), "hire price per day", "rental_price", "hire_fee", volatile=True),
+        plain("built", YEAR, integers(1790, 2028), "year of construction", "year_built", "constructed"),
+    ),
+)  # fmt: skip
+EVENT = EntityType(
+    "event", "events", "event", "E", (108, 280, 720),
+    (
+        named("event", names.event, "name", "event", "title"),
+        measure("price", MONEY, prices(5, 320), "ticket price", "ticket_price", "admission", volatile=True),
+        link("venue"),
+        plain("date", DATE, days(1, 30), "date", "event_date", "day"),
+        measure("tickets_left", COUNT, integers(0, 120), "number of tickets left", "available_tickets", "remaining",
+                volatile=True),
+        plain("starts", TIME, times(9, 22), "start time", "start_time", "begins"),
+        choices("kind", _KINDS, "kind of event", "type", "category", kind="event_kind"),
+        measure("visitors", COUNT, integers(30, 60_000), "expected visitors", "attendance", "expected_attendance"),
+    ),
+)  # fmt: skip
+TICKET = EntityType(
+    "event_ticket", "event tickets", "event ticket", "ET", (40, 100, 240),
+    (
+        record("event_ticket", "visitor", "visitor_name", "holder"),
+        link("event"),
+        plain("tickets", COUNT, integers(1, 4), "number of tickets", "ticket_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(5, 900), "total price", "amount", "cost"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("event", "event_ticket", "tickets", "visitor", stock="tickets_left", price="price")
+
+
+def _weekday(ask: Ask) -> dict[str, str]:
+    return {"weekday": weekday(ask.values["date"])}
+
+
+def _countdown(ask: Ask) -> dict[str, int]:
+    return {"days": offset_of(ask.row("event", "event_id")["date"])}
+
+
+EVENTS = Domain(
+    "events", "Events", (VENUE, EVENT, TICKET),
+    (
+        create("event.book", _SALE, EVENT, TICKET, "Buy tickets for an event",
+               "buy event tickets", "book event", "order event tickets", domain="events"),
+        cancel("event_ticket.cancel", _SALE, EVENT, TICKET, "Cancel an event ticket",
+               "cancel event ticket", "refund event ticket", "return event tickets", domain="events"),
+        compute("calendar.weekday", {"date": Slot(DATE, "date", aka=("day", "on"))},
+                {"weekday": (one_of("weekday", *WEEKDAYS), "day of the week")}, _weekday,
+                "Day of the week of a date", "weekday of date", "day of week", "which weekday", domain="events"),
+        compute("event.countdown", {"event_id": Slot(id_of("event"), "id of the event", aka=("event", "event_code"))},
+                {"days": (DAYS, "days until the event")}, _countdown, "Days from today until an event",
+                "days until event", "event countdown", "time to event", domain="events"),
+    ),
+    ("Event", "Gig", "Stage", "Venue", "Fest", "Show"),
+)  # fmt: skip

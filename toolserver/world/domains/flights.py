@@ -1,0 +1,116 @@
+"""Flights: airlines, airports, flights and tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from toolserver.world.delta import Delta
+from toolserver.world.derived import id_output, output, rows_of
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    coded,
+    days,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    other_reference,
+    plain,
+    prices,
+    record,
+    status,
+    times,
+)
+from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot
+from toolserver.world.types import COUNT, DATE, HEIGHT, MINUTES, MONEY, RATING, TIME, YEAR, id_of, name_of
+from toolserver.world.writes import Sale, cancel, create, update
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+AIRLINE = EntityType(
+    "airline", "airlines", "airline", "AL", (12, 30, 70),
+    (
+        named("airline", names.airline, "name", "airline", "carrier"),
+        measure("fleet", COUNT, integers(4, 420), "fleet size", "aircraft", "planes"),
+        link("country"),
+        measure("punctuality", RATING, numbers(1.0, 5.0, 1), "punctuality rating", "on_time_score", "reliability",
+                volatile=True),
+        plain("founded", YEAR, integers(1928, 2026), "year of foundation", "established", "since"),
+        choices("alliance", ("none", "blue ring", "sky union", "world wings"), "alliance", "group"),
+    ),
+)  # fmt: skip
+AIRPORT = EntityType(
+    "airport", "airports", "airport", "AP", (24, 70, 160),
+    (
+        named("airport", names.airport, "name", "airport", "airport_name"),
+        measure("runways", COUNT, integers(1, 6), "number of runways", "runway_count", "landing_strips"),
+        link("city"),
+        measure("passengers", COUNT, integers(90_000, 60_000_000), "passengers per year", "yearly_passengers",
+                "traffic"),
+        plain("elevation", HEIGHT, integers(0, 2300), "elevation", "altitude", "height"),
+        plain("opened", YEAR, integers(1919, 2024), "year of opening", "since", "established"),
+    ),
+)  # fmt: skip
+FLIGHT = EntityType(
+    "flight", "flights", "flight", "F", (144, 500, 1400),
+    (
+        Attribute("number", name_of("flight"), coded("AA000"), "flight number", ("flight", "flight_number", "code")),
+        measure("price", MONEY, prices(49, 980), "fare", "fare", "ticket_price", volatile=True),
+        link("airport", "origin_id", "departure airport", None, "from_id", "departure_airport"),
+        link("airport", "destination_id", "arrival airport", other_reference("airport", "origin_id"),
+             "to_id", "arrival_airport"),
+        plain("date", DATE, days(1, 30), "date", "departure_date", "day"),
+        measure("seats_left", COUNT, integers(0, 40), "number of free seats", "available_seats", "seats",
+                volatile=True),
+        measure("duration", MINUTES, integers(45, 840, 5), "duration", "flight_time", "length"),
+        plain("departure", TIME, times(5, 22), "departure time", "departs", "takeoff"),
+        link("airline"),
+    ),
+)  # fmt: skip
+TICKET = EntityType(
+    "ticket", "flight tickets", "flight ticket", "T", (40, 100, 250),
+    (
+        record("ticket", "passenger", "passenger_name", "traveller"),
+        link("flight"),
+        plain("seats", COUNT, integers(1, 4), "number of seats", "seat_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(60, 2400), "total price", "amount", "cost"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("flight", "ticket", "seats", "passenger", stock="seats_left", price="price")
+_SHOWN = ("number", "date", "departure", "price")
+_OUTPUTS = {"flight_id": id_output(FLIGHT)} | {name: output(FLIGHT, FLIGHT.attribute(name)) for name in _SHOWN}
+_BETWEEN = {
+    "origin_id": Slot(id_of("airport"), "id of the departure airport", aka=("from", "departure")),
+    "destination_id": Slot(id_of("airport"), "id of the arrival airport", aka=("to", "arrival")),
+}
+
+
+def _between(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    for name in _BETWEEN:
+        world.need("airport", values[name], delta)
+    leaving = world.where("flight", "origin_id", values["origin_id"], delta)
+    ids = [i for i in leaving if world.need("flight", i, delta)["destination_id"] == values["destination_id"]]
+    return rows_of(world, FLIGHT, ids, _OUTPUTS, delta), delta
+
+
+FLIGHTS = Domain(
+    "flights", "Flights", (AIRLINE, AIRPORT, FLIGHT, TICKET),
+    (
+        Operation("flight.between", "flights", OperationKind.RELATED, "flight", _BETWEEN, _OUTPUTS, _between,
+                  parent="airport", many=True, phrase="Flights from one airport to another",
+                  verbs=("flights between airports", "find route", "direct flights")),
+        create("flight.book", _SALE, FLIGHT, TICKET, "Book seats on a flight",
+               "book flight", "buy flight ticket", "reserve flight seats", domain="flights"),
+        cancel("ticket.cancel", _SALE, FLIGHT, TICKET, "Cancel a flight ticket",
+               "cancel flight ticket", "refund ticket", "delete flight booking", domain="flights"),
+        update("flight.rename", TICKET, "passenger", "Put a flight ticket in another passenger's name",
+               "change passenger", "rename ticket", "update passenger", domain="flights"),
+    ),
+    ("Fly", "Jet", "Wing", "Airfare", "Aero", "Flight"),
+)  # fmt: skip

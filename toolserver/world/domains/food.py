@@ -1,0 +1,108 @@
+"""Recipes, nutrition and restaurants."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    days,
+    flags,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    plain,
+    prices,
+    record,
+    status,
+)
+from toolserver.world.schema import Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, ENERGY, FLAG, GRAMS, MINUTES, MONEY, RATING, id_of
+from toolserver.world.writes import Sale, cancel, create, update
+
+_CUISINES = ("coastal", "farmhouse", "fusion", "island", "mountain", "street", "vegan")
+
+INGREDIENT = EntityType(
+    "ingredient", "ingredients", "ingredient", "I", (48, 110, 260),
+    (
+        named("ingredient", names.ingredient, "name", "ingredient", "food"),
+        measure("energy", ENERGY, integers(8, 720), "energy per 100 g", "calories", "kcal_per_100g"),
+        choices("group", ("dairy", "fruit", "grain", "meat", "nut", "spice", "vegetable"), "food group", "type",
+                kind="food_group"),
+        measure("protein", GRAMS, integers(0, 34), "protein per 100 g", "protein_per_100g", "proteins"),
+        plain("allergen", FLAG, flags(0.25), "allergen", "is_allergen", "allergenic"),
+    ),
+)  # fmt: skip
+RECIPE = EntityType(
+    "recipe", "recipes", "recipe", "RE", (96, 240, 640),
+    (
+        named("recipe", names.recipe, "name", "recipe", "dish"),
+        measure("minutes", MINUTES, integers(10, 180, 5), "cooking time", "cook_time", "duration"),
+        link("ingredient", "main_id", "main ingredient", None, "main_ingredient", "based_on"),
+        measure("energy", ENERGY, integers(120, 1100), "energy per serving", "calories", "kcal"),
+        plain("servings", COUNT, integers(1, 10), "number of servings", "serves", "portions"),
+        choices("cuisine", _CUISINES, "cuisine", "style"),
+        choices("difficulty", ("easy", "hard", "medium"), "difficulty", "level"),
+    ),
+)  # fmt: skip
+RESTAURANT = EntityType(
+    "restaurant", "restaurants", "restaurant", "RX", (72, 180, 440),
+    (
+        named("restaurant", lambda stream: f"The {names.landmark(stream).split()[0]} {names.venue(stream).split()[0]}",
+              "name", "restaurant", "place"),
+        measure("rating", RATING, numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
+        link("city"),
+        measure("price", MONEY, prices(8, 130), "average price of a meal", "avg_price", "meal_price", volatile=True),
+        measure("tables_left", COUNT, integers(0, 14), "number of free tables", "free_tables", "availability",
+                volatile=True),
+        choices("cuisine", _CUISINES, "cuisine", "style"),
+    ),
+)  # fmt: skip
+BOOKING = EntityType(
+    "table_booking", "table bookings", "table booking", "TB", (40, 100, 240),
+    (
+        record("table_booking", "diner", "diner_name", "guest"),
+        link("restaurant"),
+        plain("date", DATE, days(1, 25), "date", "day", "booking_date"),
+        plain("tables", COUNT, integers(1, 2), "number of tables", "table_count", "quantity"),
+        status(),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("restaurant", "table_booking", "tables", "diner", stock="tables_left", chosen=("date",))
+
+
+def _nutrition(ask: Ask) -> dict[str, int]:
+    row, grams = ask.row("ingredient", "ingredient_id"), ask.values["grams"]
+    return {"energy": round(row["energy"] * grams / 100), "protein": round(row["protein"] * grams / 100)}
+
+
+def _scaled(ask: Ask) -> dict[str, int]:
+    return {"energy": ask.row("recipe", "recipe_id")["energy"] * ask.values["portions"]}
+
+
+FOOD = Domain(
+    "food", "Food", (INGREDIENT, RECIPE, RESTAURANT, BOOKING),
+    (
+        compute("ingredient.nutrition",
+                {"ingredient_id": Slot(id_of("ingredient"), "id of the ingredient", aka=("ingredient", "food_id")),
+                 "grams": Slot(GRAMS, "amount", aka=("amount", "weight"), low=1, high=100_000)},
+                {"energy": (ENERGY, "energy of that amount"), "protein": (GRAMS, "protein of that amount")},
+                _nutrition, "Energy and protein of an amount of an ingredient",
+                "nutrition of amount", "calculate nutrition", "calories of portion", domain="food"),
+        compute("recipe.total_energy",
+                {"recipe_id": Slot(id_of("recipe"), "id of the recipe", aka=("recipe", "dish_id")),
+                 "portions": Slot(COUNT, "number of portions", aka=("servings", "people"), low=1, high=1000)},
+                {"energy": (ENERGY, "energy of all portions")}, _scaled, "Energy of several portions of a recipe",
+                "energy of portions", "scale recipe calories", "meal energy", domain="food"),
+        create("restaurant.book", _SALE, RESTAURANT, BOOKING, "Book tables in a restaurant",
+               "book table", "reserve table", "create table booking", domain="food"),
+        cancel("table_booking.cancel", _SALE, RESTAURANT, BOOKING, "Cancel a table booking",
+               "cancel table", "cancel table booking", "release table", domain="food"),
+        update("table_booking.move", BOOKING, "date", "Move a table booking to another date",
+               "move table booking", "reschedule dinner", "change booking date", domain="food"),
+    ),
+    ("Food", "Kitchen", "Recipe", "Dish", "Nutri", "Taste"),
+)  # fmt: skip

@@ -1,0 +1,102 @@
+"""Logistics: carriers, depots, parcels and shipments."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    coded,
+    days,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    plain,
+    prices,
+    record,
+    status,
+)
+from toolserver.world.schema import Attribute, Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, DISTANCE, MASS, MINUTES, MONEY, PERCENT, RATING, id_of, name_of
+from toolserver.world.writes import Sale, cancel, create, update
+
+_STATES = ("delivered", "in customs", "in transit", "out for delivery", "returned")
+
+CARRIER = EntityType(
+    "carrier", "carriers", "carrier", "CA", (14, 36, 90),
+    (
+        named("carrier", names.carrier, "name", "carrier", "company"),
+        measure("base_fee", MONEY, prices(2, 40), "base fee", "minimum_charge", "start_price", volatile=True),
+        link("country"),
+        measure("rate", MONEY, numbers(0.4, 6.0, 2), "price per kg", "price_per_kg", "kg_rate", volatile=True),
+        measure("vans", COUNT, integers(6, 4200), "number of vans", "fleet", "vehicles"),
+        measure("rating", RATING, numbers(1.5, 5.0, 1), "rating", "score", "stars", volatile=True),
+        plain("on_time", PERCENT, numbers(60, 99, 1), "share delivered on time", "punctuality", "on_time_share"),
+    ),
+)  # fmt: skip
+DEPOT = EntityType(
+    "depot", "depots", "depot", "DP", (36, 90, 220),
+    (
+        named("depot", names.depot, "name", "depot", "hub"),
+        measure("throughput", COUNT, integers(300, 90_000), "parcels per day", "daily_parcels", "volume"),
+        link("city"),
+        link("carrier"),
+        measure("area", COUNT, integers(400, 60_000), "floor area in square metres", "floor_area", "area_m2"),
+        plain("handling", MINUTES, integers(5, 180), "handling time", "processing_time", "dwell_time"),
+    ),
+)  # fmt: skip
+PARCEL = EntityType(
+    "parcel", "parcels", "parcel", "PA", (110, 280, 720),
+    (
+        Attribute("tracking", name_of("parcel"), coded("AA00000"), "tracking number",
+                  ("tracking_number", "tracking_code", "awb")),
+        measure("weight", MASS, numbers(0.1, 32, 2), "weight", "mass", "parcel_weight"),
+        link("depot", "depot_id", "current depot", None, "location", "last_depot"),
+        plain("due", DATE, days(0, 14), "delivery date", "eta", "expected"),
+        choices("state", _STATES, "delivery state", "status", "delivery_status", kind="parcel_state"),
+        link("city", "destination_id", "destination", None, "to_city", "deliver_to"),
+        measure("value", MONEY, prices(5, 2400), "declared value", "declared", "insured_value"),
+    ),
+)  # fmt: skip
+SHIPMENT = EntityType(
+    "shipment", "shipments", "shipment", "SM", (40, 100, 240),
+    (
+        record("shipment", "sender", "sender_name", "shipper"),
+        link("carrier"),
+        link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
+        plain("parcels", COUNT, integers(1, 8), "number of parcels", "parcel_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(4, 320), "total price", "amount", "cost"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("carrier", "shipment", "parcels", "sender", price="base_fee", chosen=("deliver_to_id",))
+_PER_KM = 0.0125  # USD
+
+
+def _quote(ask: Ask) -> dict[str, float]:
+    row = ask.row("carrier", "carrier_id")
+    cost = row["base_fee"] + row["rate"] * ask.values["weight"] + _PER_KM * ask.values["distance"]
+    return {"price": round(cost, 2)}
+
+
+LOGISTICS = Domain(
+    "logistics", "Logistics", (CARRIER, DEPOT, PARCEL, SHIPMENT),
+    (
+        compute("carrier.quote",
+                {"carrier_id": Slot(id_of("carrier"), "id of the carrier", aka=("carrier", "company_id")),
+                 "weight": Slot(MASS, "weight", aka=("mass", "parcel_weight"), low=0.01, high=5000),
+                 "distance": Slot(DISTANCE, "distance", aka=("length", "route_length"), low=0, high=25_000)},
+                {"price": (MONEY, "price of shipping")}, _quote, "Price of shipping a weight over a distance",
+                "shipping quote", "quote shipment", "estimate shipping", domain="logistics"),
+        create("carrier.ship", _SALE, CARRIER, SHIPMENT, "Send parcels to a city",
+               "create shipment", "send parcels", "ship parcels", domain="logistics"),
+        cancel("shipment.cancel", _SALE, CARRIER, SHIPMENT, "Cancel a shipment",
+               "cancel shipment", "stop shipment", "delete shipment", domain="logistics"),
+        update("shipment.redirect", SHIPMENT, "deliver_to_id", "Send a shipment to another city",
+               "redirect shipment", "change destination", "update shipment", domain="logistics"),
+    ),
+    ("Cargo", "Parcel", "Ship", "Freight", "Courier", "Post"),
+)  # fmt: skip

@@ -1,0 +1,90 @@
+"""Music: artists, albums, songs and the fans who follow artists."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    days,
+    flags,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    plain,
+    prices,
+    record,
+    skewed,
+    status,
+)
+from toolserver.world.schema import Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, FLAG, MINUTES, MONEY, RATING, YEAR, id_of
+from toolserver.world.writes import Sale, cancel, create
+
+_GENRES = ("blues", "classical", "electronic", "folk", "hip hop", "jazz", "pop", "rock")
+
+ARTIST = EntityType(
+    "artist", "artists", "artist", "AR", (36, 90, 220),
+    (
+        named("artist", names.band, "name", "artist", "act"),
+        measure("listeners", COUNT, skewed(1_200, 48_000_000), "monthly listeners", "audience", "monthly_listeners",
+                volatile=True),
+        link("city", "hometown_id", "hometown", None, "home_city", "origin"),
+        choices("genre", _GENRES, "genre", "style", kind="music_genre"),
+        plain("active_since", YEAR, integers(1962, 2029), "first active year", "since", "debut"),
+    ),
+)  # fmt: skip
+ALBUM = EntityType(
+    "album", "albums", "album", "AB", (84, 220, 560),
+    (
+        named("album", names.title, "title", "album", "record"),
+        measure("sales", COUNT, skewed(400, 9_000_000), "copies sold", "units_sold", "copies"),
+        link("artist"),
+        plain("year", YEAR, integers(1965, 2031), "release year", "released", "release_year"),
+        measure("price", MONEY, prices(5, 40), "price", "cost", "retail_price", volatile=True),
+        measure("rating", RATING, numbers(1.5, 5.0, 1), "critics' rating", "score", "stars"),
+    ),
+)  # fmt: skip
+SONG = EntityType(
+    "song", "songs", "song", "SG", (160, 420, 1100),
+    (
+        named("song", names.title, "title", "song", "track"),
+        measure("plays", COUNT, skewed(900, 700_000_000), "number of plays", "streams", "play_count", volatile=True),
+        link("album"),
+        measure("tempo", COUNT, integers(58, 190), "tempo in beats per minute", "bpm", "beats_per_minute"),
+        plain("minutes", MINUTES, integers(2, 11), "length", "duration", "length"),
+        plain("explicit", FLAG, flags(0.2), "explicit lyrics", "explicit_lyrics", "nsfw"),
+    ),
+)  # fmt: skip
+FOLLOW = EntityType(
+    "follow", "artist subscriptions", "artist subscription", "FO", (40, 100, 240),
+    (
+        record("follow", "fan", "fan_name", "user"),
+        link("artist"),
+        status(),
+        plain("since", DATE, days(-300, 0), "start date", "started", "from_date"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("artist", "follow", "", "fan", once=True)
+
+
+def _royalties(ask: Ask) -> dict[str, float]:
+    return {"royalties": round(ask.row("song", "song_id")["plays"] * 0.004, 2)}
+
+
+MUSIC = Domain(
+    "music", "Music", (ARTIST, ALBUM, SONG, FOLLOW),
+    (
+        create("artist.follow", _SALE, ARTIST, FOLLOW, "Subscribe a fan to an artist",
+               "follow artist", "subscribe to artist", "add follower", domain="music"),
+        cancel("follow.end", _SALE, ARTIST, FOLLOW, "End an artist subscription",
+               "unfollow artist", "unsubscribe", "end subscription", domain="music"),
+        compute("song.royalties", {"song_id": Slot(id_of("song"), "id of the song", aka=("song", "track_id"))},
+                {"royalties": (MONEY, "royalties")}, _royalties, "Royalties that a song's plays have earned",
+                "song royalties", "estimate royalties", "streaming income", domain="music"),
+    ),
+    ("Music", "Tune", "Song", "Beat", "Audio", "Melody"),
+)  # fmt: skip

@@ -1,0 +1,88 @@
+"""Rail: stations, trains and train tickets."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    coded,
+    days,
+    flags,
+    integers,
+    link,
+    measure,
+    named,
+    other_reference,
+    plain,
+    prices,
+    record,
+    status,
+    times,
+)
+from toolserver.world.schema import Attribute, Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, FLAG, MINUTES, MONEY, PERCENT, SPEED, TIME, YEAR, id_of, name_of
+from toolserver.world.writes import Sale, cancel, create
+
+STATION = EntityType(
+    "rail_station", "rail stations", "rail station", "RS", (40, 110, 260),
+    (
+        named("rail_station", names.station, "name", "station", "station_name"),
+        measure("platforms", COUNT, integers(2, 26), "number of platforms", "platform_count", "tracks"),
+        link("city"),
+        measure("riders", COUNT, integers(2_000, 480_000), "passengers per day", "daily_riders", "footfall"),
+        plain("opened", YEAR, integers(1838, 2024), "year of opening", "since", "established"),
+        plain("accessible", FLAG, flags(0.7), "step-free access", "step_free", "wheelchair_access"),
+    ),
+)  # fmt: skip
+TRAIN = EntityType(
+    "train", "trains", "train", "TR", (120, 400, 1000),
+    (
+        Attribute("number", name_of("train"), coded("A0000"), "train number", ("train", "train_number", "service")),
+        measure("price", MONEY, prices(6, 180), "fare", "fare", "ticket_price", volatile=True),
+        link("rail_station", "origin_id", "departure station", None, "from_id", "departure_station"),
+        link("rail_station", "destination_id", "arrival station", other_reference("rail_station", "origin_id"),
+             "to_id", "arrival_station"),
+        plain("date", DATE, days(1, 30), "date", "travel_date", "day"),
+        measure("seats_left", COUNT, integers(0, 90), "number of free seats", "available_seats", "seats",
+                volatile=True),
+        measure("duration", MINUTES, integers(15, 540), "journey time", "travel_time", "length"),
+        plain("departure", TIME, times(5, 23), "departure time", "departs", "leaves_at"),
+        plain("top_speed", SPEED, integers(90, 320, 10), "top speed", "max_speed", "speed"),
+        choices("service", ("express", "intercity", "night", "regional"), "kind of service", "type", kind="train_kind"),
+    ),
+)  # fmt: skip
+TICKET = EntityType(
+    "rail_ticket", "train tickets", "train ticket", "RT", (40, 100, 250),
+    (
+        record("rail_ticket", "traveller", "traveller_name", "passenger"),
+        link("train"),
+        plain("seats", COUNT, integers(1, 5), "number of seats", "seat_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(8, 600), "total price", "amount", "cost"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("train", "rail_ticket", "seats", "traveller", stock="seats_left", price="price")
+
+
+def _railcard(ask: Ask) -> dict[str, float]:
+    price = ask.row("train", "train_id")["price"]
+    return {"reduced": round(price * (100 - ask.values["discount"]) / 100, 2)}
+
+
+RAIL = Domain(
+    "rail", "Transportation", (STATION, TRAIN, TICKET),
+    (
+        create("train.book", _SALE, TRAIN, TICKET, "Book seats on a train",
+               "book train", "buy train ticket", "reserve train seats", domain="rail"),
+        cancel("rail_ticket.cancel", _SALE, TRAIN, TICKET, "Cancel a train ticket",
+               "cancel train ticket", "refund train ticket", "delete train booking", domain="rail"),
+        compute("train.reduced_fare",
+                {"train_id": Slot(id_of("train"), "id of the train", aka=("train", "service_id")),
+                 "discount": Slot(PERCENT, "discount in percent", aka=("percent", "reduction"), low=0, high=100)},
+                {"reduced": (MONEY, "reduced fare")}, _railcard, "Fare of a train after a discount",
+                "reduced fare", "railcard price", "discounted fare", domain="rail"),
+    ),
+    ("Rail", "Train", "Track", "Transit", "Metro", "Line"),
+)  # fmt: skip

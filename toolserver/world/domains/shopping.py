@@ -1,0 +1,90 @@
+"""Shops, products and orders."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    days,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    plain,
+    prices,
+    record,
+    status,
+)
+from toolserver.world.schema import Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, MASS, MONEY, PERCENT, RATING, YEAR, id_of
+from toolserver.world.writes import Sale, cancel, create, update
+
+_CATEGORIES = ("electronics", "garden", "home", "kitchen", "office", "outdoor", "toys")
+
+SHOP = EntityType(
+    "shop", "shops", "shop", "SH", (36, 90, 220),
+    (
+        named("shop", names.shop, "name", "shop", "store"),
+        measure("rating", RATING, numbers(1.5, 5.0, 1), "customer rating", "score", "stars", volatile=True),
+        link("city"),
+        measure("delivery_fee", MONEY, prices(0, 25), "delivery fee", "shipping_cost", "delivery_cost", volatile=True),
+        plain("opened", YEAR, integers(1950, 2030), "year of opening", "since", "established"),
+    ),
+)  # fmt: skip
+PRODUCT = EntityType(
+    "product", "products", "product", "P", (144, 380, 1000),
+    (
+        named("product", names.product, "name", "product", "item"),
+        measure("price", MONEY, prices(4, 900), "price", "cost", "unit_price", volatile=True),
+        link("shop"),
+        measure("stock", COUNT, integers(0, 60), "number in stock", "in_stock", "quantity_available", volatile=True),
+        measure("weight", MASS, numbers(0.1, 28, 2), "weight", "mass", "shipping_weight"),
+        measure("rating", RATING, numbers(1.0, 5.0, 1), "customer rating", "score", "stars", volatile=True),
+        choices("category", _CATEGORIES, "category", "department", kind="product_category"),
+        plain("warranty", COUNT, integers(0, 60, 6), "warranty in months", "warranty_months", "guarantee"),
+    ),
+)  # fmt: skip
+ORDER = EntityType(
+    "order", "orders", "order", "O", (60, 140, 320),
+    (
+        record("order", "customer", "customer_name", "buyer"),
+        link("product"),
+        plain("quantity", COUNT, integers(1, 5), "quantity", "units", "amount"),
+        link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
+        status(),
+        plain("total", MONEY, prices(8, 1500), "total price", "sum", "cost"),
+        plain("due", DATE, days(1, 14), "delivery date", "eta", "delivery_date"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("product", "order", "quantity", "customer", stock="stock", price="price", chosen=("deliver_to_id",))
+
+
+def _quote(ask: Ask) -> dict[str, float]:
+    row, many = ask.row("product", "product_id"), ask.values["quantity"]
+    rest = 100 - ask.values["discount"]
+    return {"total": round(row["price"] * many * rest / 100, 2), "weight": round(row["weight"] * many, 2)}
+
+
+SHOPPING = Domain(
+    "shopping", "eCommerce", (SHOP, PRODUCT, ORDER),
+    (
+        compute("product.quote",
+                {"product_id": Slot(id_of("product"), "id of the product", aka=("product", "sku")),
+                 "quantity": Slot(COUNT, "number of units", aka=("units", "count"), low=1, high=10_000),
+                 "discount": Slot(PERCENT, "discount in percent", False, 0, ("percent_off", "rebate"), low=0,
+                                  high=100)},
+                {"total": (MONEY, "total price"), "weight": (MASS, "total weight")}, _quote,
+                "Price and weight of several units of a product", "price quote", "bulk price", "quote product",
+                domain="shopping"),
+        create("product.order", _SALE, PRODUCT, ORDER, "Order a product to a city",
+               "place order", "order product", "buy product", domain="shopping"),
+        cancel("order.cancel", _SALE, PRODUCT, ORDER, "Cancel an order",
+               "cancel order", "delete order", "revoke order", domain="shopping"),
+        update("order.redirect", ORDER, "deliver_to_id", "Send an order to another city",
+               "change delivery city", "redirect order", "update order address", domain="shopping"),
+    ),
+    ("Shop", "Cart", "Store", "Deal", "Market", "Mall"),
+)  # fmt: skip

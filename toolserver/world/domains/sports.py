@@ -1,0 +1,108 @@
+"""Sports: leagues, teams, players, matches and match tickets."""
+
+from __future__ import annotations
+
+from toolserver.world.computes import Ask, compute
+from toolserver.world.lexicon import names
+from toolserver.world.makers import (
+    choices,
+    coded,
+    days,
+    dollars,
+    integers,
+    link,
+    measure,
+    named,
+    numbers,
+    other_reference,
+    plain,
+    prices,
+    record,
+    status,
+)
+from toolserver.world.schema import Attribute, Domain, EntityType, Slot
+from toolserver.world.types import COUNT, DATE, FACTOR, MASS, MONEY, RATING, YEAR, id_of, name_of
+from toolserver.world.writes import Sale, cancel, create
+
+_SPORTS = ("basketball", "football", "handball", "hockey", "rugby", "volleyball")
+
+LEAGUE = EntityType(
+    "league", "leagues", "league", "LG", (8, 16, 36),
+    (
+        named("league", names.league, "name", "league", "competition"),
+        measure("prize", MONEY, dollars(50_000, 40_000_000), "prize money", "purse", "award"),
+        link("country"),
+        choices("sport", _SPORTS, "sport", "discipline"),
+        plain("founded", YEAR, integers(1880, 2020), "year of foundation", "established", "since"),
+    ),
+)  # fmt: skip
+TEAM = EntityType(
+    "team", "teams", "team", "TM", (48, 110, 260),
+    (
+        named("team", names.team, "name", "team", "club"),
+        measure("points", COUNT, integers(0, 96), "points this season", "score", "season_points", volatile=True),
+        link("league"),
+        link("city", "home_id", "home city", None, "home_city", "based_in"),
+        measure("titles", COUNT, integers(0, 27), "titles won", "trophies", "championships"),
+        plain("founded", YEAR, integers(1878, 2019), "year of foundation", "established", "since"),
+    ),
+)  # fmt: skip
+PLAYER = EntityType(
+    "player", "players", "player", "PL", (130, 320, 800),
+    (
+        named("player", names.person, "name", "player", "full_name"),
+        measure("points", COUNT, integers(0, 420), "points scored this season", "scored", "season_points",
+                volatile=True),
+        link("team"),
+        measure("wage", MONEY, dollars(400, 90_000), "weekly wage", "salary", "pay"),
+        plain("shirt", COUNT, integers(1, 99), "shirt number", "jersey", "number"),
+        plain("born", YEAR, integers(1992, 2013), "year of birth", "birth_year", "year_born"),
+        plain("weight", MASS, numbers(52, 118, 1), "weight", "mass", "body_weight"),
+        measure("form", RATING, numbers(3.0, 10.0, 1), "form rating", "rating", "form_score", volatile=True),
+    ),
+)  # fmt: skip
+MATCH = EntityType(
+    "match", "matches", "match", "MT", (90, 240, 600),
+    (
+        Attribute("code", name_of("match"), coded("AAA00"), "match code", ("match", "match_code", "fixture")),
+        measure("price", MONEY, prices(8, 160), "ticket price", "ticket_price", "admission", volatile=True),
+        link("team", "home_team_id", "home team", None, "home", "host"),
+        link("team", "away_team_id", "away team", other_reference("team", "home_team_id"), "away", "visitor"),
+        plain("date", DATE, days(1, 30), "date", "match_day", "day"),
+        measure("seats_left", COUNT, integers(0, 400), "number of free seats", "available_seats", "seats",
+                volatile=True),
+    ),
+)  # fmt: skip
+TICKET = EntityType(
+    "match_ticket", "match tickets", "match ticket", "MS", (40, 100, 240),
+    (
+        record("match_ticket", "supporter", "supporter_name", "buyer"),
+        link("match"),
+        plain("seats", COUNT, integers(1, 6), "number of seats", "seat_count", "quantity"),
+        status(),
+        plain("total", MONEY, prices(8, 900), "total price", "amount", "cost"),
+    ),
+    digits=5, record=True,
+)  # fmt: skip
+_SALE = Sale("match", "match_ticket", "seats", "supporter", stock="seats_left", price="price")
+
+
+def _rate(ask: Ask) -> dict[str, float]:
+    return {"per_match": round(ask.row("player", "player_id")["points"] / ask.values["matches"], 4)}
+
+
+SPORTS = Domain(
+    "sports", "Sports", (LEAGUE, TEAM, PLAYER, MATCH, TICKET),
+    (
+        create("match.book", _SALE, MATCH, TICKET, "Buy seats for a match",
+               "buy match seats", "book match", "order match ticket", domain="sports"),
+        cancel("match_ticket.cancel", _SALE, MATCH, TICKET, "Cancel a match ticket",
+               "cancel match ticket", "refund match ticket", "return match seats", domain="sports"),
+        compute("player.rate",
+                {"player_id": Slot(id_of("player"), "id of the player", aka=("player", "athlete_id")),
+                 "matches": Slot(COUNT, "number of matches played", aka=("games", "played"), low=1, high=500)},
+                {"per_match": (FACTOR, "points per match")}, _rate, "Points per match of a player",
+                "points per match", "scoring rate", "player average", domain="sports"),
+    ),
+    ("Sport", "League", "Score", "Arena", "Team", "Match"),
+)  # fmt: skip

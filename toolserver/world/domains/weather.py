@@ -1,0 +1,159 @@
+"""Weather: stations and warnings as tables, and the weather of a city and day, computed from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from toolserver.schemas import Outcome
+from toolserver.world import calendar
+from toolserver.world.delta import Delta
+from toolserver.world.lexicon import names
+from toolserver.world.makers import choices, days, integers, link, measure, named, numbers, plain
+from toolserver.world.schema import (
+    Answer,
+    Domain,
+    EntityType,
+    Operation,
+    OperationKind,
+    Output,
+    Refusal,
+    Row,
+    Slot,
+)
+from toolserver.world.streams import Stream
+from toolserver.world.types import (
+    COUNT,
+    DATE,
+    DAYS,
+    HEIGHT,
+    PERCENT,
+    RAINFALL,
+    SPEED,
+    TEMPERATURE,
+    YEAR,
+    id_of,
+    one_of,
+)
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+_DOMAIN = "weather"
+_LONGEST = 7  # days of a forecast
+_SKIES = ("clear", "cloudy", "fog", "rain", "snow", "thunderstorm")
+_FREEZING = 1.0  # degrees: below, rain falls as snow
+
+STATION = EntityType(
+    "weather_station", "weather stations", "weather station", "WS", (60, 150, 360),
+    (
+        named("weather_station", names.landmark, "name", "station", "station_name"),
+        measure("record_high", TEMPERATURE, numbers(18, 49, 1), "record high temperature", "max_temp", "all_time_high"),
+        link("city"),
+        measure("elevation", HEIGHT, integers(0, 2600), "elevation", "altitude", "height"),
+        measure("annual_rain", RAINFALL, numbers(60, 2400, 1), "rain per year", "yearly_rainfall", "precipitation"),
+        plain("opened", YEAR, integers(1860, 2020), "year of opening", "since", "established"),
+        plain("humidity", PERCENT, numbers(15, 95, 1), "average humidity", "mean_humidity", "rh"),
+    ),
+)  # fmt: skip
+WARNING = EntityType(
+    "warning", "weather warnings", "weather warning", "WA", (40, 100, 240),
+    (
+        named("warning", names.title, "title", "headline", "warning"),
+        choices("severity", ("advisory", "watch", "severe", "extreme"), "severity", "level"),
+        link("city"),
+        plain("until", DATE, days(0, 12), "end date", "expires", "valid_until"),
+        measure("wind", SPEED, integers(30, 190), "expected wind speed", "wind_speed", "gusts"),
+        choices("hazard", ("flood", "frost", "heat", "storm", "wildfire"), "hazard", "type"),
+    ),
+)  # fmt: skip
+
+
+def day_of(world: World, city_id: str, date: str, delta: Delta) -> dict[str, Any]:
+    """The weather of a city on a date. Refuses dates outside the calendar's horizon."""
+    city = world.need("city", city_id, delta)
+    offset = calendar.offset_of(date)
+    if abs(offset) > calendar.HORIZON:
+        span = f"{calendar.day(-calendar.HORIZON)} to {calendar.day(calendar.HORIZON)}"
+        raise Refusal(Outcome.NOT_FOUND, f"No weather for {date}; data covers {span}.")
+    draw = Stream(world.seed, "weather", city_id, offset)
+    # Cooler towards the poles and with height, plus the day's luck.
+    warmth = 31 - 0.45 * abs(city["latitude"]) - 0.006 * city["elevation"]
+    temperature = round(warmth + 12 * draw.unit() - 6, 1)
+    sky = draw.pick(_SKIES[:-2]) if draw.chance(0.8) else _SKIES[-1]
+    rain = round(0.2 + 24 * draw.unit(), 1) if sky in ("rain", "thunderstorm") else 0.0
+    if sky == "rain" and temperature < _FREEZING:
+        sky = "snow"
+    return {"temperature": temperature, "sky": sky, "rain": rain, "wind": draw.between(2, 85)}
+
+
+_CITY = Slot(id_of("city"), "id of the city", aka=("city", "place_id", "location"))
+_DATE = Slot(DATE, "date", aka=("day", "on"))
+_SPAN = Slot(DAYS, "number of days from today", False, 3, ("period", "length"), low=1, high=_LONGEST)
+
+
+def _out(kind: Any, name: str, label: str, *aka: str) -> Output:
+    return Output(kind, f"weather.{name}", label, aka)
+
+
+_OUTPUTS = {
+    "temperature": _out(TEMPERATURE, "temperature", "temperature", "temp", "high"),
+    "sky": _out(one_of("sky", *_SKIES), "sky", "sky condition", "condition", "summary"),
+    "rain": _out(RAINFALL, "rain", "amount of rain", "rainfall", "precipitation"),
+    "wind": _out(SPEED, "wind", "wind speed", "wind_speed", "gust"),
+}
+_DATED = {"date": _out(DATE, "date", "date", "day")} | _OUTPUTS
+
+
+def _row(city_id: str, date: str, values: Mapping[str, Any], names_: Mapping[str, Output]) -> Row:
+    return Row(f"{city_id}@{date}", {name: date if name == "date" else values[name] for name in names_})
+
+
+def _on(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    city_id, date = values["city_id"], values["date"]
+    return [_row(city_id, date, day_of(world, city_id, date, delta), _OUTPUTS)], delta
+
+
+def _days(world: World, values: Mapping[str, Any], delta: Delta) -> list[tuple[str, dict[str, Any]]]:
+    dates = [calendar.day(offset) for offset in range(values["days"])]
+    return [(date, day_of(world, values["city_id"], date, delta)) for date in dates]
+
+
+def _forecast(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    return [_row(values["city_id"], date, day, _DATED) for date, day in _days(world, values, delta)], delta
+
+
+_WARMEST = {name: _DATED[name] for name in ("date", "temperature")}
+
+
+def _warmest(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    date, day = max(_days(world, values, delta), key=lambda each: each[1]["temperature"])
+    return [_row(values["city_id"], date, day, _WARMEST)], delta
+
+
+_RAINY = {"rainy_days": Output(COUNT, "weather.rainy_days", "number of rainy days", ("wet_days",), derived=True)}
+
+
+def _rainy(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    wet = sum(day["rain"] > 0 for _, day in _days(world, values, delta))
+    return [Row("", {"rainy_days": wet})], delta
+
+
+WEATHER = Domain(
+    _DOMAIN, "Weather", (STATION, WARNING),
+    (
+        Operation("weather.on", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "date": _DATE},
+                  _OUTPUTS, _on, parent="city", phrase="Weather of a city on a date",
+                  verbs=("weather on date", "daily weather", "get weather")),
+        Operation("weather.forecast", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+                  _DATED, _forecast, parent="city", many=True, phrase="Forecast of a city for the next days",
+                  verbs=("forecast", "weather forecast", "get forecast")),
+        Operation("weather.warmest_day", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+                  _WARMEST, _warmest, parent="city", phrase="Warmest of the next days in a city",
+                  verbs=("warmest day", "find warmest day", "best day")),
+        Operation("weather.rainy_days", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+                  _RAINY, _rainy, parent="city", phrase="Number of rainy days ahead in a city",
+                  verbs=("rainy days", "count rainy days", "rain outlook")),
+    ),
+    ("Weather", "Sky", "Storm", "Climate", "Meteo", "Cloud"),
+)  # fmt: skip
