@@ -178,7 +178,7 @@ def decode_body(body: bytes) -> dict[str, Any]:
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:
-        value = json.loads(body, parse_constant=_refuse_constant)  # lone surrogates, which orjson does not read
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)  # lone surrogates, which orjson refuses
     if not isinstance(value, dict) or value.keys() != {"error", "response"}:
         raise ValueError('it must be {"error": ..., "response": ...}')
     return value

@@ -1,0 +1,1 @@
+"""The commands of `toolserver`, one per module."""

@@ -1,0 +1,47 @@
+"""`toolserver export archive` and `toolserver export stabletoolbench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from toolserver.archive import export_archive
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.commands.output import say
+from toolserver.stabletoolbench import write_responses, write_tools
+from toolserver.stabletoolbench.sources import RESPONSES, TOOLS
+
+
+def archive(file: Positional[Path], /, *, cache: Path) -> None:
+    """Write a cache and its catalog into one checksummed file (JSON Lines, zstd).
+
+    Example: `toolserver export archive recordings.jsonl.zst --cache data/cache`
+
+    Importing it gives the same recordings, byte for byte.
+
+    Args:
+        file: The file to write; it appears when it is whole.
+        cache: Directory of the cache.
+    """
+    with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
+        apis, calls = export_archive(file, responses, Catalog.load(cache))
+    say(f"{file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
+
+
+def stabletoolbench(directory: Positional[Path], /, *, cache: Path) -> None:
+    """Write a cache and its catalog as folders that StableToolBench's own server reads.
+
+    Example: `toolserver export stabletoolbench StableToolBench/server --cache data/cache`
+
+    Their format has no place for source, time and outcome; `toolserver export archive` keeps everything.
+
+    Args:
+        directory: Folder to write tools/ and tool_response_cache/ into; files of the same names are replaced.
+        cache: Directory of the cache.
+    """
+    with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
+        tools = write_tools(directory / TOOLS, Catalog.load(cache))
+        calls = write_responses(directory / RESPONSES, responses)
+    say(f"{directory}: {tools:,} tools, {calls:,} calls")

@@ -1,0 +1,69 @@
+"""`toolserver import stabletoolbench` and `toolserver import archive`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from toolserver.archive import import_archive
+from toolserver.cache import OnConflict, ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.commands.output import complain, say, say_counts, show_progress
+from toolserver.stabletoolbench import ImportReport, import_folder
+
+
+def stabletoolbench(
+    directory: Positional[Path], /, *, cache: Path, strict: bool = False, on_conflict: OnConflict = "keep"
+) -> None:
+    """Import StableToolBench's folders, query files and judged runs.
+
+    Example: `toolserver import stabletoolbench StableToolBench/server --cache data/cache`
+
+    What cannot be read is listed with file, key and reason; the rest is imported. Importing again changes nothing.
+
+    Args:
+        directory: Folder with any of tools/, tool_response_cache/, query files and judged runs, at any depth.
+        cache: Directory of the cache; made if it does not exist.
+        strict: Stop at the first entry that cannot be read.
+        on_conflict: What to do with a call that has another answer already.
+    """
+    catalog = Catalog.load(cache)
+    with ResponseCache(cache, memory_entries=0) as responses:
+        report = import_folder(
+            directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
+        )
+        catalog.save(cache)
+    _say(report)
+
+
+def archive(file: Positional[Path], /, *, cache: Path, on_conflict: OnConflict = "keep") -> None:
+    """Import a file of `toolserver export archive`.
+
+    Example: `toolserver import archive recordings.jsonl.zst --cache data/cache`
+
+    A damaged file is refused as a whole, before anything is imported.
+
+    Args:
+        file: The archive.
+        cache: Directory of the cache; made if it does not exist.
+        on_conflict: What to do with a call that has another answer already.
+    """
+    catalog = Catalog.load(cache)
+    with ResponseCache(cache, memory_entries=0) as responses:
+        report = import_archive(file, responses, catalog, on_conflict=on_conflict)
+        catalog.save(cache)
+    say_counts("APIs", report.apis)
+    say_counts("Calls", report.calls)
+
+
+def _say(report: ImportReport) -> None:
+    say_counts("Files", report.files)
+    say_counts("APIs", report.apis)
+    say_counts("Calls", report.calls)
+    if report.skipped:
+        say_counts("Steps of judged runs that record no call", report.skipped)
+    if report.problems:
+        say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
+    for problem in report.problems:
+        complain(str(problem))

@@ -1,0 +1,39 @@
+"""How commands speak: results to standard output, problems and progress to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+_MEANING = {
+    "kept": "kept (had another answer or documentation; the first stays)",
+    "replaced": "replaced (had another answer)",
+    "unchanged": "unchanged",
+}
+
+
+def say(line: str) -> None:
+    """Write a line of the result."""
+    sys.stdout.write(line + "\n")
+
+
+def complain(line: str) -> None:
+    """Write a line about a problem."""
+    sys.stderr.write(line + "\n")
+
+
+def show_progress(files: Sequence[Path]) -> Iterable[Path]:
+    """Go through `files` with a progress bar, where there is a terminal to draw it on."""
+    console = Console(stderr=True)
+    return track(files, description="Importing", console=console, disable=not console.is_terminal, transient=True)
+
+
+def say_counts(title: str, counts: Mapping[Any, int]) -> None:
+    """Write `Calls: 1,384 added, 4 unchanged`."""
+    parts = [f"{count:,} {_MEANING.get(name, name)}" for name, count in counts.items()]
+    say(f"{title}: {', '.join(parts) or 'none'}")

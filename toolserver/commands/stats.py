@@ -1,0 +1,66 @@
+"""`toolserver stats`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.commands.output import say
+
+
+def stats(*, cache: Path, json: bool = False) -> None:
+    """Count what a cache holds, by provenance, outcome and category.
+
+    Example: `toolserver stats --cache data/cache --json`
+
+    Args:
+        cache: Directory of the cache.
+        json: Write JSON instead of a table.
+    """
+    counts = _count(cache)
+    if json:
+        say(orjson.dumps(counts, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _show(counts)
+
+
+def _count(cache: Path) -> dict[str, Any]:
+    provenance, outcome, category = Counter[str](), Counter[str](), Counter[str]()
+    apis = set()
+    with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
+        for _, entry in responses.entries():
+            call = entry.describe().call
+            provenance[entry.provenance] += 1
+            outcome[entry.outcome] += 1
+            category[call.category] += 1
+            apis.add((call.category, call.tool, call.api))
+        size = responses.stats()
+    return {
+        "entries": size.entries,
+        "bytes": size.bytes,
+        "apis_documented": len(Catalog.load(cache)),
+        "apis_recorded": len(apis),
+        "provenance": dict(provenance.most_common()),
+        "outcome": dict(outcome.most_common()),
+        "category": dict(sorted(category.items())),
+    }
+
+
+def _show(counts: dict[str, Any]) -> None:
+    table = Table("what", "count", title=None)
+    table.columns[1].justify = "right"
+    for name, value in counts.items():
+        if isinstance(value, dict):
+            table.add_section()
+            for part, count in value.items():
+                table.add_row(f"{name} {part}", f"{count:,}")
+        else:
+            table.add_row(name.replace("_", " "), f"{value:,}")
+    Console().print(table)

@@ -1,0 +1,29 @@
+"""`toolserver verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.commands.output import complain, say
+
+
+def verify(*, cache: Path) -> int:
+    """Check a cache: the database, every entry against its hash and its key, and the catalog.
+
+    Example: `toolserver verify --cache data/cache`
+
+    Ends with status 1 when something is wrong.
+
+    Args:
+        cache: Directory of the cache.
+    """
+    with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
+        problems = list(responses.verify())
+        entries = len(responses)
+    apis = len(Catalog.load(cache))
+    for problem in problems:
+        complain(f"{problem.key or cache}: {problem.reason}")
+    say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")
+    return 1 if problems else 0
