@@ -37,8 +37,8 @@ def _count(cache: Path) -> dict[str, Any]:
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         for _, entry in responses.entries():
             call = entry.describe().call
-            provenance[entry.provenance] += 1
-            outcome[entry.outcome] += 1
+            provenance[entry.provenance.value] += 1
+            outcome[entry.outcome.value] += 1
             category[call.category] += 1
             apis.add((call.category, call.tool, call.api))
         size = responses.stats()
