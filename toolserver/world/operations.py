@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from toolserver.world import derived
+from toolserver.world import finding, ranking
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import LEVELS, Level
 from toolserver.world.schema import Domain, EntityType, Operation
@@ -24,14 +24,14 @@ def _operations(level: str) -> dict[str, Operation]:
 
 def _of_domain(domain: Domain, level: Level, types: dict[str, EntityType]) -> Iterator[Operation]:
     for entity in domain.entities:
-        yield from derived.search(entity, domain.name, level)
-        yield from derived.details(entity, domain.name, level)
-        yield from derived.related(entity, domain.name, level, types)
+        yield from finding.search(entity, domain.name, level)
+        yield from finding.details(entity, domain.name, level)
+        yield from finding.related(entity, domain.name, level, types)
         if entity.record:
             continue
-        yield from derived.lookups(entity, domain.name, level)
-        yield from derived.lists(entity, domain.name, level)
-        yield from derived.ranks(entity, domain.name, level, types)
-        yield from derived.aggregates(entity, domain.name, level, types)
-        yield from derived.compares(entity, domain.name, level)
+        yield from finding.lookups(entity, domain.name, level)
+        yield from finding.lists(entity, domain.name, level)
+        yield from ranking.ranks(entity, domain.name, level, types)
+        yield from ranking.aggregates(entity, domain.name, level, types)
+        yield from ranking.compares(entity, domain.name, level)
     yield from domain.operations

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from toolserver.schemas import Outcome
 from toolserver.world import calendar
 from toolserver.world.delta import Change, Delta
-from toolserver.world.derived import id_output, output
+from toolserver.world.listings import id_output, output, reference_names
 from toolserver.world.schema import (
     Answer,
     Attribute,
@@ -82,7 +82,7 @@ def create(
 
 def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]:
     inputs = {
-        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=(target.name, f"{target.name}_code")),
+        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=reference_names(target.name)),
         sale.customer: Slot(PERSON, f"full name of the {sale.customer}", aka=made.attributes[0].aka),
     }
     for each in (made.attribute(name) for name in sale.chosen):
@@ -156,7 +156,9 @@ def cancel(
             changes.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
         return [Row(row_id, {"status": CANCELLED})], delta.then(*changes)
 
-    inputs = {made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference"))}
+    inputs = {
+        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference"))
+    }
     return Operation(
         name, domain, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
         phrase=phrase, verbs=verbs,
@@ -176,8 +178,8 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
         return [Row(row_id, {attribute: value, "status": ACTIVE})], after
 
     inputs = {
-        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(made.name, "reference")),
-        new: Slot(changed.type, f"new {changed.label}", aka=(f"to_{attribute}", f"updated_{attribute}")),
+        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference")),
+        new: Slot(changed.type, f"new {changed.label}", aka=tuple(f"new_{word}" for word in changed.aka)),
     }
     shown = {attribute: output(made, changed), **_status(made)}
     return Operation(

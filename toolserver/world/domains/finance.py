@@ -14,7 +14,7 @@ CURRENCY = EntityType(
     "currency", "currencies", "currency", "K", (12, 30, 60),
     (
         named("currency", names.currency, "name", "currency", "currency_name"),
-        measure("rate", FACTOR, numbers(0.05, 90, 4), "exchange rate (units per USD)", "exchange_rate", "quote",
+        measure("rate", FACTOR, numbers(0.05, 90, 4), "exchange rate per USD", "exchange_rate", "quote",
                 volatile=True),
         plain("introduced", YEAR, integers(1820, 2020), "year of introduction", "since", "first_issued"),
         measure("inflation", PERCENT, numbers(0.2, 14, 1), "inflation rate", "inflation_rate", "cpi", volatile=True),

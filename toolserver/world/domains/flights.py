@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from toolserver.world.delta import Delta
-from toolserver.world.derived import id_output, output, rows_of
 from toolserver.world.lexicon import names
+from toolserver.world.listings import id_output, output, rows_of
 from toolserver.world.makers import (
     choices,
     coded,

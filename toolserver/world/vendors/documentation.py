@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from toolserver.schemas import Parameter
-from toolserver.world.schema import Domain, Operation, OperationKind, Slot
+from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Slot
 from toolserver.world.streams import number
 from toolserver.world.vendors.codecs import Codec
 from toolserver.world.vendors.skin import Skin
 
 STALE_NOTE = "Archive data as of 2029, no longer updated."
+_ID_ENDINGS = ("id", "code", "ref", "key", "reference")
 _OPENINGS = ("", "This endpoint: ", "Use this endpoint to get the following. ", "[v1] ")
 _IDS = {
     OperationKind.SEARCH: (
@@ -60,6 +61,7 @@ class Extras(NamedTuple):
     token_name: str
     login: str
     page_size: int
+    rows: int
 
 
 def describe(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> str:
@@ -84,6 +86,8 @@ def _notes(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> 
         yield _ANY[number(operation.name, skin.voice) % len(_ANY)]
     if extras.page_size:
         yield f"{extras.page_size} rows per page." if wordiness else "Paged."
+    elif operation.many and wordiness:
+        yield f"At most {extras.rows} rows."
     if extras.token_name:
         yield f"Needs {extras.token_name} from {extras.login}."
     if extras.stale:
@@ -107,6 +111,8 @@ def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
     if wordiness == 0:
         # What the name does not say: how to write a date, which values an enumeration has.
         text = hint.removeprefix("one of ") if codec.type == "STRING" else ""
+        if slot.type.kind is Kind.ID and not name.lower().endswith(_ID_ENDINGS):
+            text = slot.type.name.replace("_", " ")
     else:
         text = slot.label[:1].upper() + slot.label[1:]
         text += f" ({hint})" if hint else ""

@@ -96,7 +96,7 @@ class VendorTool:
         names = self._parameter_names(slots)
         health = self._health(operation)
         token_name = names.get(TOKEN_INPUT, "")
-        extras = Extras(health is Health.STALE, token_name, self.login_name, layout.page_size)
+        extras = Extras(health is Health.STALE, token_name, self.login_name, layout.page_size, level.rows)
         documented = {
             name: parameter(slot, names[name], codec_of(slot.type, skin.values), level.documentation)
             for name, slot in slots.items()

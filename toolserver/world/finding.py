@@ -1,0 +1,150 @@
+"""Operations that find and show rows: search, details, look up one attribute, list with filters, go to children.
+
+Each function here takes an entity type and gives its operations of one kind; `operations.py` calls them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from toolserver.world.delta import Delta
+from toolserver.world.levels import Level
+from toolserver.world.listings import id_slot, listing, measures, output, rows_of, words_of
+from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+
+def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Name -> ids."""
+    named = entity.attributes[0]
+    outputs = listing(entity, level)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        return rows_of(world, entity, world.find(entity.name, values[named.name], delta), outputs, delta), delta
+
+    slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
+    yield Operation(
+        f"{entity.name}.search", domain, OperationKind.SEARCH, entity.name, {named.name: slot}, outputs, run,
+        many=True, phrase=f"Find {entity.plural} by {named.label}",
+        verbs=(f"search {entity.plural}", f"find {entity.label}", f"{entity.label} search"),
+    )  # fmt: skip
+
+
+def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Id -> attributes."""
+    shown = entity.attributes[: level.detail + 1]
+    outputs = {each.name: output(entity, each) for each in shown}
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id = values[entity.id_name]
+        row = world.need(entity.name, row_id, delta)
+        return [Row(row_id, {name: row[name] for name in outputs})], delta
+
+    yield Operation(
+        f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
+        outputs, run, phrase=f"Details of one {entity.label}",
+        verbs=(f"get {entity.label} details", f"{entity.label} info", f"{entity.label} by id"),
+    )  # fmt: skip
+
+
+def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Id -> one measure."""
+    for each in measures(entity, level):
+        yield _lookup(entity, domain, each)
+
+
+def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
+    word = words_of(attribute)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id = values[entity.id_name]
+        row = world.need(entity.name, row_id, delta)
+        return [Row(row_id, {attribute.name: row[attribute.name]})], delta
+
+    return Operation(
+        f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
+        {entity.id_name: id_slot(entity)}, {attribute.name: output(entity, attribute)}, run, attribute.name,
+        phrase=f"The {attribute.label} of one {entity.label}",
+        verbs=(f"get {entity.label} {word}", f"{entity.label} {word}", f"{word} of {entity.label}"),
+    )  # fmt: skip
+
+
+def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Optional filters -> ids."""
+    filters = _filters(entity, level)
+    if not filters:
+        return
+    outputs = listing(entity, level)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        ids = _filtered(world, entity, filters, values, delta)
+        return rows_of(world, entity, ids, outputs, delta), delta
+
+    yield Operation(
+        f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
+        many=True, phrase=f"List {entity.plural} with filters",
+        verbs=(f"list {entity.plural}", f"filter {entity.plural}", f"browse {entity.plural}"),
+    )  # fmt: skip
+
+
+def _filters(entity: EntityType, level: Level) -> dict[str, Slot]:
+    """One required enumeration, if the type has any, then bounds on its measures."""
+    filters: dict[str, Slot] = {}
+    for each in (each for each in entity.attributes if each.type.kind is Kind.ENUM):
+        filters[each.name] = Slot(
+            each.type, each.label, required=not filters, aka=each.aka, test="is", attribute=each.name
+        )
+    for each in measures(entity, level) if level.brief or not filters else ():
+        for bound in ("min", "max") if level.brief else ("min",):
+            filters[f"{bound}_{each.name}"] = Slot(
+                each.type, f"{bound}imum {each.label}", not filters, test=bound, attribute=each.name
+            )
+    return filters
+
+
+def _filtered(
+    world: World, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Delta
+) -> list[str]:
+    tests = [(slot, values[name]) for name, slot in filters.items() if values.get(name) is not None]
+    if tests and tests[0][0].test == "is":
+        slot, wanted = tests.pop(0)
+        ids = world.where(entity.name, slot.attribute, wanted, delta)
+    else:
+        ids = world.every(entity.name, delta)
+    if not tests:
+        return ids
+    return [i for i in ids if all(_passes(world.need(entity.name, i, delta), slot, wanted) for slot, wanted in tests)]
+
+
+def _passes(row: Mapping[str, Any], slot: Slot, wanted: Any) -> bool:
+    value = row[slot.attribute]
+    if slot.test == "min":
+        return bool(value >= wanted)
+    return bool(value <= wanted) if slot.test == "max" else bool(value == wanted)
+
+
+def related(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+    """Parent id -> ids of its children, for every reference."""
+    for reference in entity.references():
+        yield _related(entity, domain, level, reference, types[reference.type.entity])
+
+
+def _related(entity: EntityType, domain: str, level: Level, reference: Attribute, parent: EntityType) -> Operation:
+    outputs = listing(entity, level)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        parent_id = values[reference.name]
+        world.need(parent.name, parent_id, delta)
+        ids = world.where(entity.name, reference.name, parent_id, delta)
+        return rows_of(world, entity, ids, outputs, delta), delta
+
+    word = reference.label
+    return Operation(
+        f"{entity.name}.by_{reference.name.removesuffix('_id')}", domain, OperationKind.RELATED, entity.name,
+        {reference.name: id_slot(parent, word)}, outputs, run, parent=parent.name, many=True,
+        phrase=f"{entity.plural.capitalize()} of one {word}",
+        verbs=(f"{entity.plural} by {word}", f"get {word} {entity.plural}", f"{word} {entity.plural}"),
+    )  # fmt: skip

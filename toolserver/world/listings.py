@@ -1,0 +1,70 @@
+"""How rows of a table become rows of a result, and what operations on tables call things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from toolserver.world.delta import Delta
+from toolserver.world.levels import Level
+from toolserver.world.schema import Attribute, EntityType, Kind, Output, Row, Slot
+from toolserver.world.types import id_of
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+
+def id_output(entity: EntityType, name: str = "") -> Output:
+    """The output that carries a row's own id."""
+    return Output(id_of(entity.name), f"{entity.name}.id", f"{entity.label} id", ("id",) if not name else ())
+
+
+def reference_names(entity: str) -> tuple[str, ...]:
+    """What vendors call the id of a row besides `city_id`."""
+    return f"{entity}_code", f"{entity}_ref", f"{entity}_key"
+
+
+def words_of(attribute: Attribute) -> str:
+    """The short words for an attribute that go into names of APIs."""
+    return attribute.name.removesuffix("_id").replace("_", " ")
+
+
+def output(entity: EntityType, attribute: Attribute) -> Output:
+    """The output that carries one attribute of a row."""
+    fact = f"{entity.name}.{attribute.name}"
+    return Output(attribute.type, fact, attribute.label, attribute.aka, volatile=attribute.volatile)
+
+
+def listing(entity: EntityType, level: Level, *more: Attribute) -> dict[str, Output]:
+    """The outputs of a row in a list: id, name, what else the level shows, and `more`."""
+    shown = [entity.attributes[0], *_brief(entity, level), *more]
+    return {entity.id_name: id_output(entity)} | {each.name: output(entity, each) for each in shown}
+
+
+def rows_of(world: World, entity: EntityType, ids: list[str], outputs: Mapping[str, Output], delta: Delta) -> list[Row]:
+    """Rows with these outputs, id included where it is one of them."""
+    names = [name for name in outputs if name != entity.id_name]
+    rows = []
+    for row_id in ids:
+        row = world.row(entity.name, row_id, delta) or {}
+        values = {entity.id_name: row_id} if entity.id_name in outputs else {}
+        for name in names:
+            values[name] = row[name]
+        rows.append(Row(row_id, values))
+    return rows
+
+
+def _brief(entity: EntityType, level: Level) -> list[Attribute]:
+    """Attributes shown in lists: descriptive ones, never a measure or a reference, which would save a needed call."""
+    shown = [each for each in entity.attributes[1:] if not each.measure and each.type.kind is Kind.ENUM]
+    return shown[: level.brief]
+
+
+def measures(entity: EntityType, level: Level) -> list[Attribute]:
+    """The measures that get operations of their own at this level."""
+    return [each for each in entity.attributes if each.measure][: level.measures]
+
+
+def id_slot(entity: EntityType, word: str = "", *aka: str) -> Slot:
+    """The input that takes a row's id."""
+    return Slot(id_of(entity.name), f"id of the {word or entity.label}", aka=aka or reference_names(entity.name))
