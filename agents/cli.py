@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     module = import_module(COMMANDS[name].module)
-    command = tyro.cli(module.Command, prog=f"steptool {name}", description=inspect.getdoc(module.Command), args=words[1:])
+    description = inspect.getdoc(module.Command)
+    command = tyro.cli(module.Command, prog=f"steptool {name}", description=description, args=words[1:])
     try:
         command.run()
     except (AgentError, StepToolError, ToolServerError) as error:

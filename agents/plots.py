@@ -37,7 +37,7 @@ def line_plot(
         percent: The y values are rates in 0..1, shown as 0 % to 100 %.
         steps: The x values are counts: draw stairs with integer ticks.
     """
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()
     for index, (name, curve) in enumerate(curves.items()):
         colour, style = _COLOURS[index % len(_COLOURS)], _STYLES[index % len(_STYLES)]

@@ -7,9 +7,12 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from steptool_env.metrics import result_of, usable
 from steptool_env.types import Trajectory
+
+_NAME = 24  # characters of the name that are shown
 
 
 class EpisodeProgress:
@@ -17,7 +20,7 @@ class EpisodeProgress:
 
     def __init__(self, name: str, console: Console | None = None) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", table_column=Column(max_width=_NAME, no_wrap=True)),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("pass {task.fields[passed]}"),
