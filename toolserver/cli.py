@@ -42,3 +42,7 @@ def _app() -> SubcommandApp:
     app.command(verify)
     app.command(stats)
     return app
+
+
+if __name__ == "__main__":
+    main()
