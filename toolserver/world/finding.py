@@ -116,7 +116,8 @@ def _filtered(
         ids = world.every(entity.name, delta)
     if not tests:
         return ids
-    return [i for i in ids if all(_passes(world.need(entity.name, i, delta), slot, wanted) for slot, wanted in tests)]
+    rows = world.rows(entity.name, ids, delta)
+    return [row_id for row_id, row in rows if all(_passes(row, slot, wanted) for slot, wanted in tests)]
 
 
 def _passes(row: Mapping[str, Any], slot: Slot, wanted: Any) -> bool:

@@ -44,10 +44,10 @@ def listing(entity: EntityType, level: Level, *more: Attribute) -> dict[str, Out
 def rows_of(world: World, entity: EntityType, ids: list[str], outputs: Mapping[str, Output], delta: Delta) -> list[Row]:
     """Rows with these outputs, id included where it is one of them."""
     names = [name for name in outputs if name != entity.id_name]
+    with_id = entity.id_name in outputs
     rows = []
-    for row_id in ids:
-        row = world.row(entity.name, row_id, delta) or {}
-        values = {entity.id_name: row_id} if entity.id_name in outputs else {}
+    for row_id, row in world.rows(entity.name, ids, delta):
+        values = {entity.id_name: row_id} if with_id else {}
         for name in names:
             values[name] = row[name]
         rows.append(Row(row_id, values))

@@ -56,7 +56,8 @@ def _rank(
         else:
             ids = world.every(entity.name, delta)
         descending = values.get("order") != "ascending"
-        ranked = sorted(ids, key=lambda i: world.need(entity.name, i, delta)[by.name], reverse=descending)
+        values_of = {row_id: row[by.name] for row_id, row in world.rows(entity.name, ids, delta)}
+        ranked = sorted(ids, key=values_of.__getitem__, reverse=descending)
         return rows_of(world, entity, ranked[: values["limit"]], outputs, delta), delta
 
     inputs = {reference.name: id_slot(parent, reference.label)} if reference and parent else {}
@@ -91,7 +92,7 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         world.need(parent.name, values[reference.name], delta)
         ids = world.where(entity.name, reference.name, values[reference.name], delta)
-        numbers = [world.need(entity.name, row_id, delta)[over.name] for row_id in ids]
+        numbers = [row[over.name] for _, row in world.rows(entity.name, ids, delta)]
         row: dict[str, Any] = {"count": len(numbers)}
         if numbers:
             row[mean_name] = round(fsum(numbers) / len(numbers), _MEAN_DECIMALS)

@@ -30,6 +30,10 @@ class Health(StrEnum):
     OK = "ok"
     STALE = "stale"  # answers, but with old values where values change with time
     BROKEN = "broken"  # answers every call with an error
+    CLOSED = "closed"  # answers every call with a refusal: the plan does not include it
+
+
+_OUTAGES = {Health.BROKEN: Outcome.UNAVAILABLE, Health.CLOSED: Outcome.FORBIDDEN}
 
 
 class VendorAnswer(NamedTuple):
@@ -145,8 +149,8 @@ class VendorApi:
 
     def answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
         """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome."""
-        if self.health is Health.BROKEN:
-            return self._refused(Outcome.UNAVAILABLE, "", delta)
+        if self.health in _OUTAGES:
+            return self._refused(_OUTAGES[self.health], "", delta)
         try:
             values = self._admitted(world, arguments, delta)
         except Refusal as refusal:

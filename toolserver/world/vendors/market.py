@@ -10,14 +10,15 @@ from toolserver.names import api_key, standardize
 from toolserver.schemas import ApiSpec
 from toolserver.world.schema import Domain, Kind, Operation, OperationKind
 from toolserver.world.streams import Stream
-from toolserver.world.vendors.api import VendorApi
+from toolserver.world.vendors.api import Health, VendorApi
 from toolserver.world.vendors.naming import tool_names
 from toolserver.world.vendors.skin import draw_skin
 from toolserver.world.vendors.tool import VendorTool
 from toolserver.world.world import World
 
 _SEARCH_TOO = 0.8  # probability that a vendor also offers the search for an id that its other APIs want
-_BROKEN = 0.04  # probability that an API of a vendor that may fail is broken
+_BROKEN = 0.05  # probability that an API of a vendor that is not reliable answers with errors only
+_CLOSED = 0.2  # share of those that refuse the caller instead of failing
 
 
 class Plan(NamedTuple):
@@ -90,9 +91,15 @@ class Vendors:
         world, plan = self.world, self.plans[index]
         stream = Stream(world.seed, "vendor", index)
         skin = draw_skin(stream, world.level, plan.reliable)
-        broken = frozenset(name for name in plan.operations if not plan.reliable and stream.chance(_BROKEN))
+        outages = {} if plan.reliable else _outages(plan, stream)
         operations = [world.operations[name] for name in plan.operations]
-        return VendorTool(index, plan.name, world.domains[plan.domain], skin, operations, broken, world.level)
+        return VendorTool(index, plan.name, world.domains[plan.domain], skin, operations, outages, world.level)
+
+
+def _outages(plan: Plan, stream: Stream) -> dict[str, Health]:
+    """The operations of a vendor that do not work, and why."""
+    broken = [name for name in plan.operations if stream.chance(_BROKEN)]
+    return {name: Health.CLOSED if stream.chance(_CLOSED) else Health.BROKEN for name in broken}
 
 
 def _category(world: World, plan: Plan) -> str:

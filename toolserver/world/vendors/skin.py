@@ -84,7 +84,7 @@ def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
             wrap=stream.pick(("none", "none", "data")),
             lists=stream.pick(("bare", "bare", "results")),
             needs_token=stream.chance(0.1) and not reliable,
-            stale=stream.chance(0.05) and not reliable,
+            stale=stream.chance(0.1) and not reliable,
             page_size=4 if stream.chance(0.1) else 0,
             errors=stream.below(4),
             voice=stream.below(4),
@@ -109,7 +109,7 @@ def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
         group=stream.pick(("", "", "attributes", "info", "details")),
         page_size=stream.pick((0, 0, 0, 5, 10)),
         needs_token=stream.chance(0.15) and not reliable,
-        stale=stream.chance(0.07) and not reliable,
+        stale=stream.chance(0.1) and not reliable,
         errors=stream.below(4),
         voice=stream.below(4),
     )

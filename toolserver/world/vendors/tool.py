@@ -44,7 +44,7 @@ class VendorTool:
         domain: Domain,
         skin: Skin,
         operations: Sequence[Operation],
-        broken: frozenset[str],
+        outages: Mapping[str, Health],
         level: Level,
     ) -> None:
         self.index = index
@@ -52,7 +52,7 @@ class VendorTool:
         self.domain = domain
         self.skin = skin
         self._level = level
-        self._broken = broken
+        self._outages = outages
         login = (self._login_operation(),) if skin.needs_token else ()
         self.operations: tuple[Operation, ...] = (*login, *operations)
         self._names = self._api_names()
@@ -140,9 +140,8 @@ class VendorTool:
         return unique_names(wanted)
 
     def _health(self, operation: Operation) -> Health:
-        if operation.name in self._broken:
-            return Health.BROKEN
-        return Health.STALE if self.skin.stale and is_volatile(operation) else Health.OK
+        sound = Health.STALE if self.skin.stale and is_volatile(operation) else Health.OK
+        return self._outages.get(operation.name, sound)
 
     def _login_operation(self) -> Operation:
         """The vendor's own operation that gives its token."""

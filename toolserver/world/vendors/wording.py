@@ -15,6 +15,12 @@ _FORMS: dict[Outcome, tuple[str, str, str, str]] = {
         "This endpoint is not working at the moment. Please contact the provider.",
         "502 Bad Gateway - upstream did not answer.",
     ),
+    Outcome.FORBIDDEN: (
+        "You are not subscribed to this API.",
+        "403 Forbidden: your plan does not include this endpoint.",
+        "This endpoint is disabled for your subscription.",
+        "Access denied - subscription required.",
+    ),
 }
 
 
