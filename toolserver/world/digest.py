@@ -1,0 +1,35 @@
+"""One short text that stands for a whole world: it changes when any row, document or answer changes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+from toolserver.schemas import encode_body
+from toolserver.world.delta import NO_CHANGES
+from toolserver.world.samples import sample_arguments
+from toolserver.world.vendors import VendorApi, Vendors
+from toolserver.world.world import World
+
+
+def world_digest(vendors: Vendors, apis: int | None = None) -> str:
+    """BLAKE2b of all tables, of the documentation of the first `apis` APIs and of their answers to a sample call."""
+    world = vendors.world
+    hasher = blake2b(digest_size=16)
+    for part in _parts(world, islice(vendors.apis(), apis)):
+        hasher.update(json.dumps(part, ensure_ascii=True, sort_keys=True).encode() + b"\n")
+    return hasher.hexdigest()
+
+
+def _parts(world: World, apis: Iterator[VendorApi]) -> Iterator[Any]:
+    for entity in world.entities:
+        yield [entity, world.table(entity).rows]
+    for api in apis:
+        arguments = api.encode_arguments(sample_arguments(api, world))
+        answer = api.answer(world, arguments, NO_CHANGES)
+        body = encode_body(answer.error, answer.response).decode()
+        yield [asdict(api.spec), api.health, arguments, body, answer.outcome, answer.delta.to_json()]

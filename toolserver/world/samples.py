@@ -1,0 +1,53 @@
+"""Valid arguments for any API: what digests, benchmarks and tests call an API with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from toolserver.world import calendar
+from toolserver.world.delta import NO_CHANGES, Delta
+from toolserver.world.schema import Kind, Slot
+from toolserver.world.types import PERSON, TOKEN
+from toolserver.world.vendors import VendorApi
+from toolserver.world.world import World
+
+_CUSTOMER = "Ada Lindt"
+_AHEAD = 9  # days
+
+
+def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Delta = NO_CHANGES) -> dict[str, Any]:
+    """Semantic values for the required inputs of an API (its token included) that the world answers.
+
+    Args:
+        api: The API.
+        world: Its world.
+        pick: Which rows the ids and names belong to; inputs of one type get different ones.
+        delta: The episode that the token is for.
+    """
+    values: dict[str, Any] = {}
+    for position, (name, slot) in enumerate(api.slots.items()):
+        if slot.type is TOKEN:
+            values[name] = api.tool.token(world.seed, delta)
+        elif slot.required:
+            values[name] = sample_value(slot, world, pick + position)
+    return values
+
+
+def sample_value(slot: Slot, world: World, pick: int = 0) -> Any:
+    """A semantic value that an input takes."""
+    kind = slot.type
+    if kind.entity:
+        ids = world.ids(kind.entity)
+        row_id = ids[pick % len(ids)]
+        table = world.table(kind.entity)
+        return row_id if kind.kind is Kind.ID else table.rows[row_id][table.named]
+    if kind.kind is Kind.ENUM:
+        return kind.values[pick % len(kind.values)]
+    if kind.kind is Kind.DATE:
+        return calendar.day(_AHEAD)
+    if kind.kind is Kind.TEXT:
+        return _CUSTOMER if kind is PERSON else "sample"
+    return slot.low or 1
+
+
+__all__ = ["sample_arguments", "sample_value"]
