@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from toolserver.world.tasks.reading import fold
 from toolserver.world.world import World
 
@@ -18,16 +20,19 @@ class Columns:
         """How many different values a column (`city.population`) has."""
         count = self._distinct.get(attribute)
         if count is None:
-            entity, _, column = attribute.partition(".")
-            rows = self.world.table(entity).rows.values()
-            count = self._distinct[attribute] = len({row[column] for row in rows})
+            count = self._distinct[attribute] = len(set(self._values(attribute)))
         return count
 
     def folded(self, attribute: str) -> frozenset[str]:
         """The folded texts of a column."""
         texts = self._folded.get(attribute)
         if texts is None:
-            entity, _, column = attribute.partition(".")
-            rows = self.world.table(entity).rows.values()
-            texts = self._folded[attribute] = frozenset(fold(str(row[column])) for row in rows)
+            texts = self._folded[attribute] = frozenset(fold(str(value)) for value in self._values(attribute))
         return texts
+
+    def _values(self, attribute: str) -> list[Any]:
+        """The values of a column; none when the attribute is of no table."""
+        entity, _, column = attribute.partition(".")
+        if entity not in self.world.entities:
+            return []
+        return [row[column] for row in self.world.table(entity).rows.values()]

@@ -52,6 +52,6 @@ def is_open(columns: Columns, output: Output) -> bool:
     """Whether there are so many possible answers that a guess is hopeless."""
     if output.type.kind in (Kind.ENUM, Kind.BOOLEAN):
         return False
-    if output.derived:
+    if output.derived or output.attribute.partition(".")[0] not in columns.world.entities:
         return output.type.kind is Kind.NUMBER or bool(output.type.unit)
     return columns.distinct(output.attribute) >= _OPEN_FROM

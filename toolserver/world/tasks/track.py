@@ -1,0 +1,220 @@
+"""Follows an episode of a task: what each call came to, which needed calls are done, what they supplied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from toolserver.schemas import Outcome
+from toolserver.world.delta import Delta
+from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
+from toolserver.world.tasks.gold import Obstacle, WorldTask
+from toolserver.world.tasks.plan import Plan
+from toolserver.world.vendors import Health, VendorApi
+from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
+from toolserver.world.world import World
+
+Supply = tuple[str, str, Any]
+"""What a response tells, with its identity: a fact, or `("id", "", C1093)` for an id wherever it stands."""
+
+_BY_CALL = frozenset(
+    {OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE, OperationKind.COMPUTE,
+     OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE, OperationKind.LOGIN}
+)  # fmt: skip
+"""Kinds whose result is more than facts of rows (a choice, a mean, a change): only that very call supplies it."""
+
+_SLACK = 0.005
+"""Relative difference up to which two numbers are the same argument: units are converted, and rounded, on the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """One needed call.
+
+    Attributes:
+        node: The node of the plan; -1 for a login.
+        api: The API that the gold solution calls.
+        needs: What the responses must tell.
+        by_call: Whether only the very call counts; else any response that tells what is needed.
+        obstacle: Whether it is the call that shows that the task cannot be solved.
+    """
+
+    node: int
+    api: VendorApi
+    needs: frozenset[Supply] = frozenset()
+    by_call: bool = True
+    obstacle: bool = False
+
+
+@dataclass(slots=True)
+class Observed:
+    """What one step came to.
+
+    Attributes:
+        api: The API that was called; `None` when the step reached no tool of the world.
+        values: The semantic arguments, without token and page; empty when they did not fit.
+        supplied: What the response told; empty without success.
+        nodes: The nodes of the plan that this very call is.
+        done: The milestones that the step was the first to reach.
+        failed: The outcome when it is not a success.
+        changed: Whether it changed the world.
+    """
+
+    api: VendorApi | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    supplied: frozenset[Supply] = frozenset()
+    nodes: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    failed: Outcome | None = None
+    changed: bool = False
+
+
+class Tracker:
+    """The truth about one episode, step by step.
+
+    It answers each call again, in process and by the same rules, so it knows where every value comes from; it is a
+    deterministic function of the task, the salt and the calls.
+
+    Args:
+        world: The task's world.
+        task: The task.
+        salt: What salts the episode's created ids and tokens (see `toolserver.world.resolver.delta_of`).
+    """
+
+    def __init__(self, world: World, task: WorldTask, salt: str = "") -> None:
+        self.world = world
+        self.task = task
+        self.delta = Delta((), salt)
+        self.steps: list[Observed] = []
+        self.milestones = milestones_of(task)
+        self.reached: dict[int, int] = {}  # milestone -> step
+        self._missing = [set(milestone.needs) for milestone in self.milestones]
+
+    @property
+    def progress(self) -> float:
+        """The share of needed calls that are done, 0 to 1."""
+        return len(self.reached) / len(self.milestones) if self.milestones else 1.0
+
+    def idle(self) -> Observed:
+        """Take note of a step that reached no tool: no call, a failure that was injected, `Finish`."""
+        self.steps.append(Observed())
+        return self.steps[-1]
+
+    def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
+        """Take note of a call that the world answered."""
+        answer = api.answer(self.world, arguments, self.delta)
+        result = answer.result
+        if answer.outcome is not Outcome.OK or result is None:
+            observed = Observed(api, failed=answer.outcome)
+        else:
+            values = {name: value for name, value in result.arguments.items() if name not in (TOKEN_INPUT, PAGE_INPUT)}
+            nodes = self._nodes(api.operation, values)
+            observed = Observed(api, values, supplies(result), nodes, changed=answer.delta is not self.delta)
+            self.delta = answer.delta
+        observed.done = tuple(self._reach(observed, result))
+        self.steps.append(observed)
+        return observed
+
+    def _nodes(self, operation: Operation, values: Mapping[str, Any]) -> tuple[int, ...]:
+        plan = self.task.plan
+        return tuple(
+            index
+            for index, node in enumerate(plan.nodes)
+            if node.operation == operation.name and same_call(operation, plan.arguments(index), values)
+        )
+
+    def _reach(self, observed: Observed, result: Result | None) -> list[int]:
+        """The milestones that a call is the first to reach."""
+        done = []
+        for index, milestone in enumerate(self.milestones):
+            if index not in self.reached and self._reaches(index, milestone, observed, result):
+                self.reached[index] = len(self.steps)
+                done.append(index)
+        return done
+
+    def _reaches(self, index: int, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
+        if milestone.obstacle:
+            return self._meets(milestone, observed, result)
+        if observed.failed is not None:
+            return False
+        if milestone.node < 0:
+            return observed.api is milestone.api
+        if milestone.by_call:
+            return milestone.node in observed.nodes and milestone.needs <= observed.supplied
+        missing = self._missing[index]
+        missing -= observed.supplied
+        return not missing
+
+    def _meets(self, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
+        """Whether a call shows that the task cannot be solved."""
+        if observed.api is None or observed.api.operation is not milestone.api.operation:
+            return False
+        if self.task.obstacle is Obstacle.BROKEN:
+            return observed.api.health is Health.BROKEN
+        return result is not None and not result.rows and milestone.node in observed.nodes
+
+
+def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
+    """The needed calls of a task, in the order in which the gold solution makes them."""
+    nodes = list(range(len(task.plan.nodes))) if task.solvable else task.before()
+    milestones: list[Milestone] = []
+    hindered = task.obstacle in (Obstacle.BROKEN, Obstacle.UNKNOWN)
+    for node in [*nodes, task.blocked] if hindered else nodes:
+        api = task.offer.bound[node]
+        login = api.tool.login_api if api.needs_token else None
+        if login is not None and all(each.api is not login for each in milestones):
+            milestones.append(Milestone(-1, login))
+        if node == task.blocked:
+            milestones.append(Milestone(node, api, obstacle=True))
+        else:
+            by_call = task.plan.results[node].operation.kind in _BY_CALL
+            milestones.append(Milestone(node, api, needs_of(task.plan, node), by_call))
+    return tuple(milestones)
+
+
+def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
+    """What a node's response must tell: the outputs that are used, of its first row, or of each where all are asked."""
+    result, used = plan.results[node], plan.used_outputs(node)
+    every = any(asked.node == node and asked.every for asked in plan.asked)
+    outputs = result.operation.outputs
+    return frozenset(
+        _supply(row.entity, outputs[name], row.values[name])
+        for row in (result.rows if every else result.rows[:1])
+        for name in used
+        if not outputs[name].derived
+    )
+
+
+def supplies(result: Result) -> frozenset[Supply]:
+    """Everything that a response tells, computed values apart."""
+    outputs = result.operation.outputs
+    return frozenset(
+        _supply(row.entity, outputs[name], value)
+        for row in result.rows
+        for name, value in row.values.items()
+        if not outputs[name].derived
+    )
+
+
+def _supply(entity: str, output: Output, value: Any) -> Supply:
+    return ("id", "", value) if output.type.kind is Kind.ID else (entity, output.attribute, value)
+
+
+def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """Whether two calls of an operation ask the same; how many rows a ranking shows makes no difference."""
+    for name, slot in operation.inputs.items():
+        value = given.get(name, slot.default)
+        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
+            continue
+        if not _equal(wanted.get(name, slot.default), value):
+            return False
+    return True
+
+
+def _equal(wanted: Any, given: Any) -> bool:
+    if isinstance(wanted, str) and isinstance(given, str):
+        return wanted.strip().casefold() == given.strip().casefold()
+    if isinstance(wanted, int | float) and isinstance(given, int | float):
+        return abs(wanted - given) <= _SLACK * abs(wanted)
+    return bool(wanted == given)
