@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 _EPSILON = 1e-8
+_EQUAL = 1e-6  # returns that differ by less are equal up to rounding, which must not be blown up to deviation 1
 
 
 def step_gae(
@@ -229,5 +230,5 @@ def _normalised(values: Tensor, label: Tensor) -> Tensor:
     count = values.new_zeros(size).scatter_add(0, index, torch.ones_like(values))
     mean = values.new_zeros(size).scatter_add(0, index, values) / count
     centred = values - mean[index]
-    deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()
-    return centred / (deviation[index] + _EPSILON)
+    deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()[index]
+    return torch.where(deviation > _EQUAL, centred / deviation.clamp(min=_EQUAL), 0.0)

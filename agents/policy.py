@@ -101,7 +101,7 @@ class Policy(nn.Module):
         logits = self.output_layer(hidden)
         scores = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits) / temperature
         log_probs = scores.log_softmax(-1)
-        entropy = -(log_probs.detach().exp() * log_probs.detach()).sum(-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, targets[:, None]).squeeze(-1), entropy
 
 

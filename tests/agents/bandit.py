@@ -28,6 +28,8 @@ from agents.sft import SftConfig, encode_turns, train_sft
 from agents.update import OptimConfig
 from steptool_env.spaces import UnicodeText
 
+torch.set_num_threads(1)  # threads cost more than they bring to matrices of this size
+
 WORDS = ["<|pad|>", "<|act|>", "<|end|>", "x", "y", "a", "b", "c", "d", "ok", "no"]
 RIGHT = {"x": ("a", "c"), "y": ("b", "d")}
 
@@ -35,20 +37,20 @@ RIGHT = {"x": ("a", "c"), "y": ("b", "d")}
 class ToolBandit(gym.Env[str, str]):
     """Two actions; each right one is worth a half. `reward="final"` pays at the end, and only when both are right."""
 
-    def __init__(self, reward: str = "step", length: int = 2) -> None:
+    def __init__(self, reward: str = "step", cases: str = "xy") -> None:
         self.observation_space = self.action_space = UnicodeText(1000)
-        self._reward, self._length = reward, length
+        self._reward, self._cases = reward, cases
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        self._case = "xy"[int(self.np_random.integers(2))]
+        self._case = self._cases[int(self.np_random.integers(len(self._cases)))]
         self._right: list[bool] = []
         return self._case, {"task_id": self._case}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
         right = action.strip() == RIGHT[self._case][len(self._right)]
         self._right.append(right)
-        over = len(self._right) == self._length
+        over = len(self._right) == 2
         reward = 0.5 * right if self._reward == "step" else float(over and all(self._right))
         info: dict[str, Any] = {"status": 0 if right else 2, "reward_terms": {"right": float(right)}}
         if over:

@@ -1,0 +1,132 @@
+"""Checkpoints: complete or absent, exact, and refused when they do not fit."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from agents import checkpoint
+from agents.checkpoint import Progress
+from agents.errors import CheckpointError
+from agents.learner import load_learner
+from agents.model import SHAPES, build_decoder
+from agents.policy import Policy
+from tests.agents.bandit import bandit_config, learner, llama, trainer, weights
+
+
+@pytest.mark.parametrize("algo", ["steptool", "grpo"])
+def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(tmp_path: Path, algo: str) -> None:
+    config = bandit_config(algo=algo, iterations=6, episodes=32, warmup=2)
+    unbroken = trainer(config)
+    unbroken.run()
+    first = trainer(config)
+    for _ in range(3):
+        first.iterate()
+    first.save(tmp_path / "checkpoint-3")
+    second = trainer(config, seed=5)  # other weights until it resumes
+    second.resume(tmp_path / "checkpoint-3")
+    second.run()
+    assert second.progress == unbroken.progress
+    want, got = weights(unbroken), weights(second)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
+    made = learner("apart")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, config={"algo": "steptool"})
+    loaded = load_learner(tmp_path / "c")
+    ids = torch.tensor([[3, 5, 7]])
+    assert torch.equal(loaded.policy.hidden(ids), made.policy.hidden(ids))
+    assert loaded.codec.action_ids("a") == made.codec.action_ids("a")
+    assert loaded.context == 64
+    assert checkpoint.load_config(tmp_path / "c") == {"algo": "steptool"}
+
+
+def test_half_precision_halves_the_file(tmp_path: Path) -> None:
+    made = learner("none")
+    for name, half in (("full", False), ("half", True)):
+        checkpoint.save(tmp_path / name, made.policy, made.tokenizer, half=half)
+    full, half_size = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("full", "half"))
+    assert half_size < 0.7 * full
+    assert load_learner(tmp_path / "half").policy.dtype == torch.float32
+
+
+def test_a_critic_that_the_checkpoint_lacks_starts_as_the_decoder(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    other = Policy(llama(seed=9), "apart")
+    checkpoint.load_weights(tmp_path / "c", other)
+    assert other.critic is not None
+    for own, copied in zip(other.decoder.parameters(), other.critic.parameters(), strict=True):
+        assert torch.equal(own, copied)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    other = Policy(build_decoder(SHAPES["nano"], made.tokenizer, 64), "none")
+    with pytest.raises(
+        CheckpointError, match=r"of another model: .* should be \[11, 128\], the checkpoint has \[11, 32\]"
+    ):
+        checkpoint.load_weights(tmp_path / "c", other)
+
+
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    path = tmp_path / "c" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load_weights(tmp_path / "c", made.policy)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="incomplete"):
+        checkpoint.load_weights(tmp_path / "c", made.policy)
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        checkpoint.load_weights(tmp_path / "nothing", made.policy)
+
+
+def test_a_checkpoint_for_use_only_cannot_be_resumed(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    checkpoint.save(tmp_path / "c", run.learner.policy, run.learner.tokenizer)
+    with pytest.raises(CheckpointError, match="not for resumption"):
+        run.resume(tmp_path / "c")
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, progress=Progress(iteration=1))
+
+    def full_disk(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(CheckpointError, match="No space left"):
+        checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, progress=Progress(iteration=2))
+    assert checkpoint.load_progress(tmp_path / "c") == Progress(iteration=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
+    made = learner("none")
+    assert checkpoint.newest(tmp_path) is None
+    for iteration in (2, 10):
+        checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer)
+    (tmp_path / "checkpoint-11").mkdir()  # a crash before its first file
+    assert checkpoint.newest(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_no_file_is_a_pickle(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.run()
+    run.save(tmp_path / "c")
+    names = sorted(str(p.relative_to(tmp_path / "c")) for p in (tmp_path / "c").rglob("*") if p.is_file())
+    assert all(name.endswith((".json", ".safetensors", ".jinja", ".txt")) for name in names), names
+    assert json.loads((tmp_path / "c" / "config.json").read_text())["algo"] == "steptool"

@@ -1,0 +1,173 @@
+"""Learning: each algorithm solves the bandit of tools; the released weighting cannot where the end decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.batch import Episode, collate
+from agents.config import make_config, read_config
+from agents.errors import ConfigurationError, TrainingError
+from agents.generation import Generator, Sampling
+from agents.logging import MetricsLog, read_metrics
+from agents.objective import policy_loss, prepare
+from agents.online import OnlineTrainer
+from agents.rollout import Collector, Start
+from agents.scoring import score_all
+from tests.agents.bandit import bandit_config, bandits, train, trainer
+
+CHANCE = 1 / 16
+
+
+def final_return(config: Any, **arguments: Any) -> float:
+    returns = train(config, **arguments)
+    return sum(returns[-5:]) / 5
+
+
+def play(run: OnlineTrainer) -> list[Episode]:
+    """Some episodes of the run's policy."""
+    sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
+    starts = [Start(seed, seed // 8) for seed in range(64)]
+    return Collector(bandits(), sampler, run.learner.codec).collect(starts).episodes
+
+
+@pytest.mark.parametrize("algo", ["steptool", "final_dense_sum", "token_gae", "rloo", "grpo", "step_grpo", "gigpo"])
+def test_step_rewards_are_learnt(algo: str) -> None:
+    """From 0.25 (blind) to at least 0.85 of 1 in 30 iterations of 64 episodes."""
+    assert final_return(bandit_config(algo=algo)) > 0.85
+
+
+def test_reinforce_learns_with_one_step_per_iteration() -> None:
+    config = bandit_config(algo="reinforce", iterations=50, optim={"lr": 5e-3})
+    assert final_return(config) > 0.85
+
+
+def test_a_final_reward_is_learnt_from_its_first_successes() -> None:
+    assert final_return(bandit_config(algo="final"), reward="final", cases="x") > 0.8
+
+
+def test_the_released_weighting_learns_nothing_where_the_final_reward_decides() -> None:
+    """The negative control: the same reward, policy and budget as the test above."""
+    assert final_return(bandit_config(algo="released"), reward="final", cases="x") < 4 * CHANCE
+
+
+@pytest.mark.parametrize("change", [{"ratio": "step"}, {"entropy_coef": 0.001}, {"kl_coef": 0.001}])
+def test_variants_learn_too(change: dict[str, Any]) -> None:
+    assert final_return(bandit_config(algorithm=change, iterations=35)) > 0.8
+
+
+def test_a_strong_pull_to_the_reference_keeps_the_policy_there() -> None:
+    free, held = (final_return(bandit_config(algorithm={"kl_coef": k}, iterations=15)) for k in (0.0, 10.0))
+    assert held < 0.4 < free
+
+
+def test_the_first_loss_is_measured_at_ratio_one() -> None:
+    run = trainer(bandit_config())
+    batch = collate(play(run), 0)
+    terms = policy_loss(run.learner.policy, prepare(run.learner.policy, batch, run.config), run.config)(
+        batch, torch.arange(len(batch))
+    )
+    assert float(terms["clip_fraction"]) == 0
+    assert float(terms["approx_kl"].detach()) / batch.tokens < 1e-9
+
+
+def test_the_critic_warms_up_alone() -> None:
+    run = trainer(bandit_config(critic_warmup=1))
+    before = [p.detach().clone() for p in run.learner.policy.language_model.parameters()]
+    run.iterate()
+    after = list(run.learner.policy.language_model.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    run.iterate()
+    assert not all(
+        torch.equal(a, b) for a, b in zip(before, run.learner.policy.language_model.parameters(), strict=True)
+    )
+
+
+def test_the_critic_learns_what_the_policy_is_worth() -> None:
+    """Before the first action the value is the mean return of the policy; gamma 1, the policy held still."""
+    config = bandit_config(critic_warmup=30, iterations=30, algorithm={"gamma": 1.0}, optim={"value_lr": 1e-2})
+    run = trainer(config)
+    returns: list[float] = []
+    run.run(lambda _, metrics: returns.append(metrics["rollout/return"]))
+    batch = collate(play(run), 0)
+    value = score_all(run.learner.policy, batch, 10_000).value
+    assert float(value[:, 0].mean()) == pytest.approx(sum(returns) / len(returns), abs=0.05)
+
+
+def test_an_entropy_bonus_keeps_the_policy_broader() -> None:
+    entropies = []
+    for coefficient in (0.0, 0.2):
+        run = trainer(bandit_config(iterations=12, algorithm={"entropy_coef": coefficient}))
+        last: dict[str, float] = {}
+        run.run(lambda _, metrics, last=last: last.update(metrics))
+        entropies.append(last["train/entropy"])
+    assert entropies[1] > 1.3 * entropies[0]
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_the_weights_intact() -> None:
+    run = trainer(bandit_config())
+    episodes = play(run)
+    object.__setattr__(episodes[0], "rewards", (float("nan"), 0.0))
+    before = [p.detach().clone() for p in run.learner.policy.parameters()]
+    with pytest.raises(TrainingError, match="not finite"):
+        run.update(episodes)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.learner.policy.parameters(), strict=True))
+
+
+def test_a_group_without_variance_costs_no_training() -> None:
+    run = trainer(bandit_config(algo="grpo", episodes=16))
+    episodes = play(run)
+    for episode in episodes:
+        object.__setattr__(episode, "rewards", (0.1, 0.1))
+    metrics = run.update(episodes)
+    assert metrics == {"train/idle_episodes": 1.0}
+
+
+def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path: Path) -> None:
+    config = bandit_config(iterations=3, episodes=16, checkpoint_every=2, eval_every=2, out=str(tmp_path))
+    seen: list[int] = []
+    log = MetricsLog(tmp_path, tensorboard=True, hooks=[lambda calls, _: seen.append(calls)])
+    run = trainer(config)
+    run = type(run)(config, run.learner, bandits(), evaluation=lambda: {"eval/is_solved": 0.5}, log=log)
+    run.run()
+    log.close()
+    records = read_metrics(tmp_path)
+    assert [r["calls"] for r in records] == [32, 64, 96] == seen
+    assert [("eval/is_solved" in r) for r in records] == [False, True, True]
+    assert (tmp_path / "checkpoint-2").exists()
+    assert (tmp_path / "checkpoint-3").exists()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    MetricsLog(tmp_path, tensorboard=False, keep_until=2)
+    assert [r["iteration"] for r in read_metrics(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
+        ({"iterations": "many"}, "iterations: .*'many'"),
+        ({"algorithm": {"gama": 1}}, "algorithm.gama"),
+        ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
+        ({"sampling": {"top_p": 0.9}}, "sampling.top_p=1"),
+        ({"policy": {"value_trunk": "none"}}, "needs a critic"),
+        ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
+    ],
+)
+def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_config(settings)
+
+
+def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("algo: final\nepisodes: 32\nenv:\n  args: {split: train, level: lite}\nalgorithm: {gamma: 0.5}\n")
+    config = read_config(path, {"seed": 3, "algorithm": {"clip": 0.1}})
+    assert config.env.reward == "final"
+    assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip) == (32, 3, 0.5, 0.1)
+    assert config.env.args == {"split": "train", "level": "lite"}
+    path.write_text("- a list")
+    with pytest.raises(ConfigurationError, match="expected `field: value` lines"):
+        read_config(path)

@@ -1,0 +1,75 @@
+"""The policy's value head and log-probabilities."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+import agents.policy
+from agents.batch import collate
+from agents.policy import Policy, ValueTrunk
+from agents.scoring import final_values, score, score_all
+from tests.agents.bandit import WORDS, exact_model, llama
+from tests.agents.test_losses import episodes, policy
+
+
+@pytest.mark.parametrize(("trunk", "moves"), [("shared", True), ("detached", False), ("apart", False), ("none", False)])
+def test_only_a_shared_trunk_lets_the_critic_move_the_policy(trunk: ValueTrunk, moves: bool) -> None:
+    model = policy(trunk)
+    batch = collate(episodes(), 0, dtype=torch.float64)
+    value = score(model, batch).value
+    if trunk == "none":
+        assert (value == 0).all()
+        return
+    value.sum().backward()
+    gradients = [p.grad for p in model.language_model.parameters() if p.grad is not None]
+    assert any(bool(g.abs().sum() > 0) for g in gradients) == moves
+
+
+def test_a_fresh_critic_says_zero_so_that_it_adds_no_noise() -> None:
+    batch = collate(episodes(), 0)
+    assert (score(Policy(llama(), "apart"), batch).value == 0).all()
+
+
+def test_chunked_log_probs_are_the_cross_entropy_and_so_are_their_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Policy(exact_model(), "none")
+    hidden = torch.randn(23, model.width, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(len(WORDS), (23,))
+    want = -functional.cross_entropy(model.output_layer(hidden) / 0.7, targets, reduction="none")
+    (expected,) = torch.autograd.grad(want.sum(), hidden)
+    monkeypatch.setattr(agents.policy, "_CHUNK", 5)
+    got, entropy = model.log_probs(hidden, targets, 0.7)
+    torch.testing.assert_close(got, want, atol=1e-12, rtol=0)
+    torch.testing.assert_close(torch.autograd.grad(got.sum(), hidden)[0], expected, atol=1e-12, rtol=0)
+    exact = torch.distributions.Categorical(logits=model.output_layer(hidden) / 0.7).entropy()
+    torch.testing.assert_close(entropy, exact.detach(), atol=1e-12, rtol=0)
+
+
+def test_scores_do_not_depend_on_company_or_padding() -> None:
+    model, played = policy(), episodes()
+    alone = [score_all(model, collate([e], 0, dtype=torch.float64), 1000) for e in played]
+    for padding in ("right", "left"):
+        together = score_all(model, collate(played, 0, dtype=torch.float64, padding=padding), 30)  # type: ignore[arg-type]
+        for row, one in enumerate(alone):
+            for got, want in zip(together, one, strict=True):
+                torch.testing.assert_close(got[row, : want.shape[1]], want[0], atol=1e-12, rtol=0)
+                assert (got[row, want.shape[1] :] == 0).all()
+
+
+def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> None:
+    model = policy()
+    one, two, three = episodes(3)
+    object.__setattr__(two, "truncated", True)
+    want = model.values(
+        model.hidden(torch.tensor([two.ids])),
+        torch.tensor([two.ids]),
+        None,
+        torch.tensor([0]),
+        torch.tensor([len(two.ids) - 1]),
+    )
+    for padding in ("right", "left"):
+        batch = collate([one, two, three], 0, dtype=torch.float64, padding=padding)  # type: ignore[arg-type]
+        got = final_values(model, batch, 1000)
+        assert got[0] == got[2] == 0
+        torch.testing.assert_close(got[1:2], want.detach(), atol=1e-12, rtol=0)
