@@ -29,6 +29,11 @@ def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]
     yield Operation(
         f"{entity.name}.search", domain, OperationKind.SEARCH, entity.name, {named.name: slot}, outputs, run,
         many=True, phrase=f"Find {entity.plural} by {named.label}",
+        paraphrases=(
+            f"Look up {_a(entity.label)} by {named.label}",
+            f"Search our {entity.plural} by {named.label}",
+            f"Gives the ids of {entity.plural} with a {named.label}",
+        ),
         verbs=(f"search {entity.plural}", f"find {entity.label}", f"{entity.label} search"),
     )  # fmt: skip
 
@@ -46,6 +51,11 @@ def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
     yield Operation(
         f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
         outputs, run, phrase=f"Details of one {entity.label}",
+        paraphrases=(
+            f"Shows {_a(entity.label)} in full",
+            f"What we know about {_a(entity.label)}",
+            f"Facts about {_a(entity.label)} by id",
+        ),
         verbs=(f"get {entity.label} details", f"{entity.label} info", f"{entity.label} by id"),
     )  # fmt: skip
 
@@ -68,6 +78,11 @@ def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
         f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
         {entity.id_name: id_slot(entity)}, {attribute.name: output(entity, attribute)}, run, attribute.name,
         phrase=f"The {attribute.label} of one {entity.label}",
+        paraphrases=(
+            f"Get the {attribute.label} of {_a(entity.label)}",
+            f"Returns the {attribute.label} of the given {entity.label}",
+            f"Tells the {attribute.label} for {_a(entity.label)} id",
+        ),
         verbs=(f"get {entity.label} {word}", f"{entity.label} {word}", f"{word} of {entity.label}"),
     )  # fmt: skip
 
@@ -78,6 +93,7 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     if not filters:
         return
     outputs = listing(entity, level)
+    words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         ids = _filtered(world, entity, filters, values, delta)
@@ -86,6 +102,11 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     yield Operation(
         f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
         many=True, phrase=f"List {entity.plural} with filters",
+        paraphrases=(
+            f"Browse {entity.plural} by {words_of_filters}",
+            f"All {entity.plural} that match the filters",
+            f"Filter {entity.plural} by {words_of_filters}",
+        ),
         verbs=(f"list {entity.plural}", f"filter {entity.plural}", f"browse {entity.plural}"),
     )  # fmt: skip
 
@@ -147,5 +168,15 @@ def _related(entity: EntityType, domain: str, level: Level, reference: Attribute
         f"{entity.name}.by_{reference.name.removesuffix('_id')}", domain, OperationKind.RELATED, entity.name,
         {reference.name: id_slot(parent, word)}, outputs, run, parent=parent.name, many=True,
         phrase=f"{entity.plural.capitalize()} of one {word}",
+        paraphrases=(
+            f"Lists the {entity.plural} of {_a(word)}",
+            f"All {entity.plural} that belong to {_a(word)}",
+            f"Get {entity.plural} by {word} id",
+        ),
         verbs=(f"{entity.plural} by {word}", f"get {word} {entity.plural}", f"{word} {entity.plural}"),
     )  # fmt: skip
+
+
+def _a(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

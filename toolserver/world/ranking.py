@@ -69,6 +69,11 @@ def _rank(
     return Operation(
         f"{entity.name}.top_{by.name}{within}", domain, OperationKind.RANK, entity.name, inputs, outputs, run, by.name,
         parent.name if parent else "", many=True, phrase=f"{entity.plural.capitalize()}{scope} by highest {by.label}",
+        paraphrases=(
+            f"Ranks {entity.plural}{scope} by {by.label}",
+            f"The {entity.plural}{scope} with the highest {by.label}",
+            f"Sorts {entity.plural}{scope} by {by.label}, highest first",
+        ),
         verbs=(
             f"top {entity.plural} by {word}" + (f" in {reference.label}" if reference else ""),
             f"rank {entity.plural} by {word}" + (f" for {reference.label}" if reference else ""),
@@ -107,6 +112,11 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     return Operation(
         name, domain, OperationKind.AGGREGATE, entity.name, {reference.name: id_slot(parent, word)}, outputs, run,
         over.name, parent.name, phrase=f"Number of {entity.plural} of one {word} and their average {over.label}",
+        paraphrases=(
+            f"Counts the {entity.plural} of one {word} and averages their {over.label}",
+            f"Average {over.label} and count of {entity.plural} for one {word}",
+            f"Statistics of {entity.plural} of one {word}: count and mean {over.label}",
+        ),
         verbs=(
             f"average {entity.label} {words_of(over)}",
             f"{word} {entity.label} statistics",
@@ -151,6 +161,11 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
     return Operation(
         name, domain, OperationKind.COMPARE, entity.name, inputs, outputs, run, by.name,
         phrase=f"Which of two {entity.plural} has the higher {by.label}",
+        paraphrases=(
+            f"Compares two {entity.plural} by {by.label}",
+            f"Tells which of two {entity.plural} leads in {by.label}, and the difference",
+            f"Difference in {by.label} between two {entity.plural}",
+        ),
         verbs=(
             f"compare {entity.label} {word}",
             f"compare {entity.plural} by {word}",

@@ -290,7 +290,8 @@ class Operation:
         parent: Entity type whose id the operation starts from (related, rank, aggregate); else empty.
         made: Entity type of what a write creates or changes; else empty.
         many: Whether it gives any number of rows.
-        phrase: What it does, as an imperative: "Find cities by name".
+        phrase: What it does, in a clause: "Find cities by name".
+        paraphrases: Other clauses that say the same, for vendors' documentation.
         verbs: Names that vendors give it, as words: ("search city", "find cities").
     """
 
@@ -306,6 +307,7 @@ class Operation:
     made: str = ""
     many: bool = False
     phrase: str = ""
+    paraphrases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from toolserver.schemas import Parameter
-from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Slot
+from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Output, Slot
 from toolserver.world.streams import number
-from toolserver.world.vendors.codecs import Codec
+from toolserver.world.vendors.codecs import Codec, codec_of
 from toolserver.world.vendors.skin import Skin
 
 STALE_NOTE = "Archive data as of 2029, no longer updated."
@@ -67,8 +67,10 @@ class Extras(NamedTuple):
 def describe(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> str:
     """The description of one API."""
     notes = list(_notes(operation, skin, extras, wordiness))
-    opening = _OPENINGS[skin.voice] if wordiness == 2 else ""
-    sentence = operation.phrase if wordiness == 0 and not notes else f"{operation.phrase}."
+    opening = _OPENINGS[skin.voice] if wordiness > 1 else ""
+    clauses = (operation.phrase, *operation.paraphrases)
+    clause = clauses[skin.voice % len(clauses)]
+    sentence = clause if wordiness == 0 and not notes else f"{clause}."
     return " ".join((opening + sentence, *notes))
 
 
@@ -77,13 +79,11 @@ def _notes(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> 
         texts = _IDS.get(operation.kind, _ANY)
         yield texts[number(operation.name, skin.synonyms) % len(texts)]
     if wordiness > 1:
-        shown = ", ".join(output.label for output in operation.outputs.values())
+        shown = ", ".join(_label(output) for output in operation.outputs.values())
         yield f"Every {'row' if operation.many else 'answer'} has: {shown}."
-        if skin.values.imperial:
-            yield "All quantities are in imperial units."
-        if skin.values.cents:
-            yield "Money is in cents (US)."
         yield _ANY[number(operation.name, skin.voice) % len(_ANY)]
+    if wordiness:
+        yield from _units(operation, skin, every=wordiness > 1)
     if extras.page_size:
         yield f"{extras.page_size} rows per page." if wordiness else "Paged."
     elif operation.many and wordiness:
@@ -92,6 +92,19 @@ def _notes(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> 
         yield f"Needs {extras.token_name} from {extras.login}."
     if extras.stale:
         yield STALE_NOTE
+
+
+def _label(output: Output) -> str:
+    is_reference = output.type.kind is Kind.ID and not output.label.endswith(" id")
+    return f"{output.label} id" if is_reference else output.label
+
+
+def _units(operation: Operation, skin: Skin, *, every: bool) -> Iterator[str]:
+    """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
+    codecs = ((output.label, codec_of(output.type, skin.values)) for output in operation.outputs.values())
+    units = [f"{label} in {codec.unit}" for label, codec in codecs if codec.unit and (every or codec.foreign)]
+    if units:
+        yield f"Units: {', '.join(units)}."
 
 
 def describe_tool(name: str, domain: Domain, skin: Skin, wordiness: int) -> str:
