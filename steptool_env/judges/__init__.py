@@ -15,6 +15,7 @@ JUDGES: Registry[Judge] = Registry(
         "llm": "steptool_env.judges.llm:LlmJudge",
         "recorded": "steptool_env.judges.recorded:RecordedJudge.from_path",
         "rules": "steptool_env.judges.rules:RulesJudge",
+        "world": "steptool_env.judges.world:WorldJudge",
     },
 )
 

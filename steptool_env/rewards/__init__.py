@@ -13,6 +13,8 @@ REWARDS: Registry[RewardFunction] = Registry(
     "reward",
     {
         "final": "steptool_env.rewards.final:FinalReward",
+        "potential": "steptool_env.rewards.potential:PotentialReward",
+        "progress": "steptool_env.rewards.progress:ProgressReward",
         "steptool": "steptool_env.rewards.steptool:StepToolReward",
     },
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.offers import Offer
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.vendors import VendorApi
@@ -31,6 +32,7 @@ class WorldTask:
         offer: The offered APIs and which of them the plan calls.
         obstacle: Why it cannot be solved; then giving up is right.
         blocked: For an unsolvable task, the node of the plan that cannot be done; else -1.
+        columns: The columns of its world.
     """
 
     id: str
@@ -40,6 +42,7 @@ class WorldTask:
     offer: Offer
     obstacle: Obstacle = Obstacle.NONE
     blocked: int = -1
+    columns: Columns = field(compare=False, repr=False, kw_only=True)
 
     @property
     def solvable(self) -> bool:

@@ -8,7 +8,6 @@ from typing import Any
 
 from toolserver.world.delta import Delta
 from toolserver.world.schema import Kind, OperationKind, Result
-from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.plan import From, Given
 from toolserver.world.tasks.track import Observed, Supply, Tracker, needs_of
@@ -42,14 +41,13 @@ class Grader:
     """Grades the episodes of one task.
 
     Args:
-        columns: The columns of the task's world.
         task: The task.
     """
 
-    def __init__(self, columns: Columns, task: WorldTask) -> None:
-        self.world: World = columns.world
+    def __init__(self, task: WorldTask) -> None:
+        self.world: World = task.columns.world
         self.task = task
-        self.verifier = Verifier(columns, task)
+        self.verifier = Verifier(task)
 
     def grade(self, tracker: Tracker, answer: str | None, gave_up: bool = False) -> Grade:
         """Grade a finished episode.

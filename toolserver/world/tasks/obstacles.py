@@ -10,22 +10,21 @@ from toolserver.world.tasks.gold import Obstacle, WorldTask
 from toolserver.world.tasks.offers import Offers
 from toolserver.world.tasks.plan import Given, Node, Plan
 from toolserver.world.vendors import Health, VendorApi
-from toolserver.world.world import World
 
 _OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
 
 
-def obstruct(task: WorldTask, offers: Offers, world: World, stream: Stream) -> WorldTask | None:
+def obstruct(task: WorldTask, offers: Offers, stream: Stream) -> WorldTask | None:
     """`task` with an obstacle; `None` when the one that is drawn does not fit it."""
     obstacle = stream.pick(_OBSTACLES)
     if obstacle is Obstacle.UNKNOWN:
-        return _name_nothing(task, world, stream)
+        return _name_nothing(task, stream)
     return _take_away(task, obstacle, offers, stream)
 
 
-def _name_nothing(task: WorldTask, world: World, stream: Stream) -> WorldTask | None:
+def _name_nothing(task: WorldTask, stream: Stream) -> WorldTask | None:
     """Ask about something that does not exist; its search says so."""
-    plan = task.plan
+    plan, world = task.plan, task.columns.world
     searches = [i for i, each in enumerate(plan.results) if each.operation.kind is OperationKind.SEARCH]
     if not searches:
         return None

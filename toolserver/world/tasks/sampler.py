@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from toolserver.errors import ConfigurationError
 from toolserver.world.schema import Operation, OperationKind
-from toolserver.world.streams import Stream
+from toolserver.world.streams import Stream, digest
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.obstacles import obstruct
@@ -27,6 +28,9 @@ from toolserver.world.tasks.splits import (
     unseen_categories,
 )
 from toolserver.world.vendors import VendorApi, Vendors
+
+UNSOLVABLE = 0.05
+"""The share of unsolvable tasks in `train`."""
 
 _ATTEMPTS = 4_000
 _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
@@ -49,7 +53,7 @@ class TaskSampler:
         self,
         vendors: Vendors,
         split: str = "train",
-        unsolvable: float = 0.05,
+        unsolvable: float = UNSOLVABLE,
         depths: Mapping[int, float] | None = None,
     ) -> None:
         if not 0 <= unsolvable <= 1:
@@ -65,6 +69,7 @@ class TaskSampler:
         unseen = unseen_categories(self.world)
         self.offers = Offers(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
+        self._variant = self._name_variant(unsolvable, depths)
         self._planners: dict[tuple[str, ...], Planner] = {}
         self._made: list[WorldTask] = []
         self._signatures: set[bytes] = set()
@@ -89,7 +94,17 @@ class TaskSampler:
 
     def task_id(self, index: int) -> str:
         """The id of the task at `index`."""
-        return f"w{self.world.seed}-{self.world.level.name}-{self.split.name}-{index}"
+        return f"w{self.world.seed}-{self.world.level.name}-{self.split.name}{self._variant}-{index}"
+
+    def _name_variant(self, unsolvable: float, depths: Mapping[int, float] | None) -> str:
+        """What tells the ids of these tasks from those under the default settings; empty under these."""
+        own_share = self.split.unsolvable is None and unsolvable != UNSOLVABLE
+        settings = [
+            f"unsolvable={unsolvable}" if own_share else "",
+            f"depths={sorted(self.depths.items())}" if depths and not self.split.depths else "",
+            f"tools={len(self.vendors)}" if len(self.vendors) != self.world.level.tools else "",
+        ]
+        return f".{digest(*settings)[:3].hex()}" if any(settings) else ""
 
     def _sample(self, index: int) -> WorldTask:
         stream = Stream(self.world.seed, "task", self.world.level.name, self.split.name, index)
@@ -125,15 +140,13 @@ class TaskSampler:
         offer = self.offers.complete(bound, stream)
         if offer is None:
             return None
-        task = WorldTask(task_id, self.split.name, "", plan, offer)
+        task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
         if unsolvable:
-            hindered = obstruct(task, self.offers, self.world, stream)
+            hindered = obstruct(task, self.offers, stream)
             if hindered is None:
                 return None
             task = hindered
-        return WorldTask(
-            task.id, task.split, self._words(task.plan, stream), task.plan, task.offer, task.obstacle, task.blocked
-        )
+        return replace(task, query=self._words(task.plan, stream))
 
     def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = stream.pick(self.offers.tools)

@@ -13,7 +13,6 @@ from toolserver.world.tasks.gold import Obstacle, WorldTask
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.vendors import Health, VendorApi
 from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
-from toolserver.world.world import World
 
 Supply = tuple[str, str, Any]
 """What a response tells, with its identity: a fact, or `("id", "", C1093)` for an id wherever it stands."""
@@ -77,13 +76,12 @@ class Tracker:
     deterministic function of the task, the salt and the calls.
 
     Args:
-        world: The task's world.
         task: The task.
         salt: What salts the episode's created ids and tokens (see `toolserver.world.resolver.delta_of`).
     """
 
-    def __init__(self, world: World, task: WorldTask, salt: str = "") -> None:
-        self.world = world
+    def __init__(self, task: WorldTask, salt: str | int = "") -> None:
+        self.world = task.columns.world
         self.task = task
         self.delta = Delta((), salt)
         self.steps: list[Observed] = []

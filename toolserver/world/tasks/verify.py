@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from toolserver.world.schema import Kind
-from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.reading import Quantity, Readings, fold, names_in, read, without_names
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
@@ -45,13 +44,12 @@ class Verifier:
     """Checks the answers to one task. Holds no state of an episode.
 
     Args:
-        columns: The columns of the task's world.
         task: The task.
     """
 
-    def __init__(self, columns: Columns, task: WorldTask) -> None:
+    def __init__(self, task: WorldTask) -> None:
         self.slots = slots_of(task)
-        self._columns = columns
+        self._columns = task.columns
         self._task = task
         self._known: Known | None = None
 

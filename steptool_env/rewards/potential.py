@@ -1,0 +1,69 @@
+"""Potential-based shaping: pays progress early without changing which policy is best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from steptool_env.errors import ConfigurationError
+from steptool_env.rewards.base import StepReward
+from steptool_env.truth import WorldEpisode
+from steptool_env.types import FINISH, Step, Task
+from toolserver.schemas import StatusCode
+
+_ENDS = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+
+
+class PotentialReward:
+    """`is_solved` at the end, plus `gamma * Phi(s') - Phi(s)` at every step (Ng, Harada and Russell 1999).
+
+    `Phi` is `scale` times the share of needed calls that are done; it is 0 in the first state and, by definition, after
+    the end. So the shaping terms of an episode sum to 0 when discounted with `gamma`, and the order of all policies is
+    that of the final reward. An episode that is cut off by its budget has no end: its last state keeps its potential.
+
+    Args:
+        gamma: The learner's discount factor, above 0 and at most 1.
+        scale: The potential of an episode with every needed call done.
+
+    Raises:
+        ConfigurationError: `gamma` is out of range.
+    """
+
+    def __init__(self, gamma: float = 1.0, scale: float = 1.0) -> None:
+        if not 0 < gamma <= 1:
+            raise ConfigurationError(f"gamma={gamma!r}: must be above 0 and at most 1")
+        self.gamma = gamma
+        self.scale = scale
+
+    def start(self, task: Task) -> PotentialScorer:
+        """A fresh scorer for one episode of `task`, which must be ToolWorld's."""
+        return PotentialScorer(task, self.gamma, self.scale)
+
+
+class PotentialScorer:
+    """Scores one episode by the final reward and the change of potential."""
+
+    def __init__(self, task: Task, gamma: float, scale: float) -> None:
+        self._episode = WorldEpisode(task)
+        self._gamma = gamma
+        self._scale = scale
+        self._potential = 0.0
+
+    def score(self, step: Step) -> StepReward:
+        """The reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
+        self._episode.take(step)
+        ends = step.status in _ENDS and step.action.name == FINISH
+        after = 0.0 if ends else self._scale * self._episode.tracker.progress
+        shaping = self._gamma * after - self._potential
+        self._potential = after
+        if not ends:
+            return StepReward(shaping, {"potential": shaping})
+        solved = float(self._episode.grade.solved)
+        return StepReward(solved + shaping, {"potential": shaping, "is_solved": solved})
+
+    def hindsight(self) -> None:
+        """Nothing changes in hindsight."""
+        return
+
+    def outcome(self) -> Mapping[str, float]:
+        """See `WorldEpisode.outcome`."""
+        return self._episode.outcome()
