@@ -9,3 +9,9 @@ register(
     entry_point="steptool_env.envs.stabletoolbench:StableToolBenchEnv",
     vector_entry_point="steptool_env.envs.stabletoolbench:StableToolBenchVectorEnv",
 )
+
+register(
+    id="StepTool/ToolWorld-v0",
+    entry_point="steptool_env.envs.toolworld:ToolWorldEnv",
+    vector_entry_point="steptool_env.envs.toolworld:ToolWorldVectorEnv",
+)

@@ -1,0 +1,70 @@
+"""Imports go one way: benchmarks -> agents -> steptool_env -> toolserver. And the base install needs no torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("toolserver", "steptool_env", "agents", "benchmarks")
+"""Each may import those before it."""
+LEARNING = ("torch", "transformers", "tokenizers", "peft", "accelerate", "stable_baselines3", "sb3_contrib")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Top-level names of every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_only_those_below_it(package: str) -> None:
+    above = set(PACKAGES[PACKAGES.index(package) + 1 :])
+    wrong = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / package).rglob("*.py")
+        if (found := above & set(imported(path)))
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["toolserver", "steptool_env"])
+def test_the_base_packages_never_import_what_only_learning_needs(package: str) -> None:
+    wrong = {
+        str(path.relative_to(ROOT)): found
+        for path in (ROOT / package).rglob("*.py")
+        if (found := set(LEARNING) & set(imported(path)))
+    }
+    assert not wrong
+
+
+def modules(package: str) -> list[str]:
+    """Every module of a package, by its dotted name, except those that run when imported."""
+    names = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / package).rglob("*.py")))
+    return [".".join(name.parts).removesuffix(".__init__") for name in names if name.name != "__main__"]
+
+
+@pytest.mark.parametrize("package", ["toolserver", "steptool_env"])
+def test_every_module_can_be_imported_without_torch(package: str) -> None:
+    code = (
+        "import importlib, sys\n"
+        f"for name in {LEARNING!r}: sys.modules[name] = None\n"
+        f"for name in {modules(package)!r}: importlib.import_module(name)\n"
+    )
+    run = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_importing_the_environments_is_light() -> None:
+    """Registration must not load the server, pandas-sized libraries or any data."""
+    code = "import sys, steptool_env; print(sorted(sys.modules.keys() & {'fastapi', 'toolserver', 'httpx', 'torch'}))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
