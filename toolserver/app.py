@@ -10,6 +10,7 @@ from importlib.metadata import version
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from toolserver.admission import Admission
 from toolserver.assembly import assemble
@@ -23,10 +24,10 @@ from toolserver.metrics import Meter
 from toolserver.routes import apis, calls, health
 from toolserver.settings import Settings
 
-_SNAPSHOT_INTERVAL = 1.0  # seconds between the snapshots that workers leave for each other's /metrics
+_TICK = 1.0  # seconds
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None) -> ToolServerApp:
     """The application that `settings` describe; without them, the settings of the environment.
 
     Raises:
@@ -40,7 +41,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     dispatcher = Dispatcher(
         assembly.service, meter, timeout=settings.request_timeout, workers=settings.upstream_workers
     )
-    app = FastAPI(
+    bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
+    app = ToolServerApp(
         title="toolserver",
         version=version("steptool-env"),
         summary="Recorded, synthetic, generated or live answers to tool calls.",
@@ -48,21 +50,31 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.dispatcher, app.state.meter, app.state.admission = dispatcher, meter, admission
-    app.state.settings, app.state.assembly = settings, assembly
+    app.state.settings, app.state.assembly, app.state.bodies = settings, assembly, bodies
     for router in (calls.router, apis.router, health.router):
         app.include_router(router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(CacheError, _broken_store)
-    app.add_middleware(
-        FrontDoor,
+    app.front_door = FrontDoor(
+        super(ToolServerApp, app).__call__,
         dispatcher=dispatcher,
         admission=admission,
         meter=meter,
-        bodies=BodyReader(settings.max_body_bytes, settings.request_timeout),
+        bodies=bodies,
         max_batch=settings.max_batch,
         hot_path=settings.hot_path,
     )
     return app
+
+
+class ToolServerApp(FastAPI):
+    """FastAPI, with the front door before all of its layers: they cost a request more than the answer does."""
+
+    front_door: FrontDoor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self.front_door(scope, receive, send)
 
 
 def _admission(settings: Settings) -> Admission:
@@ -75,21 +87,23 @@ def _admission(settings: Settings) -> Admission:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    snapshots = asyncio.create_task(_leave_snapshots(app.state.meter))
+    ticking = asyncio.create_task(_tick(app.state.meter, app.state.bodies))
     try:
         yield
     finally:
-        snapshots.cancel()
+        ticking.cancel()
         with suppress(asyncio.CancelledError):
-            await snapshots
+            await ticking
         app.state.meter.save()
         app.state.dispatcher.close()
 
 
-async def _leave_snapshots(meter: Meter) -> None:
+async def _tick(meter: Meter, bodies: BodyReader) -> None:
+    """Leave a snapshot for the other workers' `/metrics`, and end bodies that do not come."""
     while True:
-        await asyncio.sleep(_SNAPSHOT_INTERVAL)
+        await asyncio.sleep(_TICK)
         meter.save()
+        bodies.expire()
 
 
 async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:

@@ -15,7 +15,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from toolserver.admission import Admission, Refusal
-from toolserver.bodies import BodyReader, Disconnect, is_json, replay
+from toolserver.bodies import BodyReader, Disconnect, inspect_headers, replay
 from toolserver.dispatch import Dispatcher
 from toolserver.jsontext import holds_large_float
 from toolserver.metrics import Meter
@@ -37,7 +37,7 @@ _FastLane = Callable[[Any, int], Awaitable[Reply | None]]
 
 
 class FrontDoor:
-    """ASGI middleware around the FastAPI application.
+    """What an ASGI server calls: around the FastAPI application, before all of its middleware.
 
     Args:
         app: The application.
@@ -84,14 +84,15 @@ class FrontDoor:
                 return
             caller = scope["toolserver.caller"] = admitted
         if path in _POSTED and scope["method"] == "POST":
+            length, is_json = inspect_headers(scope)
             try:
-                body = await self._bodies.read(scope, receive)
+                body = await self._bodies.read(receive, length)
             except Disconnect:
                 return
             if isinstance(body, Refusal):
                 await self._refuse(body, path, send, started)
                 return
-            reply = await self._fast(scope, path, body, caller)
+            reply = await self._fast(path, body, caller) if is_json else None
             if reply is not None:
                 await send({"type": "http.response.start", "status": 200, "headers": reply[0]})
                 await send({"type": "http.response.body", "body": reply[1]})
@@ -100,10 +101,10 @@ class FrontDoor:
             receive = replay(body, receive)
         await self._pass_on(scope, receive, send, started)
 
-    async def _fast(self, scope: Scope, path: str, body: bytes, caller: int) -> Reply | None:
+    async def _fast(self, path: str, body: bytes, caller: int) -> Reply | None:
         """The reply to a regular request; `None` when FastAPI must look at it."""
         lane = self._lanes.get(path)
-        if lane is None or not is_json(scope):
+        if lane is None:
             return None
         try:
             payload = orjson.loads(body)

@@ -39,8 +39,10 @@ def holds_large_float(value: Any) -> bool:
         value = value.values()
     elif kind is not list:
         return False
-    # Most arguments are flat objects of strings: they cost one look at each value's type.
-    return any(type(item) is not str and holds_large_float(item) for item in value)
+    for item in value:  # noqa: SIM110 - `any` would cost a generator; most arguments are a few strings
+        if type(item) is not str and holds_large_float(item):
+            return True
+    return False
 
 
 def is_deeper(value: dict[str, Any] | list[Any], limit: int) -> bool:

@@ -36,7 +36,7 @@ class Meter:
     def __init__(self, runtime_dir: Path | None = None) -> None:
         self._calls: Counter[tuple[str, str, str]] = Counter()
         self._lookups: Counter[str] = Counter()
-        self._requests: Counter[tuple[str, str]] = Counter()
+        self._requests: Counter[tuple[str, int]] = Counter()
         self._latency: dict[str, list[float]] = {}
         self._runtime_dir = runtime_dir
 
@@ -51,7 +51,7 @@ class Meter:
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered HTTP request."""
-        self._requests[route, str(status)] += 1
+        self._requests[route, status] += 1
         latency = self._latency.get(route)
         if latency is None:
             latency = self._latency[route] = [0.0] * (len(BUCKETS) + 2)
@@ -79,7 +79,7 @@ class Meter:
         return {
             "calls": {_SEPARATOR.join(labels): count for labels, count in self._calls.items()},
             "lookups": dict(self._lookups),
-            "requests": {_SEPARATOR.join(labels): count for labels, count in self._requests.items()},
+            "requests": {f"{route}{_SEPARATOR}{status}": count for (route, status), count in self._requests.items()},
             "latency": self._latency,
         }
 

@@ -55,12 +55,15 @@ def read_virtual(element: Any) -> ToolCall | None:
     """The call in a request of StableToolBench's protocol, or `None` when a field is missing or of a wrong type."""
     if type(element) is not dict:
         return None
-    names = element.get("category"), element.get("tool_name"), element.get("api_name")
-    texts = (*names, element.get("strip", ""), element.get("toolbench_key", ""))
-    arguments = element.get("tool_input", "")
-    if any(type(text) is not str for text in texts) or type(arguments) not in (str, dict):
+    category, tool, api = element.get("category"), element.get("tool_name"), element.get("api_name")
+    if not (type(category) is str and type(tool) is str and type(api) is str):
         return None
-    return ToolCall(*names, arguments)  # type: ignore[arg-type]
+    if type(element.get("strip", "")) is not str or type(element.get("toolbench_key", "")) is not str:
+        return None
+    arguments = element.get("tool_input", "")
+    if type(arguments) is not str and type(arguments) is not dict:
+        return None
+    return ToolCall(category, tool, api, arguments)
 
 
 def malformed(problem: str) -> ToolResponse:

@@ -123,6 +123,7 @@ def _run(settings: Settings, listening: socket.socket, workers: int, access_log:
         access_log=access_log,
         log_level="info" if access_log else "warning",
         server_header=False,
+        date_header=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     if workers == 1:
