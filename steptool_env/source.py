@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,13 +44,19 @@ class EpisodeSource:
         index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_SEEDS, dtype=np.uint64))
         task = self._find(options.get("task"), index)
         seed = _episode_seed(options.get("episode_seed", seed))
-        return Episode(task, self.rules, self.suite.opening(task, seed), seed)
+        task = self._opened(task, seed)
+        return Episode(task, self.rules, task.state, seed)
 
     def restore(self, record: Record) -> Episode:
         """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
-        task = self.suite.find(record["task"])
+        task = self._opened(self.suite.find(record["task"]), record["seed"])
         episode = Episode(task, self.rules, record["state"], record["seed"])
         return episode.resume(map(read_step, record["steps"]), record["lost"])
+
+    def _opened(self, task: Task, seed: int) -> Task:
+        """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
+        opening = self.suite.opening(task, seed)
+        return replace(task, state=opening) if opening else task
 
     def _find(self, choice: Any, index: int) -> Task:
         if choice is None:
