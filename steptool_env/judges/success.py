@@ -45,7 +45,7 @@ def body_succeeded(body: str) -> bool:
     """
     parsed = _parse(body)
     if not isinstance(parsed, dict) or "error" not in parsed:
-        return body.startswith('{"error": ""') and _text_succeeded(body.partition('"response": ')[2].lstrip('"'))
+        return body.startswith('{"error": ""') and _text_succeeded(response_text(body).lstrip('"'))
     return not parsed["error"] and value_succeeded(parsed.get("response"))
 
 
