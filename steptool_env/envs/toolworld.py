@@ -14,6 +14,9 @@ from steptool_env.rules import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, 
 from steptool_env.suites.toolworld import load_suite
 from steptool_env.vector import ToolVectorEnv
 
+_JUDGED = {"steptool": {"judge": "world"}, "final": {"judge": "world"}}
+"""Reward kinds that ask a judge: here the one that knows."""
+
 
 class ToolWorldEnv(ToolEnv):
     """Tasks in a world of generated APIs, verified without a judge.
@@ -99,7 +102,7 @@ def toolworld_parts(
         server_url: A tool server that answers the calls, in place of the tools in this process. Its API key is taken
             from the environment variable `STEPTOOL_API_KEY`. Tasks and rewards stay in this process.
         reward: `progress`, `potential`, `steptool`, `final`, or another kind by name or `module:factory`.
-        reward_options: Options of the reward kind.
+        reward_options: Options of the reward kind. `steptool` and `final` ask the judge `world`, unless told otherwise.
         format: How calls are written: `react`, `openai`, `hermes` or `llama3`.
         prompt: `toolbench` (ToolBench's text) or `compact`; by default `compact` for `lite`, else `toolbench`.
         call_budget: Steps of an episode at most; `Finish` counts.
@@ -109,7 +112,8 @@ def toolworld_parts(
         ConfigurationError: An argument is wrong; the message says what is valid.
     """
     style = prompt or ("compact" if level == "lite" else "toolbench")
-    rules = make_rules(reward, reward_options, format, style, call_budget, max_observation_length)
+    options = {**_JUDGED.get(reward, {}), **(reward_options or {})}
+    rules = make_rules(reward, options, format, style, call_budget, max_observation_length)
     suite = load_suite(split, level, world_seed, faults, unsolvable, _depths(depths), tools)
     return Parts(suite, rules, make_client(server_url))
 
