@@ -141,7 +141,7 @@ def decode_entry(value: bytes) -> CacheEntry:
             raise CacheError(f"entry of layout {version}; this version reads layout {_VERSION}")
         start = _HEADER.size + length
         response = ToolResponse(value[start:], _OUTCOMES[outcome], _PROVENANCES[provenance])
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, TypeError) as error:
         raise CacheError(f"damaged entry ({error}); see `toolserver verify`") from None
     return CacheEntry(response, value[_HEADER.size : start])
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -25,6 +25,11 @@ FORMAT = 1
 DATABASE = diskcache.core.DBNAME
 _PAGE = 1000  # Rows per SELECT of a scan: a long read would keep the write-ahead log from being folded in.
 
+# What an entry looks like in diskcache's table; other rows are somebody else's.
+_OURS = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND typeof(key) = 'blob' AND typeof(value) = 'blob'"
+_NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {_OURS} ORDER BY key LIMIT ?"  # noqa: S608
+_COUNT_OURS = f"SELECT count(*) FROM Cache WHERE {_OURS}"  # noqa: S608
+
 # Never lose a record: the defaults cull the oldest beyond 1 GiB, silently. All values stay in the one database,
 # whatever their size: a value in a file of its own could be left behind, or left out, by a killed writer.
 _SETTINGS: dict[str, Any] = {
@@ -36,7 +41,9 @@ _SETTINGS: dict[str, Any] = {
     "disk_min_file_size": 2**62,
     "sqlite_auto_vacuum": 0,
 }
-_MMAP_BYTES = 2**26  # Counts as resident memory once read, so it is bounded; larger gave nothing.
+# What a connection keeps of the database. No memory map: of the whole file it would make a hit among a million
+# entries a quarter cheaper, and the process as large as the file; of a part it gives nothing.
+_PAGE_CACHE_KIB = 8192
 
 
 class Reader:
@@ -70,9 +77,7 @@ class Reader:
         last = b""
         while True:
             with self._connection() as connection:
-                rows = connection.execute(
-                    "SELECT key, value FROM Cache WHERE key > ? ORDER BY key LIMIT ?", (last, _PAGE)
-                ).fetchall()
+                rows = connection.execute(_NEXT_PAGE, (last, _PAGE)).fetchall()
             yield from rows
             if len(rows) < _PAGE:
                 return
@@ -81,7 +86,10 @@ class Reader:
     def count(self) -> int:
         """Number of entries, without counting them."""
         with self._connection() as connection:
-            return int(connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()[0])
+            row = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
+        if row is None:
+            raise CacheError(f"{self._path} has lost its count of entries; see `toolserver verify`")
+        return int(row[0])
 
     def problems(self) -> Iterator[str]:
         """What is wrong with the database itself; nothing when it is sound."""
@@ -90,8 +98,12 @@ class Reader:
                 if finding != "ok":
                     yield f"database: {finding}"
             (rows,) = connection.execute("SELECT count(*) FROM Cache").fetchone()
-        if rows != self.count():
-            yield f"database: {rows} entries, but {self.count()} were counted on writing"
+            (ours,) = connection.execute(_COUNT_OURS).fetchone()
+            counted = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
+        if rows != ours:
+            yield f"database: {rows - ours} rows of another kind"
+        if counted != (rows,):
+            yield f"database: {rows} entries, but {counted[0] if counted else 'none'} were counted on writing"
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -143,7 +155,7 @@ class Reader:
         uri = f"file:{quote(str(self._path.absolute()))}?{options}"
         connection = sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+            connection.execute(f"PRAGMA cache_size = -{_PAGE_CACHE_KIB}")
             connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.Error:
             connection.close()
@@ -183,7 +195,16 @@ class Writer:
     def close(self) -> None:
         """Fold the write-ahead log into the database and close it."""
         self._cache.close()
-        _run(Path(self._cache.directory) / DATABASE, "PRAGMA wal_checkpoint(TRUNCATE)")
+        fold_log(Path(self._cache.directory))
+
+
+def fold_log(directory: Path) -> None:
+    """Fold the write-ahead log into the database, which a read-only volume needs.
+
+    Nothing is lost without it: where it cannot be done now, the next writer does it.
+    """
+    with suppress(sqlite3.Error):
+        _run(directory / DATABASE, "PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 class _BytesOnly(diskcache.Disk):  # type: ignore[misc]

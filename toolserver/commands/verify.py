@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.store import fold_log
 from toolserver.catalog import Catalog
 from toolserver.commands.output import complain, say
 
@@ -14,7 +15,7 @@ def verify(*, cache: Path) -> int:
 
     Example: `toolserver verify --cache data/cache`
 
-    Ends with status 1 when something is wrong.
+    Ends with status 1 when something is wrong. Also folds what a killed writer left in the log into the database.
 
     Args:
         cache: Directory of the cache.
@@ -22,6 +23,7 @@ def verify(*, cache: Path) -> int:
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         problems = list(responses.verify())
         entries = len(responses)
+    fold_log(cache)
     apis = len(Catalog.load(cache))
     for problem in problems:
         complain(f"{problem.key or cache}: {problem.reason}")
