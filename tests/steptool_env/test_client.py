@@ -102,8 +102,8 @@ def test_no_calls_are_no_request() -> None:
 
 
 def test_overload_is_waited_out_as_the_server_asks() -> None:
-    script = (503, {}, b""), (429, {"retry-after": "2"}, b""), (429, {"retry-after": "999"}, b""), good(1)
-    with scripted(*script) as server, client_for(server) as (client, waits):
+    slow, slower = ((429, {"retry-after": seconds}, b"") for seconds in ("2", "999"))
+    with scripted((503, {}, b""), slow, slower, good(1)) as server, client_for(server) as (client, waits):
         assert len(client.call_many([CALL])) == 1
     assert waits == [0.1, 2.0, 5.0]
 

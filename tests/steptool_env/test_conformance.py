@@ -54,7 +54,8 @@ def servers(stabletoolbench_cache: Path) -> Iterator[Callable[[int], str]]:
 def test_gymnasiums_checker_finds_nothing(
     remote: bool, stabletoolbench: dict[str, Any], servers: Callable[[int], str]
 ) -> None:
-    env = gym.make(STABLETOOLBENCH, **stabletoolbench, **({"server_url": servers(1)} if remote else {}))
+    arguments = {**stabletoolbench, "server_url": servers(1) if remote else None}
+    env = gym.make(STABLETOOLBENCH, **arguments)
     check_env(env.unwrapped)
     env.close()
 

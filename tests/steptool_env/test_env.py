@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
+from steptool_env.episode import Transition
 from steptool_env.errors import ConfigurationError, DataError, ToolTransportError
 from steptool_env.rules import Rules
 from tests.steptool_env.toys import (
@@ -35,9 +36,9 @@ def toy_env(**changes: object) -> ToolEnv:
     return ToolEnv(ToySuite(), toy_rules(**changes))
 
 
-def play(env: ToolEnv, actions: Sequence[str]) -> list[object]:
+def play(env: ToolEnv, actions: Sequence[str]) -> list[Transition]:
     """Everything that `env` returns for `actions`, until its episode ends."""
-    seen: list[object] = []
+    seen: list[Transition] = []
     for action in actions:
         if env.episode.over:
             break
@@ -234,15 +235,15 @@ def test_restore_after_snapshot_is_the_identity(
     env.reset(seed=seed)
     play(env, before)
     snapshot = env.snapshot()
-    expected = [*play(env, after), env.reset()]
+    expected = play(env, after), env.reset()
     env.restore(snapshot)
     play(env, between)
     env.restore(snapshot)
     assert env.snapshot() == snapshot
-    assert [*play(env, after), env.reset()] == expected
+    assert (play(env, after), env.reset()) == expected
     other = toy_env()
     other.restore(snapshot)
-    assert [*play(other, after), other.reset()] == expected
+    assert (play(other, after), other.reset()) == expected
 
 
 def test_a_fork_goes_its_own_way() -> None:
@@ -300,6 +301,5 @@ def test_any_text_is_a_step(texts: list[str]) -> None:
     env = toy_env()
     env.reset(seed=0)
     for step in play(env, texts):
-        observation, _, _, _, info = step  # type: ignore[misc]
-        assert env.observation_space.contains(observation)
-        assert info["status"] in set(StatusCode)
+        assert env.observation_space.contains(step.observation)
+        assert step.info["status"] in set(StatusCode)
