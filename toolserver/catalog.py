@@ -9,7 +9,7 @@ from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import orjson
@@ -68,7 +68,8 @@ class Catalog:
     def search(self, words: str, limit: int = 20, offset: int = 0) -> list[ApiSpec]:
         """APIs that have any of `words` in their names or descriptions, the best match first (BM25).
 
-        Words match from their beginning (`weath` finds weather). Without words: all APIs, in order.
+        Words of three letters and more match from their beginning (`weath` finds weather). Without words: all APIs,
+        in their order.
         """
         ordered = self._in_order()
         terms = search_terms(words)
@@ -81,9 +82,10 @@ class Catalog:
 
     def save(self, directory: str | Path) -> None:
         """Add these APIs to the catalog in `directory`. Several processes may do so at once."""
+        path = Path(directory) / FILE
         try:
-            with closing(sqlite3.connect(Path(directory) / FILE, timeout=60, isolation_level=None)) as connection:
-                _merge_into(connection, self)
+            with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
+                _merge_into(connection, self, path)
         except sqlite3.Error as error:
             raise CacheError(f"cannot write the catalog in {directory}: {error}") from error
 
@@ -124,14 +126,15 @@ def _fill(spec: ApiSpec, other: ApiSpec) -> ApiSpec:
     return replace(spec, tool_description=spec.tool_description or other.tool_description, template_response=template)
 
 
-def _merge_into(connection: sqlite3.Connection, catalog: Catalog) -> None:
+def _merge_into(connection: sqlite3.Connection, catalog: Catalog, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    connection.execute("CREATE TABLE IF NOT EXISTS apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
-    connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    whole = Catalog(read_documentation(orjson.loads(text)) for (text,) in _rows(connection))
+    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        connection.execute("CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
+        connection.execute(f"PRAGMA user_version = {_FORMAT}")
+    whole = Catalog(_stored(connection, path))
     for spec in catalog:
         whole.add(spec)
-    rows = (("\n".join(spec.key), _encode(spec)) for spec in whole)
+    rows = (("\n".join(spec.key), orjson.dumps(documentation(spec))) for spec in whole)
     connection.executemany("INSERT OR REPLACE INTO apis VALUES (?, ?)", rows)
     connection.execute("COMMIT")
 
@@ -140,12 +143,5 @@ def _stored(connection: sqlite3.Connection, path: Path) -> list[ApiSpec]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != _FORMAT:
         raise CacheError(f"{path} has format {version}; this version of toolserver reads format {_FORMAT}")
-    return [read_documentation(orjson.loads(text)) for (text,) in _rows(connection)]
-
-
-def _rows(connection: sqlite3.Connection) -> Iterator[Any]:
-    return iter(connection.execute("SELECT documentation FROM apis ORDER BY key"))
-
-
-def _encode(spec: ApiSpec) -> bytes:
-    return orjson.dumps(documentation(spec))
+    rows = connection.execute("SELECT documentation FROM apis ORDER BY key")
+    return [read_documentation(orjson.loads(text)) for (text,) in rows]

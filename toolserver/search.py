@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from toolserver.schemas import ApiSpec
 
+_PREFIX = 3  # Letters from which on a word also matches longer ones.
+
 
 class SearchIndex:
     """Full-text search over a sequence of APIs (SQLite's FTS5, in memory)."""
@@ -17,7 +19,7 @@ class SearchIndex:
 
     def __init__(self, specs: Iterable[ApiSpec]) -> None:
         self._connection = sqlite3.connect(":memory:", check_same_thread=False)
-        self._connection.execute("CREATE VIRTUAL TABLE apis USING fts5(name, tool, category, description, prefix='3')")
+        self._connection.execute("CREATE VIRTUAL TABLE apis USING fts5(name, tool, category, description)")
         rows = ((position, *_searchable(spec)) for position, spec in enumerate(specs, 1))
         self._connection.executemany(
             "INSERT INTO apis(rowid, name, tool, category, description) VALUES (?, ?, ?, ?, ?)", rows
@@ -25,7 +27,7 @@ class SearchIndex:
 
     def find(self, terms: Iterable[str], limit: int, offset: int) -> list[int]:
         """Positions of the APIs that match any of `terms`, the best first."""
-        query = " OR ".join(f'"{term}"*' for term in terms)
+        query = " OR ".join(f'"{term}"*' if len(term) >= _PREFIX else f'"{term}"' for term in terms)
         found = self._connection.execute(
             f"SELECT rowid FROM apis WHERE apis MATCH ? ORDER BY {self._RANK}, rowid LIMIT ? OFFSET ?",  # noqa: S608
             (query, limit, offset),
