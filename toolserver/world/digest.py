@@ -1,8 +1,12 @@
-"""One short text that stands for a whole world: it changes when any row, document or answer changes."""
+"""One short text that stands for a whole world: it changes when any row, document or answer changes.
+
+`python -m toolserver.world.digest [SEED LEVEL]` prints it for one world, or for those that the tests keep.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from hashlib import blake2b
@@ -14,6 +18,9 @@ from toolserver.world.delta import NO_CHANGES
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors import VendorApi, Vendors
 from toolserver.world.world import World
+
+KEPT = ((0, "lite"), (7, "lite"), (7, "standard"), (7, "full"))
+DIGESTED_APIS = 1000
 
 
 def world_digest(vendors: Vendors, apis: int | None = None) -> str:
@@ -33,3 +40,14 @@ def _parts(world: World, apis: Iterator[VendorApi]) -> Iterator[Any]:
         answer = api.answer(world, arguments, NO_CHANGES)
         body = encode_body(answer.error, answer.response).decode()
         yield [asdict(api.spec), api.health, arguments, body, answer.outcome, answer.delta.to_json()]
+
+
+def main(arguments: list[str]) -> None:
+    """Print the digests of the kept worlds, or of the one that is named."""
+    worlds = [(int(arguments[0]), arguments[1])] if arguments else KEPT
+    for seed, level in worlds:
+        sys.stdout.write(f"{seed} {level} {world_digest(Vendors(World(seed, level)), DIGESTED_APIS)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -137,8 +137,8 @@ def _read_number(value: Any) -> float:
 
 
 def _read_text(value: Any) -> str:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        value = str(value)[:_LONGEST_TEXT]
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST:
+        value = str(value)
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a non-empty text")
     if len(value) > _LONGEST_TEXT:

@@ -92,6 +92,8 @@ class Layout:
             if spelled in where:
                 value = where[spelled]
                 values[name] = value if value is None else codec.decode(value)
+        if not values:
+            raise ValueError("the response has not this API's layout (a row without any of its fields)")
         return values
 
     def _wrapped(self, row: dict[str, Any]) -> Any:
