@@ -10,7 +10,10 @@ from steptool_env.registry import Registry
 AGENTS: Registry[Agent] = Registry(
     "agent",
     {
+        "greedy-docs": "agents.toolworld:GreedyDocsAgent",
+        "no-tools": "agents.toolworld:NoToolsAgent",
         "openai": "agents.openai:OpenAIAgent",
+        "oracle": "agents.toolworld:OracleAgent",
         "random": "agents.random_agent:RandomAgent",
         "replay": "agents.replay:ReplayAgent.from_path",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Task
@@ -18,6 +19,10 @@ from toolserver.world.tasks import TaskSampler, WorldTask, read_task_id
 from toolserver.world.vendors import Vendors
 
 _SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
+
+
+_LIVE: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
+"""The suites of this process, so that a task is found again by its id whatever the settings of its suite."""
 
 
 class ToolWorldSuite:
@@ -56,6 +61,7 @@ class ToolWorldSuite:
             raise ConfigurationError(str(error)) from error
         self.name = split
         self._task = lru_cache(maxsize=4096)(self._made)
+        _LIVE[_family(self.sampler.task_id(0))] = self
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -140,20 +146,28 @@ _make = load_suite
 
 
 def gold_of(task: Task) -> WorldTask:
-    """What ToolWorld knows about a task.
-
-    A task that was read from a file has lost its gold; it is made again from its id.
+    """What ToolWorld knows about a task. One that was read from a file has lost its gold and is found by its id.
 
     Raises:
         ConfigurationError: The task is not ToolWorld's, or is of a suite with settings of its own.
     """
-    if isinstance(task.gold, WorldTask):
-        return task.gold
-    try:
-        seed, level, split, _ = read_task_id(task.id)
-        gold = load_suite(split, level, seed).find(task.id).gold
-    except ToolServerError as error:
-        raise ConfigurationError(str(error)) from error
-    if not isinstance(gold, WorldTask):
-        raise ConfigurationError(f"task {task.id!r}: this is no task of ToolWorld")
+    return task.gold if isinstance(task.gold, WorldTask) else find_gold(task.id)
+
+
+def find_gold(task_id: str) -> WorldTask:
+    """What ToolWorld knows about the task of an id. Raises `ConfigurationError` as `gold_of` does."""
+    suite = _LIVE.get(_family(task_id))
+    if suite is None:
+        try:
+            seed, level, split, _ = read_task_id(task_id)
+        except ToolServerError as error:
+            raise ConfigurationError(str(error)) from error
+        suite = load_suite(split, level, seed)
+    gold = suite.find(task_id).gold
+    assert isinstance(gold, WorldTask)
     return gold
+
+
+def _family(task_id: str) -> str:
+    """A task's id without its index."""
+    return task_id.rpartition("-")[0]
