@@ -1,0 +1,140 @@
+"""The metrics, against hand computations and identities."""
+
+from __future__ import annotations
+
+from math import isnan, nan, sqrt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from steptool_env.metrics import (
+    EpisodeResult,
+    pass_at_budget,
+    pass_given_finish,
+    pass_rate,
+    pass_rate_spread,
+    precision,
+    recall,
+    result_of,
+    summarize,
+    usable,
+)
+from steptool_env.types import FINISH
+from tests.steptool_env.episodes import answered, called, gave_up, malformed, task, trajectory
+
+
+def result(suite: str = "s", passes: tuple[float, ...] = (1.0,), calls: int = 3, **changes: object) -> EpisodeResult:
+    fields = {"relevant": ("a",), "answered": {"a": True}, "invalid_calls": 0, "finished": True, "episode_return": 1.0}
+    return EpisodeResult(suite=suite, passes=passes, calls=calls, **(fields | changes))  # type: ignore[arg-type]
+
+
+def test_pass_rate_is_a_mean_over_queries_of_means_over_repeats() -> None:
+    results = [result(passes=(1, 0.5, 0)), result(passes=(1, 1, 1)), result(passes=(0, 0, 0))]
+    assert pass_rate(results) == pytest.approx(1.5 / 3)
+
+
+def test_the_spread_is_per_set_over_repeats_and_weighed_by_queries() -> None:
+    """Set x (3 queries) has repeat means 1 and 0, deviation 0.5; set y (1 query) has no spread."""
+    results = [result("x", (1, 0))] * 3 + [result("y", (0.5, 0.5))]
+    assert pass_rate_spread(results) == pytest.approx(0.5 * 3 / 4)
+
+
+def test_recall_counts_the_first_call_of_each_relevant_function() -> None:
+    tries = trajectory(
+        called("a", error="timed out"), called("a", "now it works"), called("b", "yes"), answered("x"),
+        of=task(relevant=("a", "b", "c")),
+    )  # fmt: skip
+    results = [result_of(tries)]
+    assert recall(results) == pytest.approx(1 / 3)
+    assert recall(results, compat=True) == pytest.approx(2 / 4)
+
+
+def test_a_function_named_twice_counts_twice_as_in_the_published_table() -> None:
+    assert recall([result(relevant=("a", "a", "b"))]) == pytest.approx(2 / 3)
+
+
+def test_only_compat_recall_counts_finish() -> None:
+    done, undone = result(answered={FINISH: True}), result(answered={FINISH: False})
+    assert recall([done]) == recall([undone]) == 0.0
+    assert recall([done], compat=True) == 0.5
+    assert recall([undone], compat=True) == 0.0
+
+
+def test_precision_is_the_relevant_share_of_distinct_functions() -> None:
+    wide = result_of(
+        trajectory(called("a"), called("a"), called("x"), malformed(), gave_up(), of=task(relevant=("a", "b")))
+    )
+    assert precision([wide]) == 0.5
+    assert precision([result(answered={FINISH: True})]) == 0.0
+
+
+def test_an_episode_is_reduced_to_its_counts() -> None:
+    episode = trajectory(called("a", "x"), malformed(), gave_up(), rewards=(0.5, 0.0, 0.25), is_solved=0.5)
+    reduced = result_of(episode)
+    assert (reduced.calls, reduced.invalid_calls, reduced.finished) == (3, 1, True)
+    assert (reduced.passes, reduced.episode_return) == ((0.5,), 0.75)
+
+
+def test_budgets_cut_by_calls_with_finish_included() -> None:
+    results = [result(calls=2), result(calls=4), result(passes=(0.0,), calls=1)]
+    assert [pass_at_budget(results, budget) for budget in (1, 2, 3, 4)] == pytest.approx([0, 1 / 3, 1 / 3, 2 / 3])
+
+
+def test_pass_given_finish_leaves_out_the_rest() -> None:
+    assert pass_given_finish([result(), result(passes=(0.0,), finished=False)]) == 1.0
+    assert isnan(pass_given_finish([result(finished=False)]))
+
+
+def test_queries_that_name_no_relevant_function_say_nothing_about_recall() -> None:
+    assert recall([result(relevant=()), result()]) == 1.0
+    assert isnan(recall([result(relevant=())]))
+    assert isnan(precision([result(relevant=())]))
+
+
+def test_a_summary_of_nothing_is_undefined_and_not_an_error() -> None:
+    summary = summarize([])
+    assert summary.pop("episodes") == 0
+    assert all(isnan(value) for value in summary.values())
+
+
+def test_the_standard_error_is_that_of_a_mean() -> None:
+    results = [result(), result(), result(passes=(0.0,)), result(passes=(0.0,))]
+    assert summarize(results)["pass_rate_se"] == pytest.approx(sqrt(0.25 / 4))
+
+
+def test_an_episode_cut_by_a_lost_connection_does_not_count() -> None:
+    lost = trajectory(called("a"))
+    lost = type(lost)(lost.task, lost.steps, lost.rewards, False, True, {"transport_error": "refused"})
+    good = trajectory(answered("x"), is_solved=1.0)
+    assert usable([lost, good]) == [good]
+
+
+RESULTS = st.lists(
+    st.builds(
+        result,
+        passes=st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=3, max_size=3).map(tuple),
+        calls=st.integers(1, 12),
+        finished=st.booleans(),
+        answered=st.dictionaries(st.sampled_from(["a", "b", FINISH]), st.booleans()),
+        episode_return=st.just(nan),
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(RESULTS)
+def test_pass_rate_grows_with_the_budget_up_to_the_pass_rate(results: list[EpisodeResult]) -> None:
+    curve = [pass_at_budget(results, budget) for budget in range(14)]
+    assert curve[0] == 0
+    assert curve == sorted(curve)
+    assert curve[-1] == pytest.approx(pass_rate(results))
+
+
+@given(RESULTS)
+def test_rates_are_rates(results: list[EpisodeResult]) -> None:
+    summary = summarize(results)
+    rates = ("pass_rate", "finish_rate", "recall", "recall_compat", "precision", "invalid_call_rate")
+    assert all(0 <= summary[name] <= 1 for name in rates)
+    assert 0 <= pass_rate_spread(results) <= 0.5
