@@ -1,0 +1,190 @@
+"""Agents by name, and what the built-in ones do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agents.evaluate import Evaluation, evaluate
+from agents.openai import OpenAIAgent
+from agents.random_agent import RandomAgent
+from agents.registry import make_agent
+from agents.replay import ReplayAgent
+from steptool_env.errors import ChatError, ConfigurationError, DataError
+from steptool_env.formats import FORMATS, make_format
+from steptool_env.recordings import read_recordings
+from steptool_env.trajectories import write_trajectories
+from steptool_env.types import FINISH, Trajectory
+from tests.agents.toy_env import TOYS
+from tests.chat_stub import calling, chat_stub
+from toolserver.schemas import StatusCode
+
+FORMAT_NAMES = sorted(FORMATS)
+
+
+def play(agent: Any, episodes: int = 10, slots: int = 3, **kwargs: Any) -> list[Trajectory]:
+    return evaluate(Evaluation(TOYS, kwargs, episodes, slots), agent)
+
+
+def statuses(trajectory: Trajectory) -> list[StatusCode]:
+    return [step.status for step in trajectory.steps]
+
+
+class OneWordAgent:
+    """The smallest agent there can be."""
+
+    name = "one word"
+
+    def __init__(self, word: str = "hello") -> None:
+        self.word = word
+
+    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
+        pass
+
+    def act(self, indices: Any, observations: Any, infos: Any) -> list[str]:
+        return [self.word for _ in indices]
+
+
+def test_agents_are_found_by_name_and_by_module() -> None:
+    assert make_agent("random", seed=3).name == "random"
+    assert make_agent("openai:some-model", base_url="http://127.0.0.1:1/v1").name == "some-model"
+    agent = make_agent("tests.agents.test_agents:OneWordAgent", word="hi")
+    assert agent.act([0], [""], [{}]) == ["hi"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("nobody", {}, "unknown agent 'nobody'.*random"),
+        ("nobody:x", {}, "cannot be loaded"),
+        ("random", {"temperature": 1}, "temperature"),
+        ("replay", {}, "path"),
+        ("openai", {}, "openai:MODEL"),
+        ("tests.agents.test_agents:Nothing", {}, "cannot be loaded"),
+    ],
+)
+def test_wrong_names_and_options_are_explained(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        make_agent(name, **options)
+
+
+@pytest.mark.parametrize("format_name", FORMAT_NAMES)
+def test_random_writes_valid_calls_in_every_format_and_ends_in_time(format_name: str) -> None:
+    for trajectory in play(RandomAgent(seed=1), format=format_name):
+        assert trajectory.terminated
+        assert statuses(trajectory)[-1] is StatusCode.FINAL_ANSWER
+        assert not {StatusCode.BAD_INPUT, StatusCode.NO_SUCH_FUNCTION} & set(statuses(trajectory))
+
+
+def test_random_depends_on_its_seed_and_the_task_alone() -> None:
+    texts = [[step.action.text for t in play(RandomAgent(seed=s), slots=n) for step in t.steps] for s, n in
+             ((5, 1), (5, 4), (6, 1))]  # fmt: skip
+    assert texts[0] == texts[1] != texts[2]
+
+
+SCHEMA = st.fixed_dictionaries(
+    {"type": st.sampled_from(["string", "integer", "number", "boolean", "array", "object"])},
+    optional={"enum": st.lists(st.text(min_size=1), min_size=1, max_size=3), "example_value": st.text()},
+)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=8), SCHEMA, max_size=4), st.integers(0, 99))
+def test_random_copes_with_any_schema(properties: dict[str, Any], seed: int) -> None:
+    parameters = {"type": "object", "properties": properties, "required": sorted(properties)[:2]}
+    info = {
+        "task_id": "1",
+        "format": "openai",
+        "functions": [{"name": "f", "parameters": parameters}, {"name": FINISH}],
+        "messages": [{"role": "user", "content": "Count to 3."}],
+        "calls_left": 5,
+    }
+    agent = RandomAgent(seed=seed, finish=0.0)
+    agent.reset([7], [""], [info])
+    action = make_format("openai").parse(agent.act([7], [""], [info])[0])
+    assert (action.name, action.error) == ("f", "")
+    assert set(parameters["required"]) <= json.loads(action.arguments).keys() <= properties.keys()
+
+
+@pytest.mark.parametrize("format_name", FORMAT_NAMES)
+def test_a_replay_takes_the_same_actions_in_any_format(format_name: str) -> None:
+    recorded = play(RandomAgent(seed=2))
+    again = play(ReplayAgent(recorded), format=format_name)
+    for first, second in zip(recorded, again, strict=True):
+        assert [s.body for s in first.steps] == [s.body for s in second.steps]
+        assert statuses(first) == statuses(second)
+        assert first.rewards == second.rewards
+
+
+def test_a_replay_in_the_recorded_format_is_identical(tmp_path: Path) -> None:
+    recorded = play(RandomAgent(seed=2))
+    write_trajectories(tmp_path / "first.jsonl", recorded)
+    write_trajectories(tmp_path / "second.jsonl", play(make_agent(f"replay:{tmp_path / 'first.jsonl'}")))
+    assert (tmp_path / "first.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
+
+
+def test_a_replay_gives_up_where_its_recording_ends_and_refuses_other_tasks() -> None:
+    (recorded,) = play(OneWordAgent(), episodes=1)
+    assert statuses(play(ReplayAgent([recorded]), episodes=1, call_budget=9)[0])[-1] is StatusCode.GAVE_UP
+    with pytest.raises(DataError, match="no recorded episode of toys/toy-1"):
+        play(ReplayAgent([recorded]), episodes=2)
+
+
+def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: Path) -> None:
+    """The recorded judgements come back, so the replayed run passes as published."""
+    path = stabletoolbench_data / "judged_runs" / "steptool_cot" / "G2_instruction.json"
+    options = {"judge": "recorded", "path": str(path)}
+    kwargs = {
+        "suite": "G2_instruction",
+        "data": str(stabletoolbench_data),
+        "call_budget": 17,
+        "reward_options": options,
+    }
+    evaluation = Evaluation("StepTool/StableToolBench-v0", kwargs, 30, 4)
+    published = {episode.task.id: episode for episode in read_recordings(path)}
+    for trajectory in evaluate(evaluation, make_agent(f"replay:{path}")):
+        recorded = published[trajectory.task.id]
+        outcome = trajectory.metadata["outcome"]
+        assert outcome["is_recorded"] == 1.0
+        assert outcome["is_solved"] == pytest.approx(recorded.metadata["outcome"]["is_solved"])
+        assert [s.action.name for s in trajectory.steps] == [s.action.name for s in recorded.steps]
+
+
+def test_a_chat_model_acts_by_tool_calls_and_keeps_its_conversation() -> None:
+    def reply(request: dict[str, Any]) -> dict[str, Any]:
+        if request["messages"][-1]["role"] == "user":
+            return calling("say_it_for_echo", "Let me see.", text="hello")
+        return calling(FINISH, return_type="give_answer", final_answer=request["messages"][-1]["content"][:40])
+
+    with chat_stub(reply) as stub:
+        agent = OpenAIAgent("m", base_url=stub.url)
+        trajectories = play(agent, episodes=4, slots=2, format="openai")
+        agent.close()
+    for trajectory in trajectories:
+        assert statuses(trajectory) == [StatusCode.OK, StatusCode.FINAL_ANSWER]
+        assert trajectory.steps[0].action.thought == "Let me see."
+        assert "hello" in trajectory.steps[1].action.arguments
+    roles = [[message["role"] for message in request["messages"]] for request in stub.requests]
+    assert sorted(roles, key=len)[-1] == ["system", "user", "assistant", "tool"]
+    assert all(request["tools"][-1]["function"]["name"] == FINISH for request in stub.requests)
+
+
+def test_in_react_a_chat_model_reads_and_writes_text() -> None:
+    text = make_format("react").render(FINISH, '{"return_type": "give_up_and_restart"}', "Too hard.")
+    with chat_stub(lambda _: {"role": "assistant", "content": text}) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url), episodes=1)
+    assert statuses(trajectory) == [StatusCode.GAVE_UP]
+    assert "tools" not in stub.requests[0]
+
+
+def test_a_refused_conversation_is_given_up_and_too_many_end_the_run() -> None:
+    with chat_stub(lambda _: 400) as stub:
+        (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")
+        assert statuses(trajectory) == [StatusCode.GAVE_UP]
+        assert "HTTP 400" in trajectory.steps[0].action.thought
+        with pytest.raises(ChatError, match=r"too many episodes.*HTTP 400"):
+            play(OpenAIAgent("m", base_url=stub.url, retries=0, max_failures=3), format="openai")

@@ -1,0 +1,176 @@
+"""Running agents through tasks, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.cli import main
+from agents.evaluate import Evaluation, evaluate
+from agents.options import read_options
+from agents.random_agent import RandomAgent
+from agents.results import metrics_of, write_metrics
+from steptool_env.errors import ConfigurationError
+from steptool_env.trajectories import read_trajectories
+from steptool_env.types import Trajectory
+from tests.agents.toy_env import TOYS
+
+
+@pytest.mark.parametrize("slots", [2, 5, 50])
+def test_the_result_does_not_depend_on_how_many_run_side_by_side(slots: int) -> None:
+    alone = evaluate(Evaluation(TOYS, slots=1), RandomAgent())
+    assert evaluate(Evaluation(TOYS, slots=slots), RandomAgent()) == alone
+
+
+def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
+    told: list[Trajectory] = []
+    expected: list[int] = []
+    result = evaluate(Evaluation(TOYS, slots=4, episodes=7), RandomAgent(), told.append, expected.append)
+    assert told == result
+    assert expected == [7]
+    assert [trajectory.task.id for trajectory in result] == [f"toy-{index}" for index in range(7)]
+
+
+def test_no_more_episodes_than_tasks() -> None:
+    assert len(evaluate(Evaluation(TOYS, episodes=1000), RandomAgent())) == 10
+
+
+def test_the_seed_reaches_the_episodes() -> None:
+    first, again, other = (evaluate(Evaluation(TOYS, seed=seed, episodes=3), RandomAgent()) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+class Counting:
+    """Checks what an agent is promised, and counts to the budget's end."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.left: dict[int, int] = {}
+
+    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
+        assert len(indices) == len(observations) == len(infos) > 0
+        for index, info in zip(indices, infos, strict=True):
+            self.left[index] = info["calls_left"]
+
+    def act(self, indices: Any, observations: Any, infos: Any) -> list[str]:
+        for index, info in zip(indices, infos, strict=True):
+            assert info["calls_left"] == self.left[index] > 0
+            self.left[index] -= 1
+        return ["no call"] * len(indices)
+
+
+def test_an_agent_is_told_of_every_episode_and_asked_once_per_step() -> None:
+    trajectories = evaluate(Evaluation(TOYS, slots=3), Counting())
+    assert [len(trajectory.steps) for trajectory in trajectories] == [6] * 10
+    assert metrics_of(trajectories)["invalid_call_rate"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        (Evaluation("Toys/Nothing-v0"), "not registered.*StepTool/StableToolBench-v0"),
+        (Evaluation(TOYS, {"colour": "red"}), "does not take these arguments.*colour"),
+        (Evaluation("CartPole-v1"), "no text environment"),
+    ],
+)
+def test_a_wrong_environment_is_explained(evaluation: Evaluation, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(evaluation, RandomAgent())
+
+
+def test_wrong_counts_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="slots=0"):
+        Evaluation(TOYS, slots=0)
+
+
+def test_metrics_are_flat_json_and_what_is_undefined_is_null(tmp_path: Path) -> None:
+    metrics = metrics_of([])
+    write_metrics(metrics, tmp_path / "metrics.json")
+    read = json.loads((tmp_path / "metrics.json").read_text())
+    assert read["pass_rate"] is None
+    assert read["episodes"] == 0
+    assert all(value is None or isinstance(value, int | float) for value in read.values())
+
+
+def test_the_pass_rate_at_the_whole_budget_is_the_pass_rate() -> None:
+    metrics = metrics_of(evaluate(Evaluation(TOYS), RandomAgent()))
+    assert metrics["pass_at_budget_6"] == metrics["pass_rate"]
+    assert "pass_at_budget_7" not in metrics
+
+
+def test_options_are_json_where_they_read_as_json() -> None:
+    words = [["a=4", "b=true", 'c={"d": 1}'], ["e=some text", "f=x=y", "g="]]
+    assert read_options("env_arg", words) == {"a": 4, "b": True, "c": {"d": 1}, "e": "some text", "f": "x=y", "g": ""}
+
+
+@pytest.mark.parametrize("words", [["a"], ["=4"], ["a=1", "a=2"]])
+def test_options_that_make_no_sense_are_refused(words: list[str]) -> None:
+    with pytest.raises(ConfigurationError, match="--env-arg"):
+        read_options("env_arg", [words])
+
+
+def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    main(["evaluate", "--env", TOYS, "--agent", "random", "--agent-arg", "seed=4", "--out", str(out),
+          "--env-arg", "call_budget=4", "format=hermes", "--episodes", "5"])  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.json",
+        "report.html",
+        "run.json",
+        "trajectories.jsonl",
+    ]
+    content = read_trajectories(out / "trajectories.jsonl")
+    assert len(content.trajectories) == 5
+    assert not content.bad_lines
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics == {name: pytest.approx(v, abs=1e-6) for name, v in metrics_of(content.trajectories).items()}
+    wanted = {"pass_rate", "recall", "precision", "calls", "finish_rate", "pass_given_finish", "invalid_call_rate"}
+    assert wanted <= metrics.keys()
+    assert json.loads((out / "run.json").read_text())["evaluation"]["env_kwargs"] == {
+        "call_budget": 4,
+        "format": "hermes",
+    }
+    assert "pass_rate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "Toys/Nothing-v0", "--agent", "random"], "not registered"),
+        (["--env", TOYS, "--agent", "nobody"], "unknown agent"),
+        (["--env", TOYS, "--agent", "random", "--env-arg", "x"], "write KEY=VALUE"),
+        (["--env", TOYS, "--agent", "replay:/nowhere"], "/nowhere"),
+    ],
+)
+def test_errors_are_one_line_with_status_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["evaluate", *arguments, "--out", str(tmp_path / "run")])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    assert "evaluate" in (text := capsys.readouterr().out)
+    assert "Example: steptool" in text
+    with pytest.raises(SystemExit, match="0"):
+        main(["evaluate", "--help"])
+    assert "Example:" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no command 'fly'"):
+        main(["fly"])
+
+
+def test_evaluating_needs_no_torch() -> None:
+    code = "import sys, agents.commands.evaluate, agents.registry; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

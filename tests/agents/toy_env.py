@@ -1,0 +1,22 @@
+"""The toy suite of the environment's tests, under an id of its own, for everything that goes through `gym.make`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from steptool_env.env import ToolEnv
+from tests.steptool_env.toys import ToySuite, toy_rules
+
+TOYS = "Toys/Count-v0"
+
+
+def make_toys(*, format: str = "react", **rules: Any) -> ToolEnv:  # noqa: A002 - the environments' own name for it
+    from steptool_env.formats import make_format
+
+    return ToolEnv(ToySuite(), toy_rules(format=make_format(format), **rules))
+
+
+if TOYS not in gym.registry:
+    gym.register(TOYS, entry_point=make_toys)
