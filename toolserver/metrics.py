@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 """Upper bounds of the latency histogram, in seconds; above the last one is one more bucket."""
 
 _STORED = frozenset({Provenance.RECORDED, Provenance.GENERATED, Provenance.LIVE})
+_ASKED_AFTER = _STORED | {Provenance.SYNTHETIC}
 _MISSED = frozenset({Outcome.NOT_RECORDED, Outcome.UNKNOWN_API})
 
 _SEPARATOR = "\t"
@@ -34,20 +35,14 @@ class Meter:
     """The counts of one worker."""
 
     def __init__(self, runtime_dir: Path | None = None) -> None:
-        self._calls: Counter[tuple[str, str, str]] = Counter()
-        self._lookups: Counter[str] = Counter()
-        self._requests: Counter[tuple[str, int]] = Counter()
+        self._calls: defaultdict[tuple[str, str, str, bool], int] = defaultdict(int)
+        self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._latency: dict[str, list[float]] = {}
         self._runtime_dir = runtime_dir
 
     def count_call(self, route: str, response: ToolResponse, instant: bool) -> None:
         """Count one answered call. `instant`: it was answered without asking upstream."""
-        _, outcome, provenance, _, _ = response
-        self._calls[route, outcome, provenance] += 1
-        if provenance in _STORED:
-            self._lookups["hit" if instant else "miss"] += 1
-        elif provenance is Provenance.SYNTHETIC or outcome in _MISSED or not instant:
-            self._lookups["miss"] += 1
+        self._calls[route, response.outcome, response.provenance, instant] += 1
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered HTTP request."""
@@ -76,9 +71,17 @@ class Meter:
         return generate_latest(registry)
 
     def _snapshot(self) -> dict[str, dict[str, Any]]:
+        calls: Counter[str] = Counter()
+        lookups: Counter[str] = Counter()
+        for (route, outcome, provenance, instant), count in self._calls.items():
+            calls[_SEPARATOR.join((route, outcome, provenance))] += count
+            if instant and provenance in _STORED:
+                lookups["hit"] += count
+            elif provenance in _ASKED_AFTER or outcome in _MISSED or not instant:
+                lookups["miss"] += count
         return {
-            "calls": {_SEPARATOR.join(labels): count for labels, count in self._calls.items()},
-            "lookups": dict(self._lookups),
+            "calls": calls,
+            "lookups": lookups,
             "requests": {f"{route}{_SEPARATOR}{status}": count for (route, status), count in self._requests.items()},
             "latency": self._latency,
         }

@@ -16,6 +16,8 @@ from toolserver.names import api_key, function_name
 class Provenance(StrEnum):
     """Where an answer comes from. It is never lost on the way to the environment."""
 
+    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its provenance up
+
     RECORDED = "recorded"  # a real answer, recorded once
     GENERATED = "generated"  # written by a language model
     SYNTHETIC = "synthetic"  # derived from the API's template and the call
@@ -45,6 +47,8 @@ class StatusCode(IntEnum):
 
 class Outcome(StrEnum):
     """The typed outcome of a call that reached the service. Only `OK` is a success."""
+
+    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its outcome up
 
     OK = "ok"
     UNKNOWN_API = "unknown_api"

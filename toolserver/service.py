@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
+from toolserver.canonical import canonical_arguments, key_of_text
+from toolserver.errors import DataError
 from toolserver.jsontext import is_deeper, parse
 from toolserver.names import api_key
 from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Faults, Resolver, ValidatedCall, refuse
@@ -16,6 +18,8 @@ from toolserver.validation import MAX_DEPTH, argument_problem
 PendingAnswer = Callable[[], ToolResponse]
 """What is left to do for a call that only a blocking resolver can answer."""
 
+_REMEMBERED_LENGTH = 512  # characters of an argument text; longer ones are read anew each time
+
 _CHAT = ToolResponse(encode_body("", "Chat with user."), Outcome.OK, Provenance.SERVICE)
 _UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
 
@@ -23,9 +27,7 @@ _UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
 class _Api(NamedTuple):
     """The names of a call, standardised, and the documentation they lead to."""
 
-    category: str
-    tool: str
-    api: str
+    names: tuple[str, str, str]
     spec: ApiSpec | None
 
 
@@ -63,8 +65,10 @@ class ToolService:
         self._faults = faults
         self._max_depth = max_depth
         self._upstream_workers = upstream_workers
-        # Names repeat: looking them up once saves a third of a call. The catalog of a service does not change.
+        # Names repeat, and so do whole calls, above all when a policy is trained: what was found out about them is
+        # kept. The catalog of a service does not change.
         self._find = lru_cache(maxsize=65536)(self._look_up)
+        self._check_again = lru_cache(maxsize=4096)(self._check_text)
 
     def call(self, call: ToolCall) -> ToolResponse:
         """Answer one call, waiting for blocking resolvers where the others have no answer."""
@@ -75,7 +79,7 @@ class ToolService:
         """Answer one call if that takes no waiting; else give what is left to do, to be run on a thread."""
         checked = self._check(call)
         if isinstance(checked, ToolResponse):
-            return _carry(checked, call.state)
+            return checked
         if checked.state and self._faults is not None:
             if self._late:
                 return partial(self._faults.answer, checked, self._resolve)
@@ -101,16 +105,24 @@ class ToolService:
             resolver.close()
 
     def _look_up(self, category: str, tool: str, api: str) -> _Api:
-        return _Api(*api_key(category, tool, api), self.catalog.get(category, tool, api))
+        return _Api(api_key(category, tool, api), self.catalog.get(category, tool, api))
 
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
         """The call, ready for the resolvers, or the refusal."""
-        api = self._find(call.category, call.tool, call.api)
-        if api.api == "chat_with_user":  # the reference server answers this one before it reads any argument
-            return _CHAT
-        arguments = call.arguments
+        category, tool, api, arguments, state = call
         if isinstance(arguments, str):
-            arguments = _read_arguments(arguments)
+            check = self._check_again if len(arguments) <= _REMEMBERED_LENGTH else self._check_text
+            checked = check(category, tool, api, arguments)
+        else:
+            checked = self._check_arguments(self._find(category, tool, api), arguments)
+        return checked._replace(state=state) if state else checked
+
+    def _check_text(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
+        return self._check_arguments(self._find(category, tool, api), _read_arguments(arguments))
+
+    def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
+        if api.names[2] == "chat_with_user":  # the reference server answers this one before it looks at any argument
+            return _CHAT
         if not isinstance(arguments, dict):
             return _UNPARSED
         if is_deeper(arguments, self._max_depth):
@@ -119,7 +131,11 @@ class ToolService:
             problem = argument_problem(api.spec, arguments)
             if problem:
                 return refuse(Outcome.INVALID_ARGUMENTS, problem)
-        return ValidatedCall(api.category, api.tool, api.api, arguments, api.spec, call.state)
+        try:
+            key = key_of_text(api.names, canonical_arguments(arguments))
+        except DataError:  # only a caller in process can pass what is no JSON
+            return _UNPARSED
+        return ValidatedCall(*api.names, arguments, key, api.spec)
 
     def _resolve(self, call: ValidatedCall) -> ToolResponse:
         return _first_answer(self.resolvers, call) or _nobody_answers(call)

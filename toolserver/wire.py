@@ -19,7 +19,6 @@ _STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
 VIRTUAL_HEADERS: dict[tuple[Outcome, Provenance], RawHeaders] = {
     (outcome, provenance): [
         _JSON_HEADER,
-        (b"x-toolserver-outcome", outcome.encode()),
         (b"x-toolserver-status", b"%d" % outcome.status_code),
         (b"x-toolserver-provenance", provenance.encode()),
     ]

@@ -12,16 +12,18 @@ PARSE_ERROR = "Tool input parse error...\n"
 
 
 class ValidatedCall(NamedTuple):
-    """A call as resolvers see it: names standardised, arguments parsed.
+    """A call as resolvers see it: names standardised, arguments parsed. Resolvers leave `arguments` as they are.
 
-    `spec` is `None` when the catalog does not have the API (a recording may exist all the same). `state` is the
-    episode's state token as the caller sent it, empty where the tools keep no state.
+    `key` is the call's canonical key (`toolserver.canonical`). `spec` is `None` when the catalog does not have the API
+    (a recording may exist all the same). `state` is the episode's state token as the caller sent it, empty where the
+    tools keep no state.
     """
 
     category: str
     tool: str
     api: str
     arguments: dict[str, Any]
+    key: bytes
     spec: ApiSpec | None = None
     state: str = ""
 

@@ -6,20 +6,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from toolserver.cache import PutResult, ResponseCache
-from toolserver.canonical import canonical_arguments, key_of_text
-from toolserver.errors import DataError
-from toolserver.resolvers.base import PARSE_ERROR, Resolver, ValidatedCall, refuse
+from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.schemas import Outcome, ToolCall, ToolResponse
 
 
 def now_text() -> str:
     """The time of a recording: ISO 8601, UTC, whole seconds. It is kept with the entry and shown to no policy."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def key_of(call: ValidatedCall) -> bytes:
-    """The cache key of a validated call. Raises `DataError` when the arguments are no JSON data."""
-    return key_of_text((call.category, call.tool, call.api), canonical_arguments(call.arguments))
 
 
 class RecordedResolver:
@@ -32,10 +25,7 @@ class RecordedResolver:
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         """The recorded answer, or `None` when the call was never recorded."""
-        try:
-            entry = self._cache.get(key_of(call))
-        except DataError:  # only a caller in process can pass what is no JSON
-            return refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
+        entry = self._cache.get(call.key)
         return None if entry is None else entry.response
 
     def close(self) -> None:
@@ -67,7 +57,7 @@ class RecordingResolver:
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         """The inner resolver's answer, or the one that was recorded meanwhile; `None` when the inner one has none."""
         try:
-            return self._cache.resolve_once(key_of(call), lambda: self._ask_and_keep(call))
+            return self._cache.resolve_once(call.key, lambda: self._ask_and_keep(call))
         except _NoAnswer:
             return None
 
@@ -89,7 +79,7 @@ class RecordingResolver:
             source=self._source,
             recorded_at=self._clock(),
         )
-        entry = self._cache.get(key_of(call)) if result is PutResult.KEPT else None
+        entry = self._cache.get(call.key) if result is PutResult.KEPT else None
         return answer if entry is None else entry.response  # another process was first: everyone gets its answer
 
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import orjson
 
-from toolserver.canonical import canonical_arguments, key_of_text
-from toolserver.errors import DataError
 from toolserver.names import parameter_name
-from toolserver.resolvers.base import PARSE_ERROR, ValidatedCall, refuse
+from toolserver.resolvers.base import ValidatedCall
 from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 
 _MAX_ITEMS = 3
@@ -71,11 +69,7 @@ class SyntheticResolver:
         """An answer in the documented shape; `None` for an API that the catalog does not have."""
         if call.spec is None:
             return None
-        try:
-            seed = key_of_text((call.category, call.tool, call.api), canonical_arguments(call.arguments))
-        except DataError:
-            return refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
-        response = _Filler(seed, call.arguments).fill(_template_of(call.spec), "", 0)
+        response = _Filler(call.key, call.arguments).fill(_template_of(call.spec), "", 0)
         return ToolResponse(encode_body("", response), Outcome.OK, Provenance.SYNTHETIC)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ _Element = Annotated[Any, WithJsonSchema(CallRequest.model_json_schema())]
 
 @router.post("/virtual", response_model=VirtualResponse, summary="Call one API as StableToolBench's server is called")
 async def virtual(request: VirtualRequest, dispatcher: DispatcherDep) -> Response:
-    """Drop-in for StableToolBench's `/virtual`. Provenance, outcome and status code are in `X-Toolserver-*` headers."""
+    """Drop-in for StableToolBench's `/virtual`. `X-Toolserver-Provenance` and `-Status` say more."""
     call = ToolCall(request.category, request.tool_name, request.api_name, request.tool_input)
     response = await dispatcher.answer(call, "/virtual")
     answer = Response(response.body)
