@@ -107,7 +107,7 @@ class Episode:
         """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step."""
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
-        step = replace(step, reward=reward, reward_terms=terms)
+        step = Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms)
         self.steps.append(step)
         info = _step_info(step, self.calls_left, response.latency if response else 0.0)
         return self._transition(step.observation, reward, info)

@@ -6,8 +6,9 @@ function one line and fits a small context.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, NamedTuple
+
+import orjson
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.finish import FINISH_FUNCTION
@@ -44,6 +45,7 @@ You have access of the following tools:
 _COMPACT = (
     f"Tools:\n{{tools}}\n{FINISH}(return_type: {GIVE_ANSWER} or {GIVE_UP}, final_answer?: str): ends the task\nWrite:\n"
 )
+_FINISH = orjson.dumps(FINISH_FUNCTION)  # read anew for every episode: cheaper than a deep copy
 _SHORT_TYPES = {"NUMBER": "num", "INTEGER": "num", "BOOLEAN": "bool", "ARRAY": "list", "OBJECT": "dict"}
 
 
@@ -71,7 +73,7 @@ def check_style(style: str) -> str:
 
 def opening(task: Task, call_format: Format, style: str, call_budget: int) -> Opening:
     """The opening of an episode of `task` with `call_budget` calls. Everything in it is made anew."""
-    functions = [*map(openai_function, task.tools), deepcopy(FINISH_FUNCTION)]
+    functions = [*map(openai_function, task.tools), orjson.loads(_FINISH)]
     if style == "compact":
         system, offer = _COMPACT.format(tools="\n".join(map(_signature, task.tools))), call_format.example
         user = f"{task.query}\nCalls left: {call_budget}"

@@ -16,6 +16,7 @@ from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import MAX_TEXT, ToolEnv
 from steptool_env.episode import Episode, Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.infos import Infos, batch_infos
 from steptool_env.rendering import render_episode
 from steptool_env.rules import Rules
 from steptool_env.snapshots import pack, unpack
@@ -26,7 +27,6 @@ from toolserver.schemas import ToolCall, ToolResponse
 
 Texts = tuple[str, ...]
 Flags = NDArray[np.bool_]
-Infos = dict[str, Any]
 
 
 class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
@@ -93,10 +93,8 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             for index in np.flatnonzero(mask)
         }
         self._episodes = self._episodes or list(episodes.values())
-        infos: Infos = {}
-        for index, episode in episodes.items():
-            infos = self._put(index, episode, infos)
-        return tuple(self._observations), infos
+        rows = {index: self._put(index, episode) for index, episode in episodes.items()}
+        return tuple(self._observations), batch_infos(rows, self.num_envs)
 
     def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
         """Take one action in every environment.
@@ -143,11 +141,11 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             if mask[index] and one is not None:
                 self._rngs[index] = seeding.np_random(one)[0]
 
-    def _put(self, index: int, episode: Episode, infos: Infos) -> Infos:
-        """Let `episode` begin in environment `index`."""
+    def _put(self, index: int, episode: Episode) -> Infos:
+        """Let `episode` begin in environment `index`; its info."""
         self._episodes[index] = episode
         self._observations[index], info = episode.open()
-        return self._add_info(infos, info, index)
+        return info
 
     def _advance(self, actions: Mapping[int, str]) -> dict[int, Transition]:
         """The transition of every environment that acts, after one exchange with the tools."""
@@ -171,19 +169,18 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
-        infos: Infos = {}
+        rows: dict[int, Infos] = {}
         for index in range(self.num_envs):
             transition = transitions.get(index)
             if transition is None:
-                infos = self._put(index, self._fresh(index), infos)
+                rows[index] = self._put(index, self._fresh(index))
                 continue
-            observation, rewards[index], terminations[index], truncations[index], info = transition
-            self._observations[index] = observation
-            if self._episodes[index].over and self.autoreset_mode is AutoresetMode.SAME_STEP:
-                infos = self._add_info(infos, {"final_obs": observation, "final_info": info}, index)
-                infos = self._put(index, self._fresh(index), infos)
-            else:
-                infos = self._add_info(infos, info, index)
+            self._observations[index], rewards[index], terminations[index], truncations[index], info = transition
+            if self.autoreset_mode is AutoresetMode.SAME_STEP and (transition.terminated or transition.truncated):
+                final = {"final_obs": transition.observation, "final_info": info}
+                info = final | self._put(index, self._fresh(index))
+            rows[index] = info
+        infos = batch_infos(rows, self.num_envs)
         return tuple(self._observations), rewards, terminations, truncations, infos
 
     def _fresh(self, index: int) -> Episode:
