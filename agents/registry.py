@@ -12,6 +12,7 @@ AGENTS: Registry[Agent] = Registry(
     {
         "greedy-docs": "agents.toolworld:GreedyDocsAgent",
         "no-tools": "agents.toolworld:NoToolsAgent",
+        "noisy-oracle": "agents.demonstrations:NoisyOracleAgent",
         "openai": "agents.openai:OpenAIAgent",
         "oracle": "agents.toolworld:OracleAgent",
         "random": "agents.random_agent:RandomAgent",

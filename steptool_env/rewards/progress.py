@@ -19,7 +19,7 @@ class ProgressReward:
     With n needed calls, each pays `share / n` the first time that it succeeds, whichever offered API does it. A right
     end pays what is missing to 1, so that a perfect episode is worth 1 at any depth, and so is one that finds the
     answer in another way. A wrong end pays nothing. Every other call (a repeat, a needless or an invalid one) costs
-    `cost`; a call that failed by an injected fault costs nothing.
+    `cost`; a call that failed by an injected fault, and a page of a needed list, cost nothing.
 
     Hence calls that are added to an episode without being needed never raise its return.
 
@@ -62,7 +62,7 @@ class ProgressScorer:
             return StepReward(reward, {"progress": 0.0, "cost": 0.0, "is_solved": solved})
         progress = self._unit * len(observed.done)
         self._earned += progress
-        spared = bool(observed.done) or step.provenance is Provenance.INJECTED
+        spared = observed.useful or step.provenance is Provenance.INJECTED
         cost = 0.0 if spared else self._cost
         return StepReward(progress - cost, {"progress": progress, "cost": -cost})
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from toolserver.world.delta import Delta
 from toolserver.world.schema import Kind, OperationKind, Result
+from toolserver.world.tasks.effects import net_state
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.plan import From, Given
 from toolserver.world.tasks.track import Observed, Supply, Tracker, needs_of
 from toolserver.world.tasks.verify import Verdict, Verifier
 from toolserver.world.vendors import VendorApi
 from toolserver.world.world import World
-from toolserver.world.writes import CANCELLED
 
 _CHOICES = frozenset({OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE})
 
@@ -70,27 +69,6 @@ class Grader:
 
     def _state_is_right(self, delta: Delta) -> bool:
         return net_state(self.world, delta) == net_state(self.world, self.task.plan.results[-1].delta)
-
-
-def net_state(world: World, delta: Delta) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
-    """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
-
-    A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
-    forgiven.
-    """
-    created: list[str] = []
-    changed: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for entity in sorted({change.entity for change in delta.changes}):
-        for row_id in delta.rows(entity):
-            before = world.row(entity, row_id)
-            after = world.row(entity, row_id, delta) or {}
-            if before is None and after.get("status") != CANCELLED:
-                created.append(f"{entity}: {sorted(after.items())}")
-            elif before is not None:
-                different = {name: value for name, value in after.items() if before[name] != value}
-                if different:
-                    changed[entity, row_id] = different
-    return sorted(created), changed
 
 
 class Contribution:

@@ -11,8 +11,10 @@ from toolserver.world.schema import Kind, Operation, OperationKind, Result, Sema
 from toolserver.world.streams import Stream
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.constants import constant, given_id
+from toolserver.world.tasks.effects import net_state
 from toolserver.world.tasks.plan import Asked, From, Given, Node, Plan, Source
 from toolserver.world.tasks.questions import ask
+from toolserver.world.world import World
 
 MAX_DEPTH = 6
 _ATTEMPTS = 12
@@ -213,7 +215,7 @@ class _Attempt:
             for name, source in inputs.items()
         }
         result = self.world.execute(operation, arguments, NO_CHANGES)
-        if not _is_sound(result, arguments):
+        if not _is_sound(result, arguments) or (operation.kind.writes and not _changes(result, self.world)):
             raise Dead
         self.nodes.append(node)
         self.results.append(result)
@@ -229,6 +231,12 @@ def _tells(results: Iterable[Result], result: Result, output: str) -> bool:
     return not kind.derived and any(
         (fact.entity, fact.attribute) == identity for each in results for fact in each.facts()
     )
+
+
+def _changes(result: Result, world: World) -> bool:
+    """Whether a write leaves a trace, so that doing nothing is not as good."""
+    created, changed = net_state(world, result.delta)
+    return bool(created or changed)
 
 
 def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:

@@ -56,6 +56,7 @@ class Observed:
         supplied: What the response told; empty without success.
         nodes: The nodes of the plan that this very call is.
         done: The milestones that the step was the first to reach.
+        useful: Whether it told something needed that nothing before had told, be it a milestone or a part of one.
         failed: The outcome when it is not a success.
         changed: Whether it changed the world.
     """
@@ -65,6 +66,7 @@ class Observed:
     supplied: frozenset[Supply] = frozenset()
     nodes: tuple[int, ...] = ()
     done: tuple[int, ...] = ()
+    useful: bool = False
     failed: Outcome | None = None
     changed: bool = False
 
@@ -110,7 +112,9 @@ class Tracker:
             nodes = self._nodes(api.operation, values)
             observed = Observed(api, values, supplies(result), nodes, changed=answer.delta is not self.delta)
             self.delta = answer.delta
+        missing = sum(map(len, self._missing))
         observed.done = tuple(self._reach(observed, result))
+        observed.useful = bool(observed.done) or sum(map(len, self._missing)) < missing
         self.steps.append(observed)
         return observed
 
