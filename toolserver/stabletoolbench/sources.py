@@ -27,6 +27,12 @@ class Sources:
     responses: list[Path] = field(default_factory=list)
     documents: list[Path] = field(default_factory=list)
 
+    def place_of(self, folders: set[str]) -> list[Path]:
+        """The list for files below folders of these names."""
+        if RESPONSES in folders:
+            return self.responses
+        return self.tools if TOOLS in folders else self.documents
+
     def __len__(self) -> int:
         return len(self.tools) + len(self.responses) + len(self.documents)
 
@@ -48,14 +54,16 @@ def find_sources(directory: Path) -> Sources:
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder")
     sources = Sources()
-    for folder, names, files in os.walk(directory):
+    top = directory.absolute()
+    seen: set[Path] = set()
+    for folder, names, files in os.walk(top, followlinks=True):
         here = Path(folder)
-        if here.name in (TOOLS, RESPONSES):
-            names.clear()  # everything below belongs to this folder
-            found = sources.tools if here.name == TOOLS else sources.responses
-            found.extend(here.rglob("*.json"))
-        else:
-            sources.documents.extend(here / name for name in files if name.endswith(".json"))
+        if here.resolve() in seen:  # links may lead in circles
+            names.clear()
+            continue
+        seen.add(here.resolve())
+        place = sources.place_of({top.name, *here.relative_to(top).parts})
+        place.extend(directory / here.relative_to(top) / name for name in files if name.endswith(".json"))
     for found in (sources.tools, sources.responses, sources.documents):
         found.sort()
     if not len(sources):
