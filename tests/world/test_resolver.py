@@ -13,7 +13,7 @@ from toolserver.episodes import EpisodeFaults
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.service import ToolService
 from toolserver.state import StateCodec, opening_token
-from toolserver.world import Vendors, World
+from toolserver.world import VendorApi, Vendors, World
 from toolserver.world.resolver import WorldResolver, delta_of
 
 
@@ -42,7 +42,7 @@ def read(operation: str, response: ToolResponse) -> dict[str, Any]:
 
 
 HOTEL = WORLD.ids("hotel")[7]
-STAY = {"hotel_id": HOTEL, "guest": "Ada Lindt", "date": "2031-05-20"}
+STAY: dict[str, Any] = {"hotel_id": HOTEL, "guest": "Ada Lindt", "date": "2031-05-20"}
 
 
 @pytest.mark.parametrize("with_faults", [True, False])
@@ -78,12 +78,13 @@ def test_without_a_token_a_write_is_confirmed_and_forgotten() -> None:
 def test_two_services_answer_with_the_same_bytes() -> None:
     other = service()
     state = [OPENING, OPENING]
-    for operation, values in (
+    calls: list[tuple[str, dict[str, Any]]] = [
         ("city.search", {"name": "a"}),
         ("hotel.book", STAY),
         ("hotel.details", {"hotel_id": HOTEL}),
         ("hotel.details", {"hotel_id": "H0"}),
-    ):
+    ]
+    for operation, values in calls:
         answers = [call(operation, token, tools, **values) for token, tools in zip(state, (TOOLS, other), strict=True)]
         assert answers[0] == answers[1]
         state = [answer.state for answer in answers]
@@ -110,7 +111,7 @@ def test_what_the_world_does_not_have_is_an_unknown_api() -> None:
 
 
 @given(st.sampled_from(list(VENDORS.apis())[::20]), st.text(max_size=60), st.sampled_from(["", OPENING]))
-def test_any_text_as_arguments_is_answered(api: Any, text: str, state: str) -> None:
+def test_any_text_as_arguments_is_answered(api: VendorApi, text: str, state: str) -> None:
     answer = TOOLS.call(ToolCall(*api.key, text, state))
     assert set(json.loads(answer.body)) == {"error", "response"}
     assert (answer.error == "") == (answer.outcome is Outcome.OK)

@@ -48,6 +48,3 @@ def sample_value(slot: Slot, world: World, pick: int = 0) -> Any:
     if kind.kind is Kind.TEXT:
         return _CUSTOMER if kind is PERSON else "sample"
     return slot.low or 1
-
-
-__all__ = ["sample_arguments", "sample_value"]

@@ -52,6 +52,10 @@ class SemanticType:
     values: tuple[str, ...] = ()
     decimals: int = 0
 
+    def __hash__(self) -> int:
+        # Types are looked up often, and few share a name.
+        return hash(self.name)
+
 
 class OperationKind(StrEnum):
     """What sort of thing an operation does."""
@@ -214,8 +218,7 @@ class Fact(NamedTuple):
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What an operation gave.
 
     Attributes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -145,7 +144,7 @@ class VendorApi:
         rows = result.rows[start : start + (size or self._rows)]
         if self.health is Health.STALE:
             rows = tuple(self._aged(row) for row in rows)
-        return result if rows is result.rows else replace(result, rows=rows)
+        return result if rows is result.rows else result._replace(rows=rows)
 
     def answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
         """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome."""

@@ -39,12 +39,11 @@ def unique_names(wanted: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     names: dict[str, str] = {}
     taken: set[str] = set()
     for key, preferred, fallback in wanted:
-        name = preferred if parameter_name(preferred) not in taken else fallback
-        number = 2
-        while parameter_name(name) in taken:
-            name = f"{fallback}_{number}"
+        name, number = preferred, 1
+        while (folded := parameter_name(name)) in taken:
+            name = fallback if number == 1 else f"{fallback}_{number}"
             number += 1
-        taken.add(parameter_name(name))
+        taken.add(folded)
         names[key] = name
     return names
 
