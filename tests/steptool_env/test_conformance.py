@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import pickle
+import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
@@ -26,38 +28,96 @@ from toolserver.process import ServerProcess
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run
 
 STABLETOOLBENCH = "StepTool/StableToolBench-v0"
+TOOLWORLD = "StepTool/ToolWorld-v0"
+ANSWER = 'Action: Finish\nAction Input: {"return_type": "give_answer", "final_answer": "It is so."}'
+
+
+class Kind(NamedTuple):
+    """An environment, the arguments to make it with, and those of the server that has its tools."""
+
+    id: str
+    arguments: dict[str, Any]
+    serve: tuple[str, ...]
+
+    def make(self, **arguments: Any) -> ToolEnv:
+        env = gym.make(self.id, **{**self.arguments, **arguments}).unwrapped
+        assert isinstance(env, ToolEnv)
+        return env
 
 
 @pytest.fixture(scope="module")
-def stabletoolbench(stabletoolbench_data: Path, stabletoolbench_cache: Path) -> dict[str, Any]:
-    """Arguments for `gym.make`, with the recordings that the test session imported."""
+def recorded(stabletoolbench_data: Path, stabletoolbench_cache: Path) -> Kind:
+    """StableToolBench, with the recordings that the test session imported."""
     queries = stabletoolbench_data / "solvable_queries" / "test_instruction"
-    return {"queries": str(queries), "cache": str(stabletoolbench_cache), "suite": "G1_instruction"}
+    arguments = {"queries": str(queries), "cache": str(stabletoolbench_cache), "suite": "G1_instruction"}
+    return Kind(STABLETOOLBENCH, arguments, ("--cache", str(stabletoolbench_cache), "--read-only"))
+
+
+@pytest.fixture(scope="module", params=[STABLETOOLBENCH, TOOLWORLD])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    if request.param == STABLETOOLBENCH:
+        found: Kind = request.getfixturevalue("recorded")
+        return found
+    return Kind(TOOLWORLD, {"faults": "mild"}, ("--world", "0", "--world-level", "lite"))
 
 
 @pytest.fixture(scope="module")
-def servers(stabletoolbench_cache: Path) -> Iterator[Callable[[int], str]]:
-    """Gives the address of a server with so many workers; each is started once."""
+def servers() -> Iterator[Callable[[Kind, int], str]]:
+    """Gives the address of a server of a kind with so many workers; each is started once."""
     with ExitStack() as stack:
-        running: dict[int, str] = {}
+        running: dict[tuple[str, int], str] = {}
 
-        def serve(workers: int) -> str:
-            if workers not in running:
-                arguments = ["--cache", str(stabletoolbench_cache), "--read-only", "--workers", str(workers)]
-                running[workers] = stack.enter_context(ServerProcess(arguments)).url
-            return running[workers]
+        def serve(kind: Kind, workers: int = 1) -> str:
+            if (kind.id, workers) not in running:
+                arguments = [*kind.serve, "--workers", str(workers)]
+                running[kind.id, workers] = stack.enter_context(ServerProcess(arguments)).url
+            return running[kind.id, workers]
 
         yield serve
 
 
 @pytest.mark.parametrize("remote", [False, True], ids=["local", "http"])
-def test_gymnasiums_checker_finds_nothing(
-    remote: bool, stabletoolbench: dict[str, Any], servers: Callable[[int], str]
-) -> None:
-    arguments = {**stabletoolbench, "server_url": servers(1) if remote else None}
-    env = gym.make(STABLETOOLBENCH, **arguments)
-    check_env(env.unwrapped)
+def test_gymnasiums_checker_finds_nothing(remote: bool, kind: Kind, servers: Callable[[Kind], str]) -> None:
+    env = kind.make(server_url=servers(kind) if remote else None)
+    check_env(env)
     env.close()
+
+
+def calls_of(info: dict[str, Any], rng: random.Random) -> Iterator[str]:
+    """Calls of offered functions with made-up arguments, and now and then a text that is none."""
+    for _ in range(5):
+        function = rng.choice(info["functions"][:-1])
+        names = function["parameters"]["properties"]
+        arguments = {name: rng.choice(["London", "12", 7, "", None]) for name in names}
+        yield rng.choice([f"Action: {function['name']}\nAction Input: {json.dumps(arguments)}"] * 5 + ["no call"])
+    yield ANSWER
+
+
+def play(env: ToolEnv, seed: int, interrupt: Callable[[ToolEnv], None] = lambda env: None) -> bytes:
+    """The trajectory of one episode of such calls. `interrupt` is let at the environment before every step."""
+    _, info = env.reset(seed=seed)
+    for action in calls_of(info, random.Random(seed)):
+        interrupt(env)
+        *_, info = env.step(action)
+    return encode(trajectory_record(info["trajectory"]))
+
+
+def there_and_back(env: ToolEnv) -> None:
+    snapshot = env.snapshot()
+    env.reset()
+    env.step(ANSWER)
+    env.restore(snapshot)
+
+
+def test_episodes_are_the_same_bytes_by_every_way_to_the_tools(kind: Kind, servers: Callable[[Kind], str]) -> None:
+    local, remote = kind.make(), kind.make(server_url=servers(kind))
+    for seed in range(8):
+        expected = play(local, seed)
+        assert play(remote, seed) == expected
+        assert play(remote, seed, there_and_back) == expected
+        assert play(local, seed, there_and_back) == expected
+        assert play(local.fork(), seed) == expected
+    remote.close()
 
 
 def judged(data: Path, name: str = "G1_instruction") -> list[JudgedEpisode]:
@@ -79,36 +139,32 @@ def replay(env: ToolEnv, episodes: Sequence[JudgedEpisode]) -> list[bytes]:
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_a_judged_run_replays_to_the_same_bytes_over_http(
-    workers: int, stabletoolbench: dict[str, Any], stabletoolbench_data: Path, servers: Callable[[int], str]
+    workers: int, recorded: Kind, stabletoolbench_data: Path, servers: Callable[[Kind, int], str]
 ) -> None:
     episodes = judged(stabletoolbench_data)
-    arguments = {**stabletoolbench, "call_budget": 17}
-    local = gym.make(STABLETOOLBENCH, **arguments).unwrapped
-    remote = gym.make(STABLETOOLBENCH, **arguments, server_url=servers(workers)).unwrapped
-    assert isinstance(local, ToolEnv)
-    assert isinstance(remote, ToolEnv)
+    local = recorded.make(call_budget=17)
+    remote = recorded.make(call_budget=17, server_url=servers(recorded, workers))
     expected = replay(local, episodes)
     assert len(expected) > 0.9 * len(episodes)
     assert replay(remote, episodes) == expected
     remote.close()
 
 
-def test_a_replay_answers_with_what_was_published(stabletoolbench: dict[str, Any], stabletoolbench_data: Path) -> None:
+def test_a_replay_answers_with_what_was_published(recorded: Kind, stabletoolbench_data: Path) -> None:
     """Every recorded answer is one that some published run shows for the same call (their answers differ)."""
     published = published_answers(stabletoolbench_data)
-    env = gym.make(STABLETOOLBENCH, **stabletoolbench, call_budget=17).unwrapped
-    assert isinstance(env, ToolEnv)
-    recorded = 0
+    env = recorded.make(call_budget=17)
+    answers = 0
     for episode in judged(stabletoolbench_data):
         env.reset(options={"task": episode.query_id})
         for step in episode.steps:
             observation, *_, info = env.step(env.rules.format.render(step.name, step.arguments))
             if info["provenance"] == "recorded":
-                recorded += 1
+                answers += 1
                 assert beginning(answer_in(observation)) in published[step.name, canonical(step.arguments)]
             if "trajectory" in info:
                 break
-    assert recorded > 300
+    assert answers > 300
 
 
 def beginning(answer: str) -> str:
@@ -131,14 +187,12 @@ def published_answers(data: Path) -> dict[tuple[str, str], set[str]]:
     return answers
 
 
-def test_the_vector_environment_equals_single_ones_over_http(
-    stabletoolbench: dict[str, Any], servers: Callable[[int], str]
-) -> None:
-    url = servers(1)
-    vector = gym.make_vec(STABLETOOLBENCH, num_envs=4, autoreset_mode="SameStep", **stabletoolbench, server_url=url)
+def test_the_vector_environment_equals_single_ones_over_http(kind: Kind, servers: Callable[[Kind], str]) -> None:
+    url = servers(kind)
+    vector = gym.make_vec(kind.id, num_envs=4, autoreset_mode="SameStep", **kind.arguments, server_url=url)
     assert isinstance(vector, ToolVectorEnv)
     assert vector.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
-    single = [gym.make(STABLETOOLBENCH, **stabletoolbench) for _ in range(4)]
+    single = [kind.make() for _ in range(4)]
     observations, infos = vector.reset(seed=11)
     assert list(observations) == [env.reset(seed=11 + index)[0] for index, env in enumerate(single)]
     for _ in range(3):
@@ -151,8 +205,8 @@ def test_the_vector_environment_equals_single_ones_over_http(
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-def test_gymnasiums_own_vector_environments_take_it_too(mode: str, stabletoolbench: dict[str, Any]) -> None:
-    make = partial(gym.make, STABLETOOLBENCH, **stabletoolbench)
+def test_gymnasiums_own_vector_environments_take_it_too(mode: str, kind: Kind) -> None:
+    make = partial(gym.make, kind.id, **kind.arguments)
     envs = SyncVectorEnv([make] * 2) if mode == "sync" else AsyncVectorEnv([make] * 2, shared_memory=False)
     observations, infos = envs.reset(seed=3)
     assert len(observations) == 2
@@ -163,21 +217,19 @@ def test_gymnasiums_own_vector_environments_take_it_too(mode: str, stabletoolben
     envs.close()
 
 
-def test_environments_are_made_again_from_their_spec_and_from_pickle(stabletoolbench: dict[str, Any]) -> None:
-    env = gym.make(STABLETOOLBENCH, **stabletoolbench, call_budget=3)
+def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind) -> None:
+    env = gym.make(kind.id, **kind.arguments, call_budget=3)
     assert env.spec is not None
-    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
     assert again.reset(seed=5) == env.reset(seed=5)
     twin = pickle.loads(pickle.dumps(env))
     assert twin.step("no call") == env.step("no call")
 
 
-def test_the_key_of_a_server_is_not_in_the_spec(
-    stabletoolbench: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_key_of_a_server_is_not_in_the_spec(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STEPTOOL_API_KEY", "a-secret-of-this-test")
-    env = gym.make(STABLETOOLBENCH, **stabletoolbench, server_url="http://127.0.0.1:9")
+    env = kind.make(server_url="http://127.0.0.1:9")
     assert env.spec is not None
-    assert "a-secret" not in env.spec.to_json() + repr(env) + repr(vars(env.unwrapped))
+    assert "a-secret" not in env.spec.to_json() + repr(env) + repr(vars(env))
     assert b"a-secret" not in pickle.dumps(env)
     env.close()
