@@ -16,10 +16,10 @@ from toolserver.world import Vendors, World
 from toolserver.world.digest import DIGESTED_APIS, world_digest
 
 DIGESTS = {
-    (0, "lite"): "14d86153f4e28125f69acc39c81d8003",
-    (7, "lite"): "67daae781d8da62209b28d5527a34c2b",
-    (7, "standard"): "7240f09a479f076ff410f4a772f53199",
-    (7, "full"): "13c8d707f41e8fac44bc0f3f52b10f69",
+    (0, "lite"): "abceb79128a2b713e77fefc347c2440c",
+    (7, "lite"): "0135602d9295479fdaf29a37bd55d3cc",
+    (7, "standard"): "06dc87293046458376b5768ac8636ab4",
+    (7, "full"): "432daa7b83604a712d81cea819b25ca3",
 }
 
 

@@ -101,10 +101,10 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
 
     yield Operation(
         f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
-        many=True, phrase=f"List {entity.plural} with filters",
+        many=True, phrase=f"List {entity.plural} by {words_of_filters}",
         paraphrases=(
             f"Browse {entity.plural} by {words_of_filters}",
-            f"All {entity.plural} that match the filters",
+            f"All {entity.plural} of a given {words_of_filters}",
             f"Filter {entity.plural} by {words_of_filters}",
         ),
         verbs=(f"list {entity.plural}", f"filter {entity.plural}", f"browse {entity.plural}"),
