@@ -1,0 +1,182 @@
+"""Results of benchmarks: the same figures for people (Markdown) and for programs (JSON), with how they came about.
+
+A benchmark makes a `Result` and hands it to `publish`. Both files say when, on which machine, at which commit, with
+which versions and by which command the figures were measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+RESULTS = Path(__file__).parent / "results"
+"""Where results are kept in the repository."""
+
+Value = str | int | float | None
+Row = Mapping[str, Value]
+
+_VERSIONS = ("gymnasium", "fastapi", "uvicorn", "httpx", "orjson", "diskcache", "numpy", "torch", "transformers")
+_WIDTH = 120  # characters, also where the output is no terminal
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run of a benchmark found.
+
+    Attributes:
+        name: Stem of the files.
+        title: Heading.
+        tables: Rows by heading; the rows of a table have the same columns.
+        origin: What `origin()` said before the measurements began.
+        notes: What a reader must know: what was missing, which target is not reached and what limits it.
+    """
+
+    name: str
+    title: str
+    tables: Mapping[str, Sequence[Row]]
+    origin: Mapping[str, Any]
+    notes: Sequence[str] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        tables = {heading: [dict(row) for row in rows] for heading, rows in self.tables.items()}
+        return {
+            "benchmark": self.name,
+            "title": self.title,
+            **self.origin,
+            "tables": tables,
+            "notes": list(self.notes),
+        }
+
+
+def publish(result: Result, folder: Path | None) -> None:
+    """Print a result and, where there is a folder, write `<name>.json` and `<name>.md` into it."""
+    console = Console()
+    console.width = max(console.width, _WIDTH)
+    for heading, rows in result.tables.items():
+        console.print(_rich_table(heading, rows))
+    for note in result.notes:
+        console.print(f"- {note}", markup=False, highlight=False)
+    if folder is not None:
+        content = result.as_json()
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """A result (as `Result.as_json` gives it) as a page."""
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
+    lines = [
+        f"# {content['title']}",
+        "",
+        f"`{content['command']}`",
+        "",
+        f"{content['date']}, commit {content['commit']}. {machine['cpu']}, {machine['cores']} cores, "
+        f"{machine['memory_gib']} GiB, {machine['system']}; load before the run {machine['load']}. {versions}.",
+    ]
+    for heading, rows in content["tables"].items():
+        lines += ["", f"## {heading}", "", *_markdown_table(rows)]
+    if content["notes"]:
+        lines += ["", "## Notes", "", *(f"- {note}" for note in content["notes"])]
+    return "\n".join(lines) + "\n"
+
+
+def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Where and when figures come from: `date`, `command`, `commit`, `machine`, `versions`.
+
+    To be asked before measuring, because the machine's load is part of it.
+
+    Args:
+        packages: Packages whose versions matter beside the usual ones: the peers.
+    """
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "commit": _commit(),
+        "machine": {
+            "cpu": _cpu(),
+            "cores": len(os.sched_getaffinity(0)),
+            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+            "system": f"{platform.system()} {platform.release().split('-')[0]}",
+            "load": round(os.getloadavg()[0], 2),
+        },
+        "versions": {"python": platform.python_version(), **_versions((*_VERSIONS, *packages))},
+    }
+
+
+def shown(value: Value) -> str:
+    """A value as a reader wants it: three significant digits, thousands set apart."""
+    if value is None:
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return value
+
+
+def _rich_table(heading: str, rows: Sequence[Row]) -> Table:
+    table = Table(title=heading)
+    for column in rows[0] if rows else ():
+        words = any(isinstance(row[column], str) for row in rows)
+        table.add_column(column, justify="left" if words else "right")
+    for row in rows:
+        table.add_row(*map(shown, row.values()))
+    return table
+
+
+def _markdown_table(rows: Sequence[Row]) -> list[str]:
+    if not rows:
+        return ["(nothing)"]
+    columns = list(rows[0])
+    head = [f"| {' | '.join(columns)} |", f"|{'|'.join('---' for _ in columns)}|"]
+    return head + [
+        f"| {' | '.join(shown(row[column]).replace('|', chr(92) + '|') for column in columns)} |" for row in rows
+    ]
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """The commit of the source that runs, with a `+` where files differ from it; `unknown` outside a repository."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _cpu() -> str:
+    """The processor's name, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

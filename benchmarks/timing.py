@@ -1,0 +1,66 @@
+"""Measuring side by side: rates of contestants that take turns, and how a cost grows with a size."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Lap(NamedTuple):
+    """Some units of work (steps, calls, tokens) and the seconds that they took."""
+
+    units: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Units per second."""
+        return self.units / self.seconds
+
+
+class Pace(NamedTuple):
+    """The laps of one contestant: units per second, and the microseconds of one unit in the median lap."""
+
+    rate: float
+    slowest: float
+    fastest: float
+
+    @classmethod
+    def of(cls, laps: Sequence[Lap]) -> Pace:
+        """The median, the slowest and the fastest of some laps."""
+        rates = [lap.rate for lap in laps]
+        return cls(median(rates), min(rates), max(rates))
+
+    @property
+    def microseconds(self) -> float:
+        """What one unit takes, in the median lap."""
+        return 1e6 / self.rate
+
+
+def race(contestants: Mapping[str, Callable[[], Lap]], rounds: int) -> dict[str, Pace]:
+    """Let contestants run in turns, `rounds` laps each after one that does not count.
+
+    They take turns so that a machine that grows slower, or is shared, slows all of them alike: ratios hold even where
+    rates do not. Garbage is collected between laps, not in them.
+    """
+    laps: dict[str, list[Lap]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, run in contestants.items():
+            gc.collect()
+            gc.disable()
+            try:
+                lap = run()
+            finally:
+                gc.enable()
+            if turn:
+                laps[name].append(lap)
+    return {name: Pace.of(own) for name, own in laps.items()}
+
+
+def growth(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """The exponent e of the best fit `cost = c * size**e` (least squares of the logarithms)."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
