@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agents.plots import Curve, line_plot
-from agents.report import Example, Plot, Report, Table, format_number, format_rate
+from agents.report import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
 from agents.results import budgets_of, metrics_of
 from steptool_env.metrics import EpisodeResult, result_of, usable
 from steptool_env.types import Trajectory
-from toolserver.schemas import StatusCode
 
 _EXAMPLES = 6
 _RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
@@ -32,7 +31,10 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
         ],
         plots=[budget_plot({title: counted})] if counted else [],
         tables=[_endings(counted), _calls(counted)],
-        examples=[Example(_example_title(trajectory), [("", trajectory)]) for trajectory in _examples(counted)],
+        examples=[
+            Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)])
+            for trajectory in _examples(counted)
+        ],
     )
 
 
@@ -50,21 +52,15 @@ def budget_plot(runs: dict[str, list[Trajectory]]) -> Plot:
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:
-    results = [(_ending(trajectory), result_of(trajectory)) for trajectory in trajectories]
+    results = [(way_of_ending(trajectory), result_of(trajectory)) for trajectory in trajectories]
     rows = []
-    for ending in _ENDINGS:
-        chosen = [result for name, result in results if name == ending]
+    for way in _ENDINGS:
+        chosen = [result for name, result in results if name == way]
         share = len(chosen) / len(results) if results else 0.0
-        rows.append((ending, str(len(chosen)), format_rate(share), *_verdicts(chosen)))
+        rows.append((way, str(len(chosen)), format_rate(share), *_verdicts(chosen)))
     columns = ("ended by", "episodes", "share", "solved", "unsure", "unsolved")
     note = "Verdicts are means over the judge's repeats, rounded to the nearest of the three."
     return Table("How episodes ended", columns, rows, note)
-
-
-def _ending(trajectory: Trajectory) -> str:
-    if not trajectory.terminated:
-        return "ran out of calls"
-    return "answered" if trajectory.steps[-1].status is StatusCode.FINAL_ANSWER else "gave up"
 
 
 def _verdicts(results: Sequence[EpisodeResult]) -> tuple[str, str, str]:
@@ -87,9 +83,3 @@ def _examples(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     others = [t for t in trajectories if result_of(t).passed < 1]
     half = _EXAMPLES // 2
     return [*solved[: max(half, _EXAMPLES - len(others))], *others[: max(half, _EXAMPLES - len(solved))]]
-
-
-def _example_title(trajectory: Trajectory) -> str:
-    passed = result_of(trajectory).passed
-    verdict = {1.0: "solved", 0.0: "unsolved"}.get(passed, f"judged {passed:.2f}")
-    return f"Task {trajectory.task.id}: {verdict}, {_ending(trajectory)},"

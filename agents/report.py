@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader
@@ -73,19 +73,34 @@ class Report:
 def write_report(report: Report, path: Path) -> None:
     """Write the page. It needs no other file and no network."""
     environment = Environment(loader=PackageLoader("agents"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"svg": Markup, "number": format_number, "status": _status, "tone": _tone}
+    environment.filters |= {"svg": Markup, "number": format_number, "status": _status, "tone": _tone, "ending": ending}
     text = environment.get_template("report.html.j2").render(report=report)
     path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def format_number(value: float, digits: int = 2) -> str:
     """A number for people: `digits` decimals, a dash where it is not defined."""
-    return "–" if isnan(value) else f"{value:.{digits}f}"
+    return "–" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def format_rate(value: float) -> str:
     """A rate in 0..1 as a percentage with one decimal, a dash where it is not defined."""
     return "–" if isnan(value) else f"{100 * value:.1f} %"
+
+
+def ending(trajectory: Trajectory) -> str:
+    """How an episode ended, in words: the verdict, the way and the number of steps."""
+    passed = trajectory.metadata.get("outcome", {}).get("is_solved", nan)
+    verdict = {1.0: "solved", 0.0: "unsolved"}.get(passed, f"judged {format_number(passed)}")
+    steps = len(trajectory.steps)
+    return f"{verdict}, {way_of_ending(trajectory)} after {steps} step{'s' if steps != 1 else ''}"
+
+
+def way_of_ending(trajectory: Trajectory) -> str:
+    """`answered`, `gave up` or `ran out of calls`."""
+    if not trajectory.terminated:
+        return "ran out of calls"
+    return "answered" if trajectory.steps[-1].status is StatusCode.FINAL_ANSWER else "gave up"
 
 
 def _status(step: Step) -> str:

@@ -33,10 +33,14 @@ def reports_available() -> bool:
     return all(find_spec(module) is not None for module in ("jinja2", "matplotlib"))
 
 
+def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """The metrics as JSON has them: six decimals, and `None` for what is not defined (nan)."""
+    return {name: None if isnan(value) else round(value, 6) for name, value in metrics.items()}
+
+
 def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
-    """Write flat JSON; what is not defined (nan) becomes null."""
-    defined = {name: None if isnan(value) else round(value, 6) for name, value in metrics.items()}
-    path.write_text(json.dumps(defined, indent=2) + "\n", encoding="utf-8")
+    """Write flat JSON."""
+    path.write_text(json.dumps(defined(metrics), indent=2) + "\n", encoding="utf-8")
 
 
 def write_run(run: Mapping[str, Any], path: Path) -> None:

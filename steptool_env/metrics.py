@@ -31,7 +31,7 @@ class EpisodeResult:
         relevant: Functions that a good solution calls, `Finish` not among them; as often as the query names them.
         answered: Every function called, `Finish` included: whether its first call was answered without an error.
         calls: Number of steps, `Finish` included.
-        invalid_calls: Steps that were no call of an offered function with readable arguments.
+        invalid_calls: Steps that were no call of an offered function with arguments that it takes.
         finished: Whether the last step called `Finish`.
         episode_return: Sum of the final rewards.
     """

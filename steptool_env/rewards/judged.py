@@ -20,7 +20,7 @@ def is_finish(step: Step) -> bool:
 
 
 def well_formed(step: Step) -> float:
-    """The term `format`: 1 when the text was a call of an offered function with readable arguments, else 0."""
+    """The term `format`: 1 when the text was a call of an offered function with arguments that it takes, else 0."""
     return float(not step.action.error and step.status not in _MALFORMED)
 
 
