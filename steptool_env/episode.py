@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from steptool_env.errors import ConfigurationError
 from steptool_env.finish import read_finish
 from steptool_env.observations import observe
 from steptool_env.prompts import opening
 from steptool_env.rules import Rules
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.resolvers.base import PARSE_ERROR
-from toolserver.schemas import ApiSpec, StatusCode, ToolCall, ToolResponse, encode_body
+from toolserver.schemas import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 
 _FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
 
@@ -91,6 +92,8 @@ class Episode:
 
     def begin(self, text: str) -> ToolCall | None:
         """Read an action. Returns the call to carry to the tools, or `None` when there is none."""
+        if not isinstance(text, str):
+            raise ConfigurationError(f"action={text!r:.60}: must be text, not {type(text).__name__}")
         self._action = action = self.rules.format.parse(text)
         self._local = None
         if action.name == FINISH:
@@ -104,7 +107,12 @@ class Episode:
         return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state)
 
     def end(self, response: ToolResponse | None) -> Transition:
-        """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step."""
+        """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step.
+
+        Tools that do not know an API that is offered belong to other tasks; that loses the episode, too.
+        """
+        if response is not None and _is_foreign(response):
+            return self.lose(f"they do not know {self._action.name}; are they the tools of {self.task.suite}?")
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
         step = Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms)
@@ -113,11 +121,11 @@ class Episode:
         return self._transition(step.observation, reward, info)
 
     def lose(self, reason: str) -> Transition:
-        """End the episode because a call could not be carried: no step, no reward, no outcome."""
+        """End the episode because the tools could not be asked: no step, no reward, no outcome."""
         self.lost = reason
         info = {"status": int(StatusCode.REQUEST_FAILED), "provenance": "", "reward_terms": {}}
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
-        return self._transition(f"The tools are out of reach: {reason}", 0.0, info)
+        return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
 
     def resume(self, steps: Iterable[Step], lost: str = "") -> Episode:
         """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
@@ -174,6 +182,10 @@ class Episode:
 def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:
     """The offered APIs by function name; of two with one name the first counts, as in ToolBench."""
     return {spec.function_name: spec for spec in reversed(tools)}
+
+
+def _is_foreign(response: ToolResponse) -> bool:
+    return response.outcome is Outcome.UNKNOWN_API and response.provenance is Provenance.SERVICE
 
 
 def _refusal(action: Action, known: bool) -> tuple[StatusCode, str]:

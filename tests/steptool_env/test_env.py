@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from gymnasium.error import ResetNeeded
@@ -27,7 +28,9 @@ from tests.steptool_env.toys import (
     call,
     toy_rules,
 )
+from toolserver.catalog import Catalog
 from toolserver.schemas import StatusCode, ToolCall, ToolResponse
+from toolserver.service import ToolService
 
 SCRIPTS = st.lists(st.sampled_from(ACTIONS), max_size=8)
 
@@ -224,6 +227,33 @@ def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:
     assert len(info["step_rewards"]) == len(info["trajectory"].steps) == 1
     assert info["trajectory"].metadata["transport_error"] == info["transport_error"]
     assert "outcome" not in info["trajectory"].metadata
+
+
+class Foreign:
+    """A client whose server has the tools of other tasks."""
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        return ToolService(Catalog(), []).call_many(calls)
+
+    def close(self) -> None:
+        pass
+
+
+def test_tools_of_other_tasks_lose_the_episode_and_blame_nobody() -> None:
+    env = ToolEnv(ToySuite(), toy_rules(), Foreign())
+    env.reset(seed=0)
+    *_, truncated, info = env.step(COUNT)
+    assert truncated
+    assert "count_up_for_counter" in info["transport_error"]
+    assert "tools of toys" in info["transport_error"]
+
+
+@pytest.mark.parametrize("action", [None, 3, ["text"], b"bytes"])
+def test_an_action_that_is_no_text_is_a_mistake_of_the_caller(action: Any) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    with pytest.raises(ConfigurationError, match="must be text"):
+        env.step(action)
 
 
 @settings(max_examples=60)
