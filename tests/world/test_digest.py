@@ -18,8 +18,8 @@ from toolserver.world.digest import DIGESTED_APIS, world_digest
 DIGESTS = {
     (0, "lite"): "abceb79128a2b713e77fefc347c2440c",
     (7, "lite"): "0135602d9295479fdaf29a37bd55d3cc",
-    (7, "standard"): "06dc87293046458376b5768ac8636ab4",
-    (7, "full"): "432daa7b83604a712d81cea819b25ca3",
+    (7, "standard"): "bd7c0ec35eb466576af686b4193211c4",
+    (7, "full"): "4dd85ebcac9983070bfd48ebabe0ad25",
 }
 
 

@@ -306,6 +306,48 @@ def test_every_write_has_a_way_to_be_refused() -> None:
     assert again.outcome is Outcome.CONFLICT
 
 
+@pytest.mark.parametrize("name", [each.name for each in BY_KIND[OperationKind.CREATE]])
+def test_cancelling_undoes_what_creating_did(name: str) -> None:
+    create = FULL.operations[name]
+    (cancel,) = (each for each in BY_KIND[OperationKind.CANCEL] if each.made == create.made)
+    arguments = arguments_of(create, FULL)
+    target = arguments[f"{create.subject}_id"]
+    made = FULL.execute(create, arguments)
+    made_id = made.rows[0].entity
+    if made.outcome is Outcome.CONFLICT:
+        pytest.fail(f"the sample cannot be sold: {made.message}")
+    details = FULL.execute(f"{create.made}.details", {f"{create.made}_id": made_id}, made.delta)
+    assert details.values["status"] == "active"
+    assert set(made.facts()) <= {*details.facts(), (made_id, f"{create.made}.id", made_id)}
+    ended = FULL.execute(cancel, {f"{create.made}_id": made_id}, made.delta)
+    assert ended.values == {"status": "cancelled"}
+    assert FULL.row(create.subject, target, ended.delta) == FULL.row(create.subject, target)
+
+
+@pytest.mark.parametrize("name", [each.name for each in BY_KIND[OperationKind.UPDATE]])
+def test_an_update_changes_one_attribute_of_one_row(name: str) -> None:
+    update = FULL.operations[name]
+    arguments = arguments_of(update, FULL)
+    row_id = arguments[f"{update.made}_id"]
+    result = FULL.execute(update, arguments)
+    before, after = FULL.row(update.made, row_id), FULL.row(update.made, row_id, result.delta)
+    assert before is not None
+    assert after == before | {update.attribute: arguments[f"new_{update.attribute}"]}
+    if update.outputs[update.attribute].type.kind is Kind.DATE:
+        past = FULL.execute(update, arguments | {f"new_{update.attribute}": "2031-01-01"})
+        assert past.outcome is Outcome.CONFLICT
+
+
+def test_a_changed_reference_moves_the_row_to_its_new_parent() -> None:
+    order = FULL.ids("order")[0]
+    old = FULL.table("order").rows[order]["deliver_to_id"]
+    new = next(i for i in FULL.ids("city") if i != old)
+    delta = FULL.execute("order.redirect", {"order_id": order, "new_deliver_to_id": new}).delta
+    for city, there in ((old, False), (new, True)):
+        rows = FULL.execute("order.by_deliver_to", {"deliver_to_id": city}, delta).rows
+        assert (order in [row.entity for row in rows]) == there
+
+
 def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
     arguments = {"hotel_id": HOTEL, "guest": "Ada Lindt", "date": "2031-05-20"}
     ids = {WORLD.execute("hotel.book", arguments, Delta(salt=salt)).values["reservation_id"] for salt in range(5)}

@@ -102,7 +102,11 @@ def _label(output: Output) -> str:
 def _units(operation: Operation, skin: Skin, *, every: bool) -> Iterator[str]:
     """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
     codecs = ((output.label, codec_of(output.type, skin.values)) for output in operation.outputs.values())
-    units = [f"{label} in {codec.unit}" for label, codec in codecs if codec.unit and (every or codec.foreign)]
+    units = [
+        f"{label} in {codec.unit}"
+        for label, codec in codecs
+        if codec.unit and codec.unit not in label and (every or codec.foreign)
+    ]
     if units:
         yield f"Units: {', '.join(units)}."
 
