@@ -10,7 +10,6 @@ from pathlib import Path
 
 from toolserver.cache import OnConflict, PutResult, ResponseCache
 from toolserver.catalog import AddResult, Catalog
-from toolserver.errors import ConflictError, DataError
 from toolserver.schemas import ApiSpec
 from toolserver.stabletoolbench.problems import Problem, Problems, read_json
 from toolserver.stabletoolbench.queries import Query, iter_queries
@@ -152,18 +151,12 @@ class _Import:
                     self._put(call)
 
     def _put(self, recorded: RecordedCall) -> None:
-        try:
-            result = self._cache.put(
-                recorded.call,
-                recorded.body,
-                recorded.outcome,
-                recorded.provenance,
-                source=recorded.source,
-                on_conflict=self._on_conflict,
-            )
-        except ConflictError:
-            raise
-        except DataError as error:
-            self._problems.add(recorded.source, recorded.call.arguments, error)
-        else:
-            self._report.calls[result] += 1
+        result = self._cache.put(
+            recorded.call,
+            recorded.body,
+            recorded.outcome,
+            recorded.provenance,
+            source=recorded.source,
+            on_conflict=self._on_conflict,
+        )
+        self._report.calls[result] += 1

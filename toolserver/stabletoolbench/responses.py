@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolserver.cache import CacheEntry, ResponseCache
+from toolserver.canonical import canonical_arguments
 from toolserver.errors import DataError
 from toolserver.names import standardize_category
 from toolserver.outcomes import outcome_of_error
-from toolserver.schemas import Outcome, Provenance, ToolCall, encode_body
+from toolserver.schemas import Outcome, Provenance, ToolCall, decode_body, encode_body
 from toolserver.stabletoolbench.literals import read_dict
 from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import Problems, read_json
@@ -57,7 +58,7 @@ def recorded_call(call: ToolCall, value: Any, source: str) -> RecordedCall:
     """A call with its answer `{"error": ..., "response": ...}`.
 
     Raises:
-        DataError: The answer has another form.
+        DataError: The answer has another form, or the arguments are not JSON data.
     """
     if not isinstance(value, dict) or not {"error", "response"} <= value.keys():
         raise DataError(f'the answer must be {{"error": ..., "response": ...}}, not {value!r:.100}')
@@ -68,12 +69,20 @@ def recorded_call(call: ToolCall, value: Any, source: str) -> RecordedCall:
     if not isinstance(error, str):
         raise DataError(f"error must be text, not {error!r:.100}")
     generated = bool(value.get("is_fake")) or error == _SIMULATOR_FAILED
+    provenance = Provenance.GENERATED if generated else Provenance.RECORDED
+    recorded = RecordedCall(call, _body(error, value["response"]), outcome_of_error(error), provenance, source)
+    if isinstance(call.arguments, dict):
+        canonical_arguments(call.arguments)  # refuse here, where file and key are known, what the cache would refuse
+    return recorded
+
+
+def _body(error: str, response: Any) -> bytes:
     try:
-        body = encode_body(error, value["response"])
+        body = encode_body(error, response)
+        decode_body(body)
     except (ValueError, RecursionError) as reason:
         raise DataError(f"the answer cannot be written as JSON: {reason}") from None
-    provenance = Provenance.GENERATED if generated else Provenance.RECORDED
-    return RecordedCall(call, body, outcome_of_error(error), provenance, source)
+    return body
 
 
 def write_responses(folder: Path, cache: ResponseCache) -> int:
