@@ -15,7 +15,7 @@ _FEW = 4
 _ROUND = {  # semantic type -> low, high, step of what people say
     "money": (20, 2400, 5), "foreign_money": (50, 9000, 10), "percent": (5, 25, 1), "distance": (20, 1800, 5),
     "speed": (40, 140, 5), "count": (2, 8, 1), "minutes": (15, 240, 5), "mass": (1, 40, 1), "days": (2, 14, 1),
-    "grams": (50, 900, 10), "year": (1950, 2030, 1),
+    "body_height": (150, 200, 1), "grams": (50, 900, 10), "year": (1950, 2030, 1),
 }  # fmt: skip
 _ANY_NUMBER = (2, 90, 1)
 

@@ -11,12 +11,11 @@ from toolserver.world.tasks.offers import Offers
 from toolserver.world.tasks.plan import Given, Node, Plan
 from toolserver.world.vendors import Health, VendorApi
 
-_OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
+OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
 
 
-def obstruct(task: WorldTask, offers: Offers, stream: Stream) -> WorldTask | None:
-    """`task` with an obstacle; `None` when the one that is drawn does not fit it."""
-    obstacle = stream.pick(_OBSTACLES)
+def obstruct(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stream) -> WorldTask | None:
+    """`task` with an obstacle; `None` when it does not fit the task."""
     if obstacle is Obstacle.UNKNOWN:
         return _name_nothing(task, stream)
     return _take_away(task, obstacle, offers, stream)

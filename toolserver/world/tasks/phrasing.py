@@ -8,7 +8,7 @@ from typing import Any
 
 from toolserver.world.schema import EntityType, Kind, Operation, OperationKind, Slot
 from toolserver.world.streams import Stream
-from toolserver.world.tasks.idioms import COMPUTED, ORDERED, PLACED_IN
+from toolserver.world.tasks.idioms import COMPUTED, OPTIONAL, ORDERED, PLACED_IN
 from toolserver.world.tasks.plan import From, Given, Plan, Source
 from toolserver.world.world import World
 
@@ -40,7 +40,12 @@ class Phrasing:
         """What the plan wants done, as an imperative, for plans that end in a change of state."""
         node = len(self.plan.nodes) - 1
         operation = self.plan.results[node].operation
-        return self._filled(node, operation, ORDERED.get(operation.name) or f"{operation.phrase.lower()}")
+        idiom = ORDERED.get(operation.name)
+        if idiom is None:
+            named = "".join(f", {_word(slot)} {{{name}}}" for name, slot in operation.inputs.items() if slot.required)
+            ends = operation.kind is OperationKind.CANCEL
+            idiom = f"cancel {{{next(iter(operation.inputs))}}}" if ends else f"{operation.phrase.lower()}{named}"
+        return self._filled(node, operation, idiom)
 
     def entity(self, node: int) -> str:
         """The row that a call is about or leads to, said the same way each time."""
@@ -134,12 +139,12 @@ class Phrasing:
         return f"{average}, and how many there are" if "count" in names else average
 
     def all_of(self, node: int, operation: Operation, names: list[str]) -> str:
-        """`the names of all hotels in Talby`."""
+        """`the name of every hotel in Talby`."""
         entity = self._subject(operation)
         title = entity.attributes[0].label
         if names and names[0] != entity.attributes[0].name:
             return self.shown(node, operation, names)
-        return f"the {title}s of all {entity.plural}{self._scope(node, operation)}"
+        return f"the {title} of every {entity.label}{self._scope(node, operation)}"
 
     def computed(self, node: int, operation: Operation, names: list[str]) -> str:
         """`the distance between Talby and Velmora`."""
@@ -154,10 +159,12 @@ class Phrasing:
 
     def _filled(self, node: int, operation: Operation, idiom: str) -> str:
         for name, source in self.plan.nodes[node].inputs.items():
+            value = self.value(source, operation.inputs[name])
             if f"{{{name}}}" in idiom:
-                idiom = idiom.replace(f"{{{name}}}", self.value(source, operation.inputs[name]))
-            elif operation.kind.writes:
-                idiom += f", {_word(operation.inputs[name])} {self.value(source, operation.inputs[name])}"
+                idiom = idiom.replace(f"{{{name}}}", value)
+            else:
+                word = _word(operation.inputs[name]).removeprefix("number of ")
+                idiom += OPTIONAL[name].format(value) if name in OPTIONAL else f", {value} {word}"
         return idiom
 
     def _scope(self, node: int, operation: Operation) -> str:
@@ -185,7 +192,8 @@ class Phrasing:
         return self._subject(operation).attribute(operation.attribute).label
 
     def _labels(self, operation: Operation, names: list[str]) -> str:
-        return " and ".join(f"the {operation.outputs[name].label}" for name in names)
+        labels = (operation.outputs[name].label.removesuffix(" of that amount") for name in names)
+        return " and ".join(f"the {label}" for label in labels)
 
     def _inputs(self, node: int, operation: Operation) -> list[str]:
         return [self.value(source, operation.inputs[name]) for name, source in self.plan.nodes[node].inputs.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from toolserver.schemas import Outcome
 from toolserver.world.delta import NO_CHANGES
@@ -18,6 +19,7 @@ from toolserver.world.world import World
 
 MAX_DEPTH = 6
 _ATTEMPTS = 12
+_OPTIONAL = 0.35  # how often an optional input is given
 _JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
 _SUPPLIERS = frozenset(
     {OperationKind.SEARCH, OperationKind.DETAILS, OperationKind.LOOKUP, OperationKind.RANK, OperationKind.COMPARE,
@@ -45,7 +47,7 @@ class Grammar:
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN]
+        self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN and not _is_series(each)]
         self._suppliers: dict[str, list[Supplier]] = {}
         for operation in self.operations:
             if operation.kind in _SUPPLIERS:
@@ -53,6 +55,9 @@ class Grammar:
                     if _joins(output.type):
                         self._suppliers.setdefault(output.type.name, []).append(Supplier(operation, name))
         self.depths = self._reach()
+        self._targets = [
+            [each for each in self.operations if depth in self.depths[each.name]] for depth in range(MAX_DEPTH + 1)
+        ]
 
     def suppliers(self, kind: SemanticType, depth: int) -> list[Supplier]:
         """What can supply a value of a type by a chain of exactly `depth` calls."""
@@ -65,7 +70,7 @@ class Grammar:
 
     def targets(self, depth: int) -> list[Operation]:
         """The operations that can end a chain of exactly `depth` calls."""
-        return [each for each in self.operations if depth in self.depths[each.name]]
+        return self._targets[depth]
 
     def _reach(self) -> dict[str, set[int]]:
         """Per operation, the lengths of the chains that can end in it; found level by level."""
@@ -91,9 +96,22 @@ class Grammar:
         return depths
 
 
+def _is_series(operation: Operation) -> bool:
+    """Whether an operation computes several rows, none of which is the one that is meant."""
+    return operation.kind is OperationKind.COMPUTE and operation.many
+
+
+@lru_cache(maxsize=4096)
 def needed(operation: Operation) -> Mapping[str, Slot]:
     """The inputs that a call of an operation must give."""
     return {name: slot for name, slot in operation.inputs.items() if slot.required}
+
+
+def _is_worth_saying(operation: Operation, slot: Slot) -> bool:
+    """Whether a question gains from giving an optional input: how many to book, which end of a ranking."""
+    if operation.kind is OperationKind.RANK:
+        return slot.type.kind is Kind.ENUM
+    return operation.kind.writes or operation.kind is OperationKind.COMPUTE
 
 
 def stated(slot: Slot) -> bool:
@@ -180,6 +198,9 @@ class _Attempt:
                 inputs[name] = Given(constant(self.world, operation, name, self.stream))
             else:
                 inputs[name] = self._supplied(operation, slot.type, self.grammar.shallowest(slot.type))
+        for name, slot in operation.inputs.items():
+            if not slot.required and _is_worth_saying(operation, slot) and self.stream.chance(_OPTIONAL):
+                inputs[name] = Given(constant(self.world, operation, name, self.stream))
         return self._add(operation, inputs)
 
     def _deep_input(self, operation: Operation, depth: int) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from toolserver.errors import ConfigurationError
 from toolserver.world.schema import Operation, OperationKind
 from toolserver.world.streams import Stream, digest
 from toolserver.world.tasks.columns import Columns
-from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.obstacles import obstruct
+from toolserver.world.tasks.gold import Obstacle, WorldTask
+from toolserver.world.tasks.obstacles import OBSTACLES, obstruct
 from toolserver.world.tasks.offers import Offers
 from toolserver.world.tasks.phrasing import Phrasing
 from toolserver.world.tasks.plan import Plan
@@ -34,6 +35,14 @@ UNSOLVABLE = 0.05
 
 _ATTEMPTS = 4_000
 _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
+
+
+class _Shape(NamedTuple):
+    """What a task is to be like."""
+
+    obstacle: Obstacle
+    depth: int
+    span: str
 
 
 class TaskSampler:
@@ -108,19 +117,19 @@ class TaskSampler:
 
     def _sample(self, index: int) -> WorldTask:
         stream = Stream(self.world.seed, "task", self.world.level.name, self.split.name, index)
-        unsolvable, depth, span = self._shape(stream)
+        shape = self._shape(stream)
         for _ in range(_ATTEMPTS):
-            task = self._attempt(self.task_id(index), unsolvable, depth, span, stream)
+            task = self._attempt(self.task_id(index), shape, stream)
             if task is not None:
                 return task
             if stream.chance(0.02):  # a shape that this world has no room for gives way to another
-                unsolvable, depth, span = self._shape(stream)
+                shape = self._shape(stream)
         raise ConfigurationError(
             f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
         )
 
-    def _shape(self, stream: Stream) -> tuple[bool, int, str]:
-        unsolvable = stream.chance(self.unsolvable)
+    def _shape(self, stream: Stream) -> _Shape:
+        obstacle = stream.pick(OBSTACLES) if stream.chance(self.unsolvable) else Obstacle.NONE
         draw = stream.unit() * sum(self.depths.values())
         depth = max(self.depths)
         for each, weight in self.depths.items():
@@ -128,10 +137,11 @@ class TaskSampler:
             if draw < 0:
                 depth = each
                 break
-        return unsolvable, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL
+        return _Shape(obstacle, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL)
 
-    def _attempt(self, task_id: str, unsolvable: bool, depth: int, span: str, stream: Stream) -> WorldTask | None:
-        drawn = self._one_tool(depth, stream) if span == ONE_TOOL else self._several(depth, span, stream)
+    def _attempt(self, task_id: str, shape: _Shape, stream: Stream) -> WorldTask | None:
+        one, depth = shape.span == ONE_TOOL, shape.depth
+        drawn = self._one_tool(depth, stream) if one else self._several(depth, shape.span, stream)
         if drawn is None:
             return None
         plan, bound = drawn
@@ -141,8 +151,8 @@ class TaskSampler:
         if offer is None:
             return None
         task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
-        if unsolvable:
-            hindered = obstruct(task, self.offers, stream)
+        if shape.obstacle:
+            hindered = obstruct(task, shape.obstacle, self.offers, stream)
             if hindered is None:
                 return None
             task = hindered
@@ -151,20 +161,20 @@ class TaskSampler:
     def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = stream.pick(self.offers.tools)
         names = tuple(operation.name for operation in tool.operations if operation.kind is not OperationKind.LOGIN)
-        plan = self._planner(names, tool.operations).sample(stream, depth)
+        plan = self._planner(names, lambda: tool.operations).sample(stream, depth)
         bound = None if plan is None else self.offers.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
     def _several(self, depth: int, span: str, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
-        plan = self._planner((category,), self.offers.operations(category)).sample(stream, depth)
+        plan = self._planner((category,), lambda: self.offers.operations(category)).sample(stream, depth)
         bound = None if plan is None else self.offers.spread(plan, span, category, stream)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _planner(self, key: tuple[str, ...], operations: Iterable[Operation]) -> Planner:
+    def _planner(self, key: tuple[str, ...], operations: Callable[[], Iterable[Operation]]) -> Planner:
         planner = self._planners.get(key)
         if planner is None:
-            planner = self._planners[key] = Planner(self.columns, Grammar(operations))
+            planner = self._planners[key] = Planner(self.columns, Grammar(operations()))
         return planner
 
     def _words(self, plan: Plan, stream: Stream) -> str:
