@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.toolserver.apis import api, tool_file, write_json
+from toolserver.cli import main
+
+OK = {"error": "", "response": 1}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A StableToolBench folder with three recorded calls, one conflict and one damaged entry."""
+    write_json(tmp_path / "data" / "tools" / "Data" / "goal_line.json", tool_file("Goal Line", api("Cards")))
+    write_json(
+        tmp_path / "data" / "tool_response_cache" / "Data" / "goal_line_for_Data" / "cards.json",
+        {"{'a': 1, 'b': 2}": OK, "{'b': 2, 'a': 1}": OK | {"response": 2}, "{}": OK, "{broken": OK},
+    )
+    return tmp_path / "data"
+
+
+def run(*arguments: object) -> int:
+    """Run a command in this process; its status."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(str(ended.value))
+
+
+@pytest.fixture
+def cache(folder: Path, tmp_path: Path) -> Path:
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache") == 0
+    return tmp_path / "cache"
+
+
+def test_import_says_what_became_of_everything(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache") == 0
+    output, errors = capsys.readouterr()
+    assert "Files: 1 tools, 1 tool_response_cache" in output
+    assert "APIs: 1 added" in output
+    assert "Calls: 2 added, 1 kept" in output
+    assert "Problems: 1 entries" in output
+    assert "cards.json: {broken: not a Python literal" in errors
+
+
+def test_strict_import_stops(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--strict") == 1
+    assert capsys.readouterr().err.startswith("toolserver: ")
+
+
+def test_conflicts_can_stop_an_import(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--on-conflict", "error") == 1
+    assert "another recorded answer" in capsys.readouterr().err
+
+
+def test_verify_says_when_a_cache_is_sound_and_when_not(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert run("verify", "--cache", cache) == 0
+    assert capsys.readouterr().out == "2 entries, 1 APIs: sound\n"
+    with sqlite3.connect(cache / "cache.db") as connection:
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 1")
+    connection.close()
+    assert run("verify", "--cache", cache) == 1
+    output, errors = capsys.readouterr()
+    assert output == "2 entries, 1 APIs: 1 problems\n"
+    assert errors.endswith("the value does not match its hash\n")
+
+
+def counts(cache: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `toolserver stats` counts, without the size of the file."""
+    capsys.readouterr()
+    assert run("stats", "--cache", cache, "--json") == 0
+    counted: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert counted.pop("bytes") == (cache / "cache.db").stat().st_size
+    return counted
+
+
+def test_stats_as_a_table_and_as_json(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert counts(cache, capsys) == {
+        "entries": 2,
+        "apis_documented": 1,
+        "apis_recorded": 1,
+        "provenance": {"recorded": 2},
+        "outcome": {"ok": 2},
+        "category": {"Data": 2},
+    }
+    assert run("stats", "--cache", cache) == 0
+    assert "provenance recorded" in capsys.readouterr().out
+
+
+def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "file.jsonl.zst"
+    assert run("export", "archive", file, "--cache", cache) == 0
+    assert run("import", "archive", file, "--cache", tmp_path / "copy") == 0
+    assert counts(tmp_path / "copy", capsys) == counts(cache, capsys)
+
+
+def test_folders_carry_a_cache_back(cache: Path, tmp_path: Path) -> None:
+    assert run("export", "stabletoolbench", tmp_path / "out", "--cache", cache) == 0
+    written = tmp_path / "out" / "tool_response_cache" / "Data" / "goal_line_for_Data" / "cards.json"
+    assert json.loads(written.read_text()) == {"{'a': 1, 'b': 2}": OK, "{}": OK}
+    assert (tmp_path / "out" / "tools" / "Data" / "goal_line.json").is_file()
+
+
+@pytest.mark.parametrize("command", [["verify"], ["stats"], ["export", "archive", "file"]])
+def test_a_missing_cache_is_said_in_one_line(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*command, "--cache", tmp_path / "none") == 1
+    missing = tmp_path / "none"
+    expected = f"toolserver: no cache at {missing}; fill one with `toolserver import ... --cache {missing}`\n"
+    assert capsys.readouterr().err == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+COMMANDS = [
+    ["import", "stabletoolbench"],
+    ["import", "archive"],
+    ["export", "stabletoolbench"],
+    ["export", "archive"],
+    ["verify"],
+    ["stats"],
+    ["serve"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself_with_an_example(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*command, "--help") == 0
+    assert f"Example: `toolserver {' '.join(command)}" in capsys.readouterr().out
+
+
+def test_the_console_script_runs() -> None:
+    script = Path(sys.executable).with_name("toolserver")
+    assert script.is_file()
+    helped = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+    assert all(command in helped.stdout for command in ("serve", "import", "export", "verify", "stats"))
