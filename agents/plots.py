@@ -46,7 +46,7 @@ def line_plot(
         if len(curve.low):
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
     if percent:
-        axes.set_ylim(0, 1)
+        axes.set_ylim(-0.02, 1.02)  # lines along the edges stay visible
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if steps:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

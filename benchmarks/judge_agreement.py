@@ -1,6 +1,6 @@
 """How far judges of rules agree with StepTool's published annotations and judgements: ours, and the authors' own.
 
-    python -m benchmarks.judge_agreement --data stabletoolbench
+    python -m benchmarks.judge_agreement --data stabletoolbench --out benchmarks/results
 
 Three questions, one table each: do step rewards agree with the annotated ones; does a contribution fire for the
 response that was used rather than for any response; does the verdict on the answer agree with the published one.
@@ -8,8 +8,8 @@ response that was used rather than for any response; does the verdict on the ans
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -20,15 +20,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks import authors_rules
 from benchmarks.annotations import Annotated, read_annotations, read_training_rows
+from benchmarks.report import Result, origin, publish
 from steptool_env.errors import DataError
-from steptool_env.judges.answer import final_answer
+from steptool_env.judges.answer import admitted_failure, final_answer
 from steptool_env.judges.dataflow import Use, contributions
-from steptool_env.judges.rules import RulesJudge
+from steptool_env.judges.rules import UNSURE, RulesJudge
 from steptool_env.judges.success import response_text
 from steptool_env.metrics import result_of
 from steptool_env.recordings import read_recordings
@@ -37,10 +36,20 @@ from steptool_env.types import Step, Task, Trajectory
 TUNED_ON = "G1_instruction"
 """The set whose judgements were looked at while the rules were written; the others were not."""
 
+DATA_VARIABLE = "STEPTOOL_STABLETOOLBENCH"
+NOTES = (
+    "mean_difference: mean absolute difference of scores in 0..1.",
+    "The weights of the data flow were tried on the same 71 annotated calls; between the 60 settings tried, the mean "
+    "difference moved from 0.197 to 0.232 and Pearson's correlation from 0.66 to 0.70.",
+    f"The rules of the verdict were written on {TUNED_ON} and only scored on the other sets; the phrases by which a body "
+    "tells of a failure were collected over all sets.",
+    "The published judge passes answers that use nothing a tool said; our rules call them unsure. The row `invention "
+    "passes` shows what that costs in agreement.",
+)
+
 _SHIFT = 37  # episodes between a response and the unrelated answer it is held against
 _PAIRS = 400
 _FIRES = 0.5
-_WIDTH = 110
 
 
 class Agreement(NamedTuple):
@@ -62,28 +71,39 @@ class Agreement(NamedTuple):
 class Arguments:
     """Measure how judges of rules agree with published annotations and judgements.
 
-    Example: python -m benchmarks.judge_agreement --data data/stabletoolbench --json benchmarks/results/judges.json
+    Example: python -m benchmarks.judge_agreement --data data/stabletoolbench --out benchmarks/results
     """
 
-    data: Typed[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder with steptool_examples/ and judged_runs/."""
-    json: Typed[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the figures here too."""
+    data: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Folder with steptool_examples/ and judged_runs/; by default STEPTOOL_STABLETOOLBENCH."""
+    out: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Write judge_agreement.json and .md into this folder."""
 
 
 def main(arguments: Arguments) -> None:
     """Measure, print and, if asked to, write."""
-    examples = arguments.data / "steptool_examples"
-    runs = [episode for folder in _folders(arguments.data / "judged_runs") for episode in read_recordings(folder)]
+    begun = origin()
+    data = _data(arguments.data)
+    examples = data / "steptool_examples"
+    runs = [episode for folder in _folders(data / "judged_runs") for episode in read_recordings(folder)]
     tables = {
-        "step_rewards": step_rewards(read_training_rows(examples), read_annotations(examples)),
-        "contribution_fires": contribution_fires([e for e in runs if e.task.suite == TUNED_ON]),
-        "verdicts": verdicts(runs),
+        "Rewards of tool calls against StepTool's annotations": step_rewards(
+            read_training_rows(examples), read_annotations(examples)
+        ),
+        "How often a contribution is found": contribution_fires([e for e in runs if e.task.suite == TUNED_ON]),
+        "Verdicts on answers against the published ones": verdicts(runs),
     }
-    _print(tables)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(tables, indent=2) + "\n", encoding="utf-8")
+    rows = {title: [{"judge": name, **row} for name, row in table.items()] for title, table in tables.items()}
+    publish(
+        Result("judge_agreement", "Agreement of rules with published judgements", rows, begun, NOTES), arguments.out
+    )
+
+
+def _data(given: Path | None) -> Path:
+    path = given or os.environ.get(DATA_VARIABLE)
+    if not path:
+        raise DataError(f"--data: give the folder of the published data, or set {DATA_VARIABLE}")
+    return Path(path)
 
 
 Figures = dict[str, dict[str, Any]]
@@ -151,6 +171,7 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
     judge = RulesJudge()
     judges: dict[str, Callable[[Trajectory], float]] = {
         "our rules": lambda episode: judge.judge(episode.task, episode.steps).solved,
+        "our rules, invention passes": lambda episode: _invention_passes(judge, episode),
         "every answer is solved": lambda episode: float(bool(final_answer(episode.steps))),
     }
     table = {}
@@ -166,6 +187,12 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
         first, second = zip(*repeats, strict=True)
         table[f"published judge, one repeat against another, {where}"] = Agreement.of(first, second)._asdict()
     return table
+
+
+def _invention_passes(judge: RulesJudge, episode: Trajectory) -> float:
+    """Our verdict, but solved where the only doubt is that nothing a tool said is used."""
+    solved = judge.judge(episode.task, episode.steps).solved
+    return 1.0 if solved == UNSURE and not admitted_failure(final_answer(episode.steps)) else solved
 
 
 def _our_rewards(episode: Annotated) -> list[float]:
@@ -207,21 +234,6 @@ def _folders(path: Path) -> list[Path]:
     if not folders:
         raise DataError(f"{path}: holds no folder of a judged run")
     return folders
-
-
-def _print(tables: Mapping[str, Figures]) -> None:
-    console = Console()
-    console.width = max(console.width, _WIDTH)
-    for title, rows in tables.items():
-        columns = list(next(iter(rows.values())))
-        view = Table("", *columns, title=title.replace("_", " "))
-        for name, row in rows.items():
-            view.add_row(name, *(_cell(row[column]) for column in columns))
-        console.print(view)
-
-
-def _cell(value: Any) -> str:
-    return "–" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 if __name__ == "__main__":
