@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+
+
+T = TypeVar("T")
 
 
 class Lap(NamedTuple):
@@ -41,13 +44,13 @@ class Pace(NamedTuple):
         return 1e6 / self.rate
 
 
-def race(contestants: Mapping[str, Callable[[], Lap]], rounds: int) -> dict[str, Pace]:
-    """Let contestants run in turns, `rounds` laps each after one that does not count.
+def race(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+    """Let contestants run in turns, `rounds` times each after one that does not count. Returns what each run gave.
 
     They take turns so that a machine that grows slower, or is shared, slows all of them alike: ratios hold even where
     rates do not. Garbage is collected between laps, not in them.
     """
-    laps: dict[str, list[Lap]] = {name: [] for name in contestants}
+    laps: dict[str, list[T]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():
             gc.collect()
@@ -58,7 +61,7 @@ def race(contestants: Mapping[str, Callable[[], Lap]], rounds: int) -> dict[str,
                 gc.enable()
             if turn:
                 laps[name].append(lap)
-    return {name: Pace.of(own) for name, own in laps.items()}
+    return laps
 
 
 def growth(sizes: Sequence[float], costs: Sequence[float]) -> float:

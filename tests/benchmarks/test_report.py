@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
 
 from benchmarks.report import Result, Row, markdown, origin, publish, shown
-from benchmarks.timing import Lap, growth, race
+from benchmarks.timing import Lap, Pace, growth, race
 
 
 def result() -> Result:
@@ -58,7 +59,8 @@ def test_contestants_take_turns_and_the_first_round_does_not_count() -> None:
         order.append(name)
         return Lap(10, 100.0 if next(turns) < 2 else 2.0)
 
-    paces = race({name: lambda name=name: run(name) for name in "ab"}, rounds=3)  # type: ignore[misc]
+    laps = race({name: partial(run, name) for name in "ab"}, rounds=3)
+    paces = {name: Pace.of(own) for name, own in laps.items()}
     assert order == ["a", "b"] * 4
     assert paces["a"].rate == paces["a"].slowest == 5.0
     assert paces["b"].microseconds == pytest.approx(200_000)
