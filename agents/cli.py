@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -25,6 +25,8 @@ class _Place(NamedTuple):
 COMMANDS = {
     "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
+    "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
+    "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),
 }
 """Every module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""
 
@@ -47,15 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     module = import_module(COMMANDS[name].module)
-    description = inspect.getdoc(module.Command)
-    command = tyro.cli(module.Command, prog=f"steptool {name}", description=description, args=words[1:])
     try:
-        command.run()
+        _read(module, name, words[1:]).run()
     except (AgentError, StepToolError, ToolServerError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _read(module: Any, name: str, words: Sequence[str]) -> Any:
+    """The command with its flags; a module whose defaults depend on a file reads them itself with `parse`."""
+    if hasattr(module, "parse"):
+        return module.parse(words)
+    description = inspect.getdoc(module.Command)
+    return tyro.cli(module.Command, prog=f"steptool {name}", description=description, args=words)
 
 
 def _usage() -> str:

@@ -15,6 +15,7 @@ AGENTS: Registry[Agent] = Registry(
         "noisy-oracle": "agents.demonstrations:NoisyOracleAgent",
         "openai": "agents.openai:OpenAIAgent",
         "oracle": "agents.toolworld:OracleAgent",
+        "policy": "agents.policy_agent:PolicyAgent",
         "random": "agents.random_agent:RandomAgent",
         "replay": "agents.replay:ReplayAgent.from_path",
     },

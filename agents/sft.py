@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -11,12 +11,15 @@ from torch import Tensor
 
 from agents.batch import Batch, Episode, collate, mini_batches
 from agents.codec import Codec
-from agents.learner import Learner
+from agents.config import PolicyConfig
+from agents.learner import Learner, build_learner
+from agents.model import SHAPES
 from agents.scoring import score
 from agents.seeding import derive
+from agents.tokenizer import train_tokenizer
 from agents.update import OptimConfig, Terms, Updater
 from steptool_env.formats import make_format
-from steptool_env.prompts import opening
+from steptool_env.prompts import Opening, opening
 from steptool_env.types import Trajectory
 
 
@@ -82,17 +85,34 @@ def schedule(step: int, total: int, warmup: float) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
+def new_learner(
+    trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
+) -> Learner:
+    """A learner that can read and write what trajectories hold: for a size from scratch, with a tokenizer of its own.
+
+    Args:
+        trajectories: Demonstrations; their texts train the tokenizer.
+        config: The policy.
+        vocab_size: Of a tokenizer of its own.
+        seed: Of fresh weights.
+    """
+    fresh = config.model in SHAPES and not config.checkpoint
+    tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if fresh else None
+    return build_learner(config, tokenizer, seed)
+
+
 def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
     """A recorded episode as tokens, so that a policy can learn its actions.
 
     Raises:
         KeyError: The trajectory's metadata lacks the rules that it was played by.
     """
-    rules = trajectory.metadata
-    prompt = opening(
-        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
-    )
-    info = {"messages": prompt.messages, "functions": prompt.functions, "format": rules["format"]}
+    prompt = _opening(trajectory)
+    info = {
+        "messages": prompt.messages,
+        "functions": prompt.functions,
+        "format": trajectory.metadata["format"],
+    }
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
     return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards)
 
@@ -117,6 +137,19 @@ def encode_turns(
 def distinct(episodes: Iterable[Episode]) -> list[Episode]:
     """Episodes without repetitions, in order: what RFT learns from."""
     return list({episode.ids: episode for episode in episodes}.values())
+
+
+def _opening(trajectory: Trajectory) -> Opening:
+    rules = trajectory.metadata
+    return opening(trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"]))
+
+
+def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
+    for trajectory in trajectories:
+        yield _opening(trajectory).text
+        for step in trajectory.steps:
+            yield step.action.text
+            yield step.observation
 
 
 def _imitation(learner: Learner) -> Callable[[Batch, Tensor], Terms]:

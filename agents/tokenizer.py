@@ -14,9 +14,9 @@ PAD = "<|pad|>"
 ACT = "<|act|>"
 END = "<|end|>"
 
-# A word never carries the space before it. So a name has the same tokens after a space in the query as
-# after a quotation mark in the arguments, and a small model can copy it. A space goes with punctuation instead.
-_WORDS = Regex(r"_?[^\W\d_]+|\d|[ ]?[^\w\s]+|_|\s+")
+# A capitalised word never carries the space before it: a name has the same tokens after a space in the query as
+# after a quotation mark in the arguments, so a small model can copy it. Other words carry theirs, for short prompts.
+_WORDS = Regex(r"[ ]?_?\p{Ll}+|_?\p{Lu}+\p{Ll}*|\p{L}+|\d|[ ]?[^\w\s]+|\s+|.")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:

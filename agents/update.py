@@ -36,6 +36,8 @@ class OptimConfig:
     """Gradients of the policy, and of the critic, are scaled down to this norm."""
     max_tokens: int = 16384
     """Padded tokens of one forward pass; changes speed and memory, never the result."""
+    autocast: bool = False
+    """Multiply in bfloat16 while learning: faster, and less exact. The sampler does not, so ratios start near 1 only."""
 
 
 class Updater:
@@ -72,7 +74,8 @@ class Updater:
         self.optimizer.zero_grad(set_to_none=True)
         for picked in micro_batches(lengths, self.config.max_tokens):
             index = rows[torch.tensor(picked, device=rows.device)]
-            terms = loss(batch.rows(index), index)
+            with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
+                terms = loss(batch.rows(index), index)
             (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()

@@ -1,0 +1,86 @@
+"""`steptool train`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+import yaml
+
+from agents import checkpoint
+from agents.checkpoint import Progress
+from agents.config import TrainConfig, make_config, read_config
+from agents.environments import PeriodicEvaluation, make_envs
+from agents.errors import CheckpointError
+from agents.learner import Learner, build_learner
+from agents.logging import MetricsLog
+from agents.online import OnlineTrainer
+from agents.training_progress import TrainingProgress
+
+
+@dataclass(frozen=True)
+class Command:
+    """Train a policy online, against an environment.
+
+    The algorithm's name sets its defaults, the file overrides them, and flags override the file.
+
+    Example: steptool train --config examples/train-lite.yaml --algo steptool --policy.checkpoint runs/sft
+    --out runs/steptool
+    """
+
+    settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """YAML file of settings, named as the flags are (`optim: {lr: 1e-4}` for --optim.lr)."""
+
+    def run(self) -> None:
+        """Train, showing pass rate and speed."""
+        config = self.settings
+        out = Path(config.out)
+        found = _found(out) if config.resume else None
+        learner = build_learner(config.policy, seed=config.seed)
+        with ExitStack() as stack:
+            envs = stack.enter_context(closing(make_envs(config.env)))
+            evaluation = _evaluation(config, learner, stack)
+            keep = checkpoint.load_progress(found).iteration if found else None
+            log = MetricsLog(out, keep_until=keep)
+            stack.callback(log.close)
+            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log)
+            if found is not None:
+                trainer.resume(found)
+            (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+            progress = stack.enter_context(TrainingProgress(config.algo))
+
+            def show(done: Progress, metrics: Mapping[str, float]) -> None:
+                progress.tell_rollout(done.iteration, config.iterations, done.calls, metrics)
+
+            trainer.run(show)
+
+
+def parse(words: Sequence[str]) -> Command:
+    """Read flags over a file over the algorithm's defaults."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config", type=Path)
+    first.add_argument("--algo")
+    known, _ = first.parse_known_args(words)
+    overrides = {"algo": known.algo} if known.algo else {}
+    base = read_config(known.config, overrides) if known.config else make_config(overrides)
+    return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
+
+
+def _found(out: Path) -> Path:
+    found = checkpoint.newest(out)
+    if found is None:
+        raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
+    return found
+
+
+def _evaluation(config: TrainConfig, learner: Learner, stack: ExitStack) -> PeriodicEvaluation | None:
+    if not config.eval_every:
+        return None
+    envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
+    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed)

@@ -1,0 +1,71 @@
+"""Text environments for training and evaluation, and the evaluation between updates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+import steptool_env  # noqa: F401  registers the environments
+from agents.config import EnvConfig
+from agents.errors import ConfigurationError
+from agents.generation import Generator, Sampling
+from agents.learner import Learner
+from agents.rollout import Collector, Start
+from agents.seeding import derive
+
+TextEnvs = VectorEnv[Any, Any, Any]
+
+
+def make_envs(config: EnvConfig, overrides: Mapping[str, Any] | None = None) -> TextEnvs:
+    """The environments of a run, side by side, in `AutoresetMode.DISABLED`.
+
+    Args:
+        config: Names them.
+        overrides: Arguments in place of those of `config.args`.
+
+    Raises:
+        ConfigurationError: No such environment, or it does not take these arguments.
+    """
+    arguments = {**config.args, **(overrides or {})}
+    if config.reward:
+        arguments["reward"] = config.reward
+    try:
+        envs = gym.make_vec(
+            config.id,
+            num_envs=config.num_envs,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode=AutoresetMode.DISABLED,
+            **arguments,
+        )
+    except (gym.error.Error, TypeError) as error:
+        raise ConfigurationError(f"env.id={config.id}, env.args={arguments}: {error}") from error
+    return envs
+
+
+class PeriodicEvaluation:
+    """Plays the same tasks each time it is called. Gives `eval/...` means, as `rollout/...` are defined.
+
+    Args:
+        envs: Environments of the evaluation split.
+        learner: Its current weights act.
+        episodes: Number of tasks.
+        sampling: As in training, so that a curve shows what the policy that is trained does.
+        seed: Of tasks and samples.
+    """
+
+    def __init__(self, envs: TextEnvs, learner: Learner, episodes: int, sampling: Sampling, seed: int) -> None:
+        self._generator = Generator(
+            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling
+        )
+        self._collector = Collector(envs, self._generator, learner.codec)
+        self._starts = [Start(derive(seed, "evaluation", index), index) for index in range(episodes)]
+        self._seed = derive(seed, "evaluation sampler")
+
+    def __call__(self) -> dict[str, float]:
+        """Metrics of the policy as it is now."""
+        self._generator.seed(self._seed)
+        metrics = self._collector.collect(self._starts).metrics()
+        return {name.replace("rollout/", "eval/"): value for name, value in metrics.items()}

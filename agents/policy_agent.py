@@ -1,0 +1,67 @@
+"""A trained policy as an agent: `policy:CHECKPOINT` in `steptool evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.base import Info
+from agents.generation import Generator, Sampled, Sampling
+from agents.learner import Learner, load_learner
+
+
+class PolicyAgent:
+    """Acts with the policy of a checkpoint.
+
+    Args:
+        checkpoint: Its folder.
+        temperature: 0 takes the most probable token; 1 samples as in training.
+        max_action_tokens: Longest action.
+        seed: Of the sampler.
+        device: Where the model runs.
+    """
+
+    def __init__(
+        self,
+        checkpoint: str,
+        temperature: float = 0.0,
+        max_action_tokens: int = 128,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        sampling = Sampling(temperature=temperature, max_action_tokens=max_action_tokens)
+        self._begin(load_learner(Path(checkpoint), device=device), sampling, seed, Path(checkpoint).name)
+
+    @classmethod
+    def of(cls, learner: Learner, sampling: Sampling, name: str = "policy", seed: int = 0) -> PolicyAgent:
+        """An agent of a policy in memory."""
+        agent = cls.__new__(cls)
+        agent._begin(learner, sampling, seed, name)
+        return agent
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """Episodes begin: their prompts wait to be read."""
+        for slot, observation, info in zip(indices, observations, infos, strict=True):
+            if slot in self._last:
+                self._generator.free(slot)
+            self._last[slot] = None
+            self._generator.start(slot, self._codec.opening(observation, info))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
+        """Sample the next action of each slot. An episode that outgrew the context gets empty texts."""
+        for slot, observation in zip(indices, observations, strict=True):
+            last = self._last[slot]
+            if last is not None and not last.overflow:
+                closing = [] if last.stopped else [self._codec.stop_id]
+                self._generator.append(slot, [*closing, *self._codec.continuation(observation)])
+        sampled = self._generator.act(list(indices))
+        self._last.update(zip(indices, sampled, strict=True))
+        return [self._codec.action_text(sample.ids) for sample in sampled]
+
+    def _begin(self, learner: Learner, sampling: Sampling, seed: int, name: str) -> None:
+        self.name = name
+        self._codec = learner.codec
+        self._generator = Generator(
+            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
+        )
+        self._last: dict[int, Sampled | None] = {}  # what each slot did last; `None` before its first action
