@@ -41,8 +41,8 @@ NOTES = (
     "mean_difference: mean absolute difference of scores in 0..1.",
     "The weights of the data flow were tried on the same 71 annotated calls; between the 60 settings tried, the mean "
     "difference moved from 0.197 to 0.232 and Pearson's correlation from 0.66 to 0.70.",
-    f"The rules of the verdict were written on {TUNED_ON} and only scored on the other sets; the phrases by which a body "
-    "tells of a failure were collected over all sets.",
+    f"The rules of the verdict were written on {TUNED_ON} and only scored on the other sets; the phrases by which a "
+    "body tells of a failure were collected over all sets.",
     "The published judge passes answers that use nothing a tool said; our rules call them unsure. The row `invention "
     "passes` shows what that costs in agreement.",
 )
