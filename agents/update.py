@@ -37,7 +37,7 @@ class OptimConfig:
     max_tokens: int = 16384
     """Padded tokens of one forward pass; changes speed and memory, never the result."""
     autocast: bool = False
-    """Multiply in bfloat16 while learning: faster, and less exact. The sampler does not, so ratios start near 1 only."""
+    """Multiply in bfloat16 while learning: faster, less exact. The sampler does not, so ratios start near 1 only."""
 
 
 class Updater:
