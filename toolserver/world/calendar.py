@@ -19,11 +19,6 @@ def offset_of(iso: str) -> int:
     return (date.fromisoformat(iso) - TODAY).days
 
 
-def shift(iso: str, days: int) -> str:
-    """The date `days` after an ISO date. Raises `OverflowError` outside the years 1 to 9999."""
-    return (date.fromisoformat(iso) + timedelta(days=days)).isoformat()
-
-
 def weekday(iso: str) -> str:
     """The English name of a date's day of the week."""
     return WEEKDAYS[date.fromisoformat(iso).weekday()]

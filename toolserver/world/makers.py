@@ -7,7 +7,7 @@ from typing import Any
 
 from toolserver.world import calendar
 from toolserver.world.lexicon import names
-from toolserver.world.schema import Attribute, Draw, Kind, Maker, SemanticType
+from toolserver.world.schema import Attribute, Draw, Maker, SemanticType
 from toolserver.world.streams import Stream
 from toolserver.world.types import STATUS, id_of, name_of, one_of
 
@@ -138,8 +138,3 @@ def link(entity: str, name: str = "", label: str = "", make: Maker | None = None
     column = name or f"{entity}_id"
     words = label or column.removesuffix("_id").replace("_", " ")
     return Attribute(column, id_of(entity), make or reference(entity), words, aka)
-
-
-def is_quantity(kind: SemanticType) -> bool:
-    """Whether values of a type are numbers."""
-    return kind.kind in (Kind.INTEGER, Kind.NUMBER)

@@ -42,7 +42,6 @@ NOUNS = (
     "Tide", "Tower", "Train", "Valley", "Voice", "Wheel", "Window",
 )  # fmt: skip
 LANDMARKS = ("Castle", "Tower", "Museum", "Bridge", "Gardens", "Palace", "Cathedral", "Market", "Lighthouse", "Arena")
-STREETS = ("Street", "Avenue", "Lane", "Square", "Road", "Boulevard")
 COMPANY_STEMS = (
     "Acro", "Alto", "Arbor", "Astra", "Axion", "Bolt", "Brio", "Cedar", "Ciro", "Cobalt", "Core", "Delta", "Dyna",
     "Ever", "Flux", "Forge", "Glint", "Halo", "Helio", "Ion", "Juno", "Kinet", "Lumen", "Macro", "Meridian", "Nexa",
