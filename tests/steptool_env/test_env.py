@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
 from steptool_env.episode import Transition
-from steptool_env.errors import ConfigurationError, DataError, ToolTransportError
+from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.rules import Rules
 from tests.steptool_env.toys import (
     ACTIONS,
@@ -25,6 +25,7 @@ from tests.steptool_env.toys import (
     SAY,
     CountingReward,
     ToySuite,
+    Unreachable,
     call,
     toy_rules,
 )
@@ -204,16 +205,6 @@ def test_wrong_options_are_named(options: dict[str, object], says: str) -> None:
 def test_wrong_rules_are_named(changes: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         Rules(CountingReward(), **changes)  # type: ignore[arg-type]
-
-
-class Unreachable:
-    """A client whose server is away."""
-
-    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        raise ToolTransportError("http://tools: ConnectError")
-
-    def close(self) -> None:
-        pass
 
 
 def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.rewards import StepReward
 from steptool_env.rules import Rules
 from steptool_env.types import Step, Task
 from toolserver.catalog import Catalog
 from toolserver.resolvers.base import ValidatedCall
-from toolserver.schemas import ApiSpec, Outcome, Parameter, Provenance, StatusCode, ToolResponse, encode_body
+from toolserver.schemas import ApiSpec, Outcome, Parameter, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 from toolserver.service import ToolService
 
 COUNTER = ApiSpec("Toys", "Counter", "Count up", "Adds to the count.", (Parameter("by", "NUMBER"),))
@@ -106,3 +106,13 @@ ACTIONS = (COUNT, SAY, FAIL, ANSWER, GIVE_UP, "no call at all", call("unknown"),
 def toy_rules(**changes: Any) -> Rules:
     """Rules with a budget of six calls."""
     return Rules(**{"reward": CountingReward(), "call_budget": 6, **changes})
+
+
+class Unreachable:
+    """A client whose server is away."""
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        raise ToolTransportError("http://tools: ConnectError")
+
+    def close(self) -> None:
+        pass

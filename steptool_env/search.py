@@ -1,0 +1,172 @@
+"""ToolBench's inference strategies on forks of an environment: `CoT@n` and DFSDT."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from steptool_env.env import ToolEnv
+from steptool_env.errors import ConfigurationError
+from steptool_env.observations import answer_in
+from steptool_env.types import Step, Trajectory
+from toolserver.schemas import StatusCode
+
+_UP_FROM_GIVING_UP = 2  # levels; ToolBench's `prune_back_length`
+_UP = 1
+_ALL_THE_WAY = 1_000_000
+
+_DIVERSITY = """This is not the first time you try this task, all previous trails failed.
+Before you generate my thought for this state, I will first show you your previous actions for this state, and then \
+you must generate actions that is different from all of them. Here are some previous actions candidates:
+{previous}
+Remember you are now in the intermediate state of a trail, you will first analyze the now state and previous action \
+candidates, then make actions that is different from all the previous."""
+
+
+class Place(NamedTuple):
+    """Where in a search a decision is due.
+
+    Attributes:
+        prompt: The opening prompt of the episode.
+        info: The `info` of the reset: messages, functions, format.
+        path: The steps from the start to here.
+        siblings: What was tried here before, and failed; the decision should differ. Empty in `CoT@n`.
+    """
+
+    prompt: str
+    info: Mapping[str, Any]
+    path: tuple[Step, ...]
+    siblings: tuple[Step, ...]
+
+
+Policy = Callable[[Place], str]
+"""Decides on the next action: a text in the environment's format."""
+
+
+class SearchResult(NamedTuple):
+    """What a search came to.
+
+    Attributes:
+        trajectory: The path to the answer, else the first path that gave up, else the first that ended; its
+            `metadata["search_calls"]` is `calls`.
+        calls: Every step taken, those that were backed out of included: what a fair comparison counts.
+        answered: Whether an answer was given.
+    """
+
+    trajectory: Trajectory
+    calls: int
+    answered: bool
+
+
+def chains(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
+    """`CoT@n`: up to `attempts` independent episodes from where `env` is, until one gives an answer.
+
+    Args:
+        env: An environment after `reset`; it stays where it is.
+        policy: Decides.
+        attempts: Number of chains.
+        max_calls: Steps of all chains together at most.
+    """
+    search = _Search(env, policy, max_calls)
+    for _ in range(_count("attempts", attempts)):
+        leaf = search.chain()
+        if leaf is None or search.end(leaf) == _ALL_THE_WAY:
+            break
+    return search.result()
+
+
+def dfsdt(env: ToolEnv, policy: Policy, *, width: int = 2, max_calls: int | None = None) -> SearchResult:
+    """ToolBench's depth-first search based decision tree (`DFS_woFilter_w<width>`).
+
+    In every place up to `width` actions are tried, each seeing those tried before. The search ends with the first
+    answer. Giving up backs up two levels; the end of the call budget, which bounds the depth, backs up one.
+
+    Args:
+        env: An environment after `reset`; it stays where it is.
+        policy: Decides.
+        width: Actions per place.
+        max_calls: Steps of the whole search at most.
+    """
+    search = _Search(env, policy, max_calls)
+    search.expand(env, _count("width", width))
+    return search.result()
+
+
+def diversity_prompt(siblings: Sequence[Step]) -> str:
+    """ToolBench's message that asks a model to differ from what was tried; for a policy with `Place.siblings`."""
+    previous = [
+        {"name": s.action.name, "arguments": s.action.arguments, "function_output": answer_in(s.observation)}
+        for s in siblings
+    ]
+    return _DIVERSITY.format(previous=json.dumps(previous, indent=2, ensure_ascii=False))
+
+
+class _Search:
+    """The calls and the ends of one search."""
+
+    def __init__(self, env: ToolEnv, policy: Policy, max_calls: int | None) -> None:
+        self._env = env
+        self._policy = policy
+        self._prompt, self._info = env.episode.open()
+        self._left = _ALL_THE_WAY if max_calls is None else _count("max_calls", max_calls)
+        self._calls = 0
+        self._last = env
+        self._ends: list[Trajectory] = []
+
+    def chain(self) -> ToolEnv | None:
+        """An episode to its end; `None` when the calls do not last."""
+        env = self._env.fork()
+        while not env.episode.over:
+            if not self._take(env, ()):
+                return None
+        return env
+
+    def expand(self, env: ToolEnv, width: int) -> int:
+        """Try `width` actions in the place where `env` is. Returns how many levels to go back up."""
+        siblings: list[Step] = []
+        for _ in range(width):
+            child = env.fork()
+            if not self._take(child, tuple(siblings)):
+                return _ALL_THE_WAY
+            up = self.end(child) if child.episode.over else self.expand(child, width)
+            if up > _UP:
+                return up - 1 if up < _ALL_THE_WAY else up
+            siblings.append(child.episode.steps[len(env.episode.steps)])
+        return _UP
+
+    def end(self, env: ToolEnv) -> int:
+        """Take note of an episode that is over. Returns how many levels to go back up."""
+        self._ends.append(env.episode.trajectory())
+        if env.episode.lost or _status(self._ends[-1]) is StatusCode.FINAL_ANSWER:
+            return _ALL_THE_WAY
+        return _UP_FROM_GIVING_UP if env.episode.terminated else _UP
+
+    def result(self) -> SearchResult:
+        by_status = {_status(trajectory): trajectory for trajectory in reversed(self._ends)}
+        answer = by_status.get(StatusCode.FINAL_ANSWER)
+        gave_up = by_status.get(StatusCode.GAVE_UP)
+        ended = self._ends[0] if self._ends else replace(self._last.episode.trajectory(), truncated=True)
+        chosen = answer or gave_up or ended
+        metadata = {**chosen.metadata, "search_calls": self._calls}
+        return SearchResult(replace(chosen, metadata=metadata), self._calls, answer is not None)
+
+    def _take(self, env: ToolEnv, siblings: tuple[Step, ...]) -> bool:
+        """Take one step in `env`, if a call is left for it."""
+        if self._calls >= self._left:
+            return False
+        env.step(self._policy(Place(self._prompt, self._info, tuple(env.episode.steps), siblings)))
+        self._calls += 1
+        self._last = env
+        return True
+
+
+def _status(trajectory: Trajectory) -> StatusCode | None:
+    return trajectory.steps[-1].status if trajectory.steps else None
+
+
+def _count(name: str, value: int) -> int:
+    if value < 1:
+        raise ConfigurationError(f"{name}={value}: must be at least 1")
+    return value
