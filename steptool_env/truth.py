@@ -15,7 +15,7 @@ from toolserver.jsontext import parse
 from toolserver.schemas import Provenance, StatusCode
 from toolserver.state import StateCodec
 from toolserver.world.resolver import delta_of
-from toolserver.world.tasks import Grade, Grader, Tracker
+from toolserver.world.tasks import Grade, Tracker, grader_of
 from toolserver.world.tasks.track import Observed
 
 _CODEC = StateCodec()
@@ -56,7 +56,12 @@ class WorldEpisode:
         if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
             answer = read_finish(last.action.arguments).answer
         gave_up = last is not None and last.status is StatusCode.GAVE_UP
-        return Grader(self.gold).grade(self.tracker, answer, gave_up)
+        return grader_of(self.gold).grade(self.tracker, answer, gave_up)
+
+    @cached_property
+    def contribution(self) -> tuple[bool, ...]:
+        """Per step, whether it contributed; to be asked for after the last step. Shape: (steps,)."""
+        return grader_of(self.gold).contribution(self.tracker, self.grade)
 
     def outcome(self) -> dict[str, float]:
         """What the episode achieved, for `info["outcome"]`.

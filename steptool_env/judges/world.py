@@ -23,6 +23,6 @@ class WorldJudge:
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
         """Judge the finished episode. Raises `ConfigurationError` when the task is not ToolWorld's."""
-        grade = follow(task, steps).grade
+        episode = follow(task, steps)
         succeeded = tuple(self.call_succeeded(task, step) for step in steps)
-        return Judgement(succeeded, tuple(map(float, grade.contribution)), (float(grade.solved),))
+        return Judgement(succeeded, tuple(map(float, episode.contribution)), (float(episode.grade.solved),))

@@ -6,7 +6,7 @@ whether it solved the task and which calls contributed, and an `Oracle` solves i
 
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import Obstacle, WorldTask
-from toolserver.world.tasks.grade import Grade, Grader
+from toolserver.world.tasks.grade import Grade, Grader, grader_of
 from toolserver.world.tasks.oracle import Oracle, OracleCall, gold_answer
 from toolserver.world.tasks.sampler import TaskSampler, read_task_id
 from toolserver.world.tasks.splits import SPLITS
@@ -24,5 +24,6 @@ __all__ = [
     "Tracker",
     "WorldTask",
     "gold_answer",
+    "grader_of",
     "read_task_id",
 ]

@@ -20,7 +20,7 @@ class Obstacle(StrEnum):
     UNKNOWN = "unknown"  # what the query names does not exist
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WorldTask:
     """One task of ToolWorld.
 

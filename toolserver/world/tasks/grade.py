@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from toolserver.world.delta import Delta
@@ -26,14 +27,17 @@ class Grade:
         solved: Whether the task is solved: all slots right, none contradicted, or the right state, or rightly given up.
         verdicts: What the answer did with each slot. Shape: (slots,).
         fraction: The share of slots that are right; for a task without slots 1 or 0, as `solved`.
-        contribution: Per step, whether its response supplied what a later contributing call or the accepted answer
-            used. Shape: (steps,).
     """
 
     solved: bool
     verdicts: tuple[Verdict, ...]
     fraction: float
-    contribution: tuple[bool, ...]
+
+
+@lru_cache(maxsize=4096)
+def grader_of(task: WorldTask) -> Grader:
+    """The grader of a task; what it finds out about the task is kept."""
+    return Grader(task)
 
 
 class Grader:
@@ -65,28 +69,34 @@ class Grader:
             accepted = all(verdict is Verdict.RIGHT for verdict in verdicts) and self._state_is_right(tracker.delta)
         right = sum(verdict is Verdict.RIGHT for verdict in verdicts)
         fraction = right / len(verdicts) if verdicts and not accepted else float(accepted)
-        return Grade(accepted, verdicts, fraction, Contribution(self, tracker, verdicts, accepted).steps())
+        return Grade(accepted, verdicts, fraction)
+
+    def contribution(self, tracker: Tracker, grade: Grade) -> tuple[bool, ...]:
+        """Per step, whether a later contributing call or the accepted answer used what it supplied. Shape: (steps,)."""
+        return _Contribution(self, tracker, grade).steps()
 
     def _state_is_right(self, delta: Delta) -> bool:
         return net_state(self.world, delta) == net_state(self.world, self.task.plan.results[-1].delta)
 
 
-class Contribution:
+class _Contribution:
     """Works back from what was accepted to the calls that supplied it.
 
     A need is filled by the call that is the plan's own (for a choice, a mean or a change nothing else will do), or
     else by the first response that told the fact. Whatever that call used is needed in turn.
     """
 
-    def __init__(self, grader: Grader, tracker: Tracker, verdicts: tuple[Verdict, ...], accepted: bool) -> None:
+    def __init__(self, grader: Grader, tracker: Tracker, grade: Grade) -> None:
         self._world = grader.world
         self._task = grader.task
         self._tracker = tracker
         self._steps = tracker.steps
         self._slots = [
-            slot for slot, verdict in zip(grader.verifier.slots, verdicts, strict=False) if verdict is Verdict.RIGHT
+            slot
+            for slot, verdict in zip(grader.verifier.slots, grade.verdicts, strict=False)
+            if verdict is Verdict.RIGHT
         ]
-        self._accepted = accepted
+        self._accepted = grade.solved
         self._found: set[int] = set()
 
     def steps(self) -> tuple[bool, ...]:

@@ -13,6 +13,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATES = (
     re.compile(r"\b(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})\b"),
+    re.compile(r"\b(?P<year>[12]\d{3})(?P<m>[01]\d)(?P<d>[0-3]\d)\b"),
     re.compile(r"\b(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<year>\d{4})\b"),
     re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?P<year>\d{{4}})\b", re.IGNORECASE),
     re.compile(rf"\b{_MONTH} (?P<d>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<year>\d{{4}})\b", re.IGNORECASE),
@@ -74,9 +75,17 @@ def names_in(text: str, names: Collection[str]) -> set[str]:
 
 def without_names(text: str, names: Collection[str]) -> str:
     """`text` without the given names as they are spelled, so that digits in them are not read as numbers."""
+    # Found and cut by hand: a regular expression per name would have to be compiled for every answer.
+    lower = text.lower()
+    if len(lower) != len(text):  # rare letters change their length; then only exact spellings are cut
+        lower = text
     for name in sorted(names, key=len, reverse=True):
-        if name:
-            text = re.sub(re.escape(name), _GAP, text, flags=re.IGNORECASE)
+        wanted = name.lower() if lower is not text else name
+        start = lower.find(wanted) if wanted else -1
+        while start >= 0:
+            end = start + len(wanted)
+            text, lower = text[:start] + _GAP + text[end:], lower[:start] + _GAP + lower[end:]
+            start = lower.find(wanted, start + len(_GAP))
     return text
 
 

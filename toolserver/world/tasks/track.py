@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from toolserver.schemas import Outcome
@@ -157,6 +158,7 @@ class Tracker:
         return result is not None and not result.rows and milestone.node in observed.nodes
 
 
+@lru_cache(maxsize=4096)
 def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     """The needed calls of a task, in the order in which the gold solution makes them."""
     nodes = list(range(len(task.plan.nodes))) if task.solvable else task.before()
