@@ -1,6 +1,6 @@
 """What ToolWorld costs: building worlds, their memory, and calls of their tools in process.
 
-    python -m benchmarks.world [--json FILE]
+    python -m benchmarks.world [--out benchmarks/results]
 
 Each level is measured in a fresh process. A build makes every table and writes the documentation of every API. A call
 goes through the tool service: names, validation, the vendor, the world, and JSON out; calls are valid samples of all
@@ -12,16 +12,15 @@ from __future__ import annotations
 import json
 import resource
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.report import Result, Row, origin, publish
 from toolserver.schemas import ToolCall
 from toolserver.service import ToolService
 from toolserver.state import StateCodec
@@ -37,51 +36,35 @@ _MEGABYTE = 1024.0  # kilobytes; `ru_maxrss` counts those on Linux
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The figures of one level."""
-
-    level: str
-    operations: int
-    rows: int
-    tools: int
-    apis: int
-    build_seconds: float
-    memory_megabytes: float  # what the process grew by
-    call_p50_us: float
-    call_p99_us: float
-    calls_per_second: float
-
-
-@dataclass(frozen=True)
 class Options:
-    """Measure ToolWorld. Example: `python -m benchmarks.world --json benchmarks/results/world.json`."""
+    """Measure ToolWorld. Example: `python -m benchmarks.world --out benchmarks/results`."""
 
-    json: Path | None = None
-    """Where to write the figures as JSON."""
+    out: Path | None = None
+    """Folder for world.json and world.md; without it the figures are only printed."""
 
 
-def measure(level: str) -> Measured:
+def measure(level: str) -> Row:
     """Build the world of a level and call its tools."""
     before = _resident()  # with everything imported
     started = perf_counter()
     vendors = Vendors(World(_SEED, level))
     rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
     apis = sum(1 for _ in vendors.specs())
-    build_seconds = perf_counter() - started
+    seconds = perf_counter() - started
     memory = _resident() - before
     times = sorted(_call_times(vendors))
-    return Measured(
-        level,
-        len(vendors.world.operations),
-        rows,
-        len(vendors),
-        apis,
-        round(build_seconds, 3),
-        round(memory, 1),
-        round(times[len(times) // 2] / 1000, 1),
-        round(times[len(times) * 99 // 100] / 1000, 1),
-        round(1e9 * len(times) / sum(times)),
-    )
+    return {
+        "level": level,
+        "operations": len(vendors.world.operations),
+        "rows": rows,
+        "tools": len(vendors),
+        "apis": apis,
+        "build_seconds": round(seconds, 3),
+        "memory_mb": round(memory, 1),
+        "call_p50_us": round(times[len(times) // 2] / 1000, 1),
+        "call_p99_us": round(times[len(times) * 99 // 100] / 1000, 1),
+        "calls_per_second": round(1e9 * len(times) / sum(times)),
+    }
 
 
 def _call_times(vendors: Vendors) -> list[int]:
@@ -109,15 +92,14 @@ def _resident() -> float:
 
 
 def main(options: Options) -> None:
-    """Measure all levels and print the table."""
+    """Measure all levels and publish the table."""
+    came_from = origin()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
-        measured = list(fresh.map(measure, LEVELS))
-    table = Table("level", "operations", "rows", "tools", "APIs", "build s", "MB", "p50 us", "p99 us", "calls/s")
-    for each in measured:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in asdict(each).values()))
-    Console().print(table)
-    if options.json is not None:
-        options.json.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n")
+        levels = list(fresh.map(measure, LEVELS))
+    notes = (
+        "memory_mb is what the process grew by; calls are single, in process, arguments as text, answers as bytes",
+    )
+    publish(Result("world", "What ToolWorld costs", {"Levels": levels}, came_from, notes), options.out)
 
 
 if __name__ == "__main__":
