@@ -103,14 +103,25 @@ class _Contribution:
         """Per step, whether it contributed."""
         end = len(self._steps)
         for slot in self._slots:
-            for fact in slot.facts:
-                self._need_node(slot.node, end, (*fact[:2], fact.value))
+            missing = {(fact.entity, fact.attribute, fact.value) for fact in slot.facts}
+            if len(missing) > 1:
+                missing = self._take_pages(slot.node, missing)
+            for supply in sorted(missing, key=str):
+                self._need_node(slot.node, end, supply)
         if self._accepted and not self._task.solvable:
             for step in self._tracker.reached.values():
                 self._take(step)
         elif self._accepted and self._task.plan.writes:
             self._need_node(len(self._task.plan.nodes) - 1, end, None)
         return tuple(step in self._found for step in range(len(self._steps)))
+
+    def _take_pages(self, node: int, missing: set[Supply]) -> set[Supply]:
+        """Count in the pages of a list that is asked for; what none of them told is left over."""
+        for step, observed in enumerate(self._steps):
+            if node in observed.nodes and missing & observed.supplied:
+                missing = missing - observed.supplied
+                self._take(step, node)
+        return missing
 
     def _need_node(self, node: int, before: int, supply: Supply | None) -> None:
         """Find the call before step `before` that supplied a value of a node."""

@@ -89,7 +89,7 @@ class Grammar:
             }
             for operation in self.operations:
                 slots = needed(operation).values()
-                if any(slot.type.name in fed for slot in slots) and all(
+                if any(not slot.test and slot.type.name in fed for slot in slots) and all(
                     stated(slot) or min(supplied.get(slot.type.name, [99]), default=99) < depth for slot in slots
                 ):
                     depths[operation.name].add(depth)
@@ -205,7 +205,8 @@ class _Attempt:
 
     def _deep_input(self, operation: Operation, depth: int) -> str:
         """Which input gets the rest of the chain."""
-        fit = [name for name, slot in needed(operation).items() if self.grammar.suppliers(slot.type, depth - 1)]
+        slots = [(name, slot) for name, slot in needed(operation).items() if not slot.test]
+        fit = [name for name, slot in slots if self.grammar.suppliers(slot.type, depth - 1)]
         if not fit:
             raise Dead
         return self.stream.pick(fit)
