@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from toolserver.service import ToolService
 from toolserver.state import StateCodec, opening_token
 from toolserver.world import VendorApi, Vendors, World
 from toolserver.world.resolver import WorldResolver, delta_of
+from toolserver.world.samples import sample_arguments
 
 
 def service(seed: int = 2, *, with_faults: bool = True) -> ToolService:
@@ -115,3 +117,16 @@ def test_any_text_as_arguments_is_answered(api: VendorApi, text: str, state: str
     answer = TOOLS.call(ToolCall(*api.key, text, state))
     assert set(json.loads(answer.body)) == {"error", "response"}
     assert (answer.error == "") == (answer.outcome is Outcome.OK)
+
+
+def test_threads_that_share_a_fresh_world_get_the_same_bytes_as_one() -> None:
+    calls = []
+    for position, api in enumerate(list(VENDORS.apis())[::8]):
+        arguments = api.encode_arguments(sample_arguments(api, WORLD, position))
+        calls.append(ToolCall(*api.key, json.dumps(arguments)))
+    alone = [TOOLS.call(each).body for each in calls]
+    shared = service()
+    with ThreadPoolExecutor(8) as pool:
+        rounds = list(pool.map(lambda turn: [shared.call(each).body for each in calls[turn:] + calls[:turn]], range(8)))
+    for turn, bodies in enumerate(rounds):
+        assert bodies == alone[turn:] + alone[:turn]

@@ -16,7 +16,7 @@ _AHEAD = 9  # days
 
 
 def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Delta = NO_CHANGES) -> dict[str, Any]:
-    """Semantic values for the required inputs of an API (its token included) that the world answers.
+    """Semantic values for the required inputs of an API, its token included. A sale may still find nothing left.
 
     Args:
         api: The API.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from toolserver.world.vendors.tool import VendorTool
     from toolserver.world.world import World
 
-_SLACK = 1e-3
+_SLACK = 1e-3  # relative: what rounding to another unit may add to a bound
 TOKEN_INPUT, PAGE_INPUT = "token", "page"
 
 
@@ -56,6 +56,9 @@ class VendorAnswer(NamedTuple):
 class VendorApi:
     """One API of a vendor.
 
+    Args:
+        rows: Most rows that an answer shows when the vendor does not page.
+
     Attributes:
         tool: The vendor.
         operation: What the API does.
@@ -84,7 +87,7 @@ class VendorApi:
         self.parameters = parameters
         self.health = health
         self.layout = layout
-        self._rows = rows  # most rows that an answer shows when the vendor does not page
+        self._rows = rows
         self._codecs = {name: codec_of(slot.type, tool.skin.values) for name, slot in slots.items()}
         self._by_name = key_by_name(parameters)
 
