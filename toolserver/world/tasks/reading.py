@@ -13,11 +13,11 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _MONTH = r"(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _DATES = (
     re.compile(r"\b(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})\b"),
-    re.compile(r"\b(?P<year>[12]\d{3})(?P<m>[01]\d)(?P<d>[0-3]\d)\b"),
     re.compile(r"\b(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<year>\d{4})\b"),
     re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? {_MONTH},? (?P<year>\d{{4}})\b", re.IGNORECASE),
     re.compile(rf"\b{_MONTH} (?P<d>\d{{1,2}})(?:st|nd|rd|th)?,? (?P<year>\d{{4}})\b", re.IGNORECASE),
 )
+_COMPACT = re.compile(r"\b(?P<year>20\d\d)(?P<m>[01]\d)(?P<d>[0-3]\d)\b")
 _TIME = re.compile(r"\b(?P<h>\d{1,2})[:.h](?P<m>\d{2})(?::\d{2})?\s*(?P<half>[ap]\.?m\b\.?)?", re.IGNORECASE)
 _HOUR = re.compile(r"\b(?P<h>\d{1,2})\s*(?P<half>[ap]\.?m\b\.?)", re.IGNORECASE)
 _NUMBER = re.compile(
@@ -89,10 +89,10 @@ def without_names(text: str, names: Collection[str]) -> str:
     return text
 
 
-def read(text: str) -> Readings:
-    """The dates, times and numbers that a text states."""
+def read(text: str, compact_dates: bool = False) -> Readings:
+    """The dates, times and numbers that a text states; with `compact_dates` also dates like 20310504."""
     dates: list[frozenset[str]] = []
-    for pattern in _DATES:
+    for pattern in (*_DATES, _COMPACT) if compact_dates else _DATES:
         text = pattern.sub(lambda match: _take_date(match, dates), text)
     times: list[str] = []
     for pattern in (_TIME, _HOUR):

@@ -56,7 +56,8 @@ class Verifier:
     def check(self, answer: str) -> tuple[Verdict, ...]:
         """The verdict on each slot. Shape: (slots,)."""
         known = self.known
-        readings = read(without_names(answer, known.texts))
+        dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
+        readings = read(without_names(answer, known.texts), compact_dates=dated)
         verdicts = dict(self._numbers(readings.numbers, known.said.numbers))
         folded = fold(answer)
         for slot in self.slots:
