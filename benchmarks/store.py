@@ -1,0 +1,199 @@
+"""What recordings cost: hits by size of the cache, opening, memory, importing, searching the catalog.
+
+    python -m benchmarks.store [--sizes 1000 100000 1000000] [--write]
+
+Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` asks for
+calls drawn evenly, with nothing kept in memory; `memory` asks again for calls that are kept; `zipf` draws new calls as
+traffic does (exponent 1.1), with the default memory, warm. `service` is a whole call in process, from disk: names,
+validation, key, look-up. `diskcache` is the library's own `get` on the same file.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import diskcache
+import numpy as np
+import tyro
+
+from benchmarks.report import RESULTS, Result, Row, origin, publish
+from toolserver.archive import export_archive, import_archive
+from toolserver.cache import ResponseCache, canonical_key
+from toolserver.catalog import Catalog
+from toolserver.resolvers.recorded import RecordedResolver
+from toolserver.schemas import ApiSpec, ToolCall, encode_body
+from toolserver.service import ToolService
+
+_CALLS = 20_000  # calls per lap
+_LAPS = 5
+_BATCH = 5000  # recordings per transaction
+_APIS = 10_000  # for the search
+_WORDS = ("weather forecast", "get list", "football player statistics", "search by name or id", "the a of")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the store. Example: `python -m benchmarks.store --sizes 1000 100000`."""
+
+    sizes: tuple[int, ...] = (1_000, 100_000)
+    """Entries of the caches. A million takes 1.3 GB of disk and about two minutes."""
+    write: bool = False
+    """Write the results into benchmarks/results/."""
+
+
+def numbered_call(number: int) -> ToolCall:
+    """One of the generated calls."""
+    return ToolCall("Data", f"Tool {number % 100}", "Search", {"number": number, "unit": "metric"})
+
+
+def fill(path: Path, size: int) -> float:
+    """Make a cache of `size` entries; recordings per second."""
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(300, 1500, size)
+    started = perf_counter()
+    with ResponseCache(path, memory_entries=0) as cache:
+        for start in range(0, size, _BATCH):
+            with cache.transaction():
+                for number in range(start, min(start + _BATCH, size)):
+                    cache.put(numbered_call(number), encode_body("", "x" * int(lengths[number])))
+    return size / (perf_counter() - started)
+
+
+def measure(path: Path, size: int) -> Row:
+    """The figures of one size, in this process."""
+    rng = np.random.default_rng(1)
+    calls = [numbered_call(int(number)) for number in rng.integers(0, size, _CALLS)]
+    keys = [_key(call) for call in calls]
+    popular = [_key(numbered_call(int(number) % size)) for number in rng.zipf(1.1, 2 * _CALLS)]
+    opening = median(_opening(path, keys[0]) for _ in range(_LAPS))
+    with ResponseCache(path, read_only=True, memory_entries=0) as cache, closing(diskcache.Cache(str(path))) as library:
+        service = ToolService(Catalog(), [RecordedResolver(cache)])
+        # In turns, so that a machine that others use slows both alike.
+        both = [(_lap(cache.get, keys), _lap(library.get, keys)) for _ in range(_LAPS)]
+        disk, theirs = (min(laps) for laps in zip(*both, strict=True))
+        whole = _microseconds(service.call, calls)
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+    with ResponseCache(path, read_only=True) as cache:
+        _lap(cache.get, popular[:_CALLS])
+        zipf = _lap(cache.get, popular[_CALLS:])
+        memory = _microseconds(cache.get, keys[:1000])
+    return {
+        "entries": size,
+        "open ms": opening,
+        "disk us": disk,
+        "zipf us": zipf,
+        "memory us": memory,
+        "service us": whole,
+        "diskcache us": theirs,
+        "peak MiB": resident,
+    }
+
+
+def _key(call: ToolCall) -> bytes:
+    assert isinstance(call.arguments, dict)
+    return canonical_key(call.category, call.tool, call.api, call.arguments)
+
+
+def _opening(path: Path, key: bytes) -> float:
+    """Milliseconds until the first hit."""
+    started = perf_counter()
+    with ResponseCache(path, read_only=True) as cache:
+        assert cache.get(key) is not None
+        return 1000 * (perf_counter() - started)
+
+
+def _lap(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
+    """Microseconds of one `ask`, over all items."""
+    started = perf_counter()
+    for item in items:
+        ask(item)
+    return 1e6 * (perf_counter() - started) / len(items)
+
+
+def _microseconds(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
+    """Microseconds of one `ask` in the best lap, as other processes share the machine."""
+    return min(_lap(ask, items) for _ in range(_LAPS))
+
+
+def carry(path: Path, size: int) -> Row:
+    """How fast a cache becomes a file and a file becomes a cache, in calls per second."""
+    file, copy = path.with_suffix(".zst"), path.with_suffix(".copy")
+    started = perf_counter()
+    with ResponseCache(path, read_only=True, memory_entries=0) as cache:
+        export_archive(file, cache, Catalog())
+    exported = perf_counter()
+    with ResponseCache(copy, memory_entries=0) as cache:
+        import_archive(file, cache, Catalog())
+    imported = perf_counter()
+    with ResponseCache(copy, read_only=True, memory_entries=0) as cache:
+        problems = len(list(cache.verify()))
+    verified = perf_counter()
+    return {
+        "entries": size,
+        "export calls/s": size / (exported - started),
+        "import calls/s": size / (imported - exported),
+        "verify calls/s": size / (verified - imported),
+        "problems": problems,
+        "archive MiB": file.stat().st_size / 2**20,
+        "cache MiB": (copy / "cache.db").stat().st_size / 2**20,
+    }
+
+
+def search() -> list[Row]:
+    """Milliseconds of searches over many APIs; the first one builds the index."""
+    catalog = Catalog(_invented_api(number) for number in range(_APIS))
+    started = perf_counter()
+    catalog.search("index")
+    rows: list[Row] = [{"words": "(building the index)", "median ms": 1000 * (perf_counter() - started)}]
+    for words in _WORDS:
+        laps = []
+        for _ in range(_LAPS):
+            started = perf_counter()
+            catalog.search(words)
+            laps.append(1000 * (perf_counter() - started))
+        rows.append({"words": words, "median ms": median(laps)})
+    return rows
+
+
+def _invented_api(number: int) -> ApiSpec:
+    rng = np.random.default_rng(number)
+    vocabulary = (" ".join(_WORDS) + " list of current scores weather station the a by id city team user").split()
+    name, description = (" ".join(rng.choice(vocabulary, count)) for count in (3, 25))
+    return ApiSpec(f"Category {number % 49}", f"Tool {number // 5}", f"{name} {number}", description)
+
+
+def main(options: Options) -> None:
+    """Measure and show."""
+    came_from = origin()
+    hits, files = list[Row](), list[Row]()
+    with tempfile.TemporaryDirectory() as folder:
+        for size in options.sizes:
+            path = Path(folder) / str(size)
+            rate = fill(path, size)
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+                hits.append({**fresh.submit(measure, path, size).result(), "write/s": rate})
+            files.append(carry(path, size))
+    tables = {"Hits": hits, "Files": files, f"Search over {_APIS:,} APIs": search()}
+    notes = [
+        f"disk hit at {size:,} entries: {ratio:.2f}x that at {options.sizes[0]:,}" for size, ratio in _ratios(hits)
+    ]
+    publish(Result("store", "What recordings cost", tables, came_from, notes), RESULTS if options.write else None)
+
+
+def _ratios(hits: Sequence[Row]) -> list[tuple[int, float]]:
+    costs = [(int(str(row["entries"])), float(str(row["disk us"]))) for row in hits]
+    return [(size, cost / costs[0][1]) for size, cost in costs[1:]]
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
