@@ -25,6 +25,7 @@ class _Place(NamedTuple):
 COMMANDS = {
     "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
+    "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),
     "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
     "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),
 }
@@ -48,11 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"error: no command {name!r}\n\n{_usage()}"
         )
         return
-    module = import_module(COMMANDS[name].module)
     try:
-        _read(module, name, words[1:]).run()
+        _read(import_module(COMMANDS[name].module), name, words[1:]).run()
     except (AgentError, StepToolError, ToolServerError) as error:
         sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {name} needs {error.name}: pip install 'steptool-env[agents]'\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.evaluate import Evaluation, evaluate
-from agents.evaluation_report import budget_plot
+from agents.evaluation_report import budget_plot, comparison
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
-from agents.report import Example, Report, Table, format_number, format_rate, write_report
-from agents.results import metrics_of
+from agents.report import Example, Report, write_report
 from steptool_env.types import Trajectory
 from toolserver.process import ServerProcess
 
 ENV_ID = "StepTool/ToolWorld-v0"
 FLOORS_AND_CEILING = ("random", "no-tools", "greedy-docs", "oracle")
-COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
 _EXAMPLES = 3
 
 
@@ -58,16 +56,6 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Runs:
 def _play(name: str, evaluation: Evaluation) -> list[Trajectory]:
     with EpisodeProgress(name) as progress:
         return evaluate(evaluation, make_agent(name), progress.add, progress.expect)
-
-
-def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
-    """One row of metrics per agent."""
-    rows = []
-    for name, trajectories in runs.items():
-        metrics = metrics_of(trajectories)
-        cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in COLUMNS)
-        rows.append((name, *cells))
-    return Table("Agents", ("agent", *(column.replace("_", " ") for column in COLUMNS)), rows)
 
 
 def write_page(demo: Demo, runs: Runs, path: Path) -> None:

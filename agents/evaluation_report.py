@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.plots import Curve, line_plot
 from agents.report import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
@@ -13,6 +13,7 @@ from steptool_env.types import Trajectory
 
 _EXAMPLES = 6
 _RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
@@ -38,7 +39,7 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
     )
 
 
-def budget_plot(runs: dict[str, list[Trajectory]]) -> Plot:
+def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
     """Pass rate against the call budget, one curve per run."""
     curves = {}
     for name, trajectories in runs.items():
@@ -49,6 +50,16 @@ def budget_plot(runs: dict[str, list[Trajectory]]) -> Plot:
         "Every episode is cut after that many calls, Finish included; what was not solved by then counts as failed."
     )
     return Plot("Pass rate against call budget", svg, caption)
+
+
+def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
+    """One row of metrics per run."""
+    rows = []
+    for name, trajectories in runs.items():
+        metrics = metrics_of(trajectories)
+        cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
+        rows.append((name, *cells))
+    return Table("Runs", ("run", *(column.replace("_", " ") for column in _COLUMNS)), rows)
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:

@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,6 @@ def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
     """1 up to the call budget that the episodes ran under (of recorded ones without a budget: the longest)."""
     return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
-
-
-def reports_available() -> bool:
-    """Whether the extra `report` is installed (the server image leaves it out)."""
-    return all(find_spec(module) is not None for module in ("jinja2", "matplotlib"))
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:

@@ -12,7 +12,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo import Demo, comparison, run_demo, write_page
+from agents.demo import Demo, run_demo, write_page
+from agents.evaluation_report import comparison
 from agents.results import defined, metrics_of
 
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from agents.base import Agent
 from agents.evaluate import Evaluation, evaluate
 from agents.options import Words, read_options
+from agents.outputs import write_outputs
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
-from agents.results import metrics_of, reports_available, write_metrics, write_run
 from steptool_env.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
@@ -54,9 +53,12 @@ class Command:
         evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
         agent = make_agent(self.agent, **read_options("agent_arg", self.agent_arg))
         try:
-            self._write(evaluation, self._play(evaluation, agent), agent)
+            trajectories = self._play(evaluation, agent)
         finally:
             getattr(agent, "close", lambda: None)()
+        subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
+        run = {"evaluation": vars(evaluation), "agent": self.agent, "agent_arg": self.agent_arg}
+        write_outputs(self.out, agent.name, subtitle, trajectories, run)
 
     def _env_kwargs(self) -> dict[str, Any]:
         kwargs = read_options("env_arg", self.env_arg)
@@ -70,22 +72,3 @@ class Command:
                 progress.add(trajectory)
 
             return evaluate(evaluation, agent, on_episode, progress.expect)
-
-    def _write(self, evaluation: Evaluation, trajectories: list[Trajectory], agent: Agent) -> None:
-        console = Console()
-        metrics = metrics_of(trajectories)
-        write_metrics(metrics, self.out / "metrics.json")
-        write_run(
-            {"evaluation": vars(evaluation), "agent": self.agent, "agent_arg": self.agent_arg}, self.out / "run.json"
-        )
-        if reports_available():
-            from agents.evaluation_report import evaluation_report
-            from agents.report import write_report
-
-            subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
-            write_report(evaluation_report(agent.name, subtitle, trajectories), self.out / "report.html")
-        else:
-            console.print("no report.html: install the extra steptool-env\\[report] for it")
-        shown = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
-        console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in shown))
-        console.print(f"wrote {self.out}")

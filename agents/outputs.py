@@ -1,0 +1,43 @@
+"""Writes what an evaluation leaves behind, and says what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from agents.results import metrics_of, write_metrics, write_run
+from steptool_env.types import Trajectory
+
+_SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
+
+
+def write_outputs(
+    out: Path, title: str, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]
+) -> None:
+    """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics."""
+    console = Console()
+    metrics = metrics_of(trajectories)
+    write_metrics(metrics, out / "metrics.json")
+    write_run(run, out / "run.json")
+    if reports_available():
+        from agents.evaluation_report import evaluation_report
+        from agents.report import write_report
+
+        write_report(evaluation_report(title, subtitle, trajectories), out / "report.html")
+    else:
+        console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
+    if metrics["transport_errors"]:
+        lost = f"{metrics['transport_errors']:.0f} of {len(trajectories)} episodes"
+        console.print(f"[bold]{lost} were lost to the tool server and do not count[/bold]")
+    console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
+    console.print(f"wrote {out}")
+
+
+def reports_available() -> bool:
+    """Whether the extra `report` is installed (the server image leaves it out)."""
+    return all(find_spec(module) is not None for module in ("jinja2", "matplotlib"))
