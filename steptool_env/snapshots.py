@@ -10,7 +10,9 @@ import numpy as np
 from steptool_env.episode import Episode
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.records import encode
+from steptool_env.rules import Rules
 from steptool_env.source import EpisodeSource, record_episode
+from toolserver.errors import ToolServerError
 
 _VERSION = 1
 
@@ -19,8 +21,7 @@ def pack(episode: Episode, rng: np.random.Generator) -> bytes:
     """The snapshot of `episode` in an environment whose next reset draws from `rng`."""
     record = {
         "steptool_snapshot": _VERSION,
-        "rules": episode.rules.record(),
-        "suite": episode.task.suite,
+        **_kind(episode.task.suite, episode.rules),
         "episode": record_episode(episode),
         "random": rng.bit_generator.state,
     }
@@ -34,15 +35,21 @@ def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.G
         DataError: These are not the bytes of a snapshot, or of an environment with other tasks or rules.
     """
     record = _read(snapshot)
-    rules = source.rules.record()
-    if record["rules"] != rules:
-        raise DataError(f"the snapshot was taken under the rules {record['rules']}; this environment has {rules}")
+    here = _kind(source.suite.name, source.rules)
+    kind = {name: record.get(name) for name in here}
+    if kind != here:
+        raise DataError(f"the snapshot was taken in {kind}; this environment is {here}")
     try:
         return source.restore(record["episode"]), _generator(record["random"])
-    except ConfigurationError as error:
+    except (ConfigurationError, ToolServerError) as error:
         raise DataError(f"the snapshot is of another environment: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"the snapshot is damaged: {error!r}") from error
+
+
+def _kind(suite: str, rules: Rules) -> dict[str, Any]:
+    """What two environments must have in common to exchange snapshots."""
+    return {"suite": suite, "rules": rules.record()}
 
 
 def _read(snapshot: bytes) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def _read(snapshot: bytes) -> dict[str, Any]:
         record = json.loads(snapshot)
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"the snapshot is damaged: {error}") from error
-    if not isinstance(record, dict) or record.get("steptool_snapshot") != _VERSION or "rules" not in record:
+    if not isinstance(record, dict) or record.get("steptool_snapshot") != _VERSION:
         raise DataError(f"these bytes are no snapshot of version {_VERSION}; take one with env.snapshot()")
     return record
 

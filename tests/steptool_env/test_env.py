@@ -279,7 +279,7 @@ def test_a_fork_goes_its_own_way() -> None:
     assert env.reset() == fork.reset()
 
 
-@pytest.mark.parametrize("change", ["cut", "text", "other", "rules", "task", "steps"])
+@pytest.mark.parametrize("change", ["cut", "text", "other", "rules", "suite", "task", "steps"])
 def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     env = toy_env()
     env.reset(seed=0)
@@ -287,6 +287,8 @@ def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     record = json.loads(env.snapshot())
     if change == "rules":
         record["rules"]["call_budget"] = 99
+    elif change == "suite":
+        record["suite"] = "games"
     elif change == "task":
         record["episode"]["task"] = "toy-77"
     elif change == "steps":
@@ -294,6 +296,30 @@ def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     snapshot = {"cut": env.snapshot()[:-9], "text": b"hello", "other": b"[]"}.get(change, json.dumps(record).encode())
     with pytest.raises(DataError, match="snapshot"):
         env.restore(snapshot)
+
+
+WRONG = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]) | st.just({}) | st.just([{}])
+
+
+@settings(max_examples=150)
+@given(data=st.data(), wrong=WRONG)
+def test_a_snapshot_with_any_field_wrong_is_refused_or_restored(data: st.DataObject, wrong: object) -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    env.step(COUNT)
+    before = env.snapshot()
+    record = place = json.loads(before)
+    while isinstance(place, dict | list) and place:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        if data.draw(st.booleans()) or not isinstance(place[key], dict | list) or not place[key]:
+            place[key] = wrong
+            break
+        place = place[key]
+    try:
+        env.restore(json.dumps(record).encode())
+    except DataError:
+        assert env.snapshot() == before  # a refusal changes nothing
 
 
 def test_pickling_keeps_the_episode() -> None:
