@@ -6,8 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-import orjson
-
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
@@ -17,7 +15,7 @@ from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
-from toolserver.schemas import ApiSpec
+from toolserver.schemas import ApiSpec, decode_body
 from toolserver.service import ToolService
 from toolserver.settings import Settings
 from toolserver.state import StateCodec
@@ -114,5 +112,5 @@ def recorded_examples(cache: ResponseCache) -> Callable[[ValidatedCall], Sequenc
         call = entry.describe().call
         known = examples[call.category, call.tool, call.api]
         if len(known) < MAX_EXAMPLES and isinstance(call.arguments, dict):
-            known.append(Example(call.arguments, orjson.loads(entry.body)))
+            known.append(Example(call.arguments, decode_body(entry.body)))
     return lambda call: examples.get((call.category, call.tool, call.api), ())
