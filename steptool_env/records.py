@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from steptool_env.errors import DataError
 from steptool_env.types import Action, Step, Task, Trajectory
 from toolserver.schemas import ApiSpec, Parameter, Provenance, StatusCode
 
@@ -34,15 +35,15 @@ def trajectory_record(trajectory: Trajectory) -> Record:
 
 
 def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
-    """The trajectory of a record. Raises `KeyError`, `TypeError` or `ValueError` when it is none."""
-    return Trajectory(
-        read_task(record["task"]),
-        tuple(read_step(step) for step in record["steps"]),
-        tuple(float(reward) for reward in record["rewards"]),
-        bool(record["terminated"]),
-        bool(record["truncated"]),
-        dict(record["metadata"]),
-    )
+    """The trajectory of a record.
+
+    Raises:
+        DataError: It is none; the message says what is wrong.
+    """
+    try:
+        return _trajectory(record)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"no trajectory ({type(error).__name__}: {error})") from error
 
 
 def step_record(step: Step) -> Record:
@@ -59,17 +60,22 @@ def step_record(step: Step) -> Record:
 
 
 def read_step(record: Mapping[str, Any]) -> Step:
-    """The step of a record. Raises as `read_trajectory` does."""
+    """The step of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
     provenance = record["provenance"]
     return Step(
-        Action(**record["action"]),
-        record["observation"],
+        _read_action(record["action"]),
+        _text(record, "observation"),
         StatusCode(record["status"]),
-        record["body"],
+        _text(record, "body"),
         Provenance(provenance) if provenance else None,
         float(record["reward"]),
-        dict(record["reward_terms"]),
+        {str(name): float(term) for name, term in record["reward_terms"].items()},
     )
+
+
+def _read_action(record: Mapping[str, Any]) -> Action:
+    names = ("text", "name", "arguments", "thought", "error")
+    return Action(*(_text(record, name) for name in names))
 
 
 def task_record(task: Task) -> Record:
@@ -85,15 +91,34 @@ def task_record(task: Task) -> Record:
 
 
 def read_task(record: Mapping[str, Any]) -> Task:
-    """The task of a record. Raises as `read_trajectory` does."""
+    """The task of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
     return Task(
-        record["id"],
-        record["suite"],
-        record["query"],
+        _text(record, "id"),
+        _text(record, "suite"),
+        _text(record, "query"),
         tuple(_read_tool(tool) for tool in record["tools"]),
         tuple(record["relevant"]),
-        record["state"],
+        _text(record, "state"),
     )
+
+
+def _trajectory(record: Mapping[str, Any]) -> Trajectory:
+    return Trajectory(
+        read_task(record["task"]),
+        tuple(read_step(step) for step in record["steps"]),
+        tuple(float(reward) for reward in record["rewards"]),
+        bool(record["terminated"]),
+        bool(record["truncated"]),
+        dict(record["metadata"]),
+    )
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    """The field of that name, which must be text."""
+    value = record[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {value!r:.60}")
+    return value
 
 
 def _tool_record(spec: ApiSpec) -> Record:
@@ -111,12 +136,12 @@ def _tool_record(spec: ApiSpec) -> Record:
 
 def _read_tool(record: Mapping[str, Any]) -> ApiSpec:
     return ApiSpec(
-        record["category"],
-        record["tool"],
-        record["name"],
-        record["description"],
+        _text(record, "category"),
+        _text(record, "tool"),
+        _text(record, "name"),
+        _text(record, "description"),
         tuple(Parameter(**parameter) for parameter in record["required"]),
         tuple(Parameter(**parameter) for parameter in record["optional"]),
-        record["method"],
-        tool_description=record["tool_description"],
+        _text(record, "method"),
+        tool_description=_text(record, "tool_description"),
     )

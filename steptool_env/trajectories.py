@@ -77,8 +77,8 @@ def read_trajectories(path: str | Path) -> TrajectoryFile:
     for number, line in _lines(Path(path)):
         try:
             trajectories.append(read_trajectory(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            bad_lines.append(BadLine(number, f"{type(error).__name__}: {error}"))
+        except (DataError, ValueError, RecursionError) as error:
+            bad_lines.append(BadLine(number, str(error)))
     return TrajectoryFile(trajectories, bad_lines)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gymnasium.vector import AutoresetMode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
 from steptool_env.errors import DataError
+from steptool_env.records import encode, read_trajectory, trajectory_record
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
 from steptool_env.toolbench import from_answer, from_judged, to_answer
@@ -67,6 +69,9 @@ def episode(actions: tuple[str, ...] = (COUNT, SAY, ANSWER)) -> Trajectory:
     return trajectory
 
 
+EPISODE = trajectory_record(episode())
+
+
 @given(trajectories=st.lists(TRAJECTORIES, max_size=3))
 def test_what_is_written_is_read(trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("runs") / "trajectories.jsonl"
@@ -92,7 +97,25 @@ def test_a_bad_line_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
     content = read_trajectories(path)
     assert content.trajectories == [trajectory] * 2
     assert [line.number for line in content.bad_lines] == [2, 3, 4, 5, 8]
-    assert "'status'" in str(content.bad_lines[3])
+    assert "KeyError: 'status'" in str(content.bad_lines[3])
+
+
+@settings(max_examples=100)
+@given(data=st.data(), wrong=st.none() | st.integers() | st.text(max_size=2) | st.just([1]) | st.just({"a": []}))
+def test_a_line_with_any_field_wrong_is_read_or_refused(data: st.DataObject, wrong: object) -> None:
+    record: Any = json.loads(encode(EPISODE))
+    place = record
+    while isinstance(place, dict | list) and place:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+        if data.draw(st.booleans()) or not isinstance(place[key], dict | list) or not place[key]:
+            place[key] = wrong
+            break
+        place = place[key]
+    try:
+        read = read_trajectory(record)
+    except DataError:
+        return
+    assert encode(trajectory_record(read))
 
 
 def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
