@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-
+Name = TypeVar("Name", bound=Hashable)
 T = TypeVar("T")
 
 
@@ -44,13 +44,13 @@ class Pace(NamedTuple):
         return 1e6 / self.rate
 
 
-def race(contestants: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
+def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name, list[T]]:
     """Let contestants run in turns, `rounds` times each after one that does not count. Returns what each run gave.
 
     They take turns so that a machine that grows slower, or is shared, slows all of them alike: ratios hold even where
     rates do not. Garbage is collected between laps, not in them.
     """
-    laps: dict[str, list[T]] = {name: [] for name in contestants}
+    laps: dict[Name, list[T]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():
             gc.collect()

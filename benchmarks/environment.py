@@ -1,0 +1,226 @@
+"""Environment steps per second: ToolWorld and StableToolBench, in process and over HTTP, beside other environments.
+
+    python -m benchmarks.environment --data stabletoolbench
+
+Every contestant plays episodes of the same lengths, in turns with the others. Actions are known beforehand: the gold
+solutions of ToolWorld's tasks, and StepTool's published episodes for StableToolBench. Peers answer in their own way
+(a game, an echo); they take part where they are installed, see docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import gymnasium as gym
+import tyro
+from gymnasium.vector import AutoresetMode
+
+from agents.base import Agent
+from agents.replay import ReplayAgent
+from agents.toolworld import OracleAgent
+from benchmarks.episodes import Env, Envs, Played, Script, play, play_vector, record
+from benchmarks.peers import Peer
+from benchmarks.peers.gem import gem
+from benchmarks.peers.gym import cartpole
+from benchmarks.peers.openenv import openenv
+from benchmarks.report import RESULTS, Result, Row, origin, publish
+from benchmarks.timing import Pace, race
+from steptool_env.suites.imported import imported_cache
+from toolserver.process import ServerProcess
+
+PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv-core": openenv}
+"""What each package brings to the race."""
+
+FLOOR, PEER = "CartPole", "OpenEnv echo, WebSocket"
+"""What ratios are given to."""
+
+_RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
+_LEVELS = ("lite", "standard")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure environment steps. Example: python -m benchmarks.environment --quick."""
+
+    quick: bool = False
+    """Fewer episodes and rounds: seconds in place of minutes."""
+    data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """StableToolBench's data (docs/data.md); without it only ToolWorld is measured."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of a lap."""
+        return 24 if self.quick else 256
+
+    @property
+    def rounds(self) -> int:
+        """Laps of each contestant that count."""
+        return 3 if self.quick else 7
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Sizes of vector environments."""
+        return (1, 16) if self.quick else (1, 16, 64, 256, 1024)
+
+
+class World(NamedTuple):
+    """One of our environments: its arguments, who plays it, and what serves its tools over HTTP."""
+
+    name: str
+    env_id: str
+    arguments: Mapping[str, Any]
+    agent: Agent
+    server: Sequence[str]
+
+
+def run(options: Options) -> Result:
+    """Measure every environment that there is."""
+    started = origin(["gem-llm", "openenv-core"])
+    worlds = _worlds(options.data)
+    scripts = {world.name: record(world.env_id, world.arguments, world.agent, options.episodes) for world in worlds}
+    notes = [] if options.data else ["StableToolBench was not measured: --data was not given."]
+    with ExitStack() as stack:
+        urls = {world.name: stack.enter_context(ServerProcess(world.server)).url for world in worlds}
+        single: dict[str, Callable[[], Played]] = {}
+        for world in worlds:
+            for where, url in _places(urls[world.name]):
+                env = stack.enter_context(_single(world, url))
+                single[f"{world.name}, {where}"] = partial(play, env, scripts[world.name])
+        for package, peer in PEERS.items():
+            try:
+                single.update(stack.enter_context(peer(scripts[worlds[0].name])))
+            except ImportError as error:
+                notes.append(f"{package} was not measured: {error}.")
+        one = _single_rows(race(single, options.rounds))
+        many: list[Row] = []
+        for world in worlds:
+            many += _vector_rows(world, urls[world.name], scripts[world.name], options)
+    tables = {"One episode at a time": one, "Episodes side by side": many, "What was played": _played(scripts)}
+    return Result("environment", "Environment steps per second", tables, started, notes)
+
+
+def _worlds(data: Path | None) -> list[World]:
+    worlds = [
+        World(
+            f"ToolWorld {level}",
+            "StepTool/ToolWorld-v0",
+            {"level": level},
+            OracleAgent(),
+            ["--world", "0", "--world-level", level],
+        )
+        for level in _LEVELS
+    ]
+    if data is not None:
+        agent = ReplayAgent.from_path(str(data / "judged_runs" / _RUN / f"{_SET}.json"))
+        server = ["--cache", str(imported_cache(data / "server")), "--read-only"]
+        worlds.append(
+            World("StableToolBench", "StepTool/StableToolBench-v0", {"suite": _SET, "data": str(data)}, agent, server)
+        )
+    return worlds
+
+
+def _places(url: str) -> Iterator[tuple[str, str | None]]:
+    yield "in process", None
+    yield "HTTP", url
+
+
+@contextmanager
+def _single(world: World, url: str | None) -> Iterator[Env]:
+    env = gym.make(world.env_id, **world.arguments, server_url=url, disable_env_checker=True)
+    try:
+        yield env
+    finally:
+        env.close()
+
+
+@contextmanager
+def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
+    envs = gym.make_vec(
+        world.env_id,
+        num_envs=size,
+        vectorization_mode="vector_entry_point",
+        **world.arguments,
+        server_url=url,
+        autoreset_mode=AutoresetMode.DISABLED,
+    )
+    try:
+        yield envs
+    finally:
+        envs.close()
+
+
+def _vector_rows(world: World, url: str, scripts: Sequence[Script], options: Options) -> list[Row]:
+    """Laps of vector environments of every size, each of as many steps as the scripts have (or 8 steps a slot)."""
+    total = sum(len(script.actions) for script in scripts)
+    with ExitStack() as stack:
+        contestants: dict[tuple[str, int], Callable[[], Played]] = {}
+        for where, place in _places(url):
+            for size in options.sizes:
+                envs = stack.enter_context(_vector(world, place, size))
+                contestants[where, size] = partial(play_vector, envs, scripts, max(total, 8 * size))
+        laps = race(contestants, options.rounds)
+    rows: list[Row] = []
+    for (where, size), played in laps.items():
+        pace = Pace.of([each.stepping for each in played])
+        alone = Pace.of([each.stepping for each in laps[where, 1]]).rate
+        rows.append(
+            {
+                "environment": world.name,
+                "tools": where,
+                "episodes at once": size,
+                "steps/s": round(pace.rate),
+                "slowest": round(pace.slowest),
+                "us/step": pace.microseconds,
+                "steps/s with resets": round(Pace.of([each.whole for each in played]).rate),
+                "x one at a time": pace.rate / alone,
+            }
+        )
+    return rows
+
+
+def _single_rows(laps: Mapping[str, Sequence[Played]]) -> list[Row]:
+    paces = {name: Pace.of([each.stepping for each in played]) for name, played in laps.items()}
+
+    def ratio(name: str, other: str) -> float | None:
+        return paces[name].rate / paces[other].rate if other in paces else None
+
+    return [
+        {
+            "environment": name,
+            "steps/s": round(pace.rate),
+            "slowest": round(pace.slowest),
+            "us/step": pace.microseconds,
+            "steps/s with resets": round(Pace.of([each.whole for each in laps[name]]).rate),
+            f"x {PEER}": ratio(name, PEER),
+            f"x {FLOOR}": ratio(name, FLOOR),
+        }
+        for name, pace in paces.items()
+    ]
+
+
+def _played(scripts: Mapping[str, Sequence[Script]]) -> list[Row]:
+    return [
+        {
+            "environment": name,
+            "episodes": len(each),
+            "steps": sum(len(script.actions) for script in each),
+            "characters of an action": sum(len(a) for s in each for a in s.actions) / sum(len(s.actions) for s in each),
+        }
+        for name, each in scripts.items()
+    ]
+
+
+def main(options: Options) -> None:
+    """Measure, print and write."""
+    publish(run(options), options.out)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, prog="python -m benchmarks.environment", description=Options.__doc__))
