@@ -25,6 +25,7 @@ class _Place(NamedTuple):
 COMMANDS = {
     "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
+    "report": _Place("agents.commands.report", "compare runs on one page"),
     "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),
     "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
     "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),

@@ -58,8 +58,8 @@ def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
         cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
-        rows.append((name, *cells))
-    return Table("Runs", ("run", *(column.replace("_", " ") for column in _COLUMNS)), rows)
+        rows.append((name, str(int(metrics["episodes"])), *cells))
+    return Table("Runs", ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS)), rows)
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:
