@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from inspect import signature
+from typing import Any, NamedTuple
 
 from steptool_env.client import HttpToolClient, ToolClient
+from steptool_env.errors import ConfigurationError
 from steptool_env.rules import Rules
 from steptool_env.suites.base import TaskSuite
 
@@ -20,3 +23,12 @@ class Parts(NamedTuple):
 def make_client(server_url: str | None) -> ToolClient | None:
     """A client for the server, if there is one."""
     return None if server_url is None else HttpToolClient(server_url)
+
+
+def make_parts(make: Callable[..., Parts], arguments: Mapping[str, Any]) -> Parts:
+    """`make(**arguments)`. Raises `ConfigurationError` for an argument that it does not have."""
+    valid = signature(make).parameters
+    unknown = sorted(arguments.keys() - valid.keys())
+    if unknown:
+        raise ConfigurationError(f"{', '.join(unknown)}: no such argument; there are {', '.join(valid)}, render_mode")
+    return make(**arguments)

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from steptool_env.env import ToolEnv
-from steptool_env.envs.parts import Parts, make_client
+from steptool_env.envs.parts import Parts, make_client, make_parts
 from steptool_env.rules import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_rules
 from steptool_env.suites.stabletoolbench import load_suite
 from steptool_env.vector import ToolVectorEnv
@@ -51,7 +51,7 @@ class StableToolBenchEnv(ToolEnv):
     """
 
     def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
-        super().__init__(*stabletoolbench_parts(**arguments), render_mode=render_mode)
+        super().__init__(*make_parts(stabletoolbench_parts, arguments), render_mode=render_mode)
 
 
 class StableToolBenchVectorEnv(ToolVectorEnv):
@@ -64,7 +64,7 @@ class StableToolBenchVectorEnv(ToolVectorEnv):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        parts = stabletoolbench_parts(**arguments)
+        parts = make_parts(stabletoolbench_parts, arguments)
         super().__init__(num_envs, *parts, autoreset_mode=autoreset_mode, render_mode=render_mode)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium.vector import AutoresetMode
 
 from steptool_env.env import ToolEnv
-from steptool_env.envs.parts import Parts, make_client
+from steptool_env.envs.parts import Parts, make_client, make_parts
 from steptool_env.errors import ConfigurationError
 from steptool_env.rules import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_rules
 from steptool_env.suites.toolworld import load_suite
@@ -54,7 +54,7 @@ class ToolWorldEnv(ToolEnv):
     """
 
     def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
-        super().__init__(*toolworld_parts(**arguments), render_mode=render_mode)
+        super().__init__(*make_parts(toolworld_parts, arguments), render_mode=render_mode)
 
 
 class ToolWorldVectorEnv(ToolVectorEnv):
@@ -67,7 +67,7 @@ class ToolWorldVectorEnv(ToolVectorEnv):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        parts = toolworld_parts(**arguments)
+        parts = make_parts(toolworld_parts, arguments)
         super().__init__(num_envs, *parts, autoreset_mode=autoreset_mode, render_mode=render_mode)
 
 

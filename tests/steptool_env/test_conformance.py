@@ -21,6 +21,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
+from steptool_env.errors import ConfigurationError
 from steptool_env.observations import answer_in
 from steptool_env.records import encode, trajectory_record
 from steptool_env.vector import ToolVectorEnv
@@ -224,6 +225,12 @@ def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind)
     assert again.reset(seed=5) == env.reset(seed=5)
     twin = pickle.loads(pickle.dumps(env))
     assert twin.step("no call") == env.step("no call")
+
+
+def test_an_unknown_argument_is_named_with_those_there_are(kind: Kind) -> None:
+    for make in (gym.make, gym.make_vec):
+        with pytest.raises(ConfigurationError, match=r"call_buget: no such argument; there are .*call_budget"):
+            make(kind.id, **kind.arguments, call_buget=3)
 
 
 def test_the_key_of_a_server_is_not_in_the_spec(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
