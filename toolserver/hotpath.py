@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from toolserver.admission import Admission, Refusal
 from toolserver.bodies import BodyReader, Disconnect, inspect_headers, replay
 from toolserver.dispatch import Dispatcher
+from toolserver.errors import CacheError
 from toolserver.jsontext import holds_large_float
 from toolserver.metrics import Meter
 from toolserver.wire import (
@@ -110,7 +111,10 @@ class FrontDoor:
             payload = orjson.loads(body)
         except orjson.JSONDecodeError:
             return None  # no JSON, or JSON that only Python's parser takes (NaN, lone surrogates)
-        return await lane(payload, caller)
+        try:
+            return await lane(payload, caller)
+        except CacheError:
+            return None  # FastAPI will meet it too, and say so with 503
 
     async def _virtual(self, payload: Any, _caller: int) -> Reply | None:
         call = read_virtual(payload)

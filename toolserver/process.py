@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -26,7 +27,7 @@ class ServerProcess:
 
     Args:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
-        environment: Environment of the process; this process's by default.
+        settings: Settings that have no flag, by the names of their fields.
         start_seconds: How long to wait until it answers.
         log: Where its error output goes; shown with an error, and dropped otherwise, by default.
 
@@ -38,13 +39,14 @@ class ServerProcess:
         self,
         arguments: Sequence[str],
         *,
-        environment: Mapping[str, str] | None = None,
+        settings: Mapping[str, object] | None = None,
         start_seconds: float = 60.0,
         log: Path | None = None,
     ) -> None:
         self.url = ""
         self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", "0"]
-        self._environment = None if environment is None else dict(environment)
+        given = {f"TOOLSERVER_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+        self._environment = {**os.environ, **given}
         self._start_seconds = start_seconds
         self._log = log
         self._process: subprocess.Popen[str] | None = None

@@ -1,0 +1,313 @@
+"""Where answers come from: the record, templates, models, upstream servers; and what is kept of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import blake2b
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.chat_stub import Reply, chat_stub
+from tests.toolserver.apis import APIS
+from tests.toolserver.serving import OSLO, OSLO_BODY, make_cache
+from tests.toolserver.upstream_stub import upstream_stub
+from toolserver.assembly import recorded_examples
+from toolserver.cache import ResponseCache
+from toolserver.catalog import Catalog
+from toolserver.outcomes import outcome_of_error
+from toolserver.resolvers.base import Resolver, ValidatedCall, refuse
+from toolserver.resolvers.live import LiveResolver
+from toolserver.resolvers.llm import LlmResolver
+from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM
+from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
+from toolserver.resolvers.simulators import read_answer
+from toolserver.resolvers.synthetic import SyntheticResolver
+from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
+from toolserver.service import ToolService
+
+BERGEN = OSLO._replace(arguments={"city": "Bergen"})
+
+
+def ask(resolver: Resolver, call: ToolCall = BERGEN, catalog: Catalog | None = None) -> ToolResponse:
+    return ToolService(Catalog(APIS) if catalog is None else catalog, [resolver]).call(call)
+
+
+class TestRecorded:
+    def test_an_answer_is_the_stored_bytes(self, tmp_path: Path) -> None:
+        with ResponseCache(make_cache(tmp_path), read_only=True) as cache:
+            assert ask(RecordedResolver(cache), OSLO) == ToolResponse(OSLO_BODY)
+            assert ask(RecordedResolver(cache), OSLO._replace(arguments='{"city": "Oslo"}')).body == OSLO_BODY
+
+    def test_a_similar_call_is_no_hit(self, tmp_path: Path) -> None:
+        with ResponseCache(make_cache(tmp_path), read_only=True) as cache:
+            for arguments in ({"city": "oslo"}, {"city": "Oslo", "days": 3}, {}):
+                missed = ask(RecordedResolver(cache), OSLO._replace(arguments=arguments))
+                assert missed.outcome is Outcome.NOT_RECORDED
+
+
+class TestSynthetic:
+    def test_an_answer_has_the_documented_shape(self) -> None:
+        answer = ask(SyntheticResolver())
+        assert answer.provenance is Provenance.SYNTHETIC
+        assert [set(day) for day in answer.response["days"]] == [{"high"}] * 3
+        assert all(isinstance(day["high"], int) for day in answer.response["days"])
+
+    def test_the_same_call_gives_the_same_bytes_on_every_machine(self) -> None:
+        bodies = [ask(SyntheticResolver(), ToolCall(*spec.key, {"city": "Oslo"})).body for spec in APIS]
+        assert blake2b(b"\n".join(bodies), digest_size=8).hexdigest() == "9ff5cea4df3b2412"
+
+    def test_another_call_gives_another_answer(self) -> None:
+        answers = {ask(SyntheticResolver(), OSLO._replace(arguments={"city": str(n)})).body for n in range(20)}
+        assert len(answers) > 10
+
+    def test_an_answer_is_about_what_was_asked(self) -> None:
+        spec = ApiSpec("A", "t", "a", template_response={"City Name": "str", "pages": [{"city_name": "str"}]})
+        answer = ask(SyntheticResolver(), ToolCall("A", "t", "a", {"city name": "Oslo"}), Catalog([spec]))
+        assert answer.response["City Name"] == "Oslo"
+        assert answer.response["pages"][0]["city_name"] == "Oslo"
+
+    @pytest.mark.parametrize(
+        "template",
+        [
+            {
+                "a": "int",
+                "b": "float",
+                "c": "bool",
+                "d": "NoneType",
+                "e": "empty list",
+                "f": ["list of str with length 9"],
+            },
+            '{"a": "int"}',
+            '{"cut": "off", "he',
+            "plain words",
+            [],
+            None,
+            {"_list_length": 4, "deep": [[[[{"x": [{"y": [{"z": "int"}]}]}]]]]},
+            {"odd": 7, "type": "unheard of"},
+        ],
+    )
+    def test_any_template_gives_an_answer(self, template: Any) -> None:
+        spec = ApiSpec("A", "t", "a", template_response=template)
+        answer = ask(SyntheticResolver(), ToolCall("A", "t", "a", {}), Catalog([spec]))
+        assert answer.outcome is Outcome.OK
+        assert answer.response is not None
+        assert "_list_length" not in answer.body.decode()
+
+    def test_an_unknown_api_has_no_synthetic_answer(self) -> None:
+        assert ask(SyntheticResolver(), BERGEN._replace(api="other")).outcome is Outcome.UNKNOWN_API
+
+
+class Counting:
+    """Answers with an outcome, slowly if asked to, and counts."""
+
+    blocking = True
+
+    def __init__(self, answer: ToolResponse, gate: Event | None = None) -> None:
+        self.answer = answer
+        self.gate = gate
+        self.asked = 0
+
+    def resolve(self, call: ValidatedCall) -> ToolResponse:
+        self.asked += 1
+        if self.gate is not None:
+            assert self.gate.wait(10)
+        return self.answer
+
+    def close(self) -> None:
+        pass
+
+
+LIVE = ToolResponse(encode_body("", "fresh"), Outcome.OK, Provenance.LIVE)
+
+
+class TestRecording:
+    def make(self, cache: ResponseCache, inner: Resolver) -> ToolService:
+        return ToolService(
+            Catalog(APIS), [RecordedResolver(cache), RecordingResolver(inner, cache, "test", lambda: "T")]
+        )
+
+    def test_a_success_is_asked_for_once(self, tmp_path: Path) -> None:
+        with ResponseCache(make_cache(tmp_path)) as cache:
+            inner = Counting(LIVE)
+            tools = self.make(cache, inner)
+            assert [tools.call(BERGEN) for _ in range(3)] == [LIVE] * 3
+            assert inner.asked == 1
+            kept = [entry.describe() for _, entry in cache.entries() if entry.body == LIVE.body]
+            assert [(entry.source, entry.recorded_at) for entry in kept] == [("test", "T")]
+
+    def test_identical_concurrent_calls_go_upstream_once(self, tmp_path: Path) -> None:
+        with ResponseCache(make_cache(tmp_path)) as cache, ThreadPoolExecutor(32) as pool:
+            gate = Event()
+            inner = Counting(LIVE, gate)
+            tools = self.make(cache, inner)
+            answers = [pool.submit(tools.call, BERGEN) for _ in range(32)]
+            gate.set()
+            assert {answer.result() for answer in answers} == {LIVE}
+            assert inner.asked == 1
+
+    @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.OK])
+    def test_a_failure_is_never_kept(self, tmp_path: Path, outcome: Outcome) -> None:
+        with ResponseCache(make_cache(tmp_path)) as cache:
+            before = len(cache)
+            inner = Counting(refuse(outcome, "failed"))
+            tools = self.make(cache, inner)
+            assert tools.call(BERGEN).outcome is tools.call(BERGEN).outcome is outcome
+            assert inner.asked == 2
+            assert len(cache) == before
+
+    def test_a_read_only_cache_is_left_as_it_is(self, tmp_path: Path) -> None:
+        make_cache(tmp_path)
+        with ResponseCache(tmp_path, read_only=True) as cache:
+            tools = self.make(cache, Counting(LIVE))
+            assert tools.call(BERGEN) == LIVE
+            assert len(cache) == 3
+
+
+def says(answer: Any) -> Callable[[dict[str, Any]], Reply]:
+    return lambda request: {"role": "assistant", "content": answer if isinstance(answer, str) else json.dumps(answer)}
+
+
+def one_after_another(*replies: Any) -> Callable[[dict[str, Any]], Reply]:
+    left = list(replies)
+    return lambda request: left.pop(0) if isinstance(left[0], int) else says(left.pop(0))(request)
+
+
+class TestLlm:
+    def test_a_model_plays_the_api(self, tmp_path: Path) -> None:
+        with chat_stub(says({"error": "", "response": {"sky": "clear"}})) as stub:
+            with ResponseCache(make_cache(tmp_path), read_only=True) as cache:
+                answer = ask(LlmResolver(stub.url, "m", "secret", examples=recorded_examples(cache)))
+            assert (answer.response, answer.provenance) == ({"sky": "clear"}, Provenance.GENERATED)
+            (request,) = stub.requests
+            system, user = (message["content"] for message in request["messages"])
+            assert (request["model"], request["temperature"]) == ("m", 0)
+            assert stub.headers[0]["Authorization"] == "Bearer secret"
+            assert "Imagine you are an API Server" in system
+            for part in (
+                "Weather for everybody.",
+                "The forecast for a city.",
+                "{'city': 'Oslo'}",
+                "API Input:{'city': 'Bergen'}",
+            ):
+                assert part in user
+
+    def test_mirrorapi_gets_the_messages_that_it_was_trained_on(self) -> None:
+        with chat_stub(says('{"error": "", "response": "{"sky": "clear"}"}')) as stub:
+            answer = ask(LlmResolver(stub.url, "m", simulator="mirrorapi"))
+            assert answer.response == '{"sky": "clear"}'
+            system, user = (message["content"] for message in stub.requests[0]["messages"])
+            assert system == MIRRORAPI_SYSTEM
+            assert user.startswith(
+                "API doc:\n{'api_name': 'getforecast', 'api_description': 'The forecast for a city.'"
+            )
+            assert user.endswith("\n\nRequest:\n{'city': 'Bergen'}")
+
+    @pytest.mark.parametrize("bad", ["", "no JSON", "[]", '{"response": 1}', '{"error": "", "response": ""}', 500, 429])
+    def test_an_unusable_answer_is_asked_for_again(self, bad: str | int) -> None:
+        with chat_stub(one_after_another(bad, {"error": "", "response": "good"})) as stub:
+            assert ask(LlmResolver(stub.url, "m", retries=1)).response == "good"
+            assert len(stub.requests) == 2
+
+    def test_retries_are_bounded_and_the_failure_is_typed(self) -> None:
+        with chat_stub(says("no JSON")) as stub:
+            answer = ask(LlmResolver(stub.url, "m", retries=2))
+            assert (answer.outcome, answer.provenance) == (Outcome.UNAVAILABLE, Provenance.SERVICE)
+            assert len(stub.requests) == 3
+
+    def test_a_refusal_is_not_asked_again(self) -> None:
+        with chat_stub(lambda request: 401) as stub:
+            answer = ask(LlmResolver(stub.url, "m", "wrong-key", retries=5))
+            assert answer.outcome is Outcome.UNAVAILABLE
+            assert "401" in answer.error
+            assert "wrong-key" not in answer.error
+            assert len(stub.requests) == 1
+
+    def test_a_slow_model_times_out(self) -> None:
+        done = Event()
+
+        def stall(request: dict[str, Any]) -> Reply:
+            done.wait(10)
+            return 500
+
+        with chat_stub(stall) as stub:
+            answer = ask(LlmResolver(stub.url, "m", timeout=0.1, retries=0))
+            done.set()
+        assert answer.outcome is Outcome.TIMEOUT
+
+    def test_a_dead_endpoint_is_unavailable(self) -> None:
+        with chat_stub(says("")) as stub:
+            url = stub.url
+        assert ask(LlmResolver(url, "m", retries=1)).outcome is Outcome.UNAVAILABLE
+
+    def test_an_api_without_documentation_cannot_be_played(self) -> None:
+        with chat_stub(says({"error": "", "response": 1})) as stub:
+            assert ask(LlmResolver(stub.url, "m"), BERGEN._replace(api="other")).outcome is Outcome.UNKNOWN_API
+            assert not stub.requests
+
+    @pytest.mark.parametrize(
+        ("text", "answer"),
+        [
+            ('```json\n{"error": "", "response": [1]}\n```', ("", [1])),
+            ('{"error": "no such city", "response": ""}', ("no such city", "")),
+            ('{"error": null, "response": 0}', ("", 0)),
+            ('{"error": "", "response": "a "quoted" word"}', ("", 'a "quoted" word')),
+            ('{"error": "", "response": null}', None),
+            ("", None),
+        ],
+    )
+    def test_how_answers_are_read(self, text: str, answer: tuple[str, Any] | None) -> None:
+        assert read_answer(text) == answer
+
+
+class TestLive:
+    def test_a_call_goes_upstream_in_the_protocol_of_the_reference(self) -> None:
+        with upstream_stub(lambda request: {"error": "", "response": request["tool_input"]}) as stub:
+            answer = ask(LiveResolver(stub.url, "key"))
+            assert (answer.response, answer.provenance) == ({"city": "Bergen"}, Provenance.LIVE)
+            assert stub.requests == [
+                {
+                    "category": "Weather",
+                    "tool_name": "sky_watch",
+                    "api_name": "getforecast",
+                    "tool_input": {"city": "Bergen"},
+                    "strip": "",
+                    "toolbench_key": "key",
+                }
+            ]
+            assert stub.headers[0]["toolbench_key"] == "key"
+
+    def test_an_upstream_failure_is_typed_by_its_error_alone(self) -> None:
+        with upstream_stub(lambda request: {"error": "Unauthorized error...", "response": "x"}) as stub:
+            assert ask(LiveResolver(stub.url)).outcome is Outcome.UNAUTHORIZED
+        with upstream_stub(lambda request: {"error": "", "response": "404 and 500 ways to time out"}) as stub:
+            assert ask(LiveResolver(stub.url)).outcome is Outcome.OK
+
+    @pytest.mark.parametrize("answer", [[], {"response": 1}, "text", 503])
+    def test_an_upstream_server_that_speaks_otherwise_is_unavailable(self, answer: Any) -> None:
+        with upstream_stub(lambda request: answer) as stub:
+            assert ask(LiveResolver(stub.url, retries=1)).outcome is Outcome.UNAVAILABLE
+            assert len(stub.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        ("", Outcome.OK),
+        ("Unauthorized error...", Outcome.UNAUTHORIZED),
+        ("Unsubscribed error...", Outcome.FORBIDDEN),
+        ("Too many requests error...", Outcome.QUOTA_EXCEEDED),
+        ("Rate limit per minute error...", Outcome.RATE_LIMITED),
+        ("API not working error...", Outcome.UNAVAILABLE),
+        ("Tool input parse error...\n", Outcome.INVALID_ARGUMENTS),
+        ("f() got an unexpected keyword argument 'x'", Outcome.INVALID_ARGUMENTS),
+        ("Message error...", Outcome.NOT_FOUND),
+        ("something new", Outcome.FAILED),
+    ],
+)
+def test_error_texts_stand_for_outcomes(error: str, outcome: Outcome) -> None:
+    assert outcome_of_error(error) is outcome
