@@ -124,6 +124,7 @@ def _run(settings: Settings, listening: socket.socket, workers: int, access_log:
         log_level="info" if access_log else "warning",
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     if workers == 1:
