@@ -132,12 +132,13 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self.client.close()
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Flags) -> None:
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
-        if seeds is None:
+        if isinstance(seed, int | np.integer):
+            seed = [int(seed) + index for index in range(self.num_envs)]
+        if seed is None:
             return
-        if len(seeds) != self.num_envs:
-            raise ConfigurationError(f"seed: {len(seeds)} seeds were given for num_envs={self.num_envs}")
-        for index, one in enumerate(seeds):
+        if len(seed) != self.num_envs:
+            raise ConfigurationError(f"seed: {len(seed)} seeds were given for num_envs={self.num_envs}")
+        for index, one in enumerate(seed):
             if mask[index] and one is not None:
                 self._rngs[index] = seeding.np_random(one)[0]
 

@@ -7,20 +7,19 @@ import tempfile
 from hashlib import blake2b
 from pathlib import Path
 
+from steptool_env import __version__
 from steptool_env.errors import ConfigurationError
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.errors import ToolServerError
 from toolserver.stabletoolbench import import_folder
 
-_FORMAT = b"1"
-
 
 def imported_cache(folder: Path) -> Path:
     """The directory of the imported recordings of `folder`, importing them if that has not been done.
 
-    The directory is named by a digest of the folder's listing (paths, sizes, times of change), so changed recordings
-    are imported anew. Processes that import at the same time do not disturb each other: the first to be done wins.
+    The directory is named by a digest of this version and of the folder's listing (paths, sizes, times of change), so
+    changed recordings are imported anew. Processes that import at the same time do not disturb each other: the first to be done wins.
 
     Raises:
         ConfigurationError: There is no such folder, or the cache directory cannot be written.
@@ -59,7 +58,7 @@ def _import(folder: Path, target: Path) -> Path:
 
 
 def _digest(folder: Path) -> str:
-    digest = blake2b(_FORMAT, digest_size=12)
+    digest = blake2b(__version__.encode(), digest_size=12)
     for path in sorted(folder.rglob("*.json")):
         status = path.stat()
         digest.update(f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\0".encode())
