@@ -19,7 +19,8 @@ def imported_cache(folder: Path) -> Path:
     """The directory of the imported recordings of `folder`, importing them if that has not been done.
 
     The directory is named by a digest of this version and of the folder's listing (paths, sizes, times of change), so
-    changed recordings are imported anew. Processes that import at the same time do not disturb each other: the first to be done wins.
+    changed recordings are imported anew. Processes that import at the same time do not disturb each other: the first
+    to be done wins.
 
     Raises:
         ConfigurationError: There is no such folder, or the cache directory cannot be written.
