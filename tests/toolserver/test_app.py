@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from tests.toolserver.apis import APIS, WEATHER
 from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
-from toolserver.cache.store import DATABASE
+from toolserver.cache.database import DATABASE
 from toolserver.errors import CacheError
 from toolserver.settings import Settings
 

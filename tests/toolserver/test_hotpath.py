@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.serving import OSLO, RECORDED, as_request, as_virtual, make_cache, serving
-from toolserver.cache.store import DATABASE
+from toolserver.cache.database import DATABASE
 from toolserver.schemas import ToolCall
 from toolserver.state import opening_token
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
+from toolserver.cache.database import DATABASE
 from toolserver.cache.flight import SingleFlight
 from toolserver.cache.memory import RecentMemory
+from toolserver.cache.reader import Reader
 from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
-from toolserver.cache.store import DATABASE, Reader, Writer
+from toolserver.cache.writer import Writer
 from toolserver.errors import CacheError, ConflictError
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 

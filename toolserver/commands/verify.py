@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolserver.cache import ResponseCache
-from toolserver.cache.store import fold_log
+from toolserver.cache.database import fold_log
 from toolserver.catalog import Catalog
 from toolserver.commands.output import complain, say
 

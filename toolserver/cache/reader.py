@@ -1,28 +1,19 @@
-"""Bytes by key on disk: written by diskcache, read by our own connections on its table.
-
-diskcache gives atomic first-writer-wins inserts, retries between processes and a schema that is known to last.
-Reading goes past it, to the same table: diskcache writes on opening, so it cannot open a read-only volume, and
-it would load pickles that a foreign database may hold. One read path then serves both modes.
-"""
+"""Reading a cache's database."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import diskcache
 
+from toolserver.cache.database import DATABASE, FORMAT
 from toolserver.errors import CacheError
 
-FORMAT = 1
-"""Version of the store, kept in SQLite's `user_version`."""
-
-DATABASE = diskcache.core.DBNAME
 _PAGE = 1000  # Rows per SELECT of a scan: a long read would keep the write-ahead log from being folded in.
 
 # What an entry looks like in diskcache's table; other rows are somebody else's.
@@ -30,17 +21,6 @@ _OURS = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND typeof(key) = 'blob' 
 _NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {_OURS} ORDER BY key LIMIT ?"  # noqa: S608
 _COUNT_OURS = f"SELECT count(*) FROM Cache WHERE {_OURS}"  # noqa: S608
 
-# Never lose a record: the defaults cull the oldest beyond 1 GiB, silently. All values stay in the one database,
-# whatever their size: a value in a file of its own could be left behind, or left out, by a killed writer.
-_SETTINGS: dict[str, Any] = {
-    "eviction_policy": "none",
-    "cull_limit": 0,
-    "size_limit": 2**62,
-    "statistics": 0,
-    "tag_index": 0,
-    "disk_min_file_size": 2**62,
-    "sqlite_auto_vacuum": 0,
-}
 # What a connection keeps of the database. No memory map: of the whole file it would make a hit among a million
 # entries a quarter cheaper, and the process as large as the file; of a part it gives nothing.
 _PAGE_CACHE_KIB = 8192
@@ -161,75 +141,3 @@ class Reader:
             connection.close()
             raise
         return connection
-
-
-class Writer:
-    """Writes a store. Several threads and processes may write at once; the first to add a key wins."""
-
-    def __init__(self, directory: Path) -> None:
-        _check_ours(directory / DATABASE)
-        try:
-            self._cache = diskcache.Cache(str(directory), timeout=60, disk=_BytesOnly, **_SETTINGS)
-            _run(directory / DATABASE, f"PRAGMA user_version = {FORMAT}")
-        except (OSError, sqlite3.Error) as error:
-            raise CacheError(f"cannot write to {directory} ({error}); is it meant to be opened read-only?") from error
-
-    def add(self, key: bytes, value: bytes) -> bool:
-        """Store `value` unless `key` has one; whether it was stored."""
-        return bool(self._cache.add(key, value, retry=True))
-
-    def replace(self, key: bytes, value: bytes) -> None:
-        """Store `value` in any case."""
-        self._cache.set(key, value, retry=True)
-
-    def get(self, key: bytes) -> bytes | None:
-        """The value of `key` as this writer sees it, its open transaction included."""
-        value: bytes | None = self._cache.get(key)
-        return value
-
-    def transaction(self) -> AbstractContextManager[None]:
-        """All writes inside are stored together or not at all; other writers wait."""
-        manager: AbstractContextManager[None] = self._cache.transact(retry=True)
-        return manager
-
-    def close(self) -> None:
-        """Fold the write-ahead log into the database and close it."""
-        self._cache.close()
-        fold_log(Path(self._cache.directory))
-
-
-def fold_log(directory: Path) -> None:
-    """Fold the write-ahead log into the database, which a read-only volume needs.
-
-    Nothing is lost without it: where it cannot be done now, the next writer does it.
-    """
-    with suppress(sqlite3.Error):
-        _run(directory / DATABASE, "PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
-    """Hands out bytes only: a foreign database must not get its pickles loaded or its file names opened."""
-
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:  # noqa: ARG002 (diskcache's signature)
-        if mode != diskcache.core.MODE_RAW or not isinstance(value, bytes):
-            raise CacheError(f"the store holds an entry of another kind (mode {mode}, file {filename!r})")
-        return value
-
-
-def _check_ours(database: Path) -> None:
-    """Refuse to write into a database that holds something else."""
-    if not database.is_file():
-        return
-    try:
-        version = _run(database, "PRAGMA user_version")
-        foreign = version == 0 and _run(database, "SELECT count(*) FROM sqlite_master WHERE name = 'Cache'")
-        if version not in (0, FORMAT) or (foreign and _run(database, "SELECT count(*) FROM Cache")):
-            raise CacheError(f"{database} is not a cache of this version of toolserver (format {version})")
-    except sqlite3.Error as error:
-        raise CacheError(f"cannot open {database}: {error}") from error
-
-
-def _run(database: Path, statement: str) -> Any:
-    with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
-        row = connection.execute(statement).fetchone()
-    return row[0] if row else None

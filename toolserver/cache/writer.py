@@ -1,0 +1,82 @@
+"""Writing a cache's database."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import diskcache
+
+from toolserver.cache.database import DATABASE, FORMAT, fold_log, run_statement
+from toolserver.errors import CacheError
+
+# Never lose a record: the defaults cull the oldest beyond 1 GiB, silently. All values stay in the one database,
+# whatever their size: a value in a file of its own could be left behind, or left out, by a killed writer.
+_SETTINGS: dict[str, Any] = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "size_limit": 2**62,
+    "statistics": 0,
+    "tag_index": 0,
+    "disk_min_file_size": 2**62,
+    "sqlite_auto_vacuum": 0,
+}
+
+
+class Writer:
+    """Writes a store. Several threads and processes may write at once; the first to add a key wins."""
+
+    def __init__(self, directory: Path) -> None:
+        _check_ours(directory / DATABASE)
+        try:
+            self._cache = diskcache.Cache(str(directory), timeout=60, disk=_BytesOnly, **_SETTINGS)
+            run_statement(directory / DATABASE, f"PRAGMA user_version = {FORMAT}")
+        except (OSError, sqlite3.Error) as error:
+            raise CacheError(f"cannot write to {directory} ({error}); is it meant to be opened read-only?") from error
+
+    def add(self, key: bytes, value: bytes) -> bool:
+        """Store `value` unless `key` has one; whether it was stored."""
+        return bool(self._cache.add(key, value, retry=True))
+
+    def replace(self, key: bytes, value: bytes) -> None:
+        """Store `value` in any case."""
+        self._cache.set(key, value, retry=True)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of `key` as this writer sees it, its open transaction included."""
+        value: bytes | None = self._cache.get(key)
+        return value
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All writes inside are stored together or not at all; other writers wait."""
+        manager: AbstractContextManager[None] = self._cache.transact(retry=True)
+        return manager
+
+    def close(self) -> None:
+        """Fold the write-ahead log into the database and close it."""
+        self._cache.close()
+        fold_log(Path(self._cache.directory))
+
+
+class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
+    """Hands out bytes only: a foreign database must not get its pickles loaded or its file names opened."""
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:  # noqa: ARG002 (diskcache's signature)
+        if mode != diskcache.core.MODE_RAW or not isinstance(value, bytes):
+            raise CacheError(f"the store holds an entry of another kind (mode {mode}, file {filename!r})")
+        return value
+
+
+def _check_ours(database: Path) -> None:
+    """Refuse to write into a database that holds something else."""
+    if not database.is_file():
+        return
+    try:
+        version = run_statement(database, "PRAGMA user_version")
+        foreign = version == 0 and run_statement(database, "SELECT count(*) FROM sqlite_master WHERE name = 'Cache'")
+        if version not in (0, FORMAT) or (foreign and run_statement(database, "SELECT count(*) FROM Cache")):
+            raise CacheError(f"{database} is not a cache of this version of toolserver (format {version})")
+    except sqlite3.Error as error:
+        raise CacheError(f"cannot open {database}: {error}") from error
