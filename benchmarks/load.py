@@ -19,9 +19,10 @@ import uvloop
 
 
 class Load(NamedTuple):
-    """What a load run measured. Latencies are in seconds."""
+    """What a load run measured. Latencies are in seconds; `answered` counts the warm-up too."""
 
     requests: int
+    answered: int
     seconds: float
     p50: float
     p99: float
@@ -56,6 +57,7 @@ class _Client(asyncio.Protocol):
         self._sent = 0.0
         self._transport: asyncio.Transport | None = None
         self.latencies: list[float] = []
+        self.answered = 0
         self.failures = 0
         self.counting = False
         self.stopping = False
@@ -89,6 +91,7 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(error or ConnectionError("the server closed the connection"))
 
     def _note(self, head: bytes) -> None:
+        self.answered += 1
         if self.counting:
             self.latencies.append(perf_counter() - self._sent)
             self.failures += not head.startswith(b"http/1.1 200")
@@ -126,4 +129,5 @@ async def _run(url: str, requests: Sequence[bytes], clients: int, seconds: float
     latencies = np.concatenate([client.latencies for client in connected])
     p50, p99 = np.percentile(latencies, [50, 99])
     failures = sum(client.failures for client in connected)
-    return Load(len(latencies), elapsed, float(p50), float(p99), failures)
+    answered = sum(client.answered for client in connected)
+    return Load(len(latencies), answered, elapsed, float(p50), float(p99), failures)

@@ -1,0 +1,283 @@
+"""Requests per second of the tool server beside StableToolBench's own, on the same machine and the same recordings.
+
+    python -m benchmarks.server
+
+All servers run at the same time, each on one worker pinned to the first core; the load comes from the last core, to one
+server after the other, in turns. So ratios hold where the machine is slow; where it is shared, the processor time per
+request tells more than the rate. The reference is `benchmarks.reference_server`, the floor `benchmarks.echo_server`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, NamedTuple
+
+import httpx
+import tyro
+
+from benchmarks.load import Load, post_bytes, run_load
+from benchmarks.recordings import Request, import_recordings, write_recordings
+from benchmarks.report import RESULTS, Result, Row, origin, publish
+from benchmarks.timing import race
+from toolserver.process import ServerProcess
+
+REFERENCE, ROUTE, FAST, ECHO = "reference", "ours, FastAPI route", "ours, fast lane", "echo (floor)"
+
+_CLIENTS = (1, 8, 32)
+_BATCH = 256
+_TARGET_RATIO, _TARGET_P99 = 15, 3  # x reference, ms
+_CORES = sorted(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the tool server. Example: python -m benchmarks.server --quick."""
+
+    quick: bool = False
+    """Short laps: a minute in place of ten."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of a lap."""
+        return 0.5 if self.quick else 2.0
+
+    @property
+    def rounds(self) -> int:
+        """Laps of each contestant that count."""
+        return 3 if self.quick else 7
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Recordings per API, for the cost of a hit by size."""
+        return (1, 100) if self.quick else (1, 100, 1_000, 10_000)
+
+
+class Contestant(NamedTuple):
+    """A server under test."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Lap(NamedTuple):
+    """One load run, and the processor time that the server used for each request of it, in microseconds."""
+
+    load: Load
+    cpu: float
+
+
+def run(options: Options) -> Result:
+    """Measure everything."""
+    started = origin(["uvicorn", "uvloop", "httptools"])
+    _pin(os.getpid(), -1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        requests = write_recordings(folder / "small", apis=500, entries=3)
+        with _servers(folder / "small", folder / "small-cache") as servers:
+            hits = _hits(servers, requests, options)
+            batches = _batches(servers, requests, options)
+            memory = _memory(servers)
+        sizes = _by_size(folder, options)
+    tables = {
+        "Hits of /virtual": hits,
+        f"Calls of /v1/calls in batches of {_BATCH}": batches,
+        "Hits at 32 clients by recordings per API": sizes,
+        "Resident memory after the load": memory,
+    }
+    return Result("server", "The tool server beside StableToolBench's own", tables, started, _notes(hits))
+
+
+@contextmanager
+def _servers(
+    recordings: Path, cache: Path, names: Sequence[str] = (REFERENCE, ROUTE, FAST, ECHO)
+) -> Iterator[dict[str, Contestant]]:
+    """The contestants over the same recordings, all pinned to the first core."""
+    import_recordings(recordings, cache)
+    arguments = ["--cache", str(cache), "--read-only"]
+    with ExitStack() as stack:
+        servers = {}
+        for name in names:
+            if name in (ROUTE, FAST):
+                process = stack.enter_context(ServerProcess(arguments, settings={"hot_path": name == FAST}))
+                servers[name] = Contestant(process.url, process.pid)
+            else:
+                module = (
+                    ["echo_server"] if name == ECHO else ["reference_server", str(recordings / "tool_response_cache")]
+                )
+                servers[name] = stack.enter_context(_module(*module))
+            _pin(servers[name].pid, 0)
+        yield servers
+
+
+@contextmanager
+def _module(name: str, *arguments: str) -> Iterator[Contestant]:
+    """A server module of this package on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url, process)
+        yield Contestant(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1500):
+        try:
+            httpx.post(f"{url}/virtual", json={})
+        except httpx.TransportError:
+            if process.poll() is not None:
+                raise RuntimeError(f"a server ended with status {process.returncode}") from None
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{url} does not answer")
+
+
+def _hits(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+    rows: list[Row] = []
+    for clients in _CLIENTS:
+        laps = _race(servers, requests, clients, options)
+        rate = {name: median(lap.load.rate for lap in own) for name, own in laps.items()}
+        cpu = {name: median(lap.cpu for lap in own) for name, own in laps.items()}
+        rows += [
+            {
+                "server": name,
+                "clients": clients,
+                "requests/s": round(rate[name]),
+                "p50 ms": median(lap.load.p50 for lap in own) * 1e3,
+                "p99 ms": median(lap.load.p99 for lap in own) * 1e3,
+                "x reference": rate[name] / rate[REFERENCE],
+                "CPU us/request": cpu[name],
+                "CPU, x less": cpu[REFERENCE] / cpu[name],
+                "failures": sum(lap.load.failures for lap in own),
+            }
+            for name, own in laps.items()
+        ]
+    return rows
+
+
+def _race(
+    servers: Mapping[str, Contestant], requests: Sequence[Request], clients: int, options: Options
+) -> dict[str, list[Lap]]:
+    bodies = [json.dumps(request).encode() for request in requests]
+
+    def lap(server: Contestant, prepared: Sequence[bytes]) -> Lap:
+        used = server.cpu_seconds()
+        load = run_load(server.url, prepared, clients=clients, seconds=options.seconds)
+        return Lap(load, (server.cpu_seconds() - used) / load.answered * 1e6)
+
+    prepared = {name: [post_bytes(server.url, "/virtual", body) for body in bodies] for name, server in servers.items()}
+    return race({name: partial(lap, server, prepared[name]) for name, server in servers.items()}, options.rounds)
+
+
+def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+    """One client, one request of many calls at a time: what a vector environment sends."""
+    calls = [
+        {
+            "category": item["category"],
+            "tool": item["tool_name"],
+            "api": item["api_name"],
+            "arguments": item["tool_input"],
+        }
+        for item in requests
+    ]
+    batches = [json.dumps(calls[start : start + _BATCH]).encode() for start in range(0, len(calls) - _BATCH, _BATCH)]
+    rows: list[Row] = []
+    for clients in (1, 8):
+        laps = race(
+            {
+                name: partial(
+                    run_load,
+                    servers[name].url,
+                    [post_bytes(servers[name].url, "/v1/calls", batch) for batch in batches],
+                    clients=clients,
+                    seconds=options.seconds,
+                )
+                for name in (ROUTE, FAST)
+            },
+            options.rounds,
+        )
+        for name, loads in laps.items():
+            rate = median(load.rate for load in loads)
+            p99 = median(load.p99 for load in loads) * 1e3
+            rows.append({"server": name, "clients": clients, "calls/s": round(rate * _BATCH), "p99 ms per batch": p99})
+    return rows
+
+
+def _by_size(folder: Path, options: Options) -> list[Row]:
+    """The reference parses the whole file of an API on every request; a look-up does not depend on its size."""
+    rows: list[Row] = []
+    for size in options.sizes:
+        recordings = folder / f"{size}"
+        requests = write_recordings(recordings, apis=4, entries=size)
+        with _servers(recordings, folder / f"{size}-cache", (REFERENCE, FAST)) as servers:
+            laps = _race(servers, requests, 32, options)
+        rates = {name: median(lap.load.rate for lap in own) for name, own in laps.items()}
+        rows.append(
+            {
+                "recordings per API": size,
+                "reference requests/s": rates[REFERENCE],
+                "ours requests/s": rates[FAST],
+                "ratio": rates[FAST] / rates[REFERENCE],
+            }
+        )
+    return rows
+
+
+def _memory(servers: Mapping[str, Contestant]) -> list[Row]:
+    page = os.sysconf("SC_PAGE_SIZE")
+    return [
+        {"server": name, "MiB": int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * page / 2**20}
+        for name, server in servers.items()
+    ]
+
+
+def _notes(hits: Sequence[Row]) -> list[str]:
+    """The targets, and whether this run reached them."""
+    (fast,) = (row for row in hits if row["server"] == FAST and row["clients"] == 32)
+    ratio, p99 = fast["x reference"], fast["p99 ms"]
+    assert isinstance(ratio, float)
+    assert isinstance(p99, float)
+    fast_enough = "reached" if ratio >= _TARGET_RATIO else "missed"
+    prompt_enough = "reached" if p99 <= _TARGET_P99 else "missed"
+    return [
+        f"Target: hits at 32 clients at least {_TARGET_RATIO} times the reference: {fast_enough} ({ratio:.1f}).",
+        f"Target: p99 at 32 clients at most {_TARGET_P99} ms: {prompt_enough} ({p99:.1f} ms).",
+        "Hits among 1,000,000 recordings, opening them and a worker's memory then: see `benchmarks.store`.",
+    ]
+
+
+def _pin(pid: int, core: int) -> None:
+    """Keep a process on one core, so that load and server do not take each other's."""
+    if len(_CORES) > 1:
+        os.sched_setaffinity(pid, {_CORES[core]})
+
+
+if __name__ == "__main__":
+    given = tyro.cli(Options)
+    publish(run(given), given.out)
