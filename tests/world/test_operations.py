@@ -359,3 +359,14 @@ def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
 def test_a_delta_of_another_shape_is_refused(changes: list[Any]) -> None:
     with pytest.raises(ValueError, match="no change of the world"):
         Delta.from_json(changes)
+
+
+def test_a_long_result_is_the_same_sequence_in_parts_and_as_a_whole() -> None:
+    rows = FULL.execute("hotel.list", {"style": "budget"}).rows
+    assert len(rows) > 40
+    whole = list(rows)
+    assert whole == list(rows) == [*rows[:10], *rows[10:]] == [rows[index] for index in range(len(rows))]
+    assert rows[-1] == whole[-1]
+    assert rows[len(rows) :] == ()
+    with pytest.raises(IndexError):
+        rows[len(rows)]

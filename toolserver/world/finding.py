@@ -16,6 +16,8 @@ from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operati
 if TYPE_CHECKING:
     from toolserver.world.world import World
 
+IdRow = tuple[str, dict[str, Any]]
+
 
 def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     """Name -> ids."""
@@ -135,17 +137,19 @@ def _filtered(
         ids = world.where(entity.name, slot.attribute, wanted, delta)
     else:
         ids = world.every(entity.name, delta)
-    if not tests:
-        return ids
-    rows = world.rows(entity.name, ids, delta)
-    return [row_id for row_id, row in rows if all(_passes(row, slot, wanted) for slot, wanted in tests)]
+    rows = list(world.rows(entity.name, ids, delta)) if tests else []
+    for slot, wanted in tests:
+        rows = _passing(rows, slot.test, slot.attribute, wanted)
+    return [row_id for row_id, _ in rows] if tests else ids
 
 
-def _passes(row: Mapping[str, Any], slot: Slot, wanted: Any) -> bool:
-    value = row[slot.attribute]
-    if slot.test == "min":
-        return bool(value >= wanted)
-    return bool(value <= wanted) if slot.test == "max" else bool(value == wanted)
+def _passing(rows: list[IdRow], test: str, attribute: str, wanted: Any) -> list[IdRow]:
+    """The rows that pass one filter. A loop per test: choosing the test row by row would double the time."""
+    if test == "min":
+        return [each for each in rows if each[1][attribute] >= wanted]
+    if test == "max":
+        return [each for each in rows if each[1][attribute] <= wanted]
+    return [each for each in rows if each[1][attribute] == wanted]
 
 
 def related(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:

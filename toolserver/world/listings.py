@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, overload
 
 from toolserver.world.delta import Delta
 from toolserver.world.levels import Level
@@ -12,6 +12,8 @@ from toolserver.world.types import id_of
 
 if TYPE_CHECKING:
     from toolserver.world.world import World
+
+_FEW = 32  # rows that are made at once
 
 
 def id_output(entity: EntityType, name: str = "") -> Output:
@@ -41,17 +43,50 @@ def listing(entity: EntityType, level: Level, *more: Attribute) -> dict[str, Out
     return {entity.id_name: id_output(entity)} | {each.name: output(entity, each) for each in shown}
 
 
-def rows_of(world: World, entity: EntityType, ids: list[str], outputs: Mapping[str, Output], delta: Delta) -> list[Row]:
+class ManyRows(Sequence[Row]):
+    """Rows that are made when they are looked at: a vendor shows a page of a list and not all of it."""
+
+    __slots__ = ("_ids", "_make")
+
+    def __init__(self, ids: Sequence[str], make: Callable[[Sequence[str]], list[Row]]) -> None:
+        self._ids = ids
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Row, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | tuple[Row, ...]:
+        if isinstance(index, slice):
+            return tuple(self._make(self._ids[index]))
+        return self._make([self._ids[index]])[0]
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self._make(self._ids))
+
+
+def rows_of(
+    world: World, entity: EntityType, ids: Sequence[str], outputs: Mapping[str, Output], delta: Delta
+) -> Sequence[Row]:
     """Rows with these outputs, id included where it is one of them."""
     names = [name for name in outputs if name != entity.id_name]
     with_id = entity.id_name in outputs
-    rows = []
-    for row_id, row in world.rows(entity.name, ids, delta):
-        values = {entity.id_name: row_id} if with_id else {}
-        for name in names:
-            values[name] = row[name]
-        rows.append(Row(row_id, values))
-    return rows
+
+    def make(wanted: Sequence[str]) -> list[Row]:
+        rows = []
+        for row_id, row in world.rows(entity.name, wanted, delta):
+            values = {entity.id_name: row_id} if with_id else {}
+            for name in names:
+                values[name] = row[name]
+            rows.append(Row(row_id, values))
+        return rows
+
+    return make(ids) if len(ids) <= _FEW else ManyRows(ids, make)
 
 
 def _brief(entity: EntityType, level: Level) -> list[Attribute]:

@@ -6,7 +6,7 @@ kilometres, money in USD, dates in ISO form. Vendors (`toolserver.world.vendors`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -233,7 +233,7 @@ class Result(NamedTuple):
 
     operation: Operation
     arguments: Mapping[str, Any]
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     delta: Delta
     outcome: Outcome = Outcome.OK
     message: str = ""
@@ -273,7 +273,7 @@ class Refusal(Exception):  # noqa: N818  a typed outcome on its way out, not a p
 
 
 # Rows and, for a write, the delta afterwards.
-Answer = tuple[list[Row], "Delta"]
+Answer = tuple[Sequence[Row], "Delta"]
 Run = Callable[["World", Mapping[str, Any], "Delta"], Answer]
 
 

@@ -10,6 +10,7 @@ from toolserver.schemas import Outcome
 from toolserver.world.delta import NO_CHANGES, Delta
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import level_of
+from toolserver.world.listings import ManyRows
 from toolserver.world.operations import operations_of
 from toolserver.world.schema import EntityType, Operation, Refusal, Result
 from toolserver.world.tables import Table, make_ids
@@ -133,4 +134,5 @@ class World:
             rows, after = operation.run(self, values, delta)
         except Refusal as refusal:
             return Result(operation, values, (), delta, refusal.outcome, refusal.message)
-        return Result(operation, values, tuple(rows), after, total=len(rows))
+        shown = rows if isinstance(rows, ManyRows) else tuple(rows)
+        return Result(operation, values, shown, after, total=len(shown))
