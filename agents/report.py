@@ -110,4 +110,4 @@ def _status(step: Step) -> str:
 def _tone(step: Step) -> str:
     if step.status in {StatusCode.OK, StatusCode.FINAL_ANSWER}:
         return "good"
-    return "bad" if step.status in {StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT} else "warn"
+    return "bad" if step.malformed else "warn"

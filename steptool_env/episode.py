@@ -18,8 +18,6 @@ from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.resolvers.base import PARSE_ERROR
 from toolserver.schemas import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 
-_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
-
 
 class Transition(NamedTuple):
     """What one step comes to, as `gymnasium.Env.step` returns it."""
@@ -64,7 +62,7 @@ class Episode:
     @property
     def terminated(self) -> bool:
         """Whether a valid `Finish` ended the episode."""
-        return bool(self.steps) and self.steps[-1].status in _FINISHED
+        return bool(self.steps) and self.steps[-1].finished
 
     @property
     def truncated(self) -> bool:

@@ -14,11 +14,8 @@ from math import nan, sqrt
 from statistics import fmean, pstdev
 
 from steptool_env.types import FINISH, Trajectory
-from toolserver.schemas import StatusCode
 
 _ANSWERED = '{"error": ""'
-_MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
-_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +52,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
     """The result of an episode. Its `metadata["outcome"]` holds what the judge said."""
     answered: dict[str, bool] = {}
     for step in trajectory.steps:
-        good = step.body.startswith(_ANSWERED) or step.status in _FINISHED
+        good = step.body.startswith(_ANSWERED) or step.finished
         answered.setdefault(step.action.name, good)
     return EpisodeResult(
         suite=trajectory.task.suite,
@@ -63,7 +60,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         relevant=trajectory.task.relevant,
         answered=answered,
         calls=len(trajectory.steps),
-        invalid_calls=sum(step.status in _MALFORMED for step in trajectory.steps),
+        invalid_calls=sum(step.malformed for step in trajectory.steps),
         finished=trajectory.terminated,
         episode_return=sum(trajectory.rewards),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -22,7 +23,6 @@ _OPENAI = make_format("openai")
 _ERROR = re.compile(r'\{"error": ("(?:[^"\\]|\\.)*")')
 _NO_SUCH_FUNCTION = '{"error": "No such function name'
 _VERDICTS = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
-_FINISHED = (StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP)
 
 
 def from_judged(episode: JudgedEpisode, task: Task) -> Trajectory:
@@ -73,8 +73,16 @@ def to_answer(trajectory: Trajectory) -> dict[str, Any]:
     }
 
 
+def write_answers(folder: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write `<task id>_CoT@1.json` for every trajectory: a folder that ToolBench's converter reads."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for trajectory in trajectories:
+        (folder / f"{trajectory.task.id}_CoT@1.json").write_text(json.dumps(to_answer(trajectory), indent=2))
+
+
 def _trajectory(task: Task, steps: Sequence[Step], metadata: Mapping[str, Any]) -> Trajectory:
-    terminated = bool(steps) and steps[-1].status in _FINISHED
+    terminated = bool(steps) and steps[-1].finished
     return Trajectory(task, tuple(steps), (0.0,) * len(steps), terminated, not terminated, metadata)
 
 
@@ -133,5 +141,5 @@ def _messages(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
         if action.thought:
             yield {"role": "assistant", "content": action.thought}
         yield {"role": "assistant", "function_call": {"name": action.name, "arguments": action.arguments}}
-        if step.status not in _FINISHED:
+        if not step.finished:
             yield {"role": "function", "name": action.name, "content": answer_in(step.observation)}

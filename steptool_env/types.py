@@ -12,6 +12,9 @@ FINISH = "Finish"
 GIVE_ANSWER = "give_answer"
 GIVE_UP = "give_up_and_restart"
 
+_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+_MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -72,6 +75,16 @@ class Step:
     provenance: Provenance | None = None
     reward: float = 0.0
     reward_terms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it ended the episode: a valid call of `Finish`."""
+        return self.status in _FINISHED
+
+    @property
+    def malformed(self) -> bool:
+        """Whether it was no call of an offered function with arguments that it takes."""
+        return self.status in _MALFORMED
 
 
 @dataclass(frozen=True, slots=True)

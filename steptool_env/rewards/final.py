@@ -7,7 +7,7 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, is_finish, named_judge, well_formed
+from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -32,7 +32,7 @@ class FinalScorer:
     def score(self, step: Step) -> StepReward:
         """`is_solved` for a `Finish`, else 0."""
         self._episode.steps.append(step)
-        if not is_finish(step):
+        if not step.finished:
             return StepReward(0.0, {"format": well_formed(step)})
         solved = self._episode.judgement.solved
         return StepReward(solved, {"format": well_formed(step), "is_solved": solved})

@@ -8,20 +8,11 @@ from typing import Any
 
 from steptool_env.judges import Judge, Judgement, make_judge
 from steptool_env.types import Step, Task
-from toolserver.schemas import StatusCode
-
-_MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
-_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
-
-
-def is_finish(step: Step) -> bool:
-    """Whether `step` ended the episode by a valid call of `Finish`."""
-    return step.status in _FINISHED
 
 
 def well_formed(step: Step) -> float:
     """The term `format`: 1 when the text was a call of an offered function with arguments that it takes, else 0."""
-    return float(not step.action.error and step.status not in _MALFORMED)
+    return float(not step.malformed)
 
 
 def named_judge(judge: str | Judge, options: Mapping[str, Any]) -> Judge:

@@ -7,10 +7,7 @@ from collections.abc import Mapping
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import StepReward
 from steptool_env.truth import WorldEpisode
-from steptool_env.types import FINISH, Step, Task
-from toolserver.schemas import StatusCode
-
-_ENDS = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+from steptool_env.types import Step, Task
 
 
 class PotentialReward:
@@ -51,7 +48,7 @@ class PotentialScorer:
     def score(self, step: Step) -> StepReward:
         """The reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
         self._episode.take(step)
-        ends = step.status in _ENDS and step.action.name == FINISH
+        ends = step.finished
         after = 0.0 if ends else self._scale * self._episode.tracker.progress
         shaping = self._gamma * after - self._potential
         self._potential = after

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import StepReward
 from steptool_env.truth import WorldEpisode
-from steptool_env.types import FINISH, Step, Task
-from toolserver.schemas import Provenance, StatusCode
-
-_ENDS = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+from steptool_env.types import Step, Task
+from toolserver.schemas import Provenance
 
 
 class ProgressReward:
@@ -56,7 +54,7 @@ class ProgressScorer:
     def score(self, step: Step) -> StepReward:
         """The reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
         observed = self._episode.take(step)
-        if step.status in _ENDS and step.action.name == FINISH:
+        if step.finished:
             solved = float(self._episode.grade.solved)
             reward = (1.0 - self._earned) * solved
             return StepReward(reward, {"progress": 0.0, "cost": 0.0, "is_solved": solved})

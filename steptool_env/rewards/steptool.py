@@ -7,7 +7,7 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, is_finish, named_judge, well_formed
+from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -41,7 +41,7 @@ class StepToolScorer:
         """What is known of `step` at once."""
         episode = self._episode
         episode.steps.append(step)
-        if is_finish(step):
+        if step.finished:
             return _last(step, episode.judgement.solved)
         succeeded = episode.judge.call_succeeded(episode.task, step)
         if succeeded is None:
