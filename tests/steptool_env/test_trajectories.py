@@ -17,7 +17,7 @@ from steptool_env.errors import DataError
 from steptool_env.records import encode, read_trajectory, trajectory_record
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
-from steptool_env.toolbench import from_answer, from_judged, to_answer
+from steptool_env.toolbench import from_answer, from_judged, to_answer, write_answers
 from steptool_env.trajectories import TrajectoryWriter, read_trajectories, write_trajectories
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from steptool_env.vector import ToolVectorEnv
@@ -162,8 +162,8 @@ def test_a_vector_environment_records_every_episode(mode: AutoresetMode, tmp_pat
 
 def test_an_episode_becomes_a_toolbench_answer_and_comes_back(tmp_path: Path) -> None:
     trajectory = episode((f"Thought: First.\n{COUNT}", call("unknown"), SAY, ANSWER))
-    path = tmp_path / f"{trajectory.task.id}_CoT@1.json"
-    path.write_text(json.dumps(to_answer(trajectory)))
+    write_answers(tmp_path / "answers", [trajectory])
+    (path,) = (tmp_path / "answers").iterdir()
     answer = read_answer(path)
     assert (answer.query_id, answer.method, answer.valid) == (trajectory.task.id, "CoT@1", True)
     assert json.loads(answer.final_answer)["final_answer"] == "done"
