@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
 from agents.generation import Sampling
+from agents.options import read_options
 from agents.policy import ValueTrunk
 from agents.update import OptimConfig
 
@@ -22,6 +25,17 @@ Algorithm = Literal[
     "steptool", "final", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "released"
 ]
 _STRICT = ConfigDict(extra="forbid")
+Arguments = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[K=V ...]",
+        instance_from_str=lambda words: read_options("args", [tuple(words)]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
+    ),
+]
+"""Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +68,13 @@ class EnvConfig:
 
     id: str = "StepTool/ToolWorld-v0"
     """Environment id for `gymnasium.make_vec`."""
-    args: dict[str, int | float | bool | str] = field(default_factory=dict)
-    """Arguments of the environment, e.g. `{split: train, level: lite, server_url: ...}`."""
+    args: Arguments = field(default_factory=dict)
+    """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
     num_envs: int = 64
     """Episodes that are played side by side."""
-    eval_args: dict[str, int | float | bool | str] = field(default_factory=dict)
+    eval_args: Arguments = field(default_factory=dict)
     """Arguments that differ in evaluation, e.g. `{split: validation}`."""
 
     __pydantic_config__ = _STRICT
@@ -118,7 +132,9 @@ class TrainConfig:
     seed: int = 0
     """Of everything that is random in the run."""
     iterations: int = 100
-    """Rounds of rollout and update."""
+    """Rounds of rollout and update at most."""
+    calls: int = 0
+    """Environment calls after which the run ends, at the end of their iteration; 0 sets no bound."""
     episodes: int = 64
     """Episodes per iteration."""
     warmup: int = 0

@@ -26,7 +26,7 @@ class Shape:
 
 
 SHAPES: dict[Size, Shape] = {
-    "nano": Shape(hidden=128, layers=4, heads=4, kv_heads=2, mlp=384),
+    "nano": Shape(hidden=128, layers=4, heads=2, kv_heads=1, mlp=384),
     "small": Shape(hidden=512, layers=8, heads=8, kv_heads=4, mlp=1408),
     "base": Shape(hidden=768, layers=16, heads=12, kv_heads=4, mlp=2304),
 }

@@ -57,8 +57,8 @@ class OnlineTrainer:
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
 
     def run(self, on_iteration: Callable[[Progress, dict[str, float]], None] | None = None) -> Progress:
-        """Train up to `config.iterations`; log, evaluate and keep checkpoints on the way."""
-        while self.progress.iteration < self.config.iterations:
+        """Train to the end; log, evaluate and keep checkpoints on the way."""
+        while not self.over:
             metrics = self.iterate()
             if self._log is not None:
                 self._log.write(self.progress.calls, metrics)
@@ -67,6 +67,12 @@ class OnlineTrainer:
             if self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
         return self.progress
+
+    @property
+    def over(self) -> bool:
+        """Whether the iterations, or the calls, of the run are used up."""
+        config, done = self.config, self.progress
+        return done.iteration >= config.iterations or (bool(config.calls) and done.calls >= config.calls)
 
     def iterate(self) -> dict[str, float]:
         """One round of rollout and update. Returns its metrics."""
@@ -136,8 +142,7 @@ class OnlineTrainer:
         return min(1.0, (self.progress.iteration + 1) / (self.config.warmup + 1))
 
     def _due(self, every: int) -> bool:
-        done = self.progress.iteration
-        return bool(every) and (done % every == 0 or done == self.config.iterations)
+        return bool(every) and (self.progress.iteration % every == 0 or self.over)
 
     def _advance(self, rollout: Rollout) -> None:
         was = self.progress
