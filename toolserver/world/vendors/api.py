@@ -88,6 +88,7 @@ class VendorApi:
         self.health = health
         self.layout = layout
         self._rows = rows
+        self._outage = _OUTAGES.get(health)
         self._codecs = {name: codec_of(slot.type, tool.skin.values) for name, slot in slots.items()}
         self._by_name = key_by_name(parameters)
 
@@ -151,8 +152,8 @@ class VendorApi:
 
     def answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
         """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome."""
-        if self.health in _OUTAGES:
-            return self._refused(_OUTAGES[self.health], "", delta)
+        if self._outage is not None:
+            return self._refused(self._outage, "", delta)
         try:
             values = self._admitted(world, arguments, delta)
         except Refusal as refusal:
