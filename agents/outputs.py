@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from agents.results import metrics_of, write_metrics, write_run
+from steptool_env.errors import ToolTransportError
 from steptool_env.types import Trajectory
 
 _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
@@ -19,7 +20,11 @@ _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision"
 def write_outputs(
     out: Path, title: str, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]
 ) -> None:
-    """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics."""
+    """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics.
+
+    Raises:
+        ToolTransportError: After writing: there is no metric, because every episode was lost to the tool server.
+    """
     console = Console()
     metrics = metrics_of(trajectories)
     write_metrics(metrics, out / "metrics.json")
@@ -31,9 +36,11 @@ def write_outputs(
         write_report(evaluation_report(title, subtitle, trajectories), out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
-    if metrics["transport_errors"]:
-        lost = f"{metrics['transport_errors']:.0f} of {len(trajectories)} episodes"
-        console.print(f"[bold]{lost} were lost to the tool server and do not count[/bold]")
+    lost = [t.metadata["transport_error"] for t in trajectories if "transport_error" in t.metadata]
+    if lost and len(lost) == len(trajectories):
+        raise ToolTransportError(f"every episode was lost to the tool server: {lost[0]}")
+    if lost:
+        console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
     console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
     console.print(f"wrote {out}")
 

@@ -42,7 +42,7 @@ class RandomAgent:
         for index, info in zip(indices, infos, strict=True):
             digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
             functions = [function for function in info["functions"] if function["name"] != FINISH]
-            words = info["messages"][-1]["content"].split()
+            words = info["messages"][-1]["content"].split() or ["nothing"]
             self._episodes[index] = _Episode(make_format(info["format"]), functions, words, Random(digest))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,18 @@ def test_errors_are_one_line_with_status_2(
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_a_server_that_is_away_is_an_error_and_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]  # free again below, and nobody listens there
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit, match="2"):
+        main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--agent", "oracle", "--episodes", "2", "--out", str(out),
+              "--server-url", f"http://127.0.0.1:{port}"])  # fmt: skip
+    assert "every episode was lost to the tool server" in capsys.readouterr().err
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["transport_errors"], metrics["pass_rate"]) == (2, None)
 
 
 def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
