@@ -7,7 +7,7 @@ from dataclasses import replace
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.streams import Stream
 from toolserver.world.tasks.gold import Obstacle, WorldTask
-from toolserver.world.tasks.offers import Offers
+from toolserver.world.tasks.offers import Offer, Offers
 from toolserver.world.tasks.plan import Given, Node, Plan
 from toolserver.world.vendors import Health, VendorApi
 
@@ -52,11 +52,20 @@ def _spliced(first: str, second: str) -> str:
 
 def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stream) -> WorldTask | None:
     """Leave out, or offer only broken, what a call needs, and everything that tells the same in another way."""
+    for blocked in stream.shuffled(range(len(task.plan.nodes))):
+        changed = _without(task, blocked, obstacle, offers, stream)
+        if changed is not None:
+            return replace(task, offer=changed, obstacle=obstacle, blocked=blocked)
+    return None
+
+
+def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, stream: Stream) -> Offer | None:
+    """The offer without a call that works; `None` when this call cannot be blocked."""
     plan, offer = task.plan, task.offer
-    blocked = stream.below(len(plan.nodes))
     operation = plan.results[blocked].operation
-    alone = obstacle is Obstacle.MISSING and not any(plan.nodes[blocked].parents())
-    if alone or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
+    alone = obstacle is Obstacle.MISSING and not list(plan.nodes[blocked].parents())
+    repeated = any(node.operation == operation.name for node in plan.nodes[:blocked])
+    if alone or repeated or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
         return None  # nothing to find out, or something that a solver can do by itself or in another way
     told = _told(plan, blocked)
     bound = list(offer.bound)
@@ -76,8 +85,7 @@ def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stre
     changed = offers.refilled(offer, serving, allowed, stream)
     if changed is None:
         return None
-    changed = replace(changed, bound=tuple(bound))
-    return replace(task, offer=changed, obstacle=obstacle, blocked=blocked)
+    return replace(changed, bound=tuple(bound))
 
 
 def _told(plan: Plan, node: int) -> frozenset[str]:

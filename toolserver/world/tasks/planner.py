@@ -19,6 +19,7 @@ from toolserver.world.world import World
 
 MAX_DEPTH = 6
 _ATTEMPTS = 12
+_DRAWS = 3  # draws for one input before the whole attempt is given up
 _OPTIONAL = 0.35  # how often an optional input is given
 _JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
 _SUPPLIERS = frozenset(
@@ -55,9 +56,8 @@ class Grammar:
                     if _joins(output.type):
                         self._suppliers.setdefault(output.type.name, []).append(Supplier(operation, name))
         self.depths = self._reach()
-        self._targets = [
-            [each for each in self.operations if depth in self.depths[each.name]] for depth in range(MAX_DEPTH + 1)
-        ]
+        ends = [each for each in self.operations if each.kind is not OperationKind.SEARCH]
+        self._targets = [[each for each in ends if depth in self.depths[each.name]] for depth in range(MAX_DEPTH + 1)]
 
     def suppliers(self, kind: SemanticType, depth: int) -> list[Supplier]:
         """What can supply a value of a type by a chain of exactly `depth` calls."""
@@ -206,17 +206,33 @@ class _Attempt:
     def _deep_input(self, operation: Operation, depth: int) -> str:
         """Which input gets the rest of the chain."""
         slots = [(name, slot) for name, slot in needed(operation).items() if not slot.test]
-        fit = [name for name, slot in slots if self.grammar.suppliers(slot.type, depth - 1)]
+        fit = [name for name, slot in slots if self._suppliers(operation, slot.type, depth - 1)]
         if not fit:
             raise Dead
         return self.stream.pick(fit)
 
+    def _suppliers(self, taker: Operation, kind: SemanticType, depth: int) -> list[Supplier]:
+        """What can supply an input of `taker`; never the same operation twice in a row."""
+        return [each for each in self.grammar.suppliers(kind, depth) if _fits(each.operation, taker, kind)]
+
     def _supplied(self, taker: Operation, kind: SemanticType, depth: int) -> From:
-        """A value of a type from a chain of `depth` calls; never the same operation twice in a row."""
-        suppliers = [each for each in self.grammar.suppliers(kind, depth) if _fits(each.operation, taker, kind)]
+        """A value of a type from a chain of `depth` calls.
+
+        A short chain is drawn again when it dies, for starting all over would cost more; drawing long ones again would
+        multiply.
+        """
+        suppliers = self._suppliers(taker, kind, depth)
         if not suppliers:
             raise Dead
-        supplier = self.stream.pick(suppliers)
+        mark = len(self.nodes)
+        for _ in range(_DRAWS - 1 if depth <= 2 else 0):
+            try:
+                return self._drawn(self.stream.pick(suppliers), depth)
+            except Dead:
+                del self.nodes[mark:], self.results[mark:]
+        return self._drawn(self.stream.pick(suppliers), depth)
+
+    def _drawn(self, supplier: Supplier, depth: int) -> From:
         node = self._call(supplier.operation, depth)
         result = self.results[node]
         if result.operation.kind is OperationKind.RELATED and len(result.rows) > 1:

@@ -1,0 +1,55 @@
+"""The oracle solves every task of every split and level, at the best return there is."""
+
+import json
+
+import gymnasium as gym
+import pytest
+
+import steptool_env  # noqa: F401 - registers the environments
+from agents.evaluate import Evaluation, evaluate
+from agents.registry import make_agent
+from steptool_env.rewards import make_reward
+from tests.world.worlds import LEVELS, rewards, solve, suite
+from toolserver.world.tasks import SPLITS
+
+TOOLWORLD = "StepTool/ToolWorld-v0"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_oracle_solves_every_task_at_a_return_of_one(split: str, level: str) -> None:
+    reward = make_reward("progress")
+    for index in range(12):
+        task = suite(split, level).task(index)
+        assert sum(rewards(reward, task, solve(task))) == pytest.approx(1.0), task.query
+
+
+@pytest.mark.parametrize("split", ["train", "G3_instruction", "unsolvable"])
+def test_the_oracle_solves_tasks_in_the_environment(split: str) -> None:
+    played = evaluate(Evaluation(TOOLWORLD, {"split": split}, episodes=60), make_agent("oracle"))
+    assert [each.metadata["outcome"]["is_solved"] for each in played] == [1.0] * 60
+
+
+@pytest.mark.parametrize(("faults", "least"), [("mild", 0.95), ("harsh", 0.85)])
+def test_the_oracle_gets_along_with_faults(faults: str, least: float) -> None:
+    settings = {"split": "G2_instruction", "faults": faults, "call_budget": 30}
+    played = evaluate(Evaluation(TOOLWORLD, settings, episodes=80), make_agent("oracle"))
+    assert sum(each.metadata["outcome"]["is_solved"] for each in played) / 80 >= least
+    injected = [step for each in played for step in each.steps if step.provenance == "injected"]
+    assert injected
+    assert all(json.loads(step.body)["error"] for step in injected)
+
+
+@pytest.mark.parametrize("split", [name for name in SPLITS if name != "train"])
+def test_guessing_does_not_pay(split: str) -> None:
+    for agent in ("random", "no-tools"):
+        played = evaluate(Evaluation(TOOLWORLD, {"split": split}, episodes=200), make_agent(agent))
+        assert sum(each.metadata["outcome"]["is_solved"] for each in played) / len(played) < 0.01, agent
+
+
+def test_giving_up_at_once_solves_nothing() -> None:
+    env = gym.make(TOOLWORLD, split="unsolvable", disable_env_checker=True)
+    for index in range(50):
+        env.reset(seed=index, options={"task": index})
+        *_, info = env.step('Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}')
+        assert info["outcome"]["is_solved"] == 0.0
