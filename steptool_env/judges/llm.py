@@ -150,7 +150,10 @@ def _fill(template: str, fields: Mapping[str, str]) -> str:
 
 def _tell(steps: Sequence[Step]) -> str:
     """The steps as the published annotations show them to the judge."""
-    shown = ({"name": s.action.name, "arguments": s.action.arguments, "response": _cut(s.body or s.observation)} for s in steps)
+    shown = (
+        {"name": s.action.name, "arguments": s.action.arguments, "response": _cut(s.body or s.observation)}
+        for s in steps
+    )
     return "\n".join(f"Step {number}: {step}" for number, step in enumerate(shown, 1))
 
 
