@@ -18,9 +18,10 @@ from typing import Annotated, Any, NamedTuple
 
 import gymnasium as gym
 import tyro
-from gymnasium.vector import AutoresetMode
 
 from agents.base import Agent
+from agents.config import EnvConfig
+from agents.environments import make_envs
 from agents.replay import ReplayAgent
 from agents.toolworld import OracleAgent
 from benchmarks.episodes import Env, Envs, Played, Script, play, play_vector, record
@@ -142,14 +143,8 @@ def _single(world: World, url: str | None) -> Iterator[Env]:
 
 @contextmanager
 def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
-    envs = gym.make_vec(
-        world.env_id,
-        num_envs=size,
-        vectorization_mode="vector_entry_point",
-        **world.arguments,
-        server_url=url,
-        autoreset_mode=AutoresetMode.DISABLED,
-    )
+    arguments = {**world.arguments, **({} if url is None else {"server_url": url})}
+    envs = make_envs(EnvConfig(world.env_id, arguments, num_envs=size))
     try:
         yield envs
     finally:
