@@ -19,7 +19,7 @@ TOOLWORLD = "StepTool/ToolWorld-v0"
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_oracle_solves_every_task_at_a_return_of_one(split: str, level: str) -> None:
     reward = make_reward("progress")
-    for index in range(12):
+    for index in range(8):
         task = suite(split, level).task(index)
         assert sum(rewards(reward, task, solve(task))) == pytest.approx(1.0), task.query
 
@@ -42,8 +42,9 @@ def test_the_oracle_gets_along_with_faults(faults: str, least: float) -> None:
 
 @pytest.mark.parametrize("split", [name for name in SPLITS if name != "train"])
 def test_guessing_does_not_pay(split: str) -> None:
+    episodes = 40 if split in ("depth-5", "depth-6") else 120  # these two take long to generate
     for agent in ("random", "no-tools"):
-        played = evaluate(Evaluation(TOOLWORLD, {"split": split}, episodes=200), make_agent(agent))
+        played = evaluate(Evaluation(TOOLWORLD, {"split": split}, episodes=episodes), make_agent(agent))
         assert sum(each.metadata["outcome"]["is_solved"] for each in played) / len(played) < 0.01, agent
 
 
