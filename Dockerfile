@@ -1,0 +1,40 @@
+# Two images from one file, neither with torch:
+#   docker build --target server -t steptool-env/server .
+#   docker build --target eval -t steptool-env/eval .
+# A package index other than pip's default is given from outside: --build-arg PIP_INDEX_URL=...
+ARG PYTHON_IMAGE=python:3.12-slim
+
+FROM ${PYTHON_IMAGE} AS build
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+ARG PIP_TRUSTED_HOST
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/steptool
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY toolserver toolserver
+COPY steptool_env steptool_env
+COPY agents agents
+COPY benchmarks benchmarks
+RUN /opt/steptool/bin/pip install -c constraints.txt .
+
+FROM build AS build-eval
+RUN /opt/steptool/bin/pip install -c constraints.txt '.[report]'
+
+FROM ${PYTHON_IMAGE} AS base
+ENV PATH=/opt/steptool/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The folders exist with their owner, so that named volumes mounted there belong to it.
+RUN useradd --uid 10001 --create-home steptool && install --directory --owner=steptool /cache /runs
+USER steptool
+WORKDIR /home/steptool
+
+FROM base AS eval
+COPY --from=build-eval /opt/steptool /opt/steptool
+CMD ["steptool", "--help"]
+
+FROM base AS server
+COPY --from=build /opt/steptool /opt/steptool
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
+CMD ["toolserver", "serve", "--cache", "/cache", "--read-only", "--host", "0.0.0.0", "--port", "8000"]
