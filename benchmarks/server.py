@@ -33,7 +33,7 @@ from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.timing import race
 from toolserver.process import ServerProcess
 
-REFERENCE, ROUTE, FAST, ECHO = "reference", "ours, FastAPI route", "ours, fast lane", "echo (floor)"
+REFERENCE, ROUTE, FAST, ECHO = "reference", "ours, FastAPI route", "ours, hot path", "echo (floor)"
 
 _CLIENTS = (1, 8, 32)
 _BATCH = 256

@@ -18,7 +18,8 @@ from toolserver.auth import ApiKeys
 from toolserver.bodies import BodyReader
 from toolserver.dispatch import Dispatcher
 from toolserver.errors import CacheError
-from toolserver.hotpath import FrontDoor
+from toolserver.frontdoor import FrontDoor
+from toolserver.hotpath import HotPath
 from toolserver.limits import RateLimiter
 from toolserver.metrics import Meter
 from toolserver.routes import apis, calls, health
@@ -57,12 +58,10 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     app.add_exception_handler(CacheError, _broken_store)
     app.front_door = FrontDoor(
         super(ToolServerApp, app).__call__,
-        dispatcher=dispatcher,
         admission=admission,
         meter=meter,
         bodies=bodies,
-        max_batch=settings.max_batch,
-        hot_path=settings.hot_path,
+        hot_path=HotPath(dispatcher, admission, meter, settings.max_batch) if settings.hot_path else None,
     )
     return app
 

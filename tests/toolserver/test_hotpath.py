@@ -1,4 +1,4 @@
-"""The fast lane and FastAPI's routes give the same answers to the same requests, good and bad."""
+"""The hot path and FastAPI's routes give the same answers to the same requests, good and bad."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toolserver.serving import OSLO, RECORDED, as_request, as_virtual, make_cache, serving
+from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_virtual, make_cache, serving
 from toolserver.cache.database import DATABASE
 from toolserver.schemas import ToolCall
 from toolserver.state import opening_token
@@ -24,7 +24,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """The same application with and without its fast lane."""
+    """The same application with and without its hot path."""
     cache = make_cache(tmp_path_factory.mktemp("cache"))
     options = {"miss": "synthetic", "max_body_bytes": 5000, "max_batch": 4, "strict_arguments": True}
     with serving(cache, **options) as fast, serving(cache, hot_path=False, **options) as slow:
@@ -140,10 +140,26 @@ def test_any_value_in_any_field(pair: Pair, field: str, value: Any) -> None:
     check(pair, "/v1/calls", json.dumps([element, value]).encode())
 
 
+def test_an_upstream_answer_that_is_not_recorded_is_asked_for_anew(tmp_path: Path) -> None:
+    """The hot path remembers requests: only those whose answers cannot change."""
+    with upstream_stub(lambda request: {"error": "", "response": len(stub.requests)}) as stub:
+        settings: dict[str, Any] = {"miss": "live", "live_url": stub.url, "read_only": True}
+        with serving(make_cache(tmp_path), **settings) as client:
+            request = as_virtual(OSLO._replace(arguments={"city": "Rome"}))
+            assert [client.post("/virtual", json=request).json()["response"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_repeated_requests_are_counted_like_first_ones(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path)) as client:
+        bodies = {client.post("/virtual", json=VIRTUAL).content for _ in range(3)}
+        assert bodies == {OSLO_BODY}
+        assert "toolserver_cache_hits_total 3.0" in client.get("/metrics").text
+
+
 def test_a_broken_store_is_503_on_both_ways(tmp_path: Path) -> None:
     make_cache(tmp_path)
     with serving(tmp_path) as fast, serving(tmp_path, hot_path=False) as slow:
-        for client in (fast, slow):
+        for client in (fast, slow):  # before any request, so that nothing is remembered
             client.app.state.assembly.cache.close()  # type: ignore[attr-defined]
         (tmp_path / DATABASE).unlink()
         assert check((fast, slow), "/virtual", json.dumps(VIRTUAL).encode()) == 503

@@ -1,4 +1,4 @@
-"""The routes that call tools. Their regular requests are answered by the fast lane (`toolserver.hotpath`)."""
+"""The routes that call tools. Their regular requests are answered by the hot path (`toolserver.hotpath`)."""
 
 from __future__ import annotations
 
