@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_virtual, make_cache, serving
+from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache.database import DATABASE
 from toolserver.schemas import ToolCall
 from toolserver.state import opening_token
