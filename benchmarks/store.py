@@ -10,12 +10,15 @@ validation, key, look-up. `diskcache` is the library's own `get` on the same fil
 
 from __future__ import annotations
 
+import json
+import os
 import resource
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -26,10 +29,14 @@ import diskcache
 import numpy as np
 import tyro
 
+from benchmarks.load import post_bytes, run_load
 from benchmarks.report import RESULTS, Result, Row, origin, publish
+from benchmarks.server import Contestant
+from benchmarks.timing import race
 from toolserver.archive import export_archive, import_archive
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.catalog import Catalog
+from toolserver.process import ServerProcess
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.schemas import ApiSpec, ToolCall, encode_body
 from toolserver.service import ToolService
@@ -149,6 +156,68 @@ def carry(path: Path, size: int) -> Row:
     }
 
 
+def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
+    """Hits of `/virtual` at 32 clients, the sizes in turns. On a shared machine, the processor time is what counts."""
+    with ExitStack() as stack:
+        servers = {}
+        for size in sizes:
+            process = stack.enter_context(ServerProcess(["--cache", str(folder / str(size)), "--read-only"]))
+            servers[size] = Contestant(process.url, process.pid)
+        laps = race(
+            {
+                f"{size} {draws}": partial(_serve_lap, server, _requests(server.url, numbers))
+                for size, server in servers.items()
+                for draws, numbers in _draws(size).items()
+            },
+            rounds=3,
+        )
+        resident = {size: _resident(server.pid) for size, server in servers.items()}
+    rows: list[Row] = []
+    for name, own in laps.items():
+        entries, draws = name.split()
+        rates, costs = zip(*own, strict=True)
+        rows.append(
+            {
+                "entries": int(entries),
+                "draws": draws,
+                "requests/s": round(median(rates)),
+                "CPU us/request": median(costs),
+                "resident MiB": resident[int(entries)],
+            }
+        )
+    return rows
+
+
+def _draws(size: int) -> dict[str, list[int]]:
+    """Numbers of calls: drawn evenly, and as traffic does."""
+    rng = np.random.default_rng(2)
+    return {
+        "even": rng.integers(0, size, _CALLS).tolist(),
+        "zipf": (rng.zipf(1.1, _CALLS) % size).tolist(),
+    }
+
+
+def _requests(url: str, numbers: Sequence[int]) -> list[bytes]:
+    return [post_bytes(url, "/virtual", json.dumps(_request(numbered_call(number))).encode()) for number in numbers]
+
+
+def _request(call: ToolCall) -> dict[str, str]:
+    names = {"category": call.category, "tool_name": call.tool, "api_name": call.api}
+    return {**names, "tool_input": json.dumps(call.arguments), "strip": "", "toolbench_key": ""}
+
+
+def _serve_lap(server: Contestant, requests: Sequence[bytes]) -> tuple[float, float]:
+    """Requests per second, and microseconds of the server's processor time for each."""
+    used = server.cpu_seconds()
+    load = run_load(server.url, requests, clients=32, seconds=3)
+    return load.rate, 1e6 * (server.cpu_seconds() - used) / load.answered
+
+
+def _resident(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def search() -> list[Row]:
     """Milliseconds of searches over many APIs; the first one builds the index."""
     catalog = Catalog(_invented_api(number) for number in range(_APIS))
@@ -183,7 +252,13 @@ def main(options: Options) -> None:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
                 hits.append({**fresh.submit(measure, path, size).result(), "write/s": rate})
             files.append(carry(path, size))
-    tables = {"Hits": hits, "Files": files, f"Search over {_APIS:,} APIs": search()}
+        served = serve(Path(folder), [min(options.sizes), max(options.sizes)])
+    tables = {
+        "Hits in process": hits,
+        "Hits of /virtual at 32 clients": served,
+        "Files": files,
+        f"Search over {_APIS:,} APIs, nearly all of which match": search(),
+    }
     notes = [
         f"disk hit at {size:,} entries: {ratio:.2f}x that at {options.sizes[0]:,}" for size, ratio in _ratios(hits)
     ]
