@@ -28,6 +28,7 @@ COMMANDS = {
     "report": _Place("agents.commands.report", "compare runs on one page"),
     "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),
     "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
+    "tasks": _Place("agents.commands.tasks", "look at ToolWorld's tasks, one by one or as a table"),
     "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),
 }
 """Every module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""

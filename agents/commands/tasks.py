@@ -1,0 +1,147 @@
+"""`steptool tasks`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from agents.evaluate import Evaluation, make_env
+from agents.toolworld import OracleAgent
+from steptool_env.suites.toolworld import find_gold, load_suite
+from steptool_env.types import Trajectory
+from toolserver.world.tasks import SPLITS, WorldTask, read_task_id
+from toolserver.world.tasks.drawing import graphviz, mermaid
+from toolserver.world.tasks.oracle import describes_obstacle
+
+_CALLS = 30  # a budget that no gold solution needs
+
+Level = Literal["lite", "standard", "full"]
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print a task with its gold solution as a picture, the oracle's episode and its reward terms."""
+
+    task: tyro.conf.Positional[str] = "w0-lite-train-1"
+    """The task's id: world seed, level, split, index."""
+    picture: Literal["mermaid", "graphviz"] = "mermaid"
+    """Language of the picture."""
+    reward: Literal["progress", "potential", "steptool", "final"] = "progress"
+    """Kind of reward that is shown."""
+
+    def run(self, console: Console) -> None:
+        """Print the task."""
+        gold = find_gold(self.task)
+        console.print(f"{gold.id}, depth {gold.plan.depth}: {gold.query}", highlight=False)
+        if not gold.solvable:
+            console.print(f"cannot be solved: {describes_obstacle(gold)}", highlight=False)
+        needed = {api.spec.function_name for api in gold.needed}
+        for api in gold.offer.apis:
+            mark = "needed" if api.spec.function_name in needed else "      "
+            console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
+        console.print("\n" + (mermaid(gold) if self.picture == "mermaid" else graphviz(gold)), markup=False)
+        _print_episode(console, _oracle_episode(self.task, self.reward))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Print the queries of some tasks, each with its id and the functions that it needs."""
+
+    split: str = "train"
+    """The split."""
+    level: Level = "lite"
+    """The level."""
+    world_seed: int = 0
+    """Seed of the world."""
+    count: int = 10
+    """How many tasks, from the first on."""
+
+    def run(self, console: Console) -> None:
+        """Print the tasks."""
+        for gold in _golds(self.split, self.level, self.world_seed, self.count):
+            console.print(f"{gold.id}  {gold.query}", highlight=False, markup=False)
+            names = ", ".join(api.spec.function_name for api in gold.needed)
+            console.print(f"    depth {gold.plan.depth}: {names or 'nothing'}", style="dim", highlight=False)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Print a table of the splits: size, depth, offered tools, needed calls, share that cannot be solved."""
+
+    level: Level = "lite"
+    """The level."""
+    world_seed: int = 0
+    """Seed of the world."""
+    count: int = 100
+    """How many tasks of each split are looked at."""
+
+    def run(self, console: Console) -> None:
+        """Print the table."""
+        table = Table("split", "size", "depths", "offered", "needed APIs", "state changes", "unsolvable")
+        for split in SPLITS:
+            golds = _golds(split, self.level, self.world_seed, self.count)
+            depths = Counter(gold.plan.depth for gold in golds)
+            table.add_row(
+                split,
+                f"{SPLITS[split].size:,}",
+                " ".join(f"{depth}:{100 * share // len(golds)}%" for depth, share in sorted(depths.items())),
+                _mean([len(gold.offer.apis) for gold in golds]),
+                _mean([len(gold.needed) for gold in golds]),
+                f"{100 * sum(gold.plan.writes for gold in golds) // len(golds)}%",
+                f"{100 * sum(not gold.solvable for gold in golds) // len(golds)}%",
+            )
+        console.print(table)
+
+
+@dataclass(frozen=True)
+class Command:
+    """Look at ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits.
+
+    Example: steptool tasks show w0-lite-train-1
+
+    Example: steptool tasks sample --split G3_instruction --level full --count 5
+    """
+
+    action: Annotated[Show | Sample | Stats, tyro.conf.arg(name="")] = field(default_factory=Stats)
+
+    def run(self) -> None:
+        """Do what was asked."""
+        self.action.run(Console(width=None, soft_wrap=True))
+
+
+def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:
+    suite = load_suite(split, level, world_seed)
+    return [suite.sampler.task(index) for index in range(min(count, len(suite)))]
+
+
+def _oracle_episode(task_id: str, reward: str) -> Trajectory:
+    seed, level, split, _ = read_task_id(task_id)
+    settings = {"split": split, "level": level, "world_seed": seed, "reward": reward, "call_budget": _CALLS}
+    env, agent = make_env(Evaluation("StepTool/ToolWorld-v0", settings)), OracleAgent()
+    observation, info = env.reset(seed=0, options={"task": task_id})
+    agent.reset([0], [observation], [info])
+    over = False
+    while not over:
+        (action,) = agent.act([0], [observation], [info])
+        observation, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+    trajectory: Trajectory = info["trajectory"]
+    return trajectory
+
+
+def _print_episode(console: Console, trajectory: Trajectory) -> None:
+    for step, reward in zip(trajectory.steps, trajectory.rewards, strict=True):
+        terms = ", ".join(f"{name} {value:g}" for name, value in step.reward_terms.items())
+        console.print(f"{step.action.name} {step.action.arguments}", style="bold", highlight=False, markup=False)
+        console.print(f"  {step.observation}\n  reward {reward:g} ({terms})", highlight=False, markup=False)
+    console.print(f"return {sum(trajectory.rewards):g}, outcome {trajectory.metadata['outcome']}", highlight=False)
+
+
+def _mean(values: Sequence[int]) -> str:
+    return f"{sum(values) / len(values):.1f}"
