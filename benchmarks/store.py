@@ -260,7 +260,8 @@ def main(options: Options) -> None:
         f"Search over {_APIS:,} APIs, nearly all of which match": search(),
     }
     notes = [
-        f"disk hit at {size:,} entries: {ratio:.2f}x that at {options.sizes[0]:,}" for size, ratio in _ratios(hits)
+        f"A hit from disk at {size:,} entries costs {ratio:.2f} times one at {options.sizes[0]:,}."
+        for size, ratio in _ratios(hits)
     ]
     publish(Result("store", "What recordings cost", tables, came_from, notes), RESULTS if options.write else None)
 
