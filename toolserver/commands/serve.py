@@ -8,7 +8,7 @@ import sys
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 import uvicorn
@@ -17,30 +17,38 @@ from uvicorn.supervisors import Multiprocess
 
 from toolserver.assembly import assemble
 from toolserver.errors import ConfigurationError
+from toolserver.resolvers.llm import Simulator
 from toolserver.settings import MissPolicy, Settings
 
 APPLICATION = "toolserver.app:create_app"
 
+Level = Literal["lite", "standard", "full"]
+
 _SHUTDOWN_SECONDS = 5  # what a request under way gets to finish when the server is told to end
+
+
+def _setting(metavar: str, default: str = "") -> Any:
+    """A flag for a setting that the environment may give as well: it has no default of its own to show."""
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
 
 
 def serve(
     *,
-    cache: Path | None = None,
-    world: int | None = None,
-    world_level: Literal["lite", "standard", "full"] | None = None,
+    cache: Annotated[Path | None, _setting("DIR")] = None,
+    world: Annotated[int | None, _setting("SEED")] = None,
+    world_level: Annotated[Level | None, _setting("lite|standard|full", "lite")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
-    workers: Annotated[int, tyro.conf.arg(metavar="N")] = 1,
-    miss: MissPolicy | None = None,
+    workers: int = 1,
+    miss: Annotated[MissPolicy | None, _setting("strict|synthetic|llm|live", "strict")] = None,
     read_only: bool = False,
     strict_arguments: bool = False,
-    api_key_file: Path | None = None,
-    rate_limit: float | None = None,
-    llm_url: str | None = None,
-    llm_model: str | None = None,
-    llm_simulator: Literal["gpt", "mirrorapi"] | None = None,
-    live_url: str | None = None,
+    api_key_file: Annotated[Path | None, _setting("FILE")] = None,
+    rate_limit: Annotated[float | None, _setting("N", "no limit")] = None,
+    llm_url: Annotated[str | None, _setting("URL")] = None,
+    llm_model: Annotated[str | None, _setting("NAME")] = None,
+    llm_simulator: Annotated[Simulator | None, _setting("gpt|mirrorapi", "gpt")] = None,
+    live_url: Annotated[str | None, _setting("URL")] = None,
     access_log: bool = False,
 ) -> None:
     """Serve recorded tools, a ToolWorld, or both over HTTP.
