@@ -17,7 +17,13 @@ from toolserver.world.tasks.verify import Verdict, Verifier
 
 SOLVABLE = [
     task
-    for split, level in (("train", "lite"), ("train", "standard"), ("train", "full"), ("depth-1", "standard"))
+    for split, level in (
+        ("train", "lite"),
+        ("train", "standard"),
+        ("train", "full"),
+        ("depth-1", "standard"),
+        ("depth-2", "standard"),
+    )
     for task in tasks(split, level, 60)
     if task.solvable and not task.plan.writes
 ]

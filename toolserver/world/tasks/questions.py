@@ -11,6 +11,8 @@ from toolserver.world.tasks.plan import Asked
 
 _OPEN_FROM = 20
 """A column with fewer different values is asked about only beside another one."""
+_SMALL = 100
+"""A whole number below is asked about only beside another value."""
 _SECOND = 0.3
 """How often a second thing is asked where one would do."""
 
@@ -37,7 +39,7 @@ def ask(columns: Columns, result: Result, node: int, stated: Collection[object],
         for name, output in operation.outputs.items()
         if output.type.kind is not Kind.ID and result.values[name] not in stated
     }
-    wide = [name for name, output in outputs.items() if is_open(columns, output)]
+    wide = [name for name, output in outputs.items() if is_open(columns, output) and not _is_small(result.values[name])]
     if not wide:
         return ()
     first = stream.pick(wide)
@@ -46,6 +48,11 @@ def ask(columns: Columns, result: Result, node: int, stated: Collection[object],
     if others and stream.chance(_SECOND):
         chosen.add(stream.pick(others))
     return tuple(Asked(node, name) for name in outputs if name in chosen)
+
+
+def _is_small(value: object) -> bool:
+    """Whether a value is a small whole number, which luck finds too easily."""
+    return isinstance(value, int) and abs(value) < _SMALL
 
 
 def is_open(columns: Columns, output: Output) -> bool:
