@@ -254,6 +254,14 @@ def damage(path: Path, statement: str) -> None:
     connection.close()
 
 
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    with ResponseCache(tmp_path) as cache:
+        damage(tmp_path, "CREATE TRIGGER full BEFORE INSERT ON Cache BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+        with pytest.raises(CacheError, match=r"cannot write to .*: disk is full"):
+            cache.put(CALL, answer(1))
+        assert cache.get(key_of(CALL)) is None
+
+
 @pytest.mark.parametrize(
     ("statement", "finding"),
     [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,21 +39,32 @@ class Writer:
 
     def add(self, key: bytes, value: bytes) -> bool:
         """Store `value` unless `key` has one; whether it was stored."""
-        return bool(self._cache.add(key, value, retry=True))
+        with self._failures():
+            return bool(self._cache.add(key, value, retry=True))
 
     def replace(self, key: bytes, value: bytes) -> None:
         """Store `value` in any case."""
-        self._cache.set(key, value, retry=True)
+        with self._failures():
+            self._cache.set(key, value, retry=True)
 
     def get(self, key: bytes) -> bytes | None:
         """The value of `key` as this writer sees it, its open transaction included."""
-        value: bytes | None = self._cache.get(key)
+        with self._failures():
+            value: bytes | None = self._cache.get(key)
         return value
 
-    def transaction(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
         """All writes inside are stored together or not at all; other writers wait."""
-        manager: AbstractContextManager[None] = self._cache.transact(retry=True)
-        return manager
+        with self._failures(), self._cache.transact(retry=True):
+            yield
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise CacheError(f"cannot write to {self._cache.directory}: {error}") from error
 
     def close(self) -> None:
         """Fold the write-ahead log into the database and close it."""
