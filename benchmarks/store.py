@@ -44,6 +44,7 @@ from toolserver.service import ToolService
 _CALLS = 20_000  # calls per lap
 _LAPS = 5
 _BATCH = 5000  # recordings per transaction
+_CARRIED = 100_000  # entries that are exported and imported at most
 _APIS = 10_000  # for the search
 _WORDS = ("weather forecast", "get list", "football player statistics", "search by name or id", "the a of")
 
@@ -251,7 +252,8 @@ def main(options: Options) -> None:
             rate = fill(path, size)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
                 hits.append({**fresh.submit(measure, path, size).result(), "write/s": rate})
-            files.append(carry(path, size))
+            if size <= _CARRIED:
+                files.append(carry(path, size))
         served = serve(Path(folder), [min(options.sizes), max(options.sizes)])
     tables = {
         "Hits in process": hits,
