@@ -61,6 +61,9 @@ ORDERED = {
 }
 """Operation -> imperative; an operation that ends something is `cancel` unless it has its own."""
 
+STATED = frozenset({"bill.split", "body.mass_index"})
+"""Operations whose inputs the query states itself: a bill over somebody's salary is no question that people ask."""
+
 OPTIONAL = {
     "days": " within the next {}",
     "discount": " with a discount of {}",

@@ -163,7 +163,7 @@ class Phrasing:
             if f"{{{name}}}" in idiom:
                 idiom = idiom.replace(f"{{{name}}}", value)
             else:
-                word = _word(operation.inputs[name]).removeprefix("number of ")
+                word = _word(operation.inputs[name]).removeprefix("number of ").replace("quantity", "of them")
                 idiom += OPTIONAL[name].format(value) if name in OPTIONAL else f", {value} {word}"
         return idiom
 

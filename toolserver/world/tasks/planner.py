@@ -13,6 +13,7 @@ from toolserver.world.streams import Stream
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.constants import constant, given_id
 from toolserver.world.tasks.effects import net_state
+from toolserver.world.tasks.idioms import STATED
 from toolserver.world.tasks.plan import Asked, From, Given, Node, Plan, Source
 from toolserver.world.tasks.questions import ask
 from toolserver.world.world import World
@@ -89,7 +90,7 @@ class Grammar:
             }
             for operation in self.operations:
                 slots = needed(operation).values()
-                if any(not slot.test and slot.type.name in fed for slot in slots) and all(
+                if any(_is_fed(operation, slot) and slot.type.name in fed for slot in slots) and all(
                     stated(slot) or min(supplied.get(slot.type.name, [99]), default=99) < depth for slot in slots
                 ):
                     depths[operation.name].add(depth)
@@ -112,6 +113,11 @@ def _is_worth_saying(operation: Operation, slot: Slot) -> bool:
     if operation.kind is OperationKind.RANK:
         return slot.type.kind is Kind.ENUM
     return operation.kind.writes or operation.kind is OperationKind.COMPUTE
+
+
+def _is_fed(operation: Operation, slot: Slot) -> bool:
+    """Whether an input may come from another call."""
+    return not slot.test and operation.name not in STATED
 
 
 def stated(slot: Slot) -> bool:
@@ -205,7 +211,7 @@ class _Attempt:
 
     def _deep_input(self, operation: Operation, depth: int) -> str:
         """Which input gets the rest of the chain."""
-        slots = [(name, slot) for name, slot in needed(operation).items() if not slot.test]
+        slots = [(name, slot) for name, slot in needed(operation).items() if _is_fed(operation, slot)]
         fit = [name for name, slot in slots if self._suppliers(operation, slot.type, depth - 1)]
         if not fit:
             raise Dead
