@@ -76,8 +76,8 @@ def test_everything_below_a_folder_is_found(stabletoolbench_data: Path, tmp_path
         "tools": 722,
         "tool_response_cache": 936,
         "queries": 4,
-        "judged run": 14,  # three runs of four sets, and two with the answers
-        "other": 15,
+        "judged runs": 14,  # three runs of four sets, and two with the answers
+        "other files": 15,
     }
     assert report.problems == []
     assert sources == {"server", "toolbench_answer_examples"}  # the server's folder was made of the three runs

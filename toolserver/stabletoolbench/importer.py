@@ -30,7 +30,7 @@ class ImportReport:
     """What an import did.
 
     Attributes:
-        files: Files read, by kind; `other` are JSON files that hold nothing to import.
+        files: Files read, by kind; `other files` are JSON files that hold nothing to import.
         apis: APIs found, by what became of them in the catalog.
         calls: Recorded calls found, by what became of them in the cache.
         skipped: Steps of judged runs that record no call, by reason.

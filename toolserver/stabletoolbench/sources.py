@@ -41,8 +41,8 @@ class Kind(StrEnum):
     """What a document is."""
 
     QUERIES = "queries"
-    JUDGED_RUN = "judged run"
-    OTHER = "other"
+    JUDGED_RUN = "judged runs"
+    OTHER = "other files"
 
 
 def find_sources(directory: Path) -> Sources:
