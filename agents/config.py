@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 import yaml
@@ -24,6 +24,7 @@ Loss = Literal["ppo", "policy_gradient"]
 Algorithm = Literal[
     "steptool", "final", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "released"
 ]
+Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
 Arguments = Annotated[
     dict[str, Any],
@@ -191,11 +192,7 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
     algo = settings.get("algo", TrainConfig.algo)
     if algo not in ALGORITHMS:
         raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
-    merged = _merged(_merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings)
-    try:
-        return TypeAdapter(TrainConfig).validate_python(merged)
-    except ValidationError as error:
-        raise ConfigurationError("; ".join(_words(entry) for entry in error.errors())) from error
+    return checked(TrainConfig, _merged(_merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings))
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -204,13 +201,26 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Train
     Raises:
         ConfigurationError: The file cannot be read, is no mapping, or holds a wrong field.
     """
+    return make_config(_merged(read_yaml(path), overrides or {}))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises `ConfigurationError` when it cannot be read or is none."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigurationError(f"{path}: expected `field: value` lines, found a {type(settings).__name__}")
-    return make_config(_merged(settings, overrides or {}))
+    return settings
+
+
+def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
+    """Settings as a dataclass, each field checked. Raises `ConfigurationError`, naming field and value."""
+    try:
+        return TypeAdapter(kind).validate_python(settings)
+    except ValidationError as error:
+        raise ConfigurationError("; ".join(_words(entry) for entry in error.errors())) from error
 
 
 def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,24 @@
-"""The demonstration: a tool server, agents that use it, and how they compare."""
+"""The demonstration: a tool server, policies trained against it, and how they compare with where they began."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from agents.base import Agent
 from agents.evaluate import Evaluation, evaluate
-from agents.evaluation_report import budget_plot, comparison
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
-from agents.report import Example, Report, write_report
 from steptool_env.types import Trajectory
 from toolserver.process import ServerProcess
 
 ENV_ID = "StepTool/ToolWorld-v0"
 FLOORS_AND_CEILING = ("random", "no-tools", "greedy-docs", "oracle")
-_EXAMPLES = 3
+
+Runs = dict[str, list[Trajectory]]
+"""The trajectories of every agent on the same tasks, by its name."""
 
 
 @dataclass(frozen=True)
@@ -24,48 +26,78 @@ class Demo:
     """What the demonstration runs.
 
     Attributes:
-        agents: Names of the agents, see `agents.registry`.
-        split: The tasks of ToolWorld that they are given.
-        episodes: Number of tasks.
+        out: Folder for what the trained policies leave behind.
+        train: Train policies; else only floors and ceiling are compared.
+        from_scratch: Make the starting policy again instead of taking the one that comes with the package.
+        calls: Environment calls of training for each policy; 0 takes what `configs/demo.yaml` says.
+        split: The tasks of ToolWorld that all are compared on; no policy is trained on them.
+        episodes: Number of these tasks.
         world_seed: Seed of the world that the server serves.
         slots: Episodes side by side.
     """
 
-    agents: Sequence[str] = FLOORS_AND_CEILING
-    split: str = "validation"
-    episodes: int = 100
+    out: Path
+    train: bool = True
+    from_scratch: bool = False
+    calls: int = 0
+    split: str = "G1_instruction"
+    episodes: int = 200
     world_seed: int = 0
-    slots: int = 8
+    slots: int = 50
 
 
-Runs = dict[str, list[Trajectory]]
-"""The trajectories of every agent, by its name."""
+@dataclass
+class Outcome:
+    """What came of it.
+
+    Attributes:
+        runs: Trajectories of every agent.
+        curves: Metrics against environment calls of every trained policy.
+        calls: Environment calls of training of every trained policy.
+    """
+
+    runs: Runs = field(default_factory=dict)
+    curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
 
 
-def run_demo(demo: Demo, say: Callable[[str], None]) -> Runs:
-    """Start a tool server, let every agent work on the same tasks over HTTP, and end the server."""
+def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
+    """Start a tool server, train against it, let every agent work on the same tasks, and end the server."""
+    outcome = Outcome()
     with ServerProcess(["--world", str(demo.world_seed)]) as server:
         say(f"tool server on {server.url} (process {server.pid})")
-        kwargs = {"split": demo.split, "world_seed": demo.world_seed, "server_url": server.url}
-        evaluation = Evaluation(ENV_ID, kwargs, demo.episodes, demo.slots)
-        runs = {name: _play(name, evaluation) for name in demo.agents}
+        tools = {"world_seed": demo.world_seed, "server_url": server.url}
+        agents: dict[str, Agent] = dict(_trained(demo, tools, outcome)) if demo.train else {}
+        agents |= {name: make_agent(name) for name in FLOORS_AND_CEILING}
+        evaluation = Evaluation(ENV_ID, {**_task_arguments(demo), **tools}, demo.episodes, demo.slots)
+        outcome.runs = {name: _play(name, agent, evaluation) for name, agent in agents.items()}
     say("tool server ended")
-    return runs
+    return outcome
 
 
-def _play(name: str, evaluation: Evaluation) -> list[Trajectory]:
+def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
+    """The start and the policies trained from it, as agents that sample as they did in training."""
+    from agents.demo_training import ARMS, demo_config, starting_point, train_arm
+    from agents.learner import load_learner
+    from agents.policy_agent import PolicyAgent
+
+    start = starting_point(demo.out / "sft", demo.from_scratch)
+    sampling = demo_config("steptool", start, demo.out, tools).sampling
+    yield "sft", PolicyAgent.of(load_learner(start), sampling, "sft")
+    for algo in ARMS:
+        arm = train_arm(demo_config(algo, start, demo.out / algo, tools, demo.calls))
+        outcome.curves[algo], outcome.calls[algo] = arm.curve, arm.calls
+        yield algo, PolicyAgent.of(arm.learner, sampling, algo)
+
+
+def _task_arguments(demo: Demo) -> dict[str, Any]:
+    if not demo.train:
+        return {"split": demo.split}
+    from agents.demo_training import task_arguments
+
+    return {**task_arguments(), "split": demo.split}
+
+
+def _play(name: str, agent: Agent, evaluation: Evaluation) -> list[Trajectory]:
     with EpisodeProgress(name) as progress:
-        return evaluate(evaluation, make_agent(name), progress.add, progress.expect)
-
-
-def write_page(demo: Demo, runs: Runs, path: Path) -> None:
-    """Write the page that compares the agents, with some tasks as each of them took them."""
-    subtitle = f"{demo.episodes} tasks of ToolWorld ({demo.split}, world {demo.world_seed}), tools over HTTP."
-    indices = range(min(_EXAMPLES, *(len(trajectories) for trajectories in runs.values())))
-    examples = [Example(_title(runs, i), [(name, episodes[i]) for name, episodes in runs.items()]) for i in indices]
-    plots = [budget_plot(runs)]
-    write_report(Report("steptool demo", subtitle, plots=plots, tables=[comparison(runs)], examples=examples), path)
-
-
-def _title(runs: Runs, index: int) -> str:
-    return f"Task {next(iter(runs.values()))[index].task.id}"
+        return evaluate(evaluation, agent, progress.add, progress.expect)

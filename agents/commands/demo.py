@@ -6,49 +6,76 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo import Demo, run_demo, write_page
+from agents.demo import Demo, Outcome, run_demo
+from agents.demo_report import write_page
 from agents.evaluation_report import comparison
 from agents.results import defined, metrics_of
 
 
 @dataclass(frozen=True)
 class Command:
-    """Start a tool server, run agents against it through gym.make, and compare them.
+    """Train a small policy against a tool server, in minutes on a laptop, and compare it with where it began.
 
-    Writes result.json (every metric of every agent) and report.html to the folder of --out.
+    A policy that learnt from noisy demonstrations is trained twice with the same number of environment calls: with
+    step rewards (`steptool`) and with the final reward alone (`final`). Then both, the start, floors and the oracle
+    work on the same held-out tasks. Writes result.json (every metric of every agent), report.html (learning curves
+    and episodes, before and after) and the logs to the folder of --out.
 
-    Example: steptool demo --episodes 50 --out runs/demo
+    Example: steptool demo --out runs/demo
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
     """Folder for the results; it is made."""
-    episodes: int = 100
-    """Tasks for every agent."""
+    train: bool = True
+    """Train policies; --no-train compares floors and ceiling only, in seconds."""
+    from_scratch: bool = False
+    """Make the starting policy from demonstrations instead of taking the one that comes with the package."""
+    calls: int = 0
+    """Environment calls of training for each policy; 0 takes the number in agents/configs/demo.yaml."""
+    episodes: int = 200
+    """Held-out tasks for every agent."""
     world_seed: int = 0
     """Seed of the world."""
 
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
         console = Console()
-        demo = Demo(episodes=self.episodes, world_seed=self.world_seed)
+        demo = Demo(
+            self.out, self.train, self.from_scratch, self.calls, episodes=self.episodes, world_seed=self.world_seed
+        )
         started = time.perf_counter()
-        runs = run_demo(demo, console.print)
+        outcome = run_demo(demo, console.print)
         seconds = time.perf_counter() - started
-        calls = sum(len(trajectory.steps) for trajectories in runs.values() for trajectory in trajectories)
-        result = {name: defined(metrics_of(trajectories)) for name, trajectories in runs.items()}
         self.out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(result | {"env_calls": calls, "seconds": round(seconds, 1)}, indent=2)
+        text = json.dumps(_result(outcome, seconds), indent=2)
         (self.out / "result.json").write_text(text + "\n", encoding="utf-8")
-        write_page(demo, runs, self.out / "report.html")
-        table = comparison(runs)
-        view = View(*table.columns, title=f"{calls} calls in {seconds:.0f} s")
+        subtitle = f"{demo.episodes} held-out tasks ({demo.split}, world {demo.world_seed}), tools over HTTP."
+        write_page(subtitle, outcome.runs, outcome.curves, self.out / "report.html")
+        table = comparison(outcome.runs)
+        view = View(*table.columns, title=_title(outcome, seconds))
         for row in table.rows:
             view.add_row(*row)
         console.print(view)
         console.print(f"wrote {self.out / 'report.html'} and {self.out / 'result.json'}")
+
+
+def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
+    """Every metric of every agent, calls of training by policy and at most, seconds of the whole."""
+    metrics = {name: defined(metrics_of(trajectories)) for name, trajectories in outcome.runs.items()}
+    return {
+        **metrics,
+        "training_calls": outcome.calls,
+        "env_calls": max(outcome.calls.values(), default=0),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _title(outcome: Outcome, seconds: float) -> str:
+    calls = ", ".join(f"{name} {count}" for name, count in outcome.calls.items())
+    return f"{seconds:.0f} s" + (f"; calls of training: {calls}" if calls else "")

@@ -28,8 +28,6 @@ from agents.sft import SftConfig, encode_turns, train_sft
 from agents.update import OptimConfig
 from steptool_env.spaces import UnicodeText
 
-torch.set_num_threads(1)  # threads cost more than they bring to matrices of this size
-
 WORDS = ["<|pad|>", "<|act|>", "<|end|>", "x", "y", "a", "b", "c", "d", "ok", "no"]
 RIGHT = {"x": ("a", "c"), "y": ("b", "d")}
 

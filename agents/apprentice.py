@@ -1,0 +1,64 @@
+"""From demonstrations to a policy that can begin to learn by itself: what `steptool sft` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from agents import checkpoint
+from agents.config import Arguments, PolicyConfig, checked, read_yaml
+from agents.demonstrations import Noise, demonstrate
+from agents.evaluate import Evaluation
+from agents.learner import Learner
+from agents.sft import SftConfig, distinct, encode_trajectory, new_learner, train_sft
+from steptool_env.types import Trajectory
+
+OnStep = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Apprentice:
+    """A policy and what it is shown."""
+
+    env_args: Arguments = field(default_factory=dict)
+    """Arguments of StepTool/ToolWorld-v0 for demonstrations that are made: `split=train level=lite`."""
+    episodes: int = 3000
+    """Number of demonstrations that are made."""
+    noise: float = 0.0
+    """Probability of a mistake per step in demonstrations that are made."""
+    vocab_size: int = 2048
+    """Tokens of a tokenizer of its own."""
+    seed: int = 0
+    """Of mistakes and fresh weights."""
+    half: bool = False
+    """Store the weights in half precision."""
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    sft: SftConfig = field(default_factory=SftConfig)
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def demonstrations(self) -> list[Trajectory]:
+        """Episodes of the oracle of ToolWorld, with mistakes."""
+        evaluation = Evaluation("StepTool/ToolWorld-v0", self.env_args, self.episodes, slots=1, seed=self.seed)
+        return demonstrate(evaluation, Noise.evenly(self.noise), self.seed)
+
+    def learn(self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None) -> tuple[Learner, float]:
+        """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass."""
+        learner = new_learner(shown, self.policy, self.vocab_size, self.seed)
+        episodes = distinct(encode_trajectory(learner.codec, trajectory) for trajectory in shown)
+        loss = train_sft(learner, episodes, self.sft, on_step)
+        checkpoint.save(out, learner.policy, learner.tokenizer, config={"apprentice": asdict(self)}, half=self.half)
+        return learner, loss
+
+
+def read_apprentice(path: Path) -> Apprentice:
+    """The settings in a YAML file. Raises `ConfigurationError`, naming field and value."""
+    return checked(Apprentice, read_yaml(path))
+
+
+def solved(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Those that solved their task: what rejection-sampling fine-tuning (RFT) learns from."""
+    return [t for t in trajectories if t.metadata.get("outcome", {}).get("is_solved") == 1]

@@ -1,0 +1,75 @@
+"""The page about a demonstration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agents.evaluation_report import budget_plot, comparison
+from agents.plots import Curve, line_plot
+from agents.report import Example, Plot, Report, write_report
+from steptool_env.types import Trajectory
+
+_EXAMPLES = 3
+
+Runs = Mapping[str, list[Trajectory]]
+Curves = Mapping[str, Sequence[Mapping[str, float]]]
+
+
+def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
+    """Write the page: learning curves, the comparison, and some tasks as the agents took them.
+
+    Args:
+        subtitle: What was run.
+        runs: The trajectories of every agent on the same tasks, by its name.
+        curves: Records of `metrics.jsonl` of every trained policy, by its name; may be empty.
+        path: The page.
+    """
+    plots = [*learning_curves(curves), budget_plot(dict(runs))]
+    tables = [comparison(dict(runs))]
+    write_report(Report("steptool demo", subtitle, plots=plots, tables=tables, examples=examples(runs)), path)
+
+
+def learning_curves(curves: Curves) -> list[Plot]:
+    """Pass rate on held-out tasks, and in training, against environment calls."""
+    if not curves:
+        return []
+    held_out = {name: _curve(records, "eval/is_solved") for name, records in curves.items()}
+    training = {name: _curve(records, "rollout/is_solved") for name, records in curves.items()}
+    label = "environment calls of training"
+    return [
+        Plot(
+            "Learning: held-out tasks",
+            line_plot(held_out, label, "pass rate", percent=True),
+            "The same validation tasks every time; the policy samples as it does in training. Left: the start.",
+        ),
+        Plot(
+            "Learning: training tasks",
+            line_plot(training, label, "pass rate", percent=True),
+            "Pass rate of each iteration's episodes, fresh tasks every time.",
+        ),
+    ]
+
+
+def examples(runs: Runs) -> list[Example]:
+    """Tasks that the start failed and the step-grained policy solved, where there are such; else the first ones."""
+    count = min(len(trajectories) for trajectories in runs.values())
+    before, after = runs.get("sft"), runs.get("steptool")
+    chosen = list(range(count))
+    if before and after:
+        learnt = [i for i in chosen if not _passed(before[i]) and _passed(after[i])]
+        chosen = learnt + [i for i in chosen if i not in learnt]
+    shown = [name for name in ("sft", "steptool", "final") if name in runs] or list(runs)
+    return [
+        Example(f"Task {runs[shown[0]][i].task.id}", [(name, runs[name][i]) for name in shown])
+        for i in chosen[:_EXAMPLES]
+    ]
+
+
+def _curve(records: Sequence[Mapping[str, float]], name: str) -> Curve:
+    points = [(record["calls"], record[name]) for record in records if name in record]
+    return Curve([x for x, _ in points], [y for _, y in points])
+
+
+def _passed(trajectory: Trajectory) -> bool:
+    return bool(trajectory.metadata.get("outcome", {}).get("is_solved") == 1)
