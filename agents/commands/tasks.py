@@ -21,6 +21,8 @@ from toolserver.world.tasks.oracle import describes_obstacle
 
 _CALLS = 30  # a budget that no gold solution needs
 
+_WIDTH = 110  # characters, also where the output is no terminal
+
 Level = Literal["lite", "standard", "full"]
 
 
@@ -112,7 +114,9 @@ class Command:
 
     def run(self) -> None:
         """Do what was asked."""
-        self.action.run(Console(width=None, soft_wrap=True))
+        console = Console(soft_wrap=True)
+        console.width = max(console.width, _WIDTH)
+        self.action.run(console)
 
 
 def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:

@@ -33,6 +33,16 @@ class Offer:
     bound: tuple[VendorApi, ...]
 
     @property
+    def length(self) -> int:
+        """Characters of the offered APIs, each written as one line of signature and description."""
+        return sum(
+            len(api.spec.function_name)
+            + len(api.spec.description)
+            + sum(len(name) + 7 for name in api.parameters.values())
+            for api in self.apis
+        )
+
+    @property
     def needed(self) -> tuple[VendorApi, ...]:
         """The APIs that the gold solution calls, log-ins included, each once."""
         logins = (api.tool.login_api for api in self.bound if api.needs_token)

@@ -34,6 +34,7 @@ UNSOLVABLE = 0.05
 """The share of unsolvable tasks in `train`."""
 
 _ATTEMPTS = 4_000
+_LITE_DEPTH, _LITE_LENGTH = 3, 690  # characters of query and offer, for which 256 tokens hold the whole prompt
 _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
 
 
@@ -156,7 +157,9 @@ class TaskSampler:
             if hindered is None:
                 return None
             task = hindered
-        return replace(task, query=self._words(task.plan, stream))
+        task = replace(task, query=self._words(task.plan, stream))
+        too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
+        return None if too_long else task
 
     def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = stream.pick(self.offers.tools)
@@ -180,6 +183,10 @@ class TaskSampler:
     def _words(self, plan: Plan, stream: Stream) -> str:
         phrasing, level = Phrasing(self.world, plan, stream), self.world.level.name
         return request(phrasing.order(), level, stream) if plan.writes else question(phrasing.asked(), level, stream)
+
+
+def _length(task: WorldTask) -> int:
+    return len(task.query) + task.offer.length
 
 
 def _check_depths(depths: Mapping[int, float]) -> None:

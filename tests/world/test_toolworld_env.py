@@ -1,0 +1,118 @@
+"""ToolWorld as an environment: the same episodes by every way to the tools, at every step, and prompts that fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import gymnasium as gym
+import pytest
+
+import steptool_env  # noqa: F401 - registers the environments
+from agents.toolworld import OracleAgent
+from steptool_env.env import ToolEnv
+from steptool_env.errors import ConfigurationError
+from steptool_env.records import encode, trajectory_record
+from toolserver.process import ServerProcess
+
+TOOLWORLD = "StepTool/ToolWorld-v0"
+
+
+def make(**arguments: object) -> ToolEnv:
+    env = gym.make(TOOLWORLD, disable_env_checker=True, **{"split": "G2_instruction", "call_budget": 20, **arguments})
+    inner = env.unwrapped
+    assert isinstance(inner, ToolEnv)
+    return inner
+
+
+def play(env: ToolEnv, index: int, interrupt: Callable[[ToolEnv], ToolEnv] = lambda env: env) -> bytes:
+    """The trajectory of the oracle's episode of a task; `interrupt` may swap the environment before every step."""
+    agent = OracleAgent()
+    observation, info = env.reset(seed=index, options={"task": index})
+    agent.reset([0], [observation], [info])
+    over = False
+    while not over:
+        (action,) = agent.act([0], [observation], [info])
+        env = interrupt(env)
+        observation, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+    return encode(trajectory_record(info["trajectory"]))
+
+
+def moved(env: ToolEnv) -> ToolEnv:
+    """Another environment that was restored from a snapshot of this one."""
+    other = make(faults="mild")
+    other.restore(env.snapshot())
+    return other
+
+
+def tasks_with_writes(count: int) -> list[int]:
+    suite = make().suite
+    return [index for index in range(80) if suite.task(index).gold.plan.writes][:count]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Callable[[int], str]]:
+    with ExitStack() as stack:
+        yield (
+            lambda workers: (
+                stack.enter_context(
+                    ServerProcess(["--world", "0", "--world-level", "lite", "--workers", str(workers)])
+                ).url
+            )
+        )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_episodes_with_changes_of_state_are_the_same_over_http(workers: int, server: Callable[[int], str]) -> None:
+    local, remote = make(faults="mild"), make(faults="mild", server_url=server(workers))
+    for index in [0, 1, 2, *tasks_with_writes(4)]:
+        assert play(remote, index) == play(local, index)
+    remote.close()
+
+
+def test_an_episode_that_moves_to_another_environment_at_every_step_stays_the_same() -> None:
+    for index in [0, 1, *tasks_with_writes(4)]:
+        expected = play(make(faults="mild"), index)
+        assert play(make(faults="mild"), index, moved) == expected
+        assert play(make(faults="mild"), index, ToolEnv.fork) == expected
+
+
+def test_a_changed_token_in_a_snapshot_is_refused_with_a_reason() -> None:
+    env = make()
+    agent = OracleAgent()
+    observation, info = env.reset(seed=0)
+    agent.reset([0], [observation], [info])
+    env.step(agent.act([0], [observation], [info])[0])
+    record = json.loads(env.snapshot())
+    token = record["episode"]["state"]
+    record["episode"]["state"] = token[:-8] + ("AAAAAAAA" if token[-8:] != "AAAAAAAA" else "BBBBBBBB")
+    env.restore(json.dumps(record).encode())
+    call = "Action: {}\nAction Input: {{}}".format(info["functions"][0]["name"])
+    answer, *_ = env.step(call)
+    assert "token" in answer.lower()
+
+
+def test_lite_prompts_fit_into_256_tokens_of_a_tokenizer_that_was_trained_on_such_prompts() -> None:
+    tokenizers = pytest.importorskip("agents.tokenizer")
+    envs = [make(split=split) for split in ("train", "G1_category", "G2_instruction", "G3_instruction", "depth-3")]
+    prompts = [[env.reset(options={"task": index})[0] for index in range(160)] for env in envs]
+    tokenizer = tokenizers.train_tokenizer([text for texts in prompts[:2] for text in texts], 2048)
+    assert max(len(tokenizer.encode(text)) for texts in prompts for text in texts) <= 256
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"split": "G7"}, "G1_instruction"),
+        ({"level": "tiny"}, "lite, standard, full|lite"),
+        ({"reward": "bonus"}, "progress"),
+        ({"faults": "wild"}, "none, mild, harsh"),
+        ({"depths": {"7": 1}}, "depths"),
+        ({"world_seed": -1}, "seed"),
+    ],
+)
+def test_a_wrong_argument_lists_what_is_valid(arguments: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        make(**arguments)
