@@ -127,6 +127,8 @@ async def _run(url: str, requests: Sequence[bytes], clients: int, seconds: float
         client.counting, client.stopping = False, True
     await asyncio.gather(*(client.done for client in connected))
     latencies = np.concatenate([client.latencies for client in connected])
+    if not latencies.size:
+        raise RuntimeError(f"{url} answered nothing within {seconds:g} seconds")
     p50, p99 = np.percentile(latencies, [50, 99])
     failures = sum(client.failures for client in connected)
     answered = sum(client.answered for client in connected)

@@ -53,19 +53,26 @@ class Meter:
         latency[bisect_left(BUCKETS, seconds)] += 1
         latency[-1] += seconds
 
-    def save(self) -> None:
-        """Leave a snapshot for the other workers, if there may be any."""
+    def save(self) -> bool:
+        """Leave a snapshot for the other workers, if there may be any. Returns whether there is one now.
+
+        A full disk or a runtime directory that was cleaned away costs the sum over the workers, and nothing else.
+        """
         if self._runtime_dir is None:
-            return
+            return False
         path = self._runtime_dir / f"metrics-{os.getpid()}.json"
         unfinished = path.with_suffix(".new")
-        unfinished.write_bytes(orjson.dumps(self._snapshot()))
-        unfinished.replace(path)
+        try:
+            unfinished.write_bytes(orjson.dumps(self._snapshot()))
+            unfinished.replace(path)
+        except OSError:
+            return False
+        return True
 
     def exposition(self) -> bytes:
-        """The counts of all workers in Prometheus' text format."""
-        self.save()
-        snapshots = [self._snapshot()] if self._runtime_dir is None else _read_snapshots(self._runtime_dir)
+        """The counts of all workers in Prometheus' text format; without a shared directory, those of this one."""
+        shared = self._runtime_dir if self.save() else None
+        snapshots = [self._snapshot()] if shared is None else _read_snapshots(shared)
         registry = CollectorRegistry()
         registry.register(_Sum(snapshots))
         return generate_latest(registry)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from tests.toolserver.apis import APIS, WEATHER
 from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
 from toolserver.cache.database import DATABASE
 from toolserver.errors import CacheError
+from toolserver.metrics import Meter
 from toolserver.settings import Settings
 
 
@@ -135,6 +138,24 @@ def test_the_metrics_count_what_happened(tmp_path: Path) -> None:
     assert 'toolserver_requests_total{route="/v1/calls",status="200"} 1.0' in lines
     assert 'toolserver_requests_total{route="other",status="404"} 1.0' in lines
     assert 'toolserver_request_seconds_count{route="/v1/calls"} 1.0' in lines
+
+
+def test_the_metrics_of_several_workers_are_one_sum(tmp_path: Path) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    other = Meter(runtime)
+    other.count_request("/virtual", 200, 0.02)
+    other.save()
+    (runtime / f"metrics-{os.getpid()}.json").rename(runtime / "metrics-0.json")  # as another process would name it
+    with serving(make_cache(tmp_path / "cache"), runtime_dir=runtime) as client:
+        client.post("/virtual", json={})
+        lines = client.get("/metrics").text.splitlines()
+        assert 'toolserver_requests_total{route="/virtual",status="200"} 1.0' in lines
+        assert 'toolserver_requests_total{route="/virtual",status="422"} 1.0' in lines
+        assert 'toolserver_request_seconds_count{route="/virtual"} 2.0' in lines
+        shutil.rmtree(runtime)
+        lines = client.get("/metrics").text.splitlines()
+        assert 'toolserver_request_seconds_count{route="/virtual"} 1.0' in lines
 
 
 def test_a_store_that_breaks_is_not_ready(tmp_path: Path) -> None:
