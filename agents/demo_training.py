@@ -47,7 +47,7 @@ def starting_point(out: Path, from_scratch: bool) -> Path:
     with TrainingProgress("sft from scratch") as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            progress.tell(step, total, f"loss {metrics['loss']:.3f}")
+            progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
         apprentice.learn(apprentice.demonstrations(), out, on_step)
     return out

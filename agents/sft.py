@@ -33,6 +33,9 @@ class SftConfig:
     """Episodes per optimiser step."""
     warmup: float = 0.05
     """Share of the steps in which the learning rate rises; then it falls as a cosine to a tenth."""
+    context_weight: float = 0.0
+    """Weight of the tokens that are not actions: a policy from scratch learns to read, and to copy, from prompts and
+    answers too. 0, for pretrained policies, learns actions alone."""
     seed: int = 0
     """Of the order of the episodes."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))
@@ -44,16 +47,16 @@ def train_sft(
     config: SftConfig,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
 ) -> float:
-    """Raise the likelihood of the episodes' actions; prompts and tool answers are read, not learnt.
+    """Raise the likelihood of the episodes' actions; of the rest as far as `config.context_weight` says.
 
     Args:
         learner: Its language model is trained.
         episodes: Demonstrations, e.g. from `encode_trajectory`.
         config: How.
-        on_step: Told of each step: its number, how many there are, the metrics (`loss` in nats per token).
+        on_step: Told of each step: its number, how many there are, the metrics (`action_loss` in nats per token).
 
     Returns:
-        The mean loss of the last pass.
+        The mean loss of the last pass, in nats per action token.
 
     Raises:
         ValueError: There are no episodes.
@@ -67,11 +70,10 @@ def train_sft(
         shuffle = torch.Generator().manual_seed(derive(config.seed, "sft", epoch))
         last = 0.0
         for picked in mini_batches(len(episodes), parts, shuffle):
-            batch = collate([episodes[i] for i in picked.tolist()], learner.codec.pad_id, device=learner.policy.device)
-            rows = torch.arange(len(batch), device=learner.policy.device)
-            metrics = updater.step(batch, rows, _imitation(learner), schedule(step, total, config.warmup))
+            chosen = [episodes[i] for i in picked.tolist()]
+            metrics = _step(updater, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
             step += 1
-            last += metrics["loss"] / parts
+            last += metrics["action_loss"] / parts
             if on_step is not None:
                 on_step(step, total, metrics)
     return last
@@ -152,9 +154,30 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
             yield step.observation
 
 
-def _imitation(learner: Learner) -> Callable[[Batch, Tensor], Terms]:
-    def loss(part: Batch, _: Tensor) -> Terms:
-        scores = score(learner.policy, part)
-        return {"loss": -scores.log_prob.sum(), "entropy": scores.entropy.sum()}
+def _step(
+    updater: Updater, learner: Learner, episodes: Sequence[Episode], context_weight: float, scale: float
+) -> dict[str, float]:
+    """One optimiser step. Gives `loss` (what is minimised) and `action_loss` (nats per action token)."""
+    whole = [_whole(episode) for episode in episodes] if context_weight else episodes
+    batch = collate(whole, learner.codec.pad_id, device=learner.policy.device)
+    action = batch.mask.clone()
+    if context_weight:
+        for row, episode in enumerate(episodes):
+            action[row] = False
+            for start, end in episode.spans:
+                action[row, start - 1 : end - 1] = True
+    rows = torch.arange(len(batch), device=learner.policy.device)
 
-    return loss
+    def loss(part: Batch, index: Tensor) -> Terms:
+        nats, acted = -score(learner.policy, part).log_prob, action[index][:, : part.step.shape[1]]
+        weights = torch.where(acted, 1.0, context_weight)
+        return {"loss": (nats * weights).sum(), "action_loss": (nats * acted).sum()}
+
+    metrics = updater.step(batch, rows, loss, scale)
+    actions = sum(episode.action_tokens for episode in episodes)
+    return metrics | {"action_loss": metrics["action_loss"] * batch.tokens / actions}
+
+
+def _whole(episode: Episode) -> Episode:
+    """The episode as if everything after its first token were one action."""
+    return Episode(episode.ids, ((1, len(episode.ids)),), (0.0,) * (len(episode.ids) - 1), (0.0,))

@@ -45,7 +45,7 @@ class Command:
         with TrainingProgress("sft", console) as progress:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.tell(step, total, f"loss {metrics['loss']:.3f}")
+                progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
             _, loss = self.settings.learn(shown, self.out, on_step)
         console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token; wrote {self.out}")

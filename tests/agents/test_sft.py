@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -58,3 +60,18 @@ def test_training_is_reproducible() -> None:
         train_sft(made, blind_demonstrations(made.codec), SftConfig(epochs=2, batch_episodes=8))  # type: ignore[arg-type]
         results.append(torch.cat([p.flatten() for p in made.policy.parameters()]))
     assert torch.equal(*results)
+
+
+def test_the_context_is_learnt_only_when_it_has_a_weight() -> None:
+    """With a weight the policy comes to expect the tool's answers; without it their likelihood is not raised."""
+    likelihood = []
+    for weight in (0.0, 1.0):
+        made = learner("none")
+        shown = [encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
+        config = SftConfig(epochs=40, context_weight=weight, optim=OptimConfig(lr=1e-2))
+        loss = train_sft(made, shown, config)
+        assert loss < 0.2
+        end = shown[0].spans[0][1]
+        answer = replace(shown[0], spans=((end, end + 1),), log_probs=(0.0,), rewards=(0.0,))
+        likelihood.append(float(score_all(made.policy, collate([answer], 0), 1000).log_prob[0, 0].exp()))
+    assert likelihood[1] > 0.8 > likelihood[0]
