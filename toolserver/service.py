@@ -18,7 +18,7 @@ from toolserver.validation import MAX_DEPTH, argument_problem
 PendingAnswer = Callable[[], ToolResponse]
 """What is left to do for a call that only a blocking resolver can answer."""
 
-_REMEMBERED_LENGTH = 512  # characters of an argument text; longer ones are read anew each time
+_REMEMBERED_LENGTH = 1024  # characters of names and argument text; longer calls are read anew each time
 
 _CHAT = ToolResponse(encode_body("", "Chat with user."), Outcome.OK, Provenance.SERVICE)
 _UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
@@ -65,9 +65,8 @@ class ToolService:
         self._faults = faults
         self._max_depth = max_depth
         self._upstream_workers = upstream_workers
-        # Names repeat, and so do whole calls, above all when a policy is trained: what was found out about them is
-        # kept. The catalog of a service does not change.
-        self._find = lru_cache(maxsize=65536)(self._look_up)
+        # Calls repeat, above all when a policy is trained: what was found out about the short ones is kept. Names alone
+        # are standardised from memory (`toolserver.names`). The catalog of a service does not change.
         self._check_again = lru_cache(maxsize=4096)(self._check_text)
 
     def call(self, call: ToolCall) -> ToolResponse:
@@ -110,15 +109,16 @@ class ToolService:
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
         """The call, ready for the resolvers, or the refusal."""
         category, tool, api, arguments, state = call
-        if isinstance(arguments, str):
-            check = self._check_again if len(arguments) <= _REMEMBERED_LENGTH else self._check_text
-            checked = check(category, tool, api, arguments)
+        if not isinstance(arguments, str):
+            checked = self._check_arguments(self._look_up(category, tool, api), arguments)
+        elif len(category) + len(tool) + len(api) + len(arguments) <= _REMEMBERED_LENGTH:
+            checked = self._check_again(category, tool, api, arguments)
         else:
-            checked = self._check_arguments(self._find(category, tool, api), arguments)
+            checked = self._check_text(category, tool, api, arguments)
         return checked._replace(state=state) if state else checked
 
     def _check_text(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
-        return self._check_arguments(self._find(category, tool, api), _read_arguments(arguments))
+        return self._check_arguments(self._look_up(category, tool, api), _read_arguments(arguments))
 
     def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
         if api.names[2] == "chat_with_user":  # the reference server answers this one before it looks at any argument
