@@ -1,0 +1,73 @@
+"""Sampling as it is done without a cache that outlives a turn: `model.generate` on the whole episode at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from agents.codec import Codec
+from agents.generation import Generator, Sampled, Sampling
+from agents.policy import Policy
+
+
+class FullContextGenerator(Generator):
+    """A `Generator` that keeps the episodes' tokens and nothing else.
+
+    Args:
+        policy: Its language model generates.
+        context: Longest episode in tokens.
+        codec: Gives the stop and the padding token.
+        sampling: How actions are drawn.
+    """
+
+    def __init__(self, policy: Policy, *, context: int, codec: Codec, sampling: Sampling) -> None:
+        super().__init__(policy, context=context, stop_id=codec.stop_id, sampling=sampling)
+        self._pad = codec.pad_id
+        self._model = policy.language_model
+
+    def clear(self) -> None:
+        """See `Generator.clear`."""
+        super().clear()
+        self._episodes: dict[int, list[int]] = {}
+
+    def start(self, slot: int, ids: Sequence[int]) -> None:
+        """See `Generator.start`."""
+        self._episodes[slot] = list(ids)
+
+    def append(self, slot: int, ids: Sequence[int]) -> None:
+        """See `Generator.append`."""
+        self._episodes[slot].extend(ids)
+
+    def free(self, slot: int) -> None:
+        """See `Generator.free`."""
+        del self._episodes[slot]
+
+    @torch.inference_mode()
+    def act(self, slots: Sequence[int]) -> list[Sampled]:
+        """See `Generator.act`. Log-probabilities are those of the scores that `generate` returns."""
+        rows = [self._episodes[slot] for slot in slots]
+        width = max(map(len, rows))
+        ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in rows], device=self._policy.device)
+        mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=self._policy.device)
+        output = self._model.generate(  # type: ignore[operator]  # nn.Module does not say that it can
+            input_ids=ids,
+            attention_mask=mask,
+            do_sample=True,
+            top_k=0,
+            temperature=self._sampling.temperature,
+            max_new_tokens=self._sampling.max_action_tokens,
+            eos_token_id=self._stop,
+            pad_token_id=self._pad,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        drawn = output.sequences[:, width:]
+        scores = torch.stack(output.logits, dim=1).float().log_softmax(-1).gather(-1, drawn[..., None]).squeeze(-1)
+        return [self._take(*each) for each in zip(slots, drawn.tolist(), scores.tolist(), strict=True)]
+
+    def _take(self, slot: int, drawn: list[int], scores: list[float]) -> Sampled:
+        stopped = self._stop in drawn
+        end = drawn.index(self._stop) + 1 if stopped else len(drawn)
+        self._episodes[slot].extend(drawn[:end])
+        return Sampled(drawn[:end], scores[:end], stopped)
