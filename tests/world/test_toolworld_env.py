@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from random import Random
 
 import gymnasium as gym
 import pytest
@@ -100,6 +101,45 @@ def test_lite_prompts_fit_into_256_tokens_of_a_tokenizer_that_was_trained_on_suc
     prompts = [[env.reset(options={"task": index})[0] for index in range(160)] for env in envs]
     tokenizer = tokenizers.train_tokenizer([text for texts in prompts[:2] for text in texts], 2048)
     assert max(len(tokenizer.encode(text)) for texts in prompts for text in texts) <= 256
+
+
+_VALUES = [
+    None,
+    True,
+    -1,
+    3.5,
+    1e300,
+    10**30,
+    "",
+    "x",
+    "C1234",
+    [],
+    {},
+    [1, [2]],
+    {"a": {"b": 1}},
+    "2031-05-14",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("level", ["lite", "standard", "full"])
+@pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
+def test_any_text_and_any_arguments_are_steps(level: str, reward: str) -> None:
+    rng = Random(f"{level} {reward}")
+    env = make(split="train", level=level, reward=reward, faults="harsh", call_budget=8)
+    for seed in range(15):
+        _, opening = env.reset(seed=seed)
+        over = False
+        while not over:
+            function = rng.choice(opening["functions"])
+            names = [*function["parameters"]["properties"], "page", "other"]
+            arguments = {name: rng.choice(_VALUES) for name in names if rng.random() < 0.7}
+            if function["name"] == "Finish" and rng.random() < 0.7:
+                arguments["return_type"] = rng.choice(["give_answer", "give_up_and_restart"])
+            texts = [f"Action: {function['name']}\nAction Input: {json.dumps(arguments)}"] * 9 + ["\ud800 no call"]
+            _, _, terminated, truncated, info = env.step(rng.choice(texts))
+            over = terminated or truncated
+        assert 0.0 <= info["outcome"]["is_solved"] <= 1.0
 
 
 @pytest.mark.parametrize(
