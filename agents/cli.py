@@ -24,6 +24,7 @@ class _Place(NamedTuple):
 
 COMMANDS = {
     "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
+    "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
     "report": _Place("agents.commands.report", "compare runs on one page"),
     "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),

@@ -1,0 +1,60 @@
+"""`steptool eto`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from agents import checkpoint
+from agents.config import PolicyConfig
+from agents.errors import ConfigurationError
+from agents.learner import build_learner
+from agents.preference import PreferenceConfig, paired, train_preference
+from agents.sft import encode_trajectory
+from agents.training_progress import TrainingProgress
+from steptool_env.trajectories import read_trajectories
+
+
+@dataclass(frozen=True)
+class Command:
+    """Teach a policy to prefer its solved attempts to its failed ones (ETO: DPO on action tokens).
+
+    The trajectories are the policy's own, several attempts at each task, as `steptool evaluate` writes them with
+    different seeds.
+
+    Example: steptool eto --trajectories runs/a/trajectories.jsonl runs/b/trajectories.jsonl
+    --policy.checkpoint runs/sft --out runs/eto
+    """
+
+    trajectories: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE [FILE ...]")]
+    """Files of trajectories."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of the checkpoint."""
+    per_task: int = 4
+    """Pairs of one task at most."""
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+
+    def run(self) -> None:
+        """Learn, showing how many pairs are told apart."""
+        if not self.policy.checkpoint:
+            raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
+        learner = build_learner(self.policy)
+        read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
+        pairs = paired(read, lambda trajectory: encode_trajectory(learner.codec, trajectory), self.per_task)
+        if not pairs:
+            raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
+        with TrainingProgress("eto") as progress:
+
+            def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
+                progress.tell(step, total, f"loss {metrics['loss']:.3f}, told apart {metrics['accuracy']:.0%}")
+
+            train_preference(learner, pairs, self.preference, on_step)
+        settings = {"preference": asdict(self.preference)}
+        checkpoint.save(self.out, learner.policy, learner.tokenizer, config=settings)
+        Console().print(f"{len(pairs)} pairs; wrote {self.out}")

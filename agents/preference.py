@@ -1,0 +1,121 @@
+"""ETO (Song et al. 2024): learn from pairs of a solved and a failed attempt at a task, by DPO on action tokens."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from agents import losses
+from agents.batch import Batch, Episode, collate, mini_batches
+from agents.learner import Learner
+from agents.objective import frozen
+from agents.policy import Policy
+from agents.scoring import score, score_all
+from agents.seeding import derive
+from agents.update import OptimConfig, Terms, Updater
+from steptool_env.types import Trajectory
+
+Pair = tuple[Episode, Episode]
+"""A solved episode, and a failed one of the same task."""
+
+
+@dataclass(frozen=True)
+class PreferenceConfig:
+    """How pairs are learnt."""
+
+    epochs: int = 2
+    """Passes over the pairs."""
+    batch_pairs: int = 16
+    """Pairs per optimiser step."""
+    beta: float = 0.1
+    """How far the policy may leave the one that it began as; small is far."""
+    seed: int = 0
+    """Of the order of the pairs."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4))
+
+
+def paired(
+    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4
+) -> list[Pair]:
+    """Pairs of a solved and a failed episode of the same task, at most `per_task` of each task, in order."""
+    by_task: dict[str, tuple[list[Trajectory], list[Trajectory]]] = {}
+    for trajectory in trajectories:
+        outcome = trajectory.metadata.get("outcome", {}).get("is_solved")
+        if outcome is not None:
+            by_task.setdefault(trajectory.task.id, ([], []))[outcome < 1].append(trajectory)
+    return [
+        (encode(solved), encode(failed))
+        for good, bad in by_task.values()
+        for solved, failed in [(g, b) for g in good for b in bad][:per_task]
+    ]
+
+
+def train_preference(
+    learner: Learner,
+    pairs: Sequence[Pair],
+    config: PreferenceConfig,
+    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+) -> dict[str, float]:
+    """Make solved attempts likelier than failed ones, compared with the policy that training began with.
+
+    Args:
+        learner: Its language model is trained.
+        pairs: From `paired`.
+        config: How.
+        on_step: Told of each step: its number, how many there are, the metrics.
+
+    Returns:
+        Metrics of the last step: `loss` (DPO, mean over pairs), `accuracy` (share of pairs whose solved attempt
+        gained on the failed one), `margin` (by how much, in nats), `grad_norm`.
+
+    Raises:
+        ValueError: There are no pairs.
+    """
+    if not pairs:
+        raise ValueError("there are no pairs: no task has both a solved and a failed attempt")
+    updater, reference = Updater(learner.policy, config.optim), frozen(learner.policy)
+    parts = math.ceil(len(pairs) / config.batch_pairs)
+    step, metrics = 0, dict[str, float]()
+    for epoch in range(config.epochs):
+        shuffle = torch.Generator().manual_seed(derive(config.seed, "preference", epoch))
+        for picked in mini_batches(len(pairs), parts, shuffle):
+            chosen = [pairs[i] for i in picked.tolist()]
+            metrics = preference_step(updater, learner, reference, chosen, config.beta)
+            step += 1
+            if on_step is not None:
+                on_step(step, parts * config.epochs, metrics)
+    return metrics
+
+
+def preference_step(
+    updater: Updater, learner: Learner, reference: Policy, pairs: Sequence[Pair], beta: float
+) -> dict[str, float]:
+    """One optimiser step on some pairs.
+
+    The margins are measured first, without gradients; then each episode's log-probability is weighed with the
+    derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
+    a micro-batch.
+    """
+    policy, tokens = learner.policy, updater.config.max_tokens
+    episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
+    batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+    gain = (score_all(policy, batch, tokens).log_prob - score_all(reference, batch, tokens).log_prob).sum(1)
+    solved, failed = gain.chunk(2)
+    margin = solved - failed
+    slope = -beta * torch.sigmoid(-beta * margin) * batch.tokens / len(pairs)  # the updater divides by the tokens
+    weight = torch.cat([slope, -slope])
+
+    def loss(part: Batch, index: Tensor) -> Terms:
+        return {"loss": (weight[index, None] * score(policy, part).log_prob).sum()}
+
+    metrics = updater.step(batch, torch.arange(len(batch), device=policy.device), loss)
+    return {
+        "loss": float(losses.preference(solved, failed, beta).mean()),
+        "accuracy": float((margin > 0).to(margin.dtype).mean()),
+        "margin": float(margin.mean()),
+        "grad_norm": metrics["grad_norm"],
+    }
