@@ -54,7 +54,7 @@ def test_a_policy_learns_from_comparisons() -> None:
         for bad in attempts
         if actions(good) == RIGHT[case] != actions(bad)
     ]
-    config = PreferenceConfig(epochs=6, batch_pairs=10, beta=0.5, optim=OptimConfig(lr=3e-3))
+    config = PreferenceConfig(epochs=20, batch_pairs=10, beta=0.1, optim=OptimConfig(lr=3e-3))
     metrics = train_preference(made, pairs, config)
     assert metrics["accuracy"] == 1.0
     for case, attempts in tried.items():
