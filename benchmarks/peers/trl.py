@@ -66,6 +66,7 @@ class TrlPlayer:
             report_to=[],
             use_cpu=learner.policy.device.type == "cpu",
             bf16=False,
+            gradient_checkpointing=False,  # as we do; TRL's default trades speed for memory
             log_completions=False,
             disable_tqdm=True,
         )

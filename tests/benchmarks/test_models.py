@@ -1,0 +1,102 @@
+"""Tiny runs of the rollout and learner benchmarks: contestants do the same work, and every figure is there."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import torch
+
+from agents.generation import Generator, Sampling
+from agents.rollout import Collector
+from benchmarks import __main__, learner, rollout
+from benchmarks.gold import GoldEnvs, Workload, make_workload
+from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.sampling import chat_learner, contexts
+
+torch.set_num_threads(1)
+TRL = importlib.util.find_spec("trl") is not None
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    return make_workload(4, turns=3)
+
+
+def test_a_workload_has_groups_of_episodes_of_one_length(workload: Workload) -> None:
+    assert [len(script.actions) for script in workload.scripts] == [3] * 4
+    assert workload.scripts[0] == workload.scripts[1] != workload.scripts[2]
+    assert "Finish" in workload.scripts[0].actions[-1]
+
+
+def test_more_tasks_than_there_are_is_an_error() -> None:
+    with pytest.raises(ValueError, match="take 60 actions"):
+        make_workload(2, turns=60)
+
+
+@pytest.mark.parametrize("slots", [4, 3])
+def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workload, slots: int) -> None:
+    player = chat_learner(workload.texts())
+    policy, codec, sampling = player.policy, player.codec, Sampling(max_action_tokens=5)
+    ours = Generator(policy, context=player.context, stop_id=codec.stop_id, sampling=sampling)
+    full = FullContextGenerator(policy, context=player.context, codec=codec, sampling=sampling)
+    for generator in (ours, full):
+        episodes = rollout.collect(Collector(GoldEnvs(workload, slots), generator, codec), workload).episodes
+        assert [len(episode.spans) for episode in episodes] == [3] * 4
+        assert all(episode.metrics["is_solved"] == 1 for episode in episodes)
+        assert all(1 <= episode.action_tokens <= 15 for episode in episodes)
+
+
+def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) -> None:
+    player = chat_learner(workload.texts())
+    sampling = Sampling(max_action_tokens=5)
+    full = FullContextGenerator(player.policy, context=player.context, codec=player.codec, sampling=sampling)
+    opening = player.codec.opening("", {"messages": workload.prompts[0]})
+    full.start(0, opening)
+    full.start(1, opening[-7:])  # another length: padding must not show
+    torch.manual_seed(0)
+    for start, sampled in zip((opening, opening[-7:]), full.act([0, 1]), strict=True):
+        ids = torch.tensor([[*start, *sampled.ids]])
+        with torch.no_grad():
+            hidden = player.policy.hidden(ids)[0, len(start) - 1 : -1]
+            expected, _ = player.policy.log_probs(hidden, ids[0, len(start) :])
+        assert sampled.log_probs == pytest.approx(expected.tolist(), abs=1e-4)
+
+
+def test_a_rollout_result_has_every_contestant() -> None:
+    result = rollout.run(rollout.Options(quick=True, level="lite", turns=3))
+    rows = {row["rollout"]: row for row in result.tables["Rollouts"]}
+    assert {rollout.OURS, rollout.FULL} <= set(rows)
+    assert rows[rollout.OURS]["ours is x"] == 1
+    assert (rollout.TRL in rows) == TRL
+    assert TRL or any("TRL was not measured" in note for note in result.notes)
+
+
+def test_an_update_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "CONTESTANTS", {learner.OURS_GRPO: learner.CONTESTANTS[learner.OURS_GRPO]})
+    result = learner.run(learner.Options(quick=True, peak_tflops=0.1))
+    (row,) = result.tables["Updates"]
+    assert row["update"] == learner.OURS_GRPO
+    assert row["x TRL"] is None
+    for column in ("trained tokens/s", "all tokens/s", "MFU %"):
+        value = row[column]
+        assert isinstance(value, float)
+        assert value > 0
+
+
+def test_contexts_are_read_once() -> None:
+    laps = contexts([16, 32], episodes=2)
+    assert [run().units for run in laps.values()] == [2, 2]
+
+
+def test_every_listed_benchmark_is_a_module_that_takes_its_arguments() -> None:
+    for benchmark in __main__.BENCHMARKS:
+        assert importlib.util.find_spec(f"benchmarks.{benchmark.name}") is not None
+        made = __main__.command(benchmark, __main__.Options())
+        assert made[:2] == ["-m", f"benchmarks.{benchmark.name}"]
+
+
+def test_an_unknown_benchmark_is_named() -> None:
+    with pytest.raises(SystemExit, match="nothing: no such benchmark; there are server"):
+        __main__.chosen(["nothing"])
+    assert [each.name for each in __main__.chosen(["scaling"])] == ["scaling"]
