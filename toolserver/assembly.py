@@ -48,7 +48,7 @@ def assemble(settings: Settings) -> Assembly:
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
         resolvers.append(RecordedResolver(cache))
     if settings.world is not None:
-        world, specs = _world(settings.world, settings.world_level, codec)
+        world, specs = _world(settings.world, settings.world_level, settings.world_tools, codec)
         resolvers.append(world)
         for spec in specs:
             catalog.add(spec)
@@ -63,13 +63,13 @@ def assemble(settings: Settings) -> Assembly:
     return Assembly(service, catalog, cache)
 
 
-def _world(seed: int, level: str, codec: StateCodec) -> tuple[Resolver, Iterator[ApiSpec]]:
+def _world(seed: int, level: str, tools: int | None, codec: StateCodec) -> tuple[Resolver, Iterator[ApiSpec]]:
     # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
     from toolserver.world.resolver import WorldResolver
     from toolserver.world.vendors import Vendors
     from toolserver.world.world import World
 
-    vendors = Vendors(World(seed, level))
+    vendors = Vendors(World(seed, level), tools)
     return WorldResolver(vendors, codec), vendors.specs()
 
 

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
     read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is ever recorded.")
     world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
     world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")
+    world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld, in place of the level's.")
     miss: MissPolicy = Field(default="strict", description="What answers a call that is not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(default=None, description="Key that signs state tokens; replicas share it.")

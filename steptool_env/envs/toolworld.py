@@ -98,7 +98,8 @@ def toolworld_parts(
         faults: Injected faults: `none`, `mild` or `harsh`.
         unsolvable: Share of tasks of `train` that cannot be solved.
         depths: Depth (`"1"` to `"6"`) -> weight, in place of the level's, where the split does not fix the depth.
-        tools: Number of vendors, in place of the level's. A server must have been started with the same number.
+        tools: Number of vendors, in place of the level's. A server must have been started with the same number
+            (environment variable `TOOLSERVER_WORLD_TOOLS`).
         server_url: A tool server that answers the calls, in place of the tools in this process. Its API key is taken
             from the environment variable `STEPTOOL_API_KEY`. Tasks and rewards stay in this process.
         reward: `progress`, `potential`, `steptool`, `final`, or another kind by name or `module:factory`.

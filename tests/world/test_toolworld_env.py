@@ -156,3 +156,11 @@ def test_any_text_and_any_arguments_are_steps(level: str, reward: str) -> None:
 def test_a_wrong_argument_lists_what_is_valid(arguments: dict[str, object], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         make(**arguments)
+
+
+def test_a_server_can_have_another_number_of_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOOLSERVER_WORLD_TOOLS", "100")
+    with ServerProcess(["--world", "0", "--world-level", "lite"]) as process:
+        remote = make(tools=100, server_url=process.url)
+        assert play(remote, 0) == play(make(tools=100), 0)
+        remote.close()
