@@ -15,3 +15,8 @@ register(
     entry_point="steptool_env.envs.toolworld:ToolWorldEnv",
     vector_entry_point="steptool_env.envs.toolworld:ToolWorldVectorEnv",
 )
+
+register(
+    id="StepTool/ToolWorldDiscrete-v0",
+    entry_point="steptool_env.envs.toolworld_discrete:ToolWorldDiscreteEnv",
+)

@@ -1,0 +1,87 @@
+"""A text environment behind numbers: actions are candidates, observations are their features."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsInt
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.error import ResetNeeded
+from numpy.typing import NDArray
+
+from steptool_env.discrete.features import CONTEXT, FEATURES
+from steptool_env.discrete.scene import CANDIDATES, Scene
+from steptool_env.discrete.words import Lexicon
+from steptool_env.env import ToolEnv
+
+Features = dict[str, NDArray[Any]]
+
+
+class DiscreteToolEnv(gym.Env[Features, np.int64]):
+    """`ToolEnv` for libraries of numbers, such as Stable-Baselines3.
+
+    Every action is written as text and goes through the text environment, so rewards, terms, outcome and trajectory
+    are those of the text form.
+
+    Args:
+        text_env: The text environment; closed with this one.
+        lexicon: Which names of fields mean the same; none by default.
+    """
+
+    metadata: dict[str, Any] = ToolEnv.metadata
+
+    def __init__(self, text_env: ToolEnv, lexicon: Lexicon | None = None) -> None:
+        self.text_env = text_env
+        self.render_mode = text_env.render_mode
+        self.lexicon: Lexicon = lexicon or {}
+        self.action_space = spaces.Discrete(CANDIDATES)
+        self.observation_space: spaces.Space[Features] = spaces.Dict(
+            {
+                "candidates": spaces.Box(-1.0, 1.0, (CANDIDATES * FEATURES,), np.float32),
+                "context": spaces.Box(-1.0, 1.0, (CONTEXT,), np.float32),
+                "mask": spaces.MultiBinary(CANDIDATES),
+            }
+        )
+        self._scene: Scene | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Features, dict[str, Any]]:
+        """Begin an episode. `seed` and `options` as for the text environment, and `info` is its own."""
+        super().reset(seed=seed)
+        _, info = self.text_env.reset(seed=seed, options=options)
+        self._scene = Scene(info, self.lexicon)
+        return self._scene.observation(), info
+
+    def step(self, action: SupportsInt) -> tuple[Features, float, bool, bool, dict[str, Any]]:
+        """Take the candidate at `action`. An empty slot is a text that is no call: it costs a step.
+
+        Returns:
+            Observation, reward, terminated, truncated and the text environment's `info`, with `text` (what was written)
+            and `answer` (what came back) added.
+        """
+        scene, index = self.scene, int(action)
+        text = scene.text(index)
+        answer, reward, terminated, truncated, info = self.text_env.step(text)
+        scene.advance(index, answer, info)
+        return scene.observation(), reward, terminated, truncated, {**info, "text": text, "answer": answer}
+
+    @property
+    def scene(self) -> Scene:
+        """The candidates as they are now. Raises `ResetNeeded` before the first reset."""
+        if self._scene is None:
+            raise ResetNeeded("there is no episode yet; call reset() first")
+        return self._scene
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which slots hold a candidate, as sb3-contrib's MaskablePPO asks for it. Shape: (CANDIDATES,)."""
+        return self.scene.mask()
+
+    def render(self) -> Any:
+        """The episode so far, as the text environment renders it."""
+        return self.text_env.render()
+
+    def close(self) -> None:
+        """Close the text environment."""
+        self.text_env.close()

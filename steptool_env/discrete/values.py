@@ -1,0 +1,165 @@
+"""Values that an episode has shown so far: constants of the query, and what the answers brought."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from steptool_env.discrete.words import Lexicon, Words, field_words, split, words_of
+
+_ID = re.compile(r"\b[A-Z]{1,3}\d{2,}\b")
+_DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
+_TIME = re.compile(r"\b\d{1,2}:\d\d\b")
+_NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w-])")
+_NAME = re.compile(r"[A-Z][\w'.’-]*(?: (?:(?:of|the|and|de|&) )*[A-Z][\w'.’-]*)*(?: \([^)]*\))?")
+_TAIL = re.compile(r" ([a-z]+)")
+_STATED = re.compile(r"\bis (?:at (?:least|most) )?([a-z][a-z -]*?)(?= and |[,?.]|$)")
+_JOINTS = frozenset(split("and arriving at between by for from has in is of on per starting the to until whose with"))
+_NEAR = 3  # words before a constant that say what it is
+
+
+class Form(IntEnum):
+    """How a value is written."""
+
+    ID = 0
+    TEXT = 1
+    NUMBER = 2
+    DATE = 3
+    TIME = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value that has been shown.
+
+    Attributes:
+        value: As it goes into a call: text or a number.
+        form: How it is written.
+        about: Words that say what it is.
+        field: Name of the field that it came in; empty for one of the query.
+        step: The step that brought it, 0-based; -1 for the query.
+    """
+
+    value: Any
+    form: Form
+    about: Words
+    field: str = ""
+    step: int = -1
+
+    @property
+    def is_id(self) -> bool:
+        """Whether it is an id for other calls. Codes that people use (`flight`: VO693) are not."""
+        return self.form is Form.ID and (not self.field or split(self.field)[-1] == "id")
+
+
+def query_values(query: str) -> list[Value]:
+    """The constants of a query in the order of their forms; none twice."""
+    found: dict[tuple[Any, Form], Value] = {}
+    taken: list[tuple[int, int]] = []
+    for form, pattern in ((Form.DATE, _DATE), (Form.TIME, _TIME), (Form.ID, _ID), (Form.NUMBER, _NUMBER)):
+        for match in pattern.finditer(query):
+            if any(start < match.end() and match.start() < end for start, end in taken):
+                continue
+            taken.append(match.span())
+            value = _READ[form](match[0]) if form in _READ else match[0]
+            about = _before(query, match.start()) | words_of(" ".join(query[match.end() :].split()[:1]))
+            found.setdefault((value, form), Value(value, form, about))
+    for start, text in _texts(query):
+        overlaps = any(low <= start and start + len(text) <= high for low, high in taken)
+        if text and not overlaps:
+            found.setdefault((text, Form.TEXT), Value(text, Form.TEXT, _before(query, start) | words_of(text)))
+    return list(found.values())
+
+
+def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The rows of a tool's answer, each a flat record, and what stands beside them (totals, pages).
+
+    No rows when the answer is an error, is cut, or holds no record.
+    """
+    try:
+        body = json.loads(observation.rpartition("\nCalls left")[0])
+    except ValueError:
+        return [], {}
+    if not isinstance(body, dict) or body.get("error"):
+        return [], {}
+    return _rows(body.get("response"))
+
+
+def row_values(row: dict[str, Any], about: Words, step: int, lexicon: Lexicon) -> list[Value]:
+    """The values of a row. A field whose name says nothing (`id`) is about what the call was about."""
+    return [
+        Value(value, form_of(value), field_words(field, lexicon) or about, field, step) for field, value in row.items()
+    ]
+
+
+def form_of(value: Any) -> Form:
+    """How a value of an answer is written."""
+    if not isinstance(value, str):
+        return Form.NUMBER
+    for form, pattern in ((Form.ID, _ID), (Form.DATE, _DATE), (Form.TIME, _TIME)):
+        if pattern.fullmatch(value):
+            return form
+    return Form.TEXT
+
+
+def _rows(value: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    if isinstance(value, list):
+        return [dict(_leaves(each)) for each in value if isinstance(each, dict)], {}
+    if not isinstance(value, dict):
+        return [], {}
+    for each in value.values():
+        if isinstance(each, list):
+            beside = {name: other for name, other in value.items() if not isinstance(other, dict | list)}
+            return _rows(each)[0], beside
+    row = dict(_leaves(value))
+    return ([row] if row else []), {}
+
+
+def _leaves(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, each in value.items():
+        if isinstance(each, dict):
+            yield from _leaves(each)
+        elif isinstance(each, str | int | float):
+            yield name, each
+
+
+def _texts(query: str) -> Iterator[tuple[int, str]]:
+    """Names and stated words with their places. The first word of the sentence is no name."""
+    for match in _NAME.finditer(query):
+        start, text = match.start(), match[0].rstrip(".")
+        if start == 0:
+            first, _, text = text.partition(" ")
+            start = len(first) + 1
+        yield start, text
+        if " and " in text:
+            first, _, second = text.partition(" and ")
+            yield start, first
+            yield match.end() - len(second), second
+        tail = _TAIL.match(query, match.end())
+        if tail and tail[1] not in _JOINTS and text:
+            yield start, f"{text} {tail[1]}"
+    for match in _STATED.finditer(query):
+        yield match.start(1), match[1]
+
+
+def _before(query: str, start: int) -> Words:
+    return words_of(" ".join(query[:start].split()[-_NEAR:]))
+
+
+def _iso(text: str) -> str:
+    try:
+        return text if text[4] == "-" else f"{datetime.strptime(text, '%d %B %Y'):%Y-%m-%d}"
+    except ValueError:
+        return text
+
+
+def _number(text: str) -> int | float:
+    return float(text) if "." in text else int(text)
+
+
+_READ = {Form.DATE: _iso, Form.NUMBER: _number}
