@@ -54,7 +54,7 @@ def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | Non
     if tokenizer is None:
         raise ModelError(
             f"policy.model={config.model} starts from scratch and needs a tokenizer: train it first with "
-            "`steptool train --algo sft`, then set policy.checkpoint"
+            "`steptool sft`, then set policy.checkpoint"
         )
     model = build_decoder(SHAPES[config.model], tokenizer, config.context, seed)
     return _learner(Policy(model, config.value_trunk), tokenizer, config, dtype)

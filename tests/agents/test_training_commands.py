@@ -1,0 +1,108 @@
+"""`steptool sft`, `train` and `evaluate` one after the other, small but whole; and the policy as an agent."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from agents import checkpoint
+from agents.cli import main
+from agents.environments import make_envs
+from agents.errors import ConfigurationError
+from agents.generation import Sampling
+from agents.learner import Learner
+from agents.logging import read_metrics
+from agents.policy_agent import PolicyAgent
+from tests.agents.bandit import ToolBandit, bandit_config, learner
+
+TASKS = ["split=train", "level=lite", 'depths={"1": 1.0}', "unsolvable=0.0", "call_budget=2"]
+SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A barely taught policy."""
+    out = tmp_path_factory.mktemp("sft") / "start"
+    flags = ["--episodes", "24", "--noise", "0.2", "--sft.epochs", "1", "--vocab-size", "600"]
+    main(["sft", "--out", str(out), "--env-args", *TASKS, *flags])
+    return out
+
+
+def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
+    flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
+    main(["train", "--iterations", "1", *flags])
+    main(["train", "--iterations", "2", "--resume", *flags])
+    records = read_metrics(out)
+    assert [(r["iteration"], r["calls"]) for r in records] == [(1, 16), (2, 32)]
+    assert all("eval/is_solved" in r and "train/loss" in r for r in records)
+    assert (out / "config.yaml").exists()
+    newest = checkpoint.newest(out)
+    assert newest == out / "checkpoint-2"
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
+    agent = ["--agent", f"policy:{newest}", "--agent-arg", "max_action_tokens=6"]
+    main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["calls"] == 2.0
+
+
+def test_a_run_without_checkpoint_cannot_be_resumed(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", "--out", str(tmp_path / "none"), "--policy.checkpoint", str(start)])
+    assert "holds no checkpoint to resume from" in capsys.readouterr().err
+
+
+def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--out", str(tmp_path / "none")])
+    assert "steptool sft" in capsys.readouterr().err
+
+
+def test_an_environment_that_does_not_exist_is_named() -> None:
+    config = bandit_config(env={"id": "StepTool/Nothing-v0"})
+    with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
+        make_envs(config.env)
+
+
+def greedy(made: Learner, ids: list[int], longest: int) -> list[int]:
+    """The most probable action, each token from the whole sequence anew."""
+    action: list[int] = []
+    while len(action) < longest and (not action or action[-1] != made.codec.stop_id):
+        hidden = made.policy.hidden(torch.tensor([ids + action]))
+        action.append(int(made.policy.output_layer(hidden)[0, -1].argmax()))
+    return action
+
+
+def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
+    made = learner("none")
+    agent = PolicyAgent.of(made, Sampling(temperature=0, max_action_tokens=3))
+    episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
+
+    def begin(slot: int, seed: int) -> None:
+        env = ToolBandit()
+        observation, info = env.reset(seed=seed)
+        agent.reset([slot], [observation], [info])
+        episodes[slot] = env, made.codec.opening(observation, info), observation
+
+    for slot, seed in ((0, 1), (1, 2), (2, 3)):
+        begin(slot, seed)
+    for turn, live in enumerate([[0, 1, 2], [2, 0], [1, 2], [0, 1]]):
+        if turn == 2:
+            begin(2, 5)
+        if turn == 3:
+            begin(0, 7)
+            begin(1, 8)
+        actions = agent.act(live, [episodes[slot][2] for slot in live], [{}] * len(live))
+        for slot, action in zip(live, actions, strict=True):
+            env, ids, _ = episodes[slot]
+            want = greedy(made, ids, 3)
+            assert action == made.codec.action_text(want)
+            observation = env.step(action)[0]
+            closing = [] if want[-1] == made.codec.stop_id else [made.codec.stop_id]
+            episodes[slot] = env, [*ids, *want, *closing, *made.codec.continuation(observation)], observation
