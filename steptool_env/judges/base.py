@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from steptool_env.types import Step, Task
@@ -18,6 +19,7 @@ class Judgement(NamedTuple):
         is_solved: Whether the task was solved, once per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved.
             Shape: (repeats,), at least one.
         recorded: Whether this is a published judgement that was looked up.
+        details: What else the judge knows of the outcome, for `info["outcome"]`.
 
     The entry of a `Finish` step is 0 in both vectors: its reward is `is_solved`.
     """
@@ -26,6 +28,7 @@ class Judgement(NamedTuple):
     contribution: tuple[float, ...]
     is_solved: tuple[float, ...]
     recorded: bool = False
+    details: Mapping[str, float] = MappingProxyType({})
 
     @property
     def solved(self) -> float:

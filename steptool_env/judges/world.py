@@ -25,4 +25,9 @@ class WorldJudge:
         """Judge the finished episode. Raises `ConfigurationError` when the task is not ToolWorld's."""
         episode = follow(task, steps)
         succeeded = tuple(self.call_succeeded(task, step) for step in steps)
-        return Judgement(succeeded, tuple(map(float, episode.contribution)), (float(episode.grade.solved),))
+        return Judgement(
+            succeeded,
+            tuple(map(float, episode.contribution)),
+            (float(episode.grade.solved),),
+            details=episode.outcome(),
+        )

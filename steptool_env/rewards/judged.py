@@ -34,7 +34,8 @@ class JudgedEpisode:
         return self.judge.judge(self.task, self.steps)
 
     def outcome(self) -> Mapping[str, float]:
-        """`is_solved` (mean over repeats), `is_recorded`, and one `is_solved_<repeat>` per repeat of the judge."""
+        """`is_solved` (mean over repeats), `is_recorded`, `is_solved_<repeat>` of several, and the judge's details."""
         repeats = {f"is_solved_{index}": value for index, value in enumerate(self.judgement.is_solved)}
         repeats = repeats if len(repeats) > 1 else {}
-        return {"is_solved": self.judgement.solved, "is_recorded": float(self.judgement.recorded), **repeats}
+        judged = {"is_solved": self.judgement.solved, "is_recorded": float(self.judgement.recorded)}
+        return {**self.judgement.details, **judged, **repeats}

@@ -79,7 +79,7 @@ def without_names(text: str, names: Collection[str]) -> str:
     lower = text.lower()
     if len(lower) != len(text):  # rare letters change their length; then only exact spellings are cut
         lower = text
-    for name in sorted(names, key=len, reverse=True):
+    for name in sorted(names, key=lambda name: (-len(name), name)):
         wanted = name.lower() if lower is not text else name
         start = lower.find(wanted) if wanted else -1
         while start >= 0:
