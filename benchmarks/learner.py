@@ -5,19 +5,20 @@
 TRL plays a batch of ToolWorld's episodes; then all train on exactly these tokens, in the same precision, with one
 optimiser step. A trained token is one that the policy sampled: prompts and answers of tools are read, not learnt. An
 update counts whole: what is prepared for it (values, advantages), forward, backward, clipping, AdamW. TRL has no PPO.
-Each contestant is measured in a process of its own, because peak memory is the process's.
+They take turns, each in a process of its own, because peak memory is the process's.
 """
 
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Annotated, NamedTuple
 
@@ -33,11 +34,11 @@ from agents.online import OnlineTrainer
 from agents.policy import ValueTrunk
 from agents.rollout import Collector
 from benchmarks.gold import GoldEnvs, Workload, make_workload
-from benchmarks.peers.trl import trl_player
+from benchmarks.peers.trl import TrlPlayer
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.rollout import collect
 from benchmarks.sampling import chat_learner
-from benchmarks.timing import Lap
+from benchmarks.timing import Lap, Pace, race
 
 OURS_GRPO, OURS_PPO, TRL_GRPO = "ours, GRPO", "ours, PPO with a critic of its own", "TRL, GRPO"
 
@@ -73,36 +74,68 @@ class Options:
         return 2 if self.quick else 7
 
 
-class Measured(NamedTuple):
-    """What one contestant's process found.
+class Update(NamedTuple):
+    """One contestant, ready to run.
 
     Attributes:
-        laps: Trained tokens and seconds of each update.
+        run: One update; returns the trained tokens.
         tokens: All tokens of the batch, those of prompts and answers included.
         parameters: Of the model.
-        megabytes: What the updates added to the peak memory.
+        megabytes: Peak memory before the first update.
     """
 
-    laps: list[Lap]
+    run: Callable[[], int]
     tokens: int
     parameters: int
     megabytes: float
 
 
 def run(options: Options) -> Result:
-    """Measure every contestant that there is."""
+    """Measure every contestant that there is, in turns, each in its process."""
     started = origin(["trl", "accelerate"])
-    notes, found = [], {}
-    for name, measure in CONTESTANTS.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+    notes = []
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        pools: dict[str, ProcessPoolExecutor] = {}
+        for name in CONTESTANTS:
+            pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
             try:
-                found[name] = fresh.submit(measure, options).result()
+                pool.submit(_prepare, name, options, folder).result()
+                pools[name] = pool
             except ImportError as error:
                 notes.append(f"{name} was not measured: {error}.")
-    return Result("learner", "One update", {"Updates": _rows(found, options)}, started, notes)
+        laps = race({name: partial(_remote_lap, pool) for name, pool in pools.items()}, options.rounds)
+        facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
+    return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, started, notes)
 
 
-def measure_ours(algo: str, options: Options) -> Measured:
+_READY: list[tuple[Update, Options]] = []
+"""The contestant of a process, once `_prepare` has run in it."""
+
+
+def _prepare(name: str, options: Options, folder: str) -> None:
+    _READY.append((CONTESTANTS[name](options, folder), options))
+
+
+def _lap() -> Lap:
+    ((update, options),) = _READY
+    begin = perf_counter()
+    trained = update.run()
+    _wait(options)
+    return Lap(trained, perf_counter() - begin)
+
+
+def _remote_lap(pool: ProcessPoolExecutor) -> Lap:
+    return pool.submit(_lap).result()
+
+
+def _facts() -> tuple[int, int, float]:
+    """Tokens of the batch, parameters of the model, and what the updates added to the peak memory."""
+    ((update, options),) = _READY
+    return update.tokens, update.parameters, _peak(options) - update.megabytes
+
+
+def our_update(algo: str, options: Options) -> Update:
     """Our update on a batch of episodes that are played first."""
     workload, learner = _prepared(options, "apart" if algo == "steptool" else "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
@@ -117,35 +150,26 @@ def measure_ours(algo: str, options: Options) -> Measured:
     trainer = OnlineTrainer(make_config(settings), learner, envs)
     trained = sum(episode.action_tokens for episode in episodes)
 
-    def update() -> Lap:
-        begin = perf_counter()
+    def update() -> int:
         trainer.update(episodes)
-        _wait(options)
-        return Lap(trained, perf_counter() - begin)
+        return trained
 
-    return _measured(update, sum(len(episode.ids) for episode in episodes), learner, options)
+    return _ready(update, sum(len(episode.ids) for episode in episodes), learner, options)
 
 
-def measure_trl(options: Options) -> Measured:
-    """TRL's update on a batch that it has played. Raises `ImportError` where it is not installed."""
+def trl_update(options: Options, folder: str) -> Update:
+    """TRL's update on a batch that it has played; `folder` is its own. Raises `ImportError` without TRL."""
     workload, learner = _prepared(options, "none")
-    with trl_player(learner, workload, _ACTION_TOKENS) as player:
-        _, batch = player.play()
-        tokens = int(batch["prompt_mask"].sum() + batch["completion_mask"].sum())
-
-        def update() -> Lap:
-            begin = perf_counter()
-            lap = player.update(batch)
-            _wait(options)
-            return Lap(lap.units, perf_counter() - begin)
-
-        return _measured(update, tokens, learner, options)
+    player = TrlPlayer(learner, workload, _ACTION_TOKENS, folder)
+    _, batch = player.play()
+    tokens = int(batch["prompt_mask"].sum() + batch["completion_mask"].sum())
+    return _ready(lambda: player.update(batch).units, tokens, learner, options)
 
 
-CONTESTANTS: Mapping[str, Callable[[Options], Measured]] = {
-    OURS_GRPO: partial(measure_ours, "grpo"),
-    OURS_PPO: partial(measure_ours, "steptool"),
-    TRL_GRPO: measure_trl,
+CONTESTANTS: Mapping[str, Callable[[Options, str], Update]] = {
+    OURS_GRPO: lambda options, _: our_update("grpo", options),
+    OURS_PPO: lambda options, _: our_update("steptool", options),
+    TRL_GRPO: trl_update,
 }
 
 
@@ -162,12 +186,9 @@ def _rewarded(episodes: list[Episode]) -> list[Episode]:
     ]
 
 
-def _measured(update: Callable[[], Lap], tokens: int, learner: Learner, options: Options) -> Measured:
-    before = _peak(options)
-    update()  # the optimiser's state is made at the first
-    laps = [update() for _ in range(options.rounds)]
+def _ready(update: Callable[[], int], tokens: int, learner: Learner, options: Options) -> Update:
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
-    return Measured(laps, tokens, parameters, _peak(options) - before)
+    return Update(update, tokens, parameters, _peak(options))
 
 
 def _peak(options: Options) -> float:
@@ -182,22 +203,25 @@ def _wait(options: Options) -> None:
         torch.cuda.synchronize(options.device)
 
 
-def _rows(found: Mapping[str, Measured], options: Options) -> list[Row]:
+def _rows(
+    laps: Mapping[str, Sequence[Lap]], facts: Mapping[str, tuple[int, int, float]], options: Options
+) -> list[Row]:
+    paces = {name: Pace.of(own) for name, own in laps.items()}
     rows: list[Row] = []
-    rates = {name: median(lap.rate for lap in each.laps) for name, each in found.items()}
-    for name, each in found.items():
-        seconds = median(lap.seconds for lap in each.laps)
+    for name, pace in paces.items():
+        tokens, parameters, megabytes = facts[name]
+        whole = pace.rate * tokens / laps[name][0].units
         row: dict[str, str | int | float | None] = {
             "update": name,
-            "trained tokens/s": rates[name],
-            "all tokens/s": each.tokens / seconds,
-            "slowest": min(lap.rate for lap in each.laps),
-            "peak memory, MB more": each.megabytes,
-            "x TRL": rates[name] / rates[TRL_GRPO] if TRL_GRPO in rates else None,
+            "trained tokens/s": pace.rate,
+            "slowest": pace.slowest,
+            "all tokens/s": whole,
+            "peak memory, MB more": megabytes,
+            "x TRL": pace.rate / paces[TRL_GRPO].rate if TRL_GRPO in paces else None,
         }
         if options.peak_tflops:
             # Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.
-            row["MFU %"] = 100 * 6 * each.parameters * each.tokens / seconds / (options.peak_tflops * 1e12)
+            row["MFU %"] = 100 * 6 * parameters * whole / (options.peak_tflops * 1e12)
         rows.append(row)
     return rows
 

@@ -1,6 +1,6 @@
 """What recordings cost: hits by size of the cache, opening, memory, importing, searching the catalog.
 
-    python -m benchmarks.store [--sizes 1000 100000 1000000] [--write]
+    python -m benchmarks.store [--sizes 1000 100000 1000000]
 
 Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` asks for
 calls drawn evenly, with nothing kept in memory; `memory` asks again for calls that are kept; `zipf` draws new calls as
@@ -23,7 +23,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Annotated, Any
 
 import diskcache
 import numpy as np
@@ -55,8 +55,8 @@ class Options:
 
     sizes: tuple[int, ...] = (1_000, 100_000)
     """Entries of the caches. A million takes 1.3 GB of disk and about two minutes."""
-    write: bool = False
-    """Write the results into benchmarks/results/."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
 
 
 def numbered_call(number: int) -> ToolCall:
@@ -265,7 +265,7 @@ def main(options: Options) -> None:
         f"A hit from disk at {size:,} entries costs {ratio:.2f} times one at {options.sizes[0]:,}."
         for size, ratio in _ratios(hits)
     ]
-    publish(Result("store", "What recordings cost", tables, came_from, notes), RESULTS if options.write else None)
+    publish(Result("store", "What recordings cost", tables, came_from, notes), options.out)
 
 
 def _ratios(hits: Sequence[Row]) -> list[tuple[int, float]]:

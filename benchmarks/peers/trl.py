@@ -46,7 +46,7 @@ class TrlPlayer:
         from trl import GRPOConfig, GRPOTrainer
 
         logging.getLogger("transformers").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+        warnings.filterwarnings("ignore", category=FutureWarning)
         self._rows = [
             {"prompt": prompt, "task": script.task, "number": number}
             for number, (prompt, script) in enumerate(zip(workload.prompts, workload.scripts, strict=True))
