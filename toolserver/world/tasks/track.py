@@ -120,12 +120,10 @@ class Tracker:
         return observed
 
     def _nodes(self, operation: Operation, values: Mapping[str, Any]) -> tuple[int, ...]:
-        plan = self.task.plan
-        return tuple(
-            index
-            for index, node in enumerate(plan.nodes)
-            if node.operation == operation.name and same_call(operation, plan.arguments(index), values)
-        )
+        wanted = _wanted(self.task).get(operation.name)
+        if wanted is None:
+            return ()
+        return tuple(node for node, arguments in wanted if same_call(operation, arguments, values))
 
     def _reach(self, observed: Observed, result: Result | None) -> list[int]:
         """The milestones that a call is the first to reach."""
@@ -156,6 +154,15 @@ class Tracker:
         if self.task.obstacle is Obstacle.BROKEN:
             return observed.api.health is Health.BROKEN
         return result is not None and not result.rows and milestone.node in observed.nodes
+
+
+@lru_cache(maxsize=4096)
+def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
+    """Per operation of a task's plan, its nodes and their arguments."""
+    calls: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for index, node in enumerate(task.plan.nodes):
+        calls.setdefault(node.operation, []).append((index, task.plan.arguments(index)))
+    return calls
 
 
 @lru_cache(maxsize=4096)
