@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _TOKEN = re.compile(
@@ -45,8 +46,9 @@ class Use(NamedTuple):
     response: str
 
 
-def values(text: str) -> dict[str, float]:
-    """The values in `text`, normalised, each with its weight as evidence of use.
+@lru_cache(maxsize=64)  # the texts of an episode, each of which is asked for several times
+def values(text: str) -> Mapping[str, float]:
+    """The values in `text`, normalised, each with its weight as evidence of use. Not to be changed.
 
     Numbers lose separators and trailing zeros (`1,050.0` is `1050`); words are folded to lower case.
     """
@@ -105,7 +107,7 @@ def _number_value(token: str) -> tuple[str, float]:
 
 def _word_value(token: str) -> tuple[str, float]:
     value = token.rstrip(".,-_").lower()
-    if "://" in value or "@" in value or any(character.isdigit() for character in value):
+    if not value.isalpha() and ("://" in value or "@" in value or any(map(str.isdigit, value))):
         return value, _RARE if len(value) > _LONG_NUMBER else _HINT
     if len(value) < _LONG_WORD:
         return value, 0.0

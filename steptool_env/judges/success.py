@@ -9,6 +9,7 @@ count only where a message is the whole answer.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -38,6 +39,7 @@ _CUT_STATUS = re.compile(r"""^\{?\s*["']?(?:status|statusCode|status_code|code)[
 _ERROR_START = re.compile(r"""^\{?\s*["']?(?:error|errors|message)["']?\s*:\s*["'{\[]""")
 
 
+@lru_cache(maxsize=64)  # asked at each step, and again of all steps when the episode is over
 def body_succeeded(body: str) -> bool:
     """Whether the answer `body` (`{"error": ..., "response": ...}`, whole or cut) tells of a success.
 
