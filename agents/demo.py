@@ -63,13 +63,14 @@ class Outcome:
 
 def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     """Start a tool server, train against it, let every agent work on the same tasks, and end the server."""
-    outcome = Outcome()
-    with ServerProcess(["--world", str(demo.world_seed)]) as server:
+    outcome, tasks = Outcome(), _task_arguments(demo)
+    settings = {"world_tools": tasks["tools"]} if "tools" in tasks else {}
+    with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
         agents: dict[str, Agent] = dict(_trained(demo, tools, outcome)) if demo.train else {}
         agents |= {name: make_agent(name) for name in FLOORS_AND_CEILING}
-        evaluation = Evaluation(ENV_ID, {**_task_arguments(demo), **tools}, demo.episodes, demo.slots)
+        evaluation = Evaluation(ENV_ID, {**tasks, **tools}, demo.episodes, demo.slots)
         outcome.runs = {name: _play(name, agent, evaluation) for name, agent in agents.items()}
     say("tool server ended")
     return outcome

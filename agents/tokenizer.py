@@ -16,7 +16,7 @@ END = "<|end|>"
 
 # A capitalised word never carries the space before it: a name has the same tokens after a space in the query as
 # after a quotation mark in the arguments, so a small model can copy it. Other words carry theirs, for short prompts.
-_WORDS = Regex(r"[ ]?_?\p{Ll}+|_?\p{Lu}+\p{Ll}*|\p{L}+|\d|[ ]?[^\w\s]+|\s+|.")
+_WORDS = Regex(r"[ ]?_?\p{Ll}+|_?\p{Lu}+\p{Ll}*|\p{L}+|\d{1,3}|[ ]?[^\w\s]+|\s+|.")
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedTokenizerFast:

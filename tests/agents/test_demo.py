@@ -39,7 +39,7 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(t
     apprentice = checked(Apprentice, shrunk)
     apprentice.learn(apprentice.demonstrations(), tmp_path / "start")
     curves = {}
-    with ServerProcess(["--world", "0"]) as server:
+    with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server:
         tools = {"world_seed": 0, "server_url": server.url}
         for algo in ARMS:
             config = demo_config(algo, tmp_path / "start", tmp_path / algo, tools, calls=20)
@@ -54,4 +54,4 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(t
     assert not (tmp_path / "steptool" / "checkpoint-1").exists()
 
 
-TASKS = {"split": "train", "level": "lite", "depths": {"1": 1.0}, "unsolvable": 0.0, "call_budget": 2}
+TASKS = {"split": "train", "level": "lite", "depths": {"1": 1.0}, "unsolvable": 0.0, "tools": 14}
