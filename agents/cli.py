@@ -27,6 +27,7 @@ COMMANDS = {
     "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
     "report": _Place("agents.commands.report", "compare runs on one page"),
+    "sb3": _Place("agents.commands.sb3", "train Stable-Baselines3's PPO on ToolWorld's numeric twin"),
     "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),
     "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
     "tasks": _Place("agents.commands.tasks", "look at ToolWorld's tasks, one by one or as a table"),

@@ -17,7 +17,9 @@ AGENTS: Registry[Agent] = Registry(
         "oracle": "agents.toolworld:OracleAgent",
         "policy": "agents.policy_agent:PolicyAgent",
         "random": "agents.random_agent:RandomAgent",
+        "random-candidates": "agents.candidates:random_candidates",
         "replay": "agents.replay:ReplayAgent.from_path",
+        "sb3": "agents.sb3:load_agent",
     },
 )
 

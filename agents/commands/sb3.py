@@ -1,0 +1,71 @@
+"""`steptool sb3`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import isnan
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from agents.base import Agent
+from agents.candidates import random_candidates
+from agents.evaluate import Evaluation, evaluate
+from agents.options import Words, read_options
+from agents.results import metrics_of, write_metrics, write_run
+from agents.sb3 import SB3Settings, agent_of, train
+from agents.training_progress import TrainingProgress
+
+_SHOWN = ("pass_rate", "recall", "calls")
+
+
+@dataclass(frozen=True)
+class Command:
+    """Train PPO or MaskablePPO of Stable-Baselines3 on the numeric twin of ToolWorld, and evaluate it in text.
+
+    Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and per split metrics of the
+    policy and of the floor that draws candidates at random.
+
+    Example: steptool sb3 --env-arg 'depths={"1": 1, "2": 1}' --out runs/sb3
+    """
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder for the results; it is made."""
+    env_arg: Words = ()
+    """Arguments of the environment; a value is JSON where it reads as JSON, else text."""
+    splits: tuple[str, ...] = ("depth-1", "depth-2")
+    """Splits to evaluate on; none of their tasks is trained on."""
+    episodes: int = 100
+    """Tasks per split."""
+    settings: Annotated[SB3Settings, tyro.conf.arg(name="")] = field(default_factory=SB3Settings)
+
+    def run(self) -> None:
+        """Train, showing the return; then evaluate."""
+        console = Console()
+        env_args = read_options("env_arg", self.env_arg)
+        settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
+        with TrainingProgress("sb3", console) as progress:
+
+            def on_rollout(steps: int, mean: float) -> None:
+                progress.tell(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
+
+            model = train(settings, on_rollout)
+        self.out.mkdir(parents=True, exist_ok=True)
+        model.save(self.out / "model.zip")
+        write_run({"settings": vars(settings), "splits": self.splits, "episodes": self.episodes}, self.out / "run.json")
+        console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], settings))
+        console.print(f"wrote {self.out}")
+
+    def _table(self, agents: list[Agent], settings: SB3Settings) -> Table:
+        table = Table("split", "agent", *_SHOWN)
+        kept = {name: value for name, value in settings.env_args.items() if name not in ("split", "depths")}
+        for split in self.splits:
+            evaluation = Evaluation("StepTool/ToolWorld-v0", {**kept, "split": split}, self.episodes)
+            for agent in agents:
+                metrics = metrics_of(evaluate(evaluation, agent))
+                write_metrics(metrics, self.out / f"{split}-{agent.name}.json")
+                table.add_row(split, agent.name, *(f"{metrics[name]:.3f}" for name in _SHOWN))
+        return table

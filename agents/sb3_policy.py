@@ -1,0 +1,99 @@
+"""Policies for Stable-Baselines3 that score every candidate with the same small network.
+
+A flat network would have to learn each slot's meaning anew; candidates have no order, so one scorer serves all slots.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
+from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from steptool_env.discrete.features import CONTEXT, FEATURES
+from steptool_env.discrete.scene import CANDIDATES
+
+_ABSENT = -1e4
+
+
+class SceneExtractor(BaseFeaturesExtractor):
+    """Puts a batch of observations into one tensor, context and mask beside each candidate.
+
+    Output: (batch, CANDIDATES * (FEATURES + CONTEXT + 1)).
+    """
+
+    def __init__(self, observation_space: Any) -> None:
+        super().__init__(observation_space, CANDIDATES * (FEATURES + CONTEXT + 1))
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """See the class."""
+        candidates = observations["candidates"].view(-1, CANDIDATES, FEATURES)
+        context = observations["context"][:, None, :].expand(-1, CANDIDATES, -1)
+        mask = observations["mask"].float()[:, :, None]
+        return torch.cat([candidates, context, mask], dim=-1).flatten(1)
+
+
+class CandidateScorer(nn.Module):
+    """Logits of the candidates, and what the value head sees of them.
+
+    Args:
+        width: Width of the hidden layers.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.latent_dim_pi, self.latent_dim_vf = CANDIDATES, width
+        inputs = FEATURES + CONTEXT
+        self.encode = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+        self.score = nn.Linear(width, 1)
+        self.value = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (batch, CANDIDATES) and value features (batch, width)."""
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: Tensor) -> Tensor:
+        """Logits. Shape: (batch, CANDIDATES)."""
+        inputs, mask = _split(features)
+        logits: Tensor = self.score(self.encode(inputs)).squeeze(-1)
+        return logits.masked_fill(mask < 0.5, _ABSENT)
+
+    def forward_critic(self, features: Tensor) -> Tensor:
+        """The candidates' encodings, the greatest of each. Shape: (batch, width)."""
+        inputs, mask = _split(features)
+        encoded: Tensor = self.value(inputs)
+        return (encoded * mask[:, :, None]).amax(dim=1)
+
+
+def _split(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs (batch, CANDIDATES, FEATURES + CONTEXT) and mask (batch, CANDIDATES)."""
+    slots = features.view(-1, CANDIDATES, FEATURES + CONTEXT + 1)
+    return slots[..., :-1], slots[..., -1]
+
+
+class _Scoring:
+    """What both policies share: the scorer in place of the flat networks."""
+
+    def __init__(self, *arguments: Any, width: int = 64, **options: Any) -> None:
+        self.width = width
+        super().__init__(*arguments, **{**options, "features_extractor_class": SceneExtractor})
+
+    def _build_mlp_extractor(self) -> None:
+        self.mlp_extractor = CandidateScorer(self.width)
+
+    def _build(self, lr_schedule: Any) -> None:
+        super()._build(lr_schedule)  # type: ignore[misc]
+        # The scorer gives logits already. The flat layer that this replaces must leave the optimizer, too.
+        self.action_net = nn.Identity()
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[attr-defined]
+
+
+class ScoringPolicy(_Scoring, MultiInputActorCriticPolicy):  # type: ignore[misc]
+    """For `stable_baselines3.PPO`: `PPO(ScoringPolicy, env)`."""
+
+
+class MaskableScoringPolicy(_Scoring, MaskableMultiInputActorCriticPolicy):  # type: ignore[misc]
+    """For `sb3_contrib.MaskablePPO`: `MaskablePPO(MaskableScoringPolicy, env)`."""
