@@ -4,7 +4,7 @@ import pytest
 
 from tests.world.worlds import LEVELS, sampler, tasks, vendors
 from toolserver.errors import ConfigurationError
-from toolserver.world.schema import Kind
+from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks import SPLITS, TaskSampler, gold_answer, read_task_id
 from toolserver.world.tasks.offers import COUNTS
 from toolserver.world.tasks.plan import From, Given
@@ -73,6 +73,20 @@ def test_a_query_says_everything_that_its_calls_must_be_given(split: str, level:
                 slot = task.columns.world.operations[node.operation].inputs[name]
                 if isinstance(source, Given) and slot.type.kind in (Kind.TEXT, Kind.ID):
                     assert fold(str(source.value)) in fold(task.query)
+
+
+def test_of_a_ranking_only_what_its_question_names_is_asked() -> None:
+    ranked = 0
+    for task in tasks("G3_instruction", "standard", 120):
+        for asked in task.plan.asked:
+            operation = task.plan.results[asked.node].operation
+            if operation.kind is OperationKind.RANK:
+                entity = task.columns.world.entities[operation.subject]
+                measure = entity.attribute(operation.attribute)
+                assert asked.output in (entity.attributes[0].name, measure.name)
+                assert asked.output != measure.name or measure.label in task.query
+                ranked += 1
+    assert ranked > 10
 
 
 @some

@@ -20,8 +20,8 @@ from toolserver.world.vendors import Vendors
 
 DIGESTS = {
     "lite": "4941af702d7a49728a33ba1db2dc2cdb",
-    "standard": "90638734333e840b3d7083bada74f9c2",
-    "full": "5a83e377692ed9c431e8786f8ee7e6d4",
+    "standard": "1e387bc5743b5a804e65433073bae1a1",
+    "full": "a9eac194571eb4a3ec2e3a69860f3fe8",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from toolserver.world.schema import Kind, OperationKind, Output, Result
+from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
 from toolserver.world.streams import Stream
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.plan import Asked
@@ -37,7 +37,9 @@ def ask(columns: Columns, result: Result, node: int, stated: Collection[object],
     outputs = {
         name: output
         for name, output in operation.outputs.items()
-        if output.type.kind is not Kind.ID and result.values[name] not in stated
+        if output.type.kind is not Kind.ID
+        and result.values[name] not in stated
+        and _is_sayable(columns, operation, name)
     }
     wide = [name for name, output in outputs.items() if is_open(columns, output) and not _is_small(result.values[name])]
     if not wide:
@@ -48,6 +50,13 @@ def ask(columns: Columns, result: Result, node: int, stated: Collection[object],
     if others and stream.chance(_SECOND):
         chosen.add(stream.pick(others))
     return tuple(Asked(node, name) for name in outputs if name in chosen)
+
+
+def _is_sayable(columns: Columns, operation: Operation, name: str) -> bool:
+    """Whether the words of a question can ask for an output: of a ranking, for what came first and its measure."""
+    if operation.kind is not OperationKind.RANK:
+        return True
+    return name in (columns.world.entities[operation.subject].attributes[0].name, operation.attribute)
 
 
 def _is_small(value: object) -> bool:
