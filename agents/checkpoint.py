@@ -129,11 +129,6 @@ def load_progress(folder: Path) -> Progress:
     return Progress(**_read_json(folder / _STATE)["progress"])
 
 
-def load_config(folder: Path) -> dict[str, Any]:
-    """The configuration of the run that made the checkpoint."""
-    return _read_json(folder / "config.json")
-
-
 def load_architecture(folder: Path) -> dict[str, Any]:
     """The Transformers configuration of the model, as JSON values."""
     return _read_json(folder / "architecture.json")

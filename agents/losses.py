@@ -53,11 +53,6 @@ def kl_k3(log_prob: Tensor, reference: Tensor) -> Tensor:
     return difference.exp() - difference - 1
 
 
-def kl_direct(log_prob: Tensor, reference: Tensor) -> Tensor:
-    """The plain estimate `log p - log q`, for logs."""
-    return log_prob - reference
-
-
 def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     """DPO (Rafailov et al. 2023) of pairs (n,).
 
