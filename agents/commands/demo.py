@@ -64,6 +64,20 @@ class Command:
         console.print(view)
         console.print(f"wrote {self.out / 'report.html'} and {self.out / 'result.json'}")
 
+    def _trains(self, console: Console) -> bool:
+        """Whether to train: asked for, and there is a policy to start from, or time to make one."""
+        if not self.train:
+            return False
+        from agents.demo_training import ships_start
+
+        ready = self.from_scratch or ships_start()
+        if not ready:
+            console.print(
+                "no starting policy comes with this copy; --from-scratch makes one from demonstrations and trains it. "
+                "Comparing floors and ceiling only"
+            )
+        return ready
+
 
 def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """Every metric of every agent, calls of training by policy and at most, seconds of the whole."""
