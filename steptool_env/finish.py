@@ -53,6 +53,9 @@ _NO_ANSWER = Finished(StatusCode.BAD_INPUT, '{error:"must have "final_answer""}'
 _BAD_CHOICE = Finished(StatusCode.BAD_INPUT, '{error:""return_type" is not a valid choice"}')
 
 
+_LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
+
+
 def read_finish(arguments: str) -> Finished:
     """Read the arguments of a `Finish` call, with ToolBench's texts and its leniency.
 
@@ -75,7 +78,7 @@ def read_finish(arguments: str) -> Finished:
 
 def _fields(arguments: str) -> dict[str, Any]:
     try:
-        fields = json.loads(arguments, strict=False)
+        fields = _LENIENT.decode(arguments)
     except (ValueError, RecursionError):
         return _salvage(arguments)
     return fields if isinstance(fields, dict) else {}

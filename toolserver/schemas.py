@@ -161,6 +161,9 @@ class ToolResponse(NamedTuple):
         return decode_body(self.body)["response"]
 
 
+_BODIES = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def encode_body(error: str, response: Any) -> bytes:
     """`{"error": ..., "response": ...}` as StableToolBench's client writes it into an observation.
 
@@ -170,7 +173,7 @@ def encode_body(error: str, response: Any) -> bytes:
     """
     body = {"error": error, "response": response}
     try:
-        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        return _BODIES.encode(body).encode()
     except UnicodeEncodeError:
         return json.dumps(body).encode()
     except ValueError:
