@@ -15,6 +15,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import steptool_env  # noqa: F401  registers the environments
@@ -96,14 +97,16 @@ def load(path: str | Path) -> BaseAlgorithm:
     Raises:
         CheckpointError: There is no such file, or it holds no policy of these two.
     """
-    for algorithm, _ in _ALGORITHMS.values():
-        try:
+    try:
+        data, _, _ = load_from_zip_file(path, load_data=True)
+    except (OSError, BadZipFile, ValueError) as error:
+        raise CheckpointError(f"{path}: no policy of Stable-Baselines3 ({error})") from error
+    held = (data or {}).get("policy_class")
+    for algorithm, policy in _ALGORITHMS.values():
+        if held is policy:
             model: BaseAlgorithm = algorithm.load(path, device="cpu")
-        except (OSError, BadZipFile, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path}: no policy of Stable-Baselines3 ({error})") from error
-        if isinstance(model.policy, dict(_ALGORITHMS.values())[algorithm]):
             return model
-    raise CheckpointError(f"{path}: holds no {' or '.join(_ALGORITHMS)} policy of ours")
+    raise CheckpointError(f"{path}: holds {held}, no policy that `steptool sb3` made")
 
 
 def agent_of(model: BaseAlgorithm, name: str = "sb3") -> CandidateAgent:

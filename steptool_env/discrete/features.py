@@ -168,7 +168,6 @@ def _answer(candidate: Candidate, answers: Sequence[Answer], history: History) -
     if candidate.source < 0:
         return [0.0] * len(_ANSWER)
     answer, shown = answers[candidate.source], candidate.shown
-    fields = [name for name in answer.rows[0] if name]
     asked = [_share(value.about & history.words, value.about) for value in shown]
     said = frozenset[str]().union(*(value.about for value in shown))
     return [
@@ -181,7 +180,7 @@ def _answer(candidate: Candidate, answers: Sequence[Answer], history: History) -
         sum(asked) / 2.0,
         _share(said & history.words, history.words),
         float(answer.step == history.step - 1),
-        fields.index(shown[0].field) / _MANY,
+        _count(list(answer.rows[0]).index(shown[0].field)),
         sum(bool(value.about & _TITLE) for value in shown) / len(shown),
         *(sum(value.form is form for value in shown) / len(shown) for form in Form),
     ]

@@ -1,0 +1,116 @@
+"""Stable-Baselines3 on the numeric twin: it learns, it is saved and loaded, and it plays in text."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from agents.candidates import random_candidates
+from agents.cli import main
+from agents.errors import CheckpointError, ConfigurationError
+from agents.evaluate import Evaluation, evaluate
+from agents.registry import make_agent
+from agents.results import metrics_of
+from agents.sb3 import SB3Settings, agent_of, load, train
+
+SHALLOW = {"depths": {"1": 1, "2": 1}, "unsolvable": 0.0}
+SHORT = {"total_steps": 256, "num_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 1}
+
+
+def pass_rate(agent: object, split: str, episodes: int = 100) -> float:
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": split}, episodes)
+    return metrics_of(evaluate(evaluation, agent))["pass_rate"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "maskable-ppo"])
+def test_a_saved_policy_plays_in_text_as_the_one_that_was_trained(algorithm: str, tmp_path: Path) -> None:
+    model = train(SB3Settings(algorithm, seed=1, **SHORT))  # type: ignore[arg-type]
+    model.save(tmp_path / "model.zip")
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "validation"}, episodes=8)
+    ours = evaluate(evaluation, agent_of(model))
+    loaded = evaluate(evaluation, make_agent(f"sb3:{tmp_path / 'model.zip'}"))
+    assert [t.steps for t in ours] == [t.steps for t in loaded]
+    assert type(load(tmp_path / "model.zip")) is type(model)
+
+
+def test_the_same_settings_give_the_same_policy() -> None:
+    one, two = (train(SB3Settings(**SHORT)).policy.state_dict() for _ in range(2))  # type: ignore[arg-type]
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value.numpy(), two[name].numpy())
+
+
+def test_an_empty_slot_is_never_chosen() -> None:
+    model = train(SB3Settings("ppo", **SHORT))  # type: ignore[arg-type]
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "validation"}, episodes=10)
+    trajectories = evaluate(evaluation, agent_of(model))
+    assert all(step.action.name for trajectory in trajectories for step in trajectory.steps)
+
+
+def test_the_order_of_candidates_does_not_matter() -> None:
+    """The scorer sees each candidate alone, so logits move with their candidates and the value stays."""
+    import torch
+
+    from agents.sb3_policy import CandidateScorer
+    from steptool_env.discrete.features import CONTEXT, FEATURES
+    from steptool_env.discrete.scene import CANDIDATES
+
+    generator = torch.Generator().manual_seed(0)
+    slots = torch.rand(3, CANDIDATES, FEATURES + CONTEXT + 1, generator=generator)
+    slots[..., -1] = 1.0
+    order = torch.randperm(CANDIDATES, generator=generator)
+    scorer = CandidateScorer(16)
+    logits, value = scorer(slots.flatten(1))
+    moved, same = scorer(slots[:, order].flatten(1))
+    torch.testing.assert_close(moved, logits[:, order])
+    torch.testing.assert_close(same, value)
+
+
+def test_random_candidates_depend_on_seed_and_task_alone() -> None:
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "validation"}, episodes=10, slots=1)
+    wide = Evaluation("StepTool/ToolWorld-v0", {"split": "validation"}, episodes=10, slots=7)
+    one = [t.steps for t in evaluate(evaluation, random_candidates())]
+    assert one == [t.steps for t in evaluate(wide, random_candidates())]
+    assert one != [t.steps for t in evaluate(evaluation, random_candidates(seed=1))]
+
+
+def test_guessing_among_candidates_does_not_pay_much() -> None:
+    assert pass_rate(random_candidates(), "depth-1") < 0.2
+    assert pass_rate(random_candidates(), "depth-2") < 0.1
+
+
+def test_bad_settings_and_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="algorithm='sac'"):
+        SB3Settings("sac")
+    with pytest.raises(ConfigurationError, match="num_envs=0"):
+        SB3Settings(num_envs=0)
+    with pytest.raises(CheckpointError, match="nothing"):
+        load(tmp_path / "nothing.zip")
+    (tmp_path / "text.zip").write_text("no zip")
+    with pytest.raises(CheckpointError, match="text"):
+        load(tmp_path / "text.zip")
+
+
+def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["sb3", "--out", str(tmp_path), "--env-arg", 'depths={"1": 1}', "--total-steps", "128", "--num-envs", "2",
+          "--n-steps", "64", "--n-epochs", "1", "--splits", "depth-1", "--episodes", "5"])  # fmt: skip
+    assert "random-candidates" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "depth-1-maskable-ppo.json").read_text())
+    assert 0 <= metrics["pass_rate"] <= 1
+    assert (tmp_path / "model.zip").is_file()
+    assert json.loads((tmp_path / "run.json").read_text())["settings"]["env_args"] == {"depths": {"1": 1}}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("algorithm", ["ppo", "maskable-ppo"])
+def test_it_learns_depth_one_and_two_on_tasks_it_has_not_seen(algorithm: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent = agent_of(train(SB3Settings(algorithm, env_args=SHALLOW)))
+    assert pass_rate(agent, "depth-1") > 0.8
+    assert pass_rate(agent, "depth-2") > 0.8
