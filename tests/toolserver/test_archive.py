@@ -158,7 +158,7 @@ def stabletoolbench_archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_failed_export_leaves_the_old_file(filled: Path, tmp_path: Path) -> None:
     before = export(filled, tmp_path / "file")
     with ResponseCache(filled, read_only=True) as cache:
-        damage = cache.path / "cache.db"
+        damage = filled / "cache.db"
         damage.write_bytes(damage.read_bytes()[:8192])
         with pytest.raises(CacheError, match=r"cache\.db"):
             export_archive(tmp_path / "file", cache, Catalog())

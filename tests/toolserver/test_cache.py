@@ -157,7 +157,7 @@ def test_large_answers_stay_in_the_database(cache: ResponseCache) -> None:
     entry = cache.get(key_of(CALL))
     assert entry is not None
     assert entry.body == body
-    assert {path.name for path in cache.path.iterdir()} <= {"cache.db", "cache.db-wal", "cache.db-shm"}
+    assert {path.name for path in Path(cache.location).iterdir()} <= {"cache.db", "cache.db-wal", "cache.db-shm"}
 
 
 def test_nothing_is_ever_evicted(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ class Reader:
             raise CacheError(f"{self._path} has lost its count of entries; see `toolserver verify`")
         return int(row[0])
 
+    def size(self) -> int:
+        """Bytes of the database file."""
+        return int(self._path.stat().st_size)
+
     def problems(self) -> Iterator[str]:
         """What is wrong with the database itself; nothing when it is sound."""
         with self._connection() as connection:

@@ -9,12 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from toolserver.cache.database import DATABASE
 from toolserver.cache.flight import SingleFlight
 from toolserver.cache.memory import RecentMemory
-from toolserver.cache.reader import Reader
 from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
-from toolserver.cache.writer import Writer
+from toolserver.cache.store import Writing, open_store
 from toolserver.errors import CacheError, ConflictError
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 
@@ -39,7 +37,11 @@ class Problem(NamedTuple):
 
 
 class CacheStats(NamedTuple):
-    """How large a cache is. `bytes` is the size of the database file; `in_memory` counts entries of this process."""
+    """How large a cache is.
+
+    `bytes` is the size of the database file, or Redis's estimate of the memory that the records take; `in_memory`
+    counts entries of this process.
+    """
 
     entries: int
     bytes: int
@@ -47,20 +49,26 @@ class CacheStats(NamedTuple):
 
 
 class ResponseCache:
-    """Recorded responses by canonical call (`toolserver.canonical`). Nothing is ever evicted from disk.
+    """Recorded responses by canonical call (`toolserver.canonical`). Nothing is ever evicted from the store.
 
     Safe for several threads and processes: of two first recordings of a call one wins, and everyone gets that one.
     Entries do not change once they are there, except by `on_conflict="replace"`, which other processes with the
     entry in memory notice only after reopening.
 
     Args:
-        path: Directory of the cache; made if it does not exist, unless `read_only`.
+        path: Directory of the cache, made if it does not exist, unless `read_only`; or a Redis server as
+            `redis://user:password@host:port/db?prefix=name`, which needs the extra `redis`.
         read_only: Open for reading only. Works on read-only volumes, for any number of processes.
         memory_entries: Entries kept in memory at most; 0 keeps none.
         memory_bytes: Bytes of entries kept in memory at most.
 
+    Attributes:
+        location: The directory, or the server without user and password.
+        remote: Whether the store is on another machine, so that looking into it may keep the caller waiting.
+
     Raises:
-        CacheError: There is no cache to read, or it is of another version, damaged or not writable.
+        CacheError: There is no cache to read, or it is of another version, damaged, not writable or out of reach.
+        ConfigurationError: The URL is malformed, or the package `redis` is not installed.
     """
 
     def __init__(
@@ -71,10 +79,8 @@ class ResponseCache:
         memory_entries: int = 20_000,
         memory_bytes: int = 2**26,
     ) -> None:
-        self.path = Path(path)
         self.read_only = read_only
-        self._writer = None if read_only else Writer(self.path)
-        self._reader = Reader(self.path)
+        self.location, self.remote, self._reader, self._writer = open_store(path, read_only)
         self._memory: RecentMemory[CacheEntry] = RecentMemory(memory_entries, memory_bytes)
         self._flights: SingleFlight[ToolResponse] = SingleFlight()
 
@@ -91,6 +97,10 @@ class ResponseCache:
             entry = decode_entry(value)
             self._memory.put(key, entry)
         return entry
+
+    def recall(self, key: bytes) -> CacheEntry | None:
+        """The recording of that call if it is in memory: like `get`, but it never waits for the store."""
+        return self._memory.get(key)
 
     def put(
         self,
@@ -165,7 +175,7 @@ class ResponseCache:
 
     def stats(self) -> CacheStats:
         """How large the cache is."""
-        return CacheStats(len(self), (self.path / DATABASE).stat().st_size, len(self._memory))
+        return CacheStats(len(self), self._reader.size(), len(self._memory))
 
     def close(self) -> None:
         """Close the cache; it is not used afterwards."""
@@ -184,12 +194,12 @@ class ResponseCache:
     ) -> None:
         self.close()
 
-    def _writing(self) -> Writer:
+    def _writing(self) -> Writing:
         if self._writer is None:
-            raise CacheError(f"the cache at {self.path} is open for reading only")
+            raise CacheError(f"the cache at {self.location} is open for reading only")
         return self._writer
 
-    def _replace(self, writer: Writer, record: Record) -> PutResult:
+    def _replace(self, writer: Writing, record: Record) -> PutResult:
         writer.replace(record.key, record.value)
         self._memory.drop(record.key)
         return PutResult.REPLACED

@@ -1,0 +1,114 @@
+"""A Redis server that holds a cache: the connection to it, the names of its keys, and what it must not do.
+
+    PREFIX:format          version of what follows
+    PREFIX:records:00..ff  hashes, by the first byte of the canonical key: key -> record (`toolserver.cache.record`)
+    PREFIX:catalog         hash: names of an API -> its documentation
+
+Hashes, and not a Redis key per record: counting is exact and cheap, nobody else's keys are ever scanned, and one
+bucket at a time can be sorted, so that everything can be read in the order of keys without being held in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+from toolserver.cache.redis_url import RedisUrl
+from toolserver.errors import CacheError
+
+FORMAT = b"1"
+"""Version of the keys and what they hold."""
+
+BUCKETS = 256
+"""Hashes of records: one for each first byte of a key."""
+
+_TIMEOUT = 5.0  # Seconds to connect, and to wait for one reply.
+
+
+class RedisServer:
+    """One server, as one cache sees it. Safe for several threads, and across a fork.
+
+    Args:
+        address: Where it is.
+
+    Attributes:
+        client: redis-py's client. Its replies are bytes.
+        records: Keys of the hashes of records.
+        catalog: Key of the hash of the catalog.
+
+    Raises:
+        CacheError: It cannot be reached, or may evict what it holds.
+    """
+
+    def __init__(self, address: RedisUrl) -> None:
+        self.location = str(address)
+        self.records = tuple(f"{address.prefix}:records:{number:02x}".encode() for number in range(BUCKETS))
+        self.catalog = f"{address.prefix}:catalog".encode()
+        self._format = f"{address.prefix}:format".encode()
+        # Any: redis-py types every reply as one that may have to be awaited.
+        self.client: Any = redis.Redis(
+            host=address.host,
+            port=address.port,
+            db=address.database,
+            username=address.username,
+            password=address.password,
+            ssl=address.tls,
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            # Once more, for connections that the server closed meanwhile. All that is ever sent may be sent twice.
+            retry=Retry(ExponentialBackoff(), 1),
+        )
+        try:
+            self._refuse_eviction()
+        except BaseException:
+            self.close()
+            raise
+
+    def claim(self) -> None:
+        """Note the format where nothing is noted. Raises `CacheError` when another version is."""
+        with self.failures("write to"):
+            self.client.set(self._format, FORMAT, nx=True)
+        self.is_claimed()
+
+    def is_claimed(self) -> bool:
+        """Whether a cache was ever written here. Raises `CacheError` when it is of another version."""
+        with self.failures("read"):
+            version = self.client.get(self._format)
+        if version not in (None, FORMAT):
+            shown = version.decode(errors="replace")
+            raise CacheError(f"{self.location} has format {shown}; this version of toolserver reads format 1")
+        return version is not None
+
+    def _refuse_eviction(self) -> None:
+        """Raise `CacheError` when the server may drop recordings to make room, now or after a limit is set.
+
+        The policies `volatile-*` take keys that expire, and these do not.
+        """
+        with self.failures("read"):
+            policy = str(self.client.info("memory").get("maxmemory_policy", "unknown"))
+        if policy != "noeviction" and not policy.startswith("volatile-"):
+            raise CacheError(
+                f"{self.location} may drop recordings: its maxmemory-policy is {policy}; "
+                "set it by `redis-cli config set maxmemory-policy noeviction`"
+            )
+
+    @contextmanager
+    def failures(self, doing: str) -> Iterator[None]:
+        """Turns redis-py's errors inside into `CacheError`s that say what could not be done where."""
+        try:
+            yield
+        except redis.RedisError as error:
+            raise self.failure(doing, error) from error
+
+    def failure(self, doing: str, error: redis.RedisError) -> CacheError:
+        """The error to raise for one of redis-py's."""
+        return CacheError(f"cannot {doing} {self.location}: {error}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.client.close()
