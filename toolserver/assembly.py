@@ -12,7 +12,7 @@ from toolserver.episodes import EpisodeFaults
 from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
-from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
+from toolserver.resolvers.recorded import RecalledResolver, RecordedResolver, RecordingResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
 from toolserver.schemas import ApiSpec, decode_body
@@ -46,6 +46,8 @@ def assemble(settings: Settings) -> Assembly:
     if settings.cache is not None:
         catalog = Catalog.load(settings.cache)
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
+        if cache.remote:
+            resolvers.append(RecalledResolver(cache))
         resolvers.append(RecordedResolver(cache))
     if settings.world is not None:
         world, specs = _world(settings.world, settings.world_level, settings.world_tools, codec)

@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 import orjson
 
+from toolserver.cache.redis_catalog import merge_rows, read_rows
+from toolserver.cache.redis_url import is_redis
 from toolserver.errors import CacheError
 from toolserver.names import api_key
 from toolserver.schemas import ApiSpec
@@ -80,29 +82,35 @@ class Catalog:
                 self._index = SearchIndex(ordered)
             return [ordered[position] for position in self._index.find(terms, limit, offset)]
 
-    def save(self, directory: str | Path) -> None:
-        """Add these APIs to the catalog in `directory`. Several processes may do so at once."""
-        path = Path(directory) / FILE
+    def save(self, place: str | Path) -> None:
+        """Add these APIs to the catalog of the cache at `place`. Several processes may do so at once."""
+        if is_redis(place):
+            merge_rows(place, lambda present: dict(_rows(_merged(present, self))))
+            return
+        path = Path(place) / FILE
         try:
             with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
                 _merge_into(connection, self, path)
         except sqlite3.Error as error:
-            raise CacheError(f"cannot write the catalog in {directory}: {error}") from error
+            raise CacheError(f"cannot write the catalog in {place}: {error}") from error
 
     @classmethod
-    def load(cls, directory: str | Path) -> Self:
-        """The catalog in `directory`, empty when none was saved there.
+    def load(cls, place: str | Path) -> Self:
+        """The catalog of the cache at `place` (a directory or a `redis://` URL), empty when none was saved there.
 
         Raises:
-            CacheError: The file is damaged or of another version.
+            CacheError: It is damaged, of another version or out of reach.
+            ConfigurationError: The URL is malformed, or the package `redis` is not installed.
         """
-        path = Path(directory) / FILE
+        if is_redis(place):
+            return cls(_read(read_rows(place)))
+        path = Path(place) / FILE
         if not path.is_file():
             return cls()
         uri = f"file:{quote(str(path.absolute()))}?mode=ro"
         try:
             with closing(sqlite3.connect(uri, uri=True, timeout=60)) as connection:
-                return cls(_stored(connection, path))
+                return cls(_read(_stored(connection, path)))
         except sqlite3.Error as error:
             raise CacheError(f"cannot read {path}: {error}") from error
 
@@ -131,17 +139,32 @@ def _merge_into(connection: sqlite3.Connection, catalog: Catalog, path: Path) ->
     if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         connection.execute("CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
         connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    whole = Catalog(_stored(connection, path))
-    for spec in catalog:
-        whole.add(spec)
-    rows = (("\n".join(spec.key), orjson.dumps(documentation(spec))) for spec in whole)
-    connection.executemany("INSERT OR REPLACE INTO apis VALUES (?, ?)", rows)
+    whole = _merged(_stored(connection, path), catalog)
+    connection.executemany(
+        "INSERT OR REPLACE INTO apis VALUES (?, ?)", ((key.decode(), row) for key, row in _rows(whole))
+    )
     connection.execute("COMMIT")
 
 
-def _stored(connection: sqlite3.Connection, path: Path) -> list[ApiSpec]:
+def _merged(present: Iterable[bytes], catalog: Catalog) -> Catalog:
+    """The APIs of rows, and those of `catalog`."""
+    whole = Catalog(_read(present))
+    for spec in catalog:
+        whole.add(spec)
+    return whole
+
+
+def _rows(catalog: Catalog) -> Iterator[tuple[bytes, bytes]]:
+    return (("\n".join(spec.key).encode(), orjson.dumps(documentation(spec))) for spec in catalog)
+
+
+def _read(rows: Iterable[bytes]) -> Iterator[ApiSpec]:
+    return (read_documentation(orjson.loads(row)) for row in rows)
+
+
+def _stored(connection: sqlite3.Connection, path: Path) -> Iterator[bytes]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != _FORMAT:
         raise CacheError(f"{path} has format {version}; this version of toolserver reads format {_FORMAT}")
-    rows = connection.execute("SELECT documentation FROM apis ORDER BY key")
-    return [read_documentation(orjson.loads(text)) for (text,) in rows]
+    rows = connection.execute("SELECT documentation FROM apis ORDER BY key").fetchall()
+    return (row for (row,) in rows)

@@ -20,9 +20,12 @@ class Settings(BaseSettings):
     `TOOLSERVER_<FIELD>`.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TOOLSERVER_", frozen=True, extra="ignore")
+    # A Redis URL may hold a password, so the cache is never shown and wrong settings are not quoted.
+    model_config = SettingsConfigDict(env_prefix="TOOLSERVER_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    cache: Path | None = Field(default=None, description="Directory of recorded responses (`toolserver import`).")
+    cache: str | Path | None = Field(
+        default=None, repr=False, description="Recorded responses (`toolserver import`): a directory or a Redis URL."
+    )
     read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is ever recorded.")
     world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
     world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")

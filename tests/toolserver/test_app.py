@@ -182,5 +182,5 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("TOOLSERVER_MISS", "synthetic")
     monkeypatch.setenv("TOOLSERVER_STATE_KEY", "a very secret key")
     settings = Settings()
-    assert (settings.cache, settings.miss) == (tmp_path, "synthetic")
+    assert (settings.cache, settings.miss) == (str(tmp_path), "synthetic")
     assert "secret key" not in repr(settings)

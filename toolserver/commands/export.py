@@ -9,12 +9,13 @@ from tyro.conf import Positional
 from toolserver.archive import export_archive
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
+from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 from toolserver.stabletoolbench import write_responses, write_tools
 from toolserver.stabletoolbench.sources import RESPONSES, TOOLS
 
 
-def archive(file: Positional[Path], /, *, cache: Path) -> None:
+def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
     """Write a cache and its catalog into one checksummed file (JSON Lines, zstd).
 
     Example: `toolserver export archive recordings.jsonl.zst --cache data/cache`
@@ -23,14 +24,14 @@ def archive(file: Positional[Path], /, *, cache: Path) -> None:
 
     Args:
         file: The file to write; it appears when it is whole.
-        cache: Directory of the cache.
+        cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         apis, calls = export_archive(file, responses, Catalog.load(cache))
     say(f"{file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
 
 
-def stabletoolbench(directory: Positional[Path], /, *, cache: Path) -> None:
+def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> None:
     """Write a cache and its catalog as folders that StableToolBench's own server reads.
 
     Example: `toolserver export stabletoolbench StableToolBench/server --cache data/cache`
@@ -39,7 +40,7 @@ def stabletoolbench(directory: Positional[Path], /, *, cache: Path) -> None:
 
     Args:
         directory: Folder to write tools/ and tool_response_cache/ into; files of the same names are replaced.
-        cache: Directory of the cache.
+        cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         tools = write_tools(directory / TOOLS, Catalog.load(cache))

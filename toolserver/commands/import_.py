@@ -9,12 +9,13 @@ from tyro.conf import Positional
 from toolserver.archive import import_archive
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.catalog import Catalog
+from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say, say_counts, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder
 
 
 def stabletoolbench(
-    directory: Positional[Path], /, *, cache: Path, strict: bool = False, on_conflict: OnConflict = "keep"
+    directory: Positional[Path], /, *, cache: CachePlace, strict: bool = False, on_conflict: OnConflict = "keep"
 ) -> None:
     """Import StableToolBench's folders, query files and judged runs.
 
@@ -24,7 +25,7 @@ def stabletoolbench(
 
     Args:
         directory: Folder with any of tools/, tool_response_cache/, query files and judged runs, at any depth.
-        cache: Directory of the cache; made if it does not exist.
+        cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
         strict: Stop at the first entry that cannot be read.
         on_conflict: What to do with a call that has another answer already.
     """
@@ -37,7 +38,7 @@ def stabletoolbench(
     _say(report)
 
 
-def archive(file: Positional[Path], /, *, cache: Path, on_conflict: OnConflict = "keep") -> None:
+def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConflict = "keep") -> None:
     """Import a file of `toolserver export archive`.
 
     Example: `toolserver import archive recordings.jsonl.zst --cache data/cache`
@@ -46,7 +47,7 @@ def archive(file: Positional[Path], /, *, cache: Path, on_conflict: OnConflict =
 
     Args:
         file: The archive.
-        cache: Directory of the cache; made if it does not exist.
+        cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
         on_conflict: What to do with a call that has another answer already.
     """
     catalog = Catalog.load(cache)

@@ -34,7 +34,7 @@ def _setting(metavar: str, default: str = "") -> Any:
 
 def serve(
     *,
-    cache: Annotated[Path | None, _setting("DIR")] = None,
+    cache: Annotated[str | None, _setting("DIR|URL")] = None,
     world: Annotated[int | None, _setting("SEED")] = None,
     world_level: Annotated[Level | None, _setting("lite|standard|full", "lite")] = None,
     host: str = "127.0.0.1",
@@ -58,10 +58,11 @@ def serve(
     Example: `toolserver serve --world 0 --port 0` (a free port; the first line of output says which)
 
     Every setting, these and more, can also be given as an environment variable `TOOLSERVER_<NAME>`; a flag wins.
-    Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY.
+    Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY,
+    TOOLSERVER_REDIS_PASSWORD.
 
     Args:
-        cache: Directory of recorded responses (made by `toolserver import`).
+        cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
         world: Serve the ToolWorld of this seed.
         world_level: Its level.
         host: Address to listen on.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -12,16 +11,17 @@ from rich.table import Table
 
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
+from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 
 
-def stats(*, cache: Path, json: bool = False) -> None:
+def stats(*, cache: CachePlace, json: bool = False) -> None:
     """Count what a cache holds, by provenance, outcome and category.
 
     Example: `toolserver stats --cache data/cache --json`
 
     Args:
-        cache: Directory of the cache.
+        cache: Directory of the cache, or redis://host:port/db?prefix=name.
         json: Write JSON instead of a table.
     """
     counts = _count(cache)
@@ -31,7 +31,7 @@ def stats(*, cache: Path, json: bool = False) -> None:
         _show(counts)
 
 
-def _count(cache: Path) -> dict[str, Any]:
+def _count(cache: CachePlace) -> dict[str, Any]:
     provenance, outcome, category = Counter[str](), Counter[str](), Counter[str]()
     apis = set()
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from toolserver.cache import ResponseCache
 from toolserver.cache.database import fold_log
+from toolserver.cache.redis_url import is_redis
 from toolserver.catalog import Catalog
+from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say
 
 
-def verify(*, cache: Path) -> int:
+def verify(*, cache: CachePlace) -> int:
     """Check a cache: the database, every entry against its hash and its key, and the catalog.
 
     Example: `toolserver verify --cache data/cache`
@@ -18,14 +20,16 @@ def verify(*, cache: Path) -> int:
     Ends with status 1 when something is wrong. Also folds what a killed writer left in the log into the database.
 
     Args:
-        cache: Directory of the cache.
+        cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         problems = list(responses.verify())
         entries = len(responses)
-    fold_log(cache)
+        place = responses.location
+    if not is_redis(cache):
+        fold_log(Path(cache))
     apis = len(Catalog.load(cache))
     for problem in problems:
-        complain(f"{problem.key or cache}: {problem.reason}")
+        complain(f"{problem.key or place}: {problem.reason}")
     say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")
     return 1 if problems else 0

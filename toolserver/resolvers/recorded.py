@@ -15,13 +15,32 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class RecordedResolver:
-    """Answers what was recorded, byte for byte. It never answers from a similar call."""
+class RecalledResolver:
+    """Answers what was recorded, as far as it is in memory: stands before the `RecordedResolver` of a remote store."""
 
     blocking = False
 
     def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
+
+    def resolve(self, call: ValidatedCall) -> ToolResponse | None:
+        """The recorded answer, or `None` when it is not in memory."""
+        entry = self._cache.recall(call.key)
+        return None if entry is None else entry.response
+
+    def close(self) -> None:
+        """Nothing: the cache belongs to the `RecordedResolver`."""
+
+
+class RecordedResolver:
+    """Answers what was recorded, byte for byte. It never answers from a similar call.
+
+    It blocks when the store is on another machine, which may be slow or away.
+    """
+
+    def __init__(self, cache: ResponseCache) -> None:
+        self._cache = cache
+        self.blocking = cache.remote
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         """The recorded answer, or `None` when the call was never recorded."""

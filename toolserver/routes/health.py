@@ -18,7 +18,7 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz", summary="Can calls be answered?")
-async def readyz(assembly: AssemblyDep) -> dict[str, str | int]:
+def readyz(assembly: AssemblyDep) -> dict[str, str | int]:
     """Looks into the store: 503 when it cannot be read (any more)."""
     if assembly.cache is not None:
         assembly.cache.get(bytes(KEY_BYTES))
