@@ -34,6 +34,7 @@ class Demo:
         episodes: Number of these tasks.
         world_seed: Seed of the world that the server serves.
         slots: Episodes side by side.
+        guests: Further agents to compare, by name or `module:factory`.
     """
 
     out: Path
@@ -44,6 +45,7 @@ class Demo:
     episodes: int = 200
     world_seed: int = 0
     slots: int = 50
+    guests: tuple[str, ...] = ()
 
 
 @dataclass
@@ -69,7 +71,7 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
         agents: dict[str, Agent] = dict(_trained(demo, tools, outcome)) if demo.train else {}
-        agents |= {name: make_agent(name) for name in FLOORS_AND_CEILING}
+        agents |= {name: make_agent(name) for name in (*FLOORS_AND_CEILING, *demo.guests)}
         evaluation = Evaluation(ENV_ID, {**tasks, **tools}, demo.episodes, demo.slots)
         outcome.runs = {name: _play(name, agent, evaluation) for name, agent in agents.items()}
     say("tool server ended")

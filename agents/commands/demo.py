@@ -42,12 +42,20 @@ class Command:
     """Held-out tasks for every agent."""
     world_seed: int = 0
     """Seed of the world."""
+    agent: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME"), tyro.conf.UseAppendAction] = ()
+    """A further agent to compare, by name or module:factory; may be repeated."""
 
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
         console = Console()
         demo = Demo(
-            self.out, self.train, self.from_scratch, self.calls, episodes=self.episodes, world_seed=self.world_seed
+            self.out,
+            self.train,
+            self.from_scratch,
+            self.calls,
+            episodes=self.episodes,
+            world_seed=self.world_seed,
+            guests=self.agent,
         )
         started = time.perf_counter()
         outcome = run_demo(demo, console.print)
