@@ -50,7 +50,7 @@ class Command:
         console = Console()
         demo = Demo(
             self.out,
-            self.train,
+            self._trains(console),
             self.from_scratch,
             self.calls,
             episodes=self.episodes,
