@@ -17,16 +17,22 @@ from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 """Where the key for the server is found: never in an environment's arguments, which are written into its spec."""
 
+_TOO_LARGE = 413
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
+
+
+class _TooLargeError(ToolTransportError):
+    """The server takes fewer calls, or fewer bytes, in one request."""
 
 
 class HttpToolClient:
     """Sends all calls of a step in one request to `/v1/calls`, over a connection that is kept.
 
     The server keeps no session, so that a request can be sent again when its answer got lost: connection errors,
-    time-outs and HTTP 408, 429 and 5xx are tried again. Safe to use from several threads.
+    time-outs and HTTP 408, 429 and 5xx are tried again, and calls that are too much for one request are sent in two
+    halves. Safe to use from several threads.
 
     Args:
         url: The server, e.g. `http://127.0.0.1:8000`.
@@ -74,7 +80,13 @@ class HttpToolClient:
         return httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout)
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        content = self._post(_encode(calls))
+        try:
+            content = self._post(_encode(calls))
+        except _TooLargeError:
+            if len(calls) == 1:
+                raise
+            half = len(calls) // 2
+            return self._exchange(calls[:half]) + self._exchange(calls[half:])
         try:
             elements = orjson.loads(content)
             responses = [_read(element) for element in elements]
@@ -96,6 +108,8 @@ class HttpToolClient:
                 if response.status_code == httpx.codes.OK:
                     return response.content
                 failure, wait = _complaint(response), _asked_wait(response, wait)
+                if response.status_code == _TOO_LARGE:
+                    raise _TooLargeError(f"{self.url}: {failure}")
                 if response.status_code not in _PASSING:
                     break
             if attempt < self.retries:

@@ -95,6 +95,18 @@ def test_a_long_batch_is_split_and_kept_in_order() -> None:
     assert [len(json.loads(body)) for _, _, body in server.requests] == [2, 2, 1]
 
 
+def test_what_is_too_much_for_one_request_is_sent_in_parts_and_kept_in_order() -> None:
+    replies = [json.dumps([{**ANSWER, "state": str(number)}]).encode() for number in range(3)]
+    script = [(413, {}, b""), (200, {}, replies[0]), (413, {}, b""), (200, {}, replies[1]), (200, {}, replies[2])]
+    with scripted(*script) as server, client_for(server) as (client, _):
+        assert [answer.state for answer in client.call_many([CALL] * 3)] == ["0", "1", "2"]
+    assert [len(json.loads(body)) for _, _, body in server.requests] == [3, 1, 2, 1, 1]
+    with scripted((413, {}, b"")) as server, client_for(server) as (client, _):
+        with pytest.raises(ToolTransportError, match="HTTP 413"):
+            client.call_many([CALL])
+        assert len(server.requests) == 1
+
+
 def test_no_calls_are_no_request() -> None:
     with scripted(good(0)) as server, client_for(server) as (client, _):
         assert client.call_many([]) == []
