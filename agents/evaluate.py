@@ -9,7 +9,9 @@ from typing import Any, cast
 import gymnasium as gym
 
 from agents.base import Agent
+from agents.slots import Slots, make_slots
 from steptool_env.env import ToolEnv
+from steptool_env.episode import Transition
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Trajectory
 
@@ -39,13 +41,12 @@ class Evaluation:
 
 
 @dataclass
-class _Slot:
-    """One environment and where its episode stands."""
+class _Stand:
+    """Where the episode of a slot stands."""
 
-    env: gym.Env[str, str]
-    episode: int = -1
-    observation: str = ""
-    info: dict[str, Any] = field(default_factory=dict)
+    episode: int
+    observation: str
+    info: dict[str, Any]
 
 
 def evaluate(
@@ -66,19 +67,18 @@ def evaluate(
     episodes = min(evaluation.episodes, len(suite_of(first)))
     on_start(episodes)
     count = min(evaluation.slots, episodes)
-    slots = [_Slot(first), *(_Slot(make_env(evaluation)) for _ in range(count - 1))]
+    slots = make_slots(first, lambda: make_env(evaluation), count)
     try:
         done: list[Trajectory] = []
         early: dict[int, Trajectory] = {}
-        for index, trajectory in _play(evaluation, agent, slots, episodes):
+        for index, trajectory in _Match(evaluation, agent, slots).play(episodes, count):
             early[index] = trajectory
             while len(done) in early:
                 done.append(early.pop(len(done)))
                 on_episode(done[-1])
         return done
     finally:
-        for slot in slots:
-            slot.env.close()
+        slots.close()
 
 
 def make_env(evaluation: Evaluation) -> gym.Env[str, str]:
@@ -100,33 +100,38 @@ def suite_of(env: gym.Env[str, str]) -> Sequence[Any]:
     return cast("Sequence[Any]", inner.suite)
 
 
-def _play(
-    evaluation: Evaluation, agent: Agent, slots: Sequence[_Slot], episodes: int
-) -> Iterator[tuple[int, Trajectory]]:
-    """Yield every episode's index and trajectory as it ends; a slot that is free takes the next task."""
-    waiting = iter(range(episodes))
-    live = _begin(evaluation, agent, dict(zip(range(len(slots)), waiting, strict=False)), slots)
-    while live:
-        observations, infos = [slots[i].observation for i in live], [slots[i].info for i in live]
-        actions = agent.act(live, observations, infos)
-        free = []
-        for index, action in zip(live, actions, strict=True):
-            slot = slots[index]
-            slot.observation, _, terminated, truncated, slot.info = slot.env.step(action)
-            if terminated or truncated:
-                free.append(index)
-                yield slot.episode, slot.info["trajectory"]
-        started = _begin(evaluation, agent, dict(zip(free, waiting, strict=False)), slots)
-        live = [index for index in live if index not in free or index in started]
+class _Match:
+    """The agent and the slots, and what stands in them."""
 
+    def __init__(self, evaluation: Evaluation, agent: Agent, slots: Slots) -> None:
+        self._seed, self._agent, self._slots = evaluation.seed, agent, slots
+        self._live: dict[int, _Stand] = {}
 
-def _begin(evaluation: Evaluation, agent: Agent, episodes: Mapping[int, int], slots: Sequence[_Slot]) -> list[int]:
-    """Start an episode in every slot of `episodes` and tell the agent. Returns the slots."""
-    for index, episode in episodes.items():
-        slot = slots[index]
-        slot.episode = episode
-        slot.observation, slot.info = slot.env.reset(seed=evaluation.seed + episode, options={"task": episode})
-    started = list(episodes)
-    if started:
-        agent.reset(started, [slots[i].observation for i in started], [slots[i].info for i in started])
-    return started
+    def play(self, episodes: int, count: int) -> Iterator[tuple[int, Trajectory]]:
+        """Yield every episode's index and trajectory as it ends; a slot that is free takes the next task."""
+        waiting = iter(range(episodes))
+        self._begin(dict(zip(range(count), waiting, strict=False)))
+        while self._live:
+            free = []
+            for index, (observation, _, terminated, truncated, info) in self._step():
+                stand = self._live[index]
+                stand.observation, stand.info = observation, info
+                if terminated or truncated:
+                    free.append(index)
+                    yield self._live.pop(index).episode, info["trajectory"]
+            self._begin(dict(zip(free, waiting, strict=False)))
+
+    def _step(self) -> Iterator[tuple[int, Transition]]:
+        """One action in every live slot, in the order of the slots."""
+        live = sorted(self._live)
+        observations, infos = [self._live[i].observation for i in live], [self._live[i].info for i in live]
+        actions = dict(zip(live, self._agent.act(live, observations, infos), strict=True))
+        return zip(actions, self._slots.step(actions), strict=True)
+
+    def _begin(self, episodes: Mapping[int, int]) -> None:
+        """Start an episode in every slot of `episodes` and tell the agent."""
+        for index, episode in episodes.items():
+            self._live[index] = _Stand(episode, *self._slots.reset(index, episode, self._seed + episode))
+        stands = [self._live[index] for index in episodes]
+        if stands:
+            self._agent.reset(list(episodes), [stand.observation for stand in stands], [stand.info for stand in stands])

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import MAX_TEXT, ToolEnv
 from steptool_env.episode import Episode, Transition
-from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.errors import ConfigurationError
+from steptool_env.exchange import advance
 from steptool_env.infos import Infos, batch_infos
 from steptool_env.rendering import render_episode
 from steptool_env.rules import Rules
@@ -23,7 +24,6 @@ from steptool_env.snapshots import pack, unpack
 from steptool_env.source import EpisodeSource
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
-from toolserver.schemas import ToolCall, ToolResponse
 
 Texts = tuple[str, ...]
 Flags = NDArray[np.bool_]
@@ -112,8 +112,8 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         resting = {index for index, episode in enumerate(self._episodes) if episode.over}
         if resting and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise ResetNeeded(f"the episodes of environments {sorted(resting)} are over; reset them by a reset_mask")
-        transitions = self._advance({i: a for i, a in enumerate(actions) if i not in resting})
-        return self._collect(transitions)
+        moves = {i: (self._episodes[i], action) for i, action in enumerate(actions) if i not in resting}
+        return self._collect(dict(zip(moves, advance(self.client, tuple(moves.values())), strict=True)))
 
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
@@ -147,23 +147,6 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self._episodes[index] = episode
         self._observations[index], info = episode.open()
         return info
-
-    def _advance(self, actions: Mapping[int, str]) -> dict[int, Transition]:
-        """The transition of every environment that acts, after one exchange with the tools."""
-        calls = {index: self._episodes[index].begin(action) for index, action in actions.items()}
-        try:
-            responses = self._carry({index: call for index, call in calls.items() if call is not None})
-        except ToolTransportError as error:
-            reason = str(error)
-            return {
-                i: self._episodes[i].lose(reason) if call else self._episodes[i].end(None) for i, call in calls.items()
-            }
-        return {index: self._episodes[index].end(responses.get(index)) for index in calls}
-
-    def _carry(self, calls: Mapping[int, ToolCall]) -> dict[int, ToolResponse]:
-        if not calls:
-            return {}
-        return dict(zip(calls, self.client.call_many(tuple(calls.values())), strict=True))
 
     def _collect(self, transitions: Mapping[int, Transition]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
         """The transitions as arrays, with fresh episodes where the autoreset mode wants them."""

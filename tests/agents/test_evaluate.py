@@ -6,26 +6,85 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import gymnasium as gym
 import pytest
 
 from agents.cli import main
 from agents.evaluate import Evaluation, evaluate
 from agents.options import read_options
 from agents.random_agent import RandomAgent
+from agents.registry import make_agent
 from agents.results import metrics_of, write_metrics
+from steptool_env.client import LocalToolClient
 from steptool_env.errors import ConfigurationError
-from steptool_env.trajectories import read_trajectories
+from steptool_env.trajectories import read_trajectories, write_trajectories
 from steptool_env.types import Trajectory
-from tests.agents.toy_env import TOYS
+from tests.agents.toy_env import TOYS, make_toys
+from tests.steptool_env.toys import COUNT, ToySuite
+from toolserver.process import ServerProcess
+from toolserver.schemas import ToolCall, ToolResponse
 
 
 @pytest.mark.parametrize("slots", [2, 5, 50])
 def test_the_result_does_not_depend_on_how_many_run_side_by_side(slots: int) -> None:
     alone = evaluate(Evaluation(TOYS, slots=1), RandomAgent())
     assert evaluate(Evaluation(TOYS, slots=slots), RandomAgent()) == alone
+
+
+class CountingClient(LocalToolClient):
+    """Remembers how many calls came in each exchange."""
+
+    def __init__(self) -> None:
+        super().__init__(ToySuite())
+        self.exchanges: list[int] = []
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        self.exchanges.append(len(calls))
+        return super().call_many(calls)
+
+
+def test_the_calls_of_a_round_travel_together() -> None:
+    client = CountingClient()
+    alone = evaluate(Evaluation(TOYS, slots=1), OneCall())
+    assert evaluate(Evaluation(TOYS, {"client": client}, slots=4), OneCall()) == alone
+    assert client.exchanges == [4] * 12 + [2] * 6  # ten episodes of six calls
+
+
+class Overheard(gym.Wrapper[str, str, str, str]):
+    """A wrapper of somebody else's, which takes part in every step."""
+
+    heard: ClassVar[list[str]] = []
+
+    def step(self, action: str) -> tuple[str, Any, bool, bool, dict[str, Any]]:
+        self.heard.append(action)
+        return self.env.step(action)
+
+
+def test_a_wrapper_sees_every_step_and_the_result_is_the_same() -> None:
+    client, name = CountingClient(), "Toys/Overheard-v0"
+    gym.register(name, entry_point=lambda **arguments: Overheard(make_toys(**arguments)))
+    try:
+        result = evaluate(Evaluation(name, {"client": client}, slots=4), OneCall())
+    finally:
+        del gym.registry[name]
+    assert result == evaluate(Evaluation(TOYS), OneCall())
+    assert Overheard.heard == [COUNT] * 60
+    assert client.exchanges == [1] * 60
+
+
+def test_toolworld_gives_the_same_bytes_in_process_and_over_http_with_any_slots(tmp_path: Path) -> None:
+    def play(slots: int, **arguments: Any) -> bytes:
+        evaluation = Evaluation("StepTool/ToolWorld-v0", {"faults": "mild", **arguments}, 20, slots)
+        write_trajectories(tmp_path / "trajectories.jsonl", evaluate(evaluation, make_agent("greedy-docs")))
+        return (tmp_path / "trajectories.jsonl").read_bytes()
+
+    with ServerProcess(["--world", "0"]) as server:
+        results = [play(1), play(7), play(1, server_url=server.url), play(20, server_url=server.url)]
+    assert results == [results[0]] * 4
 
 
 def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
@@ -44,6 +103,18 @@ def test_no_more_episodes_than_tasks() -> None:
 def test_the_seed_reaches_the_episodes() -> None:
     first, again, other = (evaluate(Evaluation(TOYS, seed=seed, episodes=3), RandomAgent()) for seed in (1, 1, 2))
     assert first == again != other
+
+
+class OneCall:
+    """Makes the same call until the budget's end."""
+
+    name = "one call"
+
+    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
+        pass
+
+    def act(self, indices: Any, observations: Any, infos: Any) -> list[str]:
+        return [COUNT] * len(indices)
 
 
 class Counting:

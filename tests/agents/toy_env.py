@@ -6,16 +6,22 @@ from typing import Any
 
 import gymnasium as gym
 
+from steptool_env.client import ToolClient
 from steptool_env.env import ToolEnv
 from tests.steptool_env.toys import ToySuite, toy_rules
 
 TOYS = "Toys/Count-v0"
 
 
-def make_toys(*, format: str = "react", **rules: Any) -> ToolEnv:  # noqa: A002 - the environments' own name for it
+def make_toys(
+    *,
+    format: str = "react",  # noqa: A002 - the environments' own name for it
+    client: ToolClient | None = None,
+    **rules: Any,
+) -> ToolEnv:
     from steptool_env.formats import make_format
 
-    return ToolEnv(ToySuite(), toy_rules(format=make_format(format), **rules))
+    return ToolEnv(ToySuite(), toy_rules(format=make_format(format), **rules), client)
 
 
 if TOYS not in gym.registry:
