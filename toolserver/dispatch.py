@@ -58,8 +58,11 @@ class Dispatcher:
                 waiting.append((position, asyncio.create_task(self._wait(answer, call, route))))
                 answer = _TIMED_OUT  # keeps the place
             answers.append(answer)
-        for position, task in waiting:
-            answers[position] = await task
+        if not waiting:
+            return answers
+        late = await asyncio.gather(*(task for _, task in waiting))
+        for (position, _), answer in zip(waiting, late, strict=True):
+            answers[position] = answer
         return answers
 
     def close(self) -> None:

@@ -24,14 +24,14 @@ def answer(number: int, writer: str = "") -> bytes:
     return encode_body("", {"number": number, "writer": writer, "text": "x" * (number % 500)})
 
 
-def put_numbers(path: Path, numbers: range, writer: str) -> int:
+def put_numbers(path: str | Path, numbers: range, writer: str) -> int:
     """Record an answer of `writer` for every number; how many were the first."""
     with ResponseCache(path) as cache:
         results = [cache.put(numbered_call(number), answer(number, writer)) for number in numbers]
     return results.count(PutResult.ADDED)
 
 
-def read_until_there(path: Path, numbers: range, writers: tuple[str, ...]) -> int:
+def read_until_there(path: str | Path, numbers: range, writers: tuple[str, ...]) -> int:
     """Read until every number has an answer; how many were not of one of `writers`, or changed on the way."""
     allowed = {number: {answer(number, writer) for writer in writers} for number in numbers}
     seen: dict[int, bytes] = {}

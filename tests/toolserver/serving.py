@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi.testclient import TestClient
 
@@ -16,6 +16,8 @@ from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.schemas import Outcome, ToolCall, encode_body
 from toolserver.settings import Settings
+
+Place = TypeVar("Place", str, Path)
 
 OSLO = ToolCall(*WEATHER.key, {"city": "Oslo"})
 OSLO_BODY = encode_body("", {"sky": "grå", "nested": [1, 2.50, None]})
@@ -27,7 +29,7 @@ RECORDED = (
 )
 
 
-def make_cache(path: Path) -> Path:
+def make_cache(path: Place) -> Place:
     """A cache of `RECORDED` with the catalog of `APIS`."""
     with ResponseCache(path) as cache:
         for call, body, outcome in RECORDED:
@@ -37,7 +39,7 @@ def make_cache(path: Path) -> Path:
 
 
 @contextmanager
-def serving(cache: Path, **settings: Any) -> Iterator[TestClient]:
+def serving(cache: str | Path, **settings: Any) -> Iterator[TestClient]:
     """A client of an application over `cache`."""
     settings.setdefault("read_only", True)
     with TestClient(create_app(Settings(cache=cache, **settings)), raise_server_exceptions=False) as client:

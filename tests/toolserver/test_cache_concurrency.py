@@ -35,9 +35,9 @@ def run_python(script: str, *arguments: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
-def test_hits_and_new_calls_from_many_threads_lose_nothing(tmp_path: Path) -> None:
+def test_hits_and_new_calls_from_many_threads_lose_nothing(place: str) -> None:
     # StableToolBench's server ends with 2 of these 2,200 records.
-    with ResponseCache(tmp_path) as cache:
+    with ResponseCache(place) as cache:
         with cache.transaction():
             for number in range(2000):
                 cache.put(numbered_call(number), answer(number))
@@ -56,22 +56,22 @@ def test_hits_and_new_calls_from_many_threads_lose_nothing(tmp_path: Path) -> No
             ]
             assert all(done.result() for done in work)
         assert len(cache) == 2200
-    with ResponseCache(tmp_path, read_only=True) as cache:
+    with ResponseCache(place, read_only=True) as cache:
         assert len(list(cache.entries())) == 2200
         assert list(cache.verify()) == []
 
 
-def test_two_writers_and_four_readers_lose_nothing(tmp_path: Path) -> None:
+def test_two_writers_and_four_readers_lose_nothing(place: str) -> None:
     numbers = range(600)
-    with ResponseCache(tmp_path):
+    with ResponseCache(place):
         pass
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(6, mp_context=spawn) as pool:
-        readers = [pool.submit(read_until_there, tmp_path, numbers, ("one", "two")) for _ in range(4)]
-        writers = [pool.submit(put_numbers, tmp_path, numbers, name) for name in ("one", "two")]
+        readers = [pool.submit(read_until_there, place, numbers, ("one", "two")) for _ in range(4)]
+        writers = [pool.submit(put_numbers, place, numbers, name) for name in ("one", "two")]
         assert sum(writer.result() for writer in writers) == len(numbers)  # each call has one first recording
         assert [reader.result() for reader in readers] == [0] * 4
-    with ResponseCache(tmp_path, read_only=True) as cache:
+    with ResponseCache(place, read_only=True) as cache:
         assert len(cache) == len(numbers)
         assert list(cache.verify()) == []
 
@@ -129,9 +129,9 @@ def in_threads(threads: int, task: Callable[[], ToolResponse]) -> list[ToolRespo
         return [done.result() for done in [pool.submit(run) for _ in range(threads)]]
 
 
-def test_concurrent_misses_of_one_call_are_resolved_once(tmp_path: Path) -> None:
+def test_concurrent_misses_of_one_call_are_resolved_once(place: str) -> None:
     call, computed = numbered_call(1), []
-    with ResponseCache(tmp_path) as cache:
+    with ResponseCache(place) as cache:
 
         def compute() -> ToolResponse:
             computed.append(threading.get_ident())
@@ -143,10 +143,10 @@ def test_concurrent_misses_of_one_call_are_resolved_once(tmp_path: Path) -> None
     assert len(computed) == 1
 
 
-def test_a_failed_resolution_is_everyones_and_is_tried_again(tmp_path: Path) -> None:
+def test_a_failed_resolution_is_everyones_and_is_tried_again(place: str) -> None:
     arrived = threading.Semaphore(0)
     key = key_of(numbered_call(1))
-    with ResponseCache(tmp_path) as cache:
+    with ResponseCache(place) as cache:
 
         def fail() -> ToolResponse:
             arrived.acquire()
@@ -180,9 +180,9 @@ cache.close()
 """
 
 
-def test_a_cache_may_be_open_across_a_fork(tmp_path: Path) -> None:
-    put_numbers(tmp_path, range(200), "")
-    forked = run_python(FORK, tmp_path)
+def test_a_cache_may_be_open_across_a_fork(place: str) -> None:
+    put_numbers(place, range(200), "")
+    forked = run_python(FORK, place)
     _, errors = forked.communicate()
     assert forked.returncode == 0, errors
 
