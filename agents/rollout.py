@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from gymnasium.vector import VectorEnv
@@ -69,6 +69,15 @@ class Rollout:
             "time/calls_per_second": self.calls / playing,
             "time/sampled_tokens_per_second": sampled / playing,
         }
+
+
+class _Step(NamedTuple):
+    """What the environment gave one slot."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    truncated: bool
 
 
 @dataclass
@@ -167,36 +176,43 @@ class Collector:
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
         """One action in every slot. Returns the slots that need a reset."""
-        slots = sorted(self._drafts)
         begin = time.perf_counter()
-        sampled = dict(zip(slots, self._generator.act(slots), strict=True))
-        result.sample_seconds += time.perf_counter() - begin
+        sampled = dict(zip(self._drafts, self._generator.act(list(self._drafts)), strict=True))
+        sampled_at = time.perf_counter()
         over = np.zeros(self._envs.num_envs, dtype=np.bool_)
-        actions = [_IDLE] * self._envs.num_envs
-        for slot, sample in sampled.items():
-            if sample.overflow:
-                over[slot] = True
-                self._end(slot, terminated=False, info={}, done=done)
-            else:
-                self._drafts[slot].act(sample)
-                actions[slot] = self._codec.action_text(sample.ids)
-        begin = time.perf_counter()
-        observations, rewards, terminated, truncated, infos = self._envs.step(tuple(actions))
-        result.env_seconds += time.perf_counter() - begin
-        for slot in sorted(self._drafts):
-            result.calls += 1
-            info = slot_info(infos, slot)
-            if "transport_error" in info:
-                result.dropped += 1
-                self._drop(slot)
-                continue
-            draft = self._drafts[slot]
-            draft.reward(float(rewards[slot]), info)
-            if not terminated[slot]:
-                self._observe(slot, str(observations[slot]), sampled[slot])
-            if terminated[slot] or truncated[slot]:
-                self._end(slot, terminated=bool(terminated[slot]), info=info, done=done)
+        for slot in [slot for slot, sample in sampled.items() if sample.overflow]:
+            over[slot] = True
+            self._end(slot, terminated=False, info={}, done=done)
+        observations, rewards, terminated, truncated, infos = self._envs.step(self._actions(sampled))
+        result.sample_seconds += sampled_at - begin
+        result.env_seconds += time.perf_counter() - sampled_at
+        for slot in list(self._drafts):
+            step = _Step(str(observations[slot]), float(rewards[slot]), bool(terminated[slot]), bool(truncated[slot]))
+            self._absorb(slot, sampled[slot], step, slot_info(infos, slot), result, done)
         return cast(Flags, over | terminated | truncated)
+
+    def _actions(self, sampled: Mapping[int, Sampled]) -> tuple[str, ...]:
+        """The text of every slot's action, noted in its draft."""
+        texts = [_IDLE] * self._envs.num_envs
+        for slot, draft in self._drafts.items():
+            draft.act(sampled[slot])
+            texts[slot] = self._codec.action_text(sampled[slot].ids)
+        return tuple(texts)
+
+    def _absorb(
+        self, slot: int, sampled: Sampled, step: _Step, info: Info, result: Rollout, done: dict[int, Episode]
+    ) -> None:
+        """Take what came of one slot's action."""
+        result.calls += 1
+        if "transport_error" in info:
+            result.dropped += 1
+            self._drop(slot)
+            return
+        self._drafts[slot].reward(step.reward, info)
+        if not step.terminated:
+            self._observe(slot, step.observation, sampled)
+        if step.terminated or step.truncated:
+            self._end(slot, terminated=step.terminated, info=info, done=done)
 
     def _observe(self, slot: int, observation: str, sampled: Sampled) -> None:
         """Append the tools' answer. An action that was cut is closed by a stop token that nobody sampled."""
