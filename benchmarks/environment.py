@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -61,6 +62,11 @@ class Options:
         return 24 if self.quick else 256
 
     @property
+    def tasks(self) -> int:
+        """Different episodes of each environment: no lap finds what another has left in a memory."""
+        return 2 * self.episodes * (self.rounds + 1)
+
+    @property
     def rounds(self) -> int:
         """Laps of each contestant that count."""
         return 3 if self.quick else 7
@@ -85,18 +91,19 @@ def run(options: Options) -> Result:
     """Measure every environment that there is."""
     started = origin(["gem-llm", "openenv-core"])
     worlds = _worlds(options.data)
-    scripts = {world.name: record(world.env_id, world.arguments, world.agent, options.episodes) for world in worlds}
+    scripts = {world.name: record(world.env_id, world.arguments, world.agent, options.tasks) for world in worlds}
     notes = [] if options.data else ["StableToolBench was not measured: --data was not given."]
     with ExitStack() as stack:
         urls = {world.name: stack.enter_context(ServerProcess(world.server)).url for world in worlds}
         single: dict[str, Callable[[], Played]] = {}
         for world in worlds:
-            for where, url in _places(urls[world.name]):
+            for number, (where, url) in enumerate(_places(urls[world.name])):
                 env = stack.enter_context(_single(world, url))
-                single[f"{world.name}, {where}"] = partial(play, env, scripts[world.name])
+                laps = _laps(scripts[world.name], options.episodes, number * (options.rounds + 1))
+                single[f"{world.name}, {where}"] = partial(_play_next, env, laps)
         for package, peer in PEERS.items():
             try:
-                single.update(stack.enter_context(peer(scripts[worlds[0].name])))
+                single.update(stack.enter_context(peer(scripts[worlds[0].name][: options.episodes])))
             except ImportError as error:
                 notes.append(f"{package} was not measured: {error}.")
         one = _single_rows(race(single, options.rounds))
@@ -151,15 +158,26 @@ def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
         envs.close()
 
 
+def _laps(scripts: Sequence[Script], episodes: int, first: int) -> Iterator[list[Script]]:
+    """`episodes` scripts for each lap, beginning with those of lap `first`, and again from the start at the end."""
+    endless = islice(cycle(scripts), first * episodes % len(scripts), None)
+    while True:
+        yield list(islice(endless, episodes))
+
+
+def _play_next(env: Env, laps: Iterator[list[Script]]) -> Played:
+    return play(env, next(laps))
+
+
 def _vector_rows(world: World, url: str, scripts: Sequence[Script], options: Options) -> list[Row]:
     """Laps of vector environments of every size, each of as many steps as the scripts have (or 8 steps a slot)."""
-    total = sum(len(script.actions) for script in scripts)
+    total = options.episodes * sum(len(script.actions) for script in scripts) // len(scripts)
     with ExitStack() as stack:
         contestants: dict[tuple[str, int], Callable[[], Played]] = {}
         for where, place in _places(url):
             for size in options.sizes:
                 envs = stack.enter_context(_vector(world, place, size))
-                contestants[where, size] = partial(play_vector, envs, scripts, max(total, 8 * size))
+                contestants[where, size] = partial(play_vector, envs, cycle(scripts), max(total, 8 * size))
         laps = race(contestants, options.rounds)
     rows: list[Row] = []
     for (where, size), played in laps.items():
@@ -204,7 +222,7 @@ def _played(scripts: Mapping[str, Sequence[Script]]) -> list[Row]:
     return [
         {
             "environment": name,
-            "episodes": len(each),
+            "different episodes": len(each),
             "steps": sum(len(script.actions) for script in each),
             "characters of an action": sum(len(a) for s in each for a in s.actions) / sum(len(s.actions) for s in each),
         }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -77,21 +76,20 @@ def play(env: Env, scripts: Sequence[Script]) -> Played:
     return Played(len(scripts), steps, stepping, resetting)
 
 
-def play_vector(envs: Envs, scripts: Sequence[Script], steps: int) -> Played:
-    """Play the scripts, over and over, in all slots of a vector environment in `AutoresetMode.DISABLED`.
+def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
+    """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`.
 
     Args:
         envs: A slot whose episode is over begins the next script at once.
-        scripts: Taken in turn.
+        scripts: Taken from as needed; there must be enough.
         steps: Environment steps to take at least, over all slots.
     """
-    waiting = cycle(scripts)
     slots: list[Iterator[str]] = [iter(())] * envs.num_envs
     episodes, taken, stepping, resetting = 0, 0, 0.0, 0.0
     over = np.ones(envs.num_envs, dtype=np.bool_)
     while taken < steps:
         if over.any():
-            options = _beginnings(over, slots, waiting)
+            options = _beginnings(over, slots, scripts)
             begin = perf_counter()
             envs.reset(options=options)
             resetting += perf_counter() - begin

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -154,7 +155,7 @@ def _late_steps(env: gym.Env[str, str], call: str, length: int) -> Lap:
 @contextmanager
 def vectors(sizes: Sequence[int]) -> Iterator[Laps]:
     """Steps of one episode, by the number of episodes that are stepped together."""
-    scripts = record(_ENV, {}, OracleAgent(), 128)
+    scripts = cycle(record(_ENV, {}, OracleAgent(), 1024))
     with ExitStack() as stack:
         laps = {}
         for size in sizes:
@@ -164,7 +165,7 @@ def vectors(sizes: Sequence[int]) -> Iterator[Laps]:
         yield laps
 
 
-def _stepping(envs: TextEnvs, scripts: Sequence[Script], steps: int) -> Lap:
+def _stepping(envs: TextEnvs, scripts: Iterator[Script], steps: int) -> Lap:
     return play_vector(envs, scripts, steps).stepping
 
 

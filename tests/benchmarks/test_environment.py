@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import cycle
 
 import gymnasium as gym
 import pytest
@@ -60,7 +61,7 @@ def test_a_vector_plays_the_scripts_without_a_step_in_vain(size: int, scripts: S
         return result
 
     envs.step = noted  # type: ignore[method-assign, assignment]
-    played = play_vector(envs, scripts, 30)
+    played = play_vector(envs, cycle(scripts), 30)
     envs.close()
     assert played.steps == len(statuses) >= 30
     assert set(statuses) <= {StatusCode.OK, StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP}
