@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import gymnasium as gym
 import numpy as np
+import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -74,6 +75,8 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return:
     """
     algorithm, policy = _ALGORITHMS[settings.algorithm]
     envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the network is so small that a second thread costs more than it does
     try:
         model: BaseAlgorithm = algorithm(
             policy,
@@ -88,6 +91,7 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return:
         )
         return model.learn(settings.total_steps, callback=_Rollouts(on_rollout))
     finally:
+        torch.set_num_threads(threads)
         envs.close()
 
 

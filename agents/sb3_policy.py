@@ -10,30 +10,12 @@ from typing import Any
 import torch
 from sb3_contrib.common.maskable.policies import MaskableMultiInputActorCriticPolicy
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from steptool_env.discrete.features import CONTEXT, FEATURES
 from steptool_env.discrete.scene import CANDIDATES
 
 _ABSENT = -1e4
-
-
-class SceneExtractor(BaseFeaturesExtractor):
-    """Puts a batch of observations into one tensor, context and mask beside each candidate.
-
-    Output: (batch, CANDIDATES * (FEATURES + CONTEXT + 1)).
-    """
-
-    def __init__(self, observation_space: Any) -> None:
-        super().__init__(observation_space, CANDIDATES * (FEATURES + CONTEXT + 1))
-
-    def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """See the class."""
-        candidates = observations["candidates"].view(-1, CANDIDATES, FEATURES)
-        context = observations["context"][:, None, :].expand(-1, CANDIDATES, -1)
-        mask = observations["mask"].float()[:, :, None]
-        return torch.cat([candidates, context, mask], dim=-1).flatten(1)
 
 
 class CandidateScorer(nn.Module):
@@ -57,21 +39,33 @@ class CandidateScorer(nn.Module):
 
     def forward_actor(self, features: Tensor) -> Tensor:
         """Logits. Shape: (batch, CANDIDATES)."""
-        inputs, mask = _split(features)
-        logits: Tensor = self.score(self.encode(inputs)).squeeze(-1)
-        return logits.masked_fill(mask < 0.5, _ABSENT)
+        inputs, mask = _present(features)
+        logits = torch.full(mask.shape, _ABSENT, device=features.device)
+        logits[mask] = self.score(self.encode(inputs)).squeeze(-1)
+        return logits
 
     def forward_critic(self, features: Tensor) -> Tensor:
         """The candidates' encodings, the greatest of each. Shape: (batch, width)."""
-        inputs, mask = _split(features)
-        encoded: Tensor = self.value(inputs)
-        return (encoded * mask[:, :, None]).amax(dim=1)
+        inputs, mask = _present(features)
+        encoded = torch.zeros(*mask.shape, self.latent_dim_vf, device=features.device)
+        encoded[mask] = self.value(inputs)
+        return encoded.amax(dim=1)
 
 
-def _split(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs (batch, CANDIDATES, FEATURES + CONTEXT) and mask (batch, CANDIDATES)."""
-    slots = features.view(-1, CANDIDATES, FEATURES + CONTEXT + 1)
-    return slots[..., :-1], slots[..., -1]
+def _present(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The candidates that there are, each with the context beside it, and the mask; four of five slots are empty.
+
+    Args:
+        features: The observation's parts one after the other, as SB3's `CombinedExtractor` lays them out: in the
+            order of their names. Shape: (batch, CANDIDATES * FEATURES + CONTEXT + CANDIDATES).
+
+    Returns:
+        Inputs (present, FEATURES + CONTEXT) and mask (batch, CANDIDATES).
+    """
+    flat, context, slots = torch.split(features, [CANDIDATES * FEATURES, CONTEXT, CANDIDATES], dim=1)
+    mask = slots > 0.5
+    candidates = flat.view(-1, CANDIDATES, FEATURES)[mask]
+    return torch.cat([candidates, context[mask.nonzero()[:, 0]]], dim=1), mask
 
 
 class _Scoring:
@@ -79,7 +73,7 @@ class _Scoring:
 
     def __init__(self, *arguments: Any, width: int = 64, **options: Any) -> None:
         self.width = width
-        super().__init__(*arguments, **{**options, "features_extractor_class": SceneExtractor})
+        super().__init__(*arguments, **options)
 
     def _build_mlp_extractor(self) -> None:
         self.mlp_extractor = CandidateScorer(self.width)

@@ -60,12 +60,13 @@ def test_the_order_of_candidates_does_not_matter() -> None:
     from steptool_env.discrete.scene import CANDIDATES
 
     generator = torch.Generator().manual_seed(0)
-    slots = torch.rand(3, CANDIDATES, FEATURES + CONTEXT + 1, generator=generator)
-    slots[..., -1] = 1.0
+    candidates = torch.rand(3, CANDIDATES, FEATURES, generator=generator)
+    context = torch.rand(3, CONTEXT, generator=generator)
+    mask = (torch.rand(3, CANDIDATES, generator=generator) > 0.5).float()
     order = torch.randperm(CANDIDATES, generator=generator)
     scorer = CandidateScorer(16)
-    logits, value = scorer(slots.flatten(1))
-    moved, same = scorer(slots[:, order].flatten(1))
+    logits, value = scorer(torch.cat([candidates.flatten(1), context, mask], dim=1))
+    moved, same = scorer(torch.cat([candidates[:, order].flatten(1), context, mask[:, order]], dim=1))
     torch.testing.assert_close(moved, logits[:, order])
     torch.testing.assert_close(same, value)
 
