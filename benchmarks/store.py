@@ -1,6 +1,6 @@
 """What recordings cost: hits by size of the cache, opening, memory, importing, searching the catalog.
 
-    python -m benchmarks.store [--sizes 1000 100000 1000000]
+    python -m benchmarks.store [--sizes 1000 100000 1000000] [--redis redis://127.0.0.1:6379/0?prefix=bench]
 
 Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` asks for
 calls drawn evenly, with nothing kept in memory; `memory` asks again for calls that are kept; `zipf` draws new calls as
@@ -55,6 +55,8 @@ class Options:
 
     sizes: tuple[int, ...] = (1_000, 100_000)
     """Entries of the caches. A million takes 1.3 GB of disk and about two minutes."""
+    redis: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
+    """Also measure hits from a cache in Redis, which is made there, of the smallest size."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -64,7 +66,7 @@ def numbered_call(number: int) -> ToolCall:
     return ToolCall("Data", f"Tool {number % 100}", "Search", {"number": number, "unit": "metric"})
 
 
-def fill(path: Path, size: int) -> float:
+def fill(path: str | Path, size: int) -> float:
     """Make a cache of `size` entries; recordings per second."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(300, 1500, size)
@@ -131,6 +133,21 @@ def _lap(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
 def _microseconds(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
     """Microseconds of one `ask` in the best lap, as other processes share the machine."""
     return min(_lap(ask, items) for _ in range(_LAPS))
+
+
+def compare_stores(path: Path, url: str, size: int) -> list[Row]:
+    """Hits and first recordings of the same calls, on disk and in Redis, nothing kept in memory; hits in turns."""
+    rng = np.random.default_rng(1)
+    keys = [_key(numbered_call(int(number))) for number in rng.integers(0, size, _CALLS)]
+    rates = [fill(path.with_suffix(".again"), size), fill(url, size)]
+    with (
+        ResponseCache(path, read_only=True, memory_entries=0) as disk,
+        ResponseCache(url, read_only=True, memory_entries=0) as remote,
+    ):
+        laps = [(_lap(disk.get, keys), _lap(remote.get, keys)) for _ in range(_LAPS)]
+    hits = [min(own) for own in zip(*laps, strict=True)]
+    stores = zip(("disk", "Redis"), hits, rates, strict=True)
+    return [{"store": name, "entries": size, "hit us": hit, "write/s": rate} for name, hit, rate in stores]
 
 
 def carry(path: Path, size: int) -> Row:
@@ -254,9 +271,12 @@ def main(options: Options) -> None:
                 hits.append({**fresh.submit(measure, path, size).result(), "write/s": rate})
             if size <= _CARRIED:
                 files.append(carry(path, size))
+        smallest = min(options.sizes)
+        stores = options.redis and compare_stores(Path(folder) / str(smallest), options.redis, smallest)
         served = serve(Path(folder), [min(options.sizes), max(options.sizes)])
     tables = {
         "Hits in process": hits,
+        **({"On disk and in Redis": stores} if stores else {}),
         "Hits of /virtual at 32 clients": served,
         "Files": files,
         f"Search over {_APIS:,} APIs, nearly all of which match": search(),
