@@ -16,10 +16,10 @@ COPY toolserver toolserver
 COPY steptool_env steptool_env
 COPY agents agents
 COPY benchmarks benchmarks
-RUN /opt/steptool/bin/pip install -c constraints.txt .
+RUN /opt/steptool/bin/pip install -c constraints.txt '.[redis]'
 
 FROM build AS build-eval
-RUN /opt/steptool/bin/pip install -c constraints.txt '.[report]'
+RUN /opt/steptool/bin/pip install -c constraints.txt '.[redis,report]'
 
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/steptool/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
