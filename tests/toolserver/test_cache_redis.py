@@ -92,6 +92,26 @@ def test_reading_only_writes_nothing(redis_url: str, client: Any) -> None:
     assert client.info("persistence")["rdb_changes_since_last_save"] == before
 
 
+READER = "~test-*:* +hget +hscan +hgetall +hkeys +hlen +pttl +memory|usage +get +info +select"
+
+
+def test_a_user_who_may_only_read_can_read_everything(redis_url: str, client: Any) -> None:
+    put_numbers(redis_url, range(5), "")
+    Catalog(APIS).save(redis_url)
+    client.execute_command("ACL", "SETUSER", "reader", "on", f">{PASSWORD}", *READER.split())
+    url = redis_url.replace("redis://", f"redis://reader:{QUOTED}@").replace("/0?", "/1?")
+    with pytest.raises(CacheError, match="no cache at"):  # in another database, which SELECT must allow
+        ResponseCache(url, read_only=True)
+    url = url.replace("/1?", "/0?")
+    with ResponseCache(url, read_only=True) as cache:
+        assert cache.get(key_of(numbered_call(1))) is not None
+        assert list(cache.verify()) == []
+        assert (cache.stats().entries, len(list(cache.entries()))) == (5, 5)
+    assert len(Catalog.load(url)) == len(APIS)
+    with pytest.raises(CacheError, match="cannot write"):
+        ResponseCache(url)
+
+
 def test_another_version_is_refused(redis_url: str, client: Any) -> None:
     client.set(f"{parse_redis_url(redis_url).prefix}:format", "99")
     for read_only in (True, False):
