@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,10 +10,14 @@ import gymnasium as gym
 
 from agents.base import Agent
 from agents.slots import Slots, make_slots
+from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episode import Transition
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import Trajectory
+
+LOST_IN_A_ROW = 5
+"""Episodes lost to the tool server one after another that end a run: each of them has spent its retries."""
 
 
 @dataclass(frozen=True)
@@ -60,24 +64,26 @@ def evaluate(
     Args:
         evaluation: What to run.
         agent: Acts in all slots at once.
-        on_episode: Told of every episode in the tasks' order, as soon as all earlier ones are over.
-        on_start: Told how many episodes there will be.
+        on_episode: Told of every episode in the tasks' order, as soon as all earlier ones are over, and of all
+            that are over when an error ends the run.
+        on_start: Told how many episodes there will be, once the tools are known to be there.
+
+    Raises:
+        ToolTransportError: No tool server answers, or `LOST_IN_A_ROW` episodes in a row were lost to it.
     """
     first = make_env(evaluation)
     episodes = min(evaluation.episodes, len(suite_of(first)))
-    on_start(episodes)
     count = min(evaluation.slots, episodes)
     slots = make_slots(first, lambda: make_env(evaluation), count)
+    order = _InOrder(on_episode)
     try:
-        done: list[Trajectory] = []
-        early: dict[int, Trajectory] = {}
-        for index, trajectory in _Match(evaluation, agent, slots).play(episodes, count):
-            early[index] = trajectory
-            while len(done) in early:
-                done.append(early.pop(len(done)))
-                on_episode(done[-1])
-        return done
+        _check_tools(first)
+        on_start(episodes)
+        for index, trajectory in _until_lost(_Match(evaluation, agent, slots).play(episodes, count)):
+            order.add(index, trajectory)
+        return order.told
     finally:
+        order.flush()
         slots.close()
 
 
@@ -98,6 +104,44 @@ def suite_of(env: gym.Env[str, str]) -> Sequence[Any]:
     if not isinstance(inner, ToolEnv):
         raise ConfigurationError(f"{type(inner).__name__} is no text environment of steptool_env; evaluate takes those")
     return cast("Sequence[Any]", inner.suite)
+
+
+def _check_tools(env: gym.Env[str, str]) -> None:
+    client = cast(ToolEnv, env.unwrapped).client
+    if isinstance(client, HttpToolClient):
+        client.check()
+
+
+def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int, Trajectory]]:
+    """Pass episodes on. Raises `ToolTransportError` after `LOST_IN_A_ROW` that were lost to the tool server."""
+    lost = 0
+    for index, trajectory in played:
+        yield index, trajectory
+        reason = trajectory.metadata.get("transport_error")
+        lost = lost + 1 if reason else 0
+        if lost == LOST_IN_A_ROW:
+            raise ToolTransportError(f"stopped early, {lost} episodes in a row were lost to the tool server: {reason}")
+
+
+class _InOrder:
+    """Tells of episodes in the tasks' order, however they end."""
+
+    def __init__(self, tell: Callable[[Trajectory], None]) -> None:
+        self.told: list[Trajectory] = []
+        self._tell = tell
+        self._early: dict[int, Trajectory] = {}
+
+    def add(self, index: int, trajectory: Trajectory) -> None:
+        """Take an episode, and tell of all whose turn it is."""
+        self._early[index] = trajectory
+        while len(self.told) in self._early:
+            self.told.append(self._early.pop(len(self.told)))
+            self._tell(self.told[-1])
+
+    def flush(self) -> None:
+        """Tell of those that came before their turn, after a run that ended before the earlier ones did."""
+        for index in sorted(self._early):
+            self._tell(self._early.pop(index))
 
 
 class _Match:

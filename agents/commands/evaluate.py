@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from agents.options import Words, read_options
 from agents.outputs import write_outputs
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
+from steptool_env.errors import StepToolError, ToolTransportError
 from steptool_env.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
@@ -49,13 +51,22 @@ class Command:
     """Seeds the episodes."""
 
     def run(self) -> None:
-        """Evaluate, showing the pass rate so far."""
+        """Evaluate, showing the pass rate so far. A run that an error ends is reported as far as it came."""
         evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
         agent = make_agent(self.agent, **read_options("agent_arg", self.agent_arg))
+        played: list[Trajectory] = []
         try:
-            trajectories = self._play(evaluation, agent)
+            self._play(evaluation, agent, played)
+        except StepToolError:
+            if played:
+                with suppress(ToolTransportError):  # that all were lost is what the error says
+                    self._write(evaluation, agent, played)
+            raise
         finally:
             getattr(agent, "close", lambda: None)()
+        self._write(evaluation, agent, played)
+
+    def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> None:
         subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
         run = {"evaluation": vars(evaluation), "agent": self.agent, "agent_arg": self.agent_arg}
         write_outputs(self.out, agent.name, subtitle, trajectories, run)
@@ -64,11 +75,12 @@ class Command:
         kwargs = read_options("env_arg", self.env_arg)
         return kwargs | {"server_url": self.server_url} if self.server_url else kwargs
 
-    def _play(self, evaluation: Evaluation, agent: Agent) -> list[Trajectory]:
+    def _play(self, evaluation: Evaluation, agent: Agent, played: list[Trajectory]) -> None:
         with TrajectoryWriter(self.out / "trajectories.jsonl") as writer, EpisodeProgress(agent.name) as progress:
 
             def on_episode(trajectory: Trajectory) -> None:
+                played.append(trajectory)
                 writer.write(trajectory)
                 progress.add(trajectory)
 
-            return evaluate(evaluation, agent, on_episode, progress.expect)
+            evaluate(evaluation, agent, on_episode, progress.expect)

@@ -19,6 +19,8 @@ API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 
 _TOO_LARGE = 413
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_BUSY = frozenset({429, 503})
+_CHECK_SECONDS = 10.0
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
 
@@ -67,6 +69,25 @@ class HttpToolClient:
         for start in range(0, len(calls), self.max_batch):
             responses += self._exchange(calls[start : start + self.max_batch])
         return responses
+
+    def check(self) -> None:
+        """Ask once, with no calls, whether there is a tool server that takes our key; one that is busy is there.
+
+        Raises:
+            ToolTransportError: There is none. It says what to do.
+        """
+        try:
+            response = self._http.post("/v1/calls", content=b"[]", timeout=min(self.timeout, _CHECK_SECONDS))
+        except httpx.TransportError as error:
+            raise self._absent(f"{type(error).__name__}: {error}") from error
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            raise ToolTransportError(f"{self.url}: {_complaint(response)}")
+        if response.status_code not in _BUSY and (response.status_code, response.content) != (httpx.codes.OK, b"[]"):
+            raise self._absent(_complaint(response))
+
+    def _absent(self, found: str) -> ToolTransportError:
+        remedy = "start one (toolserver serve --help), or leave out the server's URL to have the tools in this process"
+        return ToolTransportError(f"no tool server answers at {self.url} ({found}); {remedy}")
 
     def close(self) -> None:
         """See `ToolClient.close`."""

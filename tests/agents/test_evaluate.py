@@ -14,17 +14,18 @@ import gymnasium as gym
 import pytest
 
 from agents.cli import main
-from agents.evaluate import Evaluation, evaluate
+from agents.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.options import read_options
 from agents.random_agent import RandomAgent
 from agents.registry import make_agent
 from agents.results import metrics_of, write_metrics
+from agents.toolworld import OracleAgent
 from steptool_env.client import LocalToolClient
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ChatError, ConfigurationError
 from steptool_env.trajectories import read_trajectories, write_trajectories
 from steptool_env.types import Trajectory
 from tests.agents.toy_env import TOYS, make_toys
-from tests.steptool_env.toys import COUNT, ToySuite
+from tests.steptool_env.toys import ANSWER, COUNT, ToySuite
 from toolserver.process import ServerProcess
 from toolserver.schemas import ToolCall, ToolResponse
 
@@ -232,16 +233,74 @@ def test_errors_are_one_line_with_status_2(
     assert error.count("\n") == 1
 
 
-def test_a_server_that_is_away_is_an_error_and_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def toolworld(out: Path, url: str, agent: str = "oracle", slots: int = 1) -> list[str]:
+    return ["evaluate", "--env", "StepTool/ToolWorld-v0", "--agent", agent, "--slots", str(slots), "--episodes", "100",
+            "--out", str(out), "--server-url", url]  # fmt: skip
+
+
+def test_a_server_that_is_away_is_told_before_the_first_episode(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]  # free again below, and nobody listens there
-    out = tmp_path / "run"
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"  # free again below, and nobody listens there
     with pytest.raises(SystemExit, match="2"):
-        main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--agent", "oracle", "--episodes", "2", "--out", str(out),
-              "--server-url", f"http://127.0.0.1:{port}"])  # fmt: skip
-    assert "every episode was lost to the tool server" in capsys.readouterr().err
+        main(toolworld(tmp_path / "run", url))
+    error = capsys.readouterr().err
+    assert f"no tool server answers at {url} (Connect" in error
+    assert "toolserver serve" in error
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+SERVERS: list[ServerProcess] = []
+
+
+class Saboteur(OracleAgent):
+    """Ends the tool server while the seventh episode runs."""
+
+    name = "saboteur"
+    begun = 0
+
+    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
+        super().reset(indices, observations, infos)
+        self.begun += len(indices)
+        if self.begun >= 7 and SERVERS:
+            SERVERS.pop().close()
+
+
+@pytest.mark.parametrize("slots", [1, 4])
+def test_a_server_that_dies_ends_the_run_early_and_what_was_played_is_kept(
+    slots: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    with ServerProcess(["--world", "0"]) as server:
+        SERVERS.append(server)
+        with pytest.raises(SystemExit, match="2"):
+            main(toolworld(out, server.url, f"{__name__}:Saboteur", slots))
+    assert f"stopped early, {LOST_IN_A_ROW} episodes in a row were lost to the tool server: {server.url}" in (
+        capsys.readouterr().err
+    )
+    trajectories = read_trajectories(out / "trajectories.jsonl").trajectories
+    lost = [trajectory for trajectory in trajectories if "transport_error" in trajectory.metadata]
     metrics = json.loads((out / "metrics.json").read_text())
-    assert (metrics["transport_errors"], metrics["pass_rate"]) == (2, None)
+    assert metrics["transport_errors"] == len(lost) >= LOST_IN_A_ROW
+    assert metrics["episodes"] == len(trajectories) - len(lost) >= 7 - slots
+    assert len(trajectories) < 20
+    assert (out / "report.html").exists()
+
+
+def test_an_error_keeps_episodes_that_ended_before_their_turn() -> None:
+    class Stopping(Counting):
+        """Episode 0 goes on while the others give up; then the endpoint fails."""
+
+        def act(self, indices: Any, observations: Any, infos: Any) -> list[str]:
+            if infos[0]["calls_left"] == 4:
+                raise ChatError("away")
+            return [COUNT if index == 0 else ANSWER for index in indices]
+
+    told: list[Trajectory] = []
+    with pytest.raises(ChatError):
+        evaluate(Evaluation(TOYS, slots=3), Stopping(), told.append)
+    assert [trajectory.task.id for trajectory in told] == ["toy-1", "toy-2", "toy-3", "toy-4"]
 
 
 def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,9 +63,11 @@ def scripted(*script: tuple[int, dict[str, str], bytes]) -> Iterator[Any]:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        try:
+            yield server
+        finally:  # or a failing test would wait for the thread for ever
+            server.shutdown()
+            thread.join()
 
 
 def good(number: int) -> tuple[int, dict[str, str], bytes]:
@@ -152,6 +154,34 @@ def test_a_server_that_is_away_is_tried_a_bounded_number_of_times() -> None:
         client.call_many([CALL])
     assert waits == [0.1, 0.2]
     client.close()
+
+
+@pytest.mark.parametrize("reply", [(200, {}, b"[]"), (429, {"retry-after": "9"}, b""), (503, {}, b"")])
+def test_a_check_takes_a_server_that_is_there_even_if_it_is_busy(reply: Any) -> None:
+    with scripted(reply) as server, client_for(server) as (client, waits):
+        client.check()
+    assert [(path, body) for path, _, body in server.requests] == [("/v1/calls", b"[]")]
+    assert not waits
+
+
+@pytest.mark.parametrize(
+    ("reply", "says"),
+    [
+        ((404, {}, b"not here"), r"no tool server answers at .* \(HTTP 404: not here\).*toolserver serve"),
+        ((200, {}, b"<html>"), "no tool server answers at .*<html>"),
+        ((502, {}, b""), "no tool server answers at .*HTTP 502"),
+        ((401, {}, b"no key"), f"HTTP 401: no key; set {API_KEY_VARIABLE}"),
+    ],
+)
+def test_a_check_tells_what_is_no_tool_server_of_ours(reply: Any, says: str) -> None:
+    with (
+        scripted(reply) as server,
+        client_for(server) as (client, waits),
+        pytest.raises(ToolTransportError, match=says),
+    ):
+        client.check()
+    assert len(server.requests) == 1
+    assert not waits
 
 
 def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
