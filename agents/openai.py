@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from agents.base import Info
+from agents.function_names import FunctionNames
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ChatError, ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -20,16 +21,17 @@ _Message = dict[str, Any]
 @dataclass
 class _Episode:
     format: Format
-    functions: Sequence[Mapping[str, Any]]
-    messages: list[_Message] = field(default_factory=list)
+    names: FunctionNames
+    tools: list[dict[str, Any]]
+    messages: list[_Message]
 
 
 class OpenAIAgent:
     """Lets a chat model act, each episode in a conversation of its own.
 
     In formats that chat models know natively (`openai`, `hermes`, `llama3`) the functions go to the endpoint as
-    `tools`, and its tool call becomes the action; of several calls in one message the first counts. In `react` the
-    model reads and writes plain text.
+    `tools`, and its tool call becomes the action; of several calls in one message the first counts. Names that such
+    endpoints refuse go under an alias (`FunctionNames`). In `react` the model reads and writes plain text.
 
     A conversation that the endpoint refuses or does not answer within the retries (a context that is too long, say)
     is given up, which counts against the model; more than `max_failures` of them end the run, since then the
@@ -76,7 +78,12 @@ class OpenAIAgent:
         del observations
         for index, info in zip(indices, infos, strict=True):
             messages = [dict(message) for message in info["messages"]]
-            self._episodes[index] = _Episode(make_format(info["format"]), info["functions"], messages)
+            functions: dict[str, Mapping[str, Any]] = {}
+            for function in info["functions"]:
+                functions.setdefault(function["name"], function)  # of two with one name the first counts
+            names = FunctionNames(functions)
+            tools = [_tool(function, names) for function in functions.values()]
+            self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages)
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`. Raises `ChatError` when the endpoint has failed too often."""
@@ -94,14 +101,13 @@ class OpenAIAgent:
             episode.messages.append(_answer_to(episode.messages[-1], observation))
         options = dict(self._options)
         if episode.format.native:
-            options |= {"tools": [{"type": "function", "function": dict(f)} for f in episode.functions]}
-            options |= {"parallel_tool_calls": False}
+            options |= {"tools": episode.tools, "parallel_tool_calls": False}
         try:
             message = self._chat.complete(episode.messages, _first_call, **options)
         except ChatError as error:
             return episode, error
-        episode.messages.append(message)
-        return _action(message, episode.format)
+        episode.messages.append(_sendable(message, episode.names))
+        return _action(message, episode.format, episode.names)
 
     def _allow_failures(self, outcomes: Sequence[str | tuple[_Episode, ChatError]]) -> list[str]:
         actions = []
@@ -115,6 +121,19 @@ class OpenAIAgent:
                 raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error
             actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
         return actions
+
+
+def _tool(function: Mapping[str, Any], names: FunctionNames) -> dict[str, Any]:
+    return {"type": "function", "function": {**function, "name": names.alias(function["name"])}}
+
+
+def _sendable(message: _Message, names: FunctionNames) -> _Message:
+    """The model's message as the endpoint takes it back: a name that the model made up may be one that it refuses."""
+    if "tool_calls" not in message:
+        return message
+    (call,) = message["tool_calls"]
+    alias = names.alias(names.name(call["function"]["name"]))
+    return {**message, "tool_calls": [{**call, "function": {**call["function"], "name": alias}}]}
 
 
 def _first_call(message: Mapping[str, Any]) -> _Message:
@@ -137,7 +156,7 @@ def _answer_to(message: _Message, observation: str) -> _Message:
     return {"role": "tool", "tool_call_id": message["tool_calls"][0].get("id", ""), "content": observation}
 
 
-def _action(message: _Message, call_format: Format) -> str:
+def _action(message: _Message, call_format: Format, names: FunctionNames) -> str:
     """The message as text in the environment's format; without a tool call the model's own words."""
     thought = message["content"] or ""
     if "tool_calls" not in message:
@@ -145,4 +164,4 @@ def _action(message: _Message, call_format: Format) -> str:
     function = message["tool_calls"][0]["function"]
     arguments = function.get("arguments") or "{}"
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return call_format.render(function["name"], text, thought)
+    return call_format.render(names.name(function["name"]), text, thought)

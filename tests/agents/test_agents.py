@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.evaluate import Evaluation, evaluate
+from agents.function_names import FunctionNames
 from agents.openai import OpenAIAgent
 from agents.random_agent import RandomAgent
 from agents.registry import make_agent
@@ -171,6 +174,65 @@ def test_a_chat_model_acts_by_tool_calls_and_keeps_its_conversation() -> None:
     roles = [[message["role"] for message in request["messages"]] for request in stub.requests]
     assert sorted(roles, key=len)[-1] == ["system", "user", "assistant", "tool"]
     assert all(request["tools"][-1]["function"]["name"] == FINISH for request in stub.requests)
+
+
+REFUSED = re.compile(r"[^a-zA-Z0-9_-]|^$|.{65}")
+LONG = [f"{'search_for_players_and_their_clubs_' * 3}{end}" for end in ("by_name", "by_club")]
+OFFERED = [*LONG, "wörter.zählen", "plain_name", FINISH]
+
+
+def strict(reply: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """An endpoint that refuses names as OpenAI's does: in the tools and in the conversation, and tools of one name."""
+
+    def enforce(request: dict[str, Any]) -> Any:
+        names = [tool["function"]["name"] for tool in request["tools"]]
+        said = [call["function"]["name"] for message in request["messages"] for call in message.get("tool_calls", ())]
+        if len(set(names)) < len(names) or any(map(REFUSED.search, names + said)):
+            return 400
+        return reply(request)
+
+    return enforce
+
+
+def episode_of(functions: Sequence[str]) -> dict[str, Any]:
+    schemas = [{"name": name, "parameters": {"type": "object", "properties": {}}} for name in functions]
+    return {"format": "openai", "functions": schemas, "messages": [{"role": "user", "content": "Go."}]}
+
+
+def test_names_that_an_endpoint_refuses_go_under_an_alias_and_come_back() -> None:
+    def reply(request: dict[str, Any]) -> Any:
+        turn = sum(message["role"] == "assistant" for message in request["messages"])
+        made_up = [calling("functions.made up!"), calling(FINISH)]
+        return [*(calling(tool["function"]["name"]) for tool in request["tools"][:4]), *made_up][turn]
+
+    info = episode_of([*OFFERED[:4], LONG[0], FINISH])
+    with chat_stub(strict(reply)) as stub:
+        agent = OpenAIAgent("m", base_url=stub.url, retries=0)
+        agent.reset([0], [""], [info])
+        texts = [agent.act([0], ["{}"], [info])[0] for _ in range(6)]
+        agent.close()
+    called = [make_format("openai").parse(text).name for text in texts]
+    assert called == [*OFFERED[:4], "functions.made up!", FINISH]
+    assert len({json.dumps(request["tools"]) for request in stub.requests}) == 1
+    assert [tool["function"]["name"] for tool in stub.requests[0]["tools"]][3:] == ["plain_name", FINISH]
+
+
+@given(st.lists(st.text(max_size=90) | st.sampled_from(OFFERED), max_size=8))
+def test_aliases_are_valid_and_unique_and_lead_back(names: list[str]) -> None:
+    aliases = FunctionNames(names)
+    sent = {name: aliases.alias(name) for name in names}
+    assert not any(map(REFUSED.search, sent.values()))
+    assert len(set(sent.values())) == len(sent)
+    assert {name: aliases.name(alias) for name, alias in sent.items()} == {name: name for name in names}
+    assert {name: FunctionNames([name, FINISH]).alias(name) for name in names} == sent
+
+
+def test_an_alias_that_is_somebody_elses_name_is_not_taken() -> None:
+    taken = FunctionNames(LONG[:1]).alias(LONG[0])
+    for names in ([LONG[0], taken], [taken, LONG[0]]):
+        aliases = FunctionNames(names)
+        assert aliases.alias(taken) == taken != aliases.alias(LONG[0])
+        assert aliases.name(aliases.alias(LONG[0])) == LONG[0]
 
 
 def test_in_react_a_chat_model_reads_and_writes_text() -> None:
