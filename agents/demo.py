@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agents.base import Agent
 from agents.evaluate import Evaluation, evaluate
@@ -17,6 +17,7 @@ from toolserver.process import ServerProcess
 ENV_ID = "StepTool/ToolWorld-v0"
 FLOORS_AND_CEILING = ("random", "no-tools", "greedy-docs", "oracle")
 
+DemoLearner = Literal["numeric", "text", "none"]
 Runs = dict[str, list[Trajectory]]
 """The trajectories of every agent on the same tasks, by its name."""
 
@@ -27,9 +28,10 @@ class Demo:
 
     Attributes:
         out: Folder for what the trained policies leave behind.
-        train: Train policies; else only floors and ceiling are compared.
+        learner: Which policies are trained: of the `numeric` twin, of `text` (a transformer), or `none`: then only
+            floors and ceiling are compared.
         from_scratch: Make the starting policy again instead of taking the one that comes with the package.
-        calls: Environment calls of training for each policy; 0 takes what `configs/demo.yaml` says.
+        calls: Environment calls of training for each policy; 0 takes the learner's own number.
         split: The tasks of ToolWorld that all are compared on; no policy is trained on them.
         episodes: Number of these tasks.
         world_seed: Seed of the world that the server serves.
@@ -38,7 +40,7 @@ class Demo:
     """
 
     out: Path
-    train: bool = True
+    learner: DemoLearner = "numeric"
     from_scratch: bool = False
     calls: int = 0
     split: str = "G1_instruction"
@@ -70,7 +72,7 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
-        agents: dict[str, Agent] = dict(_trained(demo, tools, outcome)) if demo.train else {}
+        agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
         agents |= {name: make_agent(name) for name in (*FLOORS_AND_CEILING, *demo.guests)}
         evaluation = Evaluation(ENV_ID, {**tasks, **tools}, demo.episodes, demo.slots)
         outcome.runs = {name: _play(name, agent, evaluation) for name, agent in agents.items()}
@@ -78,7 +80,24 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     return outcome
 
 
-def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
+def _nobody(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
+    """No trained policy."""
+    del demo, tools, outcome
+    yield from ()
+
+
+def _numeric(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
+    """An untrained policy of the numeric twin and those trained from it."""
+    from agents.demo_numeric import train_arms
+
+    for arm in train_arms(tools, demo.calls):
+        if not outcome.curves:
+            yield "untrained", arm.start
+        outcome.curves[arm.name], outcome.calls[arm.name] = arm.curve, arm.calls
+        yield arm.name, arm.agent
+
+
+def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
     """The start and the policies trained from it, as agents that sample as they did in training."""
     from agents.demo_training import ARMS, demo_config, starting_point, train_arm
     from agents.learner import load_learner
@@ -93,12 +112,21 @@ def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator
         yield algo, PolicyAgent.of(arm.learner, sampling, algo)
 
 
-def _task_arguments(demo: Demo) -> dict[str, Any]:
-    if not demo.train:
-        return {"split": demo.split}
-    from agents.demo_training import task_arguments
+_TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}
 
-    return {**task_arguments(), "split": demo.split}
+
+def _task_arguments(demo: Demo) -> dict[str, Any]:
+    """What the tasks are like that all are compared on: as those of the training, but of another split."""
+    arguments: Mapping[str, Any] = {}
+    if demo.learner == "text":
+        from agents.demo_training import task_arguments
+
+        arguments = task_arguments()
+    if demo.learner == "numeric":
+        from agents.demo_numeric import TASKS
+
+        arguments = TASKS
+    return {**arguments, "split": demo.split}
 
 
 def _play(name: str, agent: Agent, evaluation: Evaluation) -> list[Trajectory]:

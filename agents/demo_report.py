@@ -34,32 +34,31 @@ def learning_curves(curves: Curves) -> list[Plot]:
     """Pass rate on held-out tasks, and in training, against environment calls."""
     if not curves:
         return []
-    held_out = {name: _curve(records, "eval/is_solved") for name, records in curves.items()}
-    training = {name: _curve(records, "rollout/is_solved") for name, records in curves.items()}
-    label = "environment calls of training"
-    return [
-        Plot(
-            "Learning: held-out tasks",
-            line_plot(held_out, label, "pass rate", percent=True),
-            "The same validation tasks every time; the policy samples as it does in training. Left: the start.",
-        ),
-        Plot(
+    shown = [
+        ("Learning: held-out tasks", "eval/is_solved", "The same validation tasks every time. Left: the start."),
+        (
             "Learning: training tasks",
-            line_plot(training, label, "pass rate", percent=True),
+            "rollout/is_solved",
             "Pass rate of each iteration's episodes, fresh tasks every time.",
         ),
+    ]
+    label = "environment calls of training"
+    return [
+        Plot(title, line_plot(drawn, label, "pass rate", percent=True), words)
+        for title, metric, words in shown
+        if (drawn := {name: curve for name, records in curves.items() if (curve := _curve(records, metric)).x})
     ]
 
 
 def examples(runs: Runs) -> list[Example]:
     """Tasks that the start failed and the step-grained policy solved, where there are such; else the first ones."""
     count = min(len(trajectories) for trajectories in runs.values())
-    before, after = runs.get("sft"), runs.get("steptool")
+    before, after = runs.get("sft") or runs.get("untrained"), runs.get("steptool")
     chosen = list(range(count))
     if before and after:
         learnt = [i for i in chosen if not _passed(before[i]) and _passed(after[i])]
         chosen = learnt + [i for i in chosen if i not in learnt]
-    shown = [name for name in ("sft", "steptool", "final") if name in runs] or list(runs)
+    shown = [name for name in ("sft", "untrained", "steptool", "final") if name in runs] or list(runs)
     return [
         Example(f"Task {runs[shown[0]][i].task.id}", [(name, runs[name][i]) for name in shown])
         for i in chosen[:_EXAMPLES]

@@ -30,8 +30,9 @@ _ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
     "maskable-ppo": (MaskablePPO, MaskableScoringPolicy),
     "ppo": (PPO, ScoringPolicy),
 }
-OnRollout = Callable[[int, float], None]
-"""Told after every rollout: environment steps so far, mean return of the last 100 episodes (nan before the first)."""
+OnRollout = Callable[[int, float, BaseAlgorithm], None]
+"""Told at the start and after every update: environment steps so far, mean return of the last 100 episodes (nan before
+the first), and the policy as it is."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class SB3Settings:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
-def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return: None) -> BaseAlgorithm:
+def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return, _model: None) -> BaseAlgorithm:
     """Train a policy. The same settings give the same policy on the same machine.
 
     Raises:
@@ -89,7 +90,8 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return:
             seed=settings.seed,
             device="cpu",
         )
-        return model.learn(settings.total_steps, callback=_Rollouts(on_rollout))
+        model.learn(settings.total_steps, callback=_Rollouts(on_rollout))
+        return model
     finally:
         torch.set_num_threads(threads)
         envs.close()
@@ -133,7 +135,7 @@ def load_agent(path: str) -> CandidateAgent:
 
 
 class _Rollouts(BaseCallback):
-    """Tells of every rollout."""
+    """Tells of every rollout once the policy has learnt from it."""
 
     def __init__(self, on_rollout: OnRollout) -> None:
         super().__init__()
@@ -142,6 +144,12 @@ class _Rollouts(BaseCallback):
     def _on_step(self) -> bool:
         return True
 
-    def _on_rollout_end(self) -> None:
+    def _on_rollout_start(self) -> None:
+        self._tell()
+
+    def _on_training_end(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))
+        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"), self.model)

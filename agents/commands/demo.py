@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo import Demo, Outcome, run_demo
+from agents.demo import Demo, DemoLearner, Outcome, run_demo
 from agents.demo_report import write_page
 from agents.evaluation_report import comparison
 from agents.results import defined, metrics_of
@@ -20,24 +20,25 @@ from agents.results import defined, metrics_of
 
 @dataclass(frozen=True)
 class Command:
-    """Train a small policy against a tool server, in minutes on a laptop, and compare it with where it began.
+    """Train policies against a tool server, in minutes on a laptop, and compare them with where they began.
 
-    A policy that learnt from noisy demonstrations is trained twice with the same number of environment calls: with
-    step rewards (`steptool`) and with the final reward alone (`final`). Then both, the start, floors and the oracle
-    work on the same held-out tasks. Writes result.json (every metric of every agent), report.html (learning curves
-    and episodes, before and after) and the logs to the folder of --out.
+    One start is trained twice with the same number of environment calls: with a reward for every step (`steptool`)
+    and with the final reward alone (`final`). Then both, the start, floors and the oracle work on the same held-out
+    tasks. Writes result.json (every metric of every agent) and report.html (learning curves and episodes, before and
+    after) to the folder of --out.
 
     Example: steptool demo --out runs/demo
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
     """Folder for the results; it is made."""
-    train: bool = True
-    """Train policies; --no-train compares floors and ceiling only, in seconds."""
+    learner: DemoLearner = "numeric"
+    """`numeric`: MaskablePPO on the numeric twin, in minutes. `text`: a transformer, far longer, from demonstrations
+    where no checkpoint comes with the package. `none`: floors and ceiling only, in seconds."""
     from_scratch: bool = False
-    """Make the starting policy from demonstrations instead of taking the one that comes with the package."""
+    """With `--learner text`: make the starting policy again even if one comes with the package."""
     calls: int = 0
-    """Environment calls of training for each policy; 0 takes the number in agents/configs/demo.yaml."""
+    """Environment calls of training for each policy; 0 takes the learner's own number."""
     episodes: int = 200
     """Held-out tasks for every agent."""
     world_seed: int = 0
@@ -50,7 +51,7 @@ class Command:
         console = Console()
         demo = Demo(
             self.out,
-            self._trains(console),
+            self.learner,
             self.from_scratch,
             self.calls,
             episodes=self.episodes,
@@ -71,20 +72,6 @@ class Command:
             view.add_row(*row)
         console.print(view)
         console.print(f"wrote {self.out / 'report.html'} and {self.out / 'result.json'}")
-
-    def _trains(self, console: Console) -> bool:
-        """Whether to train: asked for, and there is a policy to start from, or time to make one."""
-        if not self.train:
-            return False
-        from agents.demo_training import ships_start
-
-        ready = self.from_scratch or ships_start()
-        if not ready:
-            console.print(
-                "no starting policy comes with this copy; --from-scratch makes one from demonstrations and trains it. "
-                "Comparing floors and ceiling only"
-            )
-        return ready
 
 
 def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:

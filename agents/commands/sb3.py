@@ -49,7 +49,8 @@ class Command:
         settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
         with TrainingProgress("sb3", console) as progress:
 
-            def on_rollout(steps: int, mean: float) -> None:
+            def on_rollout(steps: int, mean: float, model: object) -> None:
+                del model
                 progress.tell(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
 
             model = train(settings, on_rollout)

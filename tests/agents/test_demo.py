@@ -19,7 +19,7 @@ from toolserver.process import ServerProcess
 def test_the_demo_compares_agents_over_http_and_ends_its_server(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["demo", "--no-train", "--episodes", "12", "--out", str(tmp_path / "demo")])
+    main(["demo", "--learner", "none", "--episodes", "12", "--out", str(tmp_path / "demo")])
     result = json.loads((tmp_path / "demo" / "result.json").read_text())
     assert result["oracle"]["pass_rate"] == 1.0
     assert result["no-tools"]["pass_rate"] == result["random"]["pass_rate"] == 0.0
@@ -28,6 +28,15 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
     assert "tool server ended" in out
     page = (tmp_path / "demo" / "report.html").read_text()
     assert all(f"{name}, " in page for name in FLOORS)
+
+
+def test_the_demo_trains_two_policies_of_the_numeric_twin_from_one_start(tmp_path: Path) -> None:
+    main(["demo", "--calls", "1", "--episodes", "12", "--out", str(tmp_path)])
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["training_calls"] == {"steptool": 2048, "final": 2048}  # one rollout each: calls come in whole ones
+    assert {"untrained", "steptool", "final", *FLOORS} <= set(result)
+    assert result["untrained"]["pass_rate"] < result["oracle"]["pass_rate"] == 1.0
+    assert "Learning: held-out tasks" in (tmp_path / "report.html").read_text()
 
 
 FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
