@@ -35,8 +35,8 @@ SHAPES: dict[Size, Shape] = {
 def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int, seed: int = 0) -> nn.Module:
     """A Qwen 3 decoder with fresh weights and tied embeddings.
 
-    Qwen 3 normalises queries and keys, and the weights begin at `1 / sqrt(hidden)`: with Transformers' default of
-    0.02, attention in a narrow model begins so flat that it takes thousands of steps to find what to copy.
+    Qwen 3 normalises queries and keys. The weights begin at `1 / sqrt(hidden)`, so that attention in a narrow model
+    does not begin almost uniform, as it does with Transformers' default of 0.02.
 
     Args:
         shape: See `SHAPES`: about 1M, 25M and 110M parameters.
