@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from toolserver.service import ToolService
-
 from steptool_env.types import Task
+from toolserver.service import ToolService
 
 
 class TaskSuite(Protocol):
