@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict
 
 from agents import checkpoint
 from agents.config import Arguments, PolicyConfig, checked, read_yaml
+from agents.copying import copying_episodes
 from agents.demonstrations import Noise, demonstrate
 from agents.evaluate import Evaluation
 from agents.learner import Learner
@@ -21,14 +22,16 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 @dataclass(frozen=True)
 class Apprentice:
-    """A policy and what it is shown."""
+    """A policy and what it is shown: copying exercises first where it wants them, then demonstrations."""
 
     env_args: Arguments = field(default_factory=dict)
     """Arguments of StepTool/ToolWorld-v0 for demonstrations that are made: `split=train level=lite`."""
     episodes: int = 3000
     """Number of demonstrations that are made."""
-    noise: float = 0.0
-    """Probability of a mistake per step in demonstrations that are made."""
+    noise: Noise = field(default_factory=Noise)
+    """Mistakes in demonstrations that are made."""
+    copying: int = 0
+    """Episodes of random tokens that a policy from scratch copies before it sees demonstrations."""
     vocab_size: int = 2048
     """Tokens of a tokenizer of its own."""
     seed: int = 0
@@ -43,11 +46,14 @@ class Apprentice:
     def demonstrations(self) -> list[Trajectory]:
         """Episodes of the oracle of ToolWorld, with mistakes."""
         evaluation = Evaluation("StepTool/ToolWorld-v0", self.env_args, self.episodes, slots=1, seed=self.seed)
-        return demonstrate(evaluation, Noise.evenly(self.noise), self.seed)
+        return demonstrate(evaluation, self.noise, self.seed)
 
     def learn(self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None) -> tuple[Learner, float]:
         """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass."""
         learner = new_learner(shown, self.policy, self.vocab_size, self.seed)
+        if self.copying:
+            exercises = list(copying_episodes(len(learner.tokenizer), self.copying, self.seed))
+            train_sft(learner, exercises, replace(self.sft, epochs=1, context_weight=0.0), on_step)
         episodes = distinct(encode_trajectory(learner.codec, trajectory) for trajectory in shown)
         loss = train_sft(learner, episodes, self.sft, on_step)
         checkpoint.save(out, learner.policy, learner.tokenizer, config={"apprentice": asdict(self)}, half=self.half)

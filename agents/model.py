@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
+from agents.copying import begin_with_copying
 from agents.errors import ModelError
 
 Size = Literal["nano", "small", "base"]
@@ -23,20 +24,25 @@ class Shape:
     heads: int
     kv_heads: int
     mlp: int
+    head: int = 64
 
 
 SHAPES: dict[Size, Shape] = {
-    "nano": Shape(hidden=128, layers=4, heads=4, kv_heads=2, mlp=384),
+    "nano": Shape(hidden=128, layers=4, heads=4, kv_heads=2, mlp=256),
     "small": Shape(hidden=512, layers=8, heads=8, kv_heads=4, mlp=1408),
     "base": Shape(hidden=768, layers=16, heads=12, kv_heads=4, mlp=2304),
 }
+# Slow enough that most rotary pairs of a head hardly turn within an episode: they compare content at any distance.
+_ROPE_THETA = 1e7
+_QUIET = 0.1  # scale of the first weights that write into the residual stream
 
 
 def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int, seed: int = 0) -> nn.Module:
     """A Qwen 3 decoder with fresh weights and tied embeddings.
 
     Qwen 3 normalises queries and keys. The weights begin at `1 / sqrt(hidden)`, so that attention in a narrow model
-    does not begin almost uniform, as it does with Transformers' default of 0.02.
+    does not begin almost uniform, as it does with Transformers' default of 0.02; those that write into the residual
+    stream begin smaller, so that they do not drown the tokens. Two heads begin as a copying circuit (`agents.copying`).
 
     Args:
         shape: See `SHAPES`: about 1M, 25M and 110M parameters.
@@ -50,7 +56,9 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.kv_heads,
-        head_dim=shape.hidden // shape.heads,
+        head_dim=shape.head,
+        attention_bias=True,
+        rope_parameters={"rope_type": "default", "rope_theta": _ROPE_THETA},
         initializer_range=shape.hidden**-0.5,
         intermediate_size=shape.mlp,
         max_position_embeddings=context,
@@ -61,7 +69,13 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Qwen3ForCausalLM(config)
+        model = Qwen3ForCausalLM(config)
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight *= _QUIET
+            layer.mlp.down_proj.weight *= _QUIET
+    begin_with_copying(model, seed)
+    return model
 
 
 def load_pretrained(

@@ -25,7 +25,7 @@ class Command:
     at a set rate. A policy from scratch gets a tokenizer of its own. A policy that is taught its own solved episodes
     is rejection-sampling fine-tuning (RFT): first `steptool evaluate --agent policy:DIR`, then this with --only-solved.
 
-    Example: steptool sft --episodes 3000 --noise 0.3 --out runs/sft
+    Example: steptool sft --episodes 3000 --copying 3200 --noise.early-finish 0.2 --out runs/sft
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]

@@ -26,7 +26,18 @@ SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--ev
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A barely taught policy."""
     out = tmp_path_factory.mktemp("sft") / "start"
-    flags = ["--episodes", "24", "--noise", "0.2", "--sft.epochs", "1", "--vocab-size", "600"]
+    flags = [
+        "--episodes",
+        "24",
+        "--noise.wrong-tool",
+        "0.2",
+        "--copying",
+        "16",
+        "--sft.epochs",
+        "1",
+        "--vocab-size",
+        "600",
+    ]
     main(["sft", "--out", str(out), "--env-args", *TASKS, *flags])
     return out
 
