@@ -13,6 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from agents.processes import ALONE, Processes
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -184,6 +186,14 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]
         group.append(row)
     if group:
         yield group
+
+
+def micro_rows(batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = ALONE) -> Iterator[Tensor]:
+    """This process's part of some rows of a batch, as micro-batches of rows."""
+    lengths = batch.attention[rows].sum(1).tolist()
+    mine = processes.deal(lengths)
+    for picked in micro_batches([lengths[i] for i in mine], max_tokens):
+        yield rows[torch.tensor([mine[i] for i in picked], device=rows.device)]
 
 
 def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:

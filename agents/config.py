@@ -58,7 +58,7 @@ class PolicyConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
     device: str = "cpu"
-    """Where the model is: `cpu`, `cuda`, `cuda:1`, ..."""
+    """Where the model is: `cpu`, `cuda`, `cuda:1`, ... Of several processes `cuda` gives each its own GPU."""
 
     __pydantic_config__ = _STRICT
 
@@ -74,7 +74,7 @@ class EnvConfig:
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
     num_envs: int = 64
-    """Episodes that are played side by side."""
+    """Episodes that are played side by side, by each process."""
     eval_args: Arguments = field(default_factory=dict)
     """Arguments that differ in evaluation, e.g. `{split: validation}`."""
 
@@ -137,7 +137,7 @@ class TrainConfig:
     calls: int = 0
     """Environment calls after which the run ends, at the end of their iteration; 0 sets no bound."""
     episodes: int = 64
-    """Episodes per iteration."""
+    """Episodes per iteration, of all processes together."""
     warmup: int = 0
     """First iterations in which the learning rate rises to its value."""
     critic_warmup: int = 0

@@ -13,6 +13,7 @@ from agents.batch import Batch
 from agents.config import TrainConfig
 from agents.estimate import estimate
 from agents.policy import Policy
+from agents.processes import ALONE, Processes
 from agents.scoring import final_values, score, score_all
 from agents.update import MicroLoss, Terms
 
@@ -26,7 +27,13 @@ class Prepared(NamedTuple):
     reference: Tensor
 
 
-def prepare(policy: Policy, batch: Batch, config: TrainConfig, reference: Policy | None = None) -> Prepared:
+def prepare(
+    policy: Policy,
+    batch: Batch,
+    config: TrainConfig,
+    reference: Policy | None = None,
+    processes: Processes = ALONE,
+) -> Prepared:
     """Score a batch with the policy as it is and credit its tokens.
 
     Args:
@@ -34,17 +41,20 @@ def prepare(policy: Policy, batch: Batch, config: TrainConfig, reference: Policy
         batch: Episodes of one iteration.
         config: Names the estimator.
         reference: The policy to stay close to; `None` where the run has none.
+        processes: Those that score the batch together.
     """
     algorithm, tokens, temperature = config.algorithm, config.optim.max_tokens, config.sampling.temperature
     value, behind = torch.zeros_like(batch.old_log_prob), None
     if policy.value_head is not None:
-        value = score_all(policy, batch, tokens, temperature).value
-        behind = final_values(policy, batch, tokens) if algorithm.bootstrap else None
+        value = score_all(policy, batch, tokens, temperature, processes).value
+        behind = final_values(policy, batch, tokens, processes) if algorithm.bootstrap else None
     advantage = estimate(batch, value, algorithm, behind)
     target = advantage + value
     if algorithm.whiten:
         advantage = advantages.whiten(advantage, batch.step, batch.steps)
-    kept = batch.old_log_prob if reference is None else score_all(reference, batch, tokens, temperature).log_prob
+    kept = batch.old_log_prob
+    if reference is not None:
+        kept = score_all(reference, batch, tokens, temperature, processes).log_prob
     return Prepared(advantage, value, target, kept)
 
 

@@ -19,11 +19,13 @@ from agents.generation import Generator
 from agents.learner import Learner
 from agents.logging import MetricsLog
 from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
-from agents.rollout import Collector, Rollout, Start
+from agents.processes import ALONE, Processes
+from agents.rollout import Collector, Rollout, Start, merged
 from agents.seeding import derive
 from agents.update import Updater
 
 Evaluation = Callable[[], dict[str, float]]
+OnIteration = Callable[[Progress, dict[str, float]], None]
 
 
 class OnlineTrainer:
@@ -35,6 +37,8 @@ class OnlineTrainer:
         envs: Text environments in `AutoresetMode.DISABLED`.
         evaluation: Gives `eval/...` metrics every `config.eval_every` iterations.
         log: Takes every iteration's metrics.
+        processes: Those that train copies of the learner together; each plays a share of the episodes. Evaluation and
+            log belong to the main one.
     """
 
     def __init__(
@@ -45,10 +49,11 @@ class OnlineTrainer:
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
+        processes: Processes = ALONE,
     ) -> None:
-        self.config, self.learner = config, learner
+        self.config, self.learner, self._processes = config, learner, processes
         self.progress = Progress()
-        self._updater = Updater(learner.policy, config.optim)
+        self._updater = Updater(learner.policy, config.optim, processes)
         self._evaluation, self._log = evaluation, log
         self._generator = Generator(
             learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
@@ -56,7 +61,7 @@ class OnlineTrainer:
         self._collector = Collector(envs, self._generator, learner.codec)
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
 
-    def run(self, on_iteration: Callable[[Progress, dict[str, float]], None] | None = None) -> Progress:
+    def run(self, on_iteration: OnIteration | None = None) -> Progress:
         """Train to the end; log, evaluate and keep checkpoints on the way."""
         while not self.over:
             metrics = self.iterate()
@@ -78,8 +83,7 @@ class OnlineTrainer:
         """One round of rollout and update. Returns its metrics."""
         begin = time.perf_counter()
         iteration = self.progress.iteration
-        self._generator.seed(derive(self.config.seed, "sampler", iteration))
-        rollout = self._collector.collect(self._starts(iteration))
+        rollout = self._play(iteration)
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
@@ -93,7 +97,7 @@ class OnlineTrainer:
         """Improve the policy on episodes that it has just played."""
         policy, config = self.learner.policy, self.config
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
-        prepared = prepare(policy, batch, config, self._reference)
+        prepared = prepare(policy, batch, config, self._reference, self._processes)
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
         loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
         shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
@@ -107,7 +111,9 @@ class OnlineTrainer:
         return means | idle | explained_variance(prepared, batch)
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint from which `resume` goes on."""
+        """Write a checkpoint from which `resume` goes on, as the main process."""
+        if not self._processes.main:
+            return
         checkpoint.save(
             folder,
             self.learner.policy,
@@ -127,11 +133,18 @@ class OnlineTrainer:
         checkpoint.load_optimizer(folder, self._updater.optimizer)
         self.progress = checkpoint.load_progress(folder)
 
+    def _play(self, iteration: int) -> Rollout:
+        """The episodes of an iteration, each process's share played by itself, then put together."""
+        rank = self._processes.rank
+        self._generator.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
+        return merged(self._processes.gather(self._collector.collect(self._starts(iteration))))
+
     def _starts(self, iteration: int) -> list[Start]:
+        """This process's share of the episodes: whole groups."""
         size = self.config.algorithm.group_size
         return [
             Start(derive(self.config.seed, "task", iteration, group), group)
-            for group in range(self.config.episodes // size)
+            for group in self._processes.share(range(self.config.episodes // size))
             for _ in range(size)
         ]
 

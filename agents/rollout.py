@@ -71,6 +71,17 @@ class Rollout:
         }
 
 
+def merged(rollouts: Sequence[Rollout]) -> Rollout:
+    """Rollouts that were played at the same time, as one."""
+    return Rollout(
+        episodes=[episode for rollout in rollouts for episode in rollout.episodes],
+        calls=sum(rollout.calls for rollout in rollouts),
+        dropped=sum(rollout.dropped for rollout in rollouts),
+        sample_seconds=max(rollout.sample_seconds for rollout in rollouts),
+        env_seconds=max(rollout.env_seconds for rollout in rollouts),
+    )
+
+
 class _Step(NamedTuple):
     """What the environment gave one slot."""
 

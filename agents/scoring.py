@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.batch import Batch, micro_batches
+from agents.batch import Batch, micro_rows
 from agents.policy import Policy
+from agents.processes import ALONE, Processes
 
 
 class Scores(NamedTuple):
@@ -38,29 +39,29 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
 
 
 @torch.no_grad()
-def final_values(policy: Policy, batch: Batch, max_tokens: int) -> Tensor:
+def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
     """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
     values = batch.old_log_prob.new_zeros(len(batch))
-    open_rows = batch.truncated.nonzero().squeeze(1)
-    lengths = batch.attention[open_rows].sum(1).tolist()
-    for rows in micro_batches(lengths, max_tokens) if lengths else ():
-        index = open_rows[torch.tensor(rows, device=open_rows.device)]
+    for index in micro_rows(batch, batch.truncated.nonzero().squeeze(1), max_tokens, processes):
         part = batch.rows(index)
         every = torch.arange(len(part), device=index.device)
         last = torch.arange(part.ids.shape[1], device=index.device).mul(part.attention).amax(1)
         attention = part.attention if part.left_padded else None
         hidden = policy.hidden(part.ids, attention)
         values[index] = policy.values(hidden, part.ids, attention, every, last).to(values.dtype)
+    processes.sum([values])
     return values
 
 
 @torch.no_grad()
-def score_all(policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0) -> Scores:
-    """Score a whole batch without gradients, `max_tokens` padded tokens at a time."""
+def score_all(
+    policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0, processes: Processes = ALONE
+) -> Scores:
+    """Score a whole batch without gradients, `max_tokens` padded tokens at a time, each process its rows of it."""
     whole = [torch.zeros_like(batch.old_log_prob) for _ in Scores._fields]
-    for rows in micro_batches(batch.attention.sum(1).tolist(), max_tokens):
-        index = torch.tensor(rows, device=batch.ids.device)
+    for index in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
         part = batch.rows(index)
         for target, piece in zip(whole, score(policy, part, temperature), strict=True):
             target[index, : piece.shape[1]] = piece.to(target.dtype)
+    processes.sum(whole)
     return Scores(*whole)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from agents.batch import Batch, micro_batches
+from agents.batch import Batch, micro_rows
 from agents.errors import TrainingError
 from agents.policy import Policy
+from agents.processes import ALONE, Processes
 
 Terms = Mapping[str, Tensor]
 """Sums over the tokens of a micro-batch. `loss` is differentiated; the rest is logged."""
@@ -41,10 +42,16 @@ class OptimConfig:
 
 
 class Updater:
-    """Owns the optimiser of a policy."""
+    """Owns the optimiser of a policy.
 
-    def __init__(self, policy: Policy, config: OptimConfig) -> None:
-        self.policy, self.config = policy, config
+    Args:
+        policy: Whose weights are trained.
+        config: How.
+        processes: Those that train copies of the policy together.
+    """
+
+    def __init__(self, policy: Policy, config: OptimConfig, processes: Processes = ALONE) -> None:
+        self.policy, self.config, self._processes = policy, config, processes
         self._actor = [p for p in policy.language_model.parameters() if p.requires_grad]
         self._critic = [p for m in (policy.critic, policy.value_head) if m is not None for p in m.parameters()]
         groups = [{"params": self._actor, "lr": config.lr}]
@@ -57,8 +64,8 @@ class Updater:
         """Minimise the mean per action token of `loss` over some rows of a batch.
 
         Args:
-            batch: The whole batch.
-            rows: The mini-batch (n,).
+            batch: The whole batch, of all processes.
+            rows: The mini-batch (n,); each process takes a part of it.
             loss: Sums over a micro-batch; gradients accumulate, so its size changes nothing.
             scale: Of both learning rates (warm-up, decay).
 
@@ -69,23 +76,28 @@ class Updater:
             TrainingError: The loss or a gradient is not finite; the weights are left as they were.
         """
         tokens = int(batch.mask[rows].sum())
-        lengths = batch.attention[rows].sum(1).tolist()
         sums: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for picked in micro_batches(lengths, self.config.max_tokens):
-            index = rows[torch.tensor(picked, device=rows.device)]
+        for index in micro_rows(batch, rows, self.config.max_tokens, self._processes):
             with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
                 terms = loss(batch.rows(index), index)
             (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
-        metrics = {name: float(total) / tokens for name, total in sums.items()}
+        self._processes.sum_gradients([*self._actor, *self._critic])
+        metrics = {name: total / tokens for name, total in self._total(sums).items()}
         metrics["grad_norm"] = self._clip()
         _check(metrics)
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         self.optimizer.step()
         return metrics
+
+    def _total(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
+        """The sums of all processes; one that had no rows knows no names."""
+        parts = self._processes.gather({name: float(total) for name, total in sums.items()})
+        names = dict.fromkeys(name for part in parts for name in part)
+        return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
     def _clip(self) -> float:
         """Clip both gradients; returns the language model's norm. A critic that is not finite makes it so too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,8 @@ from agents.environments import PeriodicEvaluation, make_envs
 from agents.errors import CheckpointError
 from agents.learner import Learner, build_learner
 from agents.logging import MetricsLog
-from agents.online import OnlineTrainer
+from agents.online import OnIteration, OnlineTrainer
+from agents.processes import join
 from agents.training_progress import TrainingProgress
 
 
@@ -29,8 +30,10 @@ class Command:
 
     The algorithm's name sets its defaults, the file overrides them, and flags override the file.
 
-    Example: steptool train --config examples/train-lite.yaml --algo steptool --policy.checkpoint runs/sft
+    Example: steptool train --config agents/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
+
+    On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """
 
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
@@ -40,25 +43,18 @@ class Command:
     def run(self) -> None:
         """Train, showing pass rate and speed."""
         config = self.settings
-        out = Path(config.out)
-        found = _found(out) if config.resume else None
-        learner = build_learner(config.policy, seed=config.seed)
+        found = _found(Path(config.out)) if config.resume else None
         with ExitStack() as stack:
+            processes = join(config.policy.device)
+            stack.callback(processes.leave)
+            learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
-            evaluation = _evaluation(config, learner, stack)
-            keep = checkpoint.load_progress(found).iteration if found else None
-            log = MetricsLog(out, keep_until=keep)
-            stack.callback(log.close)
-            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log)
+            evaluation = _evaluation(config, learner, stack) if processes.main else None
+            log = _log(config, found, stack) if processes.main else None
+            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log, processes=processes)
             if found is not None:
                 trainer.resume(found)
-            (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
-            progress = stack.enter_context(TrainingProgress(config.algo))
-
-            def show(done: Progress, metrics: Mapping[str, float]) -> None:
-                progress.tell_rollout(done.iteration, config.iterations, done.calls, metrics)
-
-            trainer.run(show)
+            trainer.run(_shown(config, stack) if processes.main else None)
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -77,6 +73,25 @@ def _found(out: Path) -> Path:
     if found is None:
         raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
     return found
+
+
+def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
+    """The run's log, up to the checkpoint that it goes on from, beside its configuration."""
+    out = Path(config.out)
+    log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
+    stack.callback(log.close)
+    (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
+    return log
+
+
+def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
+    """Begins a live line of the run."""
+    progress = stack.enter_context(TrainingProgress(config.algo))
+
+    def show(done: Progress, metrics: Mapping[str, float]) -> None:
+        progress.tell_rollout(done.iteration, config.iterations, done.calls, metrics)
+
+    return show
 
 
 def _evaluation(config: TrainConfig, learner: Learner, stack: ExitStack) -> PeriodicEvaluation | None:

@@ -17,29 +17,9 @@ from agents.learner import Learner
 from agents.logging import read_metrics
 from agents.policy_agent import PolicyAgent
 from tests.agents.bandit import ToolBandit, bandit_config, learner
+from tests.agents.conftest import TASKS
 
-TASKS = ["split=train", "level=lite", 'depths={"1": 1.0}', "unsolvable=0.0", "call_budget=2"]
 SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A barely taught policy."""
-    out = tmp_path_factory.mktemp("sft") / "start"
-    flags = [
-        "--episodes",
-        "24",
-        "--noise.wrong-tool",
-        "0.2",
-        "--copying",
-        "16",
-        "--sft.epochs",
-        "1",
-        "--vocab-size",
-        "600",
-    ]
-    main(["sft", "--out", str(out), "--env-args", *TASKS, *flags])
-    return out
 
 
 def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""A program for `torchrun`: the processes make updates together, and each writes the weights that it ends with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from agents.codec import PlainCodec
+from agents.learner import Learner
+from agents.online import OnlineTrainer
+from agents.processes import ALONE, Processes, join
+from agents.rollout import Rollout, merged
+from tests.agents.bandit import bandit_config, bandits, word_tokenizer
+from tests.agents.test_losses import episodes, policy
+
+Settings = dict[str, Any]
+_PAIRS: Settings = {"group_size": 2}
+_SMALL: Settings = {"max_tokens": 24, "lr": 1e-2, "value_lr": 1e-2}
+CASES: dict[str, tuple[int, Settings]] = {
+    "steptool": (11, {"optim": _SMALL}),
+    "one episode": (1, {"optim": _SMALL, "algorithm": {"whiten": False}}),
+    "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
+    "reference and bootstrap": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1, "bootstrap": True}}),
+    "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
+    "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
+}
+"""Episodes, and settings. Their lengths differ, so the processes have different numbers of micro-batches."""
+
+
+def updated(case: str, processes: Processes = ALONE) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Weights and metrics after two updates, each on episodes of which every process has played its share."""
+    count, settings = CASES[case]
+    config = bandit_config(**settings)
+    tokenizer = word_tokenizer()
+    made = Learner(policy(config.policy.value_trunk), tokenizer, PlainCodec(tokenizer), 64)
+    trainer = OnlineTrainer(config, made, bandits(2), processes=processes)
+    metrics: dict[str, float] = {}
+    for seed in range(2):
+        played = episodes(count, seed)
+        object.__setattr__(played[0], "truncated", True)
+        rollout = merged(processes.gather(Rollout(list(processes.share(played)))))
+        metrics = trainer.update(rollout.episodes)
+    return {name: tensor.detach().clone() for name, tensor in made.policy.state_dict().items()}, metrics
+
+
+def run(out: Path) -> None:
+    torch.set_num_threads(1)
+    processes = join("cpu")
+    for case in CASES:
+        weights, metrics = updated(case, processes)
+        numbers = {f"metric {name}": torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+        save_file({**weights, **numbers}, out / f"{case}-{processes.rank}.safetensors")
+    processes.leave()
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]))
