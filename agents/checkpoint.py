@@ -1,8 +1,9 @@
 """Checkpoints: a folder that is complete or absent.
 
 `model.safetensors` (the policy), `optimizer.safetensors`, `tokenizer/`, `config.json` (the run's configuration),
-`architecture.json` (the model's), `state.json` (counters, hashes). No pickle. Everything random in training is
-derived from the run's seed and the iteration, so these are all that an exact resumption needs.
+`architecture.json` (the model's), `adapters.json` (where it has any), `state.json` (counters, hashes). No pickle.
+Everything random in training is derived from the run's seed and the iteration, so these are all that an exact
+resumption needs.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from agents.errors import CheckpointError
 from agents.policy import Policy
 
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+_ADAPTERS = "adapters.json"
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def save(
         tokenizer.save_pretrained(str(partial / "tokenizer"))
         _write_json(partial / "config.json", dict(config or {}))
         _write_json(partial / "architecture.json", _architecture(policy))
+        if policy.lora_rank:
+            _write_json(partial / _ADAPTERS, {"rank": policy.lora_rank})
         hashes = {p.name: _digest(p) for p in sorted(partial.glob("*.safetensors"))}
         _write_json(partial / _STATE, {"progress": asdict(progress or Progress()), "hashes": hashes})
         _replace(partial, folder)
@@ -132,6 +136,11 @@ def load_progress(folder: Path) -> Progress:
 def load_architecture(folder: Path) -> dict[str, Any]:
     """The Transformers configuration of the model, as JSON values."""
     return _read_json(folder / "architecture.json")
+
+
+def load_lora_rank(folder: Path) -> int:
+    """The rank of the model's adapters, 0 when it has none."""
+    return int(_read_json(folder / _ADAPTERS)["rank"]) if (folder / _ADAPTERS).exists() else 0
 
 
 def newest(folder: Path) -> Path | None:

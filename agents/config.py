@@ -52,9 +52,10 @@ class PolicyConfig:
     value_trunk: ValueTrunk = "apart"
     """What the value head reads: see `agents.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Of the weights; in `bfloat16` updates below about 1/256 of a weight are lost, unless they go to adapters."""
     lora_rank: int = 0
-    """Rank of low-rank adapters for a pretrained model; 0 trains all weights."""
+    """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
+    `checkpoint` where it has some."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
     device: str = "cpu"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from agents import checkpoint
 from agents.codec import ChatCodec, Codec, PlainCodec
 from agents.config import PolicyConfig
 from agents.errors import CheckpointError, ModelError
-from agents.model import SHAPES, build_decoder, load_pretrained
+from agents.model import SHAPES, build_decoder, load_pretrained, set_dtype, with_adapters
 from agents.policy import Policy
 from agents.tokenizer import ACT
 
@@ -42,22 +43,17 @@ def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | Non
     """
     dtype = cast(torch.dtype, getattr(torch, config.dtype))
     if config.checkpoint:
-        return _from_checkpoint(config, dtype)
+        return _from_checkpoint(config, dtype, seed)
     if config.model not in SHAPES:
-        model, own = load_pretrained(
-            config.model,
-            dtype=dtype,
-            gradient_checkpointing=config.gradient_checkpointing,
-            lora_rank=config.lora_rank,
-        )
-        return _learner(Policy(model, config.value_trunk), own, config, dtype)
+        model, own = load_pretrained(config.model, dtype)
+        return _learner(_policy(model, config, seed), own, config)
     if tokenizer is None:
         raise ModelError(
             f"policy.model={config.model} starts from scratch and needs a tokenizer: train it first with "
             "`steptool sft`, then set policy.checkpoint"
         )
-    model = build_decoder(SHAPES[config.model], tokenizer, config.context, seed)
-    return _learner(Policy(model, config.value_trunk), tokenizer, config, dtype)
+    model = set_dtype(build_decoder(SHAPES[config.model], tokenizer, config.context, seed), dtype)
+    return _learner(_policy(model, config, seed), tokenizer, config)
 
 
 def load_learner(folder: Path, *, device: str = "cpu") -> Learner:
@@ -66,7 +62,8 @@ def load_learner(folder: Path, *, device: str = "cpu") -> Learner:
     return build_learner(config)
 
 
-def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype) -> Learner:
+def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> Learner:
+    """A checkpoint with adapters goes on with them; one without may be given some."""
     folder = Path(config.checkpoint)
     architecture = checkpoint.load_architecture(folder)
     kind = architecture.pop("model_type", None)
@@ -76,13 +73,29 @@ def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype) -> Learner:
         tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: the model cannot be rebuilt: {error}") from error
-    policy = Policy(model, config.value_trunk)
-    checkpoint.load_weights(folder, policy)
-    return _learner(policy, tokenizer, config, dtype)
+    rank = checkpoint.load_lora_rank(folder)
+    if config.lora_rank not in {0, rank} and rank:
+        raise CheckpointError(f"{folder} has adapters of rank {rank}, not policy.lora_rank={config.lora_rank}")
+    if rank or not config.lora_rank:
+        policy = _policy(set_dtype(model, dtype), replace(config, lora_rank=rank), seed)
+        checkpoint.load_weights(folder, policy)
+    else:
+        checkpoint.load_weights(folder, Policy(set_dtype(model, dtype), "none"))
+        policy = _policy(model, config, seed)
+    return _learner(policy, tokenizer, config)
 
 
-def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig, dtype: torch.dtype) -> Learner:
+def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
+    if config.lora_rank:
+        model = with_adapters(model, config.lora_rank, seed)
+    policy = Policy(model, config.value_trunk).eval()  # no dropout: the sampler has none
+    if config.gradient_checkpointing:
+        policy.recompute_activations()
+    return policy
+
+
+def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig) -> Learner:
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)
-    return Learner(policy.to(device=config.device, dtype=dtype), tokenizer, codec, context)
+    return Learner(policy.to(device=config.device), tokenizer, codec, context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from torch import nn
@@ -78,16 +78,12 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
     return model
 
 
-def load_pretrained(
-    name: str, *, dtype: torch.dtype, gradient_checkpointing: bool = False, lora_rank: int = 0
-) -> tuple[nn.Module, PreTrainedTokenizerBase]:
+def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
     """A pretrained causal model and its tokenizer.
 
     Args:
         name: A folder, or a name on the hub.
         dtype: Of the weights, e.g. `torch.bfloat16`.
-        gradient_checkpointing: Recompute activations in the backward pass, to save memory.
-        lora_rank: Train low-rank adapters of this rank on every linear layer; 0 trains all weights.
 
     Raises:
         ModelError: The model or its tokenizer cannot be loaded.
@@ -97,14 +93,27 @@ def load_pretrained(
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load the model {name!r}: {error}") from error
-    if gradient_checkpointing:
-        cast(Any, model).gradient_checkpointing_enable({"use_reentrant": False})
-    return (_with_lora(model, lora_rank) if lora_rank else model), tokenizer
+    return model, tokenizer
 
 
-def _with_lora(model: nn.Module, rank: int) -> nn.Module:
+def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
+    """The model with low-rank adapters on every linear layer, in single precision or better; they alone are trained.
+
+    Args:
+        model: Is wrapped, and changed.
+        rank: Of the adapters.
+        seed: Of their weights.
+    """
     from peft import LoraConfig, get_peft_model
 
     adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    cast(Any, model).enable_input_require_grads()
-    return get_peft_model(model, adapters)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return get_peft_model(model, adapters)
+
+
+def set_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Change the type of the weights only: the buffers of rotary positions lose their meaning in half precision."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model

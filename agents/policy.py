@@ -6,11 +6,15 @@ Notation: b episodes of length l; m selected positions; h the model's width.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 ValueTrunk = Literal["none", "shared", "detached", "apart"]
 _CHUNK = 4096  # positions whose logits are held at once
@@ -48,6 +52,12 @@ class Policy(nn.Module):
         return cast(Any, self.language_model).config
 
     @property
+    def lora_rank(self) -> int:
+        """Rank of the adapters that are trained in place of the weights; 0 where all weights are."""
+        adapters = getattr(self.language_model, "peft_config", {})
+        return int(adapters["default"].r) if adapters else 0
+
+    @property
     def width(self) -> int:
         """Size of a hidden state."""
         return int(self.config.hidden_size)
@@ -66,6 +76,29 @@ class Policy(nn.Module):
     def device(self) -> torch.device:
         """Where the language model's weights are."""
         return cast(Tensor, self.output_layer.weight).device
+
+    def recompute_activations(self) -> None:
+        """Save memory in `learning`: layers keep their input alone and are computed again in the backward pass."""
+        for layer in self.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                cast(Any, layer).gradient_checkpointing = True
+                cast(Any, layer)._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """While gradients are taken. Layers that recompute their activations do so here only.
+
+        Transformers does it in modules in training mode, where a layer also refuses the sampler's cache. So the
+        layers are switched for a while, and the modules in them, dropout among them, never.
+        """
+        layers = [m for m in self.modules() if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing]
+        for layer in layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.training = False
 
     def hidden(self, ids: Tensor, attention: Tensor | None = None) -> Tensor:
         """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""

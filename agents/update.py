@@ -79,9 +79,10 @@ class Updater:
         sums: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
         for index in micro_rows(batch, rows, self.config.max_tokens, self._processes):
-            with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
-                terms = loss(batch.rows(index), index)
-            (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
+            with self.policy.learning():
+                with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
+                    terms = loss(batch.rows(index), index)
+                (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self._processes.sum_gradients([*self._actor, *self._critic])
