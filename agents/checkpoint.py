@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -75,7 +75,7 @@ def save(
         save_file(_tensors(policy, half), partial / _MODEL)
         if optimizer is not None:
             save_file(_flattened(optimizer.state_dict()["state"]), partial / _OPTIMIZER)
-        tokenizer.save_pretrained(str(partial / "tokenizer"))
+        _save_tokenizer(tokenizer, partial / "tokenizer")
         _write_json(partial / "config.json", dict(config or {}))
         _write_json(partial / "architecture.json", _architecture(policy))
         if policy.lora_rank:
@@ -122,10 +122,10 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     for name, tensor in load_file(folder / _OPTIMIZER).items():
         index, field = name.split(".", 1)
         state.setdefault(int(index), {})[field] = tensor
-    try:
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    except (ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: the optimiser state is of another model: {error}") from error
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not all(_fits(entries, parameters[index : index + 1]) for index, entries in state.items()):
+        raise CheckpointError(f"{folder}: the optimiser state is of another model, or of one with another critic")
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def load_progress(folder: Path) -> Progress:
@@ -161,6 +161,18 @@ def _flattened(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
         for index, entries in state.items()
         for name, value in entries.items()
     }
+
+
+def _fits(entries: Mapping[str, Tensor], parameter: Sequence[Tensor]) -> bool:
+    """Whether running averages are of this parameter, where there is one."""
+    return all([t.shape for t in parameter] == [average.shape] for name, average in entries.items() if name != "step")
+
+
+def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    try:
+        tokenizer.save_pretrained(str(folder))
+    except Exception as error:  # a fast tokenizer raises nothing more special when it cannot write
+        raise OSError(str(error)) from error
 
 
 def _architecture(policy: Policy) -> dict[str, Any]:

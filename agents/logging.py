@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from agents.errors import TrainingError
+
 Metrics = Mapping[str, float]
 Sink = Callable[[int, Metrics], None]
 """Takes the environment calls so far and the metrics of an iteration."""
@@ -42,10 +44,16 @@ class MetricsLog:
         Args:
             calls: Environment calls so far: the horizontal axis of every curve.
             metrics: By name; `iteration` is among them.
+
+        Raises:
+            TrainingError: The file cannot be written.
         """
         record = {"calls": calls, **{name: value if math.isfinite(value) else None for name, value in metrics.items()}}
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise TrainingError(f"cannot write {self._path}: {error}") from error
         if self._writer is not None:
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, calls)
@@ -61,12 +69,15 @@ class MetricsLog:
         """An unbroken file: none for a new run, the lines up to the checkpoint for a resumed one."""
         kept = []
         if keep_until is not None and self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["iteration"] <= keep_until]
+            kept = [line for line in _lines(self._path) if json.loads(line)["iteration"] <= keep_until]
         self._path.write_text("".join(kept), encoding="utf-8")
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
     """The records of a run's `metrics.jsonl`, oldest first."""
-    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in _lines(folder / "metrics.jsonl")]
+
+
+def _lines(path: Path) -> list[str]:
+    """The complete lines of a file; a run that was killed, or whose disk was full, may have left half of one."""
+    return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

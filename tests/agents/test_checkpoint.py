@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,8 @@ from agents.learner import load_learner
 from agents.model import SHAPES, build_decoder
 from agents.policy import Policy
 from tests.agents.bandit import bandit_config, learner, llama, trainer, weights
+from tests.agents.disk import files_no_larger_than
+from tests.agents.pretrained import chat_tokenizer
 
 
 @pytest.mark.parametrize("algo", ["steptool", "grpo"])
@@ -100,18 +101,40 @@ def test_a_checkpoint_for_use_only_cannot_be_resumed(tmp_path: Path) -> None:
         run.resume(tmp_path / "c")
 
 
-def test_a_failed_write_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = learner("none")
-    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, progress=Progress(iteration=1))
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
-    def full_disk(_: int) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(CheckpointError, match="No space left"):
-        checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, progress=Progress(iteration=2))
-    assert checkpoint.load_progress(tmp_path / "c") == Progress(iteration=1)
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "tokenizer/tokenizer.json"])
+def test_a_disk_that_fills_up_leaves_the_old_checkpoint(tmp_path: Path, name: str) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.iterate()
+    policy = Policy(llama(hidden=4), "none")
+    words = chat_tokenizer()
+
+    def save(iteration: int) -> None:
+        if name.startswith("tokenizer"):  # smaller weights, so that the tokenizer is what does not fit
+            checkpoint.save(tmp_path / "c", policy, words, progress=Progress(iteration=iteration))
+        else:
+            run.progress = Progress(iteration=iteration)
+            run.save(tmp_path / "c")
+
+    save(1)
+    before = contents(tmp_path / "c")
+    with files_no_larger_than(len(before[name]) - 1), pytest.raises(CheckpointError, match=r"cannot write .*too large"):
+        save(2)
+    assert contents(tmp_path / "c") == before
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    save(2)
+    assert checkpoint.load_progress(tmp_path / "c").iteration == 2
+
+
+def test_the_optimiser_state_of_another_critic_is_refused(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.run()
+    run.save(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="another model, or of one with another critic"):
+        trainer(bandit_config(algo="grpo")).resume(tmp_path / "c")
 
 
 def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:

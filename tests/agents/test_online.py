@@ -18,6 +18,7 @@ from agents.online import OnlineTrainer
 from agents.rollout import Collector, Start
 from agents.scoring import score_all
 from tests.agents.bandit import bandit_config, bandits, train, trainer
+from tests.agents.disk import files_no_larger_than
 
 CHANCE = 1 / 16
 
@@ -140,8 +141,18 @@ def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path
     assert (tmp_path / "checkpoint-2").exists()
     assert (tmp_path / "checkpoint-3").exists()
     assert list(tmp_path.glob("events.out.tfevents.*"))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"calls": 12')  # the run was killed, or its disk was full
     MetricsLog(tmp_path, tensorboard=False, keep_until=2)
     assert [r["iteration"] for r in read_metrics(tmp_path)] == [1, 2]
+
+
+def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write(1, {"iteration": 1.0})
+    with files_no_larger_than(30), pytest.raises(TrainingError, match=r"cannot write .*metrics.jsonl"):
+        log.write(2, {"iteration": 2.0})
+    assert [record["calls"] for record in read_metrics(tmp_path)] == [1]
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ from agents.generation import Sampling
 from agents.learner import Learner
 from agents.logging import read_metrics
 from agents.policy_agent import PolicyAgent
-from tests.agents.bandit import ToolBandit, bandit_config, learner
+from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
 from tests.agents.conftest import TASKS
+from tests.agents.disk import files_no_larger_than
 
 SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
 
@@ -39,6 +40,42 @@ def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> 
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0
+
+
+def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
+    flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
+    main(["train", "--iterations", "1", *flags])
+    resumed = ["train", "--iterations", "2", "--resume", *flags]
+    with files_no_larger_than(100_000), pytest.raises(SystemExit) as ended:  # the weights have megabytes
+        main(resumed)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: cannot write the checkpoint {out / 'checkpoint-2'}")
+    assert checkpoint.newest(out) == out / "checkpoint-1"
+    main(resumed)
+    assert checkpoint.newest(out) == out / "checkpoint-2"
+    assert [record["iteration"] for record in read_metrics(out)] == [1, 2]
+
+
+def test_a_context_shorter_than_the_prompt_is_a_clear_error(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--out", str(tmp_path), "--policy.checkpoint", str(start), "--policy.context", "16", *SMALL]
+    with pytest.raises(SystemExit):
+        main(["train", *flags, "--env.args", *TASKS, "--env.eval-args", "split=validation"])
+    assert "leaves no room for an action; raise the context length" in capsys.readouterr().err
+
+
+def test_another_model_cannot_go_on_from_a_run(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trainer(bandit_config(iterations=1, checkpoint_every=1, out=str(tmp_path)))
+    run.run()
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", "--out", str(tmp_path), "--policy.checkpoint", str(start), *SMALL])
+    assert "checkpoint-1 is of another model" in capsys.readouterr().err
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(
