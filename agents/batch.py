@@ -188,12 +188,22 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]
         yield group
 
 
-def micro_rows(batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = ALONE) -> Iterator[Tensor]:
-    """This process's part of some rows of a batch, as micro-batches of rows."""
+def micro_rows(
+    batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = ALONE
+) -> Iterator[tuple[Tensor, bool]]:
+    """This process's part of some rows of a batch, as micro-batches of rows.
+
+    With each comes whether it counts: where the policy is in parts, a process with fewer micro-batches than others
+    computes a row for their sake.
+    """
     lengths = batch.attention[rows].sum(1).tolist()
     mine = processes.deal(lengths)
-    for picked in micro_batches([lengths[i] for i in mine], max_tokens):
-        yield rows[torch.tensor([mine[i] for i in picked], device=rows.device)]
+    parts = list(micro_batches([lengths[i] for i in mine], max_tokens))
+    missing = processes.most(len(parts)) - len(parts) if processes.sharded else 0
+    for picked in parts:
+        yield rows[torch.tensor([mine[i] for i in picked], device=rows.device)], True
+    for _ in range(missing):
+        yield rows[:1], False
 
 
 def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:

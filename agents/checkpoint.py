@@ -25,6 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agents.errors import CheckpointError
 from agents.policy import Policy
+from agents.sharding import alike, entire
 
 _MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 _ADAPTERS = "adapters.json"
@@ -74,7 +75,7 @@ def save(
         partial.mkdir(parents=True)
         save_file(_tensors(policy, half), partial / _MODEL)
         if optimizer is not None:
-            save_file(_flattened(optimizer.state_dict()["state"]), partial / _OPTIMIZER)
+            save_file(optimizer_tensors(optimizer), partial / _OPTIMIZER)
         _save_tokenizer(tokenizer, partial / "tokenizer")
         _write_json(partial / "config.json", dict(config or {}))
         _write_json(partial / "architecture.json", _architecture(policy))
@@ -119,12 +120,14 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     if not (folder / _OPTIMIZER).exists():
         raise CheckpointError(f"{folder} holds no optimiser state: it is for use, not for resumption")
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in load_file(folder / _OPTIMIZER).items():
-        index, field = name.split(".", 1)
-        state.setdefault(int(index), {})[field] = tensor
+    for key, tensor in load_file(folder / _OPTIMIZER).items():
+        number, name = key.split(".", 1)
+        state.setdefault(int(number), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not all(_fits(entries, parameters[index : index + 1]) for index, entries in state.items()):
         raise CheckpointError(f"{folder}: the optimiser state is of another model, or of one with another critic")
+    for index, entries in state.items():
+        state[index] = {n: t if n == "step" else alike(t, parameters[index]) for n, t in entries.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -155,10 +158,11 @@ def _tensors(policy: Policy, half: bool) -> dict[str, Tensor]:
     return {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _flattened(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser by name. Where processes hold parts of it, every one has to ask."""
     return {
-        f"{index}.{name}": torch.as_tensor(value).detach().cpu().clone().contiguous()
-        for index, entries in state.items()
+        f"{index}.{name}": entire(torch.as_tensor(value)).detach().cpu().clone().contiguous()
+        for index, entries in optimizer.state_dict()["state"].items()
         for name, value in entries.items()
     }
 

@@ -145,6 +145,9 @@ class TrainConfig:
     """First iterations in which only the critic learns."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
+    shard: bool = False
+    """Of several processes each holds a part of what training needs (FSDP), for a model whose training does not fit one
+    GPU."""
     checkpoint_every: int = 20
     """Iterations between checkpoints; the last is always kept."""
     resume: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from agents.objective import critic_loss, explained_variance, frozen, policy_los
 from agents.processes import ALONE, Processes
 from agents.rollout import Collector, Rollout, Start, merged
 from agents.seeding import derive
+from agents.sharding import Shards, sharded
 from agents.update import Updater
 
 Evaluation = Callable[[], dict[str, float]]
@@ -53,13 +55,18 @@ class OnlineTrainer:
     ) -> None:
         self.config, self.learner, self._processes = config, learner, processes
         self.progress = Progress()
-        self._updater = Updater(learner.policy, config.optim, processes)
+        self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
+        self._shards: Shards | None = None
+        if processes.sharded:
+            self._shards = Shards(learner.policy, processes)
+            self._reference = sharded(self._reference, processes) if self._reference else None
+        self._policy = self._shards.policy if self._shards else learner.policy
+        self._updater = Updater(self._policy, config.optim, processes)
         self._evaluation, self._log = evaluation, log
         self._generator = Generator(
             learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
         )
         self._collector = Collector(envs, self._generator, learner.codec)
-        self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
 
     def run(self, on_iteration: OnIteration | None = None) -> Progress:
         """Train to the end; log, evaluate and keep checkpoints on the way."""
@@ -89,13 +96,14 @@ class OnlineTrainer:
         end = time.perf_counter()
         self._advance(rollout)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
-        if self._evaluation is not None and self._due(self.config.eval_every):
-            metrics |= self._evaluation()
+        if self._due(self.config.eval_every):
+            with self.whole():
+                metrics |= self._evaluation() if self._evaluation is not None else {}
         return {"iteration": float(self.progress.iteration), **metrics}
 
     def update(self, episodes: list[Episode]) -> dict[str, float]:
         """Improve the policy on episodes that it has just played."""
-        policy, config = self.learner.policy, self.config
+        policy, config = self._policy, self.config
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
         prepared = prepare(policy, batch, config, self._reference, self._processes)
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
@@ -111,17 +119,19 @@ class OnlineTrainer:
         return means | idle | explained_variance(prepared, batch)
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint from which `resume` goes on, as the main process."""
-        if not self._processes.main:
-            return
-        checkpoint.save(
-            folder,
-            self.learner.policy,
-            self.learner.tokenizer,
-            optimizer=self._updater.optimizer,
-            progress=self.progress,
-            config=asdict(self.config),
-        )
+        """Write a checkpoint from which `resume` goes on. The main process writes; the others give it their parts."""
+        with self.whole():
+            if not self._processes.main:
+                checkpoint.optimizer_tensors(self._updater.optimizer)
+                return
+            checkpoint.save(
+                folder,
+                self.learner.policy,
+                self.learner.tokenizer,
+                optimizer=self._updater.optimizer,
+                progress=self.progress,
+                config=asdict(self.config),
+            )
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint: the same numbers as if the run had never been broken.
@@ -129,15 +139,24 @@ class OnlineTrainer:
         Raises:
             CheckpointError: The checkpoint is incomplete, damaged or of another model.
         """
-        checkpoint.load_weights(folder, self.learner.policy)
+        with self.whole():
+            checkpoint.load_weights(folder, self.learner.policy)
+            if self._shards:
+                self._shards.take()
         checkpoint.load_optimizer(folder, self._updater.optimizer)
         self.progress = checkpoint.load_progress(folder)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """While `learner` is used: its weights are all there, also where the processes train parts of them."""
+        return self._shards.gathered() if self._shards else nullcontext()
 
     def _play(self, iteration: int) -> Rollout:
         """The episodes of an iteration, each process's share played by itself, then put together."""
         rank = self._processes.rank
         self._generator.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
-        return merged(self._processes.gather(self._collector.collect(self._starts(iteration))))
+        with self.whole():
+            rollout = self._collector.collect(self._starts(iteration))
+        return merged(self._processes.gather(rollout))
 
     def _starts(self, iteration: int) -> list[Start]:
         """This process's share of the episodes: whole groups."""

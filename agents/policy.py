@@ -6,16 +6,17 @@ Notation: b episodes of length l; m selected positions; h the model's width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+T = TypeVar("T")
 ValueTrunk = Literal["none", "shared", "detached", "apart"]
 _CHUNK = 4096  # positions whose logits are held at once
 
@@ -99,6 +100,10 @@ class Policy(nn.Module):
         finally:
             for layer in layers:
                 layer.training = False
+
+    def forward(self, compute: Callable[[], T]) -> T:
+        """A computation with this policy. Where its weights are in parts, they are put together around it."""
+        return compute()
 
     def hidden(self, ids: Tensor, attention: Tensor | None = None) -> Tensor:
         """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""

@@ -32,11 +32,13 @@ class Processes:
         rank: Which of them this is.
         count: How many there are.
         device: Where this one's model belongs, when they were started together.
+        sharded: Each holds a part of the policy, so that all must compute with it equally often.
     """
 
     rank: int = 0
     count: int = 1
     device: str = ""
+    sharded: bool = False
 
     @property
     def main(self) -> bool:
@@ -61,6 +63,10 @@ class Processes:
         torch.distributed.all_gather_object(gathered, value)
         return cast(list[T], gathered)
 
+    def most(self, count: int) -> int:
+        """The greatest count of any process."""
+        return max(self.gather(count))
+
     def sum(self, tensors: Iterable[Tensor]) -> None:
         """Replace each tensor by the sum of all processes' tensors."""
         if self.count == 1:
@@ -76,7 +82,7 @@ class Processes:
 
         A parameter that no process has a gradient of keeps none, so that an optimiser passes it over.
         """
-        if self.count == 1 or not parameters:
+        if self.count == 1 or self.sharded or not parameters:  # parts have been summed on the way
             return
         held = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
         torch.distributed.all_reduce(held)
@@ -96,16 +102,19 @@ ALONE = Processes()
 """One process by itself."""
 
 
-def join(device: str) -> Processes:
+def join(device: str, *, sharded: bool = False) -> Processes:
     """The processes that were started together with this one.
 
     Args:
         device: `cpu`, or `cuda` for the GPU of each process's own number on its machine.
+        sharded: Each is to hold a part of the policy.
 
     Raises:
-        ConfigurationError: `device` names one GPU for all of them.
+        ConfigurationError: `device` names one GPU for all of them, or there is just one that could hold a part.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if sharded:
+            raise ConfigurationError("shard=True needs several processes: start them with torchrun")
         return Processes(device=device)
     if torch.device(device).index is not None:
         raise ConfigurationError(
@@ -115,7 +124,7 @@ def join(device: str) -> Processes:
     from accelerate import PartialState
 
     state = PartialState(cpu=torch.device(device).type == "cpu", timeout=_PATIENCE)
-    return Processes(state.process_index, state.num_processes, str(state.device))
+    return Processes(state.process_index, state.num_processes, str(state.device), sharded)
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -42,15 +43,19 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
 def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
     """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
     values = batch.old_log_prob.new_zeros(len(batch))
-    for index in micro_rows(batch, batch.truncated.nonzero().squeeze(1), max_tokens, processes):
-        part = batch.rows(index)
-        every = torch.arange(len(part), device=index.device)
-        last = torch.arange(part.ids.shape[1], device=index.device).mul(part.attention).amax(1)
-        attention = part.attention if part.left_padded else None
-        hidden = policy.hidden(part.ids, attention)
-        values[index] = policy.values(hidden, part.ids, attention, every, last).to(values.dtype)
+    for index, counts in micro_rows(batch, batch.truncated.nonzero().squeeze(1), max_tokens, processes):
+        found = policy(partial(_last_values, policy, batch.rows(index)))
+        if counts:
+            values[index] = found.to(values.dtype)
     processes.sum([values])
     return values
+
+
+def _last_values(policy: Policy, part: Batch) -> Tensor:
+    every = torch.arange(len(part), device=part.ids.device)
+    last = torch.arange(part.ids.shape[1], device=part.ids.device).mul(part.attention).amax(1)
+    attention = part.attention if part.left_padded else None
+    return policy.values(policy.hidden(part.ids, attention), part.ids, attention, every, last)
 
 
 @torch.no_grad()
@@ -59,9 +64,10 @@ def score_all(
 ) -> Scores:
     """Score a whole batch without gradients, `max_tokens` padded tokens at a time, each process its rows of it."""
     whole = [torch.zeros_like(batch.old_log_prob) for _ in Scores._fields]
-    for index in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
+    for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
         part = batch.rows(index)
-        for target, piece in zip(whole, score(policy, part, temperature), strict=True):
+        pieces = policy(partial(score, policy, part, temperature))
+        for target, piece in zip(whole, pieces, strict=True) if counts else ():
             target[index, : piece.shape[1]] = piece.to(target.dtype)
     processes.sum(whole)
     return Scores(*whole)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from agents.batch import Batch, micro_rows
 from agents.errors import TrainingError
 from agents.policy import Policy
 from agents.processes import ALONE, Processes
+from agents.sharding import entire
 
 Terms = Mapping[str, Tensor]
 """Sums over the tokens of a micro-batch. `loss` is differentiated; the rest is logged."""
@@ -78,12 +80,12 @@ class Updater:
         tokens = int(batch.mask[rows].sum())
         sums: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for index in micro_rows(batch, rows, self.config.max_tokens, self._processes):
+        for index, counts in micro_rows(batch, rows, self.config.max_tokens, self._processes):
             with self.policy.learning():
                 with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
-                    terms = loss(batch.rows(index), index)
-                (terms["loss"] / tokens).backward()  # type: ignore[no-untyped-call]
-            for name, term in terms.items():
+                    terms = self.policy(partial(loss, batch.rows(index), index))
+                (terms["loss"] * counts / tokens).backward()
+            for name, term in terms.items() if counts else ():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self._processes.sum_gradients([*self._actor, *self._critic])
         metrics = {name: total / tokens for name, total in self._total(sums).items()}
@@ -102,8 +104,10 @@ class Updater:
 
     def _clip(self) -> float:
         """Clip both gradients; returns the language model's norm. A critic that is not finite makes it so too."""
-        actor = float(nn.utils.clip_grad_norm_(self._actor, self.config.max_grad_norm))
-        critic = float(nn.utils.clip_grad_norm_(self._critic, self.config.max_grad_norm)) if self._critic else 0.0
+        actor, critic = (
+            float(entire(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))) if parameters else 0.0
+            for parameters in (self._actor, self._critic)
+        )
         return actor if math.isfinite(critic) else critic
 
 

@@ -45,7 +45,7 @@ class Command:
         config = self.settings
         found = _found(Path(config.out)) if config.resume else None
         with ExitStack() as stack:
-            processes = join(config.policy.device)
+            processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
             learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))

@@ -43,8 +43,8 @@ def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
     return made
 
 
-def policy(trunk: Any = "apart") -> Policy:
-    made = Policy(exact_model(), trunk)
+def policy(trunk: Any = "apart", seed: int = 0) -> Policy:
+    made = Policy(exact_model(seed), trunk)
     if made.value_head is not None:
         with torch.no_grad():
             made.value_head[2].weight.normal_(generator=torch.Generator().manual_seed(1))  # type: ignore[index, operator, union-attr]

@@ -17,7 +17,7 @@ from agents.logging import read_metrics
 from agents.processes import Processes, join
 from agents.rollout import Rollout, merged
 from tests.agents.conftest import TASKS
-from tests.agents.update_together import CASES, updated
+from tests.agents.update_together import CASES, WAYS, updated
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
@@ -38,10 +38,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("case", CASES)
-def test_two_processes_make_the_update_that_one_makes(case: str, results: Path) -> None:
+def test_two_processes_make_the_update_that_one_makes(case: str, way: str, results: Path) -> None:
     weights, metrics = updated(case)
-    first, second = (load_file(results / f"{case}-{rank}.safetensors") for rank in range(COUNT))
+    first, second = (load_file(results / f"{way} {case} {rank}.safetensors") for rank in range(COUNT))
     assert first.keys() == second.keys()
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), f"the copies differ in {name}"
@@ -65,8 +66,7 @@ def test_a_run_of_two_processes_is_logged_once_kept_and_resumed(start: Path, tmp
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6"]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation", "--env.num-envs", "2", "--episodes", "6"]
     flags += ["--algo", "grpo", "--algorithm.group-size", "2", "--eval-episodes", "2", "--eval-every", "1"]
-    for iterations in ("1", "2"):
-        more = [] if iterations == "1" else ["--resume"]
+    for iterations, more in (("1", ["--shard"]), ("2", ["--resume"])):
         done = together(*STEPTOOL, "train", "--iterations", iterations, *more, *flags)
         assert done.returncode == 0, done.stderr
     records = read_metrics(out)

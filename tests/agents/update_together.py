@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,31 +31,54 @@ CASES: dict[str, tuple[int, Settings]] = {
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
 }
 """Episodes, and settings. Their lengths differ, so the processes have different numbers of micro-batches."""
+KEPT = ("steptool", "grpo")
+"""Those in which a checkpoint comes between the two updates."""
+WAYS = ("copies", "parts")
+"""Each process holds the whole policy, or a part of it."""
 
 
-def updated(case: str, processes: Processes = ALONE) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Weights and metrics after two updates, each on episodes of which every process has played its share."""
+def updated(
+    case: str, processes: Processes = ALONE, kept: Path | None = None
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Weights and metrics after two updates, each on episodes of which every process has played its share.
+
+    With `kept`, a checkpoint is written there after the first update, and another trainer goes on from it.
+    """
     count, settings = CASES[case]
-    config = bandit_config(**settings)
-    tokenizer = word_tokenizer()
-    made = Learner(policy(config.policy.value_trunk), tokenizer, PlainCodec(tokenizer), 64)
-    trainer = OnlineTrainer(config, made, bandits(2), processes=processes)
+    trainer = new_trainer(settings, processes)
     metrics: dict[str, float] = {}
     for seed in range(2):
         played = episodes(count, seed)
         object.__setattr__(played[0], "truncated", True)
         rollout = merged(processes.gather(Rollout(list(processes.share(played)))))
         metrics = trainer.update(rollout.episodes)
-    return {name: tensor.detach().clone() for name, tensor in made.policy.state_dict().items()}, metrics
+        if kept is not None and seed == 0:
+            trainer.save(kept)
+            processes.gather(None)  # until it is written
+            trainer = new_trainer(settings, processes, model_seed=1)
+            trainer.resume(kept)
+    with trainer.whole():
+        state = trainer.learner.policy.state_dict()
+        return {name: tensor.detach().clone() for name, tensor in state.items()}, metrics
+
+
+def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -> OnlineTrainer:
+    config = bandit_config(**settings)
+    tokenizer = word_tokenizer()
+    made = Learner(policy(config.policy.value_trunk, model_seed), tokenizer, PlainCodec(tokenizer), 64)
+    return OnlineTrainer(config, made, bandits(2), processes=processes)
 
 
 def run(out: Path) -> None:
     torch.set_num_threads(1)
     processes = join("cpu")
-    for case in CASES:
-        weights, metrics = updated(case, processes)
-        numbers = {f"metric {name}": torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
-        save_file({**weights, **numbers}, out / f"{case}-{processes.rank}.safetensors")
+    for way in WAYS:
+        for case in CASES:
+            together = replace(processes, sharded=way == "parts")
+            kept = out / f"{way} {case}" if case in KEPT else None
+            weights, metrics = updated(case, together, kept)
+            numbers = {f"metric {name}": torch.tensor(value, dtype=torch.float64) for name, value in metrics.items()}
+            save_file({**weights, **numbers}, out / f"{way} {case} {processes.rank}.safetensors")
     processes.leave()
 
 
