@@ -67,7 +67,9 @@ def sharded(policy: Policy, processes: Processes) -> Policy:
     mesh: DeviceMesh = init_device_mesh(policy.device.type, (processes.count,))
     layers = [module for module in policy.modules() if isinstance(module, GradientCheckpointingLayer)]
     for module in (*layers, policy):
-        fully_shard(module, mesh=mesh).set_gradient_divide_factor(1.0)
+        part = fully_shard(module, mesh=mesh)
+        part.set_gradient_divide_factor(1.0)
+        part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
     return policy
 
 

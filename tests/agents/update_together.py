@@ -13,6 +13,7 @@ from torch import Tensor
 
 from agents.codec import PlainCodec
 from agents.learner import Learner
+from agents.model import set_dtype
 from agents.online import OnlineTrainer
 from agents.processes import ALONE, Processes, join
 from agents.rollout import Rollout, merged
@@ -28,6 +29,7 @@ CASES: dict[str, tuple[int, Settings]] = {
     "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
     "reference and bootstrap": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1, "bootstrap": True}}),
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
+    "single precision": (11, {"optim": _SMALL, "policy": {"dtype": "float32"}}),
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
 }
 """Episodes, and settings. Their lengths differ, so the processes have different numbers of micro-batches."""
@@ -65,7 +67,10 @@ def updated(
 def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -> OnlineTrainer:
     config = bandit_config(**settings)
     tokenizer = word_tokenizer()
-    made = Learner(policy(config.policy.value_trunk, model_seed), tokenizer, PlainCodec(tokenizer), 64)
+    model = policy(config.policy.value_trunk, model_seed)
+    if "policy" in settings:
+        set_dtype(model, torch.float32)
+    made = Learner(model, tokenizer, PlainCodec(tokenizer), 64)
     return OnlineTrainer(config, made, bandits(2), processes=processes)
 
 
