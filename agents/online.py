@@ -57,7 +57,9 @@ class OnlineTrainer:
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
 
     def run(self, on_iteration: Callable[[Progress, dict[str, float]], None] | None = None) -> Progress:
-        """Train to the end; log, evaluate and keep checkpoints on the way."""
+        """Train to the end; log, evaluate (the start too) and keep checkpoints on the way."""
+        if self._log is not None and self._evaluation is not None and self.progress.iteration == 0:
+            self._log.write(0, {"iteration": 0.0, **self._evaluation()})
         while not self.over:
             metrics = self.iterate()
             if self._log is not None:
