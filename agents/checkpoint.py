@@ -1,8 +1,9 @@
 """Checkpoints: a folder that is complete or absent.
 
 `model.safetensors` (the policy), `optimizer.safetensors`, `tokenizer/`, `config.json` (the run's configuration),
-`architecture.json` (the model's), `state.json` (counters, hashes). No pickle. Everything random in training is
-derived from the run's seed and the iteration, so these are all that an exact resumption needs.
+`architecture.json` (the model's), `state.json` (counters, hashes), and a file for each other part that a run may have
+(ArCHer's critic, its replayed steps). No pickle. Everything random in training is derived from the run's seed and the
+iteration, so these are all that an exact resumption needs.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ def save(
     optimizer: torch.optim.Optimizer | None = None,
     progress: Progress | None = None,
     config: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Mapping[str, Tensor]] | None = None,
     half: bool = False,
 ) -> None:
     """Write a checkpoint, beside the target first, so that a crash or a full disk leaves no half of one.
@@ -61,6 +63,7 @@ def save(
         optimizer: Its state, for resumption.
         progress: How far the run is.
         config: The run's configuration, as JSON values.
+        extra: Tensors of other parts of the run, one file for each part.
         half: Store weights in half precision, to ship them.
 
     Raises:
@@ -72,7 +75,9 @@ def save(
         partial.mkdir(parents=True)
         save_file(_tensors(policy, half), partial / _MODEL)
         if optimizer is not None:
-            save_file(_flattened(optimizer.state_dict()["state"]), partial / _OPTIMIZER)
+            save_file(optimizer_tensors(optimizer), partial / _OPTIMIZER)
+        for part, tensors in (extra or {}).items():
+            save_file(_stored(tensors), partial / f"{part}.safetensors")
         tokenizer.save_pretrained(str(partial / "tokenizer"))
         _write_json(partial / "config.json", dict(config or {}))
         _write_json(partial / "architecture.json", _architecture(policy))
@@ -114,14 +119,33 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Read a checkpoint's optimiser state. Raises `CheckpointError` when it has none, or of another model."""
     if not (folder / _OPTIMIZER).exists():
         raise CheckpointError(f"{folder} holds no optimiser state: it is for use, not for resumption")
+    fill_optimizer(folder, optimizer, load_file(folder / _OPTIMIZER))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser by name: number of the weight, dot, field."""
+    state: Mapping[int, Mapping[str, Any]] = optimizer.state_dict()["state"]
+    return _stored({f"{index}.{name}": value for index, entries in state.items() for name, value in entries.items()})
+
+
+def fill_optimizer(folder: Path, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser what `optimizer_tensors` gave; `folder` is named when it is of another model."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in load_file(folder / _OPTIMIZER).items():
+    for name, tensor in tensors.items():
         index, field = name.split(".", 1)
         state.setdefault(int(index), {})[field] = tensor
     try:
         optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     except (ValueError, KeyError) as error:
         raise CheckpointError(f"{folder}: the optimiser state is of another model: {error}") from error
+
+
+def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
+    """The tensors that `save` was given as `extra[part]`. Raises `CheckpointError` when there are none."""
+    path = folder / f"{part}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{folder} has no {path.name}: it is of a run with another algorithm")
+    return load_file(path)
 
 
 def load_progress(folder: Path) -> Progress:
@@ -146,12 +170,9 @@ def _tensors(policy: Policy, half: bool) -> dict[str, Tensor]:
     return {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def _flattened(state: Mapping[int, Mapping[str, Any]]) -> dict[str, Tensor]:
-    return {
-        f"{index}.{name}": torch.as_tensor(value).detach().cpu().clone().contiguous()
-        for index, entries in state.items()
-        for name, value in entries.items()
-    }
+def _stored(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Copies that a file can hold: safetensors keeps no aliases."""
+    return {name: torch.as_tensor(tensor).detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
 
 
 def _architecture(policy: Policy) -> dict[str, Any]:

@@ -26,7 +26,13 @@ class Prepared(NamedTuple):
     reference: Tensor
 
 
-def prepare(policy: Policy, batch: Batch, config: TrainConfig, reference: Policy | None = None) -> Prepared:
+def prepare(
+    policy: Policy,
+    batch: Batch,
+    config: TrainConfig,
+    reference: Policy | None = None,
+    step_advantage: Tensor | None = None,
+) -> Prepared:
     """Score a batch with the policy as it is and credit its tokens.
 
     Args:
@@ -34,13 +40,14 @@ def prepare(policy: Policy, batch: Batch, config: TrainConfig, reference: Policy
         batch: Episodes of one iteration.
         config: Names the estimator.
         reference: The policy to stay close to; `None` where the run has none.
+        step_advantage: The step critic's (b, k); `None` where the run has none.
     """
     algorithm, tokens, temperature = config.algorithm, config.optim.max_tokens, config.sampling.temperature
     value, behind = torch.zeros_like(batch.old_log_prob), None
     if policy.value_head is not None:
         value = score_all(policy, batch, tokens, temperature).value
         behind = final_values(policy, batch, tokens) if algorithm.bootstrap else None
-    advantage = estimate(batch, value, algorithm, behind)
+    advantage = estimate(batch, value, algorithm, behind, step_advantage)
     target = advantage + value
     if algorithm.whiten:
         advantage = advantages.whiten(advantage, batch.step, batch.steps)
