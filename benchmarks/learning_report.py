@@ -92,7 +92,7 @@ def _behaviour(experiment: Experiment) -> list[Row]:
         }
         passed = fmean(measured(record, depth, "is_solved") for record, depth in records)
         finished = means["finished %"] / 100
-        rows.append({"arm": arm, "pass | finish %": 100 * passed / finished if finished else None, **means})
+        rows.append({"arm": arm, "pass given finish %": 100 * passed / finished if finished else None, **means})
     return rows
 
 
@@ -153,7 +153,7 @@ def _notes(experiment: Experiment) -> list[str]:
         "runs such an interval is too narrow: it misses more often than once in twenty.",
         f"{config['eval_episodes']} held-out tasks of each depth (the splits depth-1 to depth-3), the same for every "
         "run and evaluation, actions sampled at temperature 1 as in training. `all` is the mean over the depths.",
-        f"Outcomes are read off the intervals: `about 0` and `not > 0` allow {100 * MARGIN:.0f} points.",
+        f"Outcomes are read off the intervals with a margin of {100 * MARGIN:.0f} points (docs/learning.md).",
         "A run ends with the iteration in which its calls are used up; `calls` says how many it made.",
         f"Weights of the starting policy: {first[0]['start']}.",
     ]
