@@ -37,7 +37,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start") / "policy"
     shown = demonstrate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes=40))
     tokenizer = new_learner(shown, PolicyConfig(value_trunk="none", context=640), vocab_size=800).tokenizer
-    model = build_decoder(Shape(hidden=16, layers=1, heads=2, kv_heads=1, mlp=32), tokenizer, 640)
+    model = build_decoder(Shape(hidden=64, layers=2, heads=2, kv_heads=1, mlp=32), tokenizer, 640)
     checkpoint.save(folder, Policy(model, "none"), tokenizer)
     return folder
 
