@@ -153,6 +153,11 @@ def load_progress(folder: Path) -> Progress:
     return Progress(**_read_json(folder / _STATE)["progress"])
 
 
+def load_digest(folder: Path) -> str:
+    """A hash of the weights: checkpoints of equal weights have the same, wherever they are."""
+    return str(_read_json(folder / _STATE)["hashes"][_MODEL])
+
+
 def load_architecture(folder: Path) -> dict[str, Any]:
     """The Transformers configuration of the model, as JSON values."""
     return _read_json(folder / "architecture.json")
