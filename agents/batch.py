@@ -152,10 +152,10 @@ def collate(
     pieces = [_action_tokens(e, shift) for e, shift in zip(episodes, shifts, strict=True)]
 
     def integers(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
-        return _padded(rows, fill, torch.long).to(device)
+        return pad_rows(rows, fill, torch.long).to(device)
 
     def numbers(rows: Sequence[Sequence[float]]) -> Tensor:
-        return _padded(rows, 0.0, dtype).to(device)
+        return pad_rows(rows, 0.0, dtype).to(device)
 
     padded = [[pad_id] * shift + list(e.ids) for e, shift in zip(episodes, shifts, strict=True)]
     real = [[0] * shift + [1] * len(e.ids) for e, shift in zip(episodes, shifts, strict=True)]
@@ -223,6 +223,7 @@ def _action_tokens(episode: Episode, shift: int) -> tuple[list[int], list[int], 
     return columns, targets, steps
 
 
-def _padded(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -> Tensor:
+def pad_rows(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -> Tensor:
+    """Rows of any lengths as one tensor, filled on the right."""
     width = max(len(row) for row in rows)
     return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], dtype=dtype)

@@ -1,9 +1,9 @@
 """Checkpoints: a folder that is complete or absent.
 
 `model.safetensors` (the policy), `optimizer.safetensors`, `tokenizer/`, `config.json` (the run's configuration),
-`architecture.json` (the model's), `adapters.json` (where it has any), `state.json` (counters, hashes). No pickle.
-Everything random in training is derived from the run's seed and the iteration, so these are all that an exact
-resumption needs.
+`architecture.json` (the model's), `adapters.json` (where it has any), `state.json` (counters, hashes), and a file for
+each other part that a run may have (ArCHer's critic, its replayed steps). No pickle. Everything random in training is
+derived from the run's seed and the iteration, so these are all that an exact resumption needs.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def save(
     optimizer: torch.optim.Optimizer | None = None,
     progress: Progress | None = None,
     config: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Mapping[str, Tensor]] | None = None,
     half: bool = False,
 ) -> None:
     """Write a checkpoint, beside the target first, so that a crash or a full disk leaves no half of one.
@@ -64,6 +65,7 @@ def save(
         optimizer: Its state, for resumption.
         progress: How far the run is.
         config: The run's configuration, as JSON values.
+        extra: Tensors of other parts of the run, one file for each part.
         half: Store weights in half precision, to ship them.
 
     Raises:
@@ -76,6 +78,8 @@ def save(
         save_file(_tensors(policy, half), partial / _MODEL)
         if optimizer is not None:
             save_file(optimizer_tensors(optimizer), partial / _OPTIMIZER)
+        for part, tensors in (extra or {}).items():
+            save_file(_stored(tensors), partial / f"{part}.safetensors")
         _save_tokenizer(tokenizer, partial / "tokenizer")
         _write_json(partial / "config.json", dict(config or {}))
         _write_json(partial / "architecture.json", _architecture(policy))
@@ -119,8 +123,22 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     """Read a checkpoint's optimiser state. Raises `CheckpointError` when it has none, or of another model."""
     if not (folder / _OPTIMIZER).exists():
         raise CheckpointError(f"{folder} holds no optimiser state: it is for use, not for resumption")
+    fill_optimizer(folder, optimizer, load_file(folder / _OPTIMIZER))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimiser by name: number of the weight, dot, field.
+
+    Where processes hold parts of it, every one has to ask.
+    """
+    state: Mapping[int, Mapping[str, Any]] = optimizer.state_dict()["state"]
+    return _stored({f"{index}.{name}": value for index, entries in state.items() for name, value in entries.items()})
+
+
+def fill_optimizer(folder: Path, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser what `optimizer_tensors` gave; `folder` is named when it is of another model."""
     state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in load_file(folder / _OPTIMIZER).items():
+    for key, tensor in tensors.items():
         number, name = key.split(".", 1)
         state.setdefault(int(number), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -131,9 +149,22 @@ def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
+    """The tensors that `save` was given as `extra[part]`. Raises `CheckpointError` when there are none."""
+    path = folder / f"{part}.safetensors"
+    if not path.exists():
+        raise CheckpointError(f"{folder} has no {path.name}: it is of a run with another algorithm")
+    return load_file(path)
+
+
 def load_progress(folder: Path) -> Progress:
     """How far the run was."""
     return Progress(**_read_json(folder / _STATE)["progress"])
+
+
+def load_digest(folder: Path) -> str:
+    """A hash of the weights: checkpoints of equal weights have the same, wherever they are."""
+    return str(_read_json(folder / _STATE)["hashes"][_MODEL])
 
 
 def load_architecture(folder: Path) -> dict[str, Any]:
@@ -158,13 +189,10 @@ def _tensors(policy: Policy, half: bool) -> dict[str, Tensor]:
     return {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser by name. Where processes hold parts of it, every one has to ask."""
-    return {
-        f"{index}.{name}": entire(torch.as_tensor(value)).detach().cpu().clone().contiguous()
-        for index, entries in optimizer.state_dict()["state"].items()
-        for name, value in entries.items()
-    }
+def _stored(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Copies that a file can hold: safetensors keeps no aliases."""
+    whole = ((name, entire(torch.as_tensor(tensor))) for name, tensor in tensors.items())
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in whole}
 
 
 def _fits(entries: Mapping[str, Tensor], parameter: Sequence[Tensor]) -> bool:

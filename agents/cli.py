@@ -76,3 +76,7 @@ def _read(module: Any, name: str, words: Sequence[str]) -> Any:
 def _usage() -> str:
     width = max(map(len, COMMANDS))
     return _USAGE.format(commands="\n".join(f"  {name:<{width}}  {place.summary}" for name, place in COMMANDS.items()))
+
+
+if __name__ == "__main__":
+    main()

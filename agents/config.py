@@ -16,13 +16,24 @@ from agents.errors import ConfigurationError
 from agents.generation import Sampling
 from agents.options import read_options
 from agents.policy import ValueTrunk
+from agents.step_critic import StepCriticConfig
 from agents.update import OptimConfig
 
 Credit = Literal["step", "end_sum"]
-Advantage = Literal["step_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "released"]
+Advantage = Literal["step_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "step_critic", "released"]
 Loss = Literal["ppo", "policy_gradient"]
 Algorithm = Literal[
-    "steptool", "final", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "released"
+    "steptool",
+    "final",
+    "final_dense_sum",
+    "token_gae",
+    "reinforce",
+    "rloo",
+    "grpo",
+    "step_grpo",
+    "gigpo",
+    "archer",
+    "released",
 ]
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
@@ -142,7 +153,7 @@ class TrainConfig:
     warmup: int = 0
     """First iterations in which the learning rate rises to its value."""
     critic_warmup: int = 0
-    """First iterations in which only the critic learns."""
+    """First iterations in which only the critic (the value head, or ArCHer's) learns."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
     shard: bool = False
@@ -161,6 +172,7 @@ class TrainConfig:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     sampling: Sampling = field(default_factory=Sampling)
+    step_critic: StepCriticConfig = field(default_factory=StepCriticConfig)
 
     __pydantic_config__ = _STRICT
 
@@ -181,6 +193,7 @@ ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
     "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
     "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
+    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic", "value_coef": 0.0}},
     "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
 }
 """What each name sets on top of the defaults."""
@@ -248,6 +261,11 @@ def _check(config: TrainConfig) -> None:
         raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs a critic; set policy.value_trunk")
     if algorithm.advantage in ("rloo", "grpo", "step_grpo", "gigpo") and algorithm.group_size < 2:
         raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs algorithm.group_size of 2 or more")
+    if algorithm.advantage == "step_critic" and config.policy.value_trunk != "none":
+        raise ConfigurationError(
+            "algorithm.advantage=step_critic brings a critic of its own and has no use for a value head; set "
+            "policy.value_trunk=none"
+        )
     if config.episodes % algorithm.group_size:
         raise ConfigurationError(
             f"episodes={config.episodes} must be a multiple of algorithm.group_size={algorithm.group_size}"
@@ -257,3 +275,14 @@ def _check(config: TrainConfig) -> None:
             "training needs sampling.top_p=1 and sampling.temperature>0: the gradient needs the probability that "
             "each token was drawn with"
         )
+    _check_step_critic(config.step_critic)
+
+
+def _check_step_critic(config: StepCriticConfig) -> None:
+    for name in ("replay_steps", "updates", "batch_steps"):
+        if getattr(config, name) < 1:
+            raise ConfigurationError(f"step_critic.{name}={getattr(config, name)} must be 1 or more")
+    if not 0 < config.tau <= 1:
+        raise ConfigurationError(f"step_critic.tau={config.tau} must be above 0 and at most 1")
+    if not 0 < config.expectile < 1:
+        raise ConfigurationError(f"step_critic.expectile={config.expectile} must be between 0 and 1")

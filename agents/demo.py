@@ -99,17 +99,17 @@ def _numeric(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator
 
 def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
     """The start and the policies trained from it, as agents that sample as they did in training."""
-    from agents.demo_training import ARMS, demo_config, starting_point, train_arm
+    from agents.demo_training import ARMS, demo_config, starting_point, train_arms
     from agents.learner import load_learner
     from agents.policy_agent import PolicyAgent
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
     sampling = demo_config("steptool", start, demo.out, tools).sampling
     yield "sft", PolicyAgent.of(load_learner(start), sampling, "sft")
-    for algo in ARMS:
-        arm = train_arm(demo_config(algo, start, demo.out / algo, tools, demo.calls))
-        outcome.curves[algo], outcome.calls[algo] = arm.curve, arm.calls
-        yield algo, PolicyAgent.of(arm.learner, sampling, algo)
+    arms = train_arms({algo: demo_config(algo, start, demo.out / algo, tools, demo.calls) for algo in ARMS})
+    for name, arm in arms.items():
+        outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls
+        yield name, PolicyAgent.of(arm.learner, sampling, name)
 
 
 _TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -11,14 +11,13 @@ from typing import Any
 
 from agents.apprentice import read_apprentice
 from agents.config import Algorithm, TrainConfig, read_config
-from agents.environments import PeriodicEvaluation, make_envs
-from agents.learner import Learner, build_learner
-from agents.logging import MetricsLog, read_metrics
-from agents.online import OnlineTrainer
+from agents.learner import Learner, load_learner
+from agents.training_process import TrainingProcess
 from agents.training_progress import TrainingProgress
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
 _CONFIG, _APPRENTICE = files("agents") / "configs" / "demo.yaml", files("agents") / "configs" / "demo-sft.yaml"
+_LOOK_SECONDS = 0.5  # between two looks at how far a run is
 _START = files("agents") / "checkpoints" / "nano-sft"
 
 
@@ -81,24 +80,25 @@ def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any
     return replace(config, policy=policy, env=replace(config.env, args=args), calls=calls or config.calls)
 
 
-def train_arm(config: TrainConfig) -> Arm:
-    """Train one arm, showing pass rate and speed; its log is under `config.out`."""
-    learner = build_learner(config.policy, seed=config.seed)
-    log = MetricsLog(Path(config.out), tensorboard=False)
-    with (
-        closing(make_envs(config.env)) as envs,
-        closing(make_envs(config.env, config.env.eval_args)) as held_out,
-        closing(log),
-        TrainingProgress(config.algo) as progress,
-    ):
-        evaluation = PeriodicEvaluation(held_out, learner, config.eval_episodes, config.sampling, config.seed)
-        log.write(0, {"iteration": 0.0, **evaluation()})
-        trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log)
+def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
+    """Train all arms side by side, a process each, showing pass rate and speed.
 
-        def show(done: object, metrics: Mapping[str, float]) -> None:
-            del done
-            calls = trainer.progress.calls
-            progress.tell_rollout(min(calls, config.calls), config.calls, calls, metrics)
+    Raises:
+        TrainingError: A run failed.
+    """
+    with ExitStack() as stack:
+        progress = stack.enter_context(TrainingProgress(*configs))
+        runs = {name: stack.enter_context(TrainingProcess(config)) for name, config in configs.items()}
+        waiting = dict(runs)
+        while waiting:
+            for name, run in list(waiting.items()):
+                if run.over(_LOOK_SECONDS):
+                    del waiting[name]
+                for record in run.metrics():
+                    progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
+        return {name: _arm(run) for name, run in runs.items()}
 
-        trainer.run(show)
-    return Arm(learner, read_metrics(Path(config.out)), trainer.progress.calls)
+
+def _arm(run: TrainingProcess) -> Arm:
+    curve = run.metrics()
+    return Arm(load_learner(run.checkpoint), curve, int(curve[-1]["calls"]))

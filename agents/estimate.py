@@ -14,7 +14,13 @@ def credited(batch: Batch, config: AlgorithmConfig) -> Tensor:
     return advantages.end_sum(batch.reward, batch.steps) if config.credit == "end_sum" else batch.reward
 
 
-def estimate(batch: Batch, value: Tensor, config: AlgorithmConfig, final_value: Tensor | None = None) -> Tensor:
+def estimate(
+    batch: Batch,
+    value: Tensor,
+    config: AlgorithmConfig,
+    final_value: Tensor | None = None,
+    step_advantage: Tensor | None = None,
+) -> Tensor:
     """Advantages of every action token (b, j), not yet whitened.
 
     Args:
@@ -22,6 +28,7 @@ def estimate(batch: Batch, value: Tensor, config: AlgorithmConfig, final_value: 
         value: The critic's (b, j); estimators without a critic ignore it.
         config: Names the estimator.
         final_value: See `advantages.step_gae`.
+        step_advantage: What the step critic says of each step (b, k), for `step_critic`.
     """
     reward, step, steps = credited(batch, config), batch.step, batch.steps
     gamma = config.gamma
@@ -42,4 +49,8 @@ def estimate(batch: Batch, value: Tensor, config: AlgorithmConfig, final_value: 
             by_step = advantages.step_grpo(reward, steps, batch.group, gamma=gamma)
         case "gigpo":
             by_step = advantages.gigpo(reward, steps, batch.group, batch.anchors, gamma=gamma, omega=config.omega)
+        case "step_critic":
+            if step_advantage is None:
+                raise ValueError("the advantage step_critic needs what a step critic says")
+            by_step = step_advantage
     return advantages.per_token(by_step, step)

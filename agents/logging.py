@@ -74,7 +74,7 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The records of a run's `metrics.jsonl`, oldest first."""
+    """The records of a run's `metrics.jsonl`, oldest first; one that is being written is left out."""
     return [json.loads(line) for line in _lines(folder / "metrics.jsonl")]
 
 

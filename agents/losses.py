@@ -47,6 +47,17 @@ def squared_error(value: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (value - target) ** 2
 
 
+def expectile(value: Tensor, target: Tensor, share: float) -> Tensor:
+    """Squared error that weighs targets above the value by `share` and those below by `1 - share`.
+
+    Its minimiser is the targets' expectile (Kostrikov et al. 2022): at 0.5 their mean, where it is `squared_error`;
+    towards 1 their largest.
+    """
+    difference = target - value
+    below = (difference < 0).to(value.dtype)
+    return (share - below).abs() * difference**2
+
+
 def kl_k3(log_prob: Tensor, reference: Tensor) -> Tensor:
     """Schulman's k3 estimate of KL(policy | reference): unbiased in value, never negative."""
     difference = reference - log_prob

@@ -32,6 +32,7 @@ def prepare(
     batch: Batch,
     config: TrainConfig,
     reference: Policy | None = None,
+    step_advantage: Tensor | None = None,
     processes: Processes = ALONE,
 ) -> Prepared:
     """Score a batch with the policy as it is and credit its tokens.
@@ -41,6 +42,7 @@ def prepare(
         batch: Episodes of one iteration.
         config: Names the estimator.
         reference: The policy to stay close to; `None` where the run has none.
+        step_advantage: The step critic's (b, k); `None` where the run has none.
         processes: Those that score the batch together.
     """
     algorithm, tokens, temperature = config.algorithm, config.optim.max_tokens, config.sampling.temperature
@@ -48,7 +50,7 @@ def prepare(
     if policy.value_head is not None:
         value = score_all(policy, batch, tokens, temperature, processes).value
         behind = final_values(policy, batch, tokens, processes) if algorithm.bootstrap else None
-    advantage = estimate(batch, value, algorithm, behind)
+    advantage = estimate(batch, value, algorithm, behind, step_advantage)
     target = advantage + value
     if algorithm.whiten:
         advantage = advantages.whiten(advantage, batch.step, batch.steps)

@@ -11,11 +11,14 @@ from typing import Any
 
 import torch
 from gymnasium.vector import VectorEnv
+from torch import Tensor
 
 from agents import checkpoint
-from agents.batch import Episode, collate, mini_batches
+from agents.archer import Archer
+from agents.batch import Batch, Episode, collate, mini_batches
 from agents.checkpoint import Progress
 from agents.config import TrainConfig
+from agents.estimate import credited
 from agents.generation import Generator
 from agents.learner import Learner
 from agents.logging import MetricsLog
@@ -55,6 +58,13 @@ class OnlineTrainer:
     ) -> None:
         self.config, self.learner, self._processes = config, learner, processes
         self.progress = Progress()
+        self._evaluation, self._log = evaluation, log
+        self._generator = Generator(
+            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
+        )
+        self._collector = Collector(envs, self._generator, learner.codec)
+        archer = config.algorithm.advantage == "step_critic"
+        self._archer = Archer(config, learner.policy, self._generator) if archer else None
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
         self._shards: Shards | None = None
         if processes.sharded:
@@ -62,14 +72,13 @@ class OnlineTrainer:
             self._reference = sharded(self._reference, processes) if self._reference else None
         self._policy = self._shards.policy if self._shards else learner.policy
         self._updater = Updater(self._policy, config.optim, processes)
-        self._evaluation, self._log = evaluation, log
-        self._generator = Generator(
-            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
-        )
-        self._collector = Collector(envs, self._generator, learner.codec)
 
     def run(self, on_iteration: OnIteration | None = None) -> Progress:
-        """Train to the end; log, evaluate and keep checkpoints on the way."""
+        """Train to the end; log, evaluate (the start too) and keep checkpoints on the way."""
+        if self.progress.iteration == 0:
+            with self.whole():
+                if self._log is not None and self._evaluation is not None:
+                    self._log.write(0, {"iteration": 0.0, **self._evaluation()})
         while not self.over:
             metrics = self.iterate()
             if self._log is not None:
@@ -105,18 +114,19 @@ class OnlineTrainer:
         """Improve the policy on episodes that it has just played."""
         policy, config = self._policy, self.config
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
-        prepared = prepare(policy, batch, config, self._reference, self._processes)
+        step_critic, step_advantage = self._judge(episodes, batch)
+        prepared = prepare(policy, batch, config, self._reference, step_advantage, self._processes)
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
         loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
         shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
         steps = [
             self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
-            for _ in range(config.algorithm.epochs if len(rows) else 0)
+            for _ in range(self._epochs if len(rows) else 0)
             for picked in mini_batches(len(rows), config.algorithm.mini_batches, shuffle)
         ]
         means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
         idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
-        return means | idle | explained_variance(prepared, batch)
+        return means | idle | step_critic | explained_variance(prepared, batch)
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `resume` goes on. The main process writes; the others give it their parts."""
@@ -131,6 +141,7 @@ class OnlineTrainer:
                 optimizer=self._updater.optimizer,
                 progress=self.progress,
                 config=asdict(self.config),
+                extra=self._archer.tensors() if self._archer is not None else None,
             )
 
     def resume(self, folder: Path) -> None:
@@ -144,6 +155,8 @@ class OnlineTrainer:
             if self._shards:
                 self._shards.take()
         checkpoint.load_optimizer(folder, self._updater.optimizer)
+        if self._archer is not None:
+            self._archer.load(folder)
         self.progress = checkpoint.load_progress(folder)
 
     def whole(self) -> AbstractContextManager[None]:
@@ -167,8 +180,22 @@ class OnlineTrainer:
             for _ in range(size)
         ]
 
+    def _judge(self, episodes: list[Episode], batch: Batch) -> tuple[dict[str, float], Tensor | None]:
+        """Let the step critic learn, where the run has one: its metrics, and its advantages (b, k)."""
+        if self._archer is None:
+            return {}, None
+        with self.whole():
+            metrics = self._archer.learn(episodes, credited(batch, self.config.algorithm), self.progress.iteration)
+            return metrics, self._archer.advantage(episodes)
+
     def _warming(self) -> bool:
         return self.progress.iteration < self.config.critic_warmup and self.learner.policy.value_head is not None
+
+    @property
+    def _epochs(self) -> int:
+        """Passes over the episodes; none while a step critic, which has learnt by then, warms up alone."""
+        alone = self._archer is not None and self.progress.iteration < self.config.critic_warmup
+        return 0 if alone else self.config.algorithm.epochs
 
     def _scale(self) -> float:
         return min(1.0, (self.progress.iteration + 1) / (self.config.warmup + 1))

@@ -35,7 +35,7 @@ class Policy(nn.Module):
         self.language_model = language_model
         self.value_trunk = value_trunk
         self.critic: nn.Module | None = copy.deepcopy(self.decoder) if value_trunk == "apart" else None
-        self.value_head = None if value_trunk == "none" else _value_head(self.width, self.dtype)
+        self.value_head = None if value_trunk == "none" else value_head(self.width, self.dtype)
 
     @property
     def decoder(self) -> nn.Module:
@@ -156,11 +156,18 @@ def trunk(decoder: nn.Module, ids: Tensor, attention: Tensor | None = None) -> T
     return cast(Tensor, output.last_hidden_state)
 
 
-def _value_head(width: int, dtype: torch.dtype) -> nn.Module:
-    """One hidden layer; the output starts at zero, so that a fresh critic adds no noise to advantages."""
-    head = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+def value_head(width: int, dtype: torch.dtype, *, inputs: int = 0, seed: int = 0) -> nn.Module:
+    """One hidden layer; the output starts at zero, so that a fresh critic adds no noise to advantages.
+
+    Args:
+        width: Of the hidden layer.
+        dtype: Of the weights.
+        inputs: Features that it reads; 0 for as many as it is wide.
+        seed: Of the hidden layer's weights.
+    """
+    head = nn.Sequential(nn.Linear(inputs or width, width), nn.Tanh(), nn.Linear(width, 1))
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(seed)
         for layer in (head[0], head[2]):
             nn.init.zeros_(cast(nn.Linear, layer).bias)
         nn.init.orthogonal_(cast(Tensor, head[0].weight))

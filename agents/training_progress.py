@@ -11,9 +11,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class TrainingProgress:
-    """Shows rounds of training, with a few words on the last one."""
+    """Shows rounds of training, with a few words on the last one.
 
-    def __init__(self, name: str, console: Console | None = None) -> None:
+    Args:
+        names: Of the runs, a line each.
+        console: Where it is shown.
+    """
+
+    def __init__(self, *names: str, console: Console | None = None) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -23,8 +28,8 @@ class TrainingProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._progress.add_task(name, total=None, words="")
-        self._evaluated = ""
+        self._lines = {name: self._progress.add_task(name, total=None, words="") for name in names}
+        self._evaluated = dict.fromkeys(names, "")
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -33,13 +38,17 @@ class TrainingProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._progress.stop()
 
-    def tell(self, done: int, total: int, words: str) -> None:
-        """Say how many rounds are done, and something about the last."""
-        self._progress.update(self._task, completed=done, total=total, words=words)
+    def tell(self, done: int, total: int, words: str, name: str = "") -> None:
+        """Say how many rounds of a run (by default the first) are done, and something about the last."""
+        line = self._lines[name or next(iter(self._lines))]
+        self._progress.update(line, completed=done, total=total, words=words)
 
-    def tell_rollout(self, done: int, total: int, calls: int, metrics: Mapping[str, float]) -> None:
+    def tell_rollout(self, name: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         """Say what an iteration of online training came to: calls so far, pass rates, speed."""
         if "eval/is_solved" in metrics:
-            self._evaluated = f", held out {100 * metrics['eval/is_solved']:.1f} %"
-        solved, speed = metrics.get("rollout/is_solved", 0.0), metrics.get("time/calls_per_second", 0.0)
-        self.tell(done, total, f"{calls} calls, pass {100 * solved:.1f} %{self._evaluated}, {speed:.0f} calls/s")
+            self._evaluated[name] = f", held out {100 * metrics['eval/is_solved']:.1f} %"
+        words = f"{metrics.get('calls', 0):.0f} calls"
+        if "rollout/is_solved" in metrics:
+            speed = metrics.get("time/calls_per_second", 0.0)
+            words += f", pass {100 * metrics['rollout/is_solved']:.1f} %, {speed:.0f} calls/s"
+        self.tell(done, total, words + self._evaluated[name], name)

@@ -90,7 +90,7 @@ class Updater:
         self._processes.sum_gradients([*self._actor, *self._critic])
         metrics = {name: total / tokens for name, total in self._total(sums).items()}
         metrics["grad_norm"] = self._clip()
-        _check(metrics)
+        check_finite(metrics, "loss", "grad_norm")
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
         self.optimizer.step()
@@ -111,8 +111,9 @@ class Updater:
         return actor if math.isfinite(critic) else critic
 
 
-def _check(metrics: Mapping[str, float]) -> None:
-    wrong = [name for name in ("loss", "grad_norm") if not math.isfinite(metrics[name])]
+def check_finite(metrics: Mapping[str, float], *names: str) -> None:
+    """Raise `TrainingError` when one of these metrics is not finite."""
+    wrong = [name for name in names if not math.isfinite(metrics[name])]
     if wrong:
         raise TrainingError(
             f"{' and '.join(wrong)} not finite: {[metrics[name] for name in wrong]}; "

@@ -1,4 +1,4 @@
-"""The least that an ASGI application can do: the floor under every HTTP figure.
+"""The least that an ASGI application can do: the floor under what is answered through ASGI.
 
 python -m benchmarks.echo_server --port 8000
 """

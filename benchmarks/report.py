@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,6 +41,7 @@ class Result:
         tables: Rows by heading; the rows of a table have the same columns.
         origin: What `origin()` said before the measurements began.
         notes: What a reader must know: what was missing, which target is not reached and what limits it.
+        figures: SVG by caption; each becomes a file beside the page.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Result:
     tables: Mapping[str, Sequence[Row]]
     origin: Mapping[str, Any]
     notes: Sequence[str] = ()
+    figures: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """The result as JSON values."""
@@ -58,11 +60,16 @@ class Result:
             **self.origin,
             "tables": tables,
             "notes": list(self.notes),
+            **({"figures": {caption: self.file_of(caption) for caption in self.figures}} if self.figures else {}),
         }
+
+    def file_of(self, caption: str) -> str:
+        """The name of a figure's file: `learning-2.svg`."""
+        return f"{self.name}-{1 + list(self.figures).index(caption)}.svg"
 
 
 def publish(result: Result, folder: Path | None) -> None:
-    """Print a result and, where there is a folder, write `<name>.json` and `<name>.md` into it."""
+    """Print a result and, where there is a folder, write `<name>.json`, `<name>.md` and its figures into it."""
     console = Console()
     console.width = max(console.width, _WIDTH)
     for heading, rows in result.tables.items():
@@ -74,6 +81,8 @@ def publish(result: Result, folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")
+        for caption, svg in result.figures.items():
+            (folder / result.file_of(caption)).write_text(svg, encoding="utf-8")
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -90,6 +99,8 @@ def markdown(content: Mapping[str, Any]) -> str:
     ]
     for heading, rows in content["tables"].items():
         lines += ["", f"## {heading}", "", *_markdown_table(rows)]
+    for caption, file in content.get("figures", {}).items():
+        lines += ["", f"![{caption}]({file})"]
     if content["notes"]:
         lines += ["", "## Notes", "", *(f"- {note}" for note in content["notes"])]
     return "\n".join(lines) + "\n"

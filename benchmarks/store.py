@@ -41,11 +41,12 @@ from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.schemas import ApiSpec, ToolCall, encode_body
 from toolserver.service import ToolService
 
-_CALLS = 20_000  # calls per lap
+_CALLS = 20_000  # calls per lap: more than the requests that a server remembers
 _LAPS = 5
 _BATCH = 5000  # recordings per transaction
 _CARRIED = 100_000  # entries that are exported and imported at most
 _APIS = 10_000  # for the search
+_EVEN = "even, new requests"
 _WORDS = ("weather forecast", "get list", "football player statistics", "search by name or id", "the a of")
 
 
@@ -183,45 +184,45 @@ def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
             servers[size] = Contestant(process.url, process.pid)
         laps = race(
             {
-                f"{size} {draws}": partial(_serve_lap, server, _requests(server.url, numbers))
+                (size, draws): partial(_serve_lap, server, [_post(server.url, request) for request in requests])
                 for size, server in servers.items()
-                for draws, numbers in _draws(size).items()
+                for draws, requests in _draws(size).items()
             },
             rounds=3,
         )
         resident = {size: _resident(server.pid) for size, server in servers.items()}
     rows: list[Row] = []
-    for name, own in laps.items():
-        entries, draws = name.split()
+    for (size, draws), own in laps.items():
         rates, costs = zip(*own, strict=True)
         rows.append(
             {
-                "entries": int(entries),
+                "entries": size,
                 "draws": draws,
                 "requests/s": round(median(rates)),
                 "CPU us/request": median(costs),
-                "resident MiB": resident[int(entries)],
+                "resident MiB": resident[size],
             }
         )
     return rows
 
 
-def _draws(size: int) -> dict[str, list[int]]:
-    """Numbers of calls: drawn evenly, and as traffic does."""
+def _draws(size: int) -> dict[str, list[dict[str, str]]]:
+    """Requests for calls drawn evenly, none of which comes again unchanged, and for calls drawn as traffic does."""
     rng = np.random.default_rng(2)
+    even, zipf = rng.integers(0, size, _CALLS), rng.zipf(1.1, _CALLS) % size
     return {
-        "even": rng.integers(0, size, _CALLS).tolist(),
-        "zipf": (rng.zipf(1.1, _CALLS) % size).tolist(),
+        _EVEN: [_request(numbered_call(int(number)), str(place)) for place, number in enumerate(even)],
+        "zipf": [_request(numbered_call(int(number))) for number in zipf],
     }
 
 
-def _requests(url: str, numbers: Sequence[int]) -> list[bytes]:
-    return [post_bytes(url, "/virtual", json.dumps(_request(numbered_call(number))).encode()) for number in numbers]
+def _post(url: str, request: dict[str, str]) -> bytes:
+    return post_bytes(url, "/virtual", json.dumps(request).encode())
 
 
-def _request(call: ToolCall) -> dict[str, str]:
+def _request(call: ToolCall, key: str = "") -> dict[str, str]:
     names = {"category": call.category, "tool_name": call.tool, "api_name": call.api}
-    return {**names, "tool_input": json.dumps(call.arguments), "strip": "", "toolbench_key": ""}
+    return {**names, "tool_input": json.dumps(call.arguments), "strip": "", "toolbench_key": key}
 
 
 def _serve_lap(server: Contestant, requests: Sequence[bytes]) -> tuple[float, float]:
@@ -283,14 +284,19 @@ def main(options: Options) -> None:
     }
     notes = [
         f"A hit from disk at {size:,} entries costs {ratio:.2f} times one at {options.sizes[0]:,}."
-        for size, ratio in _ratios(hits)
+        for size, ratio in _ratios(hits, "disk us")
+    ]
+    notes += [
+        f"Over HTTP, in a request that is not known by its bytes: {ratio:.2f} times ({size:,} entries, processor time)."
+        for size, ratio in _ratios([row for row in served if row["draws"] == _EVEN], "CPU us/request")
     ]
     publish(Result("store", "What recordings cost", tables, came_from, notes), options.out)
 
 
-def _ratios(hits: Sequence[Row]) -> list[tuple[int, float]]:
-    costs = [(int(str(row["entries"])), float(str(row["disk us"]))) for row in hits]
-    return [(size, cost / costs[0][1]) for size, cost in costs[1:]]
+def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
+    """Sizes after the first, and what a hit costs there by what it costs at the first."""
+    costs = [(int(str(row["entries"])), float(str(row[cost]))) for row in rows]
+    return [(size, own / costs[0][1]) for size, own in costs[1:]]
 
 
 if __name__ == "__main__":

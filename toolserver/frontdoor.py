@@ -11,6 +11,7 @@ from toolserver.admission import Admission, Refusal
 from toolserver.bodies import BodyReader, Disconnect, inspect_headers, replay
 from toolserver.hotpath import HotPath
 from toolserver.metrics import Meter
+from toolserver.recall import MEMORY, RAW_REQUEST, RequestMemory
 from toolserver.wire import json_headers
 
 _POSTED = frozenset({"/virtual", "/v1/call", "/v1/calls"})
@@ -42,10 +43,12 @@ class FrontDoor:
         self._meter = meter
         self._bodies = bodies
         self._hot_path = hot_path
+        self._memory = RequestMemory(meter)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
+            self._offer_memory(scope)
             await self._app(scope, receive, send)
             return
         started = perf_counter()
@@ -68,12 +71,19 @@ class FrontDoor:
                 return
             reply = await self._hot_path.answer(path, body, caller) if is_json and self._hot_path else None
             if reply is not None:
-                await send({"type": "http.response.start", "status": 200, "headers": reply[0]})
-                await send({"type": "http.response.body", "body": reply[1]})
+                await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
+                await send({"type": "http.response.body", "body": reply.body})
                 self._meter.count_request(path, 200, perf_counter() - started)
+                if reply.lasting is not None and RAW_REQUEST in scope:
+                    self._memory.keep(scope[RAW_REQUEST], reply.headers, reply.lasting)
                 return
             receive = replay(body, receive)
         await self._pass_on(scope, receive, send, started)
+
+    def _offer_memory(self, scope: Scope) -> None:
+        """Let the server look for requests in the memory, where everybody may call as often as they like."""
+        if scope["type"] == "lifespan" and "state" in scope and self._admission.is_open:
+            scope["state"][MEMORY] = self._memory
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         status = 500  # what the client gets when the application raises before it answers

@@ -7,7 +7,7 @@ FastAPI with its body already read. So FastAPI alone decides how a bad request i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,11 +27,16 @@ from toolserver.wire import (
     read_virtual,
 )
 
-Reply = tuple[RawHeaders, bytes]
-"""Headers and body of an answer with status 200."""
-
 _REMEMBERED = 8192  # requests
 _REMEMBERED_LENGTH = 2048  # bytes of request and of answer
+
+
+class Reply(NamedTuple):
+    """An answer with status 200. `lasting` is the recorded response in it, when the request was known."""
+
+    headers: RawHeaders
+    body: bytes
+    lasting: ToolResponse | None = None
 
 
 class HotPath:
@@ -52,7 +57,7 @@ class HotPath:
         self._admission = admission
         self._meter = meter
         self._max_batch = max_batch
-        self._remembered: dict[bytes, tuple[ToolResponse, Reply]] = {}
+        self._remembered: dict[bytes, Reply] = {}
         self._lanes: dict[str, Callable[[bytes, int], Awaitable[Reply | None]]] = {
             "/virtual": self._virtual,
             "/v1/call": self._call,
@@ -70,25 +75,25 @@ class HotPath:
 
     async def _virtual(self, body: bytes, _caller: int) -> Reply | None:
         remembered = self._remembered.get(body)
-        if remembered is not None:
-            self._meter.count_call("/virtual", remembered[0], True)
-            return remembered[1]
+        if remembered is not None and remembered.lasting is not None:
+            self._meter.count_call("/virtual", remembered.lasting, True)
+            return remembered
         call = read_virtual(orjson.loads(body))
         if call is None or holds_large_float(call.arguments):
             return None
         response = await self._dispatcher.answer(call, "/virtual")
         length = (b"content-length", b"%d" % len(response.body))
-        reply = [*VIRTUAL_HEADERS[response.outcome, response.provenance], length], response.body
+        headers = [*VIRTUAL_HEADERS[response.outcome, response.provenance], length]
         if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= _REMEMBERED_LENGTH:
-            self._remember(body, response, reply)
-        return reply
+            self._remember(body, Reply(headers, response.body, response))
+        return Reply(headers, response.body)
 
     async def _call(self, body: bytes, _caller: int) -> Reply | None:
         call = read_call(orjson.loads(body))
         if isinstance(call, str) or holds_large_float(call.arguments):
             return None
         answer = encode_response(await self._dispatcher.answer(call, "/v1/call"))
-        return json_headers(answer), answer
+        return Reply(json_headers(answer), answer)
 
     async def _calls(self, body: bytes, caller: int) -> Reply | None:
         payload: Any = orjson.loads(body)
@@ -99,9 +104,9 @@ class HotPath:
             return None
         self._admission.charge(caller, len(calls))
         answer = encode_responses(await self._dispatcher.answer_many(calls, "/v1/calls"))
-        return json_headers(answer), answer
+        return Reply(json_headers(answer), answer)
 
-    def _remember(self, body: bytes, response: ToolResponse, reply: Reply) -> None:
+    def _remember(self, body: bytes, reply: Reply) -> None:
         if len(self._remembered) >= _REMEMBERED:
             self._remembered.clear()  # starting over is as good as LRU here, and costs a hit nothing
-        self._remembered[body] = response, reply
+        self._remembered[body] = reply

@@ -47,7 +47,7 @@ class Command:
         console = Console()
         env_args = read_options("env_arg", self.env_arg)
         settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
-        with TrainingProgress("sb3", console) as progress:
+        with TrainingProgress("sb3", console=console) as progress:
 
             def on_rollout(steps: int, mean: float, model: object) -> None:
                 del model

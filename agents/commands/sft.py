@@ -42,7 +42,7 @@ class Command:
         """Learn, showing the loss."""
         console = Console()
         shown = self._shown(console)
-        with TrainingProgress("sft", console) as progress:
+        with TrainingProgress("sft", console=console) as progress:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")

@@ -89,7 +89,8 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
     progress = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
-        progress.tell_rollout(done.iteration, config.iterations, done.calls, metrics)
+        rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
+        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 

@@ -20,9 +20,9 @@ from tests.agents.disk import files_no_larger_than
 from tests.agents.pretrained import chat_tokenizer
 
 
-@pytest.mark.parametrize("algo", ["steptool", "grpo"])
+@pytest.mark.parametrize("algo", ["steptool", "grpo", "archer"])
 def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(tmp_path: Path, algo: str) -> None:
-    config = bandit_config(algo=algo, iterations=6, episodes=32, warmup=2)
+    config = bandit_config(algo=algo, iterations=6, episodes=32, warmup=2, step_critic={"updates": 4})
     unbroken = trainer(config)
     unbroken.run()
     first = trainer(config)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.apprentice import Apprentice
 from agents.cli import main
-from agents.config import checked
-from agents.demo_training import ARMS, demo_config, train_arm
+from agents.config import Algorithm, TrainConfig, checked
+from agents.demo_training import ARMS, demo_config, train_arms
+from agents.errors import TrainingError
 from agents.generation import Sampling
 from toolserver.process import ServerProcess
 
@@ -42,25 +44,38 @@ def test_the_demo_trains_two_policies_of_the_numeric_twin_from_one_start(tmp_pat
 FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
 
 
-def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(tmp_path: Path) -> None:
-    """Everything as in the demonstration but small: few demonstrations, short actions, a handful of episodes."""
-    shrunk = {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}}
-    apprentice = checked(Apprentice, shrunk)
-    apprentice.learn(apprentice.demonstrations(), tmp_path / "start")
-    curves = {}
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A starting policy as in the demonstration, but of few demonstrations."""
+    out = tmp_path_factory.mktemp("start")
+    apprentice = checked(Apprentice, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
+    apprentice.learn(apprentice.demonstrations(), out)
+    return out
+
+
+def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
+    """An arm of the demonstration with short actions and a handful of episodes."""
+    config = demo_config(algo, start, out, tools, calls=20)
+    env = replace(config.env, num_envs=8, args={**config.env.args, "call_budget": 2})
+    return replace(config, env=env, episodes=8, eval_episodes=4, sampling=Sampling(max_action_tokens=6))
+
+
+def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(start: Path, tmp_path: Path) -> None:
     with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server:
         tools = {"world_seed": 0, "server_url": server.url}
-        for algo in ARMS:
-            config = demo_config(algo, tmp_path / "start", tmp_path / algo, tools, calls=20)
-            env = replace(config.env, num_envs=8, args={**config.env.args, "call_budget": 2})
-            small = replace(config, env=env, episodes=8, eval_episodes=4, sampling=Sampling(max_action_tokens=6))
-            arm = train_arm(small)
-            assert 20 <= arm.calls < 20 + 2 * 8
-            assert [record["calls"] for record in arm.curve] == [0, 16, 32]
-            curves[algo] = arm.curve
+        arms = train_arms({algo: small(algo, start, tmp_path / algo, **tools) for algo in ARMS})
+    curves = {algo: arm.curve for algo, arm in arms.items()}
+    for algo in ARMS:
+        assert 20 <= arms[algo].calls < 20 + 2 * 8
+        assert [record["calls"] for record in curves[algo]] == [0, 16, 32]
     for name in ("eval/is_solved", "eval/calls", "eval/tokens"):
         assert curves["steptool"][0][name] == curves["final"][0][name]
-    assert not (tmp_path / "steptool" / "checkpoint-1").exists()
+
+
+def test_an_arm_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
+    missing = small("steptool", tmp_path / "nowhere", tmp_path / "arm", world_seed=0)
+    with pytest.raises(TrainingError, match=r"(?s)arm ended with status \d+: .*nowhere"):
+        train_arms({"steptool": missing})
 
 
 TASKS = {"split": "train", "level": "lite", "depths": {"1": 1.0}, "unsolvable": 0.0, "tools": 14}

@@ -136,15 +136,18 @@ def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path
     run.run()
     log.close()
     records = read_metrics(tmp_path)
-    assert [r["calls"] for r in records] == [32, 64, 96] == seen
-    assert [("eval/is_solved" in r) for r in records] == [False, True, True]
+    assert [r["calls"] for r in records] == [0, 32, 64, 96] == seen
+    assert [("eval/is_solved" in r) for r in records] == [True, False, True, True]
     assert (tmp_path / "checkpoint-2").exists()
     assert (tmp_path / "checkpoint-3").exists()
     assert list(tmp_path.glob("events.out.tfevents.*"))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"calls": 12')  # the run was killed, or its disk was full
     MetricsLog(tmp_path, tensorboard=False, keep_until=2)
-    assert [r["iteration"] for r in read_metrics(tmp_path)] == [1, 2]
+    assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"calls": 96, "iter')  # what a reader sees of a record that is being written
+    assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
 
 
 def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:

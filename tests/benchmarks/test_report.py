@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -38,6 +39,14 @@ def test_the_page_is_the_json_in_words(tmp_path: Path) -> None:
     assert "| ours \\| theirs | 12,345 | 1.25 |" in page
     assert "| nobody | 1 | – |" in page
     assert "- one note" in page
+
+
+def test_figures_are_files_beside_the_page(tmp_path: Path) -> None:
+    publish(replace(result(), figures={"One": "<svg>1</svg>", "Two": "<svg>2</svg>"}), tmp_path)
+    page = (tmp_path / "sample.md").read_text()
+    assert page == markdown(json.loads((tmp_path / "sample.json").read_text()))
+    assert "![Two](sample-2.svg)" in page
+    assert (tmp_path / "sample-2.svg").read_text() == "<svg>2</svg>"
 
 
 def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
