@@ -17,8 +17,9 @@ from agents.archer import Archer
 from agents.batch import Batch, Episode, collate, mini_batches
 from agents.checkpoint import Progress
 from agents.config import TrainConfig
+from agents.engine import RolloutEngine
+from agents.engines import make_engine
 from agents.estimate import credited
-from agents.generation import Generator
 from agents.learner import Learner
 from agents.logging import MetricsLog
 from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
@@ -38,6 +39,7 @@ class OnlineTrainer:
         envs: Text environments in `AutoresetMode.DISABLED`.
         evaluation: Gives `eval/...` metrics every `config.eval_every` iterations.
         log: Takes every iteration's metrics.
+        engine: Samples the actions; without it, what `config.rollout` names.
     """
 
     def __init__(
@@ -48,23 +50,22 @@ class OnlineTrainer:
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
+        engine: RolloutEngine | None = None,
     ) -> None:
         self.config, self.learner = config, learner
         self.progress = Progress()
         self._updater = Updater(learner.policy, config.optim)
         self._evaluation, self._log = evaluation, log
-        self._generator = Generator(
-            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
-        )
-        self._collector = Collector(envs, self._generator, learner.codec)
+        self._engine = engine or make_engine(config.rollout, learner, config.sampling)
+        self._collector = Collector(envs, self._engine, learner.codec)
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
         archer = config.algorithm.advantage == "step_critic"
-        self._archer = Archer(config, learner.policy, self._generator) if archer else None
+        self._archer = Archer(config, learner.policy, self._engine) if archer else None
 
     def run(self, on_iteration: Callable[[Progress, dict[str, float]], None] | None = None) -> Progress:
         """Train to the end; log, evaluate (the start too) and keep checkpoints on the way."""
         if self._log is not None and self._evaluation is not None and self.progress.iteration == 0:
-            self._log.write(0, {"iteration": 0.0, **self._evaluation()})
+            self._log.write(0, {"iteration": 0.0, **self._evaluate(self._evaluation)})
         while not self.over:
             metrics = self.iterate()
             if self._log is not None:
@@ -85,15 +86,17 @@ class OnlineTrainer:
         """One round of rollout and update. Returns its metrics."""
         begin = time.perf_counter()
         iteration = self.progress.iteration
-        self._generator.seed(derive(self.config.seed, "sampler", iteration))
+        staleness = iteration - self._engine.publish(iteration)
+        self._engine.seed(derive(self.config.seed, "sampler", iteration))
         rollout = self._collector.collect(self._starts(iteration))
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
         self._advance(rollout)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
+        metrics["rollout/staleness"] = float(staleness)
         if self._evaluation is not None and self._due(self.config.eval_every):
-            metrics |= self._evaluation()
+            metrics |= self._evaluate(self._evaluation)
         return {"iteration": float(self.progress.iteration), **metrics}
 
     def update(self, episodes: list[Episode]) -> dict[str, float]:
@@ -113,6 +116,10 @@ class OnlineTrainer:
         means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
         idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
         return means | idle | step_critic | explained_variance(prepared, batch)
+
+    def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
+        self._engine.publish(self.progress.iteration)
+        return evaluation()
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `resume` goes on."""

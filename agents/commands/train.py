@@ -15,6 +15,8 @@ import yaml
 from agents import checkpoint
 from agents.checkpoint import Progress
 from agents.config import TrainConfig, make_config, read_config
+from agents.engine import RolloutEngine
+from agents.engines import make_engine
 from agents.environments import PeriodicEvaluation, make_envs
 from agents.errors import CheckpointError
 from agents.learner import Learner, build_learner
@@ -45,11 +47,12 @@ class Command:
         learner = build_learner(config.policy, seed=config.seed)
         with ExitStack() as stack:
             envs = stack.enter_context(closing(make_envs(config.env)))
-            evaluation = _evaluation(config, learner, stack)
+            engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
+            evaluation = _evaluation(config, learner, engine, stack)
             keep = checkpoint.load_progress(found).iteration if found else None
             log = MetricsLog(out, keep_until=keep)
             stack.callback(log.close)
-            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log)
+            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log, engine=engine)
             if found is not None:
                 trainer.resume(found)
             (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
@@ -80,8 +83,10 @@ def _found(out: Path) -> Path:
     return found
 
 
-def _evaluation(config: TrainConfig, learner: Learner, stack: ExitStack) -> PeriodicEvaluation | None:
+def _evaluation(
+    config: TrainConfig, learner: Learner, engine: RolloutEngine, stack: ExitStack
+) -> PeriodicEvaluation | None:
     if not config.eval_every:
         return None
     envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
-    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed)
+    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed, engine)

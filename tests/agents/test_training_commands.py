@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents import checkpoint
 from agents.cli import main
@@ -59,6 +63,30 @@ def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> 
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0
+
+
+def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:
+    main(["export", "--checkpoint", str(start), "--out", str(tmp_path / "model")])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == model.config.vocab_size
+    command = [
+        sys.executable,
+        "-c",
+        "from agents.cli import main; main()",
+        "serve-policy",
+        "--checkpoint",
+        str(start),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[-1]
+        try:
+            models = httpx.get(f"{url}/v1/models", timeout=60).json()
+        finally:
+            server.terminate()
+    assert [entry["id"] for entry in models["data"]] == ["start"]
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(
