@@ -19,10 +19,12 @@ from agents.checkpoint import Progress
 from agents.config import TrainConfig
 from agents.engine import RolloutEngine
 from agents.engines import make_engine
+from agents.errors import TrainingError
 from agents.estimate import credited
 from agents.learner import Learner
 from agents.logging import MetricsLog
 from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
+from agents.patience import Patience
 from agents.rollout import Collector, Rollout, Start
 from agents.seeding import derive
 from agents.update import Updater
@@ -58,6 +60,7 @@ class OnlineTrainer:
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
         self._collector = Collector(envs, self._engine, learner.codec)
+        self._patience = Patience()
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
         archer = config.algorithm.advantage == "step_critic"
         self._archer = Archer(config, learner.policy, self._engine) if archer else None
@@ -89,6 +92,8 @@ class OnlineTrainer:
         staleness = iteration - self._engine.publish(iteration)
         self._engine.seed(derive(self.config.seed, "sampler", iteration))
         rollout = self._collector.collect(self._starts(iteration))
+        if not self._patience.bear(rollout):
+            raise self._forsaken()
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
@@ -144,6 +149,15 @@ class OnlineTrainer:
         if self._archer is not None:
             self._archer.load(folder)
         self.progress = checkpoint.load_progress(folder)
+
+    def _forsaken(self) -> TrainingError:
+        """Keep what there is, since the run ends here."""
+        folder = Path(self.config.out) / f"checkpoint-{self.progress.iteration}"
+        self.save(folder)
+        return TrainingError(
+            f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
+            "server and go on with --resume"
+        )
 
     def _starts(self, iteration: int) -> list[Start]:
         size = self.config.algorithm.group_size
