@@ -116,12 +116,14 @@ def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> 
     """Returns to go of all steps of a group, normalised together: (b, k).
 
     Not by step index: episodes that reach step 5 are not like those that stop at 2, and a baseline from
-    them alone would reward the choice to go on.
+    them alone would reward the choice to go on. An episode alone in its group gets 0: its own steps are no measure
+    of each other.
     """
     real = _real(reward, steps)
+    alone = (group[:, None] == group[None, :]).sum(1) == 1
     returns = returns_to_go(reward, gamma)
     flat = _normalised(returns[real], group[:, None].expand_as(reward)[real])
-    return torch.zeros_like(reward).masked_scatter(real, flat)
+    return torch.zeros_like(reward).masked_scatter(real, flat) * ~alone[:, None]
 
 
 def gigpo(

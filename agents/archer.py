@@ -15,8 +15,8 @@ from torch import Tensor
 from agents import checkpoint
 from agents.batch import Episode
 from agents.config import TrainConfig
+from agents.engine import RolloutEngine
 from agents.errors import CheckpointError
-from agents.generation import Generator
 from agents.policy import Policy
 from agents.replay_buffer import ReplayBuffer, replay_steps
 from agents.seeding import derive
@@ -31,14 +31,14 @@ class Archer:
     Args:
         config: All settings.
         policy: The policy that is trained.
-        generator: Samples from it.
+        engine: Samples from it.
     """
 
-    def __init__(self, config: TrainConfig, policy: Policy, generator: Generator) -> None:
+    def __init__(self, config: TrainConfig, policy: Policy, engine: RolloutEngine) -> None:
         self.config = config
         self.buffer = ReplayBuffer(config.step_critic.replay_steps)
         self.learner = StepCriticLearner(policy, config.step_critic, config.optim, config.algorithm.gamma)
-        self._generator = generator
+        self._engine = engine
 
     def learn(self, episodes: Sequence[Episode], reward: Tensor, iteration: int) -> dict[str, float]:
         """Take in what was just played and improve the critic.
@@ -88,15 +88,15 @@ class Archer:
 
     def _act(self, states: Sequence[Tokens], iteration: int) -> list[list[int]]:
         """What the policy does now in each state."""
-        self._generator.seed(derive(self.config.seed, "critic", iteration))
+        self._engine.seed(derive(self.config.seed, "critic", iteration))
         actions: list[list[int]] = [[]] * len(states)
         for part in _alike(states, self.config.env.num_envs):
-            self._generator.clear()
+            self._engine.clear()
             for slot, i in enumerate(part):
-                self._generator.start(slot, states[i])
-            for i, sampled in zip(part, self._generator.act(range(len(part))), strict=True):
+                self._engine.start(slot, states[i])
+            for i, sampled in zip(part, self._engine.act(range(len(part))), strict=True):
                 actions[i] = sampled.ids
-        self._generator.clear()
+        self._engine.clear()
         return actions
 
 

@@ -10,8 +10,10 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 import steptool_env  # noqa: F401  registers the environments
 from agents.config import EnvConfig
+from agents.engine import RolloutConfig, RolloutEngine
+from agents.engines import make_engine
 from agents.errors import ConfigurationError
-from agents.generation import Generator, Sampling
+from agents.generation import Sampling
 from agents.learner import Learner
 from agents.rollout import Collector, Start
 from agents.seeding import derive
@@ -54,18 +56,25 @@ class PeriodicEvaluation:
         episodes: Number of tasks.
         sampling: As in training, so that a curve shows what the policy that is trained does.
         seed: Of tasks and samples.
+        engine: Samples the actions; without it, the learner does in this process.
     """
 
-    def __init__(self, envs: TextEnvs, learner: Learner, episodes: int, sampling: Sampling, seed: int) -> None:
-        self._generator = Generator(
-            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling
-        )
-        self._collector = Collector(envs, self._generator, learner.codec)
+    def __init__(
+        self,
+        envs: TextEnvs,
+        learner: Learner,
+        episodes: int,
+        sampling: Sampling,
+        seed: int,
+        engine: RolloutEngine | None = None,
+    ) -> None:
+        self._engine = engine or make_engine(RolloutConfig(), learner, sampling)
+        self._collector = Collector(envs, self._engine, learner.codec)
         self._starts = [Start(derive(seed, "evaluation", index), index) for index in range(episodes)]
         self._seed = derive(seed, "evaluation sampler")
 
     def __call__(self) -> dict[str, float]:
         """Metrics of the policy as it is now."""
-        self._generator.seed(self._seed)
+        self._engine.seed(self._seed)
         metrics = self._collector.collect(self._starts).metrics()
         return {name.replace("rollout/", "eval/"): value for name, value in metrics.items()}

@@ -4,6 +4,7 @@ AgentError
 ├── ConfigurationError a field of a configuration is wrong; says which, and what is valid
 ├── ModelError         a model, tokenizer or chat template cannot be used
 ├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
+├── EngineError        a rollout server cannot be reached or does not answer as it must
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
 """
 
@@ -22,6 +23,10 @@ class ModelError(AgentError, ValueError):
 
 class TrainingError(AgentError):
     """Training cannot go on."""
+
+
+class EngineError(AgentError):
+    """A rollout server cannot be reached or does not answer as it must."""
 
 
 class CheckpointError(AgentError):

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from agents.kv_cache import RaggedCache
 from agents.policy import Policy
 
-_GROWTH = 128  # tokens by which the cache grows
-_SYNC_EVERY = 8  # decoded tokens between two looks at whether every row has stopped (each look waits for the device)
+_LOOK_EVERY = 8  # decoded tokens between two looks at whether every row has stopped
 
 
 class Sampled(NamedTuple):
@@ -49,44 +49,35 @@ class Sampling:
     """Longest action; a longer one is cut and handed to the environment as it is."""
 
 
-class RaggedCache:
-    """Keys and values of every layer; rows of different lengths. Grows as needed.
+class _Outlook:
+    """Tells whether every row has stopped, without ever making the device wait for the host.
 
-    It speaks the part of Transformers' cache interface that a decoder uses when mask and positions are given.
+    On a device of its own the answer is fetched every few tokens and read a few tokens later, when it has long
+    arrived; the tokens sampled meanwhile are cut off.
     """
 
-    is_compileable = False
+    def __init__(self, device: torch.device) -> None:
+        self._on_device = device.type == "cuda"
+        self._asked: tuple[Tensor, torch.cuda.Event] | None = None
 
-    def __init__(self) -> None:
-        self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values (rows, heads, capacity, d) of each layer
-        self._places = torch.empty(0, 0, dtype=torch.long)
-        self._width = 0
-        self._capacity = 0
+    def all_stopped(self, t: int, live: Tensor) -> bool:
+        """Whether no row is `live` (n,) after t + 1 tokens, as far as is known."""
+        if not self._on_device:
+            return not live.any()
+        if t % _LOOK_EVERY < _LOOK_EVERY - 1:
+            return False
+        before, self._asked = self._asked, self._ask(live)
+        if before is None:
+            return False
+        flag, event = before
+        event.synchronize()
+        return not flag.item()
 
-    def place(self, positions: Tensor, width: int) -> None:
-        """Say where the next block goes: positions (n, q), all below `width`."""
-        self._places, self._width = positions, width
-        if width > self._capacity:
-            self._capacity = -(-width // _GROWTH) * _GROWTH
-            self._layers = [(_grown(k, self._capacity), _grown(v, self._capacity)) for k, v in self._layers]
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a block (n, heads, q, d) at its place; return the first n rows up to `width`."""
-        n = keys.shape[0]
-        if layer == len(self._layers):
-            shape = (n, keys.shape[1], self._capacity, keys.shape[3])
-            self._layers.append((keys.new_zeros(shape), values.new_zeros(shape)))
-        stored_keys, stored_values = self._layers[layer]
-        where = self._places[:, None, :, None].expand_as(keys)
-        stored_keys[:n].scatter_(2, where, keys)
-        stored_values[:n].scatter_(2, where, values)
-        return stored_keys[:n, :, : self._width], stored_values[:n, :, : self._width]
-
-    def arrange(self, rows: Sequence[int]) -> None:
-        """Keep `rows`, in that order; a row may be kept twice."""
-        if self._layers:
-            index = torch.tensor(rows, device=self._layers[0][0].device)
-            self._layers = [(k[index], v[index]) for k, v in self._layers]
+    def _ask(self, live: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+        flag, event = torch.empty((), dtype=torch.bool, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+        flag.copy_(live.any(), non_blocking=True)
+        event.record()
+        return flag, event
 
 
 class Generator:
@@ -103,6 +94,7 @@ class Generator:
     def __init__(self, policy: Policy, *, context: int, stop_id: int, sampling: Sampling, seed: int = 0) -> None:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._random = torch.Generator(policy.device)
+        self._cache = self._make_cache()
         self.seed(seed)
         self.clear()
 
@@ -112,10 +104,17 @@ class Generator:
 
     def clear(self) -> None:
         """Forget every episode."""
-        self._cache = RaggedCache()
+        self._cache = self._make_cache()
         self._rows: list[int] = []  # slot of each cache row
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
+
+    def publish(self, version: int) -> int:
+        """The policy's weights are those of `version` from now on: they are read where they are."""
+        return version
+
+    def close(self) -> None:
+        """Nothing to release."""
 
     def start(self, slot: int, ids: Sequence[int]) -> None:
         """Begin an episode with its opening tokens."""
@@ -141,27 +140,36 @@ class Generator:
         """Tokens that an action of this slot may have."""
         return min(self._sampling.max_action_tokens, self._context - self._lengths[slot] - len(self._pending[slot]))
 
+    def _make_cache(self) -> RaggedCache:
+        """A cache without rows."""
+        return RaggedCache()
+
     def _decode(self, slots: list[int]) -> list[Sampled]:
         self._arrange(slots)
-        hidden = self._prefill(slots)
-        device = hidden.device
+        drawn, scores = self._sample(self._prefill(slots))
+        device = drawn.device
         rooms = [self._room(slot) for slot in slots]
         longest, base = max(rooms), max(self._lengths[slot] for slot in slots)
         limits = torch.tensor(rooms, device=device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
-        look = 1 if device.type == "cpu" else _SYNC_EVERY
         ids = torch.full((len(slots), longest), self._stop, dtype=torch.long, device=device)
         log_probs = torch.zeros((len(slots), longest), dtype=torch.float64, device=device)
         live = torch.ones(len(slots), dtype=torch.bool, device=device)
         counts = torch.zeros_like(limits)
+        outlook = _Outlook(device)
         for t in range(longest):
-            ids[:, t], log_probs[:, t] = self._sample(hidden)
+            if t:
+                drawn, scores = self._next(drawn, lengths + counts - 1, base + t)
+            ids[:, t], log_probs[:, t] = drawn, scores
             counts += live
-            live &= (ids[:, t] != self._stop) & (counts < limits)
-            if t == longest - 1 or (t % look == look - 1 and not live.any()):
+            live &= (drawn != self._stop) & (counts < limits)
+            if outlook.all_stopped(t, live):
                 break
-            hidden = self._feed(ids[:, t, None], (lengths + counts - 1)[:, None], base + t + 1)[:, 0]
         return self._collect(slots, ids, log_probs, counts)
+
+    def _next(self, drawn: Tensor, positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`."""
+        return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
 
     def _collect(self, slots: list[int], ids: Tensor, log_probs: Tensor, counts: Tensor) -> list[Sampled]:
         """Cut each row at its end; its last token was sampled but not fed, so it is still pending."""
@@ -193,8 +201,9 @@ class Generator:
             block[row, : len(ids)] = torch.tensor(ids)
         device = self._policy.device
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
-        positions = lengths[:, None] + torch.arange(block.shape[1], device=device)
-        width = max(self._lengths[slot] for slot in slots) + max(counts)
+        # Padding may reach beyond the context: it goes to the last column, whose token is never fed, so never read.
+        positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)
+        width = min(max(self._lengths[slot] for slot in slots) + max(counts), self._context)
         hidden = self._feed(block.to(device), positions, width)
         for slot, count in zip(slots, counts, strict=True):
             self._lengths[slot] += count
@@ -202,9 +211,9 @@ class Generator:
         last = torch.tensor(counts, device=device) - 1
         return hidden[torch.arange(len(slots), device=device), last]
 
-    def _feed(self, ids: Tensor, positions: Tensor, width: int) -> Tensor:
-        """Hidden states (n, q, h) of a block at its positions (n, q)."""
-        self._cache.place(positions, width)
+    def _feed(self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None) -> Tensor:
+        """Hidden states (n, q, h) of a block at its positions (n, q), stored there unless `places` says where."""
+        width = self._cache.place(positions if places is None else places, width)
         mask = torch.arange(width, device=ids.device) <= positions[..., None]
         output = self._policy.decoder(
             input_ids=ids,
@@ -217,6 +226,22 @@ class Generator:
 
     def _sample(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token for each row: ids (n,), log-probabilities (n,)."""
+        noise = self._empty_noise(len(hidden))
+        if self._sampling.temperature:
+            self._fill(noise)
+        return self._draw(hidden, noise)
+
+    def _empty_noise(self, n: int) -> Tensor:
+        """Room for what n rows are drawn with (n, vocabulary)."""
+        vocabulary = len(cast(Tensor, self._policy.output_layer.weight))
+        return torch.empty((n, vocabulary), dtype=self._policy.score_dtype, device=self._policy.device)
+
+    def _fill(self, noise: Tensor) -> None:
+        """Draw exponentially distributed noise in place."""
+        noise.exponential_(generator=self._random)
+
+    def _draw(self, hidden: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw with given noise; temperature 0 needs none. Nothing in here waits for the device."""
         logits = self._policy.output_layer(hidden)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self._sampling.temperature == 0:
@@ -224,7 +249,6 @@ class Generator:
             return ids, logits.log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
         log_probs = (logits / self._sampling.temperature).log_softmax(-1)
         # The race of exponentials: argmax(p / e) draws from p. Unlike `multinomial` it never waits for the device.
-        noise = torch.empty_like(log_probs).exponential_(generator=self._random)
         ids = (_nucleus(log_probs, self._sampling.top_p).exp() / noise).argmax(-1)
         return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
 
@@ -236,10 +260,3 @@ def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:
     ordered, order = log_probs.sort(-1, descending=True)
     before = ordered.exp().cumsum(-1) - ordered.exp()
     return log_probs.scatter(-1, order, ordered.masked_fill(before >= top_p, float("-inf")))
-
-
-def _grown(tensor: Tensor, capacity: int) -> Tensor:
-    n, heads, length, d = tensor.shape
-    grown = tensor.new_zeros((n, heads, capacity, d))
-    grown[:, :, :length] = tensor
-    return grown

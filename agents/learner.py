@@ -98,4 +98,6 @@ def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyC
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)
+    if config.compile:
+        policy.compile_trunk()
     return Learner(policy.to(device=config.device), tokenizer, codec, context)

@@ -18,11 +18,14 @@ from agents.archer import Archer
 from agents.batch import Batch, Episode, collate, mini_batches
 from agents.checkpoint import Progress
 from agents.config import TrainConfig
+from agents.engine import RolloutEngine
+from agents.engines import make_engine
+from agents.errors import TrainingError
 from agents.estimate import credited
-from agents.generation import Generator
 from agents.learner import Learner
 from agents.logging import MetricsLog
 from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
+from agents.patience import Patience
 from agents.processes import ALONE, Processes
 from agents.rollout import Collector, Rollout, Start, merged
 from agents.seeding import derive
@@ -42,6 +45,7 @@ class OnlineTrainer:
         envs: Text environments in `AutoresetMode.DISABLED`.
         evaluation: Gives `eval/...` metrics every `config.eval_every` iterations.
         log: Takes every iteration's metrics.
+        engine: Samples the actions; without it, what `config.rollout` names.
         processes: Those that train copies of the learner together; each plays a share of the episodes. Evaluation and
             log belong to the main one.
     """
@@ -54,17 +58,17 @@ class OnlineTrainer:
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
+        engine: RolloutEngine | None = None,
         processes: Processes = ALONE,
     ) -> None:
         self.config, self.learner, self._processes = config, learner, processes
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
-        self._generator = Generator(
-            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=config.sampling
-        )
-        self._collector = Collector(envs, self._generator, learner.codec)
+        self._engine = engine or make_engine(config.rollout, learner, config.sampling)
+        self._collector = Collector(envs, self._engine, learner.codec)
+        self._patience = Patience()
         archer = config.algorithm.advantage == "step_critic"
-        self._archer = Archer(config, learner.policy, self._generator) if archer else None
+        self._archer = Archer(config, learner.policy, self._engine) if archer else None
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
         self._shards: Shards | None = None
         if processes.sharded:
@@ -78,7 +82,7 @@ class OnlineTrainer:
         if self.progress.iteration == 0:
             with self.whole():
                 if self._log is not None and self._evaluation is not None:
-                    self._log.write(0, {"iteration": 0.0, **self._evaluation()})
+                    self._log.write(0, {"iteration": 0.0, **self._evaluate(self._evaluation)})
         while not self.over:
             metrics = self.iterate()
             if self._log is not None:
@@ -99,15 +103,18 @@ class OnlineTrainer:
         """One round of rollout and update. Returns its metrics."""
         begin = time.perf_counter()
         iteration = self.progress.iteration
-        rollout = self._play(iteration)
+        rollout, staleness = self._play(iteration)
+        if not self._patience.bear(rollout):
+            raise self._forsaken()
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
         self._advance(rollout)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
+        metrics["rollout/staleness"] = float(staleness)
         if self._due(self.config.eval_every):
             with self.whole():
-                metrics |= self._evaluation() if self._evaluation is not None else {}
+                metrics |= self._evaluate(self._evaluation) if self._evaluation is not None else {}
         return {"iteration": float(self.progress.iteration), **metrics}
 
     def update(self, episodes: list[Episode]) -> dict[str, float]:
@@ -127,6 +134,10 @@ class OnlineTrainer:
         means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
         idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
         return means | idle | step_critic | explained_variance(prepared, batch)
+
+    def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
+        self._engine.publish(self.progress.iteration)
+        return evaluation()
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint from which `resume` goes on. The main process writes; the others give it their parts."""
@@ -163,13 +174,26 @@ class OnlineTrainer:
         """While `learner` is used: its weights are all there, also where the processes train parts of them."""
         return self._shards.gathered() if self._shards else nullcontext()
 
-    def _play(self, iteration: int) -> Rollout:
-        """The episodes of an iteration, each process's share played by itself, then put together."""
+    def _play(self, iteration: int) -> tuple[Rollout, int]:
+        """The episodes of an iteration, and how old the weights were that sampled them.
+
+        Each process plays its share; then all are put together.
+        """
         rank = self._processes.rank
-        self._generator.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
         with self.whole():
+            staleness = iteration - self._engine.publish(iteration)
+            self._engine.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
             rollout = self._collector.collect(self._starts(iteration))
-        return merged(self._processes.gather(rollout))
+        return merged(self._processes.gather(rollout)), staleness
+
+    def _forsaken(self) -> TrainingError:
+        """Keep what there is, since the run ends here."""
+        folder = Path(self.config.out) / f"checkpoint-{self.progress.iteration}"
+        self.save(folder)
+        return TrainingError(
+            f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
+            "server and go on with --resume"
+        )
 
     def _starts(self, iteration: int) -> list[Start]:
         """This process's share of the episodes: whole groups."""

@@ -36,6 +36,7 @@ class Policy(nn.Module):
         self.value_trunk = value_trunk
         self.critic: nn.Module | None = copy.deepcopy(self.decoder) if value_trunk == "apart" else None
         self.value_head = None if value_trunk == "none" else value_head(self.width, self.dtype)
+        self._trunk = trunk
 
     @property
     def decoder(self) -> nn.Module:
@@ -105,9 +106,17 @@ class Policy(nn.Module):
         """A computation with this policy. Where its weights are in parts, they are put together around it."""
         return compute()
 
+    def compile_trunk(self, backend: str = "inductor") -> None:
+        """Let `hidden` and `values` run compiled, for sequences of any length. Sampling stays as it is.
+
+        Args:
+            backend: Of `torch.compile`.
+        """
+        self._trunk = torch.compile(trunk, dynamic=True, backend=backend)
+
     def hidden(self, ids: Tensor, attention: Tensor | None = None) -> Tensor:
         """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""
-        return trunk(self.decoder, ids, attention)
+        return self._trunk(self.decoder, ids, attention)
 
     def log_probs(self, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,) in fp32 or better.
@@ -130,7 +139,7 @@ class Policy(nn.Module):
         if self.value_head is None:
             return hidden.new_zeros(len(rows))
         if self.critic is not None:
-            hidden = trunk(self.critic, ids, attention)
+            hidden = self._trunk(self.critic, ids, attention)
         elif self.value_trunk == "detached":
             hidden = hidden.detach()
         return cast(Tensor, self.value_head(hidden[rows, columns])).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Rollouts: many episodes at once, from a vector environment and a generator to token episodes."""
+"""Rollouts: many episodes at once, from a vector environment and an engine to token episodes."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from agents.batch import Episode
 from agents.codec import Codec
+from agents.engine import RolloutEngine
 from agents.errors import ModelError
-from agents.generation import Generator, Sampled
+from agents.generation import Sampled
 
 _IDLE = ""  # the action of a slot that has nothing to do: no call, so no tool is reached
 _INVALID = frozenset({1, 2})  # status codes of a text that is no valid call
@@ -146,12 +147,12 @@ class Collector:
     Args:
         envs: A vector environment of text in `AutoresetMode.DISABLED`, so that each slot is given its next
             episode here, by seed.
-        generator: Samples the actions.
+        engine: Samples the actions.
         codec: Text <-> tokens.
     """
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], generator: Generator, codec: Codec) -> None:
-        self._envs, self._generator, self._codec = envs, generator, codec
+    def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
+        self._envs, self._engine, self._codec = envs, engine, codec
         self._drafts: dict[int, _Draft] = {}
 
     def collect(self, starts: Sequence[Start]) -> Rollout:
@@ -162,7 +163,7 @@ class Collector:
         """
         result, done = Rollout(), dict[int, Episode]()
         queue = deque(enumerate(starts))
-        self._generator.clear()
+        self._engine.clear()
         self._drafts.clear()
         self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
         while self._drafts:
@@ -182,13 +183,13 @@ class Collector:
             info = slot_info(infos, slot)
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
-            self._generator.start(slot, ids)
+            self._engine.start(slot, ids)
             self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
         """One action in every slot. Returns the slots that need a reset."""
         begin = time.perf_counter()
-        sampled = dict(zip(self._drafts, self._generator.act(list(self._drafts)), strict=True))
+        sampled = dict(zip(self._drafts, self._engine.act(list(self._drafts)), strict=True))
         sampled_at = time.perf_counter()
         over = np.zeros(self._envs.num_envs, dtype=np.bool_)
         for slot in [slot for slot, sample in sampled.items() if sample.overflow]:
@@ -232,7 +233,7 @@ class Collector:
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
         draft.state = observation
         draft.ids.extend(ids)
-        self._generator.append(slot, ids)
+        self._engine.append(slot, ids)
 
     def _end(self, slot: int, *, terminated: bool, info: Info, done: dict[int, Episode]) -> None:
         draft = self._drafts[slot]
@@ -246,7 +247,7 @@ class Collector:
 
     def _drop(self, slot: int) -> None:
         del self._drafts[slot]
-        self._generator.free(slot)
+        self._engine.free(slot)
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:

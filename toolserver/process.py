@@ -21,13 +21,14 @@ _END_SECONDS = 15.0
 
 
 class ServerProcess:
-    """Runs `toolserver serve` on a free port of 127.0.0.1, as a context manager.
+    """Runs `toolserver serve` on 127.0.0.1, as a context manager.
 
     Entering waits until the server answers; leaving ends it, and it alone, by its own process id.
 
     Args:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
         settings: Settings that have no flag, by the names of their fields.
+        port: Where it listens; a free one by default.
         start_seconds: How long to wait until it answers.
         log: Where its error output goes; shown with an error, and dropped otherwise, by default.
 
@@ -40,11 +41,12 @@ class ServerProcess:
         arguments: Sequence[str],
         *,
         settings: Mapping[str, object] | None = None,
+        port: int = 0,
         start_seconds: float = 60.0,
         log: Path | None = None,
     ) -> None:
         self.url = ""
-        self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", "0"]
+        self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", str(port)]
         given = {f"TOOLSERVER_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         self._environment = {**os.environ, **given}
         self._start_seconds = start_seconds

@@ -15,8 +15,10 @@ import yaml
 from agents import checkpoint
 from agents.checkpoint import Progress
 from agents.config import TrainConfig, make_config, read_config
+from agents.engine import RolloutEngine
+from agents.engines import make_engine
 from agents.environments import PeriodicEvaluation, make_envs
-from agents.errors import CheckpointError
+from agents.errors import CheckpointError, ConfigurationError
 from agents.learner import Learner, build_learner
 from agents.logging import MetricsLog
 from agents.online import OnIteration, OnlineTrainer
@@ -47,11 +49,16 @@ class Command:
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
+            if processes.count > 1 and config.rollout.engine == "http":
+                raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
             learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
-            evaluation = _evaluation(config, learner, stack) if processes.main else None
+            engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
+            evaluation = _evaluation(config, learner, engine, stack) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
-            trainer = OnlineTrainer(config, learner, envs, evaluation=evaluation, log=log, processes=processes)
+            trainer = OnlineTrainer(
+                config, learner, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
+            )
             if found is not None:
                 trainer.resume(found)
             trainer.run(_shown(config, stack) if processes.main else None)
@@ -95,8 +102,10 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
     return show
 
 
-def _evaluation(config: TrainConfig, learner: Learner, stack: ExitStack) -> PeriodicEvaluation | None:
+def _evaluation(
+    config: TrainConfig, learner: Learner, engine: RolloutEngine, stack: ExitStack
+) -> PeriodicEvaluation | None:
     if not config.eval_every:
         return None
     envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
-    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed)
+    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed, engine)

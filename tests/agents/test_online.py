@@ -168,6 +168,7 @@ def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
         ({"sampling": {"top_p": 0.9}}, "sampling.top_p=1"),
         ({"policy": {"value_trunk": "none"}}, "needs a critic"),
         ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
+        ({"shard": True, "rollout": {"engine": "static"}}, "shard=True goes with neither"),
     ],
 )
 def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:

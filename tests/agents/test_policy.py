@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+import torch._dynamo
 from torch.nn import functional
 
 import agents.policy
@@ -73,3 +76,30 @@ def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> Non
         got = final_values(model, batch, 1000)
         assert got[0] == got[2] == 0
         torch.testing.assert_close(got[1:2], want.detach(), atol=1e-12, rtol=0)
+
+
+NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])])
+def test_a_compiled_policy_gives_the_loss_and_gradients_of_a_plain_one(backend: str) -> None:
+    """Also for a batch of another shape, for which nothing is compiled again."""
+    torch._dynamo.reset()
+    model = Policy(llama(hidden=16), "none")
+    batches = [torch.arange(3, 3 + 6).repeat(4, 2), torch.arange(4, 4 + 5).repeat(3, 1)]
+
+    def losses_and_gradients() -> list[torch.Tensor]:
+        found = []
+        for ids in batches:
+            log_prob, _ = model.log_probs(model.hidden(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+            found += [log_prob.mean().detach()]
+            found += torch.autograd.grad(log_prob.mean(), list(model.language_model.parameters()))
+        return found
+
+    want = losses_and_gradients()
+    model.compile_trunk(backend)
+    counts = torch._dynamo.utils.counters["stats"]
+    before = counts["unique_graphs"]
+    torch.testing.assert_close(losses_and_gradients(), want, atol=1e-6, rtol=1e-4)
+    assert counts["unique_graphs"] - before == 1

@@ -71,7 +71,7 @@ def test_a_run_of_two_processes_is_logged_once_kept_and_resumed(start: Path, tmp
         done = together(*STEPTOOL, "train", "--iterations", iterations, *more, *flags)
         assert done.returncode == 0, done.stderr
     records = read_metrics(out)
-    assert [(r["iteration"], r["calls"]) for r in records] == [(1, 12), (2, 24)]  # 6 episodes of 2 calls
+    assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 12), (2, 24)]  # 6 episodes of 2 calls
     assert all("eval/is_solved" in r for r in records)
     assert sorted(path.name for path in out.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
     assert checkpoint.load_progress(out / "checkpoint-2") == Progress(iteration=2, calls=24, episodes=12)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents import checkpoint
 from agents.cli import main
@@ -30,8 +34,9 @@ def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> 
     main(["train", "--iterations", "1", *flags])
     main(["train", "--iterations", "2", "--resume", *flags])
     records = read_metrics(out)
-    assert [(r["iteration"], r["calls"]) for r in records] == [(1, 16), (2, 32)]
-    assert all("eval/is_solved" in r and "train/loss" in r for r in records)
+    assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 16), (2, 32)]
+    assert all("eval/is_solved" in record for record in records)
+    assert [("train/loss" in record) for record in records] == [False, True, True]
     assert (out / "config.yaml").exists()
     newest = checkpoint.newest(out)
     assert newest == out / "checkpoint-2"
@@ -76,6 +81,30 @@ def test_another_model_cannot_go_on_from_a_run(start: Path, tmp_path: Path, caps
     with pytest.raises(SystemExit):
         main(["train", "--resume", "--out", str(tmp_path), "--policy.checkpoint", str(start), *SMALL])
     assert "checkpoint-1 is of another model" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:
+    main(["export", "--checkpoint", str(start), "--out", str(tmp_path / "model")])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == model.config.vocab_size
+    command = [
+        sys.executable,
+        "-c",
+        "from agents.cli import main; main()",
+        "serve-policy",
+        "--checkpoint",
+        str(start),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[-1]
+        try:
+            models = httpx.get(f"{url}/v1/models", timeout=60).json()
+        finally:
+            server.terminate()
+    assert [entry["id"] for entry in models["data"]] == ["start"]
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(

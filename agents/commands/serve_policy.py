@@ -1,0 +1,58 @@
+"""`steptool serve-policy`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+import uvicorn
+
+from agents.config import PolicyConfig
+from agents.errors import ConfigurationError
+from agents.learner import build_learner
+from agents.policy_server import Decoder, create_app
+
+
+@dataclass(frozen=True)
+class Command:
+    """Let a policy sample for rollouts on another machine (`steptool train --rollout.engine http`).
+
+    Speaks vLLM's completions API as far as rollouts need it. Whoever reaches it can sample and replace its weights:
+    keep it in a trusted network. For models that do not fit one device, or that need to be fast, take vLLM.
+
+    Example: steptool serve-policy --checkpoint runs/sft --port 8000
+    """
+
+    checkpoint: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of a checkpoint."""
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on; 0 takes a free one."""
+    device: str = "cpu"
+    """Where the model runs."""
+    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
+    """Of the weights."""
+
+    def run(self) -> None:
+        """Serve until interrupted."""
+        config = PolicyConfig(
+            checkpoint=str(self.checkpoint), value_trunk="none", device=self.device, dtype=self.dtype, context=0
+        )
+        learner = build_learner(config)
+        with closing(self._listen()) as listening, Decoder(learner.policy, learner.context) as decoder:
+            sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
+            sys.stdout.flush()
+            app = create_app(decoder, self.checkpoint.name)
+            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+    def _listen(self) -> socket.socket:
+        try:
+            return socket.create_server((self.host, self.port))
+        except OSError as error:
+            raise ConfigurationError(f"cannot listen on {self.host}:{self.port} ({error}); try --port 0") from error

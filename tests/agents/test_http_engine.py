@@ -1,0 +1,313 @@
+"""Rollouts at a server: the tokens, the probabilities and the learning of rollouts in this process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from agents.codec import PlainCodec
+from agents.commands.train import parse
+from agents.config import make_config
+from agents.engine import RolloutConfig, RolloutEngine
+from agents.engines import make_engine
+from agents.errors import ConfigurationError, EngineError
+from agents.generation import Sampled, Sampling
+from agents.http_engine import HttpEngine
+from agents.learner import Learner
+from agents.online import OnlineTrainer
+from agents.policy import Policy
+from agents.policy_server import Decoder, create_app
+from agents.rollout import Collector, Start
+from agents.static_generation import StaticGenerator
+from agents.weights import read_model, write_model
+from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(uvicorn.Config(app, port=0, log_level="warning"))
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def serving(policy: Policy) -> Iterator[str]:
+    """The URL of a policy server, in a thread."""
+    with Decoder(policy, 64) as decoder:
+        server = _Server(create_app(decoder, "bandit"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        assert server.listening.wait(30)
+        try:
+            yield server.url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def exact_learner(seed: int = 0) -> Learner:
+    tokenizer = word_tokenizer()
+    return Learner(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
+
+
+def remote(made: Learner, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
+    settings = {"retries": 0, **settings}
+    return make_engine(RolloutConfig(engine="http", url=url, weights_dir=str(folder), **settings), made, sampling)
+
+
+def test_greedy_rollouts_equal_those_in_this_process() -> None:
+    made, sampling = exact_learner(), Sampling(temperature=0, max_action_tokens=4)
+    starts = [Start(seed, seed) for seed in range(12)]
+    here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
+    with serving(exact_learner().policy) as url:
+        engine = remote(made, url, sampling)
+        there = Collector(bandits(5), engine, made.codec).collect(starts)
+        engine.close()
+    assert [e.ids for e in there.episodes] == [e.ids for e in here.episodes]
+    assert [e.rewards for e in there.episodes] == [e.rewards for e in here.episodes]
+    for a, b in zip(there.episodes, here.episodes, strict=True):
+        assert a.log_probs == pytest.approx(b.log_probs, abs=1e-12)
+
+
+def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_within_a_group() -> None:
+    made, sampling = exact_learner(), Sampling(max_action_tokens=4)
+    played = []
+    with serving(exact_learner().policy) as url:
+        for concurrency in (1, 16):
+            engine = remote(made, url, sampling, concurrency=concurrency)
+            engine.seed(3)
+            played.append([e.ids for e in Collector(bandits(8), engine, made.codec).collect([Start(1)] * 8).episodes])
+            engine.close()
+    assert played[0] == played[1]
+    assert len(set(played[0])) > 4
+
+
+def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
+    engine = remote(exact_learner(), "http://127.0.0.1:9", Sampling(), model="bandit")
+    engine.start(0, [3] * 64)
+    assert engine.act([0]) == [Sampled([], [], stopped=False, overflow=True)]
+    engine.close()
+
+
+def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
+    made, served = exact_learner(seed=1), exact_learner(seed=0)
+
+    def agree() -> bool:
+        pairs = zip(made.policy.parameters(), served.policy.parameters(), strict=True)
+        return all(torch.equal(a, b) for a, b in pairs)
+
+    with serving(served.policy) as url:
+        engine = remote(made, url, Sampling(), tmp_path, sync_every=2)
+        assert not agree()
+        assert engine.publish(4) == 4
+        assert agree()
+        with torch.no_grad():
+            next(made.policy.parameters()).add_(1.0)
+        assert engine.publish(5) == 4
+        assert not agree()
+        assert engine.publish(6) == 6
+        assert agree()
+        engine.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["weights-6"]
+
+
+def trained(folder: Path, sync_every: int = 1, **settings: Any) -> list[dict[str, float]]:
+    """Metrics of training at a server that begins with other weights than training does."""
+    rows: list[dict[str, float]] = []
+    with serving(learner("none", seed=1).policy) as url:
+        rollout = {"engine": "http", "url": url, "weights_dir": str(folder), "sync_every": sync_every}
+        config, made = bandit_config(rollout=rollout, **settings), learner("none")
+        engine = make_engine(config.rollout, made, config.sampling)
+        OnlineTrainer(config, made, bandits(32), engine=engine).run(lambda _, metrics: rows.append(metrics))
+        engine.close()
+    return rows
+
+
+def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
+    """One gradient step per iteration never leaves ratio 1 where each rollout had the weights of its update."""
+    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip": 1e-4}, optim={"lr": 6e-3})
+    assert [row["train/clip_fraction"] for row in rows] == [0.0] * 3
+    assert [row["rollout/staleness"] for row in rows] == [0.0] * 3
+
+
+def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) -> None:
+    """The negative control of the test above."""
+    settings: dict[str, Any] = {"algorithm": {"clip": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
+    rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
+    assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
+    assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
+
+
+@pytest.mark.slow
+def test_training_at_a_server_learns(tmp_path: Path) -> None:
+    """The return doubles."""
+    rows = trained(tmp_path, algo="grpo", iterations=14, optim={"lr": 6e-3})
+    assert rows[0]["rollout/return"] < 0.3
+    assert sum(row["rollout/return"] for row in rows[-3:]) / 3 > 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: torch.dtype) -> None:
+    policy, other = (Policy(llama(seed).to(dtype), "none") for seed in (0, 1))
+    write_model(tmp_path / "model", policy, word_tokenizer())
+    read_model(tmp_path / "model", other)
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_adapters_are_merged_on_the_way(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    policy, other = (Policy(llama(seed).double(), "none") for seed in (0, 1))
+    bare = Policy(llama().double(), "none")
+    policy.language_model = peft.get_peft_model(
+        policy.language_model, peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    )
+    ids = torch.tensor([[3, 4, 5, 6]])
+    write_model(tmp_path / "model", policy, word_tokenizer())
+    read_model(tmp_path / "model", other)
+    torch.testing.assert_close(other.hidden(ids), policy.hidden(ids), atol=1e-6, rtol=0)
+    assert not torch.allclose(other.hidden(ids), bare.hidden(ids), atol=1e-3)
+
+
+CHOICE = {
+    "token_ids": [5, 2],
+    "prompt_token_ids": [3, 1],
+    "logprobs": {"token_logprobs": [-0.5, -0.25]},
+    "finish_reason": "stop",
+}
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """Answers with the server's `replies` in turn, the last one for ever; keeps what it was asked."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((self.path, asked))  # type: ignore[attr-defined]
+        replies = self.server.replies  # type: ignore[attr-defined]
+        status, body = replies.pop(0) if len(replies) > 1 else replies[0]
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def scripted(*replies: tuple[int, Any]) -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
+    server.asked = []  # type: ignore[attr-defined]
+    server.replies = [(s, r if isinstance(r, bytes) else json.dumps(r).encode()) for s, r in replies]  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask(server: ThreadingHTTPServer, retries: int = 0) -> list[Sampled]:
+    engine = remote(
+        exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling(), model="m", retries=retries
+    )
+    engine.start(0, [3, 1])
+    try:
+        return engine.act([0])
+    finally:
+        engine.close()
+
+
+def reply(**changes: Any) -> tuple[int, Any]:
+    return 200, {"choices": [{**CHOICE, **changes}]}
+
+
+def test_a_request_carries_tokens_and_leaves_nothing_to_the_server() -> None:
+    with scripted(reply()) as server:
+        assert ask(server) == [Sampled([5, 2], [-0.5, -0.25], stopped=True)]
+    ((path, asked),) = server.asked  # type: ignore[attr-defined]
+    assert path == "/v1/completions"
+    assert asked["prompt"] == [3, 1]
+    assert asked["stop_token_ids"] == [2]
+    assert (asked["top_k"], asked["top_p"], asked["ignore_eos"], asked["max_tokens"]) == (-1, 1.0, True, 62)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (reply(token_ids=None), "no token ids; it must know `return_token_ids`"),
+        (reply(prompt_token_ids=[0, 3, 1]), "changed the prompt's tokens"),
+        (reply(logprobs=None), "no log-probabilities; start it without `--max-logprobs`"),
+        (reply(logprobs={"token_logprobs": [-0.5]}), "every token a finite log-probability"),
+        (reply(logprobs={"token_logprobs": [-0.5, None]}), "every token a finite log-probability"),
+        (reply(token_ids=[5, 6]), "without its stop token"),
+        ((200, {"choices": []}), "not answer as a completions server"),
+        ((200, b"<html>"), "not answer as a completions server"),
+        ((404, b"no such model"), "HTTP 404: no such model"),
+    ],
+)
+def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, Any], says: str) -> None:
+    with scripted(answer) as server, pytest.raises(EngineError, match=says):
+        ask(server)
+    assert len(server.asked) == 1  # type: ignore[attr-defined]
+
+
+def test_a_failure_that_passes_is_waited_out() -> None:
+    with scripted((503, b"starting"), reply()) as server:
+        assert ask(server, retries=1)[0].ids == [5, 2]
+
+
+def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None:
+    with scripted((404, b"Not Found")) as server:
+        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
+        with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
+            engine.publish(0)
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("rollout", "algo", "says"),
+    [
+        ({"engine": "http", "url": "http://x"}, "steptool", "rollout.weights_dir"),
+        ({"engine": "http", "weights_dir": "w"}, "steptool", "rollout.url"),
+        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "reinforce", "sync_every=2"),
+        ({"sync_every": 0}, "steptool", "at least 1"),
+        ({"engine": "none"}, "steptool", "rollout.engine"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(rollout: dict[str, Any], algo: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make_config({"algo": algo, "rollout": rollout})
+
+
+def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\npolicy: {compile: true}\n")
+    config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.concurrency", "3"]).settings
+    assert config.rollout == RolloutConfig(engine="static", concurrency=3)
+    assert config.policy.compile
+    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
+    flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
+    engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
+    assert type(engine) is HttpEngine
+    engine.close()
