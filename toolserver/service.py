@@ -115,7 +115,9 @@ class ToolService:
             checked = self._check_again(category, tool, api, arguments)
         else:
             checked = self._check_text(category, tool, api, arguments)
-        return checked._replace(state=state) if state else checked
+        if not state:
+            return checked
+        return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)
 
     def _check_text(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
         return self._check_arguments(self._look_up(category, tool, api), _read_arguments(arguments))
