@@ -40,6 +40,10 @@ class Episode:
         rules: What holds for every episode of the environment.
         state: The state token of the tools; empty where they keep no state.
         seed: The seed that `state` was opened with, kept for the record.
+
+    Attributes:
+        terminated: Whether a valid `Finish` ended the episode.
+        truncated: Whether the budget ran out, or the tools were out of reach.
     """
 
     def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
@@ -49,6 +53,8 @@ class Episode:
         self.seed = seed
         self.steps: list[Step] = []
         self.lost = ""
+        self.terminated = False
+        self.truncated = False
         self._tools = _by_name(task.tools)
         self._scorer = rules.reward.start(task)
         self._action = Action("")
@@ -58,16 +64,6 @@ class Episode:
     def calls_left(self) -> int:
         """Steps that remain in the budget."""
         return self.rules.call_budget - len(self.steps)
-
-    @property
-    def terminated(self) -> bool:
-        """Whether a valid `Finish` ended the episode."""
-        return bool(self.steps) and self.steps[-1].finished
-
-    @property
-    def truncated(self) -> bool:
-        """Whether the budget ran out, or the tools were out of reach."""
-        return not self.terminated and (self.calls_left <= 0 or bool(self.lost))
 
     @property
     def over(self) -> bool:
@@ -114,13 +110,13 @@ class Episode:
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
         step = Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms)
-        self.steps.append(step)
+        self._append(step)
         info = _step_info(step, self.calls_left, response.latency if response else 0.0)
         return self._transition(step.observation, reward, info)
 
     def lose(self, reason: str) -> Transition:
         """End the episode because the tools could not be asked: no step, no reward, no outcome."""
-        self.lost = reason
+        self.lost, self.truncated = reason, True
         info = {"status": int(StatusCode.REQUEST_FAILED), "provenance": "", "reward_terms": {}}
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
         return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
@@ -129,8 +125,9 @@ class Episode:
         """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
         for step in steps:
             self._scorer.score(step)
-            self.steps.append(step)
+            self._append(step)
         self.lost = lost
+        self.truncated = self.truncated or bool(lost)
         return self
 
     def trajectory(self) -> Trajectory:
@@ -149,6 +146,11 @@ class Episode:
                 )
                 rewards = tuple(scored.reward for scored in hindsight)
         return Trajectory(self.task, steps, rewards, self.terminated, self.truncated, metadata)
+
+    def _append(self, step: Step) -> None:
+        self.steps.append(step)
+        self.terminated = step.finished
+        self.truncated = not self.terminated and self.calls_left <= 0
 
     def _local_step(self) -> Step:
         """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""

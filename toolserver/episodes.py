@@ -34,5 +34,5 @@ class EpisodeFaults:
         token = self._codec.write(luck.state)
         if luck.failure is not None:
             return luck.failure._replace(state=token)
-        answer = resolve(call._replace(state=token))
+        answer = resolve(call.carrying(token))
         return answer._replace(latency=answer.latency + luck.latency) if luck.latency else answer

@@ -66,8 +66,9 @@ class ToolService:
         self._max_depth = max_depth
         self._upstream_workers = upstream_workers
         # Calls repeat, above all when a policy is trained: what was found out about the short ones is kept. Names alone
-        # are standardised from memory (`toolserver.names`). The catalog of a service does not change.
-        self._check_again = lru_cache(maxsize=4096)(self._check_text)
+        # are looked up from memory, too. The catalog of a service does not change.
+        self._check_again = lru_cache(maxsize=4096)(self._check_short)
+        self._look_up_again = lru_cache(maxsize=4096)(self._look_up)
 
     def call(self, call: ToolCall) -> ToolResponse:
         """Answer one call, waiting for blocking resolvers where the others have no answer."""
@@ -114,11 +115,13 @@ class ToolService:
         elif len(category) + len(tool) + len(api) + len(arguments) <= _REMEMBERED_LENGTH:
             checked = self._check_again(category, tool, api, arguments)
         else:
-            checked = self._check_text(category, tool, api, arguments)
-        return checked._replace(state=state) if state else checked
+            checked = self._check_arguments(self._look_up(category, tool, api), _read_arguments(arguments))
+        if not state:
+            return checked
+        return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)
 
-    def _check_text(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
-        return self._check_arguments(self._look_up(category, tool, api), _read_arguments(arguments))
+    def _check_short(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
+        return self._check_arguments(self._look_up_again(category, tool, api), _read_arguments(arguments))
 
     def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
         if api.names[2] == "chat_with_user":  # the reference server answers this one before it looks at any argument

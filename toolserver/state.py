@@ -40,7 +40,12 @@ _HEADER_SIZE = 1 + _KEY_ID_SIZE + _LENGTH_SIZE
 _PLAIN, _DEFLATED = 0, 1
 _COMPRESS_FROM = 200  # bytes; below, compression costs more time than it saves bytes
 _MEMORY = 4096  # tokens whose state is remembered, so that a token that was just written is not decoded again
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TASK_ID = re.compile(r"[A-Za-z0-9_.\-]{0,80}")
+_WHOLE_OPENING = re.compile(
+    rf"{OPENING}:seed=([0-9]{{1,19}}):faults=({'|'.join(FAULT_LEVELS)}):task=({_TASK_ID.pattern})"
+)
+"""What `opening_token` writes. Any other opening is read field by field, which takes five times as long."""
 _MAX_SEED = 2**63
 
 
@@ -90,6 +95,7 @@ class StateCodec:
             raise ConfigurationError("key: the key of state tokens is empty; give at least one byte")
         self._key = blake2b(key, digest_size=32, person=b"steptool-token").digest()
         self._key_id = blake2b(self._key, digest_size=_KEY_ID_SIZE, person=b"steptool-key-id").digest()
+        self._keyed = blake2b(key=self._key, digest_size=_MAC_SIZE)
         self._memory: dict[str, EpisodeState] = {}
 
     def read(self, token: str) -> EpisodeState:
@@ -117,8 +123,10 @@ class StateCodec:
         if len(payload) >= _COMPRESS_FROM:
             # zlib and not zstandard: its compressor may not be shared by threads.
             payload, flag = zlib.compress(payload), _DEFLATED
-        signed = bytes((flag,)) + self._key_id + len(payload).to_bytes(_LENGTH_SIZE, "big") + payload
-        token = CONTINUING + base64.urlsafe_b64encode(signed + self._mac(signed)).decode()
+        signed = b"%c%b%b%b" % (flag, self._key_id, len(payload).to_bytes(_LENGTH_SIZE, "big"), payload)
+        # `urlsafe_b64encode` does the same, and takes five times as long around it.
+        text = binascii.b2a_base64(signed + self._mac(signed), newline=False).translate(_URL_SAFE)
+        token = CONTINUING + text.decode()
         self._remember(token, state)
         return token
 
@@ -139,7 +147,9 @@ class StateCodec:
         return zlib.decompress(payload) if raw[0] == _DEFLATED else payload
 
     def _mac(self, signed: bytes) -> bytes:
-        return blake2b(signed, key=self._key, digest_size=_MAC_SIZE).digest()
+        mac = self._keyed.copy()  # half of the time that a new one with the key takes
+        mac.update(signed)
+        return mac.digest()
 
     def _remember(self, token: str, state: EpisodeState) -> None:
         # Bounded by starting over: simpler than LRU, as good for tokens that are read once, right after being written.
@@ -149,8 +159,7 @@ class StateCodec:
 
 
 def _encode(state: EpisodeState) -> bytes:
-    usage = {tool: list(counts) for tool, counts in state.usage.items()}
-    fields = [state.seed, state.faults, state.task, state.step, state.clock, usage, state.delta]
+    fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.delta]
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
@@ -160,6 +169,9 @@ def _decode(payload: bytes) -> EpisodeState:
 
 
 def _read_opening(token: str) -> EpisodeState:
+    whole = _WHOLE_OPENING.fullmatch(token)
+    if whole is not None and int(whole[1]) < _MAX_SEED:
+        return EpisodeState(int(whole[1]), whole[2], whole[3])
     fields: dict[str, str] = {}
     for part in token.split(":")[1:]:
         name, separator, value = part.partition("=")

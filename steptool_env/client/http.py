@@ -23,6 +23,9 @@ _BUSY = frozenset({429, 503})
 _CHECK_SECONDS = 10.0
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
+# Looked up, because an enumeration takes several times as long to find a member.
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
 
 class _TooLargeError(ToolTransportError):
@@ -156,7 +159,10 @@ def _checked(url: str) -> str:
 
 
 def _encode(calls: Sequence[ToolCall]) -> bytes:
-    elements = [call._asdict() for call in calls]
+    elements = [
+        {"category": category, "tool": tool, "api": api, "arguments": arguments, "state": state}
+        for category, tool, api, arguments, state in calls
+    ]
     try:
         return orjson.dumps(elements)
     except TypeError:  # a lone surrogate in a model's text, which only an escape can carry
@@ -166,8 +172,8 @@ def _encode(calls: Sequence[ToolCall]) -> bytes:
 def _read(element: dict[str, Any]) -> ToolResponse:
     return ToolResponse(
         element["body"].encode(),
-        Outcome(element["outcome"]),
-        Provenance(element["provenance"]),
+        _OUTCOMES[element["outcome"]],
+        _PROVENANCES[element["provenance"]],
         element["state"],
         element["latency"],
     )

@@ -53,10 +53,10 @@ def values(text: str) -> Mapping[str, float]:
     Numbers lose separators and trailing zeros (`1,050.0` is `1050`); words are folded to lower case.
     """
     found: dict[str, float] = {}
-    for token in _TOKEN.findall(text):
-        value, weight = _number_value(token) if _NUMBER.fullmatch(token) else _word_value(token)
-        if weight and value not in _NOT_VALUES:
-            found[value] = max(found.get(value, 0.0), weight)
+    for token in dict.fromkeys(_TOKEN.findall(text)):
+        value, weight = _weighed(token)
+        if weight > found.get(value, 0.0):
+            found[value] = weight
     return found
 
 
@@ -96,6 +96,13 @@ def _use(new: Mapping[str, float], used: Mapping[str, float]) -> float:
     """How surely `new` values were used: 1 from one sure value on, the sum of hints below, 0 where it may be chance."""
     evidence = sum(weight for value, weight in new.items() if value in used)
     return min(1.0, evidence) if evidence >= _CHANCE else 0.0
+
+
+@lru_cache(maxsize=65536)  # the same words stand in the answers of an API again and again
+def _weighed(token: str) -> tuple[str, float]:
+    """The value of a token and its weight; 0 where it is no evidence."""
+    value, weight = _number_value(token) if _NUMBER.fullmatch(token) else _word_value(token)
+    return (value, 0.0) if value in _NOT_VALUES else (value, weight)
 
 
 def _number_value(token: str) -> tuple[str, float]:

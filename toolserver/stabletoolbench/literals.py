@@ -21,7 +21,10 @@ def read_literal(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about escapes in text that is damaged anyway
             tree = ast.parse(text.strip(), mode="eval")
-        return ast.literal_eval(_NamedNumbers().visit(tree))
+        try:
+            return ast.literal_eval(tree)
+        except ValueError:  # a name, perhaps of a number; to look for those in every text takes longer than to read it
+            return ast.literal_eval(_NamedNumbers().visit(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise DataError(f"not a Python literal ({type(error).__name__}: {error!s:.100})") from None
 

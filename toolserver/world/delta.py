@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from toolserver.world.streams import number
 
+_NONE: frozenset[str] = frozenset()
+
 
 class Change(NamedTuple):
     """One change: the row `id` of table `entity` has these values now (a new row, when the world has none).
@@ -32,7 +34,8 @@ class Delta:
     def __init__(self, changes: Iterable[Change] = (), salt: str | int = "") -> None:
         self.changes: tuple[Change, ...] = tuple(changes)
         self.salt = salt
-        self._entities = frozenset(change.entity for change in self.changes)
+        # Most episodes change nothing, and each of their calls makes a record of that.
+        self._entities = frozenset([change.entity for change in self.changes]) if self.changes else _NONE
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -74,7 +77,7 @@ class Delta:
     @classmethod
     def from_json(cls, changes: Iterable[Any], salt: str | int = "") -> Delta:
         """The inverse of `to_json`. Raises `ValueError` when a change has another shape."""
-        return cls((_read_change(change) for change in changes), salt)
+        return cls(map(_read_change, changes), salt)
 
 
 NO_CHANGES = Delta()

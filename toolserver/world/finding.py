@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolserver.world.delta import Delta
 from toolserver.world.levels import Level
-from toolserver.world.listings import id_slot, listing, measures, output, rows_of, words_of
+from toolserver.world.listings import id_slot, lister, listing, measures, output, words_of
 from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot
 
 if TYPE_CHECKING:
@@ -23,9 +23,10 @@ def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]
     """Name -> ids."""
     named = entity.attributes[0]
     outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
-        return rows_of(world, entity, world.find(entity.name, values[named.name], delta), outputs, delta), delta
+        return rows_of(world, world.find(entity.name, values[named.name], delta), delta), delta
 
     slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
     yield Operation(
@@ -44,9 +45,10 @@ def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
     """Id -> attributes."""
     shown = entity.attributes[: level.detail + 1]
     outputs = {each.name: output(entity, each) for each in shown}
+    id_name = entity.id_name
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
-        row_id = values[entity.id_name]
+        row_id = values[id_name]
         row = world.need(entity.name, row_id, delta)
         return [Row(row_id, {name: row[name] for name in outputs})], delta
 
@@ -69,10 +71,10 @@ def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
 
 
 def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
-    word = words_of(attribute)
+    word, id_name = words_of(attribute), entity.id_name
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
-        row_id = values[entity.id_name]
+        row_id = values[id_name]
         row = world.need(entity.name, row_id, delta)
         return [Row(row_id, {attribute.name: row[attribute.name]})], delta
 
@@ -95,11 +97,12 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     if not filters:
         return
     outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
     words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         ids = _filtered(world, entity, filters, values, delta)
-        return rows_of(world, entity, ids, outputs, delta), delta
+        return rows_of(world, ids, delta), delta
 
     yield Operation(
         f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
@@ -160,12 +163,13 @@ def related(entity: EntityType, domain: str, level: Level, types: Mapping[str, E
 
 def _related(entity: EntityType, domain: str, level: Level, reference: Attribute, parent: EntityType) -> Operation:
     outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         parent_id = values[reference.name]
         world.need(parent.name, parent_id, delta)
         ids = world.where(entity.name, reference.name, parent_id, delta)
-        return rows_of(world, entity, ids, outputs, delta), delta
+        return rows_of(world, ids, delta), delta
 
     word = reference.label
     return Operation(

@@ -70,23 +70,31 @@ class ManyRows(Sequence[Row]):
         return iter(self._make(self._ids))
 
 
-def rows_of(
-    world: World, entity: EntityType, ids: Sequence[str], outputs: Mapping[str, Output], delta: Delta
-) -> Sequence[Row]:
-    """Rows with these outputs, id included where it is one of them."""
-    names = [name for name in outputs if name != entity.id_name]
-    with_id = entity.id_name in outputs
+Lister = Callable[["World", Sequence[str], "Delta"], Sequence[Row]]
+"""Makes rows of some ids of a table, after the changes."""
 
-    def make(wanted: Sequence[str]) -> list[Row]:
+
+def lister(entity: EntityType, outputs: Mapping[str, Output]) -> Lister:
+    """What makes rows with these outputs, id included where it is one of them."""
+    id_name, entity_name = entity.id_name, entity.name
+    names = [name for name in outputs if name != id_name]
+    with_id = id_name in outputs
+
+    def make(world: World, ids: Sequence[str], delta: Delta) -> list[Row]:
         rows = []
-        for row_id, row in world.rows(entity.name, wanted, delta):
-            values = {entity.id_name: row_id} if with_id else {}
+        for row_id, row in world.rows(entity_name, ids, delta):
+            values = {id_name: row_id} if with_id else {}
             for name in names:
                 values[name] = row[name]
             rows.append(Row(row_id, values))
         return rows
 
-    return make(ids) if len(ids) <= _FEW else ManyRows(ids, make)
+    def rows_of(world: World, ids: Sequence[str], delta: Delta) -> Sequence[Row]:
+        if len(ids) <= _FEW:
+            return make(world, ids, delta)
+        return ManyRows(ids, lambda wanted: make(world, wanted, delta))
+
+    return rows_of
 
 
 def _brief(entity: EntityType, level: Level) -> list[Attribute]:

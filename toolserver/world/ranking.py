@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolserver.world.delta import Delta
 from toolserver.world.levels import Level
-from toolserver.world.listings import id_output, id_slot, listing, measures, output, rows_of, words_of
+from toolserver.world.listings import id_output, id_slot, lister, listing, measures, output, words_of
 from toolserver.world.schema import (
     Answer,
     Attribute,
@@ -48,6 +48,7 @@ def _rank(
     entity: EntityType, domain: str, level: Level, by: Attribute, reference: Attribute | None, parent: EntityType | None
 ) -> Operation:
     outputs = listing(entity, level, by)
+    rows_of = lister(entity, outputs)
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         if reference is not None and parent is not None:
@@ -58,7 +59,7 @@ def _rank(
         descending = values.get("order") != "ascending"
         values_of = {row_id: row[by.name] for row_id, row in world.rows(entity.name, ids, delta)}
         ranked = sorted(ids, key=values_of.__getitem__, reverse=descending)
-        return rows_of(world, entity, ranked[: values["limit"]], outputs, delta), delta
+        return rows_of(world, ranked[: values["limit"]], delta), delta
 
     inputs = {reference.name: id_slot(parent, reference.label)} if reference and parent else {}
     inputs["limit"] = Slot(COUNT, "how many to return", False, _TOP, ("count", "top", "n"), low=1, high=_MOST)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from toolserver.errors import ConfigurationError
@@ -75,12 +75,11 @@ class World:
             raise Refusal(Outcome.NOT_FOUND, f"No {self.entities[entity].label} with id '{row_id}' was found.")
         return row
 
-    def rows(self, entity: str, ids: Iterable[str], delta: Delta) -> Iterator[tuple[str, dict[str, Any]]]:
+    def rows(self, entity: str, ids: Sequence[str], delta: Delta) -> Iterable[tuple[str, dict[str, Any]]]:
         """Existing rows with their ids, after the changes."""
         if delta.touches(entity):
             return ((row_id, self.need(entity, row_id, delta)) for row_id in ids)
-        table = self.table(entity).rows
-        return ((row_id, table[row_id]) for row_id in ids)
+        return zip(ids, map(self.table(entity).rows.__getitem__, ids), strict=True)
 
     def where(self, entity: str, attribute: str, value: Any, delta: Delta = NO_CHANGES) -> list[str]:
         """Ids of the rows whose attribute has a value, after the changes, in table order."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolserver.world.delta import Delta
 from toolserver.world.lexicon import names
-from toolserver.world.listings import id_output, output, rows_of
+from toolserver.world.listings import id_output, lister, output
 from toolserver.world.makers import (
     choices,
     coded,
@@ -85,6 +85,7 @@ TICKET = EntityType(
 _SALE = Sale("flight", "ticket", "seats", "passenger", stock="seats_left", price="price")
 _SHOWN = ("number", "date", "departure", "price")
 _OUTPUTS = {"flight_id": id_output(FLIGHT)} | {name: output(FLIGHT, FLIGHT.attribute(name)) for name in _SHOWN}
+_ROWS_OF = lister(FLIGHT, _OUTPUTS)
 _BETWEEN = {
     "origin_id": Slot(id_of("airport"), "id of the departure airport", aka=("from", "departure")),
     "destination_id": Slot(id_of("airport"), "id of the arrival airport", aka=("to", "arrival")),
@@ -96,7 +97,7 @@ def _between(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
         world.need("airport", values[name], delta)
     leaving = world.where("flight", "origin_id", values["origin_id"], delta)
     ids = [i for i in leaving if world.need("flight", i, delta)["destination_id"] == values["destination_id"]]
-    return rows_of(world, FLIGHT, ids, _OUTPUTS, delta), delta
+    return _ROWS_OF(world, ids, delta), delta
 
 
 FLIGHTS = Domain(

@@ -16,6 +16,8 @@ def net_state(world: World, delta: Delta) -> tuple[list[str], dict[tuple[str, st
     A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
     forgiven.
     """
+    if not delta:
+        return [], {}
     created: list[str] = []
     changed: dict[tuple[str, str], Mapping[str, Any]] = {}
     for entity in sorted({change.entity for change in delta.changes}):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from toolserver.world.delta import Delta
@@ -76,7 +76,11 @@ class Grader:
         return _Contribution(self, tracker, grade).steps()
 
     def _state_is_right(self, delta: Delta) -> bool:
-        return net_state(self.world, delta) == net_state(self.world, self.task.plan.results[-1].delta)
+        return net_state(self.world, delta) == self._goal
+
+    @cached_property
+    def _goal(self) -> object:
+        return net_state(self.world, self.task.plan.results[-1].delta)
 
 
 class _Contribution:

@@ -51,6 +51,10 @@ class Grammar:
     def __init__(self, operations: Iterable[Operation]) -> None:
         self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN and not _is_series(each)]
         self._suppliers: dict[str, list[Supplier]] = {}
+        # Asked for at every draw of every attempt: each is found once.
+        self._supplying: dict[tuple[str, str, int], list[Supplier]] = {}
+        self._deep_inputs: dict[tuple[str, int], list[str]] = {}
+        self._shallowest: dict[str, int] = {}
         for operation in self.operations:
             if operation.kind in _SUPPLIERS:
                 for name, output in operation.outputs.items():
@@ -60,14 +64,35 @@ class Grammar:
         ends = [each for each in self.operations if each.kind is not OperationKind.SEARCH]
         self._targets = [[each for each in ends if depth in self.depths[each.name]] for depth in range(MAX_DEPTH + 1)]
 
-    def suppliers(self, kind: SemanticType, depth: int) -> list[Supplier]:
-        """What can supply a value of a type by a chain of exactly `depth` calls."""
-        return [each for each in self._suppliers.get(kind.name, ()) if depth in self.depths[each.operation.name]]
+    def suppliers(self, taker: Operation, name: str, depth: int) -> list[Supplier]:
+        """What can supply an input of `taker` by a chain of exactly `depth` calls; never the same operation twice."""
+        key = taker.name, name, depth
+        found = self._supplying.get(key)
+        if found is None:
+            kind = taker.inputs[name].type
+            found = self._supplying[key] = [
+                each
+                for each in self._suppliers.get(kind.name, ())
+                if depth in self.depths[each.operation.name] and _fits(each.operation, taker, kind)
+            ]
+        return found
+
+    def deep_inputs(self, operation: Operation, depth: int) -> list[str]:
+        """The inputs that a chain of exactly `depth` calls can supply."""
+        key = operation.name, depth
+        names = self._deep_inputs.get(key)
+        if names is None:
+            fed = [name for name, slot in needed(operation).items() if _is_fed(operation, slot)]
+            names = self._deep_inputs[key] = [name for name in fed if self.suppliers(operation, name, depth)]
+        return names
 
     def shallowest(self, kind: SemanticType) -> int:
         """The fewest calls that supply a value of a type; 0 when none do."""
-        depths = [min(self.depths[each.operation.name], default=0) for each in self._suppliers.get(kind.name, ())]
-        return min((depth for depth in depths if depth), default=0)
+        fewest = self._shallowest.get(kind.name)
+        if fewest is None:
+            depths = [min(self.depths[each.operation.name], default=0) for each in self._suppliers.get(kind.name, ())]
+            fewest = self._shallowest[kind.name] = min((depth for depth in depths if depth), default=0)
+        return fewest
 
     def targets(self, depth: int) -> list[Operation]:
         """The operations that can end a chain of exactly `depth` calls."""
@@ -79,8 +104,8 @@ class Grammar:
             each.name: {1} if all(stated(slot) for slot in needed(each).values()) else set() for each in self.operations
         }
         for depth in range(2, MAX_DEPTH + 1):
-            supplied = {
-                name: [min(depths[each.operation.name], default=99) for each in suppliers]
+            least = {
+                name: min(min(depths[each.operation.name], default=MAX_DEPTH) for each in suppliers)
                 for name, suppliers in self._suppliers.items()
             }
             fed = {
@@ -89,11 +114,11 @@ class Grammar:
                 if any(depth - 1 in depths[each.operation.name] for each in suppliers)
             }
             for operation in self.operations:
-                slots = needed(operation).values()
-                if any(_is_fed(operation, slot) and slot.type.name in fed for slot in slots) and all(
-                    stated(slot) or min(supplied.get(slot.type.name, [99]), default=99) < depth for slot in slots
-                ):
+                takes, finds = _takes(operation)
+                if not fed.isdisjoint(takes) and all(least.get(name, MAX_DEPTH) < depth for name in finds):
                     depths[operation.name].add(depth)
+            if all(depth not in each for each in depths.values()):
+                break  # nothing is left to feed longer chains
         return depths
 
 
@@ -108,11 +133,24 @@ def needed(operation: Operation) -> Mapping[str, Slot]:
     return {name: slot for name, slot in operation.inputs.items() if slot.required}
 
 
-def _is_worth_saying(operation: Operation, slot: Slot) -> bool:
-    """Whether a question gains from giving an optional input: how many to book, which end of a ranking."""
+@lru_cache(maxsize=4096)
+def _takes(operation: Operation) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The types of the inputs that may come from another call, and of those that must."""
+    slots = needed(operation).values()
+    return (
+        frozenset(slot.type.name for slot in slots if _is_fed(operation, slot)),
+        tuple(slot.type.name for slot in slots if not stated(slot)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _worth_saying(operation: Operation) -> tuple[str, ...]:
+    """The optional inputs that a question gains from: how many to book, which end of a ranking."""
+    optional = [(name, slot) for name, slot in operation.inputs.items() if not slot.required]
     if operation.kind is OperationKind.RANK:
-        return slot.type.kind is Kind.ENUM
-    return operation.kind.writes or operation.kind is OperationKind.COMPUTE
+        return tuple(name for name, slot in optional if slot.type.kind is Kind.ENUM)
+    says = operation.kind.writes or operation.kind is OperationKind.COMPUTE
+    return tuple(name for name, _ in optional) if says else ()
 
 
 def _is_fed(operation: Operation, slot: Slot) -> bool:
@@ -145,12 +183,18 @@ class Planner:
     def __init__(self, columns: Columns, grammar: Grammar) -> None:
         self.columns = columns
         self.grammar = grammar
+        self._starts = [self._starts_of(depth) for depth in range(MAX_DEPTH + 1)]
 
-    def sample(self, stream: Stream, depth: int) -> Plan | None:
-        """A plan whose longest chain has `depth` calls, or `None` when the draws led nowhere."""
+    def _starts_of(self, depth: int) -> list[tuple[Operation, bool]]:
+        """The last calls that a plan of a depth can have, and whether the query states their id."""
         starts = [(each, False) for each in self.grammar.targets(depth)]
         if depth == 1:
             starts += [(each, True) for each in self.grammar.operations if _starts_at_id(each)]
+        return starts
+
+    def sample(self, stream: Stream, depth: int) -> Plan | None:
+        """A plan whose longest chain has `depth` calls, or `None` when the draws led nowhere."""
+        starts = self._starts[depth]
         if not starts:
             return None
         for _ in range(_ATTEMPTS):
@@ -194,40 +238,33 @@ class _Attempt:
     def _call(self, operation: Operation, depth: int, by_id: bool = False) -> int:
         """Add a call at the end of a chain of `depth`; the index of its node."""
         inputs: dict[str, Source] = {}
-        deep = self._deep_input(operation, depth) if depth > 1 else ""
+        deep = ""
+        if depth > 1:  # which input gets the rest of the chain
+            fit = self.grammar.deep_inputs(operation, depth - 1)
+            if not fit:
+                raise Dead
+            deep = self.stream.pick(fit)
         for name, slot in needed(operation).items():
             if name == deep:
-                inputs[name] = self._supplied(operation, slot.type, depth - 1)
+                inputs[name] = self._supplied(operation, name, depth - 1)
             elif by_id and slot.type.kind is Kind.ID:
                 inputs[name] = Given(given_id(self.world, slot.type.entity, self.stream))
             elif stated(slot):
                 inputs[name] = Given(constant(self.world, operation, name, self.stream))
             else:
-                inputs[name] = self._supplied(operation, slot.type, self.grammar.shallowest(slot.type))
-        for name, slot in operation.inputs.items():
-            if not slot.required and _is_worth_saying(operation, slot) and self.stream.chance(_OPTIONAL):
+                inputs[name] = self._supplied(operation, name, self.grammar.shallowest(slot.type))
+        for name in _worth_saying(operation):
+            if self.stream.chance(_OPTIONAL):
                 inputs[name] = Given(constant(self.world, operation, name, self.stream))
         return self._add(operation, inputs)
 
-    def _deep_input(self, operation: Operation, depth: int) -> str:
-        """Which input gets the rest of the chain."""
-        slots = [(name, slot) for name, slot in needed(operation).items() if _is_fed(operation, slot)]
-        fit = [name for name, slot in slots if self._suppliers(operation, slot.type, depth - 1)]
-        if not fit:
-            raise Dead
-        return self.stream.pick(fit)
-
-    def _suppliers(self, taker: Operation, kind: SemanticType, depth: int) -> list[Supplier]:
-        """What can supply an input of `taker`; never the same operation twice in a row."""
-        return [each for each in self.grammar.suppliers(kind, depth) if _fits(each.operation, taker, kind)]
-
-    def _supplied(self, taker: Operation, kind: SemanticType, depth: int) -> From:
-        """A value of a type from a chain of `depth` calls.
+    def _supplied(self, taker: Operation, name: str, depth: int) -> From:
+        """A value for an input from a chain of `depth` calls.
 
         A short chain is drawn again when it dies, for starting all over would cost more; drawing long ones again would
         multiply.
         """
-        suppliers = self._suppliers(taker, kind, depth)
+        suppliers = self.grammar.suppliers(taker, name, depth)
         if not suppliers:
             raise Dead
         mark = len(self.nodes)
@@ -251,9 +288,9 @@ class _Attempt:
         return {source.value for node in self.nodes for source in node.inputs.values() if isinstance(source, Given)}
 
     def _add(self, operation: Operation, inputs: dict[str, Source]) -> int:
-        node = Node(operation.name, inputs)
-        if node in self.nodes:
-            return self.nodes.index(node)
+        for index, each in enumerate(self.nodes):
+            if each.operation == operation.name and each.inputs == inputs:
+                return index
         arguments = {
             name: source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
             for name, source in inputs.items()
@@ -261,7 +298,7 @@ class _Attempt:
         result = self.world.execute(operation, arguments, NO_CHANGES)
         if not _is_sound(result, arguments) or (operation.kind.writes and not _changes(result, self.world)):
             raise Dead
-        self.nodes.append(node)
+        self.nodes.append(Node(operation.name, inputs))
         self.results.append(result)
         return len(self.nodes) - 1
 

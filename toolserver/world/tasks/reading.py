@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,6 +25,8 @@ _NUMBER = re.compile(
     r"\s?(?P<unit>(?:[a-zµ°%$€£¥]+(?:[/²³2][a-z]*)?)?)",
     re.IGNORECASE,
 )
+_DIGIT = re.compile(r"\d")  # without one there is nothing to read
+_YEAR = re.compile(r"\d{4}")  # without one there is no date
 _GAP = " \x00 "  # stands for what was already read, so that the texts on its two sides do not join
 
 
@@ -49,6 +51,9 @@ class Readings(NamedTuple):
     numbers: tuple[Quantity, ...]
 
 
+_NOTHING = Readings((), (), ())
+
+
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
     """`text` in lower case, without accents, its words separated by single blanks."""
@@ -56,8 +61,11 @@ def fold(text: str) -> str:
     return " ".join(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
 
 
-def names_in(text: str, names: Collection[str]) -> set[str]:
-    """Which of the folded `names` a text states as whole words; a name inside a longer one does not count."""
+def names_in(text: str, names: Collection[str], more: Collection[str] = ()) -> set[str]:
+    """Which folded names a text states as whole words; a name inside a longer one does not count.
+
+    They may come in two collections, which saves the caller from joining a large one with a small one for every text.
+    """
     words = fold(text).split()
     longest = min(len(words), 12)
     found: set[str] = set()
@@ -65,7 +73,7 @@ def names_in(text: str, names: Collection[str]) -> set[str]:
     while start < len(words):
         for length in range(min(longest, len(words) - start), 0, -1):
             candidate = " ".join(words[start : start + length])
-            if candidate in names:
+            if candidate in names or candidate in more:
                 found.add(candidate)
                 start += length - 1
                 break
@@ -73,13 +81,18 @@ def names_in(text: str, names: Collection[str]) -> set[str]:
     return found
 
 
-def without_names(text: str, names: Collection[str]) -> str:
-    """`text` without the given names as they are spelled, so that digits in them are not read as numbers."""
+def longest_first(names: Iterable[str]) -> list[str]:
+    """The names in the order in which `without_names` wants them: so that none is cut out of a longer one."""
+    return sorted(names, key=lambda name: (-len(name), name))
+
+
+def without_names(text: str, names: Iterable[str]) -> str:
+    """`text` without the given names (longest first) as they are spelled: digits in them are not read as numbers."""
     # Found and cut by hand: a regular expression per name would have to be compiled for every answer.
     lower = text.lower()
     if len(lower) != len(text):  # rare letters change their length; then only exact spellings are cut
         lower = text
-    for name in sorted(names, key=lambda name: (-len(name), name)):
+    for name in names:
         wanted = name.lower() if lower is not text else name
         start = lower.find(wanted) if wanted else -1
         while start >= 0:
@@ -91,9 +104,12 @@ def without_names(text: str, names: Collection[str]) -> str:
 
 def read(text: str, compact_dates: bool = False) -> Readings:
     """The dates, times and numbers that a text states; with `compact_dates` also dates like 20310504."""
+    if _DIGIT.search(text) is None:
+        return _NOTHING
     dates: list[frozenset[str]] = []
-    for pattern in (*_DATES, _COMPACT) if compact_dates else _DATES:
-        text = pattern.sub(lambda match: _take_date(match, dates), text)
+    if _YEAR.search(text) is not None:
+        for pattern in (*_DATES, _COMPACT) if compact_dates else _DATES:
+            text = pattern.sub(lambda match: _take_date(match, dates), text)
     times: list[str] = []
     for pattern in (_TIME, _HOUR):
         text = pattern.sub(lambda match: _take_time(match, times), text)

@@ -13,7 +13,6 @@ from toolserver.world.schema import Kind, Operation, OperationKind, Output, Resu
 from toolserver.world.tasks.gold import Obstacle, WorldTask
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.vendors import Health, VendorApi
-from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
 
 Supply = tuple[str, str, Any]
 """What a response tells, with its identity: a fact, or `("id", "", C1093)` for an id wherever it stands."""
@@ -53,7 +52,7 @@ class Observed:
 
     Attributes:
         api: The API that was called; `None` when the step reached no tool of the world.
-        values: The semantic arguments, without token and page; empty when they did not fit.
+        values: The semantic arguments, defaults included; empty when they did not fit.
         supplied: What the response told; empty without success.
         nodes: The nodes of the plan that this very call is.
         done: The milestones that the step was the first to reach.
@@ -91,6 +90,7 @@ class Tracker:
         self.milestones = milestones_of(task)
         self.reached: dict[int, int] = {}  # milestone -> step
         self._missing = [set(milestone.needs) for milestone in self.milestones]
+        self._left = sum(map(len, self._missing))
 
     @property
     def progress(self) -> float:
@@ -109,13 +109,13 @@ class Tracker:
         if answer.outcome is not Outcome.OK or result is None:
             observed = Observed(api, failed=answer.outcome)
         else:
-            values = {name: value for name, value in result.arguments.items() if name not in (TOKEN_INPUT, PAGE_INPUT)}
-            nodes = self._nodes(api.operation, values)
-            observed = Observed(api, values, supplies(result), nodes, changed=answer.delta is not self.delta)
+            nodes = self._nodes(api.operation, result.arguments)
+            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta is not self.delta)
             self.delta = answer.delta
-        missing = sum(map(len, self._missing))
         observed.done = tuple(self._reach(observed, result))
-        observed.useful = bool(observed.done) or sum(map(len, self._missing)) < missing
+        left = sum(map(len, self._missing))
+        observed.useful = bool(observed.done) or left < self._left
+        self._left = left
         self.steps.append(observed)
         return observed
 
@@ -199,12 +199,24 @@ def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
 
 def supplies(result: Result) -> frozenset[Supply]:
     """Everything that a response tells, computed values apart."""
-    outputs = result.operation.outputs
+    told = _told(result.operation)
     return frozenset(
-        _supply(row.entity, outputs[name], value)
-        for row in result.rows
-        for name, value in row.values.items()
-        if not outputs[name].derived
+        [
+            (entity, attribute, values[name]) if attribute else ("id", "", values[name])
+            for entity, values in result.rows
+            for name, attribute in told
+            if name in values
+        ]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
+    """The outputs of an operation, computed ones apart: name, and attribute of the fact, which is empty for an id."""
+    return tuple(
+        (name, "" if output.type.kind is Kind.ID else output.attribute)
+        for name, output in operation.outputs.items()
+        if not output.derived
     )
 
 
@@ -224,8 +236,10 @@ def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[st
 
 
 def _equal(wanted: Any, given: Any) -> bool:
+    if wanted == given:
+        return True
     if isinstance(wanted, str) and isinstance(given, str):
         return wanted.strip().casefold() == given.strip().casefold()
     if isinstance(wanted, int | float) and isinstance(given, int | float):
         return abs(wanted - given) <= _SLACK * abs(wanted)
-    return bool(wanted == given)
+    return False

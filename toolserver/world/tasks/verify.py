@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from toolserver.world.schema import Kind
 from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.reading import Quantity, Readings, fold, names_in, read, without_names
+from toolserver.world.tasks.reading import Quantity, Readings, fold, longest_first, names_in, read, without_names
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 
 _YES, _NO = frozenset({"yes", "true", "allowed"}), frozenset({"no", "false", "not"})
@@ -31,12 +31,12 @@ class Known(NamedTuple):
 
     Attributes:
         names: Folded names of the query and of the gold solution's way.
-        texts: The same as they are spelled, and ids; digits in them are not read as numbers.
+        texts: The same as they are spelled, and ids, longest first; digits in them are not read as numbers.
         said: Dates, times and numbers of the query and of the gold solution's way.
     """
 
     names: frozenset[str]
-    texts: frozenset[str]
+    texts: Sequence[str]
     said: Readings
 
 
@@ -52,26 +52,21 @@ class Verifier:
         self._columns = task.columns
         self._task = task
         self._known: Known | None = None
+        self._numeric = [slot for slot in self.slots if slot.type.kind in (Kind.INTEGER, Kind.NUMBER)]
+        self._dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
+        self._worded = all(slot.is_text for slot in self.slots)
+        self._values = frozenset(fold(str(value)) for slot in self.slots for value in slot.values if slot.is_text)
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
         """The verdict on each slot. Shape: (slots,)."""
-        known = self.known
-        dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
-        readings = read(without_names(answer, known.texts), compact_dates=dated)
-        verdicts = dict(self._numbers(readings.numbers, known.said.numbers))
-        folded = fold(answer)
-        for slot in self.slots:
-            if slot.is_text:
-                verdicts[slot] = self._text(slot, answer)
-            elif slot.type.kind is Kind.DATE:
-                rivals = [each for each in readings.dates if not each & _all(known.said.dates)]
-                verdicts[slot] = _among([each for each in readings.dates if str(slot.values[0]) in each], rivals)
-            elif slot.type.kind is Kind.TIME:
-                rivals_of_time = [each for each in readings.times if each not in known.said.times]
-                verdicts[slot] = _among([each for each in readings.times if each == slot.values[0]], rivals_of_time)
-            elif slot.type.kind is Kind.BOOLEAN:
-                verdicts[slot] = _flag(slot, folded)
-        return tuple(verdicts[slot] for slot in self.slots)
+        if self._worded:
+            return tuple(self._text(slot, answer) for slot in self.slots)
+        readings = read(without_names(answer, self.known.texts), compact_dates=self._dated)
+        has_rival = self._has_rival(readings.numbers)
+        return tuple(
+            self._text(slot, answer) if slot.is_text else self._value(slot, answer, readings, has_rival)
+            for slot in self.slots
+        )
 
     @property
     def known(self) -> Known:
@@ -85,24 +80,34 @@ class Verifier:
         enumerated = slot.type.kind is Kind.ENUM
         rivals = frozenset(map(fold, slot.type.values)) if enumerated else self._columns.folded(slot.attribute)
         # Known names are looked for, too, so that a rival inside a longer known name is not seen.
-        others = self.known.names | {fold(str(value)) for each in self.slots for value in each.values if each.is_text}
-        stated = names_in(answer, rivals | wanted | others)
+        others = self.known.names | self._values
+        stated = names_in(answer, rivals, others)
         if (stated & rivals) - wanted - others:
             return Verdict.CONTRADICTED
         return Verdict.RIGHT if wanted <= stated else Verdict.MISSING
 
-    def _numbers(self, stated: Sequence[Quantity], said: Sequence[Quantity]) -> list[tuple[AnswerSlot, Verdict]]:
+    def _value(self, slot: AnswerSlot, answer: str, readings: Readings, has_rival: bool) -> Verdict:
+        """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
+        kind, value, said = slot.type.kind, slot.values[0], self.known.said
+        if kind is Kind.DATE:
+            rivals = [each for each in readings.dates if not each & _all(said.dates)]
+            return _among([each for each in readings.dates if str(value) in each], rivals)
+        if kind is Kind.TIME:
+            rivals_of_time = [each for each in readings.times if each not in said.times]
+            return _among([each for each in readings.times if each == value], rivals_of_time)
+        if kind is Kind.BOOLEAN:
+            return _flag(slot, fold(answer))
+        if has_rival:
+            return Verdict.CONTRADICTED
+        return Verdict.RIGHT if any(slot.matches(each) for each in readings.numbers) else Verdict.MISSING
+
+    def _has_rival(self, stated: Sequence[Quantity]) -> bool:
         """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
-        slots = [slot for slot in self.slots if slot.type.kind in (Kind.INTEGER, Kind.NUMBER)]
-        allowed = {quantity.value for quantity in said}
-        rivals = [
-            each for each in stated if each.value not in allowed and not any(slot.matches(each) for slot in slots)
-        ]
-        verdicts = []
-        for slot in slots:
-            found = any(slot.matches(each) for each in stated)
-            verdicts.append((slot, Verdict.CONTRADICTED if rivals else Verdict.RIGHT if found else Verdict.MISSING))
-        return verdicts
+        said = self.known.said.numbers
+        return any(
+            not any(slot.matches(each) for slot in self._numeric) and all(each.value != known.value for known in said)
+            for each in stated
+        )
 
 
 def _among(found: Sequence[object], rivals: Sequence[object]) -> Verdict:
@@ -150,5 +155,5 @@ def _known(task: WorldTask) -> Known:
                 elif name in used:
                     plain.append(str(value))
     names = frozenset(fold(text) for text in texts)
-    spelled = frozenset(text for text in texts if any(c.isalpha() for c in text))
+    spelled = longest_first(text for text in texts if any(c.isalpha() for c in text))
     return Known(names, spelled, read(without_names(" ; ".join([*plain, *texts]), spelled)))

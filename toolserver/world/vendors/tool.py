@@ -87,7 +87,11 @@ class VendorTool:
 
     def api_of(self, operation: str) -> VendorApi | None:
         """The API of an operation, or `None`."""
-        return next((api for api in self.apis if api.operation.name == operation), None)
+        return self._by_operation.get(operation)
+
+    @cached_property
+    def _by_operation(self) -> Mapping[str, VendorApi]:
+        return {api.operation.name: api for api in self.apis}
 
     def _api(self, operation: Operation, tool_text: str) -> VendorApi:
         skin, level = self.skin, self._level
