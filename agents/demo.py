@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ class Demo:
 
     Attributes:
         out: Folder for what the trained policies leave behind.
-        learner: Which policies are trained: of the `numeric` twin, of `text` (a transformer), or `none`: then only
+        learner: Which policies are trained: of `text` (a transformer), of the `numeric` twin, or `none`: then only
             floors and ceiling are compared.
         from_scratch: Make the starting policy again instead of taking the one that comes with the package.
         calls: Environment calls of training for each policy; 0 takes the learner's own number.
@@ -40,7 +40,7 @@ class Demo:
     """
 
     out: Path
-    learner: DemoLearner = "numeric"
+    learner: DemoLearner = "text"
     from_scratch: bool = False
     calls: int = 0
     split: str = "G1_instruction"
@@ -98,18 +98,21 @@ def _numeric(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator
 
 
 def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
-    """The start and the policies trained from it, as agents that sample as they did in training."""
+    """The start and the policies trained from it, as they sample in training, and taking the likeliest token."""
     from agents.demo_training import ARMS, demo_config, starting_point, train_arms
     from agents.learner import load_learner
     from agents.policy_agent import PolicyAgent
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
     sampling = demo_config("steptool", start, demo.out, tools).sampling
-    yield "sft", PolicyAgent.of(load_learner(start), sampling, "sft")
+    policies = {"sft": load_learner(start)}
     arms = train_arms({algo: demo_config(algo, start, demo.out / algo, tools, demo.calls) for algo in ARMS})
     for name, arm in arms.items():
         outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls
-        yield name, PolicyAgent.of(arm.learner, sampling, name)
+        policies[name] = arm.learner
+    for suffix, temperature in (("", sampling.temperature), (", greedy", 0.0)):
+        for name, learner in policies.items():
+            yield name + suffix, PolicyAgent.of(learner, replace(sampling, temperature=temperature), name + suffix)
 
 
 _TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}

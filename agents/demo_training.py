@@ -36,15 +36,10 @@ class Arm:
     calls: int
 
 
-def ships_start() -> bool:
-    """Whether the package comes with a starting policy."""
-    return (_START / "state.json").is_file()
-
-
 def starting_point(out: Path, from_scratch: bool) -> Path:
     """The checkpoint that both arms start from: the one that comes with the package, or the same made again."""
-    with as_file(_START) as shipped:
-        if ships_start() and not from_scratch:
+    if not from_scratch:
+        with as_file(_START) as shipped:
             return shipped
     with as_file(_APPRENTICE) as path:
         apprentice = read_apprentice(path)

@@ -32,11 +32,12 @@ class Command:
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
     """Folder for the results; it is made."""
-    learner: DemoLearner = "numeric"
-    """`numeric`: MaskablePPO on the numeric twin, in minutes. `text`: a transformer, far longer, from demonstrations
-    where no checkpoint comes with the package. `none`: floors and ceiling only, in seconds."""
+    learner: DemoLearner = "text"
+    """`text`: a transformer of a million parameters that reads and writes the text itself. `numeric`: MaskablePPO on
+    the numeric twin. `none`: floors and ceiling only, in seconds."""
     from_scratch: bool = False
-    """With `--learner text`: make the starting policy again even if one comes with the package."""
+    """With `--learner text`: make the starting policy again (a quarter of an hour) instead of taking the one that
+    comes with the package."""
     calls: int = 0
     """Environment calls of training for each policy; 0 takes the learner's own number."""
     episodes: int = 200

@@ -12,9 +12,12 @@ import pytest
 from agents.apprentice import Apprentice
 from agents.cli import main
 from agents.config import Algorithm, TrainConfig, checked
-from agents.demo_training import ARMS, demo_config, train_arms
+from agents.demo_training import ARMS, demo_config, starting_point, task_arguments, train_arms
 from agents.errors import TrainingError
+from agents.evaluate import Evaluation, evaluate
 from agents.generation import Sampling
+from agents.policy_agent import PolicyAgent
+from agents.results import metrics_of
 from toolserver.process import ServerProcess
 
 
@@ -33,7 +36,7 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
 
 
 def test_the_demo_trains_two_policies_of_the_numeric_twin_from_one_start(tmp_path: Path) -> None:
-    main(["demo", "--calls", "1", "--episodes", "12", "--out", str(tmp_path)])
+    main(["demo", "--learner", "numeric", "--calls", "1", "--episodes", "12", "--out", str(tmp_path)])
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["training_calls"] == {"steptool": 2048, "final": 2048}  # one rollout each: calls come in whole ones
     assert {"untrained", "steptool", "final", *FLOORS} <= set(result)
@@ -76,6 +79,18 @@ def test_an_arm_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     missing = small("steptool", tmp_path / "nowhere", tmp_path / "arm", world_seed=0)
     with pytest.raises(TrainingError, match=r"(?s)arm ended with status \d+: .*nowhere"):
         train_arms({"steptool": missing})
+
+
+@pytest.mark.slow
+def test_the_shipped_start_is_small_and_solves_some_held_out_tasks_but_leaves_room(tmp_path: Path) -> None:
+    start = starting_point(tmp_path, from_scratch=False)
+    assert sum(path.stat().st_size for path in start.rglob("*") if path.is_file()) < 8 * 2**20
+    tasks = {**task_arguments(), "split": "G1_instruction"}
+    played = evaluate(
+        Evaluation("StepTool/ToolWorld-v0", tasks, episodes=200, slots=50),
+        PolicyAgent(str(start), temperature=1.0, max_action_tokens=64),
+    )
+    assert 0.2 <= metrics_of(played)["pass_rate"] <= 0.45
 
 
 TASKS = {"split": "train", "level": "lite", "depths": {"1": 1.0}, "unsolvable": 0.0, "tools": 14}
