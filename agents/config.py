@@ -132,6 +132,8 @@ class AlgorithmConfig:
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
     """Optimiser steps per pass."""
+    critic_epochs: int = 0
+    """Further passes of a `detached` critic over the hidden states of an iteration, which are made once."""
     bootstrap: bool = False
     """Add the critic's value behind the last step of truncated episodes. Off: a budget that the policy is told of is
     part of the task, so running out of it is an end like any other."""
@@ -269,6 +271,10 @@ def _check(config: TrainConfig) -> None:
         raise ConfigurationError(
             "algorithm.advantage=step_critic brings a critic of its own and has no use for a value head; set "
             "policy.value_trunk=none"
+        )
+    if algorithm.critic_epochs and (config.policy.value_trunk != "detached" or config.shard):
+        raise ConfigurationError(
+            f"algorithm.critic_epochs={algorithm.critic_epochs} needs policy.value_trunk=detached and no shard"
         )
     if config.episodes % algorithm.group_size:
         raise ConfigurationError(

@@ -31,6 +31,7 @@ from agents.rollout import Collector, Rollout, Start, merged
 from agents.seeding import derive
 from agents.sharding import Shards, sharded
 from agents.update import Updater
+from agents.value_fit import fit_values
 
 Evaluation = Callable[[], dict[str, float]]
 OnIteration = Callable[[Progress, dict[str, float]], None]
@@ -131,6 +132,8 @@ class OnlineTrainer:
             for _ in range(self._epochs if len(rows) else 0)
             for picked in mini_batches(len(rows), config.algorithm.mini_batches, shuffle)
         ]
+        if config.algorithm.critic_epochs:
+            fit_values(self._updater, batch, prepared.value_target, config.algorithm.critic_epochs, shuffle)
         means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
         idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
         return means | idle | step_critic | explained_variance(prepared, batch)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from agents.batch import Batch, micro_rows
 from agents.errors import TrainingError
+from agents.losses import squared_error
 from agents.policy import Policy
 from agents.processes import ALONE, Processes
 from agents.sharding import entire
@@ -95,6 +96,19 @@ class Updater:
             group["lr"] = rate * scale
         self.optimizer.step()
         return metrics
+
+    def step_values(self, hidden: Tensor, target: Tensor) -> None:
+        """Move the value head alone: hidden states (m, h) and what their values should be (m,).
+
+        Raises:
+            TrainingError: The gradient is not finite; the weights are left as they were.
+        """
+        assert self.policy.value_head is not None
+        self.optimizer.zero_grad(set_to_none=True)
+        squared_error(self.policy.value_head(hidden).squeeze(-1), target).mean().backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self._critic, self.config.max_grad_norm))
+        check_finite({"grad_norm": norm}, "grad_norm")
+        self.optimizer.step()
 
     def _total(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """The sums of all processes; one that had no rows knows no names."""
