@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from agents.training_process import TrainingProcess
 from agents.training_progress import TrainingProgress
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
-_CONFIG, _APPRENTICE = files("agents") / "configs" / "demo.yaml", files("agents") / "configs" / "demo-sft.yaml"
+_CONFIG = files("agents") / "configs" / "demo.yaml"
+_LESSONS = (files("agents") / "configs" / "demo-sft.yaml", files("agents") / "configs" / "demo-sft-2.yaml")
 _LOOK_SECONDS = 0.5  # between two looks at how far a run is
 _START = files("agents") / "checkpoints" / "nano-sft"
 
@@ -41,9 +43,18 @@ def starting_point(out: Path, from_scratch: bool) -> Path:
     if not from_scratch:
         with as_file(_START) as shipped:
             return shipped
-    with as_file(_APPRENTICE) as path:
-        apprentice = read_apprentice(path)
-    with TrainingProgress("sft from scratch") as progress:
+    learnt = ""
+    for number, lesson in enumerate(_LESSONS, 1):
+        learnt = str(_learn(lesson, learnt, out / f"lesson-{number}"))
+    return Path(learnt)
+
+
+def _learn(lesson: Traversable, learnt: str, out: Path) -> Path:
+    """One lesson of the starting policy, after what it has learnt so far (a checkpoint, or nothing)."""
+    with as_file(lesson) as path:
+        read = read_apprentice(path)
+    apprentice = replace(read, policy=replace(read.policy, checkpoint=learnt))
+    with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
             progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")

@@ -10,6 +10,8 @@ from agents.config import Algorithm, TrainConfig, read_config
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""
 
+_CRITIC_EPOCHS = 10
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -69,5 +71,6 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         "out": str(out),
         "policy": {"checkpoint": str(policy), "value_trunk": "detached" if arm.critic else "none"},
         "env": {"reward": arm.reward},
+        "algorithm": {"critic_epochs": _CRITIC_EPOCHS if arm.critic else 0},
     }
     return read_config(shared, own)
