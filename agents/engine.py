@@ -65,7 +65,7 @@ class RolloutConfig:
     weights_dir: str = ""
     """Folder that this machine and the server see under the same path; new weights travel through it."""
     sync_every: int = 1
-    """Iterations between two transfers of weights. With more than 1, episodes come from older weights."""
+    """Iterations between two transfers of weights. With more, episodes (evaluations too) are of older weights."""
     concurrency: int = 64
     """Requests in flight at most."""
     timeout: float = 600.0

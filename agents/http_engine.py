@@ -86,7 +86,7 @@ class HttpEngine:
 
     def seed(self, seed: int) -> None:
         """Start the sampler anew."""
-        self._seed = seed
+        self._seed, self._begun = seed, 0
 
     def publish(self, version: int) -> int:
         """Hand the weights over when they are due; the server answers once it samples with them."""
@@ -101,8 +101,7 @@ class HttpEngine:
         return version
 
     def clear(self) -> None:
-        """Forget every episode."""
-        self._begun = 0
+        """Forget every episode. The sampler goes on: no two episodes after a seed share their draws."""
         self._ids: dict[int, list[int]] = {}  # tokens so far, by slot
         self._draws: dict[int, tuple[int, int]] = {}  # number of the episode and of its next action, by slot
 

@@ -57,8 +57,9 @@ def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | Non
 
 
 def load_learner(folder: Path, *, device: str = "cpu") -> Learner:
-    """The learner of a checkpoint, to act (without its critic)."""
-    config = PolicyConfig(checkpoint=str(folder), value_trunk="none", device=device, context=0)
+    """The learner of a checkpoint, or of the newest in a run's folder, to act (without its critic)."""
+    found = checkpoint.newest(folder) or folder
+    config = PolicyConfig(checkpoint=str(found), value_trunk="none", device=device, context=0)
     return build_learner(config)
 
 

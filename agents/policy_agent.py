@@ -1,4 +1,4 @@
-"""A trained policy as an agent: `policy:CHECKPOINT` in `steptool evaluate`."""
+"""A trained policy as an agent: `policy:FOLDER` in `steptool evaluate`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PolicyAgent:
     """Acts with the policy of a checkpoint.
 
     Args:
-        checkpoint: Its folder.
+        checkpoint: Its folder, or that of a run, of which the newest is taken.
         temperature: 0 takes the most probable token; 1 samples as in training.
         max_action_tokens: Longest action.
         seed: Of the sampler.

@@ -16,8 +16,7 @@ from agents import checkpoint
 from agents.config import TrainConfig
 from agents.errors import TrainingError
 from agents.logging import read_metrics
-
-_END_SECONDS = 15.0
+from toolserver.process import end
 
 
 class TrainingProcess:
@@ -48,15 +47,8 @@ class TrainingProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        process = self._process
-        if process is None or process.poll() is not None:
-            return
-        process.terminate()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if self._process is not None:
+            end(self._process)
 
     def over(self, seconds: float) -> bool:
         """Whether the run is over, waiting for that as long as `seconds`.

@@ -82,16 +82,11 @@ class ServerProcess:
         self.close()
 
     def close(self) -> None:
-        """End the server: politely first, so that its workers end with it."""
+        """End the server, and its workers with it."""
         process = self._process
         if process is None:
             return
-        process.terminate()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -118,6 +113,16 @@ class ServerProcess:
                 raise ToolServerError(f"the tool server ended with status {self._process.returncode}")
             time.sleep(0.02)
         raise ToolServerError(f"the tool server did not answer within {self._start_seconds:g} seconds")
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a child process, if it runs: politely first, so that its own children end with it."""
+    process.terminate()
+    try:
+        process.wait(_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _tail(errors: IO[str]) -> str:

@@ -77,10 +77,13 @@ class RecallingProtocol(HttpToolsProtocol):
     def _stays_open(self) -> bool:
         """Whether the message that began last is complete and asks for nothing but an answer.
 
-        Its answer must be the application's alone: no header of the server's, no `100 Continue`, no end.
+        Its answer must be the application's alone: no header of the server's, no `100 Continue`, no end. A WebSocket
+        handshake gets no cycle: the server hands it and its connection on.
         """
         return (
             self._begun == self._ended
+            and self.cycle is not None
+            and self.cycle.scope is self.scope
             and self.cycle.keep_alive
             and not self.expect_100_continue
             and not self.server_state.default_headers

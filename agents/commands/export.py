@@ -21,7 +21,7 @@ class Command:
     """
 
     checkpoint: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder of a checkpoint."""
+    """Folder of a checkpoint, or of a run, of which the newest is taken."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder to write; replaced when it exists."""
 

@@ -273,6 +273,22 @@ def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, 
     assert len(server.asked) == 1  # type: ignore[attr-defined]
 
 
+def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
+    """ArCHer acts in many states, some at a time, and clears in between."""
+    with scripted(reply()) as server:
+        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), model="m")
+        for _ in range(2):
+            engine.seed(3)
+            for _ in range(2):
+                engine.clear()
+                engine.start(0, [3, 1])
+                engine.act([0])
+        engine.close()
+    first, second, *again = [asked["seed"] for _, asked in server.asked]  # type: ignore[attr-defined]
+    assert first != second
+    assert again == [first, second]
+
+
 def test_a_failure_that_passes_is_waited_out() -> None:
     with scripted((503, b"starting"), reply()) as server:
         assert ask(server, retries=1)[0].ids == [5, 2]

@@ -38,10 +38,9 @@ def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> 
     assert all("eval/is_solved" in record for record in records)
     assert [("train/loss" in record) for record in records] == [False, True, True]
     assert (out / "config.yaml").exists()
-    newest = checkpoint.newest(out)
-    assert newest == out / "checkpoint-2"
+    assert checkpoint.newest(out) == out / "checkpoint-2"
     evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
-    agent = ["--agent", f"policy:{newest}", "--agent-arg", "max_action_tokens=6"]
+    agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0

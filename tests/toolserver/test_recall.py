@@ -32,6 +32,7 @@ def post(value: Any, *headers: str, path: str = "/virtual", version: str = "1.1"
 KNOWN = post(as_virtual(OSLO))
 BODY = json.dumps(as_virtual(OSLO)).encode()
 HEAD = b"POST /virtual HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n"
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # any 16 bytes
 LAST = b"GET /healthz HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n"
 
 REQUESTS = (
@@ -201,6 +202,20 @@ def test_nothing_is_known_where_every_request_must_be_looked_at(cache: Path, set
         server = serve(application(cache, **settings))
         await make_known(server)
         assert not knows(server, KNOWN)
+
+    run(ask)
+
+
+@pytest.mark.parametrize("before", [[], [KNOWN]])
+def test_a_websocket_is_refused_as_without_memory(cache: Path, before: list[bytes]) -> None:
+    handshake = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: " + KEY]
+    request = "\r\n".join(["GET /virtual HTTP/1.1", "Host: here", *handshake, "", ""]).encode()
+
+    async def ask() -> None:
+        server = serve(application(cache))
+        answer = await talk(server.connect(RecallingProtocol), [*before, request], 30)
+        assert answer.count(b"HTTP/1.1 200 OK") == len(before)
+        assert b"HTTP/1.1 403 Forbidden" in answer
 
     run(ask)
 
