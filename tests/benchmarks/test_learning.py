@@ -27,6 +27,7 @@ SHARED = {
     "eval_episodes": 2,
     "policy": {"context": 640},
     "env": {"num_envs": 8, "args": TASKS},
+    "algorithm": {"epochs": 1, "mini_batches": 3},
     "sampling": {"max_action_tokens": 2},
 }
 CALLS = 64  # of 8 episodes with 2 calls: 4 iterations, evaluated after the second and the last
@@ -130,6 +131,7 @@ def test_arms_differ_in_nothing_but_what_they_are(arm: str, start: Path, shared:
     config = arm_config(arm, 3, shared, start, 500, tmp_path)
     assert config.env.reward == ARMS[arm].reward
     assert (config.policy.value_trunk == "none") == (config.algorithm.value_coef == 0)
+    assert config.algorithm.mini_batches == (1 if arm == "reinforce" else 3)
     assert (config.seed, config.calls, config.env.args, config.optim) == (
         3, 500, TASKS, arm_config("final", 0, shared, start, 1, tmp_path).optim,
     )  # fmt: skip
