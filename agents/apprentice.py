@@ -12,9 +12,10 @@ from agents import checkpoint
 from agents.config import Arguments, PolicyConfig, checked, read_yaml
 from agents.copying import copying_episodes
 from agents.demonstrations import Noise, demonstrate
+from agents.errors import ConfigurationError
 from agents.evaluate import Evaluation
 from agents.learner import Learner
-from agents.sft import SftConfig, distinct, encode_trajectory, new_learner, train_sft
+from agents.sft import SftConfig, distinct, encode_trajectory, new_learner, starts_fresh, train_sft
 from steptool_env.types import Trajectory
 
 OnStep = Callable[[int, int, dict[str, float]], None]
@@ -31,7 +32,7 @@ class Apprentice:
     noise: Noise = field(default_factory=Noise)
     """Mistakes in demonstrations that are made."""
     copying: int = 0
-    """Episodes of random tokens that a policy from scratch copies before it sees demonstrations."""
+    """Episodes of random tokens that a policy from scratch, and no other, copies before it sees demonstrations."""
     vocab_size: int = 2048
     """Tokens of a tokenizer of its own."""
     seed: int = 0
@@ -49,7 +50,16 @@ class Apprentice:
         return demonstrate(evaluation, self.noise, self.seed)
 
     def learn(self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None) -> tuple[Learner, float]:
-        """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass."""
+        """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass.
+
+        Raises:
+            ConfigurationError: A policy that is not from scratch was to copy random tokens.
+        """
+        if self.copying and not starts_fresh(self.policy):
+            raise ConfigurationError(
+                f"copying={self.copying}: copying random tokens is for a policy from scratch; it would spoil "
+                f"{self.policy.checkpoint or self.policy.model}"
+            )
         learner = new_learner(shown, self.policy, self.vocab_size, self.seed)
         if self.copying:
             exercises = list(copying_episodes(len(learner.tokenizer), self.copying, self.seed))

@@ -98,9 +98,13 @@ def new_learner(
         vocab_size: Of a tokenizer of its own.
         seed: Of fresh weights.
     """
-    fresh = config.model in SHAPES and not config.checkpoint
-    tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if fresh else None
+    tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if starts_fresh(config) else None
     return build_learner(config, tokenizer, seed)
+
+
+def starts_fresh(config: PolicyConfig) -> bool:
+    """Whether a configuration describes a policy from scratch."""
+    return config.model in SHAPES and not config.checkpoint
 
 
 def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:

@@ -1,14 +1,17 @@
 """The copying circuit and its exercises."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from agents.apprentice import Apprentice
 from agents.batch import collate
 from agents.config import PolicyConfig
 from agents.copying import copying_episodes
+from agents.errors import ConfigurationError
 from agents.learner import Learner, build_learner
 from agents.scoring import score
 from agents.tokenizer import train_tokenizer
@@ -75,3 +78,9 @@ def copying_loss(learner: Learner) -> float:
     with torch.no_grad():
         scores = score(learner.policy, collate(exercises, learner.codec.pad_id))
     return -float(scores.log_prob.sum()) / sum(episode.action_tokens for episode in exercises)
+
+
+def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
+    apprentice = Apprentice(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
+    with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
+        apprentice.learn([], tmp_path)
