@@ -157,6 +157,8 @@ class TrainConfig:
     """Episodes per iteration, of all processes together."""
     warmup: int = 0
     """First iterations in which the learning rate rises to its value."""
+    anneal: bool = False
+    """Let the learning rates fall in a straight line to 0 over the calls of the run, or its iterations."""
     critic_warmup: int = 0
     """First iterations in which only the critic (the value head, or ArCHer's) learns."""
     out: str = "runs/train"

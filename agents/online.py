@@ -225,7 +225,10 @@ class OnlineTrainer:
         return 0 if alone else self.config.algorithm.epochs
 
     def _scale(self) -> float:
-        return min(1.0, (self.progress.iteration + 1) / (self.config.warmup + 1))
+        config, done = self.config, self.progress
+        spent = done.calls / config.calls if config.calls else done.iteration / config.iterations
+        rising = min(1.0, (done.iteration + 1) / (config.warmup + 1))
+        return rising * (1 - spent if config.anneal else 1.0)
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.progress.iteration % every == 0 or self.over)

@@ -158,6 +158,15 @@ def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
     assert [record["calls"] for record in read_metrics(tmp_path)] == [1]
 
 
+def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> None:
+    run = trainer(bandit_config(anneal=True, calls=96, episodes=16, optim={"lr": 0.1}))
+    rates = []
+    while not run.over:
+        run.iterate()
+        rates.append(run._updater.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
