@@ -7,16 +7,19 @@ hides what lies beyond, so padding inside a block never shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from agents.batch import pad_rows
 from agents.kv_cache import RaggedCache
 from agents.policy import Policy
 
+_CROWD = 7 / 8  # share of the rows that is left when the others' places are taken
 _LOOK_EVERY = 8  # decoded tokens between two looks at whether every row has stopped
 
 
@@ -94,6 +97,7 @@ class Generator:
     def __init__(self, policy: Policy, *, context: int, stop_id: int, sampling: Sampling, seed: int = 0) -> None:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._random = torch.Generator(policy.device)
+        self._cache_argument = _cache_argument(policy.decoder)
         self._cache = self._make_cache()
         self.seed(seed)
         self.clear()
@@ -106,6 +110,7 @@ class Generator:
         """Forget every episode."""
         self._cache = self._make_cache()
         self._rows: list[int] = []  # slot of each cache row
+        self._acting: list[int] = []  # slots that act now
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
 
@@ -145,7 +150,7 @@ class Generator:
         return RaggedCache()
 
     def _decode(self, slots: list[int]) -> list[Sampled]:
-        self._arrange(slots)
+        self._acting = slots
         drawn, scores = self._sample(self._prefill(slots))
         device = drawn.device
         rooms = [self._room(slot) for slot in slots]
@@ -156,20 +161,49 @@ class Generator:
         log_probs = torch.zeros((len(slots), longest), dtype=torch.float64, device=device)
         live = torch.ones(len(slots), dtype=torch.bool, device=device)
         counts = torch.zeros_like(limits)
-        outlook = _Outlook(device)
+        outlook, rows = _Outlook(device), None
         for t in range(longest):
             if t:
-                drawn, scores = self._next(drawn, lengths + counts - 1, base + t)
+                drawn, scores = self._next(drawn, lengths + counts - 1, base + t, rows)
             ids[:, t], log_probs[:, t] = drawn, scores
             counts += live
             live &= (drawn != self._stop) & (counts < limits)
             if outlook.all_stopped(t, live):
                 break
+            rows = self._close_up(rows, live)
         return self._collect(slots, ids, log_probs, counts)
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`."""
-        return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
+    def _next(self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`.
+
+        `rows` (m,) are those to feed, in the order of the cache's rows; all where it is `None`. The others have
+        stopped: what comes back for them means nothing.
+        """
+        if rows is None:
+            return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
+        noise = self._noise(len(drawn))  # for all, so that no row's draw depends on when others stop
+        hidden = self._feed(drawn[rows, None], positions[rows, None], width)[:, 0]
+        ids, log_probs = self._draw(hidden, noise[rows])
+        return drawn.index_copy(0, rows, ids), log_probs.new_zeros(len(drawn)).index_copy(0, rows, log_probs)
+
+    def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:
+        """Which rows to feed from now on: see `_next`. Once some have stopped, the others take the first places.
+
+        On a CPU only: on other devices a step costs much the same for fewer rows, and the host does not know who stops.
+        """
+        if live.device.type != "cpu":
+            return None
+        fed = torch.arange(len(live)) if rows is None else rows
+        going = live[fed]
+        left = int(going.sum())
+        if left > _CROWD * len(fed):
+            return rows
+        gaps, late = (~going[:left]).nonzero()[:, 0], going[left:].nonzero()[:, 0] + left
+        if len(gaps):
+            self._cache.swap(gaps, late)
+        for gap, other in zip(gaps.tolist(), late.tolist(), strict=True):
+            self._rows[gap], self._rows[other] = self._rows[other], self._rows[gap]
+        return fed.index_copy(0, gaps, fed[late])[:left]
 
     def _collect(self, slots: list[int], ids: Tensor, log_probs: Tensor, counts: Tensor) -> list[Sampled]:
         """Cut each row at its end; its last token was sampled but not fed, so it is still pending."""
@@ -181,55 +215,104 @@ class Generator:
             results.append(Sampled(tokens[:count], scores[:count], stopped=tokens[count - 1] == self._stop))
         return results
 
-    def _arrange(self, slots: list[int]) -> None:
-        """Bring the rows of `slots` to the front, drop those of ended episodes."""
+    def _arrange(self, slots: Sequence[int], models: Mapping[int, int] | None = None) -> None:
+        """Bring the rows of `slots` to the front, drop those of ended episodes.
+
+        Args:
+            slots: Those that act.
+            models: Slots whose rows others are copies of, by the others.
+        """
         held = {slot: row for row, slot in enumerate(self._rows)}
-        others = [slot for slot in self._rows if slot in self._lengths and slot not in set(slots)]
-        order = [*slots, *others]
-        if order == self._rows:
-            return
-        rows = [held.get(slot, 0) for slot in order]  # a new episode's row may hold anything: it is all masked
-        self._cache.arrange(rows)
+        acting = set(slots)
+        order = [*slots, *(slot for slot in self._rows if slot in self._lengths and slot not in acting)]
+        # A new episode's row may hold anything: it is all masked.
+        rows = [held.get(models.get(slot, slot) if models else slot, 0) for slot in order]
+        if rows != list(range(len(self._rows))):
+            self._cache.arrange(rows)
         self._rows = order
 
     def _prefill(self, slots: list[int]) -> Tensor:
-        """Feed what each slot has not seen, padded on the right: hidden state of its last token (n, h)."""
+        """Feed what each slot has not seen: hidden state of its last token (n, h).
+
+        Of episodes that begin with the same prompt, as those of a group do, one reads it; the others take its row.
+        """
+        models = self._models(slots)
+        readers = [slot for slot in slots if models[slot] == slot]
+        if self._policy.device.type == "cpu":  # where padding costs more than moving rows
+            readers.sort(key=lambda slot: len(self._pending[slot]))
+        self._arrange(readers)
+        places = {slot: place for place, slot in enumerate(readers)}
+        pieces, first = [], 0
+        for piece in self._pieces(readers):
+            pieces.append(self._read(piece, first))
+            first += len(piece)
+        self._arrange(slots, models)
+        for slot in slots:
+            self._lengths[slot] += len(self._pending[slot])
+            self._pending[slot] = []
+        order = torch.tensor([places[models[slot]] for slot in slots], device=self._policy.device)
+        return torch.cat(pieces)[order]
+
+    def _models(self, slots: list[int]) -> dict[int, int]:
+        """The slot that reads for each: itself, or the first that begins with the same prompt."""
+        first: dict[tuple[int, ...], int] = {}
+        return {
+            slot: slot if self._lengths[slot] else first.setdefault(tuple(self._pending[slot]), slot) for slot in slots
+        }
+
+    def _pieces(self, slots: list[int]) -> Iterator[list[int]]:
+        """Neighbours that are fed together."""
+        most = _block_tokens(self._policy.device)
+        piece: list[int] = []
+        for slot in slots:
+            longest = max(len(self._pending[each]) for each in [*piece, slot])
+            if piece and (len(piece) + 1) * longest > most:
+                yield piece
+                piece = []
+            piece.append(slot)
+        yield piece
+
+    def _read(self, slots: list[int], first: int) -> Tensor:
+        """Feed what some slots have not seen, whose rows begin at `first`: hidden state of their last token (n, h)."""
         pending = [self._pending[slot] for slot in slots]
         counts = [len(ids) for ids in pending]
-        block = torch.full((len(slots), max(counts)), self._stop)
-        for row, ids in enumerate(pending):
-            block[row, : len(ids)] = torch.tensor(ids)
         device = self._policy.device
+        block = pad_rows(pending, self._stop, torch.long).to(device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
         # Padding may reach beyond the context: it goes to the last column, whose token is never fed, so never read.
         positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)
         width = min(max(self._lengths[slot] for slot in slots) + max(counts), self._context)
-        hidden = self._feed(block.to(device), positions, width)
-        for slot, count in zip(slots, counts, strict=True):
-            self._lengths[slot] += count
-            self._pending[slot] = []
-        last = torch.tensor(counts, device=device) - 1
-        return hidden[torch.arange(len(slots), device=device), last]
+        hidden = self._feed(block, positions, width, first=first)
+        return hidden[torch.arange(len(slots), device=device), torch.tensor(counts, device=device) - 1]
 
-    def _feed(self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None) -> Tensor:
-        """Hidden states (n, q, h) of a block at its positions (n, q), stored there unless `places` says where."""
-        width = self._cache.place(positions if places is None else places, width)
+    def _feed(
+        self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        """Hidden states (n, q, h) of a block at its positions (n, q), stored there unless `places` says where.
+
+        `first` is the row of its first row.
+        """
+        width = self._cache.place(positions if places is None else places, width, first)
         mask = torch.arange(width, device=ids.device) <= positions[..., None]
         output = self._policy.decoder(
             input_ids=ids,
             attention_mask=mask[:, None],
             position_ids=positions,
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._cache_argument: self._cache},
         )
         return cast(Tensor, output.last_hidden_state)
 
     def _sample(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token for each row: ids (n,), log-probabilities (n,)."""
-        noise = self._empty_noise(len(hidden))
+        return self._draw(hidden, self._noise(len(hidden)))
+
+    def _noise(self, n: int) -> Tensor:
+        """What n rows are drawn with (n, vocabulary)."""
+        noise = self._empty_noise(n)
         if self._sampling.temperature:
             self._fill(noise)
-        return self._draw(hidden, noise)
+        return noise
 
     def _empty_noise(self, n: int) -> Tensor:
         """Room for what n rows are drawn with (n, vocabulary)."""
@@ -237,7 +320,7 @@ class Generator:
         return torch.empty((n, vocabulary), dtype=self._policy.score_dtype, device=self._policy.device)
 
     def _fill(self, noise: Tensor) -> None:
-        """Draw exponentially distributed noise in place."""
+        """Draw exponentially distributed noise in place, a row for each slot in `_acting`."""
         noise.exponential_(generator=self._random)
 
     def _draw(self, hidden: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -251,6 +334,16 @@ class Generator:
         # The race of exponentials: argmax(p / e) draws from p. Unlike `multinomial` it never waits for the device.
         ids = (_nucleus(log_probs, self._sampling.top_p).exp() / noise).argmax(-1)
         return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
+
+
+def _block_tokens(device: torch.device) -> int:
+    """Padded tokens that are read at a time: few on a CPU, where padding costs more than another pass."""
+    return 1024 if device.type == "cpu" else 16384
+
+
+def _cache_argument(decoder: nn.Module) -> str:
+    """What a decoder calls its cache: Transformers renamed it in 5.24."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:

@@ -14,7 +14,7 @@ from agents.config import TrainConfig
 from agents.estimate import estimate
 from agents.policy import Policy
 from agents.processes import ALONE, Processes
-from agents.scoring import final_values, score, score_all
+from agents.scoring import final_values, score, score_all, value_all
 from agents.update import MicroLoss, Terms
 
 
@@ -45,10 +45,11 @@ def prepare(
         step_advantage: The step critic's (b, k); `None` where the run has none.
         processes: Those that score the batch together.
     """
-    algorithm, tokens, temperature = config.algorithm, config.optim.max_tokens, config.sampling.temperature
+    algorithm, temperature = config.algorithm, config.sampling.temperature
+    tokens = config.optim.tokens_on(batch.ids.device)
     value, behind = torch.zeros_like(batch.old_log_prob), None
     if policy.value_head is not None:
-        value = score_all(policy, batch, tokens, temperature, processes).value
+        value = value_all(policy, batch, tokens, processes)
         behind = final_values(policy, batch, tokens, processes) if algorithm.bootstrap else None
     advantage = estimate(batch, value, algorithm, behind, step_advantage)
     target = advantage + value
