@@ -7,12 +7,13 @@ hides what lies beyond, so padding inside a block never shows.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.kv_cache import RaggedCache
 from agents.policy import Policy
@@ -94,6 +95,7 @@ class Generator:
     def __init__(self, policy: Policy, *, context: int, stop_id: int, sampling: Sampling, seed: int = 0) -> None:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._random = torch.Generator(policy.device)
+        self._cache_argument = _cache_argument(policy.decoder)
         self._cache = self._make_cache()
         self.seed(seed)
         self.clear()
@@ -219,8 +221,8 @@ class Generator:
             input_ids=ids,
             attention_mask=mask[:, None],
             position_ids=positions,
-            past_key_values=self._cache,
             use_cache=True,
+            **{self._cache_argument: self._cache},
         )
         return cast(Tensor, output.last_hidden_state)
 
@@ -251,6 +253,11 @@ class Generator:
         # The race of exponentials: argmax(p / e) draws from p. Unlike `multinomial` it never waits for the device.
         ids = (_nucleus(log_probs, self._sampling.top_p).exp() / noise).argmax(-1)
         return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
+
+
+def _cache_argument(decoder: nn.Module) -> str:
+    """What a decoder calls its cache: Transformers renamed it in 5.24."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:
