@@ -8,13 +8,14 @@ hides what lies beyond, so padding inside a block never shows.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
+from agents.batch import fitting_tokens, pad_rows
 from agents.kv_cache import RaggedCache
 from agents.policy import Policy
 
@@ -147,7 +148,6 @@ class Generator:
         return RaggedCache()
 
     def _decode(self, slots: list[int]) -> list[Sampled]:
-        self._arrange(slots)
         drawn, scores = self._sample(self._prefill(slots))
         device = drawn.device
         rooms = [self._room(slot) for slot in slots]
@@ -183,39 +183,82 @@ class Generator:
             results.append(Sampled(tokens[:count], scores[:count], stopped=tokens[count - 1] == self._stop))
         return results
 
-    def _arrange(self, slots: list[int]) -> None:
-        """Bring the rows of `slots` to the front, drop those of ended episodes."""
+    def _arrange(self, slots: Sequence[int], models: Mapping[int, int] | None = None) -> None:
+        """Bring the rows of `slots` to the front, drop those of ended episodes.
+
+        Args:
+            slots: Those that act.
+            models: Slots whose rows others are copies of, by the others.
+        """
         held = {slot: row for row, slot in enumerate(self._rows)}
-        others = [slot for slot in self._rows if slot in self._lengths and slot not in set(slots)]
-        order = [*slots, *others]
-        if order == self._rows:
-            return
-        rows = [held.get(slot, 0) for slot in order]  # a new episode's row may hold anything: it is all masked
-        self._cache.arrange(rows)
+        acting = set(slots)
+        order = [*slots, *(slot for slot in self._rows if slot in self._lengths and slot not in acting)]
+        # A new episode's row may hold anything: it is all masked.
+        rows = [held.get(models.get(slot, slot) if models else slot, 0) for slot in order]
+        if rows != list(range(len(self._rows))):
+            self._cache.arrange(rows)
         self._rows = order
 
     def _prefill(self, slots: list[int]) -> Tensor:
-        """Feed what each slot has not seen, padded on the right: hidden state of its last token (n, h)."""
+        """Feed what each slot has not seen: hidden state of its last token (n, h).
+
+        Of episodes that begin with the same prompt, as those of a group do, one reads it; the others take its row.
+        """
+        models = self._models(slots)
+        readers = [slot for slot in slots if models[slot] == slot]
+        self._arrange(readers)
+        places = {slot: place for place, slot in enumerate(readers)}
+        pieces, first = [], 0
+        for piece in self._pieces(readers):
+            pieces.append(self._read(piece, first))
+            first += len(piece)
+        self._arrange(slots, models)
+        for slot in slots:
+            self._lengths[slot] += len(self._pending[slot])
+            self._pending[slot] = []
+        order = torch.tensor([places[models[slot]] for slot in slots], device=self._policy.device)
+        return torch.cat(pieces)[order]
+
+    def _models(self, slots: list[int]) -> dict[int, int]:
+        """The slot that reads for each: itself, or the first that begins with the same prompt."""
+        first: dict[tuple[int, ...], int] = {}
+        return {
+            slot: slot if self._lengths[slot] else first.setdefault(tuple(self._pending[slot]), slot) for slot in slots
+        }
+
+    def _pieces(self, slots: list[int]) -> Iterator[list[int]]:
+        """Neighbours that are fed together."""
+        most = fitting_tokens(self._policy.device)
+        piece: list[int] = []
+        for slot in slots:
+            longest = max(len(self._pending[each]) for each in [*piece, slot])
+            if piece and (len(piece) + 1) * longest > most:
+                yield piece
+                piece = []
+            piece.append(slot)
+        yield piece
+
+    def _read(self, slots: list[int], first: int) -> Tensor:
+        """Feed what some slots have not seen, whose rows begin at `first`: hidden state of their last token (n, h)."""
         pending = [self._pending[slot] for slot in slots]
         counts = [len(ids) for ids in pending]
-        block = torch.full((len(slots), max(counts)), self._stop)
-        for row, ids in enumerate(pending):
-            block[row, : len(ids)] = torch.tensor(ids)
         device = self._policy.device
+        block = pad_rows(pending, self._stop, torch.long).to(device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
         # Padding may reach beyond the context: it goes to the last column, whose token is never fed, so never read.
         positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)
         width = min(max(self._lengths[slot] for slot in slots) + max(counts), self._context)
-        hidden = self._feed(block.to(device), positions, width)
-        for slot, count in zip(slots, counts, strict=True):
-            self._lengths[slot] += count
-            self._pending[slot] = []
-        last = torch.tensor(counts, device=device) - 1
-        return hidden[torch.arange(len(slots), device=device), last]
+        hidden = self._feed(block, positions, width, first=first)
+        return hidden[torch.arange(len(slots), device=device), torch.tensor(counts, device=device) - 1]
 
-    def _feed(self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None) -> Tensor:
-        """Hidden states (n, q, h) of a block at its positions (n, q), stored there unless `places` says where."""
-        width = self._cache.place(positions if places is None else places, width)
+    def _feed(
+        self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None, *, first: int = 0
+    ) -> Tensor:
+        """Hidden states (n, q, h) of a block at its positions (n, q), stored there unless `places` says where.
+
+        `first` is the row of its first row.
+        """
+        width = self._cache.place(positions if places is None else places, width, first)
         mask = torch.arange(width, device=ids.device) <= positions[..., None]
         output = self._policy.decoder(
             input_ids=ids,

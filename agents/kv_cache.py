@@ -18,6 +18,9 @@ class RaggedCache:
     """Keys and values of every layer; rows of different lengths. Grows as needed.
 
     It speaks the part of Transformers' cache interface that a decoder uses when mask and positions are given.
+
+    Attributes:
+        rows: Number of rows.
     """
 
     is_compileable = False
@@ -25,39 +28,53 @@ class RaggedCache:
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values (rows, heads, columns, d) of each layer
         self._places = torch.empty(0, 0, dtype=torch.long)
-        self._width = 0
+        self._width = self._first = 0
         self._capacity = 0
+        self.rows = 0
 
-    def place(self, places: Tensor, width: int) -> int:
-        """Say where the next block goes: places (n, q). Returns the width that it will see, `width` at least."""
-        self._places, self._width = places, width
+    def place(self, places: Tensor, width: int, first: int = 0) -> int:
+        """Say where the next block goes: places (n, q). Returns the width that it will see, `width` at least.
+
+        Args:
+            places: Columns that its tokens are written to.
+            width: Columns that it must see.
+            first: The row of its first row.
+        """
+        self._places, self._width, self._first = places, width, first
         if width > self._capacity:
             self._capacity = _rounded(width)
             self._layers = [(_grown(k, self._capacity), _grown(v, self._capacity)) for k, v in self._layers]
         return width
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a block (n, heads, q, d) at its place; return the first n rows up to `width`."""
-        n = keys.shape[0]
+        """Write a block (n, heads, q, d) at its place; return its n rows up to `width`."""
         if layer == len(self._layers):
-            rows, columns = self._shape(n)
-            shape = (rows, keys.shape[1], columns, keys.shape[3])
+            shape = (self.rows, keys.shape[1], self._columns, keys.shape[3])
             self._layers.append((keys.new_zeros(shape), values.new_zeros(shape)))
-        stored_keys, stored_values = self._layers[layer]
+        rows = slice(self._first, self._first + len(keys))
         where = self._places[:, None, :, None].expand_as(keys)
-        stored_keys[:n].scatter_(2, where, keys)
-        stored_values[:n].scatter_(2, where, values)
-        return stored_keys[:n, :, : self._width], stored_values[:n, :, : self._width]
+        stored_keys, stored_values = (stored[rows] for stored in self._layers[layer])
+        stored_keys.scatter_(2, where, keys)
+        stored_values.scatter_(2, where, values)
+        return stored_keys[:, :, : self._width], stored_values[:, :, : self._width]
 
     def arrange(self, rows: Sequence[int]) -> None:
         """Keep `rows`, in that order; a row may be kept twice."""
+        self.rows = len(rows)
         if self._layers:
             index = torch.tensor(rows, device=self._layers[0][0].device)
             self._layers = [(k[index], v[index]) for k, v in self._layers]
 
-    def _shape(self, n: int) -> tuple[int, int]:
-        """Rows and columns of a new layer, when its first block has n rows."""
-        return n, self._capacity
+    def swap(self, some: Tensor, others: Tensor) -> None:
+        """Let some rows (m,) change places with others (m,)."""
+        to, of = torch.cat([some, others]), torch.cat([others, some])
+        for tensor in (tensor for layer in self._layers for tensor in layer):
+            tensor[to] = tensor[of]
+
+    @property
+    def _columns(self) -> int:
+        """Columns of a new layer."""
+        return self._capacity
 
 
 class StaticCache(RaggedCache):
@@ -77,7 +94,6 @@ class StaticCache(RaggedCache):
     def __init__(self, context: int) -> None:
         super().__init__()
         self._capacity = _rounded(context)
-        self.rows = 0
         self.moves = 0
 
     @property
@@ -85,9 +101,9 @@ class StaticCache(RaggedCache):
         """The column that nobody reads."""
         return self._capacity
 
-    def place(self, places: Tensor, width: int) -> int:
+    def place(self, places: Tensor, width: int, first: int = 0) -> int:
         """Say where the next block goes. Returns the width that it will see, one of few."""
-        return super().place(places, self.bucket(width))
+        return super().place(places, self.bucket(width), first)
 
     def bucket(self, width: int) -> int:
         """The next of few widths: 128, 256, 512, ... and the whole."""
@@ -103,8 +119,9 @@ class StaticCache(RaggedCache):
             for tensor in (tensor for layer in self._layers for tensor in layer):
                 tensor[: len(rows)] = tensor[index]
 
-    def _shape(self, n: int) -> tuple[int, int]:  # noqa: ARG002
-        return self.rows, self._capacity + 1
+    @property
+    def _columns(self) -> int:
+        return self._capacity + 1
 
 
 def _power_of_two(number: int) -> int:

@@ -7,9 +7,11 @@ import random
 import pytest
 import torch
 
+from agents import generation
 from agents.generation import Generator, Sampling
 from agents.model import SHAPES, build_decoder
 from agents.policy import Policy
+from agents.static_generation import StaticGenerator
 from tests.agents.bandit import WORDS, exact_model, llama, word_tokenizer
 
 STOP = 2
@@ -39,14 +41,15 @@ def play(policy: Policy, sampler: Generator, temperature: float = 1.0) -> list[f
             answer = [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(1, 5))]
             made[slot] += answer
             sampler.append(slot, answer)
-    errors = []
-    for slot, ids in made.items():
-        whole = torch.tensor([ids])
-        positions = torch.tensor([i for i, _ in scores[slot]])
-        want, _ = policy.log_probs(policy.hidden(whole)[0][positions - 1], whole[0][positions], temperature)
-        got = torch.tensor([score for _, score in scores[slot]], dtype=want.dtype)
-        errors.append(float((want - got).detach().abs().max()))
-    return errors
+    return [error(policy, ids, scores[slot], temperature) for slot, ids in made.items()]
+
+
+def error(policy: Policy, ids: list[int], scores: list[tuple[int, float]], temperature: float = 1.0) -> float:
+    """How far log-probabilities of an episode's tokens are from those of the whole sequence, at most."""
+    whole, positions = torch.tensor([ids]), torch.tensor([i for i, _ in scores])
+    want, _ = policy.log_probs(policy.hidden(whole)[0][positions - 1], whole[0][positions], temperature)
+    got = torch.tensor([score for _, score in scores], dtype=want.dtype)
+    return float((want - got).detach().abs().max())
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -54,6 +57,36 @@ def test_sampler_and_trainer_agree_to_the_last_digit(temperature: float) -> None
     """With the cache kept across steps, rows moved and dropped, in float64: so the first ratio of an update is 1."""
     policy = Policy(exact_model(), "none")
     assert max(play(policy, generator(policy, temperature=temperature), temperature)) < 1e-12
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 25])
+def test_it_does_not_matter_how_many_tokens_are_read_together(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "fitting_tokens", lambda _: tokens)
+    policy = Policy(exact_model(), "none")
+    assert max(play(policy, generator(policy))) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [Generator, StaticGenerator])
+def test_a_prompt_is_read_once_by_all_who_begin_with_it(kind: type[Generator], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then they go their own ways; an episode that begins like one in progress reads for itself."""
+    policy = Policy(exact_model(), "none")
+    sampler = kind(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=6), seed=1)
+    read: list[int] = []
+    monkeypatch.setattr(sampler, "_read", lambda slots, first: read.extend(slots) or kind._read(sampler, slots, first))
+    made: dict[int, list[int]] = {}
+    scores: dict[int, list[tuple[int, float]]] = {}
+    for begun, readers in (([0, 1, 2, 3, 4], [0, 1]), ([2, 4], [0, 1, 2, 3])):
+        for slot in begun:
+            made[slot], scores[slot] = [7, 8] if slot % 2 else [3, 4, 5, 6], []
+            sampler.start(slot, made[slot])
+        read.clear()
+        for slot, sampled in zip(made, sampler.act(list(made)), strict=True):
+            begin = len(made[slot])
+            made[slot] = made[slot] + sampled.ids
+            scores[slot] += [(begin + i, score) for i, score in enumerate(sampled.log_probs)]
+        assert read == readers
+    assert len({tuple(ids) for ids in made.values()}) == 5
+    assert max(error(policy, made[slot], scores[slot]) for slot in made) < 1e-12
 
 
 def test_sampler_and_trainer_agree_in_single_precision() -> None:
