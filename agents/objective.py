@@ -45,7 +45,8 @@ def prepare(
         step_advantage: The step critic's (b, k); `None` where the run has none.
         processes: Those that score the batch together.
     """
-    algorithm, tokens, temperature = config.algorithm, config.optim.max_tokens, config.sampling.temperature
+    algorithm, temperature = config.algorithm, config.sampling.temperature
+    tokens = config.optim.tokens_on(batch.ids.device)
     value, behind = torch.zeros_like(batch.old_log_prob), None
     if policy.value_head is not None:
         value = score_all(policy, batch, tokens, temperature, processes).value

@@ -100,7 +100,7 @@ def preference_step(
     derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
     a micro-batch.
     """
-    policy, tokens = learner.policy, updater.config.max_tokens
+    policy, tokens = learner.policy, updater.config.tokens_on(learner.policy.device)
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     gain = (score_all(policy, batch, tokens).log_prob - score_all(reference, batch, tokens).log_prob).sum(1)

@@ -116,7 +116,7 @@ class StepCriticLearner:
         sums: dict[str, Tensor] = {}
         lengths = [max(len(s.transition), s.start + len(a)) for s, a in zip(steps, actions, strict=True)]
         self.optimizer.zero_grad(set_to_none=True)
-        for picked in micro_batches(lengths, self._optim.max_tokens):
+        for picked in micro_batches(lengths, self._optim.tokens_on(self.critic.device)):
             terms = self._terms([steps[i] for i in picked], [actions[i] for i in picked])
             ((terms["q_loss"] + terms["v_loss"]) / len(steps)).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
@@ -133,7 +133,9 @@ class StepCriticLearner:
         """`Q(s, a) - V(s)` of every step (b, k), zero in the padding."""
         shape = (len(episodes), max(len(episode.spans) for episode in episodes))
         result = torch.zeros(shape, dtype=self.critic.dtype, device=self.critic.device)
-        for picked in micro_batches([len(episode.ids) for episode in episodes], self._optim.max_tokens):
+        for picked in micro_batches(
+            [len(episode.ids) for episode in episodes], self._optim.tokens_on(self.critic.device)
+        ):
             part = [episodes[i] for i in picked]
             places = [(row, *span) for row, episode in enumerate(part) for span in episode.spans]
             q, v = self.critic([episode.ids for episode in part], places)

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from agents.batch import Batch, micro_rows
+from agents.batch import Batch, fitting_tokens, micro_rows
 from agents.errors import TrainingError
 from agents.losses import squared_error
 from agents.policy import Policy
@@ -38,10 +38,14 @@ class OptimConfig:
     """AdamW's decoupled decay."""
     max_grad_norm: float = 1.0
     """Gradients of the policy, and of the critic, are scaled down to this norm."""
-    max_tokens: int = 16384
-    """Padded tokens of one forward pass; changes speed and memory, never the result."""
+    max_tokens: int = 0
+    """Padded tokens of one forward pass; changes speed and memory, never the result. 0 takes what suits the device."""
     autocast: bool = False
     """Multiply in bfloat16 while learning: faster, less exact. The sampler does not, so ratios start near 1 only."""
+
+    def tokens_on(self, device: torch.device) -> int:
+        """Padded tokens of one forward pass on a device."""
+        return self.max_tokens or fitting_tokens(device)
 
 
 class Updater:
@@ -81,7 +85,7 @@ class Updater:
         tokens = int(batch.mask[rows].sum())
         sums: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for index, counts in micro_rows(batch, rows, self.config.max_tokens, self._processes):
+        for index, counts in micro_rows(batch, rows, self.config.tokens_on(rows.device), self._processes):
             with self.policy.learning():
                 with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
                     terms = self.policy(partial(loss, batch.rows(index), index))

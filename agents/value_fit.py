@@ -25,7 +25,8 @@ def fit_values(updater: Updater, batch: Batch, target: Tensor, epochs: int, rand
         epochs: Passes over the action tokens.
         random: Shuffles them.
     """
-    hidden, targets = hidden_states(updater.policy, batch, updater.config.max_tokens), target[batch.mask]
+    tokens = updater.config.tokens_on(batch.ids.device)
+    hidden, targets = hidden_states(updater.policy, batch, tokens), target[batch.mask]
     for _ in range(epochs):
         for picked in mini_batches(len(targets), math.ceil(len(targets) / _TOKENS), random):
             index = picked.to(targets.device)
