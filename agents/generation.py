@@ -19,6 +19,7 @@ from agents.batch import fitting_tokens, pad_rows
 from agents.kv_cache import RaggedCache
 from agents.policy import Policy
 
+_CROWD = 7 / 8  # share of the rows that is left when the others' places are taken
 _LOOK_EVERY = 8  # decoded tokens between two looks at whether every row has stopped
 
 
@@ -109,6 +110,7 @@ class Generator:
         """Forget every episode."""
         self._cache = self._make_cache()
         self._rows: list[int] = []  # slot of each cache row
+        self._acting: list[int] = []  # slots that act now
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
 
@@ -148,6 +150,7 @@ class Generator:
         return RaggedCache()
 
     def _decode(self, slots: list[int]) -> list[Sampled]:
+        self._acting = slots
         drawn, scores = self._sample(self._prefill(slots))
         device = drawn.device
         rooms = [self._room(slot) for slot in slots]
@@ -158,20 +161,49 @@ class Generator:
         log_probs = torch.zeros((len(slots), longest), dtype=torch.float64, device=device)
         live = torch.ones(len(slots), dtype=torch.bool, device=device)
         counts = torch.zeros_like(limits)
-        outlook = _Outlook(device)
+        outlook, rows = _Outlook(device), None
         for t in range(longest):
             if t:
-                drawn, scores = self._next(drawn, lengths + counts - 1, base + t)
+                drawn, scores = self._next(drawn, lengths + counts - 1, base + t, rows)
             ids[:, t], log_probs[:, t] = drawn, scores
             counts += live
             live &= (drawn != self._stop) & (counts < limits)
             if outlook.all_stopped(t, live):
                 break
+            rows = self._close_up(rows, live)
         return self._collect(slots, ids, log_probs, counts)
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
-        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`."""
-        return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
+    def _next(self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`.
+
+        `rows` (m,) are those to feed, in the order of the cache's rows; all where it is `None`. The others have
+        stopped: what comes back for them means nothing.
+        """
+        if rows is None:
+            return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
+        noise = self._noise(len(drawn))  # for all, so that no row's draw depends on when others stop
+        hidden = self._feed(drawn[rows, None], positions[rows, None], width)[:, 0]
+        ids, log_probs = self._draw(hidden, noise[rows])
+        return drawn.index_copy(0, rows, ids), log_probs.new_zeros(len(drawn)).index_copy(0, rows, log_probs)
+
+    def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:
+        """Which rows to feed from now on: see `_next`. Once some have stopped, the others take the first places.
+
+        On a CPU only: on other devices a step costs much the same for fewer rows, and the host does not know who stops.
+        """
+        if live.device.type != "cpu":
+            return None
+        fed = torch.arange(len(live)) if rows is None else rows
+        going = live[fed]
+        left = int(going.sum())
+        if left > _CROWD * len(fed):
+            return rows
+        gaps, late = (~going[:left]).nonzero()[:, 0], going[left:].nonzero()[:, 0] + left
+        if len(gaps):
+            self._cache.swap(gaps, late)
+        for gap, other in zip(gaps.tolist(), late.tolist(), strict=True):
+            self._rows[gap], self._rows[other] = self._rows[other], self._rows[gap]
+        return fed.index_copy(0, gaps, fed[late])[:left]
 
     def _collect(self, slots: list[int], ids: Tensor, log_probs: Tensor, counts: Tensor) -> list[Sampled]:
         """Cut each row at its end; its last token was sampled but not fed, so it is still pending."""
@@ -271,10 +303,14 @@ class Generator:
 
     def _sample(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token for each row: ids (n,), log-probabilities (n,)."""
-        noise = self._empty_noise(len(hidden))
+        return self._draw(hidden, self._noise(len(hidden)))
+
+    def _noise(self, n: int) -> Tensor:
+        """What n rows are drawn with (n, vocabulary)."""
+        noise = self._empty_noise(n)
         if self._sampling.temperature:
             self._fill(noise)
-        return self._draw(hidden, noise)
+        return noise
 
     def _empty_noise(self, n: int) -> Tensor:
         """Room for what n rows are drawn with (n, vocabulary)."""
@@ -282,7 +318,7 @@ class Generator:
         return torch.empty((n, vocabulary), dtype=self._policy.score_dtype, device=self._policy.device)
 
     def _fill(self, noise: Tensor) -> None:
-        """Draw exponentially distributed noise in place."""
+        """Draw exponentially distributed noise in place, a row for each slot in `_acting`."""
         noise.exponential_(generator=self._random)
 
     def _draw(self, hidden: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:

@@ -81,7 +81,7 @@ class _Batch(Generator):
         return min(self._limits[slot], super()._room(slot))
 
     def _fill(self, noise: Tensor) -> None:
-        for slot, row in zip(self._rows, noise, strict=False):
+        for slot, row in zip(self._acting, noise, strict=True):
             row.exponential_(generator=self._streams[slot])
 
 

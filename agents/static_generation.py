@@ -32,7 +32,11 @@ class StaticGenerator(Generator):
             self._moves = 0
         return self._kept
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Rows stay where they are, since steps have fixed shapes."""
+        return None
+
+    def _next(self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
         cache = cast(StaticCache, self._cache)
         if cache.moves != self._moves:
             self._steps, self._moves = {}, cache.moves

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -106,6 +107,26 @@ def test_an_action_ends_at_its_stop_token_or_its_longest_length() -> None:
         assert s.stopped == (s.ids[-1] == STOP)
         assert len(s.ids) == len(s.log_probs) <= 40
         assert s.stopped or len(s.ids) == 40
+
+
+def test_actions_that_have_ended_are_soon_fed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = generator(Policy(llama(), "none"), max_action_tokens=40)
+    fed: list[int] = []
+    feed = sampler._feed
+
+    def counted(ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        fed.append(len(ids))
+        return feed(ids, *rest, **more)
+
+    monkeypatch.setattr(sampler, "_feed", counted)
+    for slot in range(32):
+        sampler.start(slot, [3, 4])
+    lengths = [len(sampled.ids) for sampled in sampler.act(range(32))]
+    assert len(fed) == max(lengths)  # the first time the prompt, then token by token
+    for t in range(1, len(fed)):
+        live = sum(length > t for length in lengths)
+        assert live <= fed[t] <= live * 8 / 7
+    assert fed[-1] < 32
 
 
 def test_the_context_bounds_an_action_and_then_overflows() -> None:
