@@ -14,7 +14,7 @@ from agents.config import TrainConfig
 from agents.estimate import estimate
 from agents.policy import Policy
 from agents.processes import ALONE, Processes
-from agents.scoring import final_values, score, score_all
+from agents.scoring import final_values, score, score_all, value_all
 from agents.update import MicroLoss, Terms
 
 
@@ -49,7 +49,7 @@ def prepare(
     tokens = config.optim.tokens_on(batch.ids.device)
     value, behind = torch.zeros_like(batch.old_log_prob), None
     if policy.value_head is not None:
-        value = score_all(policy, batch, tokens, temperature, processes).value
+        value = value_all(policy, batch, tokens, processes)
         behind = final_values(policy, batch, tokens, processes) if algorithm.bootstrap else None
     advantage = estimate(batch, value, algorithm, behind, step_advantage)
     target = advantage + value

@@ -131,16 +131,20 @@ class Policy(nn.Module):
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
-    def values(self, hidden: Tensor, ids: Tensor, attention: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
-        """Value at the selected positions: (m,). `hidden` (b, l, h) is the policy's, of the same ids.
+    def values(
+        self, hidden: Tensor | None, ids: Tensor, attention: Tensor | None, rows: Tensor, columns: Tensor
+    ) -> Tensor:
+        """Value at the selected positions: (m,). Zero where the policy has no value head.
 
-        Zero where the policy has no value head.
+        `hidden` (b, l, h) is the policy's, of the same ids; where it is `None`, it is computed if it is needed.
         """
         if self.value_head is None:
-            return hidden.new_zeros(len(rows))
+            return torch.zeros(len(rows), dtype=self.dtype, device=ids.device)
         if self.critic is not None:
             hidden = self._trunk(self.critic, ids, attention)
-        elif self.value_trunk == "detached":
+        elif hidden is None:
+            hidden = self.hidden(ids, attention)
+        if self.value_trunk == "detached":
             hidden = hidden.detach()
         return cast(Tensor, self.value_head(hidden[rows, columns])).squeeze(-1)
 

@@ -40,6 +40,25 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
 
 
 @torch.no_grad()
+def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
+    """The values of `score_all` (b, j) alone: no token is scored, and a critic apart needs no policy."""
+    values = torch.zeros_like(batch.old_log_prob)
+    for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
+        piece = policy(partial(_action_values, policy, batch.rows(index)))
+        if counts:
+            values[index, : piece.shape[1]] = piece.to(values.dtype)
+    processes.sum([values])
+    return values
+
+
+def _action_values(policy: Policy, part: Batch) -> Tensor:
+    rows, places = part.mask.nonzero(as_tuple=True)
+    attention = part.attention if part.left_padded else None
+    flat = policy.values(None, part.ids, attention, rows, part.column[rows, places])
+    return flat.new_zeros(part.step.shape).index_put((rows, places), flat)
+
+
+@torch.no_grad()
 def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
     """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
     values = batch.old_log_prob.new_zeros(len(batch))
@@ -55,7 +74,7 @@ def _last_values(policy: Policy, part: Batch) -> Tensor:
     every = torch.arange(len(part), device=part.ids.device)
     last = torch.arange(part.ids.shape[1], device=part.ids.device).mul(part.attention).amax(1)
     attention = part.attention if part.left_padded else None
-    return policy.values(policy.hidden(part.ids, attention), part.ids, attention, every, last)
+    return policy.values(None, part.ids, attention, every, last)
 
 
 @torch.no_grad()

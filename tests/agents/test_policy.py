@@ -12,7 +12,7 @@ from torch.nn import functional
 import agents.policy
 from agents.batch import collate
 from agents.policy import Policy, ValueTrunk
-from agents.scoring import final_values, score, score_all
+from agents.scoring import final_values, score, score_all, value_all
 from tests.agents.bandit import WORDS, exact_model, llama
 from tests.agents.test_losses import episodes, policy
 
@@ -58,6 +58,21 @@ def test_scores_do_not_depend_on_company_or_padding() -> None:
             for got, want in zip(together, one, strict=True):
                 torch.testing.assert_close(got[row, : want.shape[1]], want[0], atol=1e-12, rtol=0)
                 assert (got[row, want.shape[1] :] == 0).all()
+
+
+@pytest.mark.parametrize("trunk", ["shared", "detached", "apart", "none"])
+def test_values_alone_are_those_of_a_whole_score(trunk: ValueTrunk) -> None:
+    model, played = policy(trunk), episodes()
+    for padding in ("right", "left"):
+        batch = collate(played, 0, dtype=torch.float64, padding=padding)  # type: ignore[arg-type]
+        assert torch.equal(value_all(model, batch, 30), score_all(model, batch, 30).value)
+
+
+def test_a_critic_apart_judges_without_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = policy("apart"), collate(episodes(), 0, dtype=torch.float64)
+    want = score_all(model, batch, 1000).value
+    monkeypatch.setattr(model, "hidden", None)
+    assert torch.equal(value_all(model, batch, 1000), want)
 
 
 def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> None:
