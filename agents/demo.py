@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,8 +33,8 @@ class Demo:
             floors and ceiling are compared.
         from_scratch: Make the starting policy again instead of taking the one that comes with the package.
         calls: Environment calls of training for each policy; 0 takes the learner's own number.
-        split: The tasks of ToolWorld that all are compared on; no policy is trained on them.
-        episodes: Number of these tasks.
+        splits: The tasks of ToolWorld that all are compared on, equally many of each; no policy is trained on them.
+        episodes: Number of these tasks together.
         world_seed: Seed of the world that the server serves.
         slots: Episodes side by side.
         guests: Further agents to compare, by name or `module:factory`.
@@ -43,7 +44,7 @@ class Demo:
     learner: DemoLearner = "text"
     from_scratch: bool = False
     calls: int = 0
-    split: str = "G1_instruction"
+    splits: tuple[str, ...] = ("validation", "G1_instruction")
     episodes: int = 200
     world_seed: int = 0
     slots: int = 50
@@ -74,8 +75,9 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
         agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
         agents |= {name: make_agent(name) for name in (*FLOORS_AND_CEILING, *demo.guests)}
-        evaluation = Evaluation(ENV_ID, {**tasks, **tools}, demo.episodes, demo.slots)
-        outcome.runs = {name: _play(name, agent, evaluation) for name, agent in agents.items()}
+        each = math.ceil(demo.episodes / len(demo.splits))
+        evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
+        outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
     say("tool server ended")
     return outcome
 
@@ -119,7 +121,7 @@ _TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}
 
 
 def _task_arguments(demo: Demo) -> dict[str, Any]:
-    """What the tasks are like that all are compared on: as those of the training, but of another split."""
+    """What the tasks are like that all are compared on: as those of the training, but for their split."""
     arguments: Mapping[str, Any] = {}
     if demo.learner == "text":
         from agents.demo_training import task_arguments
@@ -129,7 +131,7 @@ def _task_arguments(demo: Demo) -> dict[str, Any]:
         from agents.demo_numeric import TASKS
 
         arguments = TASKS
-    return {**arguments, "split": demo.split}
+    return dict(arguments)
 
 
 def _play(name: str, agent: Agent, evaluation: Evaluation) -> list[Trajectory]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -23,7 +24,7 @@ class TrainingProcess:
     """Runs `steptool train` with one thread, as a context manager; leaving ends it by its own process id.
 
     Args:
-        config: The run; its settings, log and checkpoints are in `config.out`.
+        config: The run; its settings, log and checkpoints are in `config.out`, in place of what was there.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -32,8 +33,8 @@ class TrainingProcess:
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "metrics.jsonl").unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)  # else an older run's checkpoint may count as the newest
+        self.folder.mkdir(parents=True)
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False), encoding="utf-8")
         with self._log.open("w") as log:

@@ -65,7 +65,8 @@ class Command:
         self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_result(outcome, seconds), indent=2)
         (self.out / "result.json").write_text(text + "\n", encoding="utf-8")
-        subtitle = f"{demo.episodes} held-out tasks ({demo.split}, world {demo.world_seed}), tools over HTTP."
+        splits = " and ".join(demo.splits)
+        subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
         write_page(subtitle, outcome.runs, outcome.curves, self.out / "report.html")
         table = comparison(outcome.runs)
         view = View(*table.columns, title=_title(outcome, seconds))

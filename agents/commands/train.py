@@ -45,7 +45,7 @@ class Command:
     def run(self) -> None:
         """Train, showing pass rate and speed."""
         config = self.settings
-        found = _found(Path(config.out)) if config.resume else None
+        found = _found(Path(config.out)) if config.resume else _none(Path(config.out))
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
@@ -73,6 +73,13 @@ def parse(words: Sequence[str]) -> Command:
     overrides = {"algo": known.algo} if known.algo else {}
     base = read_config(known.config, overrides) if known.config else make_config(overrides)
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
+
+
+def _none(out: Path) -> None:
+    """A run that begins anew shares its folder with no other: their checkpoints could not be told apart."""
+    found = checkpoint.newest(out)
+    if found is not None:
+        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
 
 
 def _found(out: Path) -> Path:

@@ -27,7 +27,9 @@ from tests.agents.disk import files_no_larger_than
 SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
 
 
-def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> None:
+def test_a_run_is_trained_resumed_and_evaluated(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
@@ -39,6 +41,10 @@ def test_a_run_is_trained_resumed_and_evaluated(start: Path, tmp_path: Path) -> 
     assert [("train/loss" in record) for record in records] == [False, True, True]
     assert (out / "config.yaml").exists()
     assert checkpoint.newest(out) == out / "checkpoint-2"
+    with pytest.raises(SystemExit):
+        main(["train", "--iterations", "1", *flags])  # without --resume
+    assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
+    assert len(read_metrics(out)) == 3
     evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
     agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
