@@ -45,7 +45,7 @@ class Command:
     def run(self) -> None:
         """Train, showing pass rate and speed."""
         config = self.settings
-        found = _found(Path(config.out)) if config.resume else _none(Path(config.out))
+        found = _found(Path(config.out), resume=config.resume)
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
@@ -75,17 +75,13 @@ def parse(words: Sequence[str]) -> Command:
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
 
 
-def _none(out: Path) -> None:
-    """A run that begins anew shares its folder with no other: their checkpoints could not be told apart."""
+def _found(out: Path, *, resume: bool) -> Path | None:
+    """The checkpoint to go on from; a run that begins anew shares its folder with no other's checkpoints."""
     found = checkpoint.newest(out)
-    if found is not None:
-        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
-
-
-def _found(out: Path) -> Path:
-    found = checkpoint.newest(out)
-    if found is None:
+    if resume and found is None:
         raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
+    if found is not None and not resume:
+        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
     return found
 
 
