@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agents import checkpoint
 from agents.apprentice import Apprentice
 from agents.cli import main
 from agents.config import Algorithm, TrainConfig, checked
@@ -79,6 +80,22 @@ def test_an_arm_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     missing = small("steptool", tmp_path / "nowhere", tmp_path / "arm", world_seed=0)
     with pytest.raises(TrainingError, match=r"(?s)arm ended with status \d+: .*nowhere"):
         train_arms({"steptool": missing})
+
+
+def test_a_start_from_scratch_takes_its_lessons_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons = []
+    for number in (1, 2):
+        lessons.append(tmp_path / f"{number}.yaml")
+        settings = {"episodes": 16, "env_args": TASKS, "vocab_size": 600, "seed": number, "sft": {"epochs": 1}}
+        lessons[-1].write_text(json.dumps(settings))  # JSON is YAML
+    monkeypatch.setattr("agents.demo_training._LESSONS", tuple(lessons))
+    learnt = starting_point(tmp_path / "sft", from_scratch=True)
+    assert learnt == tmp_path / "sft" / "lesson-2"
+    told = json.loads((learnt / "config.json").read_text())["apprentice"]
+    assert told["policy"]["checkpoint"] == str(tmp_path / "sft" / "lesson-1")
+    assert checkpoint.load_digest(learnt) != checkpoint.load_digest(tmp_path / "sft" / "lesson-1")
 
 
 @pytest.mark.slow
