@@ -36,7 +36,7 @@ class Command:
     """`text`: a transformer of a million parameters that reads and writes the text itself. `numeric`: MaskablePPO on
     the numeric twin. `none`: floors and ceiling only, in seconds."""
     from_scratch: bool = False
-    """With `--learner text`: make the starting policy again (a quarter of an hour) instead of taking the one that
+    """With `--learner text`: make the starting policy again (most of an hour) instead of taking the one that
     comes with the package."""
     calls: int = 0
     """Environment calls of training for each policy; 0 takes the learner's own number."""
