@@ -10,8 +10,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
+from agents.algorithms import Algorithm
 from agents.apprentice import read_apprentice
-from agents.config import Algorithm, TrainConfig, read_config
+from agents.config import TrainConfig, read_config
 from agents.learner import Learner, load_learner
 from agents.training_process import TrainingProcess
 from agents.training_progress import TrainingProgress

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from agents import advantages
+from agents.algorithms import AlgorithmConfig
 from agents.batch import Batch
-from agents.config import AlgorithmConfig
 
 
 def credited(batch: Batch, config: AlgorithmConfig) -> Tensor:

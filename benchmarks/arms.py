@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.config import ALGORITHMS, Algorithm, TrainConfig, read_config
+from agents.algorithms import ALGORITHMS, Algorithm
+from agents.config import TrainConfig, read_config
 
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from agents import checkpoint
+from agents.algorithms import Algorithm
 from agents.apprentice import Apprentice
 from agents.cli import main
-from agents.config import Algorithm, TrainConfig, checked
+from agents.config import TrainConfig, checked
 from agents.demo_training import ARMS, demo_config, starting_point, task_arguments, train_arms
 from agents.errors import TrainingError
 from agents.evaluate import Evaluation, evaluate
