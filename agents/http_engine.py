@@ -93,11 +93,11 @@ class HttpEngine:
         if self._version is not None and version - self._version < self._config.sync_every:
             return self._version
         folder = Path(self._config.weights_dir).absolute() / f"weights-{version}"
+        self._remove()
+        self._folder = folder  # before anything can fail, so that `close` knows of it
         self._write(folder)
         self._load(folder)
-        if self._folder not in (None, folder):
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._version, self._folder = version, folder
+        self._version = version
         return version
 
     def clear(self) -> None:
@@ -124,9 +124,10 @@ class HttpEngine:
         return list(self._pool.map(self._act, slots))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and remove the weights that were handed over last."""
         self._pool.shutdown(cancel_futures=True)
         self._http.close()
+        self._remove()
 
     def _act(self, slot: int) -> Sampled:
         ids, (episode, action) = self._ids[slot], self._draws[slot]
@@ -168,6 +169,12 @@ class HttpEngine:
         if choice.get("finish_reason") == "stop" and not stopped:
             raise self._wrong("ended an action without its stop token", "it must know `ignore_eos`, `stop_token_ids`")
         return Sampled([int(i) for i in ids], [float(s) for s in scores], stopped)
+
+    def _remove(self) -> None:
+        """Remove the weights that were handed over last; the server has read them."""
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
 
     def _load(self, folder: Path) -> None:
         """Let the server read the weights in a folder, and forget what it computed with those before."""

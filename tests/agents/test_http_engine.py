@@ -126,8 +126,9 @@ def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
         assert not agree()
         assert engine.publish(6) == 6
         assert agree()
+        assert [path.name for path in tmp_path.iterdir()] == ["weights-6"]
         engine.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["weights-6"]
+    assert not list(tmp_path.iterdir())
 
 
 def trained(folder: Path, sync_every: int = 1, **settings: Any) -> list[dict[str, float]]:
@@ -300,6 +301,18 @@ def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None
         with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
             engine.publish(0)
         engine.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "weights-of-mine").mkdir()
+    with serving(exact_learner().policy) as url:
+        engine = remote(exact_learner(), url, Sampling(), tmp_path)
+        for version in (0, 1):
+            engine.publish(version)
+        engine.close()
+        engine.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["weights-of-mine"]
 
 
 @pytest.mark.parametrize(
