@@ -22,8 +22,11 @@ class RolloutEngine(Protocol):
         """Start the sampler anew."""
         ...
 
-    def publish(self, version: int) -> int:
-        """The policy's weights are those of `version` now. Returns the version that `act` will sample with."""
+    def publish(self, version: int, *, at_once: bool = False) -> int:
+        """The policy's weights are those of `version` now. Returns the version that `act` will sample with.
+
+        An engine may stay with older weights for a while, unless they have to be there `at_once`.
+        """
         ...
 
     def clear(self) -> None:
@@ -65,7 +68,8 @@ class RolloutConfig:
     weights_dir: str = ""
     """Folder that this machine and the server see under the same path; new weights travel through it."""
     sync_every: int = 1
-    """Iterations between two transfers of weights. With more, episodes (evaluations too) are of older weights."""
+    """Iterations between two transfers of weights. With more than 1, episodes of training are of older weights. Before
+    an evaluation and at the end of the run the weights are sent in any case."""
     concurrency: int = 64
     """Requests in flight at most."""
     timeout: float = 600.0

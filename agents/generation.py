@@ -114,8 +114,9 @@ class Generator:
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
 
-    def publish(self, version: int) -> int:
-        """The policy's weights are those of `version` from now on: they are read where they are."""
+    def publish(self, version: int, *, at_once: bool = False) -> int:
+        """The policy's weights are those of `version` from now on: they are read where they are, so always at once."""
+        del at_once
         return version
 
     def close(self) -> None:

@@ -79,7 +79,10 @@ class OnlineTrainer:
         self._updater = Updater(self._policy, config.optim, processes)
 
     def run(self, on_iteration: OnIteration | None = None) -> Progress:
-        """Train to the end; log, evaluate (the start too) and keep checkpoints on the way."""
+        """Train to the end; log, evaluate (the start too) and keep checkpoints on the way.
+
+        The engine has the final weights then.
+        """
         if self.progress.iteration == 0:
             with self.whole():
                 if self._log is not None and self._evaluation is not None:
@@ -92,6 +95,8 @@ class OnlineTrainer:
                 on_iteration(self.progress, metrics)
             if self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
+        with self.whole():
+            self._engine.publish(self.progress.iteration, at_once=True)
         return self.progress
 
     @property
@@ -139,7 +144,8 @@ class OnlineTrainer:
         return means | idle | step_critic | explained_variance(prepared, batch)
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
-        self._engine.publish(self.progress.iteration)
+        """Of the weights as they are: a curve that lags behind its checkpoints would tell of other policies."""
+        self._engine.publish(self.progress.iteration, at_once=True)
         return evaluation()
 
     def save(self, folder: Path) -> None:

@@ -69,6 +69,10 @@ def exact_learner(seed: int = 0) -> Learner:
     return Learner(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
 
 
+def equal(one: Policy, other: Policy) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
 def remote(made: Learner, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
     settings = {"retries": 0, **settings}
     return make_engine(RolloutConfig(engine="http", url=url, weights_dir=str(folder), **settings), made, sampling)
@@ -112,8 +116,7 @@ def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
     made, served = exact_learner(seed=1), exact_learner(seed=0)
 
     def agree() -> bool:
-        pairs = zip(made.policy.parameters(), served.policy.parameters(), strict=True)
-        return all(torch.equal(a, b) for a, b in pairs)
+        return equal(made.policy, served.policy)
 
     with serving(served.policy) as url:
         engine = remote(made, url, Sampling(), tmp_path, sync_every=2)
@@ -126,7 +129,11 @@ def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
         assert not agree()
         assert engine.publish(6) == 6
         assert agree()
-        assert [path.name for path in tmp_path.iterdir()] == ["weights-6"]
+        with torch.no_grad():
+            next(made.policy.parameters()).add_(1.0)
+        assert engine.publish(7, at_once=True) == 7
+        assert agree()
+        assert [path.name for path in tmp_path.iterdir()] == ["weights-7"]
         engine.close()
     assert not list(tmp_path.iterdir())
 
@@ -156,6 +163,32 @@ def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) ->
     rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
     assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
     assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
+
+
+@pytest.mark.parametrize(("eval_every", "staleness"), [(2, [0.0, 1.0, 0.0]), (0, [0.0, 1.0, 2.0])])
+def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, staleness: list[float]) -> None:
+    """An evaluation and the end of the run find the weights of their own time at the server."""
+    made, served = learner("none"), learner("none", seed=1)
+    found: list[bool] = []
+
+    def evaluation() -> dict[str, float]:
+        found.append(equal(made.policy, served.policy))
+        return {}
+
+    rows: list[dict[str, float]] = []
+    with serving(served.policy) as url:
+        rollout = {"engine": "http", "url": url, "weights_dir": str(tmp_path), "sync_every": 5}
+        settings: dict[str, Any] = {"algo": "grpo", "iterations": 3, "eval_every": eval_every, "rollout": rollout}
+        config = bandit_config(episodes=16, **settings)
+        engine = make_engine(config.rollout, made, config.sampling)
+        run = OnlineTrainer(config, made, bandits(16), evaluation=evaluation, engine=engine)
+        before = [weight.detach().clone() for weight in made.policy.parameters()]
+        run.run(lambda _, metrics: rows.append(metrics))
+        engine.close()
+    assert [row["rollout/staleness"] for row in rows] == staleness
+    assert found == ([True, True] if eval_every else [])  # after the second iteration, and after the third, the last
+    assert equal(made.policy, served.policy)
+    assert not all(torch.equal(a, b) for a, b in zip(before, made.policy.parameters(), strict=True))
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ class Caller:
     def seed(self, seed: int) -> None:
         pass
 
-    def publish(self, version: int) -> int:
+    def publish(self, version: int, *, at_once: bool = False) -> int:
         return version
 
     def clear(self) -> None:
