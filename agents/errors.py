@@ -5,6 +5,7 @@ AgentError
 ├── ModelError         a model, tokenizer or chat template cannot be used
 ├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
 ├── EngineError        a rollout server cannot be reached or does not answer as it must
+├── RequestError       a request to a policy server cannot be answered; names field, value and remedy
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
 """
 
@@ -27,6 +28,10 @@ class TrainingError(AgentError):
 
 class EngineError(AgentError):
     """A rollout server cannot be reached or does not answer as it must."""
+
+
+class RequestError(AgentError, ValueError):
+    """A request to a policy server cannot be answered."""
 
 
 class CheckpointError(AgentError):

@@ -6,19 +6,20 @@ on its company.
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from agents.errors import CheckpointError
+from agents.errors import CheckpointError, RequestError
 from agents.generation import Generator, Sampled, Sampling
 from agents.policy import Policy
 from agents.weights import read_model
@@ -36,7 +37,7 @@ class CompletionRequest(BaseModel):
     max_tokens: int = Field(ge=1)
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
     stop_token_ids: Annotated[list[int], Field(min_length=1, max_length=1)]
     logprobs: Literal[0] = 0
     return_token_ids: Literal[True] = True
@@ -95,6 +96,7 @@ class Decoder:
 
     def __init__(self, policy: Policy, context: int) -> None:
         self._policy, self._context = policy, context
+        self._tokens = int(cast(Any, policy.language_model).get_input_embeddings().num_embeddings)
         self._waiting: queue.SimpleQueue[tuple[CompletionRequest, Future[Sampled]] | None] = queue.SimpleQueue()
         self._weights = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -107,11 +109,16 @@ class Decoder:
         self._waiting.put(None)
         self._thread.join()
 
-    def complete(self, request: CompletionRequest) -> Sampled:
-        """Sample what `request` asks for."""
+    async def complete(self, request: CompletionRequest) -> Sampled:
+        """Sample what `request` asks for. As many may wait as like: it takes no thread.
+
+        Raises:
+            RequestError: It cannot be answered; those that it would have been decoded with never hear of it.
+        """
+        self._check(request)
         future: Future[Sampled] = Future()
         self._waiting.put((request, future))
-        return future.result()
+        return await asyncio.wrap_future(future)
 
     def reload(self, folder: Path) -> None:
         """Sample with the weights in a folder from now on. Raises `CheckpointError`."""
@@ -126,8 +133,23 @@ class Decoder:
                     self._waiting.put(None)
                     break
                 batch.append(more)
-            for part in _alike(batch):
+            for part in _alike([each for each in batch if each[1].set_running_or_notify_cancel()]):
                 self._answer(part)
+
+    def _check(self, request: CompletionRequest) -> None:
+        """Refuse what a batch would fail of."""
+        for field in ("prompt", "stop_token_ids"):
+            for place, token in enumerate(getattr(request, field)):
+                if not 0 <= token < self._tokens:
+                    raise RequestError(
+                        f"{field}[{place}]={token} is no token of this model, which has 0 to {self._tokens - 1}; use "
+                        "the tokenizer of the model that is served"
+                    )
+        if len(request.prompt) >= self._context:
+            raise RequestError(
+                f"prompt has {len(request.prompt)} tokens and leaves no room for an action in a context of "
+                f"{self._context}; shorten it, or serve a model of a longer context"
+            )
 
     def _answer(self, batch: list[tuple[CompletionRequest, Future[Sampled]]]) -> None:
         try:
@@ -151,14 +173,15 @@ def create_app(decoder: Decoder, name: str) -> FastAPI:
     app = FastAPI(title="steptool policy server")
 
     @app.get("/v1/models")
-    def models() -> dict[str, Any]:
+    async def models() -> dict[str, Any]:
         return {"object": "list", "data": [{"id": name, "object": "model"}]}
 
     @app.post("/v1/completions")
-    def completions(request: CompletionRequest) -> dict[str, Any]:
-        sampled = decoder.complete(request)
-        if sampled.overflow:
-            raise HTTPException(400, f"a prompt of {len(request.prompt)} tokens leaves no room for an action")
+    async def completions(request: CompletionRequest) -> dict[str, Any]:
+        try:
+            sampled = await decoder.complete(request)
+        except RequestError as error:
+            raise HTTPException(400, str(error)) from error
         return {"object": "text_completion", "model": name, "choices": [_choice(request, sampled)]}
 
     @app.post("/collective_rpc")
@@ -170,7 +193,7 @@ def create_app(decoder: Decoder, name: str) -> FastAPI:
         return {"results": [None]}
 
     @app.post("/reset_prefix_cache")
-    def reset_prefix_cache() -> None:
+    async def reset_prefix_cache() -> None:
         """There is none."""
 
     return app

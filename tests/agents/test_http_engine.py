@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 import uvicorn
@@ -26,7 +29,7 @@ from agents.http_engine import HttpEngine
 from agents.learner import Learner
 from agents.online import OnlineTrainer
 from agents.policy import Policy
-from agents.policy_server import Decoder, create_app
+from agents.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout import Collector, Start
 from agents.static_generation import StaticGenerator
 from agents.weights import read_model, write_model
@@ -50,9 +53,9 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(policy: Policy) -> Iterator[str]:
+def serving(policy: Policy, kind: type[Decoder] = Decoder) -> Iterator[str]:
     """The URL of a policy server, in a thread."""
-    with Decoder(policy, 64) as decoder:
+    with kind(policy, 64) as decoder:
         server = _Server(create_app(decoder, "bandit"))
         thread = threading.Thread(target=server.run)
         thread.start()
@@ -103,6 +106,93 @@ def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_withi
             engine.close()
     assert played[0] == played[1]
     assert len(set(played[0])) > 4
+
+
+CROWD = 64
+"""Requests at once: more than the threads (40) of the pool that endpoints without `async` run in."""
+
+
+class WaitingForTheCrowd(Decoder):
+    """Begins when that many requests have come."""
+
+    asked = 0
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    async def complete(self, request: CompletionRequest) -> Sampled:
+        self.asked += 1
+        if self.asked == CROWD:
+            super().__enter__()
+        return await super().complete(request)
+
+
+def completions(prompts: list[list[int]], url: str, **changes: Any) -> list[httpx.Response]:
+    """What a server answers to prompts that are all sent at once."""
+    request = {"model": "bandit", "max_tokens": 4, "stop_token_ids": [2], **changes}
+    with ThreadPoolExecutor(len(prompts)) as pool, httpx.Client(limits=httpx.Limits(), timeout=60) as client:
+        return list(
+            pool.map(lambda ids: client.post(f"{url}/v1/completions", json={**request, "prompt": ids}), prompts)
+        )
+
+
+def prompt(i: int) -> list[int]:
+    return [3 + i % 8, 3 + i // 8]
+
+
+def test_any_number_of_requests_is_decoded_together() -> None:
+    policy, rows = exact_learner().policy, [0]
+    policy.decoder.register_forward_pre_hook(
+        lambda _, __, fed: rows.append(len(fed["input_ids"])),  # type: ignore[func-returns-value]
+        with_kwargs=True,
+    )
+    with serving(policy, WaitingForTheCrowd) as url:
+        answers = completions([prompt(i) for i in range(CROWD)], url)
+    assert [answer.status_code for answer in answers] == [200] * CROWD
+    assert [answer.json()["choices"][0]["prompt_token_ids"] for answer in answers] == [prompt(i) for i in range(CROWD)]
+    assert max(rows) > 40
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([3, 11], "prompt[1]=11 is no token of this model, which has 0 to 10; use the tokenizer"),
+        ([-1], "prompt[0]=-1 is no token"),
+        ([3] * 64, "prompt has 64 tokens and leaves no room for an action in a context of 64; shorten it"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused_alone(wrong: list[int], says: str) -> None:
+    with serving(exact_learner().policy, WaitingForTheCrowd) as url:
+        *answers, refused = completions([*(prompt(i) for i in range(CROWD - 1)), wrong], url)
+    assert {answer.status_code for answer in answers} == {200}
+    assert refused.status_code == 400
+    assert says in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [({"stop_token_ids": [11]}, 400, "stop_token_ids[0]=11 is no token"), ({"seed": 2**63}, 422, "seed")],
+)
+def test_other_fields_are_refused_by_name(changes: dict[str, Any], status: int, says: str) -> None:
+    with serving(exact_learner().policy) as url:
+        (answer,) = completions([[3]], url, **changes)
+    assert answer.status_code == status
+    assert says in answer.text
+
+
+def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
+    request = CompletionRequest(model="bandit", prompt=[3, 4], max_tokens=4, stop_token_ids=[2])
+
+    async def given_up_and_kept() -> Sampled:
+        decoder = Decoder(exact_learner().policy, 64)
+        given_up, kept = (asyncio.ensure_future(decoder.complete(request)) for _ in range(2))
+        await asyncio.wait([given_up, kept], timeout=0)  # until both are asked for; nobody decodes yet
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        with decoder:
+            return await asyncio.wait_for(kept, 60)
+
+    assert asyncio.run(given_up_and_kept()).ids
 
 
 def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
