@@ -31,9 +31,10 @@ CASES: dict[str, tuple[int, Settings]] = {
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
     "single precision": (11, {"optim": _SMALL, "policy": {"dtype": "float32"}}),
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
+    "archer": (11, {"algo": "archer", "optim": _SMALL, "step_critic": {"updates": 3, "batch_steps": 8}}),
 }
 """Episodes, and settings. Their lengths differ, so the processes have different numbers of micro-batches."""
-KEPT = ("steptool", "grpo")
+KEPT = ("steptool", "grpo", "archer")
 """Those in which a checkpoint comes between the two updates."""
 WAYS = ("copies", "parts")
 """Each process holds the whole policy, or a part of it."""
@@ -61,6 +62,9 @@ def updated(
             trainer.resume(kept)
     with trainer.whole():
         state = trainer.learner.policy.state_dict()
+        if trainer._archer is not None:
+            critic = trainer._archer.learner.critic.state_dict()
+            state |= {f"step_critic.{name}": tensor for name, tensor in critic.items()}
         return {name: tensor.detach().clone() for name, tensor in state.items()}, metrics
 
 
