@@ -16,7 +16,10 @@ from steptool_env.types import Trajectory
 from toolserver.process import ServerProcess
 
 ENV_ID = "StepTool/ToolWorld-v0"
-FLOORS_AND_CEILING = ("random", "no-tools", "greedy-docs", "oracle")
+FLOORS = ("random", "no-tools", "greedy-docs")
+CEILING = "oracle"
+GREEDY = ", greedy"
+"""Behind the name of a policy: the same, taking the likeliest token."""
 
 DemoLearner = Literal["numeric", "text", "none"]
 Runs = dict[str, list[Trajectory]]
@@ -74,7 +77,7 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
         agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
-        agents |= {name: make_agent(name) for name in (*FLOORS_AND_CEILING, *demo.guests)}
+        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.guests)}
         each = math.ceil(demo.episodes / len(demo.splits))
         evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
         outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
@@ -112,7 +115,7 @@ def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tu
     for name, arm in arms.items():
         outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls
         policies[name] = arm.learner
-    for suffix, temperature in (("", sampling.temperature), (", greedy", 0.0)):
+    for suffix, temperature in (("", sampling.temperature), (GREEDY, 0.0)):
         for name, learner in policies.items():
             yield name + suffix, PolicyAgent.of(learner, replace(sampling, temperature=temperature), name + suffix)
 

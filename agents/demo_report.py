@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from agents.demo import FLOORS, GREEDY
 from agents.evaluation_report import budget_plot, comparison
 from agents.plots import Curve, line_plot
 from agents.report import Example, Plot, Report, write_report
 from steptool_env.types import Trajectory
 
 _EXAMPLES = 3
+_STARTS = ("sft", "untrained")
+"""What training begins with."""
 
 Runs = Mapping[str, list[Trajectory]]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]
@@ -25,7 +29,7 @@ def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
         curves: Records of `metrics.jsonl` of every trained policy, by its name; may be empty.
         path: The page.
     """
-    plots = [*learning_curves(curves), budget_plot(dict(runs))]
+    plots = [*learning_curves(curves), budgets(runs)]
     tables = [comparison(dict(runs))]
     write_report(Report("steptool demo", subtitle, plots=plots, tables=tables, examples=examples(runs)), path)
 
@@ -50,6 +54,15 @@ def learning_curves(curves: Curves) -> list[Plot]:
     ]
 
 
+def budgets(runs: Runs) -> Plot:
+    """Pass rate against the call budget; floors, which lie along the axis, only where no policy was trained."""
+    trained = any(name in runs for name in _STARTS)
+    shown = {name: played for name, played in runs.items() if not trained or name not in FLOORS}
+    kin = {name: name.removesuffix(GREEDY) for name in shown if name.endswith(GREEDY)}
+    plot = budget_plot(shown, kin)
+    return replace(plot, caption=f"{plot.caption} Floors are in the table alone.") if trained else plot
+
+
 def examples(runs: Runs) -> list[Example]:
     """Tasks that the start failed and the step-grained policy solved, where there are such; else the first ones."""
     count = min(len(trajectories) for trajectories in runs.values())
@@ -58,7 +71,7 @@ def examples(runs: Runs) -> list[Example]:
     if before and after:
         learnt = [i for i in chosen if not _passed(before[i]) and _passed(after[i])]
         chosen = learnt + [i for i in chosen if i not in learnt]
-    shown = [name for name in ("sft", "untrained", "steptool", "final") if name in runs] or list(runs)
+    shown = [name for name in (*_STARTS, "steptool", "final") if name in runs] or list(runs)
     return [
         Example(f"Task {runs[shown[0]][i].task.id}", [(name, runs[name][i]) for name in shown])
         for i in chosen[:_EXAMPLES]

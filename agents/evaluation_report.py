@@ -39,12 +39,18 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
     )
 
 
-def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
-    """Pass rate against the call budget, one curve per run."""
+def budget_plot(runs: Mapping[str, Sequence[Trajectory]], kin: Mapping[str, str] | None = None) -> Plot:
+    """Pass rate against the call budget, one curve per run.
+
+    Args:
+        runs: Trajectories by name.
+        kin: By a run's name that of another run: its curve is drawn dashed in the other's colour.
+    """
     curves = {}
     for name, trajectories in runs.items():
         metrics, budgets = metrics_of(trajectories), budgets_of(trajectories)
-        curves[name] = Curve(budgets, [metrics[f"pass_at_budget_{budget}"] for budget in budgets])
+        rates = [metrics[f"pass_at_budget_{budget}"] for budget in budgets]
+        curves[name] = Curve(budgets, rates, kin=(kin or {}).get(name, ""))
     svg = line_plot(curves, "call budget", "pass rate", percent=True, steps=True)
     caption = (
         "Every episode is cut after that many calls, Finish included; what was not solved by then counts as failed."

@@ -10,19 +10,24 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; line styles differ for print.
+# Okabe and Ito's palette, which colour-blind readers can tell apart; line styles differ for print, unless they say
+# which curves belong together.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _INK, _GRID = "#3b4252", "#d9dde3"
 
 
 class Curve(NamedTuple):
-    """One line: x values, y values and, where there is one, a band around it. Shape: (points,) each."""
+    """One line: x values, y values and, where there is one, a band around it. Shape: (points,) each.
+
+    `kin` names another curve of the plot: this one is drawn dashed in its colour.
+    """
 
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    kin: str = ""
 
 
 def line_plot(
@@ -39,9 +44,8 @@ def line_plot(
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()
-    for index, (name, curve) in enumerate(curves.items()):
-        colour, style = _COLOURS[index % len(_COLOURS)], _STYLES[index % len(_STYLES)]
-        draw = "steps-post" if steps else "default"
+    draw = "steps-post" if steps else "default"
+    for (name, curve), (colour, style) in zip(curves.items(), _looks(curves), strict=True):
         axes.plot(curve.x, curve.y, style, color=colour, label=name, drawstyle=draw, linewidth=2)
         if len(curve.low):
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
@@ -60,6 +64,15 @@ def line_plot(
     if len(curves) > 1:
         axes.legend(frameon=False, labelcolor=_INK)
     return _svg(figure)
+
+
+def _looks(curves: Mapping[str, Curve]) -> list[tuple[str, str]]:
+    """Colour and line style of each curve."""
+    heads = [name for name, curve in curves.items() if not curve.kin]
+    colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(heads)}
+    if len(heads) < len(curves):
+        return [(colours[curve.kin or name], "--" if curve.kin else "-") for name, curve in curves.items()]
+    return [(colour, _STYLES[index % len(_STYLES)]) for index, colour in enumerate(colours.values())]
 
 
 def _svg(figure: Figure) -> str:

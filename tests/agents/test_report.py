@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from agents.demo_report import budgets
 from agents.evaluation_report import evaluation_report
 from agents.plots import Curve, line_plot
 from agents.report import Example, Plot, Report, Table, format_number, format_rate, write_report
@@ -96,9 +98,49 @@ def test_a_plot_is_the_same_every_time_and_names_its_curves() -> None:
     curves = {"one": Curve([1, 2, 3], [0, 0.5, 1], [0, 0.4, 0.9], [0.1, 0.6, 1]), "two": Curve([1, 2], [1, 0])}
     svg = line_plot(curves, "calls", "pass rate", percent=True, steps=True)
     assert svg == line_plot(curves, "calls", "pass rate", percent=True, steps=True)
-    words = {element.text for element in ElementTree.fromstring(svg).iter() if element.text and element.text.strip()}
-    assert {"one", "two", "calls", "pass rate"} <= words
+    assert {"one", "two", "calls", "pass rate"} <= words_of(svg)
     assert not re.search(r"\d{4}-\d\d-\d\d", svg)
+
+
+def strokes(svg: str) -> Counter[tuple[str, bool]]:
+    """Colour of each line that is drawn, in the plot or in the legend, and whether it is dashed."""
+    lines = re.findall(r'style="(fill: none; [^"]*stroke-width: 2(?:;[^"]*)?)"', svg)
+    return Counter((re.findall("stroke: (#[0-9a-f]+)", line)[0], "dasharray" in line) for line in lines)
+
+
+def words_of(svg: str) -> set[str]:
+    return {element.text for element in ElementTree.fromstring(svg).iter() if element.text and element.text.strip()}
+
+
+def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
+    line = Curve([1, 2], [0, 1])
+    curves = {"one": line, "two": line, "two again": line._replace(kin="two")}
+    drawn = strokes(line_plot(curves, "x", "y"))
+    assert sorted(drawn.values()) == [2, 2, 2]  # in the plot and in the legend
+    (dashed,) = (colour for colour, is_dashed in drawn if is_dashed)
+    plain = {colour for colour, is_dashed in drawn if not is_dashed}
+    assert len(plain) == 2
+    assert dashed in plain
+
+
+FLOORS_AND_CEILING = dict.fromkeys(("random", "no-tools", "greedy-docs", "oracle"), EPISODES)
+
+
+def test_every_curve_of_the_demonstration_can_be_told_from_the_others() -> None:
+    trained = dict.fromkeys(("sft", "steptool", "final"), EPISODES)
+    greedy = {f"{name}, greedy": EPISODES for name in trained}
+    plot = budgets({**trained, **greedy, **FLOORS_AND_CEILING, "a guest": EPISODES})
+    assert set(strokes(plot.svg).values()) == {2}
+    assert len(strokes(plot.svg)) == 8
+    assert {*trained, *greedy, "oracle", "a guest"} <= words_of(plot.svg)
+    assert words_of(plot.svg).isdisjoint({"random", "no-tools", "greedy-docs"})
+    assert "Floors are in the table" in plot.caption
+
+
+def test_floors_are_drawn_where_no_policy_was_trained() -> None:
+    plot = budgets(FLOORS_AND_CEILING)
+    assert words_of(plot.svg) >= set(FLOORS_AND_CEILING)
+    assert "Floors" not in plot.caption
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.5, "50.0 %"), (float("nan"), "–"), (1.0, "100.0 %")])
