@@ -68,8 +68,11 @@ class Shortcut:
         The connection stays open after it, and the server adds no headers to its answer.
         """
         end = request.find(_END) + len(_END)
-        if end > _LENGTH or request[end:] != body:  # longer: sent in chunks, or blank lines before it
+        head = request[:end]
+        if end > _LENGTH or head in self._heads:
+            return
+        if request[end:] != body:  # sent in chunks, or with blank lines before it
             return
         if len(self._heads) >= _HEADS:
             self._heads.clear()  # as in the hot path: starting over costs a hit nothing
-        self._heads[request[:end]] = _Head(path, len(request))
+        self._heads[head] = _Head(path, len(request))
