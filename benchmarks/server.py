@@ -5,8 +5,8 @@
 All servers run at the same time, each on one worker pinned to the first core; the load comes from the last core, to one
 server after the other, in turns. So ratios hold where the machine is slow; where it is shared, the processor time per
 request tells more than the rate. The reference is `benchmarks.reference_server`; `benchmarks.echo_server` is what an
-ASGI application costs at the least. The same requests come again and again, as in training, and ours knows them by
-their bytes: so it is also asked for the same calls in requests that it has not seen (`new requests`).
+ASGI application costs at the least. The same requests come again and again, as in training, and ours knows their
+bodies: so it is also asked for the same calls in bodies that it has not seen (`new requests`), under heads that it has.
 """
 
 from __future__ import annotations

@@ -287,7 +287,7 @@ def main(options: Options) -> None:
         for size, ratio in _ratios(hits, "disk us")
     ]
     notes += [
-        f"Over HTTP, in a request that is not known by its bytes: {ratio:.2f} times ({size:,} entries, processor time)."
+        f"Over HTTP, in a request of an unknown body: {ratio:.2f} times ({size:,} entries, processor time)."
         for size, ratio in _ratios([row for row in served if row["draws"] == _EVEN], "CPU us/request")
     ]
     publish(Result("store", "What recordings cost", tables, came_from, notes), options.out)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Generic, TypeVar
 
 from toolserver.metrics import Meter
 from toolserver.resolvers.base import refuse
@@ -12,6 +14,28 @@ from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.service import PendingAnswer, ToolService
 from toolserver.wire import malformed
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Waiting(Generic[T]):
+    """What is not there at once. Nothing is under way until it is awaited, so it can be dropped.
+
+    Args:
+        get: Does what is left to do.
+    """
+
+    def __init__(self, get: Callable[[], Awaitable[T]]) -> None:
+        self.get = get
+
+    def then(self, convert: Callable[[T], U]) -> Waiting[U]:
+        """The same, with `convert` to be applied to it."""
+
+        async def converted() -> U:
+            return convert(await self.get())
+
+        return Waiting(converted)
 
 
 class Dispatcher:
@@ -37,38 +61,53 @@ class Dispatcher:
             resolver.blocking and not isinstance(resolver, RecordedResolver) for resolver in service.resolvers
         )
 
-    async def answer(self, call: ToolCall, route: str) -> ToolResponse:
-        """Answer one call that came by `route`."""
+    def start(self, call: ToolCall, route: str) -> ToolResponse | Waiting[ToolResponse]:
+        """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
         answer = self.service.start(call)
         if isinstance(answer, ToolResponse):
             self._meter.count_call(route, answer, True)
             return answer
-        return await self._wait(answer, call, route)
+        return Waiting(partial(self._wait, answer, call, route))
+
+    def start_many(
+        self, calls: Sequence[ToolCall | str], route: str
+    ) -> list[ToolResponse] | Waiting[list[ToolResponse]]:
+        """Answer a batch, in order. A text in place of a call says what is wrong with that element."""
+        started = [malformed(call) if isinstance(call, str) else self.service.start(call) for call in calls]
+        answers = [answer for answer in started if isinstance(answer, ToolResponse)]
+        if len(answers) < len(started):
+            return Waiting(partial(self._wait_for_all, started, calls, route))
+        for answer in answers:
+            self._meter.count_call(route, answer, True)
+        return answers
+
+    async def answer(self, call: ToolCall, route: str) -> ToolResponse:
+        """Answer one call that came by `route`."""
+        answer = self.start(call, route)
+        return await answer.get() if isinstance(answer, Waiting) else answer
 
     async def answer_many(self, calls: Sequence[ToolCall | str], route: str) -> list[ToolResponse]:
-        """Answer a batch, in order. A text in place of a call says what is wrong with that element."""
-        answers: list[ToolResponse] = []
-        waiting: list[tuple[int, asyncio.Task[ToolResponse]]] = []
-        for position, call in enumerate(calls):
-            answer = malformed(call) if isinstance(call, str) else self.service.start(call)
-            if isinstance(answer, ToolResponse):
-                self._meter.count_call(route, answer, True)
-            else:
-                assert isinstance(call, ToolCall)
-                waiting.append((position, asyncio.create_task(self._wait(answer, call, route))))
-                answer = _TIMED_OUT  # keeps the place
-            answers.append(answer)
-        if not waiting:
-            return answers
-        late = await asyncio.gather(*(task for _, task in waiting))
-        for (position, _), answer in zip(waiting, late, strict=True):
-            answers[position] = answer
-        return answers
+        """Answer a batch, as `start_many` does, and wait for it."""
+        answers = self.start_many(calls, route)
+        return await answers.get() if isinstance(answers, Waiting) else answers
 
     def close(self) -> None:
         """Take no more calls. Upstream calls under way end by their own time-out."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.service.close()
+
+    async def _wait_for_all(
+        self, started: Sequence[ToolResponse | PendingAnswer], calls: Sequence[ToolCall | str], route: str
+    ) -> list[ToolResponse]:
+        waiting: list[Awaitable[ToolResponse]] = []
+        for answer, call in zip(started, calls, strict=True):
+            if isinstance(answer, ToolResponse):
+                self._meter.count_call(route, answer, True)
+            else:
+                assert isinstance(call, ToolCall)
+                waiting.append(self._wait(answer, call, route))
+        late = iter(await asyncio.gather(*waiting))
+        return [answer if isinstance(answer, ToolResponse) else next(late) for answer in started]
 
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)

@@ -11,7 +11,7 @@ from toolserver.admission import Admission, Refusal
 from toolserver.bodies import BodyReader, Disconnect, inspect_headers, replay
 from toolserver.hotpath import HotPath
 from toolserver.metrics import Meter
-from toolserver.recall import MEMORY, RAW_REQUEST, RequestMemory
+from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 from toolserver.wire import json_headers
 
 _POSTED = frozenset({"/virtual", "/v1/call", "/v1/calls"})
@@ -43,12 +43,13 @@ class FrontDoor:
         self._meter = meter
         self._bodies = bodies
         self._hot_path = hot_path
-        self._memory = RequestMemory(meter)
+        # Only where everybody may call as often as they like: keys and rates look at every request.
+        self._shortcut = Shortcut(hot_path, meter) if hot_path is not None and admission.is_open else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
-            self._offer_memory(scope)
+            self._offer_shortcut(scope)
             await self._app(scope, receive, send)
             return
         started = perf_counter()
@@ -74,16 +75,16 @@ class FrontDoor:
                 await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
                 await send({"type": "http.response.body", "body": reply.body})
                 self._meter.count_request(path, 200, perf_counter() - started)
-                if reply.lasting is not None and RAW_REQUEST in scope:
-                    self._memory.keep(scope[RAW_REQUEST], reply.headers, reply.lasting)
+                if self._shortcut is not None and RAW_REQUEST in scope:
+                    self._shortcut.learn(path, scope[RAW_REQUEST], body)
                 return
             receive = replay(body, receive)
         await self._pass_on(scope, receive, send, started)
 
-    def _offer_memory(self, scope: Scope) -> None:
-        """Let the server look for requests in the memory, where everybody may call as often as they like."""
-        if scope["type"] == "lifespan" and "state" in scope and self._admission.is_open:
-            scope["state"][MEMORY] = self._memory
+    def _offer_shortcut(self, scope: Scope) -> None:
+        """Let the server lead requests to the hot path that it need not parse."""
+        if scope["type"] == "lifespan" and "state" in scope and self._shortcut is not None:
+            scope["state"][SHORTCUT] = self._shortcut
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, started: float) -> None:
         status = 500  # what the client gets when the application raises before it answers

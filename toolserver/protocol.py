@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol, with a look at whether the request is known before it is parsed."""
+"""uvicorn's HTTP protocol, with a short cut around it for requests whose head is known."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from toolserver.recall import MEMORY, RAW_REQUEST, RequestMemory
+from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 
 
-class RecallingProtocol(HttpToolsProtocol):
-    """Answers requests that the application's `RequestMemory` knows; leaves the others, and all of HTTP, to uvicorn.
+class ShortcutProtocol(HttpToolsProtocol):
+    """Answers requests by the application's `Shortcut`; leaves the others, and all of HTTP, to uvicorn.
 
-    What comes in one piece while nothing else is under way on the connection is one whole request when it equals one:
-    then the parser, which stands between two messages, need not see it. Such a request's bytes are told to the
-    application, which keeps those whose answer cannot change.
+    What comes in one piece while nothing else is under way on the connection is one whole request when the short cut
+    says so: then the parser, which stands between two messages, need not see it. The bytes of a request that the parser
+    has seen are told to the application, which learns from those that the hot path answers.
 
-    An application without such a memory is served as uvicorn serves it, and so is everything when requests are logged.
+    An application without a short cut is served as uvicorn serves it, and so is everything when requests are logged.
     """
 
     def __init__(
@@ -30,16 +30,16 @@ class RecallingProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._memory: RequestMemory | None = None if config.access_log else app_state.get(MEMORY)
+        self._shortcut: Shortcut | None = None if config.access_log else app_state.get(SHORTCUT)
         self._begun = self._ended = 0  # messages that the parser has met
-        self._active = 0.0  # when a request was answered from memory last, by the loop's clock
+        self._active = 0.0  # when a request was answered by the short cut last, by the loop's clock
 
     def data_received(self, data: bytes) -> None:
-        """Answer `data` from memory, or have it parsed."""
-        if self._memory is None or not self._is_idle():
+        """Answer `data` by the short cut, or have it parsed."""
+        if self._shortcut is None or not self._is_idle():
             super().data_received(data)
             return
-        answer = self._memory.answer(data)
+        answer = self._shortcut.answer(data)
         if answer is not None:
             self._write(answer)
             return
@@ -59,7 +59,7 @@ class RecallingProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection, unless a request was answered from memory since the timer was set."""
+        """Close the connection, unless a request was answered by the short cut since the timer was set."""
         idle = self.loop.time() - self._active
         if idle < self.timeout_keep_alive:
             self._close_after(self.timeout_keep_alive - idle)

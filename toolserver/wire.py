@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -13,15 +13,30 @@ from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 RawHeaders = list[tuple[bytes, bytes]]
 """Response headers as ASGI takes them."""
 
+
+class Fields(NamedTuple):
+    """The header fields of an answer with status 200, but for its length: for ASGI, and as they stand on the wire."""
+
+    raw: RawHeaders
+    text: bytes
+
+
+def _fields(*headers: tuple[bytes, bytes]) -> Fields:
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return Fields(list(headers), b"HTTP/1.1 200 OK\r\n" + lines)
+
+
 _JSON_HEADER = (b"content-type", b"application/json")
 _STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
 
-VIRTUAL_HEADERS: dict[tuple[Outcome, Provenance], RawHeaders] = {
-    (outcome, provenance): [
+JSON_FIELDS = _fields(_JSON_HEADER)
+
+VIRTUAL_FIELDS = {
+    (outcome, provenance): _fields(
         _JSON_HEADER,
         (b"x-toolserver-status", b"%d" % outcome.status_code),
         (b"x-toolserver-provenance", provenance.encode()),
-    ]
+    )
     for outcome in Outcome
     for provenance in Provenance
 }

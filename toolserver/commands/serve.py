@@ -17,7 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from toolserver.assembly import assemble
 from toolserver.errors import ConfigurationError
-from toolserver.protocol import RecallingProtocol
+from toolserver.protocol import ShortcutProtocol
 from toolserver.resolvers.llm import Simulator
 from toolserver.settings import MissPolicy, Settings
 
@@ -129,7 +129,7 @@ def _run(settings: Settings, listening: socket.socket, workers: int, access_log:
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=RecallingProtocol,
+        http=ShortcutProtocol,
         workers=workers,
         access_log=access_log,
         log_level="info" if access_log else "warning",

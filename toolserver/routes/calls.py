@@ -10,7 +10,7 @@ from pydantic import WithJsonSchema
 from toolserver.routes.deps import AdmissionDep, CallerDep, DispatcherDep, SettingsDep
 from toolserver.routes.models import CallRequest, CallResponse, Problem, VirtualRequest, VirtualResponse
 from toolserver.schemas import ToolCall
-from toolserver.wire import VIRTUAL_HEADERS, encode_response, encode_responses, read_call
+from toolserver.wire import VIRTUAL_FIELDS, encode_response, encode_responses, read_call
 
 router = APIRouter(tags=["calls"])
 
@@ -24,7 +24,7 @@ async def virtual(request: VirtualRequest, dispatcher: DispatcherDep) -> Respons
     call = ToolCall(request.category, request.tool_name, request.api_name, request.tool_input)
     response = await dispatcher.answer(call, "/virtual")
     answer = Response(response.body)
-    answer.raw_headers.extend(VIRTUAL_HEADERS[response.outcome, response.provenance])
+    answer.raw_headers.extend(VIRTUAL_FIELDS[response.outcome, response.provenance].raw)
     return answer
 
 
