@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from toolserver.world.delta import Delta
@@ -66,9 +66,8 @@ class Grader:
             accepted = gave_up and len(tracker.reached) == len(tracker.milestones)
         elif answer is not None:
             verdicts = self.verifier.check(answer)
-            accepted = all(verdict is Verdict.RIGHT for verdict in verdicts) and self._state_is_right(tracker.delta)
-        right = sum(verdict is Verdict.RIGHT for verdict in verdicts)
-        fraction = right / len(verdicts) if verdicts and not accepted else float(accepted)
+            accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.delta)
+        fraction = verdicts.count(Verdict.RIGHT) / len(verdicts) if verdicts and not accepted else float(accepted)
         return Grade(accepted, verdicts, fraction)
 
     def contribution(self, tracker: Tracker, grade: Grade) -> tuple[bool, ...]:
@@ -76,11 +75,10 @@ class Grader:
         return _Contribution(self, tracker, grade).steps()
 
     def _state_is_right(self, delta: Delta) -> bool:
-        return net_state(self.world, delta) == self._goal
-
-    @cached_property
-    def _goal(self) -> object:
-        return net_state(self.world, self.task.plan.results[-1].delta)
+        goal = self.task.plan.results[-1].delta
+        if not delta and not goal:
+            return True
+        return net_state(self.world, delta) == net_state(self.world, goal)
 
 
 class _Contribution:

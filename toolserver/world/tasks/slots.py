@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 
 from toolserver.world.schema import Fact, Kind, Output, SemanticType
 from toolserver.world.tasks.gold import WorldTask
@@ -27,7 +27,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AnswerSlot:
     """One thing that an answer must state.
 
@@ -56,25 +56,16 @@ class AnswerSlot:
 
     def matches(self, quantity: Quantity) -> bool:
         """Whether a number as written states the slot's value, in its unit or in one that it names."""
-        named = self._units.get(quantity.unit)
-        scales = (named,) if named else ((1.0, 0.0), self._shown)
-        return any(self._close(quantity.value, factor, offset) for factor, offset in scales)
-
-    @cached_property
-    def _number(self) -> float:
-        return float(str(self.values[0]))
-
-    @cached_property
-    def _units(self) -> Mapping[str, tuple[float, float]]:
-        return _scales(self.type)
-
-    @cached_property
-    def _shown(self) -> tuple[float, float]:
+        named = _scales(self.type).get(quantity.unit)
+        if named is not None:
+            return self._close(quantity.value, *named)
+        if self._close(quantity.value, 1.0, 0.0):
+            return True
         unit = unit_of(self.type, self.values_shown)
-        return unit.factor, unit.offset
+        return self._close(quantity.value, unit.factor, unit.offset)
 
     def _close(self, stated: float, factor: float, offset: float) -> bool:
-        value = self._number
+        value = float(str(self.values[0]))
         exact = self.type.kind is Kind.INTEGER and not self.type.unit
         if exact and factor == 1.0:
             return stated == value

@@ -6,15 +6,17 @@ what the gold solution came across on its way is no rival, so an answer may expl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from functools import cached_property
 
-from toolserver.world.schema import Kind
+from toolserver.world.schema import Kind, Row
 from toolserver.world.tasks.gold import WorldTask
+from toolserver.world.tasks.plan import Plan
 from toolserver.world.tasks.reading import Quantity, Readings, fold, longest_first, names_in, read, without_names
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 
+_NAMING = (Kind.TEXT, Kind.ID)
 _YES, _NO = frozenset({"yes", "true", "allowed"}), frozenset({"no", "false", "not"})
 
 
@@ -26,18 +28,35 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
 
 
-class Known(NamedTuple):
-    """What an answer may mention beside its slots.
+class Known:
+    """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
 
-    Attributes:
-        names: Folded names of the query and of the gold solution's way.
-        texts: The same as they are spelled, and ids, longest first; digits in them are not read as numbers.
-        said: Dates, times and numbers of the query and of the gold solution's way.
+    It is what the query says, and what passed between the calls of the gold solution. Values that a call gave and
+    nobody asked for are not known: an answer that copies whole responses is no answer.
+
+    Args:
+        task: The task.
     """
 
-    names: frozenset[str]
-    texts: Sequence[str]
-    said: Readings
+    def __init__(self, task: WorldTask) -> None:
+        self._task = task
+        self._texts = dict.fromkeys(_texts(task.plan))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The folded names."""
+        return frozenset(map(fold, self._texts))
+
+    @cached_property
+    def texts(self) -> Sequence[str]:
+        """The names as they are spelled, and ids, longest first; digits in them are not read as numbers."""
+        return longest_first(text for text in self._texts if any(map(str.isalpha, text)))
+
+    @cached_property
+    def said(self) -> Readings:
+        """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
+        spoken = [self._task.query, *_values(self._task.plan), *self._texts]
+        return read(without_names(" ; ".join(spoken), self.texts))
 
 
 class Verifier:
@@ -51,7 +70,6 @@ class Verifier:
         self.slots = slots_of(task)
         self._columns = task.columns
         self._task = task
-        self._known: Known | None = None
         self._numeric = [slot for slot in self.slots if slot.type.kind in (Kind.INTEGER, Kind.NUMBER)]
         self._dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
         self._worded = all(slot.is_text for slot in self.slots)
@@ -68,12 +86,10 @@ class Verifier:
             for slot in self.slots
         )
 
-    @property
+    @cached_property
     def known(self) -> Known:
-        """What an answer may mention; found out when the first answer is checked."""
-        if self._known is None:
-            self._known = _known(self._task)
-        return self._known
+        """What an answer may mention."""
+        return Known(self._task)
 
     def _text(self, slot: AnswerSlot, answer: str) -> Verdict:
         wanted = {fold(str(value)) for value in slot.values}
@@ -88,13 +104,14 @@ class Verifier:
 
     def _value(self, slot: AnswerSlot, answer: str, readings: Readings, has_rival: bool) -> Verdict:
         """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
-        kind, value, said = slot.type.kind, slot.values[0], self.known.said
+        kind, value = slot.type.kind, slot.values[0]
         if kind is Kind.DATE:
-            rivals = [each for each in readings.dates if not each & _all(said.dates)]
-            return _among([each for each in readings.dates if str(value) in each], rivals)
+            others = [each for each in readings.dates if str(value) not in each]
+            return _verdict(len(others) < len(readings.dates), any(self._is_new_date(each) for each in others))
         if kind is Kind.TIME:
-            rivals_of_time = [each for each in readings.times if each not in said.times]
-            return _among([each for each in readings.times if each == value], rivals_of_time)
+            others_of_time = [each for each in readings.times if each != value]
+            new = any(each not in self.known.said.times for each in others_of_time)
+            return _verdict(len(others_of_time) < len(readings.times), new)
         if kind is Kind.BOOLEAN:
             return _flag(slot, fold(answer))
         if has_rival:
@@ -103,15 +120,15 @@ class Verifier:
 
     def _has_rival(self, stated: Sequence[Quantity]) -> bool:
         """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
-        said = self.known.said.numbers
-        return any(
-            not any(slot.matches(each) for slot in self._numeric) and all(each.value != known.value for known in said)
-            for each in stated
-        )
+        others = [each.value for each in stated if not any(slot.matches(each) for slot in self._numeric)]
+        return bool(others) and not {known.value for known in self.known.said.numbers}.issuperset(others)
+
+    def _is_new_date(self, readings: frozenset[str]) -> bool:
+        return not any(readings & known for known in self.known.said.dates)
 
 
-def _among(found: Sequence[object], rivals: Sequence[object]) -> Verdict:
-    if any(each not in found for each in rivals):
+def _verdict(found: bool, contradicted: bool) -> Verdict:
+    if contradicted:
         return Verdict.CONTRADICTED
     return Verdict.RIGHT if found else Verdict.MISSING
 
@@ -126,34 +143,31 @@ def _flag(slot: AnswerSlot, folded: str) -> Verdict:
     return Verdict.RIGHT if yes == slot.values[0] else Verdict.CONTRADICTED
 
 
-def _all(dates: Sequence[frozenset[str]]) -> frozenset[str]:
-    return frozenset().union(*dates)
+def _texts(plan: Plan) -> Iterator[str]:
+    """The names and ids that passed between the calls: texts among the arguments, in the rows that count, and of them.
 
-
-def _known(task: WorldTask) -> Known:
-    """What the query says, and what passed between the calls of the gold solution.
-
-    Values that a call gave and nobody asked for are not known: an answer that copies whole responses is no answer.
+    Node by node, as do `_values`, so that what is said is said in one order.
     """
-    plan = task.plan
-    texts: dict[str, None] = {}
-    plain: list[str] = [task.query]
     for node, result in enumerate(plan.results):
         outputs = result.operation.outputs
-        for value in plan.arguments(node).values():
-            if isinstance(value, str):
-                texts[value] = None
-            else:
-                plain.append(str(value))
-        used = plan.used_outputs(node)
-        every = any(asked.node == node and asked.every for asked in plan.asked)
-        for row in result.rows if every else result.rows[:1]:
-            texts[row.entity] = None
+        yield from (value for value in plan.arguments(node).values() if isinstance(value, str))
+        for row in _rows(plan, node):
+            yield row.entity
+            yield from (str(value) for name, value in row.values.items() if outputs[name].type.kind in _NAMING)
+
+
+def _values(plan: Plan) -> Iterator[str]:
+    """The other values that passed between the calls."""
+    for node, result in enumerate(plan.results):
+        outputs, used = result.operation.outputs, plan.used_outputs(node)
+        yield from (str(value) for value in plan.arguments(node).values() if not isinstance(value, str))
+        for row in _rows(plan, node):
             for name, value in row.values.items():
-                if outputs[name].type.kind in (Kind.TEXT, Kind.ID):
-                    texts[str(value)] = None
-                elif name in used:
-                    plain.append(str(value))
-    names = frozenset(fold(text) for text in texts)
-    spelled = longest_first(text for text in texts if any(c.isalpha() for c in text))
-    return Known(names, spelled, read(without_names(" ; ".join([*plain, *texts]), spelled)))
+                if name in used and outputs[name].type.kind not in _NAMING:
+                    yield str(value)
+
+
+def _rows(plan: Plan, node: int) -> Sequence[Row]:
+    """The rows of a node's result that count: all where all are asked, else the first."""
+    every = any(asked.node == node and asked.every for asked in plan.asked)
+    return plan.results[node].rows if every else plan.results[node].rows[:1]
