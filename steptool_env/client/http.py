@@ -6,18 +6,20 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import Any
 
 import httpx
 import orjson
 
+from steptool_env.client.wire import Reply, Wire, WireError, connect
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 """Where the key for the server is found: never in an environment's arguments, which are written into its spec."""
 
-_TOO_LARGE = 413
+_OK, _UNAUTHORIZED, _TOO_LARGE = 200, 401, 413
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _CHECK_SECONDS = 10.0
@@ -64,7 +66,7 @@ class HttpToolClient:
         self.retries = retries
         self.max_batch = max_batch
         self._sleep = sleep
-        self._http = self._connect()
+        self._wire = self._connect(timeout)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         """See `ToolClient.call_many`."""
@@ -80,13 +82,14 @@ class HttpToolClient:
             ToolTransportError: There is none. It says what to do.
         """
         try:
-            response = self._http.post("/v1/calls", content=b"[]", timeout=min(self.timeout, _CHECK_SECONDS))
-        except httpx.TransportError as error:
-            raise self._absent(f"{type(error).__name__}: {error}") from error
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            raise ToolTransportError(f"{self.url}: {_complaint(response)}")
-        if response.status_code not in _BUSY and (response.status_code, response.content) != (httpx.codes.OK, b"[]"):
-            raise self._absent(_complaint(response))
+            with closing(self._connect(min(self.timeout, _CHECK_SECONDS))) as wire:
+                reply = wire.post(b"[]")
+        except WireError as error:
+            raise self._absent(str(error)) from error
+        if reply.status == _UNAUTHORIZED:
+            raise ToolTransportError(f"{self.url}: {_complaint(reply)}")
+        if reply.status not in _BUSY and (reply.status, reply.content) != (_OK, b"[]"):
+            raise self._absent(_complaint(reply))
 
     def _absent(self, found: str) -> ToolTransportError:
         remedy = "start one (toolserver serve --help), or leave out the server's URL to have the tools in this process"
@@ -94,14 +97,11 @@ class HttpToolClient:
 
     def close(self) -> None:
         """See `ToolClient.close`."""
-        self._http.close()
+        self._wire.close()
 
-    def _connect(self) -> httpx.Client:
-        headers = {"content-type": "application/json"}
+    def _connect(self, timeout: float) -> Wire:
         key = os.environ.get(API_KEY_VARIABLE, "")
-        if key:
-            headers["authorization"] = f"Bearer {key}"
-        return httpx.Client(base_url=self.url, headers=headers, timeout=self.timeout)
+        return connect(f"{self.url}/v1/calls", {"authorization": f"Bearer {key}"} if key else {}, timeout)
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
@@ -125,27 +125,27 @@ class HttpToolClient:
         for attempt in range(self.retries + 1):
             failure, wait = "", _FIRST_WAIT * 2**attempt
             try:
-                response = self._http.post("/v1/calls", content=content)
-            except httpx.TransportError as error:
-                failure = f"{type(error).__name__}: {error}"
+                reply = self._wire.post(content)
+            except WireError as error:
+                failure = str(error)
             else:
-                if response.status_code == httpx.codes.OK:
-                    return response.content
-                failure, wait = _complaint(response), _asked_wait(response, wait)
-                if response.status_code == _TOO_LARGE:
+                if reply.status == _OK:
+                    return reply.content
+                failure, wait = _complaint(reply), _asked_wait(reply, wait)
+                if reply.status == _TOO_LARGE:
                     raise _TooLargeError(f"{self.url}: {failure}")
-                if response.status_code not in _PASSING:
+                if reply.status not in _PASSING:
                     break
             if attempt < self.retries:
                 self._sleep(min(wait, _LONGEST_WAIT))
         raise ToolTransportError(f"{self.url}: {failure}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_http"}
+        return {name: value for name, value in self.__dict__.items() if name != "_wire"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._http = self._connect()
+        self._wire = self._connect(self.timeout)
 
 
 def _checked(url: str) -> str:
@@ -179,12 +179,12 @@ def _read(element: dict[str, Any]) -> ToolResponse:
     )
 
 
-def _complaint(response: httpx.Response) -> str:
-    remedy = f"; set {API_KEY_VARIABLE} to one of its keys" if response.status_code == httpx.codes.UNAUTHORIZED else ""
-    return f"HTTP {response.status_code}: {response.text[:200]}{remedy}"
+def _complaint(reply: Reply) -> str:
+    remedy = f"; set {API_KEY_VARIABLE} to one of its keys" if reply.status == _UNAUTHORIZED else ""
+    return f"HTTP {reply.status}: {reply.content[:800].decode(errors='replace')[:200]}{remedy}"
 
 
-def _asked_wait(response: httpx.Response, default: float) -> float:
+def _asked_wait(reply: Reply, default: float) -> float:
     """Seconds that the server asks for by `Retry-After`, else `default`."""
-    asked = response.headers.get("retry-after", "")
+    asked = reply.retry_after
     return float(asked) if asked.isascii() and asked.isdigit() else default
