@@ -161,7 +161,7 @@ class ToolResponse(NamedTuple):
         return decode_body(self.body)["response"]
 
 
-_BODIES = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+_BODIES = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
 
 
 def encode_body(error: str, response: Any) -> bytes:

@@ -50,7 +50,7 @@ class WorldResolver:
             return refuse(Outcome.FORBIDDEN, f"State token refused: {error}.")
         answer = api.answer(self._vendors.world, call.arguments, delta)
         body = encode_body(answer.error, answer.response)
-        token = ""
+        token = call.state
         if state is not None and answer.delta is not delta:
             token = self._codec.write(replace(state, delta=answer.delta.to_json()))
         return ToolResponse(body, answer.outcome, Provenance.WORLD, token)

@@ -90,7 +90,6 @@ class Tracker:
         self.milestones = milestones_of(task)
         self.reached: dict[int, int] = {}  # milestone -> step
         self._missing = [set(milestone.needs) for milestone in self.milestones]
-        self._left = sum(map(len, self._missing))
 
     @property
     def progress(self) -> float:
@@ -112,10 +111,7 @@ class Tracker:
             nodes = self._nodes(api.operation, result.arguments)
             observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta is not self.delta)
             self.delta = answer.delta
-        observed.done = tuple(self._reach(observed, result))
-        left = sum(map(len, self._missing))
-        observed.useful = bool(observed.done) or left < self._left
-        self._left = left
+        self._reach(observed, result)
         self.steps.append(observed)
         return observed
 
@@ -123,16 +119,15 @@ class Tracker:
         wanted = _wanted(self.task).get(operation.name)
         if wanted is None:
             return ()
-        return tuple(node for node, arguments in wanted if same_call(operation, arguments, values))
+        return tuple([node for node, arguments in wanted if same_call(operation, arguments, values)])
 
-    def _reach(self, observed: Observed, result: Result | None) -> list[int]:
-        """The milestones that a call is the first to reach."""
-        done = []
+    def _reach(self, observed: Observed, result: Result | None) -> None:
+        """Note the milestones that a call is the first to reach."""
         for index, milestone in enumerate(self.milestones):
             if index not in self.reached and self._reaches(index, milestone, observed, result):
                 self.reached[index] = len(self.steps)
-                done.append(index)
-        return done
+                observed.done += (index,)
+                observed.useful = True
 
     def _reaches(self, index: int, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
         if milestone.obstacle:
@@ -144,7 +139,9 @@ class Tracker:
         if milestone.by_call:
             return milestone.node in observed.nodes and milestone.needs <= observed.supplied
         missing = self._missing[index]
-        missing -= observed.supplied
+        if not missing.isdisjoint(observed.supplied):
+            missing -= observed.supplied
+            observed.useful = True
         return not missing
 
     def _meets(self, milestone: Milestone, observed: Observed, result: Result | None) -> bool:

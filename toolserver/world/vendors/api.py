@@ -53,8 +53,8 @@ class VendorAnswer(NamedTuple):
     result: Result | None = None
 
 
-_MEMORY = 2048  # answers: the calls of one step of a large vector of episodes
-_REMEMBERED: dict[tuple[VendorApi, str | int, str], VendorAnswer] = {}
+_MOST_WAITING = 2048  # answers: the calls of one step of a large vector of episodes
+_WAITING: dict[tuple[VendorApi, str | int, str], VendorAnswer] = {}
 
 
 class VendorApi:
@@ -157,18 +157,18 @@ class VendorApi:
     def answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
         """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome.
 
-        In an episode every call is answered twice, for the caller and for the reward that follows. So answers are
-        remembered for a while, as long as the episode has changed nothing.
+        In an episode every call is answered twice, for the caller and for the reward that follows. So an answer waits
+        for the second time, as long as the episode has changed nothing.
         """
         if delta or not delta.salt:
             return self._answer(world, arguments, delta)
         key = (self, delta.salt, repr(arguments))  # `repr` tells 1 from 1.0 and True, which are equal
-        known = _REMEMBERED.get(key)
+        known = _WAITING.pop(key, None)
         if known is None:
-            known = self._answer(world, arguments, delta)
-            if len(_REMEMBERED) >= _MEMORY:
-                _REMEMBERED.clear()
-            _REMEMBERED[key] = known
+            if len(_WAITING) >= _MOST_WAITING:
+                _WAITING.clear()
+            known = _WAITING[key] = self._answer(world, arguments, delta)
+            return known
         if known.delta:
             return known
         return VendorAnswer(known.response, known.error, known.outcome, delta, known.result)
