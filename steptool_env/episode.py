@@ -109,9 +109,14 @@ class Episode:
             return self.lose(f"they do not know {self._action.name}; are they the tools of {self.task.suite}?")
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
-        step = Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms)
-        self._append(step)
-        info = _step_info(step, self.calls_left, response.latency if response else 0.0)
+        self._append(Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms))
+        info = {
+            "status": int(step.status),
+            "provenance": str(step.provenance or ""),
+            "reward_terms": dict(terms),
+            "calls_left": self.calls_left,
+            "latency": 0.0 if response is None else response.latency,
+        }
         return self._transition(step.observation, reward, info)
 
     def lose(self, reason: str) -> Transition:
@@ -150,7 +155,7 @@ class Episode:
     def _append(self, step: Step) -> None:
         self.steps.append(step)
         self.terminated = step.finished
-        self.truncated = not self.terminated and self.calls_left <= 0
+        self.truncated = not self.terminated and len(self.steps) >= self.rules.call_budget
 
     def _local_step(self) -> Step:
         """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""
@@ -197,13 +202,3 @@ def _refusal(action: Action, known: bool) -> tuple[StatusCode, str]:
     else:
         error, status = PARSE_ERROR, StatusCode.BAD_INPUT
     return status, encode_body(error, "").decode()
-
-
-def _step_info(step: Step, calls_left: int, latency: float) -> dict[str, Any]:
-    return {
-        "status": int(step.status),
-        "provenance": step.provenance.value if step.provenance else "",
-        "reward_terms": dict(step.reward_terms),
-        "calls_left": calls_left,
-        "latency": latency,
-    }

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 _CONTAINERS = (dict, list)
+_EXACT_KINDS = frozenset({str, int, bool, type(None)})
 _EXACT = 2.0**63  # orjson reads integers beyond 64 bits as floats, and two calls that differ would become one
 
 
@@ -39,8 +40,10 @@ def holds_large_float(value: Any) -> bool:
         value = value.values()
     elif kind is not list:
         return False
-    for item in value:  # noqa: SIM110 - `any` would cost a generator; most arguments are a few strings
-        if type(item) is not str and holds_large_float(item):
+    if _EXACT_KINDS.issuperset(map(type, value)):
+        return False
+    for item in value:  # noqa: SIM110 - `any` would cost a generator; most arguments are a few values
+        if holds_large_float(item):
             return True
     return False
 

@@ -40,7 +40,10 @@ class Known:
 
     def __init__(self, task: WorldTask) -> None:
         self._task = task
-        self._texts = dict.fromkeys(_texts(task.plan))
+
+    @cached_property
+    def _texts(self) -> dict[str, None]:
+        return dict.fromkeys(_texts(self._task.plan))
 
     @cached_property
     def names(self) -> frozenset[str]:
@@ -64,12 +67,16 @@ class Verifier:
 
     Args:
         task: The task.
+
+    Attributes:
+        slots: What an answer must state.
+        known: What it may mention.
     """
 
     def __init__(self, task: WorldTask) -> None:
         self.slots = slots_of(task)
         self._columns = task.columns
-        self._task = task
+        self.known = Known(task)
         self._numeric = [slot for slot in self.slots if slot.type.kind in (Kind.INTEGER, Kind.NUMBER)]
         self._dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
         self._worded = all(slot.is_text for slot in self.slots)
@@ -85,11 +92,6 @@ class Verifier:
             self._text(slot, answer) if slot.is_text else self._value(slot, answer, readings, has_rival)
             for slot in self.slots
         )
-
-    @cached_property
-    def known(self) -> Known:
-        """What an answer may mention."""
-        return Known(self._task)
 
     def _text(self, slot: AnswerSlot, answer: str) -> Verdict:
         wanted = {fold(str(value)) for value in slot.values}
@@ -150,10 +152,14 @@ def _texts(plan: Plan) -> Iterator[str]:
     """
     for node, result in enumerate(plan.results):
         outputs = result.operation.outputs
-        yield from (value for value in plan.arguments(node).values() if isinstance(value, str))
+        for value in plan.arguments(node).values():
+            if isinstance(value, str):
+                yield value
         for row in _rows(plan, node):
             yield row.entity
-            yield from (str(value) for name, value in row.values.items() if outputs[name].type.kind in _NAMING)
+            for name, value in row.values.items():
+                if outputs[name].type.kind in _NAMING:
+                    yield str(value)
 
 
 def _values(plan: Plan) -> Iterator[str]:

@@ -69,6 +69,7 @@ class VendorApi:
         spec: Its documentation, in StableToolBench's form.
         slots: Its inputs: those of the operation, and `token` or `page` where the vendor wants them.
         parameters: The vendor's parameter name by input name.
+        needs_token: Whether a call needs the `token` that the tool's login API gives.
         health: Whether it can be relied on.
         layout: The shape of its answers.
     """
@@ -89,6 +90,7 @@ class VendorApi:
         self.spec = spec
         self.slots = slots
         self.parameters = parameters
+        self.needs_token = TOKEN_INPUT in slots
         self.health = health
         self.layout = layout
         self._rows = rows
@@ -103,11 +105,6 @@ class VendorApi:
     def key(self) -> tuple[str, str, str]:
         """Category, tool and API name, standardised."""
         return self.spec.key
-
-    @property
-    def needs_token(self) -> bool:
-        """Whether a call needs the `token` that the tool's login API gives."""
-        return TOKEN_INPUT in self.slots
 
     @property
     def pages(self) -> bool:
@@ -160,7 +157,7 @@ class VendorApi:
         In an episode every call is answered twice, for the caller and for the reward that follows. So an answer waits
         for the second time, as long as the episode has changed nothing.
         """
-        if delta or not delta.salt:
+        if delta.changes or not delta.salt:
             return self._answer(world, arguments, delta)
         key = (self, delta.salt, repr(arguments))  # `repr` tells 1 from 1.0 and True, which are equal
         known = _WAITING.pop(key, None)
@@ -169,7 +166,7 @@ class VendorApi:
                 _WAITING.clear()
             known = _WAITING[key] = self._answer(world, arguments, delta)
             return known
-        if known.delta:
+        if known.delta.changes:
             return known
         return VendorAnswer(known.response, known.error, known.outcome, delta, known.result)
 
