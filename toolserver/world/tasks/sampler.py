@@ -12,11 +12,12 @@ from toolserver.world.schema import Operation, OperationKind
 from toolserver.world.streams import Stream, digest
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import Obstacle, WorldTask
+from toolserver.world.tasks.grammar import MAX_DEPTH, Grammar
 from toolserver.world.tasks.obstacles import OBSTACLES, obstruct
 from toolserver.world.tasks.offers import Offers
 from toolserver.world.tasks.phrasing import Phrasing
 from toolserver.world.tasks.plan import Plan
-from toolserver.world.tasks.planner import MAX_DEPTH, Grammar, Planner
+from toolserver.world.tasks.planner import Planner
 from toolserver.world.tasks.registers import question, request
 from toolserver.world.tasks.splits import (
     DEPTHS,
