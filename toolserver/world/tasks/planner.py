@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from toolserver.schemas import Outcome
 from toolserver.world.delta import NO_CHANGES
@@ -91,7 +92,7 @@ class _Attempt:
 
     def plan(self, target: Operation, depth: int, by_id: bool) -> Plan:
         """A plan that ends in `target`. Raises `Dead` when the draws lead nowhere."""
-        last = self._call(target, depth, by_id)
+        last = self._add(target, self._inputs(target, depth, by_id))
         asked: tuple[Asked, ...] = ()
         if not target.kind.writes:
             asked = ask(self.columns, self.results[last], last, self._stated(), self.stream)
@@ -102,8 +103,8 @@ class _Attempt:
             raise Dead
         return plan
 
-    def _call(self, operation: Operation, depth: int, by_id: bool = False) -> int:
-        """Add a call at the end of a chain of `depth`; the index of its node."""
+    def _inputs(self, operation: Operation, depth: int, by_id: bool = False) -> dict[str, Source]:
+        """The inputs of a call at the end of a chain of `depth`; the calls that supply them are added."""
         inputs: dict[str, Source] = {}
         deep = ""
         if depth > 1:  # which input gets the rest of the chain
@@ -123,7 +124,7 @@ class _Attempt:
         for name in _worth_saying(operation):
             if self.stream.chance(_OPTIONAL):
                 inputs[name] = Given(constant(self.world, operation, name, self.stream))
-        return self._add(operation, inputs)
+        return inputs
 
     def _supplied(self, taker: Operation, name: str, depth: int) -> From:
         """A value for an input from a chain of `depth` calls.
@@ -143,13 +144,23 @@ class _Attempt:
         return self._drawn(self.stream.pick(suppliers), depth)
 
     def _drawn(self, supplier: Supplier, depth: int) -> From:
-        node = self._call(supplier.operation, depth)
-        result = self.results[node]
-        if result.operation.kind is OperationKind.RELATED and len(result.rows) > 1:
+        operation = supplier.operation
+        inputs = self._inputs(operation, depth)
+        related = operation.kind is OperationKind.RELATED
+        if related and len(inputs) == 1 and self._children(operation, inputs) > 1:
             raise Dead
-        if result.operation.kind is not OperationKind.COMPARE and _tells(self.results[:node], result, supplier.output):
+        node = self._add(operation, inputs)
+        result = self.results[node]
+        if related and len(result.rows) > 1:
+            raise Dead
+        if operation.kind is not OperationKind.COMPARE and _tells(self.results[:node], result, supplier.output):
             raise Dead
         return From(node, supplier.output)
+
+    def _children(self, operation: Operation, inputs: Mapping[str, Source]) -> int:
+        """How many rows a call from a parent to its children gives, without making them: mostly too many."""
+        ((reference, source),) = inputs.items()
+        return len(self.world.where(operation.subject, reference, self._value(source)))
 
     def _stated(self) -> set[object]:
         return {source.value for node in self.nodes for source in node.inputs.values() if isinstance(source, Given)}
@@ -158,10 +169,7 @@ class _Attempt:
         for index, each in enumerate(self.nodes):
             if each.operation == operation.name and each.inputs == inputs:
                 return index
-        arguments = {
-            name: source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
-            for name, source in inputs.items()
-        }
+        arguments = {name: self._value(source) for name, source in inputs.items()}
         result = self.world.execute(operation, arguments, NO_CHANGES)
         if not _is_sound(result, arguments) or (operation.kind.writes and not _changes(result, self.world)):
             raise Dead
@@ -169,12 +177,19 @@ class _Attempt:
         self.results.append(result)
         return len(self.nodes) - 1
 
+    def _value(self, source: Source) -> Any:
+        return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
+
 
 def _tells(results: Iterable[Result], result: Result, output: str) -> bool:
     """Whether earlier results tell already what `output` of `result` says, so that its call would be needless."""
     kind, value = result.operation.outputs[output], result.values[output]
     if kind.type.kind is Kind.ID:
-        return any(value in row.values.values() for each in results for row in each.rows)
+        for each in results:  # a loop, for this is asked of every call of every attempt
+            for row in each.rows:
+                if value in row.values.values():
+                    return True
+        return False
     identity = (result.rows[0].entity, kind.attribute)
     return not kind.derived and any(
         (fact.entity, fact.attribute) == identity for each in results for fact in each.facts()
@@ -189,7 +204,9 @@ def _changes(result: Result, world: World) -> bool:
 
 def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:
     """Whether a result says one thing: found, not ambiguous, and not trivially what went in."""
-    if result.outcome is not Outcome.OK or not result.rows or len(set(arguments.values())) < len(arguments):
+    if result.outcome is not Outcome.OK or not result.rows:
+        return False
+    if len(arguments) > 1 and len(set(arguments.values())) < len(arguments):
         return False
     rows, operation = result.rows, result.operation
     if operation.kind is OperationKind.SEARCH:
@@ -200,4 +217,4 @@ def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:
         return bool(result.values["difference"])
     if operation.kind is OperationKind.AGGREGATE:
         return bool(result.values["count"] > 1)
-    return all(value is not None for row in rows for value in row.values.values())
+    return all(None not in row.values.values() for row in rows)
