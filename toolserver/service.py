@@ -110,12 +110,13 @@ class ToolService:
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
         """The call, ready for the resolvers, or the refusal."""
         category, tool, api, arguments, state = call
-        if not isinstance(arguments, str):
-            checked = self._check_arguments(self._look_up(category, tool, api), arguments)
-        elif len(category) + len(tool) + len(api) + len(arguments) <= _REMEMBERED_LENGTH:
+        length = len(category) + len(tool) + len(api)
+        if isinstance(arguments, str) and length + len(arguments) <= _REMEMBERED_LENGTH:
             checked = self._check_again(category, tool, api, arguments)
         else:
-            checked = self._check_arguments(self._look_up(category, tool, api), _read_arguments(arguments))
+            look_up = self._look_up_again if length <= _REMEMBERED_LENGTH else self._look_up
+            given = _read_arguments(arguments) if isinstance(arguments, str) else arguments
+            checked = self._check_arguments(look_up(category, tool, api), given)
         if not state:
             return checked
         return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)

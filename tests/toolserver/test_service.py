@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from threading import Barrier
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS, WEATHER
+from toolserver.canonical import canonical_key
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
 from toolserver.resolvers.base import PARSE_ERROR, Resolver, ValidatedCall
@@ -85,6 +87,20 @@ def test_text_that_is_no_object_is_refused_in_the_words_of_the_reference(text: s
     assert answer.outcome is Outcome.INVALID_ARGUMENTS
     assert answer.body == encode_body(PARSE_ERROR, "")
     assert not resolver.calls
+
+
+@pytest.mark.parametrize("length", [10, 2000])
+@pytest.mark.parametrize("padding", [0, 2000])
+def test_what_is_remembered_of_a_call_changes_no_answer(length: int, padding: int) -> None:
+    resolver = saying("found")
+    asked = service(resolver)
+    name, arguments = "n" * length, {"text": "x" * padding}
+    for passed in (arguments, json.dumps(arguments), arguments, json.dumps(arguments)):
+        assert asked.call(ToolCall("Weather", "Sky Watch", name, passed)).response == "found"
+        assert asked.call(CALL).response == "found"
+    assert {call.key for call in resolver.calls[::2]} == {canonical_key("Weather", "Sky Watch", name, arguments)}
+    assert {call.key for call in resolver.calls[1::2]} == {canonical_key(*CALL[:3], {"city": "Oslo"})}
+    assert all(call.spec == WEATHER for call in resolver.calls[1::2])
 
 
 def test_empty_text_means_no_arguments() -> None:

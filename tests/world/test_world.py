@@ -11,6 +11,7 @@ import pytest
 
 from toolserver.errors import ConfigurationError
 from toolserver.world import Kind, SemanticType, World
+from toolserver.world.delta import NO_CHANGES, Change
 from toolserver.world.domains import DOMAINS
 
 LEVELS = ("lite", "standard", "full")
@@ -114,3 +115,24 @@ def test_a_wrong_seed_is_refused(seed: object) -> None:
 def test_an_unknown_level_names_the_valid_ones() -> None:
     with pytest.raises(ConfigurationError, match="lite, standard, full"):
         World(0, "huge")
+
+
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_ranking_is_sorted_stable_and_follows_changes(world: World, descending: bool) -> None:
+    parent = world.ids("city")[0]
+    rows = world.table("hotel").rows
+
+    def expected(values: dict[str, Any], ids: list[str]) -> list[str]:
+        return sorted(ids, key=values.__getitem__, reverse=descending)
+
+    prices = {row_id: row["price"] for row_id, row in rows.items()}
+    for of, value in (("city_id", parent), ("", None)):
+        ids = world.where("hotel", of, value) if of else list(world.ids("hotel"))
+        ranked = world.ranked("hotel", "price", of, value, descending=descending, delta=NO_CHANGES)
+        assert list(ranked) == expected(prices, ids)
+    dearest = Change("hotel", world.ids("hotel")[-1], {"price": max(prices.values()) + 1})
+    after = world.ranked("hotel", "price", descending=descending, delta=NO_CHANGES.then(dearest))
+    assert after[0 if descending else -1] == dearest.id
+    assert list(world.ranked("hotel", "price", descending=descending, delta=NO_CHANGES)) == expected(
+        prices, list(world.ids("hotel"))
+    )

@@ -51,14 +51,12 @@ def _rank(
     rows_of = lister(entity, outputs)
 
     def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        of, value = "", None
         if reference is not None and parent is not None:
-            world.need(parent.name, values[reference.name], delta)
-            ids = world.where(entity.name, reference.name, values[reference.name], delta)
-        else:
-            ids = world.every(entity.name, delta)
+            of, value = reference.name, values[reference.name]
+            world.need(parent.name, value, delta)
         descending = values.get("order") != "ascending"
-        values_of = {row_id: row[by.name] for row_id, row in world.rows(entity.name, ids, delta)}
-        ranked = sorted(ids, key=values_of.__getitem__, reverse=descending)
+        ranked = world.ranked(entity.name, by.name, of, value, descending=descending, delta=delta)
         return rows_of(world, ranked[: values["limit"]], delta), delta
 
     inputs = {reference.name: id_slot(parent, reference.label)} if reference and parent else {}

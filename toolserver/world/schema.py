@@ -77,7 +77,10 @@ class OperationKind(StrEnum):
     @property
     def writes(self) -> bool:
         """Whether operations of this kind change the world."""
-        return self in (OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE)
+        return self in _WRITES
+
+
+_WRITES = (OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolserver.world.schema import Draw, EntityType
@@ -38,6 +39,12 @@ class Table:
         self.folded = {row_id: str(row[self.named]).casefold() for row_id, row in self.rows.items()}
         self._exact: dict[str, list[str]] = _inverted(self.folded)
         self._indexes: dict[str, dict[Any, list[str]]] = {}
+        self._rankings: dict[tuple[str, str, Any, bool], Sequence[str]] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the rows are called, in table order."""
+        return tuple(str(row[self.named]) for row in self.rows.values())
 
     def _fill(self, world: World, position: int, name: str) -> None:
         """Make one column. Each has its own stream, so that a new column leaves the others as they were."""
@@ -58,6 +65,19 @@ class Table:
             index = _inverted({row_id: row[attribute] for row_id, row in self.rows.items()})
             self._indexes[attribute] = index
         return index.get(value, [])
+
+    def ranked(self, by: str, attribute: str, value: Any, *, descending: bool) -> Sequence[str]:
+        """Ids of the rows whose attribute has this value (of all rows, when it is empty), sorted by another one.
+
+        Each ranking is made once: a world never changes, and tasks and vendors ask for the same ones again and again.
+        """
+        key = by, attribute, value, descending
+        ranking = self._rankings.get(key)
+        if ranking is None:
+            ids = self.where(attribute, value) if attribute else self.rows
+            ranking = tuple(sorted(ids, key=lambda row_id: self.rows[row_id][by], reverse=descending))
+            self._rankings[key] = ranking
+        return ranking
 
     def find(self, text: str) -> list[str]:
         """Ids of the rows named `text`, or, when there is none, of those whose name contains it."""

@@ -10,7 +10,6 @@ from toolserver.schemas import Outcome
 from toolserver.world.delta import NO_CHANGES, Delta
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import level_of
-from toolserver.world.listings import ManyRows
 from toolserver.world.operations import operations_of
 from toolserver.world.schema import EntityType, Operation, Refusal, Result
 from toolserver.world.tables import Table, make_ids
@@ -90,6 +89,19 @@ class World:
         kept = [row_id for row_id in ids if row_id not in changed]
         return kept + [row_id for row_id in changed if self.need(entity, row_id, delta).get(attribute) == value]
 
+    def ranked(
+        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, delta: Delta
+    ) -> Sequence[str]:
+        """Ids of the rows whose attribute has a value (of all rows, without one), after the changes, sorted by `by`.
+
+        Rows that are alike in `by` stay in table order.
+        """
+        if not delta.touches(entity):
+            return self.table(entity).ranked(by, attribute, value, descending=descending)
+        ids = self.where(entity, attribute, value, delta) if attribute else self.every(entity, delta)
+        values_of = {row_id: row[by] for row_id, row in self.rows(entity, ids, delta)}
+        return sorted(ids, key=values_of.__getitem__, reverse=descending)
+
     def find(self, entity: str, text: str, delta: Delta = NO_CHANGES) -> list[str]:
         """Ids of the rows that `text` names, those created by the changes included."""
         table = self.table(entity)
@@ -133,5 +145,5 @@ class World:
             rows, after = operation.run(self, values, delta)
         except Refusal as refusal:
             return Result(operation, values, (), delta, refusal.outcome, refusal.message)
-        shown = rows if isinstance(rows, ManyRows) else tuple(rows)
+        shown = tuple(rows) if isinstance(rows, list) else rows  # long listings make their rows when looked at
         return Result(operation, values, shown, after, total=len(shown))

@@ -46,8 +46,7 @@ def constant(world: World, operation: Operation, name: str, stream: Stream) -> A
 
 def _text(world: World, kind: SemanticType, stream: Stream) -> str:
     if kind.entity:
-        table = world.table(kind.entity)
-        return str(table.rows[stream.pick(world.ids(kind.entity))][table.named])
+        return stream.pick(world.table(kind.entity).names)
     return names.person(stream) if kind == PERSON else names.title(stream)
 
 

@@ -156,8 +156,10 @@ class Offers:
         subjects = {api.operation.subject for api in needed}
         for _ in range(400):
             draw = stream.unit()
-            tool = stream.pick(tools) if draw < _SAME_TOOL else stream.pick(self.tools)
-            api = stream.pick(tool.apis)
-            related = draw >= _SAME_TOOL + _SAME_SUBJECT or draw < _SAME_TOOL or api.operation.subject in subjects
-            if related and api.operation.name not in operations:
+            near = draw < _SAME_TOOL
+            api = stream.pick(stream.pick(tools if near else self.tools).apis)
+            operation = api.operation
+            if operation.name in operations:
+                continue
+            if near or draw >= _SAME_TOOL + _SAME_SUBJECT or operation.subject in subjects:
                 yield api

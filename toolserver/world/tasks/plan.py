@@ -28,8 +28,7 @@ class From(NamedTuple):
 Source = Given | From
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One call: the operation's name, and where each input comes from."""
 
     operation: str

@@ -3,144 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from toolserver.schemas import Outcome
 from toolserver.world.delta import NO_CHANGES
-from toolserver.world.schema import Kind, Operation, OperationKind, Result, SemanticType, Slot
+from toolserver.world.schema import Kind, Operation, OperationKind, Result
 from toolserver.world.streams import Stream
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.constants import constant, given_id
 from toolserver.world.tasks.effects import net_state
-from toolserver.world.tasks.idioms import STATED
+from toolserver.world.tasks.grammar import Grammar, Supplier, needed, stated
 from toolserver.world.tasks.plan import Asked, From, Given, Node, Plan, Source
 from toolserver.world.tasks.questions import ask
 from toolserver.world.world import World
 
-MAX_DEPTH = 6
 _ATTEMPTS = 12
 _DRAWS = 3  # draws for one input before the whole attempt is given up
 _OPTIONAL = 0.35  # how often an optional input is given
-_JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
-_SUPPLIERS = frozenset(
-    {OperationKind.SEARCH, OperationKind.DETAILS, OperationKind.LOOKUP, OperationKind.RANK, OperationKind.COMPARE,
-     OperationKind.COMPUTE, OperationKind.RELATED, OperationKind.AGGREGATE}
-)  # fmt: skip
 
 
 class Dead(Exception):  # noqa: N818  the end of one attempt, not an error
     """An attempt came to a value that does not exist or is not unique; never leaves this module."""
-
-
-@dataclass(frozen=True, slots=True)
-class Supplier:
-    """An output that can feed an input."""
-
-    operation: Operation
-    output: str
-
-
-class Grammar:
-    """Which plans a set of operations can form.
-
-    Args:
-        operations: The operations at hand, in a fixed order.
-    """
-
-    def __init__(self, operations: Iterable[Operation]) -> None:
-        self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN and not _is_series(each)]
-        self._suppliers: dict[str, list[Supplier]] = {}
-        # Asked for at every draw of every attempt: each is found once.
-        self._supplying: dict[tuple[str, str, int], list[Supplier]] = {}
-        self._deep_inputs: dict[tuple[str, int], list[str]] = {}
-        self._shallowest: dict[str, int] = {}
-        for operation in self.operations:
-            if operation.kind in _SUPPLIERS:
-                for name, output in operation.outputs.items():
-                    if _joins(output.type):
-                        self._suppliers.setdefault(output.type.name, []).append(Supplier(operation, name))
-        self.depths = self._reach()
-        ends = [each for each in self.operations if each.kind is not OperationKind.SEARCH]
-        self._targets = [[each for each in ends if depth in self.depths[each.name]] for depth in range(MAX_DEPTH + 1)]
-
-    def suppliers(self, taker: Operation, name: str, depth: int) -> list[Supplier]:
-        """What can supply an input of `taker` by a chain of exactly `depth` calls; never the same operation twice."""
-        key = taker.name, name, depth
-        found = self._supplying.get(key)
-        if found is None:
-            kind = taker.inputs[name].type
-            found = self._supplying[key] = [
-                each
-                for each in self._suppliers.get(kind.name, ())
-                if depth in self.depths[each.operation.name] and _fits(each.operation, taker, kind)
-            ]
-        return found
-
-    def deep_inputs(self, operation: Operation, depth: int) -> list[str]:
-        """The inputs that a chain of exactly `depth` calls can supply."""
-        key = operation.name, depth
-        names = self._deep_inputs.get(key)
-        if names is None:
-            fed = [name for name, slot in needed(operation).items() if _is_fed(operation, slot)]
-            names = self._deep_inputs[key] = [name for name in fed if self.suppliers(operation, name, depth)]
-        return names
-
-    def shallowest(self, kind: SemanticType) -> int:
-        """The fewest calls that supply a value of a type; 0 when none do."""
-        fewest = self._shallowest.get(kind.name)
-        if fewest is None:
-            depths = [min(self.depths[each.operation.name], default=0) for each in self._suppliers.get(kind.name, ())]
-            fewest = self._shallowest[kind.name] = min((depth for depth in depths if depth), default=0)
-        return fewest
-
-    def targets(self, depth: int) -> list[Operation]:
-        """The operations that can end a chain of exactly `depth` calls."""
-        return self._targets[depth]
-
-    def _reach(self) -> dict[str, set[int]]:
-        """Per operation, the lengths of the chains that can end in it; found level by level."""
-        depths: dict[str, set[int]] = {
-            each.name: {1} if all(stated(slot) for slot in needed(each).values()) else set() for each in self.operations
-        }
-        for depth in range(2, MAX_DEPTH + 1):
-            least = {
-                name: min(min(depths[each.operation.name], default=MAX_DEPTH) for each in suppliers)
-                for name, suppliers in self._suppliers.items()
-            }
-            fed = {
-                name
-                for name, suppliers in self._suppliers.items()
-                if any(depth - 1 in depths[each.operation.name] for each in suppliers)
-            }
-            for operation in self.operations:
-                takes, finds = _takes(operation)
-                if not fed.isdisjoint(takes) and all(least.get(name, MAX_DEPTH) < depth for name in finds):
-                    depths[operation.name].add(depth)
-            if all(depth not in each for each in depths.values()):
-                break  # nothing is left to feed longer chains
-        return depths
-
-
-def _is_series(operation: Operation) -> bool:
-    """Whether an operation computes several rows, none of which is the one that is meant."""
-    return operation.kind is OperationKind.COMPUTE and operation.many
-
-
-@lru_cache(maxsize=4096)
-def needed(operation: Operation) -> Mapping[str, Slot]:
-    """The inputs that a call of an operation must give."""
-    return {name: slot for name, slot in operation.inputs.items() if slot.required}
-
-
-@lru_cache(maxsize=4096)
-def _takes(operation: Operation) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The types of the inputs that may come from another call, and of those that must."""
-    slots = needed(operation).values()
-    return (
-        frozenset(slot.type.name for slot in slots if _is_fed(operation, slot)),
-        tuple(slot.type.name for slot in slots if not stated(slot)),
-    )
 
 
 @lru_cache(maxsize=4096)
@@ -151,25 +35,6 @@ def _worth_saying(operation: Operation) -> tuple[str, ...]:
         return tuple(name for name, slot in optional if slot.type.kind is Kind.ENUM)
     says = operation.kind.writes or operation.kind is OperationKind.COMPUTE
     return tuple(name for name, _ in optional) if says else ()
-
-
-def _is_fed(operation: Operation, slot: Slot) -> bool:
-    """Whether an input may come from another call."""
-    return not slot.test and operation.name not in STATED
-
-
-def stated(slot: Slot) -> bool:
-    """Whether a query can state a value for an input. An id must be found, unless it is where a task starts."""
-    return slot.type.kind is not Kind.ID
-
-
-def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
-    """Whether a chain may go from one operation to the other; sums of sums of money make no sensible question."""
-    return supplier is not taker and not (supplier.kind is taker.kind is OperationKind.COMPUTE and kind.unit == "USD")
-
-
-def _joins(kind: SemanticType) -> bool:
-    return kind.kind in (Kind.ID, Kind.DATE) or kind.unit in _JOINABLE_UNITS
 
 
 class Planner:
@@ -183,18 +48,21 @@ class Planner:
     def __init__(self, columns: Columns, grammar: Grammar) -> None:
         self.columns = columns
         self.grammar = grammar
-        self._starts = [self._starts_of(depth) for depth in range(MAX_DEPTH + 1)]
+        self._starts: dict[int, list[tuple[Operation, bool]]] = {}
 
     def _starts_of(self, depth: int) -> list[tuple[Operation, bool]]:
         """The last calls that a plan of a depth can have, and whether the query states their id."""
-        starts = [(each, False) for each in self.grammar.targets(depth)]
-        if depth == 1:
-            starts += [(each, True) for each in self.grammar.operations if _starts_at_id(each)]
+        starts = self._starts.get(depth)
+        if starts is None:
+            starts = [(each, False) for each in self.grammar.targets(depth)]
+            if depth == 1:
+                starts += [(each, True) for each in self.grammar.operations if _starts_at_id(each)]
+            self._starts[depth] = starts
         return starts
 
     def sample(self, stream: Stream, depth: int) -> Plan | None:
         """A plan whose longest chain has `depth` calls, or `None` when the draws led nowhere."""
-        starts = self._starts[depth]
+        starts = self._starts_of(depth)
         if not starts:
             return None
         for _ in range(_ATTEMPTS):
@@ -224,7 +92,7 @@ class _Attempt:
 
     def plan(self, target: Operation, depth: int, by_id: bool) -> Plan:
         """A plan that ends in `target`. Raises `Dead` when the draws lead nowhere."""
-        last = self._call(target, depth, by_id)
+        last = self._add(target, self._inputs(target, depth, by_id))
         asked: tuple[Asked, ...] = ()
         if not target.kind.writes:
             asked = ask(self.columns, self.results[last], last, self._stated(), self.stream)
@@ -235,8 +103,8 @@ class _Attempt:
             raise Dead
         return plan
 
-    def _call(self, operation: Operation, depth: int, by_id: bool = False) -> int:
-        """Add a call at the end of a chain of `depth`; the index of its node."""
+    def _inputs(self, operation: Operation, depth: int, by_id: bool = False) -> dict[str, Source]:
+        """The inputs of a call at the end of a chain of `depth`; the calls that supply them are added."""
         inputs: dict[str, Source] = {}
         deep = ""
         if depth > 1:  # which input gets the rest of the chain
@@ -256,7 +124,7 @@ class _Attempt:
         for name in _worth_saying(operation):
             if self.stream.chance(_OPTIONAL):
                 inputs[name] = Given(constant(self.world, operation, name, self.stream))
-        return self._add(operation, inputs)
+        return inputs
 
     def _supplied(self, taker: Operation, name: str, depth: int) -> From:
         """A value for an input from a chain of `depth` calls.
@@ -276,13 +144,23 @@ class _Attempt:
         return self._drawn(self.stream.pick(suppliers), depth)
 
     def _drawn(self, supplier: Supplier, depth: int) -> From:
-        node = self._call(supplier.operation, depth)
-        result = self.results[node]
-        if result.operation.kind is OperationKind.RELATED and len(result.rows) > 1:
+        operation = supplier.operation
+        inputs = self._inputs(operation, depth)
+        related = operation.kind is OperationKind.RELATED
+        if related and len(inputs) == 1 and self._children(operation, inputs) > 1:
             raise Dead
-        if result.operation.kind is not OperationKind.COMPARE and _tells(self.results[:node], result, supplier.output):
+        node = self._add(operation, inputs)
+        result = self.results[node]
+        if related and len(result.rows) > 1:
+            raise Dead
+        if operation.kind is not OperationKind.COMPARE and _tells(self.results[:node], result, supplier.output):
             raise Dead
         return From(node, supplier.output)
+
+    def _children(self, operation: Operation, inputs: Mapping[str, Source]) -> int:
+        """How many rows a call from a parent to its children gives, without making them: mostly too many."""
+        ((reference, source),) = inputs.items()
+        return len(self.world.where(operation.subject, reference, self._value(source)))
 
     def _stated(self) -> set[object]:
         return {source.value for node in self.nodes for source in node.inputs.values() if isinstance(source, Given)}
@@ -291,10 +169,7 @@ class _Attempt:
         for index, each in enumerate(self.nodes):
             if each.operation == operation.name and each.inputs == inputs:
                 return index
-        arguments = {
-            name: source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
-            for name, source in inputs.items()
-        }
+        arguments = {name: self._value(source) for name, source in inputs.items()}
         result = self.world.execute(operation, arguments, NO_CHANGES)
         if not _is_sound(result, arguments) or (operation.kind.writes and not _changes(result, self.world)):
             raise Dead
@@ -302,12 +177,19 @@ class _Attempt:
         self.results.append(result)
         return len(self.nodes) - 1
 
+    def _value(self, source: Source) -> Any:
+        return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
+
 
 def _tells(results: Iterable[Result], result: Result, output: str) -> bool:
     """Whether earlier results tell already what `output` of `result` says, so that its call would be needless."""
     kind, value = result.operation.outputs[output], result.values[output]
     if kind.type.kind is Kind.ID:
-        return any(value in row.values.values() for each in results for row in each.rows)
+        for each in results:  # a loop, for this is asked of every call of every attempt
+            for row in each.rows:
+                if value in row.values.values():
+                    return True
+        return False
     identity = (result.rows[0].entity, kind.attribute)
     return not kind.derived and any(
         (fact.entity, fact.attribute) == identity for each in results for fact in each.facts()
@@ -322,7 +204,9 @@ def _changes(result: Result, world: World) -> bool:
 
 def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:
     """Whether a result says one thing: found, not ambiguous, and not trivially what went in."""
-    if result.outcome is not Outcome.OK or not result.rows or len(set(arguments.values())) < len(arguments):
+    if result.outcome is not Outcome.OK or not result.rows:
+        return False
+    if len(arguments) > 1 and len(set(arguments.values())) < len(arguments):
         return False
     rows, operation = result.rows, result.operation
     if operation.kind is OperationKind.SEARCH:
@@ -333,4 +217,4 @@ def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:
         return bool(result.values["difference"])
     if operation.kind is OperationKind.AGGREGATE:
         return bool(result.values["count"] > 1)
-    return all(value is not None for row in rows for value in row.values.values())
+    return all(None not in row.values.values() for row in rows)

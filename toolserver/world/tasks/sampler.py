@@ -8,15 +8,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from toolserver.errors import ConfigurationError
-from toolserver.world.schema import Operation, OperationKind
+from toolserver.world.schema import Operation
 from toolserver.world.streams import Stream, digest
 from toolserver.world.tasks.columns import Columns
 from toolserver.world.tasks.gold import Obstacle, WorldTask
+from toolserver.world.tasks.grammar import MAX_DEPTH, Grammar
 from toolserver.world.tasks.obstacles import OBSTACLES, obstruct
 from toolserver.world.tasks.offers import Offers
 from toolserver.world.tasks.phrasing import Phrasing
 from toolserver.world.tasks.plan import Plan
-from toolserver.world.tasks.planner import MAX_DEPTH, Grammar, Planner
+from toolserver.world.tasks.planner import Planner
 from toolserver.world.tasks.registers import question, request
 from toolserver.world.tasks.splits import (
     DEPTHS,
@@ -80,7 +81,7 @@ class TaskSampler:
         self.offers = Offers(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
         self._variant = self._name_variant(unsolvable, depths)
-        self._planners: dict[tuple[str, ...], Planner] = {}
+        self._planners: dict[int | str, Planner] = {}
         self._made: list[WorldTask] = []
         self._signatures: set[bytes] = set()
 
@@ -163,18 +164,18 @@ class TaskSampler:
 
     def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = stream.pick(self.offers.tools)
-        names = tuple(operation.name for operation in tool.operations if operation.kind is not OperationKind.LOGIN)
-        plan = self._planner(names, lambda: tool.operations).sample(stream, depth)
+        plan = self._planner(tool.index, lambda: tool.operations).sample(stream, depth)
         bound = None if plan is None else self.offers.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
     def _several(self, depth: int, span: str, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
-        plan = self._planner((category,), lambda: self.offers.operations(category)).sample(stream, depth)
+        plan = self._planner(category, lambda: self.offers.operations(category)).sample(stream, depth)
         bound = None if plan is None else self.offers.spread(plan, span, category, stream)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _planner(self, key: tuple[str, ...], operations: Callable[[], Iterable[Operation]]) -> Planner:
+    def _planner(self, key: int | str, operations: Callable[[], Iterable[Operation]]) -> Planner:
+        """The planner of a vendor, by its index, or of a category, by its name."""
         planner = self._planners.get(key)
         if planner is None:
             planner = self._planners[key] = Planner(self.columns, Grammar(operations()))
