@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from agents.block_attention import attend_in_blocks
+
 T = TypeVar("T")
 ValueTrunk = Literal["none", "shared", "detached", "apart"]
 _CHUNK = 4096  # positions whose logits are held at once
@@ -34,6 +36,7 @@ class Policy(nn.Module):
         super().__init__()
         self.language_model = language_model
         self.value_trunk = value_trunk
+        attend_in_blocks(self.decoder)
         self.critic: nn.Module | None = copy.deepcopy(self.decoder) if value_trunk == "apart" else None
         self.value_head = None if value_trunk == "none" else value_head(self.width, self.dtype)
         self._trunk = trunk

@@ -29,7 +29,7 @@ from benchmarks.episodes import Env, Envs, Played, Script, play, play_vector, re
 from benchmarks.peers import Peer
 from benchmarks.peers.gem import gem
 from benchmarks.peers.gym import cartpole
-from benchmarks.peers.openenv import openenv
+from benchmarks.peers.openenv import ECHO, ECHO_TOOL, openenv
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.timing import Pace, race
 from steptool_env.suites.imported import imported_cache
@@ -38,7 +38,7 @@ from toolserver.process import ServerProcess
 PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv-core": openenv}
 """What each package brings to the race."""
 
-FLOOR, PEER = "CartPole", "OpenEnv echo, WebSocket"
+REFERENCES = (ECHO, ECHO_TOOL, "CartPole")
 """What ratios are given to."""
 
 _RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
@@ -211,8 +211,7 @@ def _single_rows(laps: Mapping[str, Sequence[Played]]) -> list[Row]:
             "slowest": round(pace.slowest),
             "us/step": pace.microseconds,
             "steps/s with resets": round(Pace.of([each.whole for each in laps[name]]).rate),
-            f"x {PEER}": ratio(name, PEER),
-            f"x {FLOOR}": ratio(name, FLOOR),
+            **{f"x {other}": ratio(name, other) for other in REFERENCES},
         }
         for name, pace in paces.items()
     ]

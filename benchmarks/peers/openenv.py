@@ -1,10 +1,12 @@
-"""OpenEnv (`openenv-core`): the echo environment that `openenv init` makes, in process and over its WebSocket.
+"""OpenEnv (`openenv-core`): its two echo environments, in process and over its WebSocket.
 
-It answers every step with the text that it was given, so all that is measured is the way there and back.
+Both answer every step with the text that they were given, so all that is measured is the way there and back. The one
+that `openenv init` makes takes the text as its action; in the other (`openenv_tool`) an action is the call of a tool.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -21,6 +24,10 @@ import httpx
 
 from benchmarks.episodes import Played, Script
 from benchmarks.peers import Contestants
+from benchmarks.peers.openenv_tool import TOOL, make_env
+
+ECHO, ECHO_TOOL = "OpenEnv echo, WebSocket", "OpenEnv echo tool, WebSocket"
+"""Each over OpenEnv's own protocol."""
 
 _NAME = "echo_env"
 _START_SECONDS = 60.0
@@ -28,21 +35,49 @@ _START_SECONDS = 60.0
 
 @contextmanager
 def openenv(scripts: Sequence[Script]) -> Iterator[Contestants]:
-    """The echo environment called directly, and through its client from its server in a process of its own."""
+    """Both echo environments, each called directly, and through its client from its server in a process of its own."""
     import_module("openenv.core")
+    with _echo(scripts) as echo, _echo_tool(scripts) as echo_tool:
+        yield {**echo, **echo_tool}
+
+
+@contextmanager
+def _echo(scripts: Sequence[Script]) -> Iterator[Contestants]:
     with tempfile.TemporaryDirectory() as folder:
         _generate(folder)
         sys.path.insert(0, folder)
         try:
             package = import_module(_NAME)
             inside = import_module(f"{_NAME}.server.{_NAME}_environment").EchoEnvironment()
-            with _server(folder) as url, package.EchoEnv(base_url=url).sync() as client:
+            with (
+                _server(f"{_NAME}.server.app:app", Path(folder)) as url,
+                package.EchoEnv(base_url=url).sync() as client,
+            ):
                 yield {
-                    "OpenEnv echo, in process": lambda: _play(inside, package.EchoAction, scripts),
-                    "OpenEnv echo, WebSocket": lambda: _play(client, package.EchoAction, scripts),
+                    "OpenEnv echo, in process": lambda: _play(inside, _actor(inside, package.EchoAction), scripts),
+                    ECHO: lambda: _play(client, _actor(client, package.EchoAction), scripts),
                 }
         finally:
             sys.path.remove(folder)
+
+
+@contextmanager
+def _echo_tool(scripts: Sequence[Script]) -> Iterator[Contestants]:
+    from openenv.core.mcp_client import MCPToolClient
+
+    app, root = "benchmarks.peers.openenv_tool:make_app", Path(__file__).parents[2]
+    with _server(app, root, "--factory") as url, MCPToolClient(base_url=url).sync() as client:
+        yield {
+            "OpenEnv echo tool, in process": lambda: asyncio.run(_play_inside(scripts)),
+            ECHO_TOOL: lambda: _play(client, lambda action: client.call_tool(TOOL, message=action), scripts),
+        }
+
+
+def _actor(env: Any, make_action: Callable[..., Any]) -> Callable[[str], None]:
+    def act(action: str) -> None:
+        env.step(make_action(message=action))
+
+    return act
 
 
 def _generate(folder: str) -> None:
@@ -54,15 +89,15 @@ def _generate(folder: str) -> None:
 
 
 @contextmanager
-def _server(folder: str) -> Iterator[str]:
-    """The environment's own server on a free port of 127.0.0.1."""
+def _server(app: str, folder: Path, *flags: str) -> Iterator[str]:
+    """A server of an application that is importable from `folder`, on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
         handle, port = listening.fileno(), listening.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", f"{_NAME}.server.app:app", "--fd", str(handle), "--no-access-log"],
+            [sys.executable, "-m", "uvicorn", app, "--fd", str(handle), "--no-access-log", *flags],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": folder},
+            env={**os.environ, "PYTHONPATH": str(folder)},
             pass_fds=[handle],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -87,15 +122,34 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
     raise ImportError("OpenEnv's echo server did not start")
 
 
-def _play(env: Any, make_action: Callable[..., Any], scripts: Sequence[Script]) -> Played:
+def _play(env: Any, act: Callable[[str], object], scripts: Sequence[Script]) -> Played:
     steps, stepping, resetting = 0, 0.0, 0.0
     for script in scripts:
         begin = perf_counter()
         env.reset()
         begun = perf_counter()
         for action in script.actions:
-            env.step(make_action(message=action))
+            act(action)
         stepping += perf_counter() - begun
         resetting += begun - begin
         steps += len(script.actions)
+    return Played(len(scripts), steps, stepping, resetting)
+
+
+async def _play_inside(scripts: Sequence[Script]) -> Played:
+    """As `_play`, of the tool in this process; its session is held open, as the server holds it."""
+    from openenv.core.env_server.mcp_types import CallToolAction
+
+    env = make_env()
+    steps, stepping, resetting = 0, 0.0, 0.0
+    async with env.mcp_session():
+        for script in scripts:
+            begin = perf_counter()
+            env.reset()
+            begun = perf_counter()
+            for action in script.actions:
+                await env.step_async(CallToolAction(tool_name=TOOL, arguments={"message": action}))
+            stepping += perf_counter() - begun
+            resetting += begun - begin
+            steps += len(script.actions)
     return Played(len(scripts), steps, stepping, resetting)

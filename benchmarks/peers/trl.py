@@ -70,8 +70,10 @@ class TrlPlayer:
             log_completions=False,
             disable_tqdm=True,
         )
+        model: Any = copy.deepcopy(learner.policy.language_model)
+        model.set_attn_implementation("sdpa")  # Transformers' default, not ours
         self._trainer = GRPOTrainer(
-            model=copy.deepcopy(learner.policy.language_model),
+            model=model,
             args=config,
             train_dataset=Dataset.from_list(self._rows),
             processing_class=tokenizer,

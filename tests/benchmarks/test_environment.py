@@ -16,6 +16,8 @@ from benchmarks import environment, scaling
 from benchmarks.episodes import Played, Script, play, play_vector, record
 from benchmarks.peers import Contestants
 from benchmarks.peers.gym import cartpole
+from benchmarks.peers.openenv import ECHO, ECHO_TOOL, openenv
+from benchmarks.peers.openenv_tool import TOOL, make_env
 from benchmarks.report import Row
 from benchmarks.timing import Lap
 from toolserver.schemas import StatusCode
@@ -73,6 +75,22 @@ def test_the_floor_plays_as_many_steps(scripts: Sequence[Script]) -> None:
         assert contestants["CartPole"]().steps == sum(len(script.actions) for script in scripts)
 
 
+@pytest.mark.slow
+def test_both_echoes_of_openenv_play_as_many_steps_in_process_and_over_its_protocol(scripts: Sequence[Script]) -> None:
+    pytest.importorskip("openenv.core")
+    with openenv(scripts) as contestants:
+        assert {ECHO, ECHO_TOOL} < set(contestants)
+        steps = {name: contestants[name]().steps for name in contestants}
+    assert set(steps.values()) == {sum(len(script.actions) for script in scripts)}
+
+
+def test_the_tool_gives_back_what_it_is_told() -> None:
+    types = pytest.importorskip("openenv.core.env_server.mcp_types")
+    observation = make_env().step(types.CallToolAction(tool_name=TOOL, arguments={"message": "said"}))
+    assert observation.error is None
+    assert observation.result.data == "said"
+
+
 def absent(scripts: Sequence[Script]) -> AbstractContextManager[Contestants]:
     raise ImportError("no such package")
 
@@ -95,6 +113,7 @@ def test_a_result_has_every_place_and_names_what_is_missing(monkeypatch: pytest.
         (where, size) for where in ("in process", "HTTP") for size in (1, 2)
     ]
     assert _positive(single, "steps/s")
+    assert [single[0][f"x {other}"] is None for other in environment.REFERENCES] == [True, True, False]
     assert _positive(vector, "steps/s with resets")
     assert any("nobody was not measured" in note for note in result.notes)
     assert any("--data" in note for note in result.notes)
