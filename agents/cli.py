@@ -23,7 +23,7 @@ class _Place(NamedTuple):
 
 
 COMMANDS = {
-    "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
+    "demo": _Place("agents.commands.demo", "train two policies against a tool server, in minutes, and compare them"),
     "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
     "export": _Place("agents.commands.export", "write a checkpoint's model as other software reads it"),
@@ -62,6 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {name} needs {error.name}: pip install 'steptool-env[agents]'\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:  # no file of the user's
+            raise
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}; give another path\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
