@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
@@ -48,6 +49,8 @@ Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `steptool`. Errors of ours end it with one line and status 2."""
+    if arguments is None:
+        sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name not in COMMANDS:
