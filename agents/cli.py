@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import tyro
@@ -23,7 +24,7 @@ class _Place(NamedTuple):
 
 
 COMMANDS = {
-    "demo": _Place("agents.commands.demo", "run agents against a tool server and compare them"),
+    "demo": _Place("agents.commands.demo", "train two policies against a tool server, in minutes, and compare them"),
     "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
     "export": _Place("agents.commands.export", "write a checkpoint's model as other software reads it"),
@@ -48,6 +49,8 @@ Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `steptool`. Errors of ours end it with one line and status 2."""
+    if arguments is None:
+        sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
     if name not in COMMANDS:
@@ -62,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(2)
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {name} needs {error.name}: pip install 'steptool-env[agents]'\n")
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:  # no file of the user's
+            raise
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}; give another path\n")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -19,6 +19,7 @@ from agents.generation import Sampling
 from agents.options import read_options
 from agents.policy import ValueTrunk
 from agents.setting_checks import (
+    check_at_least,
     check_critic,
     check_groups,
     check_rollout,
@@ -133,6 +134,10 @@ class TrainConfig:
     __pydantic_config__ = _STRICT
 
     def __post_init__(self) -> None:
+        numbers = asdict(self)
+        check_at_least(0, ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "eval_every"), numbers)
+        check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
+        check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
         check_critic(self.algorithm, self.policy.value_trunk, shard=self.shard)
         check_groups(self.algorithm, self.episodes)
         check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
@@ -193,4 +198,6 @@ def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 
 def _words(entry: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in entry["loc"])
+    if entry["type"] == "unexpected_keyword_argument":
+        return f"{where}: there is no such setting (got {entry['input']!r}); --help lists them"
     return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["msg"])

@@ -12,6 +12,7 @@ from agents.base import Agent
 from agents.evaluate import Evaluation, evaluate
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
+from steptool_env.errors import ConfigurationError
 from steptool_env.types import Trajectory
 from toolserver.process import ServerProcess
 
@@ -52,6 +53,12 @@ class Demo:
     world_seed: int = 0
     slots: int = 50
     guests: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.calls < 0:
+            raise ConfigurationError(f"calls={self.calls}: must be at least 0")
+        if self.episodes < 1:
+            raise ConfigurationError(f"episodes={self.episodes}: must be at least 1")
 
 
 @dataclass

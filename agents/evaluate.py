@@ -42,6 +42,8 @@ class Evaluation:
         for name in ("episodes", "slots"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.seed < 0:
+            raise ConfigurationError(f"seed={self.seed}: must be at least 0")
 
 
 @dataclass

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from agents import checkpoint
 from agents.codec import ChatCodec, Codec, PlainCodec
 from agents.config import PolicyConfig
-from agents.errors import CheckpointError, ModelError
+from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.model import SHAPES, build_decoder, load_pretrained, set_dtype, with_adapters
 from agents.policy import Policy
 from agents.tokenizer import ACT
@@ -40,8 +40,10 @@ def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | Non
     Raises:
         ModelError: The configuration names no usable model.
         CheckpointError: The checkpoint cannot be used.
+        ConfigurationError: The device is not there.
     """
     dtype = cast(torch.dtype, getattr(torch, config.dtype))
+    check_device(config.device)
     if config.checkpoint:
         return _from_checkpoint(config, dtype, seed)
     if config.model not in SHAPES:
@@ -54,6 +56,15 @@ def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | Non
         )
     model = set_dtype(build_decoder(SHAPES[config.model], tokenizer, config.context, seed), dtype)
     return _learner(_policy(model, config, seed), tokenizer, config)
+
+
+def check_device(device: str) -> None:
+    """Raise `ConfigurationError` for a device that is not there."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the second where torch was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
 def load_learner(folder: Path, *, device: str = "cpu") -> Learner:

@@ -11,7 +11,7 @@ from typing import Any
 from agents.base import Info
 from agents.function_names import FunctionNames
 from steptool_env.chat import ChatModel
-from steptool_env.errors import ChatError, ConfigurationError
+from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH, GIVE_UP
 
@@ -35,7 +35,7 @@ class OpenAIAgent:
 
     A conversation that the endpoint refuses or does not answer within the retries (a context that is too long, say)
     is given up, which counts against the model; more than `max_failures` of them end the run, since then the
-    endpoint is at fault.
+    endpoint is at fault. An endpoint that cannot be connected to ends it at once.
 
     Args:
         model: The model's name at the endpoint.
@@ -86,7 +86,7 @@ class OpenAIAgent:
             self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages)
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`. Raises `ChatError` when the endpoint has failed too often."""
+        """See `Agent.act`. Raises `ChatError` when the endpoint is away or has failed too often."""
         del infos
         episodes = [self._episodes[index] for index in indices]
         return self._allow_failures(list(self._pool.map(self._act, episodes, observations)))
@@ -116,6 +116,8 @@ class OpenAIAgent:
                 actions.append(outcome)
                 continue
             episode, error = outcome
+            if isinstance(error, ChatUnreachableError):
+                raise error
             self._failures_left -= 1
             if self._failures_left < 0:
                 raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error

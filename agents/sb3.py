@@ -103,6 +103,8 @@ def load(path: str | Path) -> BaseAlgorithm:
     Raises:
         CheckpointError: There is no such file, or it holds no policy of these two.
     """
+    if not Path(path).exists():
+        raise CheckpointError(f"{path}: no such file; `steptool sb3 --out DIR` writes DIR/model.zip")
     try:
         data, _, _ = load_from_zip_file(path, load_data=True)
     except (OSError, BadZipFile, ValueError) as error:

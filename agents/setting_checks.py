@@ -5,12 +5,22 @@ All raise `ConfigurationError`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from agents.algorithms import AlgorithmConfig
 from agents.engine import RolloutConfig
 from agents.errors import ConfigurationError
 from agents.generation import Sampling
 from agents.policy import ValueTrunk
 from agents.step_critic import StepCriticConfig
+
+
+def check_at_least(least: int, names: Sequence[str], numbers: Mapping[str, Any], prefix: str = "") -> None:
+    """None of these numbers is below what it can mean."""
+    for name in names:
+        if numbers[name] < least:
+            raise ConfigurationError(f"{prefix}{name}={numbers[name]} must be {least} or more")
 
 
 def check_critic(algorithm: AlgorithmConfig, value_trunk: ValueTrunk, *, shard: bool) -> None:

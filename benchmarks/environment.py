@@ -25,6 +25,7 @@ from agents.config import EnvConfig
 from agents.environments import make_envs
 from agents.replay import ReplayAgent
 from agents.toolworld import OracleAgent
+from benchmarks.command import run_command
 from benchmarks.episodes import Env, Envs, Played, Script, play, play_vector, record
 from benchmarks.peers import Peer
 from benchmarks.peers.gem import gem
@@ -235,4 +236,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m benchmarks.environment", description=Options.__doc__))
+    run_command("environment", Options, main)

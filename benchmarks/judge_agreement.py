@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks import authors_rules
 from benchmarks.annotations import Annotated, read_annotations, read_training_rows
+from benchmarks.command import run_command
 from benchmarks.report import Result, origin, publish
 from steptool_env.errors import DataError
 from steptool_env.judges.answer import admitted_failure, final_answer
@@ -237,7 +238,4 @@ def _folders(path: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments, prog="python -m benchmarks.judge_agreement", description=Arguments.__doc__))
-    except DataError as error:
-        raise SystemExit(f"error: {error}") from None
+    run_command("judge_agreement", Arguments, main)

@@ -33,6 +33,7 @@ from agents.model import Size
 from agents.online import OnlineTrainer
 from agents.policy import ValueTrunk
 from agents.rollout import Collector
+from benchmarks.command import run_command
 from benchmarks.gold import GoldEnvs, Workload, make_workload
 from benchmarks.peers.trl import TrlPlayer
 from benchmarks.report import RESULTS, Result, Row, origin, publish
@@ -245,4 +246,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m benchmarks.learner", description=Options.__doc__))
+    run_command("learner", Options, main)

@@ -27,6 +27,7 @@ import tyro
 from agents import checkpoint
 from agents.errors import AgentError
 from benchmarks.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
+from benchmarks.command import run_command
 from benchmarks.experiment import START, Experiment
 from benchmarks.learning_progress import LearningProgress
 from benchmarks.learning_report import report
@@ -145,11 +146,8 @@ def _listen(plan: Plan, tell: Tell) -> str:
 
 def main(options: Options) -> None:
     """Run, print and write."""
-    try:
-        publish(run(options), options.out)
-    except AgentError as error:
-        raise SystemExit(f"error: {error}") from error
+    publish(run(options), options.out)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m benchmarks.learning", description=Options.__doc__))
+    run_command("learning", Options, main)

@@ -94,8 +94,10 @@ def main(folder: tyro.conf.Positional[Path], host: str = "127.0.0.1", port: int 
         host: Address to listen on.
         port: Port to listen on.
     """
+    if not folder.is_dir():
+        raise SystemExit(f"error: {folder}: no such folder; give a `tool_response_cache` of StableToolBench")
     uvicorn.run(create_reference(folder), host=host, port=port)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    tyro.cli(main, prog="python -m benchmarks.reference_server")

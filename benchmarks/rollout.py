@@ -23,6 +23,7 @@ import tyro
 from agents.generation import Generator, Sampling
 from agents.model import Size
 from agents.rollout import Collector, Rollout, Start
+from benchmarks.command import run_command
 from benchmarks.gold import GoldEnvs, Workload, make_workload
 from benchmarks.peers.full_context import FullContextGenerator
 from benchmarks.peers.trl import trl_player
@@ -139,4 +140,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m benchmarks.rollout", description=Options.__doc__))
+    run_command("rollout", Options, main)

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 from agents.codec import ChatCodec
 from agents.config import PolicyConfig
 from agents.generation import Generator, Sampling
-from agents.learner import Learner, build_learner
+from agents.learner import Learner, build_learner, check_device
 from agents.model import SHAPES, Size, build_decoder
 from agents.policy import Policy, ValueTrunk
 from agents.tokenizer import train_tokenizer
@@ -57,6 +57,7 @@ def chat_learner(
         clean_up_tokenization_spaces=False,
     )
     model = build_decoder(SHAPES[size], tokenizer, CONTEXT, _SEED)
+    check_device(device)
     return Learner(Policy(model, value_trunk).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
 
 

@@ -33,6 +33,7 @@ import tyro
 from agents.config import EnvConfig
 from agents.environments import TextEnvs, make_envs
 from agents.toolworld import OracleAgent
+from benchmarks.command import run_command
 from benchmarks.episodes import Script, play_vector, record
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.sampling import contexts
@@ -211,4 +212,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, prog="python -m benchmarks.scaling", description=Options.__doc__))
+    run_command("scaling", Options, main)

@@ -29,6 +29,7 @@ from typing import Annotated, NamedTuple
 import httpx
 import tyro
 
+from benchmarks.command import run_command
 from benchmarks.load import Load, post_bytes, run_load
 from benchmarks.recordings import Request, import_recordings, write_recordings
 from benchmarks.report import RESULTS, Result, Row, origin, publish
@@ -292,5 +293,4 @@ def _pin(pid: int, core: int) -> None:
 
 
 if __name__ == "__main__":
-    given = tyro.cli(Options)
-    publish(run(given), given.out)
+    run_command("server", Options, lambda options: publish(run(options), options.out))

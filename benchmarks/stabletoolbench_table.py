@@ -17,6 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import run_command
 from steptool_env.errors import DataError
 from steptool_env.metrics import (
     EpisodeResult,
@@ -28,7 +29,6 @@ from steptool_env.metrics import (
     summarize,
 )
 from steptool_env.types import FINISH
-from toolserver.errors import DataError as ServerDataError
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run, read_queries
 
 GROUPS = {
@@ -225,7 +225,4 @@ def _print(table: Mapping[str, Mapping[str, Any]], runs: Mapping[str, Mapping[st
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Arguments, prog="python -m benchmarks.stabletoolbench_table", description=Arguments.__doc__))
-    except (DataError, ServerDataError) as error:
-        raise SystemExit(f"error: {error}") from None
+    run_command("stabletoolbench_table", Arguments, main)

@@ -29,10 +29,12 @@ import diskcache
 import numpy as np
 import tyro
 
+from benchmarks.command import run_command
 from benchmarks.load import post_bytes, run_load
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.server import Contestant
 from benchmarks.timing import race
+from steptool_env.errors import ConfigurationError
 from toolserver.archive import export_archive, import_archive
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.catalog import Catalog
@@ -60,6 +62,10 @@ class Options:
     """Also measure hits from a cache in Redis, which is made there, of the smallest size."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
+
+    def __post_init__(self) -> None:
+        if min(self.sizes, default=0) < 1:
+            raise ConfigurationError(f"sizes={self.sizes}: give one or more, each of at least 1")
 
 
 def numbered_call(number: int) -> ToolCall:
@@ -300,4 +306,4 @@ def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_command("store", Options, main)

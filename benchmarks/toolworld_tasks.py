@@ -1,6 +1,6 @@
 """ToolWorld's tasks: how fast they are generated, and what each split is like, with floors and ceiling.
 
-    python -m benchmarks.toolworld_tasks [--episodes N] [--out benchmarks/results]
+    python -m benchmarks.toolworld_tasks [--episodes N]
 
 The floors are agents that learn nothing: `random` calls and then answers with words of the query, `no-tools` answers at
 once with the best guess that the query allows, `greedy-docs` calls the functions whose documentation shares most words
@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
+from typing import Annotated
 
 import tyro
 
 from agents.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
-from benchmarks.report import Result, Row, origin, publish
+from benchmarks.command import run_command
+from benchmarks.report import RESULTS, Result, Row, origin, publish
+from steptool_env.errors import ConfigurationError
 from toolserver.world import Vendors, World
 from toolserver.world.levels import LEVELS
 from toolserver.world.tasks import SPLITS, TaskSampler
@@ -36,8 +39,13 @@ class Options:
     """Tasks per split and agent."""
     timed: int = 1000
     """Tasks that are generated against the clock."""
-    out: Path | None = None
-    """Folder for toolworld_tasks.json and toolworld_tasks.md; without it the figures are only printed."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "timed"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
 def generation(level: str, split: str, timed: int) -> Row:
@@ -105,4 +113,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_command("toolworld_tasks", Options, main)

@@ -216,4 +216,6 @@ def _print(calls: int, passed: float | None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / _PLAN).exists():
+        raise SystemExit("usage: python -m benchmarks.training_run RUN (a folder that benchmarks.learning made)")
     play(Path(sys.argv[1]), _print)

@@ -1,6 +1,6 @@
 """What ToolWorld costs: building worlds, their memory, and calls of their tools in process.
 
-    python -m benchmarks.world [--out benchmarks/results]
+    python -m benchmarks.world
 
 Each level is measured in a fresh process. A build makes every table and writes the documentation of every API. A call
 goes through the tool service: names, validation, the vendor, the world, and JSON out; calls are valid samples of all
@@ -17,10 +17,12 @@ from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter, perf_counter_ns
+from typing import Annotated
 
 import tyro
 
-from benchmarks.report import Result, Row, origin, publish
+from benchmarks.command import run_command
+from benchmarks.report import RESULTS, Result, Row, origin, publish
 from toolserver.schemas import ToolCall
 from toolserver.service import ToolService
 from toolserver.state import StateCodec
@@ -37,10 +39,10 @@ _MEGABYTE = 1024.0  # kilobytes; `ru_maxrss` counts those on Linux
 
 @dataclass(frozen=True)
 class Options:
-    """Measure ToolWorld. Example: `python -m benchmarks.world --out benchmarks/results`."""
+    """Measure ToolWorld. Example: python -m benchmarks.world --out results."""
 
-    out: Path | None = None
-    """Folder for world.json and world.md; without it the figures are only printed."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
 
 
 def measure(level: str) -> Row:
@@ -103,4 +105,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options))
+    run_command("world", Options, main)

@@ -6,8 +6,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from steptool_env.errors import ChatError, ConfigurationError
-from toolserver.resolvers.upstream import UnusableAnswerError, Upstream, UpstreamError
+from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from toolserver.resolvers.upstream import UnreachableError, UnusableAnswerError, Upstream, UpstreamError
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
@@ -34,6 +34,7 @@ class ChatModel:
         url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._url = url
         self._upstream = Upstream(url, headers, timeout=timeout, retries=retries, backoff=1.0)
 
     def complete(self, messages: Sequence[Message], read: Callable[[dict[str, Any]], T], **options: Any) -> T:
@@ -47,10 +48,15 @@ class ChatModel:
 
         Raises:
             ChatError: No usable message came within the retries.
+            ChatUnreachableError: There was nothing to connect to.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
         try:
             return self._upstream.fetch(payload, lambda completion: read(_message(completion)))
+        except UnreachableError as error:
+            raise ChatUnreachableError(
+                f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
+            ) from error
         except UpstreamError as error:
             raise ChatError(f"chat model {self.model!r}: {error}") from error
 

@@ -5,6 +5,7 @@ StepToolError
 ├── DataError              a trajectory, query or run file does not hold what it should
 ├── ToolTransportError     the tool server is away or answered with a broken protocol
 └── ChatError              a chat model is away or gives no usable answer
+    └── ChatUnreachableError there is nothing to connect to
 """
 
 
@@ -26,3 +27,7 @@ class ToolTransportError(StepToolError):
 
 class ChatError(StepToolError):
     """A chat model, judge or agent, could not be asked, or answered nothing usable within its retries."""
+
+
+class ChatUnreachableError(ChatError):
+    """No chat model could be connected to within the retries: nothing that a conversation could be at fault for."""

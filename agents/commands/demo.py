@@ -50,6 +50,7 @@ class Command:
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
         console = Console()
+        self.out.mkdir(parents=True, exist_ok=True)
         demo = Demo(
             self.out,
             self.learner,
@@ -62,7 +63,6 @@ class Command:
         started = time.perf_counter()
         outcome = run_demo(demo, console.print)
         seconds = time.perf_counter() - started
-        self.out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_result(outcome, seconds), indent=2)
         (self.out / "result.json").write_text(text + "\n", encoding="utf-8")
         splits = " and ".join(demo.splits)

@@ -45,6 +45,7 @@ class Command:
     def run(self) -> None:
         """Train, showing the return; then evaluate."""
         console = Console()
+        self.out.mkdir(parents=True, exist_ok=True)
         env_args = read_options("env_arg", self.env_arg)
         settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
         with TrainingProgress("sb3", console=console) as progress:
@@ -54,7 +55,6 @@ class Command:
                 progress.tell(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
 
             model = train(settings, on_rollout)
-        self.out.mkdir(parents=True, exist_ok=True)
         model.save(self.out / "model.zip")
         write_run({"settings": vars(settings), "splits": self.splits, "episodes": self.episodes}, self.out / "run.json")
         console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], settings))

@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from agents.apprentice import Apprentice, read_apprentice, solved
+from agents.errors import ConfigurationError
 from agents.training_progress import TrainingProgress
 from steptool_env.trajectories import read_trajectories
 from steptool_env.types import Trajectory
@@ -59,7 +60,11 @@ class Command:
             for bad in read.bad_lines:
                 console.print(f"{self.demonstrations}:{bad.number}: {bad.reason}")
             shown = read.trajectories
-        return solved(shown) if self.only_solved else shown
+        kept = solved(shown) if self.only_solved else shown
+        if not kept:
+            source = self.demonstrations or "made"
+            raise ConfigurationError(f"demonstrations={source}: of {len(shown)} read, none is left to learn from")
+        return kept
 
 
 def parse(words: Sequence[str]) -> Command:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from agents.evaluate import Evaluation, make_env
 from agents.toolworld import OracleAgent
+from steptool_env.errors import ConfigurationError
 from steptool_env.suites.toolworld import find_gold, load_suite
 from steptool_env.types import Trajectory
 from toolserver.world.tasks import SPLITS, WorldTask, read_task_id
@@ -28,9 +29,12 @@ Level = Literal["lite", "standard", "full"]
 
 @dataclass(frozen=True)
 class Show:
-    """Print a task with its gold solution as a picture, the oracle's episode and its reward terms."""
+    """Print a task with its gold solution as a picture, the oracle's episode and its reward terms.
 
-    task: tyro.conf.Positional[str] = "w0-lite-train-1"
+    Example: steptool tasks show w0-lite-G3_instruction-18 --reward steptool
+    """
+
+    task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")] = "w0-lite-train-1"
     """The task's id: world seed, level, split, index."""
     picture: Literal["mermaid", "graphviz"] = "mermaid"
     """Language of the picture."""
@@ -53,7 +57,10 @@ class Show:
 
 @dataclass(frozen=True)
 class Sample:
-    """Print the queries of some tasks, each with its id and the functions that it needs."""
+    """Print the queries of some tasks, each with its id and the functions that it needs.
+
+    Example: steptool tasks sample --split G3_instruction --level full --count 5
+    """
 
     split: str = "train"
     """The split."""
@@ -74,7 +81,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stats:
-    """Print a table of the splits: size, depth, offered tools, needed calls, share that cannot be solved."""
+    """Print a table of the splits: size, depth, offered tools, needed calls, share that cannot be solved.
+
+    Example: steptool tasks stats --level standard
+    """
 
     level: Level = "lite"
     """The level."""
@@ -120,6 +130,8 @@ class Command:
 
 
 def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:
+    if count < 1:
+        raise ConfigurationError(f"count={count}: must be at least 1")
     suite = load_suite(split, level, world_seed)
     return [suite.sampler.task(index) for index in range(min(count, len(suite)))]
 

@@ -243,6 +243,13 @@ def test_in_react_a_chat_model_reads_and_writes_text() -> None:
     assert "tools" not in stub.requests[0]
 
 
+def test_an_endpoint_that_is_away_ends_the_run_and_is_no_failure_of_the_model() -> None:
+    with chat_stub(lambda _: 400) as stub:
+        url = stub.url  # nobody listens there below
+    with pytest.raises(ChatError, match=f"no chat model answers at {url}/chat/completions"):
+        play(OpenAIAgent("m", base_url=url, retries=0), episodes=1)
+
+
 def test_a_refused_conversation_is_given_up_and_too_many_end_the_run() -> None:
     with chat_stub(lambda _: 400) as stub:
         (trajectory,) = play(OpenAIAgent("m", base_url=stub.url, retries=0), episodes=1, format="openai")

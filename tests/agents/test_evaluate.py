@@ -219,6 +219,7 @@ def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFix
         (["--env", TOYS, "--agent", "nobody"], "unknown agent"),
         (["--env", TOYS, "--agent", "random", "--env-arg", "x"], "write KEY=VALUE"),
         (["--env", TOYS, "--agent", "replay:/nowhere"], "/nowhere"),
+        (["--env", TOYS, "--agent", "random", "--seed", "-1"], "seed=-1: must be at least 0"),
     ],
 )
 def test_errors_are_one_line_with_status_2(
@@ -231,6 +232,33 @@ def test_errors_are_one_line_with_status_2(
     assert message in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "command", [["evaluate", "--env", TOYS, "--agent", "random"], ["demo", "--learner", "none"], ["sb3"]], ids=" ".join
+)
+def test_a_folder_that_cannot_be_made_is_named_before_anything_is_played(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (taken := tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--out", str(taken)])
+    captured = capsys.readouterr()
+    assert captured.err == f"error: {taken}: File exists; give another path\n"
+    assert "tool server" not in captured.out
+
+
+@pytest.mark.parametrize("action", ["show", "sample", "stats"])
+def test_every_look_at_tasks_has_an_example(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["tasks", action, "--help"])
+    assert f"Example: steptool tasks {action}" in capsys.readouterr().out
+
+
+def test_no_tasks_to_look_at_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["tasks", "sample", "--count", "-4"])
+    assert capsys.readouterr().err == "error: count=-4: must be at least 1\n"
 
 
 def toolworld(out: Path, url: str, agent: str = "oracle", slots: int = 1) -> list[str]:

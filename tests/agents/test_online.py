@@ -185,6 +185,20 @@ def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -
         make_config(settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"calls": -5}, "calls=-5 must be 0 or more"),
+        ({"seed": -1}, "seed=-1 must be 0 or more"),
+        ({"iterations": 0}, "iterations=0 must be 1 or more"),
+        ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_config(settings)
+
+
 def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("algo: final\nepisodes: 32\nenv:\n  args: {split: train, level: lite}\nalgorithm: {gamma: 0.5}\n")
@@ -192,6 +206,9 @@ def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_pa
     assert config.env.reward == "final"
     assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip) == (32, 3, 0.5, 0.1)
     assert config.env.args == {"split": "train", "level": "lite"}
+    path.write_text("env: {nmu_envs: 4}")
+    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help lists"):
+        read_config(path)
     path.write_text("- a list")
     with pytest.raises(ConfigurationError, match="expected `field: value` lines"):
         read_config(path)

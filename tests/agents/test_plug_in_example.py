@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,14 @@ def test_the_agent_takes_part_in_the_demonstration(tmp_path: Path, monkeypatch: 
     result = json.loads((tmp_path / "runs" / "demo" / "result.json").read_text())
     assert 0 <= result["my_agent:WordMatcher"]["pass_rate"] <= 1
     assert result["oracle"]["pass_rate"] == 1
+
+
+def test_the_command_finds_an_agent_in_the_folder_that_it_is_run_from(tmp_path: Path) -> None:
+    (tmp_path / "my_agent.py").write_text(block("class WordMatcher"))
+    script = [sys.executable, "-P", "-c", "from agents.cli import main; main()"]  # -P: as of a script
+    words = [*command("evaluate", "my_agent:WordMatcher"), "--episodes", "2"]
+    subprocess.run([*script, *words], cwd=tmp_path, check=True, timeout=120)
+    assert (tmp_path / "runs" / "mine" / "metrics.json").exists()
 
 
 def test_the_class_for_trl_is_one_that_trl_takes() -> None:

@@ -120,6 +120,24 @@ def test_a_run_without_checkpoint_cannot_be_resumed(
     assert "holds no checkpoint to resume from" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(
+    device: str, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--out", str(tmp_path), "--policy.checkpoint", str(start), "--policy.device", device])
+    assert capsys.readouterr().err.startswith(f"error: device={device}: cannot be used here (")
+
+
+def test_a_file_without_demonstrations_teaches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path := tmp_path / "bad.jsonl").write_text("{broken\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["sft", "--demonstrations", str(path), "--out", str(tmp_path / "none")])
+    captured = capsys.readouterr()
+    assert "bad.jsonl:1:" in captured.out.replace("\n", "")
+    assert captured.err == f"error: demonstrations={path}: of 0 read, none is left to learn from\n"
+
+
 def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["train", "--out", str(tmp_path / "none")])

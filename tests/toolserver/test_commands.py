@@ -121,6 +121,25 @@ def test_a_missing_cache_is_said_in_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+def serve(*flags: object) -> subprocess.CompletedProcess[str]:
+    """A server that is to end by itself, in a process of its own: `serve` leaves settings in the environment."""
+    command = [sys.executable, "-m", "toolserver.cli", "serve", "--port", "0", *map(str, flags)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_that_cannot_serve_does_not_say_that_it_does(workers: int, tmp_path: Path) -> None:
+    ended = serve("--cache", tmp_path / "none", "--workers", workers)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("toolserver: no cache at ")
+    assert ended.stdout == ""
+
+
+def test_a_server_needs_a_worker() -> None:
+    ended = serve("--world", 0, "--workers", 0)
+    assert (ended.returncode, ended.stderr) == (1, "toolserver: workers: 0 processes cannot serve; use at least 1\n")
+
+
 COMMANDS = [
     ["import", "stabletoolbench"],
     ["import", "archive"],

@@ -158,6 +158,12 @@ def test_a_wrong_argument_lists_what_is_valid(arguments: dict[str, object], name
         make(**arguments)
 
 
+@pytest.mark.parametrize("tools", [0, "x", True, 1.5])
+def test_a_wrong_number_of_vendors_is_named(tools: object) -> None:
+    with pytest.raises(ConfigurationError, match=f"tools: {tools!r} is no number of vendors; use an integer"):
+        make(tools=tools)
+
+
 def test_a_server_can_have_another_number_of_vendors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOOLSERVER_WORLD_TOOLS", "100")
     with ServerProcess(["--world", "0", "--world-level", "lite"]) as process:

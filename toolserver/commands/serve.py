@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -86,10 +87,11 @@ def serve(
         given["world"] = world  # 0 is a seed
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
         settings = _settings(given, runtime_dir)
+        if workers < 1:
+            raise ConfigurationError(f"workers: {workers} processes cannot serve; use at least 1")
         listening = _listen(host, port)
         with closing(listening):
-            _announce(host, listening.getsockname()[1])
-            _run(settings, listening, workers, access_log)
+            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1]))
 
 
 def _settings(given: dict[str, object], runtime_dir: str) -> Settings:
@@ -125,7 +127,10 @@ def _announce(host: str, port: int) -> None:
     sys.stdout.flush()
 
 
-def _run(settings: Settings, listening: socket.socket, workers: int, access_log: bool) -> None:
+def _run(
+    settings: Settings, listening: socket.socket, workers: int, access_log: bool, ready: Callable[[], None]
+) -> None:
+    """Serve until told to end. What is wrong with the settings is raised before `ready` is called."""
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
@@ -139,7 +144,10 @@ def _run(settings: Settings, listening: socket.socket, workers: int, access_log:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     if workers == 1:
+        config.load()
+        ready()
         uvicorn.Server(config).run(sockets=[listening])
         return
     assemble(settings).service.close()  # what is wrong with the settings is said once, here, and not by every worker
+    ready()
     Multiprocess(config, sockets=[listening]).run()

@@ -28,6 +28,10 @@ class UpstreamError(Exception):
         self.outcome = outcome
 
 
+class UnreachableError(UpstreamError):
+    """The last attempt found no server to connect to."""
+
+
 class Upstream:
     """Posts JSON to one URL and reads the answer. Safe to use from several threads.
 
@@ -78,6 +82,8 @@ class Upstream:
                 failure = UpstreamError(Outcome.UNAVAILABLE, f"Upstream server answered HTTP {status}.")
                 if status not in _RETRIED:
                     break
+            except httpx.ConnectError:
+                failure = UnreachableError(Outcome.UNAVAILABLE, "Upstream server unavailable (ConnectError).")
             except httpx.HTTPError as error:
                 failure = UpstreamError(Outcome.UNAVAILABLE, f"Upstream server unavailable ({type(error).__name__}).")
             except (UnusableAnswerError, ValueError) as error:

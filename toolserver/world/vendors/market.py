@@ -43,8 +43,8 @@ class Vendors:
 
     def __init__(self, world: World, tools: int | None = None) -> None:
         count = world.level.tools if tools is None else tools
-        if count < 1:
-            raise ConfigurationError(f"tools: {count} vendors are too few; use at least 1")
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise ConfigurationError(f"tools: {count!r} is no number of vendors; use an integer of at least 1")
         self.world = world
         self.plans = _plans(world, count)
         self._tools: dict[int, VendorTool] = {}

@@ -1,0 +1,41 @@
+"""Every benchmark is called in one way."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from benchmarks.command import run_command
+from benchmarks.store import Options
+from toolserver.errors import CacheError
+
+NAMES = ("server", "environment", "scaling", "rollout", "learner", "store", "world", "toolworld_tasks", "learning")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_is_called_by_its_name_and_has_an_example(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        run_command(name, import_module(f"benchmarks.{name}").Options, lambda _: None)
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: python -m benchmarks.{name} ")
+    assert f"Example: python -m benchmarks.{name}" in said.replace("`", "")
+
+
+def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(options: Options) -> None:
+        raise CacheError(f"{options.out}: away")
+
+    monkeypatch.setattr("sys.argv", ["store", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path}: away$"):
+        run_command("store", Options, away)
+
+
+def test_sizes_that_cannot_be_made_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["store", "--sizes", "1000", "0"])
+    with pytest.raises(SystemExit):
+        run_command("store", Options, lambda _: None)
