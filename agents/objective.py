@@ -74,17 +74,18 @@ def policy_loss(policy: Policy, prepared: Prepared, config: TrainConfig) -> Micr
         else:
             surrogate = losses.policy_gradient(log_prob, advantage)
         critic = losses.squared_error(value, target) * part.mask
-        divergence = losses.kl_k3(log_prob, reference) * part.mask
         total = surrogate + algorithm.value_coef * critic - algorithm.entropy_coef * entropy
-        if algorithm.kl_coef:
+        logged: dict[str, Tensor] = {}
+        if algorithm.kl_coef:  # otherwise there is no policy to stay close to
+            divergence = losses.kl_k3(log_prob, reference) * part.mask
             total = total + algorithm.kl_coef * divergence
+            logged["reference_kl"] = divergence.sum()
         ratio = losses.log_ratio(log_prob.detach(), part.old_log_prob, step)
-        return {
+        return logged | {
             "loss": total.sum(),
             "policy_loss": surrogate.sum(),
             "value_loss": critic.sum(),
             "entropy": entropy.sum(),
-            "reference_kl": divergence.sum(),
             "approx_kl": losses.kl_k3(torch.zeros_like(ratio), ratio).sum(),
             "clip_fraction": ((ratio.exp() - 1).abs() > algorithm.clip).to(ratio.dtype).sum(),
         }

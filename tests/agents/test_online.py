@@ -55,6 +55,12 @@ def test_the_released_weighting_learns_nothing_where_the_final_reward_decides() 
     assert final_return(bandit_config(algo="released"), reward="final", cases="x") < 4 * CHANCE
 
 
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+def test_a_divergence_from_the_reference_is_logged_where_there_is_one(kl_coef: float) -> None:
+    run = trainer(bandit_config(algorithm={"kl_coef": kl_coef}))
+    assert ("train/reference_kl" in run.update(play(run))) == (kl_coef > 0)
+
+
 @pytest.mark.parametrize("change", [{"ratio": "step"}, {"entropy_coef": 0.001}, {"kl_coef": 0.001}])
 def test_variants_learn_too(change: dict[str, Any]) -> None:
     assert final_return(bandit_config(algorithm=change, iterations=35)) > 0.8
