@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-
 _PATIENCE = 60.0  # seconds that a server may take for its first answer
 
 

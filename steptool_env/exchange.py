@@ -1,4 +1,4 @@
-"""One step of many episodes with one exchange with the tools."""
+"""One step of many episodes, whose calls are carried together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from steptool_env.errors import ToolTransportError
 def advance(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> list[Transition]:
     """Take one action in every episode; `client` carries all their calls together.
 
-    When the calls are lost, so is every episode that made one; the others take their step.
+    When a call is lost, so are its episode and those behind it that made one; the others take their step.
 
     Args:
         client: The way to the tools of all these episodes.
@@ -22,13 +22,15 @@ def advance(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> list[Tr
         What each step came to, in the order of `moves`.
     """
     calls = [episode.begin(action) for episode, action in moves]
-    carried = {index: call for index, call in enumerate(calls) if call is not None}
-    try:
-        answers = client.call_many(tuple(carried.values())) if carried else []
-    except ToolTransportError as error:
-        reason = str(error)
-        return [
-            episode.lose(reason) if index in carried else episode.end(None) for index, (episode, _) in enumerate(moves)
-        ]
-    responses = dict(zip(carried, answers, strict=True))
-    return [episode.end(responses.get(index)) for index, (episode, _) in enumerate(moves)]
+    answers = client.stream(tuple(call for call in calls if call is not None))
+    lost = ""
+    transitions = []
+    for (episode, _), call in zip(moves, calls, strict=True):
+        response = None
+        if call is not None and not lost:
+            try:
+                response = next(answers)
+            except ToolTransportError as error:
+                lost = str(error)
+        transitions.append(episode.lose(lost) if call is not None and lost else episode.end(response))
+    return transitions

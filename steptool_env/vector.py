@@ -33,7 +33,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
     """`num_envs` copies of `ToolEnv` that share the tasks and the way to the tools.
 
     Gives what `gymnasium.vector.SyncVectorEnv` over as many `ToolEnv`s gives, but carries the calls of a step
-    together: one request, not `num_envs`. Observations and actions are tuples of texts. Shape: (num_envs,).
+    together: one request or a few, not `num_envs`. Observations and actions are tuples of texts. Shape: (num_envs,).
 
     Beyond Gymnasium: in `options`, `task` and `episode_seed` may be lists with one entry per environment (`None`
     leaves it to the draw).

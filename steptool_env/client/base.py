@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from toolserver.schemas import ToolCall, ToolResponse
@@ -13,6 +13,10 @@ class ToolClient(Protocol):
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         """Answer `calls`, in their order. Raises `ToolTransportError` when the tools are out of reach."""
+        ...
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        """The same answers, each as soon as it is there; so is the error, after the answers before it."""
         ...
 
     def close(self) -> None:

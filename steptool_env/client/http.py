@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -23,6 +24,7 @@ _OK, _UNAUTHORIZED, _TOO_LARGE = 200, 401, 413
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _CHECK_SECONDS = 10.0
+_PARTS, _SMALLEST_PART = 4, 64  # of a stream: a request of its own must be worth it
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
 # Looked up, because an enumeration takes several times as long to find a member.
@@ -35,7 +37,7 @@ class _TooLargeError(ToolTransportError):
 
 
 class HttpToolClient:
-    """Sends all calls of a step in one request to `/v1/calls`, over a connection that is kept.
+    """Sends all calls of a step in one request to `/v1/calls`, or in a few at once, over connections that are kept.
 
     The server keeps no session, so that a request can be sent again when its answer got lost: connection errors,
     time-outs and HTTP 408, 429 and 5xx are tried again, and calls that are too much for one request are sent in two
@@ -74,6 +76,18 @@ class HttpToolClient:
         for start in range(0, len(calls), self.max_batch):
             responses += self._exchange(calls[start : start + self.max_batch])
         return responses
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        """See `ToolClient.stream`. All requests are sent at once: the server works while the first answers are used."""
+        size = min(max(-(-len(calls) // _PARTS), _SMALLEST_PART), self.max_batch)
+        parts = [calls[start : start + size] for start in range(0, len(calls), size)]
+        if len(parts) < 2:
+            yield from self.call_many(calls)
+            return
+        # Threads of each stream's own: they cost little beside it, and a process that is forked later inherits none.
+        with ThreadPoolExecutor(_PARTS) as threads:
+            for answers in threads.map(self.call_many, parts):
+                yield from answers
 
     def check(self) -> None:
         """Ask once, with no calls, whether there is a tool server that takes our key; one that is busy is there.

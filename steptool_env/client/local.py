@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from steptool_env.suites.base import TaskSuite
 from toolserver.schemas import ToolCall, ToolResponse
@@ -25,6 +25,10 @@ class LocalToolClient:
         if self._service is None:
             self._service = self._suite.service()
         return self._service.call_many(calls)
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        """See `ToolClient.stream`."""
+        yield from self.call_many(calls)
 
     def close(self) -> None:
         """See `ToolClient.close`."""

@@ -57,8 +57,8 @@ class Scripted(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def scripted(*script: tuple[int, dict[str, str], bytes]) -> Iterator[Any]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
+def scripted(*script: tuple[int, dict[str, str], bytes], handler: type[Scripted] = Scripted) -> Iterator[Any]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.script, server.requests = script, []  # type: ignore[attr-defined]
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -233,3 +233,41 @@ def test_any_calls_are_answered_alike_over_http_and_in_process(
     stateless = [call._replace(state="") for call in calls]
     assert client.call_many(stateless) == service.call_many(stateless)
     assert len(client.call_many(calls)) == len(calls)
+
+
+@settings(max_examples=20, deadline=None)
+@given(calls=st.lists(CALLS, min_size=1, max_size=8), copies=st.integers(1, 40))
+def test_a_stream_gives_the_same_answers_in_the_same_order(
+    served: tuple[HttpToolClient, ToolService], calls: list[ToolCall], copies: int
+) -> None:
+    client, service = served
+    stateless = [call._replace(state="") for call in calls] * copies
+    assert list(client.stream(stateless)) == service.call_many(stateless)
+
+
+def test_a_stream_is_a_few_requests_at_once_where_it_is_long() -> None:
+    """The server keeps every answer back until the last request is there."""
+    together = threading.Barrier(4, timeout=30)
+
+    class Together(Scripted):
+        def do_POST(self) -> None:
+            together.wait()
+            super().do_POST()
+
+    with scripted(good(64), handler=Together) as server, client_for(server) as (client, _):
+        assert len(list(client.stream([CALL] * 256))) == 256
+    assert [len(json.loads(body)) for _, _, body in server.requests] == [64] * 4
+
+
+def test_a_short_stream_is_one_request() -> None:
+    with scripted(good(64)) as server, client_for(server) as (client, _):
+        assert len(list(client.stream([CALL] * 64))) == 64
+    assert len(server.requests) == 1
+
+
+def test_a_stream_ends_where_an_answer_is_lost() -> None:
+    with scripted((404, {}, b"gone")) as server, client_for(server) as (client, _):
+        answers = client.stream([CALL] * 256)
+        with pytest.raises(ToolTransportError, match="HTTP 404"):
+            next(answers)
+        assert list(answers) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -150,6 +150,25 @@ def test_a_lost_exchange_truncates_those_that_called_and_no_others() -> None:
     assert infos["_transport_error"].tolist() == [True, False, False]
     assert infos["_outcome"].tolist() == [False, False, True]
     assert env.step((COUNT, COUNT, COUNT))[0][0].startswith("System:")
+
+
+class Breaking(LocalToolClient):
+    """Loses all answers but the first."""
+
+    def __init__(self) -> None:
+        super().__init__(ToySuite())
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        yield self.call_many(calls)[0]
+        raise ToolTransportError("away")
+
+
+def test_what_was_answered_before_an_exchange_broke_counts() -> None:
+    env = vector_env(client=Breaking())
+    env.reset(seed=0)
+    *_, truncated, infos = env.step((COUNT, COUNT, COUNT))
+    assert truncated.tolist() == [False, True, True]
+    assert infos["_transport_error"].tolist() == [False, True, True]
 
 
 def test_spaces_hold_what_is_returned() -> None:
