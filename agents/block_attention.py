@@ -58,14 +58,16 @@ def _attention(
 
 def _fits(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> bool:
     special = any(options.get(name) is not None for name in ("position_bias", "softcap", "cache"))
-    causal = options.get("is_causal", getattr(module, "is_causal", True))
+    causal = options.get("is_causal")
+    if causal is None:
+        causal = getattr(module, "is_causal", True)
     return (
         query.device.type == "cpu"
         and query.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and BLOCK < query.shape[2] == key.shape[2] <= LONGEST
         and key.shape[-1] == value.shape[-1]
-        and causal in (None, True)
+        and causal is True
         and not options.get("dropout")
         and not special
         and not torch.compiler.is_compiling()

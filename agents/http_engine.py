@@ -172,7 +172,7 @@ class HttpEngine:
         return Sampled([int(i) for i in ids], [float(s) for s in scores], stopped)
 
     def _remove(self) -> None:
-        """Remove the weights that were handed over last; the server has read them."""
+        """Remove the weights that were handed over last; the server has read them, or the run has failed."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

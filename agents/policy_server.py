@@ -135,6 +135,9 @@ class Decoder:
                 batch.append(more)
             for part in _alike([each for each in batch if each[1].set_running_or_notify_cancel()]):
                 self._answer(part)
+        while not self._waiting.empty():  # came after the end was asked for
+            if (late := self._waiting.get()) is not None:
+                late[1].cancel()
 
     def _check(self, request: CompletionRequest) -> None:
         """Refuse what a batch would fail of."""

@@ -19,7 +19,7 @@ from agents.step_critic import StepCriticConfig
 def check_at_least(least: int, names: Sequence[str], numbers: Mapping[str, Any], prefix: str = "") -> None:
     """None of these numbers is below what it can mean."""
     for name in names:
-        if numbers[name] < least:
+        if not numbers[name] >= least:  # so that nan is refused too
             raise ConfigurationError(f"{prefix}{name}={numbers[name]} must be {least} or more")
 
 

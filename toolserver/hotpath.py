@@ -84,7 +84,7 @@ class HotPath:
             return None  # FastAPI will meet it too, and say so with 503
 
     def answer_at_once(self, path: str, body: bytes, caller: int) -> Reply | None:
-        """The reply of `answer` if it takes no waiting and nothing fails; else `None`, and nothing has happened."""
+        """The reply of `answer` if it takes no waiting and nothing fails; else `None`: it must go to `answer`."""
         try:
             reply = self._lanes[path](body, caller)
         except Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,7 @@ def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -
     ("settings", "words"),
     [
         ({"calls": -5}, "calls=-5 must be 0 or more"),
+        ({"optim": {"lr": math.nan}}, "lr=nan must be 0 or more"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
         ({"iterations": 0}, "iterations=0 must be 1 or more"),
         ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),

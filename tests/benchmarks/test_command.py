@@ -1,4 +1,4 @@
-"""Every benchmark is called in one way."""
+"""Every benchmark that measures is called in one way."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         run_command("store", Options, away)
 
 
-def test_sizes_that_cannot_be_made_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_that_cannot_be_made_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.argv", ["store", "--sizes", "1000", "0"])
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as ended:
         run_command("store", Options, lambda _: None)
+    assert "sizes=" in str(ended.value) + capsys.readouterr().err

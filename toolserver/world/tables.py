@@ -75,6 +75,8 @@ class Table:
         ranking = self._rankings.get(key)
         if ranking is None:
             ids = self.where(attribute, value) if attribute else self.rows
+            if not ids:  # not worth keeping, and strangers could ask for any value
+                return ()
             ranking = tuple(sorted(ids, key=lambda row_id: self.rows[row_id][by], reverse=descending))
             self._rankings[key] = ranking
         return ranking
