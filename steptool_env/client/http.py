@@ -115,6 +115,11 @@ class HttpToolClient:
 
     def _connect(self, timeout: float) -> Wire:
         key = os.environ.get(API_KEY_VARIABLE, "")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigurationError(
+                f"{API_KEY_VARIABLE} holds a line break or another character that no header may have; set it without "
+                "(a key from a file often ends in a line break)"
+            )
         return connect(f"{self.url}/v1/calls", {"authorization": f"Bearer {key}"} if key else {}, timeout)
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:

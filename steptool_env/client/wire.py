@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ class BareWire:
         self._address = url.raw_host.decode(), url.port or 80
         self._timeout = timeout
         self._idle: list[_Connection] = []  # its `append` and `pop` are atomic
+        self._process = os.getpid()
 
     def post(self, content: bytes) -> Reply:
         """See `Wire.post`."""
@@ -106,7 +108,7 @@ class BareWire:
             self._idle.append(connection)
         else:
             connection.close()
-        return Reply(answer.parser.get_status_code(), answer.retry_after, b"".join(answer.parts))
+        return answer.reply
 
     def close(self) -> None:
         """See `Wire.close`."""
@@ -115,6 +117,9 @@ class BareWire:
 
     def _free(self) -> _Connection | None:
         """A connection that is open and not in use."""
+        if self._process != os.getpid():  # forked: the other process goes on with these connections
+            self.close()
+            self._process = os.getpid()
         while self._idle:
             try:
                 connection = self._idle.pop()
@@ -147,7 +152,7 @@ class _Connection:
         while not answer.whole:
             data = self._socket.recv(_PIECE)
             if data:
-                answer.parser.feed_data(data)
+                answer.feed(data)
             elif answer.ends_with_connection:
                 break
             else:
@@ -156,34 +161,61 @@ class _Connection:
 
 
 class _Answer:
-    """One answer as it comes in. The parser calls the methods whose names begin with `on_`."""
+    """One answer as it comes in. The parser calls the methods whose names begin with `on_`.
+
+    Answers that only announce another (1xx) are passed over. What comes behind the answer is not part of it, and makes
+    the connection unfit for another request.
+    """
 
     def __init__(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
-        self.parts: list[bytes] = []
-        self.retry_after = ""
         self.whole = False
-        self.keeps_connection = False
         self.ends_with_connection = False
+        self.keeps_connection = False
+        self._status = 0
+        self._retry_after = ""
+        self._parts: list[bytes] = []
         self._has_length = False
+        self._parser = httptools.HttpResponseParser(self)
+
+    @property
+    def reply(self) -> Reply:
+        """What came."""
+        return Reply(self._status, self._retry_after, b"".join(self._parts))
+
+    def feed(self, data: bytes) -> None:
+        """Read what came. Raises `httptools.HttpParserError` when it is no answer."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.keeps_connection = False
+            if not self.whole:
+                raise
+
+    def on_message_begin(self) -> None:
+        """An answer begins."""
+        self.keeps_connection = self._has_length = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header has come."""
         name = name.lower()
-        if name == b"retry-after":
-            self.retry_after = value.decode("latin-1")
+        if name == b"retry-after" and not self.whole:
+            self._retry_after = value.decode("latin-1")
         elif name in (b"content-length", b"transfer-encoding"):
             self._has_length = True
 
     def on_headers_complete(self) -> None:
         """All headers have come."""
-        self.ends_with_connection = not self._has_length
+        if not self.whole:
+            self._status = self._parser.get_status_code()
+            self.ends_with_connection = self._status >= _FINAL and not self._has_length
 
     def on_body(self, part: bytes) -> None:
         """A part of the body has come."""
-        self.parts.append(part)
+        if not self.whole:
+            self._parts.append(part)
 
     def on_message_complete(self) -> None:
-        """The answer is whole, unless it only announced another (1xx)."""
-        self.whole = self.parser.get_status_code() >= _FINAL
-        self.keeps_connection = self.parser.should_keep_alive()  # it tells so at this moment only
+        """An answer is complete."""
+        if not self.whole and self._status >= _FINAL:
+            self.whole = True
+            self.keeps_connection = self._parser.should_keep_alive()  # it tells so at this moment only

@@ -200,6 +200,14 @@ def test_a_client_is_pickled_without_its_connection() -> None:
     twin.close()
 
 
+@pytest.mark.parametrize("key", ["k\n", "k\r\nx: 1", "schlüssel"])
+def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY_VARIABLE, key)
+    with pytest.raises(ConfigurationError, match=f"^{API_KEY_VARIABLE} holds") as refused:
+        HttpToolClient("http://127.0.0.1:9")
+    assert key.split()[0] not in str(refused.value).split()
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host:port", None])
 def test_an_address_that_is_none_is_named(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="server_url="):

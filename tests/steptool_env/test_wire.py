@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -17,13 +19,15 @@ from steptool_env.client.wire import BareWire, HttpxWire, Reply, WireError, conn
 
 PATH = "/base/v1/calls"
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n[1,2]"
+EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 ANSWERS = {
     "plain": WHOLE,
     "empty": b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
     "chunked": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[1\r\n3\r\n,2]\r\n0\r\n\r\n",
     "to the end": b"HTTP/1.1 500 No\r\nretry-after: soon\r\n\r\nbroken",
     "old": b"HTTP/1.0 200 OK\r\n\r\n[1,2]",
-    "announced": b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + WHOLE,
+    "announced": EARLY + WHOLE,
+    "announced, to the end": EARLY + b"HTTP/1.1 200 OK\r\n\r\n[1,2]",
     "last": b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\n[1,2]",
 }
 
@@ -137,12 +141,54 @@ def test_a_connection_is_kept_and_replaced_once_the_server_has_closed_it(server:
     assert "\r\nauthorization: bearer k\r\n" in request
 
 
-@pytest.mark.parametrize("part", [b"", WHOLE[:12], WHOLE[:-1], b"SMTP ready\r\n\r\n", ANSWERS["chunked"][:-3]])
+@pytest.mark.parametrize("part", [b"", WHOLE[:12], WHOLE[:-1], b"SMTP ready\r\n\r\n", ANSWERS["chunked"][:-3], EARLY])
 def test_an_answer_that_is_none_is_an_error_and_the_next_exchange_is_sound(part: bytes, server: Server) -> None:
     with closing(connect(server.url, {}, 5.0)) as wire:
         with pytest.raises(WireError, match=r"^\w+: "):
             ask(wire, server, part, b"")
         assert ask(wire, server, WHOLE).content == b"[1,2]"
+
+
+@pytest.mark.parametrize("rest", [ANSWERS["empty"], WHOLE, b"SMTP ready\r\n\r\n", WHOLE[:9]])
+def test_what_comes_behind_an_answer_is_no_part_of_it(rest: bytes, server: Server) -> None:
+    before = server.connections
+    with closing(connect(server.url, {}, 5.0)) as wire:
+        assert ask(wire, server, WHOLE + rest, b"") == Reply(200, "", b"[1,2]")
+        assert ask(wire, server, WHOLE) == Reply(200, "", b"[1,2]")
+    assert server.connections == before + 2
+
+
+def test_threads_get_their_own_answers() -> None:
+    class Echo(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    asked = [b"%d" % number * (1 + number % 50) for number in range(400)]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo, ThreadPoolExecutor(8) as threads:
+        threads.submit(echo.serve_forever, 0.01)
+        try:
+            with closing(connect(f"http://127.0.0.1:{echo.server_port}/", {}, 5.0)) as wire:
+                assert [reply.content for reply in threads.map(wire.post, asked)] == asked
+        finally:
+            echo.shutdown()
+
+
+def test_a_forked_process_makes_connections_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = server.connections
+    with closing(connect(server.url, {}, 5.0)) as wire:
+        ask(wire, server, WHOLE)
+        monkeypatch.setattr("os.getpid", lambda: -1)  # as a fork finds it
+        assert ask(wire, server, WHOLE).content == b"[1,2]"
+    assert server.connections == before + 2
 
 
 def test_a_server_that_is_silent_is_waited_for_a_bounded_time() -> None:
