@@ -42,6 +42,7 @@ PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv-cor
 REFERENCES = (ECHO, ECHO_TOOL, "CartPole")
 """What ratios are given to."""
 
+_STEP, _RATIO, _RATE = 50.0, 20, 12_000  # aimed at: microseconds of a step, times a peer's, steps/s of a vector
 _RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
 _LEVELS = ("lite", "standard")
 
@@ -112,7 +113,29 @@ def run(options: Options) -> Result:
         for world in worlds:
             many += _vector_rows(world, urls[world.name], scripts[world.name], options)
     tables = {"One episode at a time": one, "Episodes side by side": many, "What was played": _played(scripts)}
-    return Result("environment", "Environment steps per second", tables, started, notes)
+    return Result("environment", "Environment steps per second", tables, started, [*notes, *_targets(one, many)])
+
+
+def _targets(one: Sequence[Row], many: Sequence[Row]) -> list[str]:
+    """What was aimed at, and whether this run reached it."""
+    notes = []
+    (alone,) = (row for row in one if row["environment"] == "ToolWorld lite, in process")
+    for peer in (ECHO_TOOL, ECHO):
+        ratio = alone[f"x {peer}"]
+        if isinstance(ratio, float):
+            notes.append(f"Target: a step in process {_RATIO} x {peer}: {_outcome(ratio >= _RATIO)} ({ratio:.1f} x).")
+    step = alone["us/step"]
+    assert isinstance(step, float)
+    notes.append(f"Target: a step in process at most {_STEP} us: {_outcome(step <= _STEP)} ({step:.1f} us).")
+    for row in many:
+        place = row["environment"], row["tools"], row["episodes at once"]
+        if place == ("ToolWorld lite", "HTTP", 256) and isinstance(rate := row["steps/s"], int):
+            notes.append(f"Target: {_RATE:,} steps/s of 256 over HTTP: {_outcome(rate >= _RATE)} ({rate:,}).")
+    return notes
+
+
+def _outcome(reached: bool) -> str:
+    return "reached" if reached else "missed"
 
 
 def _worlds(data: Path | None) -> list[World]:

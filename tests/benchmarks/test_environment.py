@@ -117,6 +117,20 @@ def test_a_result_has_every_place_and_names_what_is_missing(monkeypatch: pytest.
     assert _positive(vector, "steps/s with resets")
     assert any("nobody was not measured" in note for note in result.notes)
     assert any("--data" in note for note in result.notes)
+    assert sum(note.startswith("Target: a step in process at most 50") for note in result.notes) == 1
+
+
+def test_targets_are_held_against_what_was_measured() -> None:
+    one: list[Row] = [
+        {"environment": "ToolWorld lite, in process", f"x {ECHO}": 20.0, f"x {ECHO_TOOL}": 19.9, "us/step": 50.1},
+        {"environment": "CartPole", f"x {ECHO}": 99.0, f"x {ECHO_TOOL}": 99.0, "us/step": 1.0},
+    ]
+    many: list[Row] = [
+        {"environment": "ToolWorld lite", "tools": tools, "episodes at once": size, "steps/s": rate}
+        for tools, size, rate in (("HTTP", 256, 12_000), ("HTTP", 64, 1), ("in process", 256, 1))
+    ]
+    said = [note.rpartition(": ")[2] for note in environment._targets(one, many)]
+    assert said == ["missed (19.9 x).", "reached (20.0 x).", "missed (50.1 us).", "reached (12,000)."]
 
 
 def _positive(rows: Sequence[Row], column: str) -> bool:
