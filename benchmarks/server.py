@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import httpx
 import tyro
@@ -40,7 +40,7 @@ REFERENCE, ROUTE, FAST, ECHO = "reference", "ours, FastAPI route", "ours, hot pa
 NEW = "ours, hot path, new requests"
 
 _CLIENTS = (1, 8, 32)
-_BATCH = 256
+_BATCH, _SMALL_BATCH = 256, 32
 _SPELLINGS = 16  # of each request, all different: more in all than the server remembers
 _TARGET_RATIO, _TARGET_P99 = 16, 3  # x reference, ms
 _CORES = sorted(os.sched_getaffinity(0))
@@ -101,10 +101,12 @@ def run(options: Options) -> Result:
             hits = _hits(servers, requests, options)
             batches = _batches(servers, requests, options)
             memory = _memory(servers)
+        workers = _by_workers(folder / "small-cache", requests, options)
         sizes = _by_size(folder, options)
     tables = {
         "Hits of /virtual": hits,
         f"Calls of /v1/calls in batches of {_BATCH}": batches,
+        "Hits at 32 clients by route and workers": workers,
         "Hits at 32 clients by recordings per API": sizes,
         "Resident memory after the load": memory,
     }
@@ -211,16 +213,7 @@ def _spelt_anew(requests: Sequence[Request]) -> list[Request]:
 
 def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
     """One client, one request of many calls at a time: what a vector environment sends."""
-    calls = [
-        {
-            "category": item["category"],
-            "tool": item["tool_name"],
-            "api": item["api_name"],
-            "arguments": item["tool_input"],
-        }
-        for item in requests
-    ]
-    batches = [json.dumps(calls[start : start + _BATCH]).encode() for start in range(0, len(calls) - _BATCH, _BATCH)]
+    batches = _grouped(_calls(requests), _BATCH)
     rows: list[Row] = []
     for clients in (1, 8):
         laps = race(
@@ -240,6 +233,59 @@ def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], opt
             rate = median(load.rate for load in loads)
             p99 = median(load.p99 for load in loads) * 1e3
             rows.append({"server": name, "clients": clients, "calls/s": round(rate * _BATCH), "p99 ms per batch": p99})
+    return rows
+
+
+def _calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Requests of `/virtual` as calls of `/v1/call`."""
+    return [
+        {
+            "category": item["category"],
+            "tool": item["tool_name"],
+            "api": item["api_name"],
+            "arguments": item["tool_input"],
+        }
+        for item in requests
+    ]
+
+
+def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[bytes]:
+    """Bodies of `/v1/calls` with `size` calls each."""
+    return [json.dumps(calls[start : start + size]).encode() for start in range(0, len(calls) - size + 1, size)]
+
+
+def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> list[Row]:
+    """Every route with one worker and with two, which are not pinned: on two cores the load takes one from them."""
+    calls = _calls(requests)
+    routes = {
+        "/virtual": ([json.dumps(request).encode() for request in requests], 1),
+        "/v1/call": ([json.dumps(call).encode() for call in calls], 1),
+        "/v1/calls": (_grouped(calls, _SMALL_BATCH), _SMALL_BATCH),
+    }
+    contestants = {}
+    with ExitStack() as stack:
+        for workers in (1, 2):
+            arguments = ["--cache", str(cache), "--read-only", "--workers", str(workers)]
+            url = stack.enter_context(ServerProcess(arguments)).url
+            for path, (bodies, _) in routes.items():
+                prepared = [post_bytes(url, path, body) for body in bodies]
+                contestants[path, workers] = partial(run_load, url, prepared, clients=32, seconds=options.seconds)
+        laps = race(contestants, options.rounds)
+    rows: list[Row] = []
+    for (path, workers), loads in sorted(laps.items()):
+        size, rate = routes[path][1], median(load.rate for load in loads)
+        p99 = median(load.p99 for load in loads) * 1e3
+        rows.append(
+            {
+                "route": path,
+                "workers": workers,
+                "calls of a request": size,
+                "requests/s": round(rate),
+                "calls/s": round(rate * size),
+                "p99 ms": p99,
+                "failures": sum(load.failures for load in loads),
+            }
+        )
     return rows
 
 
