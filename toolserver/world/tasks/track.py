@@ -24,7 +24,10 @@ _BY_CALL = frozenset(
 """Kinds whose result is more than facts of rows (a choice, a mean, a change): only that very call supplies it."""
 
 _SLACK = 0.005
-"""Relative difference up to which two numbers are the same argument: units are converted, and rounded, on the way."""
+"""Relative difference up to which two quantities are the same argument: units are converted, and rounded, on the way.
+
+Numbers without a unit are the same only when they are equal.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +237,16 @@ def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[st
         value = given.get(name, slot.default)
         if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
             continue
-        if not _equal(wanted.get(name, slot.default), value):
+        if not _equal(wanted.get(name, slot.default), value, _SLACK if slot.type.unit else 0.0):
             return False
     return True
 
 
-def _equal(wanted: Any, given: Any) -> bool:
+def _equal(wanted: Any, given: Any, slack: float) -> bool:
     if wanted == given:
         return True
     if isinstance(wanted, str) and isinstance(given, str):
         return wanted.strip().casefold() == given.strip().casefold()
     if isinstance(wanted, int | float) and isinstance(given, int | float):
-        return abs(wanted - given) <= _SLACK * abs(wanted)
+        return abs(wanted - given) <= slack * abs(wanted)
     return False
