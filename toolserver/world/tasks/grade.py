@@ -63,7 +63,7 @@ class Grader:
         verdicts: tuple[Verdict, ...] = ()
         accepted = False
         if not self.task.solvable:
-            accepted = gave_up and len(tracker.reached) == len(tracker.milestones)
+            accepted = gave_up and tracker.met_obstacle
         elif answer is not None:
             verdicts = self.verifier.check(answer)
             accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.delta)

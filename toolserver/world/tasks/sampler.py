@@ -19,6 +19,7 @@ from toolserver.world.tasks.phrasing import Phrasing
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.tasks.planner import Planner
 from toolserver.world.tasks.registers import question, request
+from toolserver.world.tasks.shown import is_shown
 from toolserver.world.tasks.splits import (
     DEPTHS,
     ONE_CATEGORY,
@@ -148,6 +149,8 @@ class TaskSampler:
             return None
         plan, bound = drawn
         if part_of(plan.signature) != self.split.part or plan.signature in self._signatures:
+            return None
+        if not is_shown(plan, bound):
             return None
         offer = self.offers.complete(bound, stream)
         if offer is None:

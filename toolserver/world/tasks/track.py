@@ -93,8 +93,17 @@ class Tracker:
 
     @property
     def progress(self) -> float:
-        """The share of needed calls that are done, 0 to 1."""
+        """The share of needed calls that are done, 0 to 1; 1 where none is needed."""
         return len(self.reached) / len(self.milestones) if self.milestones else 1.0
+
+    @property
+    def met_obstacle(self) -> bool:
+        """Whether the episode has seen why the task cannot be solved, so that giving up is right.
+
+        That a tool is missing is seen at once; the call that another obstacle blocks has to be made.
+        """
+        hidden = (index for index, milestone in enumerate(self.milestones) if milestone.obstacle)
+        return not self.task.solvable and all(index in self.reached for index in hidden)
 
     def idle(self) -> Observed:
         """Take note of a step that reached no tool: no call, a failure that was injected, `Finish`."""
@@ -165,10 +174,8 @@ def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]
 @lru_cache(maxsize=4096)
 def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     """The needed calls of a task, in the order in which the gold solution makes them."""
-    nodes = list(range(len(task.plan.nodes))) if task.solvable else task.before()
     milestones: list[Milestone] = []
-    hindered = task.obstacle in (Obstacle.BROKEN, Obstacle.UNKNOWN)
-    for node in [*nodes, task.blocked] if hindered else nodes:
+    for node in task.calls:
         api = task.offer.bound[node]
         login = api.tool.login_api if api.needs_token else None
         if login is not None and all(each.api is not login for each in milestones):
