@@ -1,116 +1,13 @@
-"""The labelled answers of `tests/data/answers.jsonl`, each with the task of world 0 (level `standard`) that it answers.
-
-A line is a question: an id, the kind of its slots, a query, the plan that answers it (per node the operation and its
-inputs: a value that the query states, or `[node, output]` of an earlier node), what is asked of the plan (`[node,
-output]`, with `true` behind it for all rows), the values that this gives, and answers with their labels.
-"""
+"""The labelled answers of `tests/data/answers.jsonl`; they are read once per process."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
 
-from toolserver.world import World
-from toolserver.world.tasks import WorldTask
-from toolserver.world.tasks.columns import Columns
-from toolserver.world.tasks.offers import Offer
-from toolserver.world.tasks.plan import Asked, From, Given, Node, Plan, Source
-from toolserver.world.vendors import Health, VendorApi, Vendors
-
-LEVEL = "standard"
-FILE = Path(__file__).parents[1] / "data" / "answers.jsonl"
-
-
-class Answer(NamedTuple):
-    """An answer with what a careful reader says of it.
-
-    Attributes:
-        text: The answer.
-        right: Whether it answers the question, and nothing in it contradicts that.
-        style: How it is written.
-    """
-
-    text: str
-    right: bool
-    style: str
-
-
-class Question(NamedTuple):
-    """A question with its answers.
-
-    Attributes:
-        id: Its name in the file.
-        kind: The kind of what is asked.
-        task: The task that asks it.
-        answers: Its answers.
-    """
-
-    id: str
-    kind: str
-    task: WorldTask
-    answers: tuple[Answer, ...]
+from benchmarks.answers import Question, read_questions
 
 
 @cache
 def questions() -> tuple[Question, ...]:
     """All questions, in the order of the file."""
-    return tuple(map(_question, records()))
-
-
-def records() -> Iterator[dict[str, Any]]:
-    """The lines of the file."""
-    return map(json.loads, FILE.read_text(encoding="utf-8").splitlines())
-
-
-def values_of(question: Question) -> list[list[Any]]:
-    """What the plan gives for each thing asked."""
-    plan = question.task.plan
-    return [[fact.value for fact in plan.asked_facts(asked)] for asked in plan.asked]
-
-
-@cache
-def _vendors() -> Vendors:
-    return Vendors(World(0, LEVEL))
-
-
-@cache
-def _columns() -> Columns:
-    return Columns(_vendors().world)
-
-
-def _question(record: Mapping[str, Any]) -> Question:
-    plan = _plan(record)
-    bound = tuple(_api(node.operation) for node in plan.nodes)
-    apis = tuple(dict.fromkeys(bound))
-    task = WorldTask(f"corpus-{record['id']}", "corpus", record["query"], plan, Offer(apis, bound), columns=_columns())
-    return Question(record["id"], record["kind"], task, tuple(Answer(**each) for each in record["answers"]))
-
-
-def _plan(record: Mapping[str, Any]) -> Plan:
-    nodes: list[Node] = []
-    plan = Plan((), (), ())
-    for operation, inputs in record["nodes"]:
-        nodes.append(Node(operation, {name: _source(value) for name, value in inputs.items()}))
-        arguments = {name: plan.value(source) for name, source in nodes[-1].inputs.items()}
-        plan = Plan(tuple(nodes), (*plan.results, _vendors().world.execute(operation, arguments)), ())
-    return Plan(plan.nodes, plan.results, tuple(Asked(*each) for each in record["asked"]))
-
-
-def _source(value: Any) -> Source:
-    return From(*value) if isinstance(value, list) else Given(value)
-
-
-@cache
-def _api(operation: str) -> VendorApi:
-    """The first sound API for an operation whose vendor keeps to the world's own units."""
-    vendors = _vendors()
-    for index in vendors.offering(operation):
-        api = vendors.tool(index).api_of(operation)
-        if api is None or api.health is not Health.OK:
-            continue
-        if not (api.tool.skin.values.imperial or api.tool.skin.values.cents):
-            return api
-    raise LookupError(operation)
+    return read_questions()
