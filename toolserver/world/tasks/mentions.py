@@ -60,7 +60,8 @@ class Names:
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
         found: dict[str, dict[str, set[str]]] = {}
         for name, attribute in names:
-            for key in _keys(name):
+            keys = _keys(name)
+            for key in (*keys, *(f"{each}s" for each in keys)) if attribute == "currency.name" else keys:
                 found.setdefault(key, {}).setdefault(fold(name), set()).add(attribute)
         self._names = {
             key: {name: frozenset(attributes) for name, attributes in each.items()} for key, each in found.items()

@@ -33,7 +33,9 @@ _TOKEN = re.compile(
 _OF_SCALE = re.compile(
     r"(?:\s+(?:stars?|points?))?\s*(?:/|out of|of)\s*(\d+(?:\.0+)?|five|ten)(?![\w.]*\d)", re.IGNORECASE
 )
-_PER = re.compile(r"(?:\s+[^\W\d_]+)?\s*(?:/|\bper\b|\bevery\b|\beach\b|\ban?\b)\s*(\d+)?\s*([^\W\d_]+)", re.IGNORECASE)
+_PER = re.compile(
+    r"(?:\s+[^\W\d_]+)?\s*(?:/(?! \d)|\b(?:per|every|each|an?|pro|par|por|al|à)\b)\s*(\d+)?\s*([^\W\d_]+)", re.IGNORECASE
+)
 _IN_FULL = re.compile(r"\s*(?:$|[.;,)\]]|of (?:rain|precip))")
 _HEADER = re.compile(
     r"(?:\((?P<a>[^()\d]{1,24})\)|\bin (?P<b>[^\W\d_]+(?: [^\W\d_]+){0,2})|_(?P<c>[^\W\d_]+))[\"']?\s*"
@@ -49,8 +51,16 @@ _BOUND = re.compile(
     r"|\b(?:over|under|above|below|at least|at most|up to|exceeding)|[<>≤≥])\s*$",
     re.IGNORECASE,
 )
+_ABOUT = re.compile(
+    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.?|nearly|almost|some|say|rounded(?: to)?)|[~≈])\s*$",
+    re.IGNORECASE,
+)
+_COMPASS = re.compile(r"[\s\u00a0]*(?:[sSwW]\b|(?:south|west)\b)", re.IGNORECASE)
+_BEFORE_CHRIST = re.compile(r"\s*(?:BCE?\b|B\.C\.)")
+_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
 _OPEN = re.compile(r"\+|\s+or (?:more|less|fewer|higher|lower|above|below)\b", re.IGNORECASE)
-_JOINED = re.compile(r"(?:\s|,|&|\band\b)*", re.IGNORECASE)
+_JOINED = re.compile(r"(?:\s|,|&|\b(?:and|und|et|y|e|en)\b)*", re.IGNORECASE)
 _CLOCKED = re.compile(
     r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d+)\s*h(?:ours?|rs?)?\s*(\d{1,2})(?:\s*m(?:in(?:ute)?s?)?)?\b"
 )
@@ -58,13 +68,13 @@ _ORDINAL = re.compile(r"\b\d+(?:st|nd|rd|th)\b|\b(?:step|option|part|item|call|q
 _NUMBERED = re.compile(
     r"(?m)^[ \t]*(?:[-•#>]+[ \t]*)?\(?(\d{1,2})[.):]{1,2}(?=[ \t])|(?<=[\s(])\(?(\d{1,2})\)(?=[ \t])"
 )
-_SPELLED = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen"
-).split()
-_WORDS = {word: value for value, word in enumerate(_SPELLED)} | {
-    word: 10 * ten for ten, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)
-}
+_ONES = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen
+"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(_ONES.split())}
+_WORDS |= {word: 10 * ten for ten, word in enumerate(_TENS.split(), start=2)}
 _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
 _IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
@@ -91,6 +101,7 @@ class Quantity:
         end: Place behind its last character, the unit included.
         per: What it is said per (`per night`: `(1, "night")`).
         scale: The end of the scale that it is put on (`2.3 out of 5`: 5); 0 without one.
+        step: What one more in its last digit is worth, when it is said to be rounded ("about 1.9 million"); else 0.
         bounded: Whether it is only a bound (`more than 5`).
         passing: Whether it is a small number in words, which contradicts nothing.
         gap: The text between the number before it, or the beginning, and this one.
@@ -102,6 +113,7 @@ class Quantity:
     end: int = 0
     per: tuple[float, str] | None = None
     scale: float = 0.0
+    step: float = 0.0
     bounded: bool = False
     passing: bool = False
     gap: str = ""
@@ -202,35 +214,57 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
     before = text[max(0, match.start() - 24) : match.start()]
     if _DENIED.search(before) is not None:
         return None
-    value = _value(match["digits"], match["gap"]) * (10.0 ** int(match["power"][1:]) if match["power"] else 1.0)
-    if match["sign"] or match["inner"]:
-        value = -value
-    end = match.end()
+    value, end = _signed(text, match), match.end()
     scaled = _OF_SCALE.match(text, end)
-    if scaled is not None and (on := {"five": 5.0, "ten": 10.0}.get(scaled[1].lower()) or float(scaled[1])) in (
-        5,
-        10,
-        100,
-    ):
+    if scaled is not None and (on := _SCALES.get(scaled[1].partition(".")[0].lower())):
         return Quantity(value, (Reading(value, None),), match.start(), scaled.end(), scale=on)
     size, units, end = _unit_after(text, end)
     units = units or _unit_of_prefix(match["money"])
     if not units and size == 1.0:
         units = _unit_named_apart(text, match.start(), end)
-    readings = tuple(_readings(value * size, units)) or (Reading(value * size, None),)
+    if any(unit.dimension == "angle" for unit, _ in units) and _COMPASS.match(text, end):
+        value = -value
+    scaled_up = size != 1 or any(unit.dimension == "scale" for unit, _ in units)
+    values = (value * size,) if scaled_up else _alternatives(value, match["digits"])
     per = _PER.match(text, end)
     return Quantity(
         value,
-        readings,
+        tuple(reading for each in values for reading in _readings(each, units)),
         match.start(),
-        end,
+        per.end() if per and per[1] else end,  # the 100 of "per 100 g" is no other number
         (float(per[1] or 1), per[2].lower()) if per else None,
+        step=_step(match["digits"], size) if size > 1 or _ABOUT.search(before) else 0.0,
         bounded=_BOUND.search(before) is not None or _OPEN.match(text, end) is not None,
         passing=bool(match["word"]),
     )
 
 
+def _signed(text: str, match: re.Match[str]) -> float:
+    value = _value(match["digits"], match["gap"]) * (10.0 ** int(match["power"][1:]) if match["power"] else 1.0)
+    if match["sign"] or match["inner"] or _BEFORE_CHRIST.match(text, match.end()):
+        return -value
+    return value
+
+
+def _alternatives(value: float, digits: str) -> tuple[float, ...]:
+    """The values that digits can have: 1.234 and 1,234 mean either, depending on the language."""
+    if _AMBIGUOUS.fullmatch(digits) is None:
+        return (value,)
+    return value, value * 1000 if "." in digits else value / 1000
+
+
+def _step(digits: str, size: float) -> float:
+    """What one more in the last digit that counts is worth."""
+    decimals = len(digits) - 1 - max(digits.rfind("."), digits.rfind(","))
+    if "." not in digits or "," in digits[digits.rfind(".") :]:
+        whole = re.sub(r"\D", "", digits)
+        return size * 10.0 ** (len(whole) - len(whole.rstrip("0")))
+    return size * 10.0**-decimals
+
+
 def _readings(value: float, units: Sequence[tuple[Unit, bool]]) -> Iterator[Reading]:
+    if not units:
+        yield Reading(value, None)
     for unit, ordinary in units:
         if unit.dimension == "scale":
             yield Reading(round(value * unit.factor, 6), None)

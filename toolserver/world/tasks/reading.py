@@ -1,4 +1,4 @@
-"""Reads dates, times and numbers out of an answer that a model wrote in its own words."""
+"""Reads dates, times and numbers  of an answer that a model wrote in its own words."""
 
 from __future__ import annotations
 
@@ -11,26 +11,41 @@ from typing import NamedTuple
 
 from toolserver.world.tasks.quantities import Quantity, is_numeric, quantities
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = (
-    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?"
-    r"|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
-)
-_DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th)?"
+_MONTH_NAMES = (
+    "january jan januar janvier enero gennaio janeiro januari",
+    "february feb februar février fevrier febrero febbraio fevereiro februari",
+    "march mar märz maerz mars marzo março marco maart",
+    "april apr avril abril aprile",
+    "may mai mayo maggio maio mei",
+    "june jun juni juin junio giugno junho",
+    "july jul juli juillet julio luglio julho",
+    "august aug août aout agosto augustus",
+    "september sep sept septembre septiembre settembre setembro",
+    "october oct oktober octobre octubre ottobre outubro",
+    "november nov novembre noviembre novembro",
+    "december dec dezember décembre decembre diciembre dicembre dezembro desember",
+)  # English, German, French, Spanish, Italian, Portuguese, Dutch
+_MONTHS = {name: number for number, names in enumerate(_MONTH_NAMES, start=1) for name in names.split()}
+_MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b\.?"
+_DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|°)?"
+_UNTIL = r"(?:\s?(?:-|–|to|and|or)\s?(?P<e>\d{1,2})(?:st|nd|rd|th)?(?![\d:.]))?"
+_OF = r"\.?(?: day)?(?: of| de| di)?"
 _DATES = (
     re.compile(r"(?<!\d)(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})(?!\d)"),
     re.compile(r"(?<!\d)(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<year>\d{4})(?!\d)"),
-    re.compile(rf"\b{_DAY}\.?(?: day)?(?: of)?[ -]{_MONTH}(?:, ?| of | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
-    re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}(?:, ?| of | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
+    re.compile(rf"\b{_DAY}{_UNTIL}{_OF}[ -]{_MONTH}(?:, ?| of | de | del | di | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
+    re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}{_UNTIL}(?:, ?| of | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
     re.compile(rf"\b(?P<year>\d{{4}}),?[ -]{_MONTH}[ -]{_DAY}\b", re.IGNORECASE),
 )
 _COMPACT = re.compile(r"\b(?P<year>20\d\d)(?P<m>[01]\d)(?P<d>[0-3]\d)\b")
 _YEARLESS = (
-    re.compile(rf"\b{_DAY}\.?(?: day)?(?: of)?[ -]{_MONTH}(?! ?\d)", re.IGNORECASE),
-    re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}\b(?![.,]?\d| ?%)", re.IGNORECASE),
+    re.compile(rf"\b{_DAY}{_UNTIL}{_OF}[ -]{_MONTH}(?! ?\d)", re.IGNORECASE),
+    re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}{_UNTIL}\b(?![.,]?\d| ?%)", re.IGNORECASE),
 )
-_TIME = re.compile(r"\b(?P<h>\d{1,2})[:.h](?P<m>\d{2})(?::\d{2})?\s*(?P<half>[ap]\.?m\b\.?)?", re.IGNORECASE)
-_HOUR = re.compile(r"\b(?P<h>\d{1,2})\s*(?P<half>[ap]\.?m\b\.?)", re.IGNORECASE)
+_HALF = r"[ap]\.?m\b\.?|in the (?:morning|afternoon|evening)\b|at night\b"
+_TIME = re.compile(rf"\b(?P<h>\d{{1,2}})[:.h](?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE)
+_HOUR = re.compile(rf"\b(?P<h>\d{{1,2}})(?:\s*o['’]clock)?\s*(?P<half>{_HALF})", re.IGNORECASE)
+_NAMED_TIME = re.compile(r"\b(?:12(?::00)?\s+)?(?P<named>noon|midday|midnight)\b", re.IGNORECASE)
 _YEAR = re.compile(r"\d{4}")  # without one there is no full date
 _NAMED_MONTH = re.compile(_MONTH, re.IGNORECASE)
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
@@ -89,18 +104,28 @@ def tidy(text: str) -> str:
 
 
 def read(
-    text: str, *, compact_dates: bool = False, durations: bool = False, year: int | None = None, numbers: bool = True
+    text: str,
+    *,
+    compact_dates: bool = False,
+    clock: bool = False,
+    durations: bool = False,
+    year: int | None = None,
+    numbers: bool = True,
 ) -> Readings:
     """The dates, times and numbers that a text states.
 
     Args:
         text: The text, without names.
         compact_dates: Whether 20310504 is a date.
+        clock: Whether `20.30` and `noon` are times of day.
         durations: Whether `2:15 h` is a duration instead of a time of day.
         year: The year of dates without one; without it they are passed over.
         numbers: Whether numbers are wanted, too.
     """
-    if not is_numeric(text):
+    times: list[Stated] = []
+    if clock:
+        text = _NAMED_TIME.sub(lambda match: _take_named_time(match, times), text)
+    if not times and not is_numeric(text):
         return _NOTHING
     dates: list[Stated] = []
     if _YEAR.search(text) is not None:
@@ -110,9 +135,8 @@ def read(
         for pattern in _YEARLESS:
             text = pattern.sub(lambda match: _take_date(match, dates, year or 0), text)
     found = quantities(text, durations=True) if durations and numbers else None
-    times: list[Stated] = []
     for pattern in (_TIME, _HOUR):
-        text = pattern.sub(lambda match: _take_time(match, times), text)
+        text = pattern.sub(lambda match: _take_time(match, times, clock), text)
     if found is None:
         found = quantities(text) if numbers else ()
     return Readings(tuple(sorted(dates, key=_place)), tuple(sorted(times, key=_place)), found)
@@ -128,6 +152,9 @@ def _take_date(match: re.Match[str], dates: list[Stated], year: int | None) -> s
         return match.group()
     if year != 0:
         dates.append(Stated(readings, match.start(), match.end()))
+        if (until := match.groupdict().get("e")) is not None:  # "20-25 May" are two
+            last = frozenset(_readings_of_date({**match.groupdict(), "d": until}, year))
+            dates.append(Stated(last, match.end(), match.end()))
     return "\x00" * len(match.group())
 
 
@@ -139,7 +166,7 @@ def _readings_of_date(parts: dict[str, str | None], year: int | None) -> Iterato
         pairs = [(first, second), (second, first)]
     else:
         written = parts.get("month")
-        month = _MONTHS.index(written.lower()[:3]) + 1 if written else int(parts["m"] or 0)
+        month = _MONTHS[written.lower()] if written else int(parts["m"] or 0)
         pairs = [(month, int(parts["d"] or 0))]
     for month, day in pairs:
         try:
@@ -148,13 +175,24 @@ def _readings_of_date(parts: dict[str, str | None], year: int | None) -> Iterato
             continue
 
 
-def _take_time(match: re.Match[str], times: list[Stated]) -> str:
+def _take_time(match: re.Match[str], times: list[Stated], clock: bool) -> str:
     parts = match.groupdict()
     hour, minute, half = int(parts["h"]), int(parts.get("m") or 0), (parts["half"] or "").lower()
     separator = match.group()[len(parts["h"])] if parts.get("m") else ""
-    if minute > 59 or hour > 23 or (separator == "." and not half) or (half and not 1 <= hour <= 12):
+    if minute > 59 or hour > 23 or (separator == "." and not half and not clock):
         return match.group()
-    if half:
-        hour = hour % 12 + (12 if half.startswith("p") else 0)
+    if half and hour <= 12:
+        if hour == 0 and len(half) < 5:
+            return match.group()
+        late = half.startswith("p") or half.endswith(("afternoon", "evening")) or (half == "at night" and hour > 5)
+        hour = hour % 12 + (12 if late else 0)
+    elif half and len(half) < 5:
+        return match.group()
     times.append(Stated(frozenset({f"{hour:02d}:{minute:02d}"}), match.start(), match.end()))
+    return "\x00" * len(match.group())
+
+
+def _take_named_time(match: re.Match[str], times: list[Stated]) -> str:
+    time = "00:00" if match["named"].lower() == "midnight" else "12:00"
+    times.append(Stated(frozenset({time}), match.start(), match.end()))
     return "\x00" * len(match.group())

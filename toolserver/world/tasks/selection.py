@@ -10,28 +10,29 @@ from toolserver.world.tasks.mentions import Word
 
 _ARTICLES = frozenset({"the", "a", "an", "one", "called", "named"})
 _JOINS = frozenset({"and", "or", "also", "plus", "nor", "both", "either", "as", "well"})
-_DOUBT = frozenset(
-    "or maybe perhaps possibly might could alternatively otherwise either unless probably else potentially conceivably".split()
-)
+_DOUBTS = """
+    or maybe perhaps possibly might could alternatively otherwise either unless probably else potentially conceivably
+"""
+_DOUBT = frozenset(_DOUBTS.split())
 _AGAINST = frozenset({"vs", "versus", "to", "with", "against"})
 _DENIALS = (("not",), ("nor",), ("neither",), ("rather", "than"), ("instead", "of"), ("no", "longer"), ("isn", "t"),
             ("wasn", "t"), ("except",))  # fmt: skip
 _DENIED_LATER = (("is", "not"), ("was", "not"), ("isn", "t"), ("wasn", "t"), ("is", "wrong"), ("is", "incorrect"))
-_PREPOSITIONS = frozenset(
-    "of in for from at by with near to as on since under within into via per regarding about concerning".split()
-)
+_TIES = "of in for from at by with near to as on since under within into via per regarding about concerning"
+_PREPOSITIONS = frozenset(_TIES.split())
 _PARTITIVE = frozenset({"one", "any", "either", "some", "each", "all", "none", "which", "neither"})
 _SCOPES = frozenset({"of", "between", "among", "whether", "from", "comparing", "compare", "compared", "both", "either"})
-_MORE = frozenset(
-    """higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller tallest
-    faster fastest pricier costlier dearer hotter warmer newer later better best winner wins won leads leading tops top beats
-    exceeds surpasses outranks ahead answer so therefore hence thus result conclusion namely""".split()
-)
-_LESS = frozenset(
-    """lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower slowest
-    behind trails loses lost older cooler colder worse only""".split()
-) - {"only"}
-_REFERENCES = frozenset("than versus vs compared against over exceeds surpasses beats outranks unlike behind".split())
+_HIGHER = """
+    higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller tallest
+    faster fastest pricier costlier dearer hotter warmer newer later better best winner wins won leads leading tops top
+    beats exceeds surpasses outranks ahead answer so therefore hence thus result conclusion namely
+"""
+_LOWER = """
+    lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower slowest
+    behind trails loses lost older cooler colder worse
+"""
+_ASIDE = "than versus vs compared against over exceeds surpasses beats outranks unlike behind"
+_MORE, _LESS, _REFERENCES = frozenset(_HIGHER.split()), frozenset(_LOWER.split()), frozenset(_ASIDE.split())
 _ENDS = re.compile(r"[.,;!?\n—–|](?!\d)|\s-\s")
 _CLAUSES = frozenset({"while", "whereas", "but", "and", "so", "therefore", "hence", "thus", "though", "although"})
 _ARROW = re.compile(r"[→>]")
@@ -62,7 +63,9 @@ class Selection:
     def is_denied(self, mention: Named, judged: bool = False) -> bool:
         """Whether the answer says that it is not this one; with `judged` only words before it count."""
         place = self._before(mention.first)
-        if any(self._ends_with(place, denial) for denial in _DENIALS):
+        tied = place > 0 and self._words[place - 1].text in _PREPOSITIONS
+        places = (place, place - 1) if tied else (place,)  # "not in Talby"
+        if any(self._ends_with(each, denial) for each in places for denial in _DENIALS):
             return True
         rest = self._words[mention.last : mention.last + 2]
         later = tuple(word.text for word in rest)
@@ -82,7 +85,7 @@ class Selection:
         return bool(texts & _JOINS) or not self._is_adjunct(one)
 
     def without_scope(self, mentions: Sequence[Named]) -> list[Named]:
-        """The mentions without those that only say what is compared: `of A and B`, `between A and B`, `comparing A to B`."""
+        """The mentions without those that only say what is compared: `of A and B`, `comparing A to B`."""
         kept: list[Named] = []
         for group in self._groups(mentions):
             place = self._before(group[0].first)

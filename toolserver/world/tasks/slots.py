@@ -38,7 +38,7 @@ class AnswerSlot:
         node: The node of the plan that supplies it.
         values_shown: How the vendor that is asked writes quantities.
         scale: The end of the scale of a rating (5 or 10); 0 for everything else.
-        currencies: The codes of the words of the foreign currency that it is an amount of; else empty.
+        currencies: The codes of the words for the currencies of a foreign amount or an exchange rate; else empty.
     """
 
     label: str
@@ -77,6 +77,18 @@ class AnswerSlot:
             return False
         return any(self._is_stated(reading) for reading in quantity.readings)
 
+    def is_rounded(self, quantity: Quantity) -> bool:
+        """Whether a number says itself to be rounded and is the slot's value, rounded: it neither states nor denies it."""
+        return bool(quantity.step) and any(self._is_near(reading, quantity.step) for reading in quantity.readings)
+
+    def _is_near(self, reading: Reading, step: float) -> bool:
+        value, (stated, unit), own = float(str(self.values[0])), reading, self.unit
+        if unit is not None:
+            if own is None or (own.dimension, own.code) != (unit.dimension, unit.code):
+                return False
+            value = (value * own.factor + own.offset - unit.offset) / unit.factor
+        return abs(stated - value) <= step * 0.500001
+
     def _is_stated(self, reading: Reading) -> bool:
         value, unit = reading
         if unit is None:
@@ -105,6 +117,8 @@ class AnswerSlot:
         stated = _sized(quantity.per)
         if stated is None:
             return True
+        if self.per is None and quantity.per[0] != 1:
+            return True  # of an amount that is said: "31 g per 100 g"
         if self.per is None:  # "7 parcels a day"; but a length is no speed, and a weight no density
             return self.unit is None or self.unit.dimension in ("currency", "ratio", "time")
         wanted = _sized(self.per)
@@ -180,7 +194,10 @@ def _scale(task: WorldTask, result: Result, output: Output) -> float:
 
 
 def _currencies(task: WorldTask, result: Result, output: Output) -> frozenset[str]:
-    if output.type.name != "foreign_money":
+    """The codes of the words by which the currencies of an amount or an exchange rate go."""
+    if output.type.name not in ("foreign_money", "factor") or result.operation.subject != "currency":
         return frozenset()
-    row = task.columns.world.row("currency", result.arguments["currency_id"], result.delta) or {}
-    return frozenset(unit.code for word in str(row.get("name", "")).split() for unit in meanings(word) if unit.code)
+    ids = [*result.arguments.values(), *(row.entity for row in result.rows)]
+    rows = [task.columns.world.row("currency", each, result.delta) for each in ids if isinstance(each, str)]
+    words = " ".join(str(row["name"]) for row in rows if row is not None).split()
+    return frozenset(unit.code for word in words for unit in meanings(word) if unit.code)

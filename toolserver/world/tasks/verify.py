@@ -14,16 +14,17 @@ from itertools import pairwise
 
 from toolserver.world.schema import Kind, OperationKind, Row
 from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.mentions import Mention, Names, Word, without, words_of
+from toolserver.world.tasks.mentions import Mention, Names, without, words_of
 from toolserver.world.tasks.plan import Plan
-from toolserver.world.tasks.quantities import Quantity
+from toolserver.world.tasks.quantities import Quantity, Reading
 from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
 from toolserver.world.tasks.selection import Named, Selection
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
+from toolserver.world.vendors.codecs import codec_of
 
 _NAMING = (Kind.TEXT, Kind.ID)
 _YES, _NO = frozenset({"yes", "true", "allowed", "available"}), frozenset({"no", "false", "not", "t", "without"})
-_JOINS = re.compile(r"(?:[\s,;/|&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
+_JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
@@ -71,7 +72,7 @@ class Known:
         plan = self._task.plan
         labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
         labels += ["1" for label in labels if " per " in label or "currency" in label]  # "1 USD is 58.9 rand"
-        text = " ; ".join([self._task.query, *_values(plan), *self._texts, *labels])
+        text = " ; ".join([self._task.query, *_values(self._task), *self._texts, *labels])
         words = words_of(text)
         return read(without(text, words, self._task.columns.names.find(words)))
 
@@ -111,6 +112,7 @@ class Verifier:
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
         date = next((slot for slot in self.slots if slot.type.kind is Kind.DATE), None)
         self._dated, self._year = date is not None, date and task.columns.year(date.attribute)
+        self._timed = any(slot.type.kind is Kind.TIME for slot in self.slots)
         self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
         self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
         self._money = self._paid or any(slot.currencies for slot in self._numeric)
@@ -125,6 +127,7 @@ class Verifier:
         readings = read(
             plain,
             compact_dates=self._dated,
+            clock=self._timed,
             durations=self._durations,
             year=self._year,
             numbers=bool(self._numeric),
@@ -157,13 +160,11 @@ class Verifier:
     def _has_rival(self, stated: Sequence[Quantity]) -> bool:
         """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
         matches = [any(slot.matches(each) for slot in self._numeric) for each in stated]
+        said = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
         for each, is_right in zip(stated, matches, strict=True):
-            if not is_right and not each.passing and not self._is_known(each):
+            # Small numbers in words ("one of them") compete only where nothing is said in digits.
+            if not is_right and not (each.passing and said) and not self._is_accounted_for(each):
                 return True
-        if any(each.passing and not is_right for each, is_right in zip(stated, matches, strict=True)):
-            # "twelve or thirteen": small numbers in words count when nothing else is stated
-            if all(each.passing for each in stated):
-                return not all(self._is_known(each) or right for each, right in zip(stated, matches, strict=True))
         return any(
             first != second and self._are_alternatives(*pair, second)
             for pair, (first, second) in zip(pairwise(stated), pairwise(matches), strict=True)
@@ -180,9 +181,14 @@ class Verifier:
         own = {slot.unit.dimension for slot in self._numeric if slot.unit is not None}
         return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))
 
-    def _is_known(self, stated: Quantity) -> bool:
-        values = {stated.value, *(reading.value for reading in stated.readings)}
-        return any(known.value in values for known in self.known.said.numbers)
+    def _is_accounted_for(self, stated: Quantity) -> bool:
+        if any(slot.is_rounded(stated) for slot in self._numeric):
+            return True
+        return any(_is_same(reading, known) for reading in stated.readings for known in self._said)
+
+    @cached_property
+    def _said(self) -> frozenset[Reading]:
+        return frozenset(reading for known in self.known.said.numbers for reading in known.readings)
 
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
@@ -261,6 +267,17 @@ class _NameCheck:
         return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
 
 
+def _is_same(stated: Reading, known: Reading) -> bool:
+    """Whether a number in an answer is one that is known; without a unit it may be of any."""
+    if stated.unit is None or known.unit is None:
+        return stated.value == known.value
+    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
+        return False
+    one = stated.value * stated.unit.factor + stated.unit.offset
+    other = known.value * known.unit.factor + known.unit.offset
+    return abs(one - other) <= 0.002 * abs(other)
+
+
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
     world = task.columns.world
@@ -314,15 +331,25 @@ def _texts(plan: Plan) -> Iterator[str]:
                     yield str(value)
 
 
-def _values(plan: Plan) -> Iterator[str]:
-    """The other values that passed between the calls."""
+def _values(task: WorldTask) -> Iterator[str]:
+    """The other values that passed between the calls, in the world's units and as the vendors show them.
+
+    What is asked is not among them: a slot accounts for it, under the units that fit.
+    """
+    plan = task.plan
+    asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
         yield from (str(value) for value in plan.arguments(node).values() if not isinstance(value, str))
+        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
         for row in _rows(plan, node):
             for name, value in row.values.items():
-                if name in used and outputs[name].type.kind not in _NAMING:
+                kind = outputs[name].type
+                if name in used and (node, name) not in asked and kind.kind not in _NAMING:
                     yield str(value)
+                    encode = codec_of(kind, shown).encode if shown is not None else None
+                    if encode is not None:
+                        yield f"{encode(value)} {codec_of(kind, shown).unit}" if shown is not None else ""
 
 
 def _rows(plan: Plan, node: int) -> Sequence[Row]:
