@@ -5,11 +5,15 @@ import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.rewards import make_reward
+from steptool_env.truth import follow
 from steptool_env.types import Task
 from tests.world.reachability import columns_read, told, wanted
 from tests.world.worlds import LEVELS, Play, rewards, solve, suite, tasks
+from toolserver.schemas import StatusCode
+from toolserver.world.samples import sample_arguments
 from toolserver.world.schema import OperationKind
 from toolserver.world.tasks import Obstacle
+from toolserver.world.vendors import Health
 
 REWARDS = (make_reward("progress"), make_reward("potential"), make_reward("final", judge="world"))
 
@@ -93,3 +97,16 @@ def test_the_check_knows_that_a_total_or_a_filter_tells_a_column() -> None:
     assert "hotel.price" in columns_read("standard", "hotel.list")
     assert "company.share_price" in columns_read("lite", "company.position_value")
     assert "hotel.price" not in columns_read("lite", "hotel.by_city")
+
+
+def test_giving_up_is_wrong_after_a_change_of_state_that_nobody_wanted() -> None:
+    found = 0
+    for task in unsolvable(Obstacle.MISSING, "standard"):
+        gold, world = task.gold, task.gold.columns.world
+        sales = [api for api in gold.offer.apis if api.operation.kind is OperationKind.CREATE and not api.needs_token]
+        for api in [each for each in sales if each.health is Health.OK]:
+            play = Play(task)
+            if play.call(api, api.encode_arguments(sample_arguments(api, world))).status is StatusCode.OK:
+                found += 1
+                assert follow(play.task, play.finish(None)).grade.solved is False
+    assert found > 5
