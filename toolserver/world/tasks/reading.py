@@ -9,7 +9,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from toolserver.world.tasks.quantities import Quantity, is_numeric, quantities
+from toolserver.world.tasks.quantities import SPELLED, Quantity, quantities
 
 _MONTH_NAMES = (
     "january jan januar janvier enero gennaio janeiro januari",
@@ -30,9 +30,12 @@ _MONTH = rf"(?P<month>{'|'.join(sorted(_MONTHS, key=len, reverse=True))})\b\.?"
 _DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|°)?"
 _UNTIL = r"(?:\s?(?:-|–|to|and|or)\s?(?P<e>\d{1,2})(?:st|nd|rd|th)?(?![\d:.]))?"
 _OF = r"\.?(?: day)?(?: of| de| di)?"
-_DATES = (
+_FIGURES = re.compile(r"\d[-/.]\d{1,2}[-/.]\d")
+_IN_FIGURES = (
     re.compile(r"(?<!\d)(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})(?!\d)"),
     re.compile(r"(?<!\d)(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<year>\d{4})(?!\d)"),
+)
+_WITH_MONTH = (
     re.compile(rf"\b{_DAY}{_UNTIL}{_OF}[ -]{_MONTH}(?:, ?| of | de | del | di | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
     re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}{_UNTIL}(?:, ?| of | |-)(?P<year>\d{{4}})\b", re.IGNORECASE),
     re.compile(rf"\b(?P<year>\d{{4}}),?[ -]{_MONTH}[ -]{_DAY}\b", re.IGNORECASE),
@@ -46,8 +49,9 @@ _HALF = r"[ap]\.?m\b\.?|in the (?:morning|afternoon|evening)\b|at night\b"
 _TIME = re.compile(rf"\b(?P<h>\d{{1,2}})[:.h](?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE)
 _HOUR = re.compile(rf"\b(?P<h>\d{{1,2}})(?:\s*o['’]clock)?\s*(?P<half>{_HALF})", re.IGNORECASE)
 _NAMED_TIME = re.compile(r"\b(?:12(?::00)?\s+)?(?P<named>noon|midday|midnight)\b", re.IGNORECASE)
-_YEAR = re.compile(r"\d{4}")  # without one there is no full date
-_NAMED_MONTH = re.compile(_MONTH, re.IGNORECASE)
+_NAMED_TIMES = frozenset({"noon", "midday", "midnight"})
+_DIGIT = re.compile(r"\d")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
@@ -122,24 +126,32 @@ def read(
         year: The year of dates without one; without it they are passed over.
         numbers: Whether numbers are wanted, too.
     """
+    words = frozenset(_LETTERS.findall(text.lower()))
     times: list[Stated] = []
-    if clock:
+    if clock and not words.isdisjoint(_NAMED_TIMES):
         text = _NAMED_TIME.sub(lambda match: _take_named_time(match, times), text)
-    if not times and not is_numeric(text):
+    if _DIGIT.search(text) is None and not times and words.isdisjoint(SPELLED):
         return _NOTHING
     dates: list[Stated] = []
-    if _YEAR.search(text) is not None:
-        for pattern in (*_DATES, _COMPACT) if compact_dates else _DATES:
-            text = pattern.sub(lambda match: _take_date(match, dates, None), text)
-    if _NAMED_MONTH.search(text) is not None:
-        for pattern in _YEARLESS:
-            text = pattern.sub(lambda match: _take_date(match, dates, year or 0), text)
-    found = quantities(text, durations=True) if durations and numbers else None
+    for pattern, missing in _date_patterns(text, words, compact_dates):
+        text = pattern.sub(lambda match, year=year if missing else None: _take_date(match, dates, year), text)
+    found = quantities(text, words, durations=True) if durations and numbers else None
     for pattern in (_TIME, _HOUR):
         text = pattern.sub(lambda match: _take_time(match, times, clock), text)
     if found is None:
-        found = quantities(text) if numbers else ()
+        found = quantities(text, words) if numbers else ()
     return Readings(tuple(sorted(dates, key=_place)), tuple(sorted(times, key=_place)), found)
+
+
+def _date_patterns(text: str, words: frozenset[str], compact: bool) -> Iterator[tuple[re.Pattern[str], bool]]:
+    """The patterns of dates that can occur in a text, and whether dates of each have no year."""
+    if _FIGURES.search(text) is not None:
+        yield from ((pattern, False) for pattern in _IN_FIGURES)
+    if not words.isdisjoint(_MONTHS):
+        yield from ((pattern, False) for pattern in _WITH_MONTH)
+        yield from ((pattern, True) for pattern in _YEARLESS)
+    if compact:
+        yield _COMPACT, False
 
 
 def _place(stated: Stated) -> int:

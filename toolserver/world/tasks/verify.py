@@ -280,13 +280,14 @@ def _is_same(stated: Reading, known: Reading) -> bool:
 
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
-    world = task.columns.world
+    world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
     for result in task.plan.results:
-        entity = world.entities[result.operation.subject]
-        named = entity.attributes[0].name
-        if result.operation.kind is OperationKind.COMPARE and slot.attribute == f"{entity.name}.{named}":
+        operation = result.operation
+        if operation.kind is not OperationKind.COMPARE or operation.subject != owner:
+            continue
+        if column == world.entities[owner].attributes[0].name:
             for side in ("first_id", "second_id"):
-                yield fold(str(world.need(entity.name, result.arguments[side], result.delta)[named]))
+                yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
 
 
 def _moment(value: str, stated: Sequence[Stated], known: Sequence[Stated], text: str) -> Verdict:
