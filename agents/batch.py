@@ -25,8 +25,8 @@ class Episode:
         spans: Of each step the half-open range of `ids` that the policy sampled, the stop token included.
         log_probs: Of the sampled tokens, in order, as the sampler saw them.
         rewards: The final reward of each step.
-        terminated: The episode ended by itself.
-        truncated: It was ended: call budget, context or connection.
+        terminated: The episode ended by the environment's own rules; running out of the call budget is one of them.
+        truncated: The episode ended from outside: the context is full, or the environment said so.
         group: Episodes of one group began alike; group baselines compare them.
         anchors: Of each step a name for the state that it was taken in; equal names, equal states.
         metrics: What came of it, e.g. `is_solved`.

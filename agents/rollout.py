@@ -18,6 +18,8 @@ from agents.codec import Codec
 from agents.engine import RolloutEngine
 from agents.errors import ModelError
 from agents.generation import Sampled
+from steptool_env.types import FINISHED
+from toolserver.schemas import StatusCode
 
 _IDLE = ""  # the action of a slot that has nothing to do: no call, so no tool is reached
 _INVALID = frozenset({1, 2})  # status codes of a text that is no valid call
@@ -124,7 +126,7 @@ class _Draft:
         metrics |= {
             "return": sum(rewards),
             "calls": len(self.spans),
-            "finished": float(terminated),
+            "finished": float(terminated and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED),
             "invalid_calls": self.invalid / len(self.spans),
             "tokens": len(self.ids),
         }

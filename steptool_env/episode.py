@@ -42,8 +42,9 @@ class Episode:
         seed: The seed that `state` was opened with, kept for the record.
 
     Attributes:
-        terminated: Whether a valid `Finish` ended the episode.
-        truncated: Whether the budget ran out, or the tools were out of reach.
+        terminated: Whether a valid `Finish` or the last call of the budget ended the episode. Every observation says
+            how many calls are left, so the budget is a rule of the task and its end no interruption.
+        truncated: Whether the tools were out of reach.
     """
 
     def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
@@ -131,8 +132,7 @@ class Episode:
         for step in steps:
             self._scorer.score(step)
             self._append(step)
-        self.lost = lost
-        self.truncated = self.truncated or bool(lost)
+        self.lost, self.truncated = lost, bool(lost)
         return self
 
     def trajectory(self) -> Trajectory:
@@ -154,8 +154,7 @@ class Episode:
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)
-        self.terminated = step.finished
-        self.truncated = not self.terminated and len(self.steps) >= self.rules.call_budget
+        self.terminated = step.finished or len(self.steps) >= self.rules.call_budget
 
     def _local_step(self) -> Step:
         """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""

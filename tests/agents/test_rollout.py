@@ -8,20 +8,23 @@ from typing import Any
 import gymnasium as gym
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents.batch import Episode, collate
 from agents.errors import ModelError
 from agents.generation import Generator, Sampling
 from agents.learner import Learner
+from agents.replay_buffer import replay_steps
 from agents.rollout import Collector, Start, slot_info
-from agents.scoring import score_all
+from agents.scoring import final_values, score_all
 from steptool_env.spaces import UnicodeText
+from steptool_env.vector import ToolVectorEnv
 from tests.agents.bandit import RIGHT, ToolBandit, bandits, learner
+from tests.steptool_env.toys import ToySuite, toy_rules
 
 
 def collector(
-    envs: SyncVectorEnv, made: Learner, context: int = 64, seed: int = 0, max_action_tokens: int = 2
+    envs: VectorEnv[Any, Any, Any], made: Learner, context: int = 64, seed: int = 0, max_action_tokens: int = 2
 ) -> Collector:
     sampling = Sampling(max_action_tokens=max_action_tokens)
     sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling, seed=seed)
@@ -105,6 +108,22 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
     rollout = collector(lessons(2), learner("none")).collect([Start(2), Start(1), Start(2), Start(1)])
     assert rollout.dropped == 2
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
+
+
+def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
+    made = learner("apart")
+    envs = ToolVectorEnv(2, ToySuite(), toy_rules(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
+    (episode,) = collector(envs, made, context=400).collect([Start(0)]).episodes
+    assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
+    assert episode.metrics["finished"] == 0.0
+    assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
+    assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
+    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+
+
+def test_finish_is_told_from_the_end_of_the_budget() -> None:
+    (episode,) = collector(lessons(1), learner("none")).collect([Start(1)]).episodes
+    assert episode.metrics["finished"] == 1.0
 
 
 def test_a_full_context_ends_the_episode_as_truncated() -> None:
