@@ -54,7 +54,7 @@ class PolicyConfig:
     checkpoint: str = ""
     """Start from the weights (and tokenizer) of this checkpoint folder."""
     context: int = 1024
-    """Longest episode in tokens; a longer one ends as truncated."""
+    """Longest episode in tokens; a longer one ends with its last action that fits."""
     value_trunk: ValueTrunk = "apart"
     """What the value head reads: see `agents.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"

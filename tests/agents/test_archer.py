@@ -117,7 +117,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
 
 
 def test_a_value_stands_behind_truncated_episodes_only_when_asked_for() -> None:
-    cut, over = (episode(A, Y, B, truncated=truncated, terminated=not truncated) for truncated in (True, False))
+    cut, over = (episode(A, Y, B, end=end) for end in ("truncated", "terminated"))
     for played, bootstrap, behind in ((cut, False, 0), (cut, True, 5), (over, False, 0), (over, True, 0)):
         steps = replay_steps([played], [played.rewards], bootstrap=bootstrap)
         assert [step.following for step in steps] == [3, behind]
