@@ -109,7 +109,8 @@ class TrainConfig:
     anneal: bool = False
     """Let the learning rates fall in a straight line to 0 over the calls of the run, or its iterations."""
     critic_warmup: int = 0
-    """First iterations in which only the critic (the value head, or ArCHer's) learns."""
+    """First iterations in which only the critic (the value head and its own trunk, or ArCHer's) learns; the policy's
+    outputs stay as they are, also with `policy.value_trunk` `shared`."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
     shard: bool = False
