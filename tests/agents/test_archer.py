@@ -206,8 +206,12 @@ def test_a_reward_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
 
 def test_a_checkpoint_of_another_algorithm_cannot_be_resumed(tmp_path: Path) -> None:
     trainer(bandit_config(algo="grpo")).save(tmp_path / "c")
+    run = trainer(bandit_config(algo="archer"))
+    with pytest.raises(ConfigurationError, match=r"algo='archer', the run has 'grpo'"):
+        run.resume(tmp_path / "c")
+    assert run._archer is not None
     with pytest.raises(CheckpointError, match=r"no step_critic.safetensors: .*another algorithm"):
-        trainer(bandit_config(algo="archer")).resume(tmp_path / "c")
+        run._archer.load(tmp_path / "c")
 
 
 @pytest.mark.parametrize(
