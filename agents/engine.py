@@ -41,6 +41,10 @@ class RolloutEngine(Protocol):
         """Add tokens that were not sampled: a tool's answer."""
         ...
 
+    def room(self, slot: int) -> int:
+        """Tokens that the episode may still grow by in the model's context; 0 or less where it is full."""
+        ...
+
     def free(self, slot: int) -> None:
         """End an episode."""
         ...

@@ -131,6 +131,10 @@ class Generator:
         """Add tokens that were not sampled: a tool's answer."""
         self._pending[slot].extend(ids)
 
+    def room(self, slot: int) -> int:
+        """Tokens that the episode may still grow by in the model's context; 0 or less where it is full."""
+        return self._context - self._lengths[slot] - len(self._pending[slot])
+
     def free(self, slot: int) -> None:
         """End an episode; its row is given to the next."""
         del self._lengths[slot], self._pending[slot]
@@ -138,13 +142,13 @@ class Generator:
     @torch.inference_mode()
     def act(self, slots: Sequence[int]) -> list[Sampled]:
         """Sample one action for each slot, in that order."""
-        ready = [slot for slot in slots if self._room(slot) > 0]
+        ready = [slot for slot in slots if self.room(slot) > 0]
         sampled = dict(zip(ready, self._decode(ready), strict=True)) if ready else {}
         return [sampled.get(slot, Sampled([], [], stopped=False, overflow=True)) for slot in slots]
 
-    def _room(self, slot: int) -> int:
+    def _longest(self, slot: int) -> int:
         """Tokens that an action of this slot may have."""
-        return min(self._sampling.max_action_tokens, self._context - self._lengths[slot] - len(self._pending[slot]))
+        return min(self._sampling.max_action_tokens, self.room(slot))
 
     def _make_cache(self) -> RaggedCache:
         """A cache without rows."""
@@ -154,7 +158,7 @@ class Generator:
         self._acting = slots
         drawn, scores = self._sample(self._prefill(slots))
         device = drawn.device
-        rooms = [self._room(slot) for slot in slots]
+        rooms = [self._longest(slot) for slot in slots]
         longest, base = max(rooms), max(self._lengths[slot] for slot in slots)
         limits = torch.tensor(rooms, device=device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)

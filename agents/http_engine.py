@@ -115,6 +115,10 @@ class HttpEngine:
         """Add tokens that were not sampled: a tool's answer."""
         self._ids[slot].extend(ids)
 
+    def room(self, slot: int) -> int:
+        """Tokens that the episode may still grow by in the model's context; 0 or less where it is full."""
+        return self._context - len(self._ids[slot])
+
     def free(self, slot: int) -> None:
         """End an episode."""
         del self._ids[slot], self._draws[slot]
@@ -132,7 +136,7 @@ class HttpEngine:
 
     def _act(self, slot: int) -> Sampled:
         ids, (episode, action) = self._ids[slot], self._draws[slot]
-        room = min(self._sampling.max_action_tokens, self._context - len(ids))
+        room = min(self._sampling.max_action_tokens, self.room(slot))
         if room < 1:
             return Sampled([], [], stopped=False, overflow=True)
         request = {

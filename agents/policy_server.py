@@ -78,8 +78,8 @@ class _Batch(Generator):
         for slot, request in enumerate(requests):
             self.start(slot, request.prompt)
 
-    def _room(self, slot: int) -> int:
-        return min(self._limits[slot], super()._room(slot))
+    def _longest(self, slot: int) -> int:
+        return min(self._limits[slot], super()._longest(slot))
 
     def _fill(self, noise: Tensor) -> None:
         for slot, row in zip(self._acting, noise, strict=True):

@@ -10,14 +10,16 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from agents.batch import Episode
+from agents.batch import End, Episode
 from agents.codec import Codec
 from agents.engine import RolloutEngine
 from agents.errors import ModelError
 from agents.generation import Sampled
+from steptool_env.types import FINISHED
+from toolserver.schemas import StatusCode
 
 _IDLE = ""  # the action of a slot that has nothing to do: no call, so no tool is reached
 _INVALID = frozenset({1, 2})  # status codes of a text that is no valid call
@@ -117,24 +119,24 @@ class _Draft:
         self.rewards.append(reward)
         self.invalid += int(info.get("status", 0)) in _INVALID
 
-    def finish(self, terminated: bool, info: Info) -> Episode:
+    def finish(self, end: End, info: Info) -> Episode:
         rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
         outcome = info.get("outcome") or {}
         metrics = {str(k): float(v) for k, v in outcome.items() if isinstance(v, int | float | np.number)}
         metrics |= {
             "return": sum(rewards),
             "calls": len(self.spans),
-            "finished": float(terminated),
+            "finished": float(end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED),
             "invalid_calls": self.invalid / len(self.spans),
             "tokens": len(self.ids),
+            "context_full": float(end == "context"),
         }
         return Episode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
             log_probs=tuple(self.log_probs),
             rewards=rewards,
-            terminated=terminated,
-            truncated=not terminated,
+            end=end,
             group=self.group,
             anchors=tuple(self.anchors),
             metrics={"is_solved": 0.0, **metrics},
@@ -184,6 +186,11 @@ class Collector:
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
             self._engine.start(slot, ids)
+            if self._engine.room(slot) < 1:
+                raise ModelError(
+                    f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
+                    "or choose an environment with shorter prompts"
+                )
             self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
@@ -191,17 +198,14 @@ class Collector:
         begin = time.perf_counter()
         sampled = dict(zip(self._drafts, self._engine.act(list(self._drafts)), strict=True))
         sampled_at = time.perf_counter()
-        over = np.zeros(self._envs.num_envs, dtype=np.bool_)
-        for slot in [slot for slot, sample in sampled.items() if sample.overflow]:
-            over[slot] = True
-            self._end(slot, terminated=False, info={}, done=done)
         observations, rewards, terminated, truncated, infos = self._envs.step(self._actions(sampled))
         result.sample_seconds += sampled_at - begin
         result.env_seconds += time.perf_counter() - sampled_at
         for slot in list(self._drafts):
             step = _Step(str(observations[slot]), float(rewards[slot]), bool(terminated[slot]), bool(truncated[slot]))
             self._absorb(slot, sampled[slot], step, slot_info(infos, slot), result, done)
-        return cast(Flags, over | terminated | truncated)
+        ended = [slot in sampled and slot not in self._drafts for slot in range(self._envs.num_envs)]
+        return cast(Flags, np.array(ended) | terminated | truncated)
 
     def _actions(self, sampled: Mapping[int, Sampled]) -> tuple[str, ...]:
         """The text of every slot's action, noted in its draft."""
@@ -221,33 +225,46 @@ class Collector:
             self._drop(slot)
             return
         self._drafts[slot].reward(step.reward, info)
-        if not step.terminated:
-            self._observe(slot, step.observation, sampled)
-        if step.terminated or step.truncated:
-            self._end(slot, terminated=step.terminated, info=info, done=done)
+        if step.terminated:
+            self._end(slot, "terminated", info, done)
+        elif not self._observe(slot, step.observation, sampled):
+            self._end(slot, "context", info if step.truncated else truncate(self._envs, slot), done)
+        elif step.truncated:
+            self._end(slot, "truncated", info, done)
 
-    def _observe(self, slot: int, observation: str, sampled: Sampled) -> None:
-        """Append the tools' answer. An action that was cut is closed by a stop token that nobody sampled."""
+    def _observe(self, slot: int, observation: str, sampled: Sampled) -> bool:
+        """Append the tools' answer, where that leaves room for an action; else nothing, and return false.
+
+        An action that was cut is closed by a stop token that nobody sampled.
+        """
         draft = self._drafts[slot]
         ids = self._codec.continuation(observation)
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
+        if len(ids) >= self._engine.room(slot):
+            return False
         draft.state = observation
         draft.ids.extend(ids)
         self._engine.append(slot, ids)
+        return True
 
-    def _end(self, slot: int, *, terminated: bool, info: Info, done: dict[int, Episode]) -> None:
+    def _end(self, slot: int, end: End, info: Info, done: dict[int, Episode]) -> None:
         draft = self._drafts[slot]
-        if not draft.spans:
-            raise ModelError(
-                f"a prompt of {len(draft.ids)} tokens leaves no room for an action; raise the context length, "
-                "or choose an environment with shorter prompts"
-            )
-        done[draft.order] = draft.finish(terminated, info)
+        done[draft.order] = draft.finish(end, info)
         self._drop(slot)
 
     def _drop(self, slot: int) -> None:
         del self._drafts[slot]
         self._engine.free(slot)
+
+
+def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
+    """End one slot's episode where it is. Returns its last info, empty where the environment has no `truncate`."""
+    vector = envs.unwrapped
+    if isinstance(vector, SyncVectorEnv):
+        single = getattr(vector.envs[slot].unwrapped, "truncate", None)
+        return single() if single else {}
+    several = getattr(vector, "truncate", None)
+    return several(slot) if several else {}
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ class Rules:
         reward: Scores the steps.
         format: How the model writes its calls.
         prompt: Style of the opening, one of `prompts.STYLES`.
-        call_budget: Steps after which an episode is truncated. Every step counts, `Finish` too.
+        call_budget: Steps after which an episode ends. Every step counts, `Finish` too.
         max_observation_length: Characters of an answer that are shown.
     """
 

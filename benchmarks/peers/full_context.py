@@ -39,6 +39,10 @@ class FullContextGenerator(Generator):
         """See `Generator.append`."""
         self._episodes[slot].extend(ids)
 
+    def room(self, slot: int) -> int:
+        """See `Generator.room`."""
+        return self._context - len(self._episodes[slot])
+
     def free(self, slot: int) -> None:
         """See `Generator.free`."""
         del self._episodes[slot]
