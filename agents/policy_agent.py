@@ -17,7 +17,7 @@ class PolicyAgent:
         checkpoint: Its folder, or that of a run, of which the newest is taken.
         temperature: 0 takes the most probable token; 1 samples as in training.
         max_action_tokens: Longest action.
-        seed: Of the sampler.
+        seed: Of the draws. They follow from it, the task, the step and the token's position alone.
         device: Where the model runs.
     """
 
@@ -45,7 +45,7 @@ class PolicyAgent:
             if slot in self._last:
                 self._generator.free(slot)
             self._last[slot] = None
-            self._generator.start(slot, self._codec.opening(observation, info))
+            self._generator.start(slot, self._codec.opening(observation, info), _stream(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
         """Sample the next action of each slot. An episode that outgrew the context gets empty texts."""
@@ -65,3 +65,8 @@ class PolicyAgent:
             learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
         )
         self._last: dict[int, Sampled | None] = {}  # what each slot did last; `None` before its first action
+
+
+def _stream(info: Info) -> str:
+    """The name of an episode's draws: its task's."""
+    return f"{info.get('suite', '')}/{info['task_id']}"

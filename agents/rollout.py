@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -154,6 +154,7 @@ class Collector:
     def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
         self._envs, self._engine, self._codec = envs, engine, codec
         self._drafts: dict[int, _Draft] = {}
+        self._streams: Sequence[str] = ()
 
     def collect(self, starts: Sequence[Start]) -> Rollout:
         """Play an episode for each start. A slot whose episode ends goes on with the next start.
@@ -163,6 +164,7 @@ class Collector:
         """
         result, done = Rollout(), dict[int, Episode]()
         queue = deque(enumerate(starts))
+        self._streams = _streams(starts)
         self._engine.clear()
         self._drafts.clear()
         self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
@@ -183,7 +185,7 @@ class Collector:
             info = slot_info(infos, slot)
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
-            self._engine.start(slot, ids)
+            self._engine.start(slot, ids, self._streams[order])
             self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
@@ -248,6 +250,19 @@ class Collector:
     def _drop(self, slot: int) -> None:
         del self._drafts[slot]
         self._engine.free(slot)
+
+
+def _streams(starts: Sequence[Start]) -> list[str]:
+    """The name of each episode's draws: its seed, and which of the episodes with that seed it is.
+
+    So an episode's actions do not depend on how many slots there are, or on which episodes end before it begins.
+    """
+    begun: Counter[int] = Counter()
+    names = []
+    for start in starts:
+        names.append(f"{start.seed}/{begun[start.seed]}")
+        begun[start.seed] += 1
+    return names
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:
