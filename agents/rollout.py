@@ -101,6 +101,7 @@ class _Draft:
     ids: list[int]
     task: str
     state: str
+    format: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -186,7 +187,9 @@ class Collector:
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
             self._engine.start(slot, ids, self._streams[order])
-            self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
+            self._drafts[slot] = _Draft(
+                order, start.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
+            )
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
         """One action in every slot. Returns the slots that need a reset."""
@@ -231,7 +234,7 @@ class Collector:
     def _observe(self, slot: int, observation: str, sampled: Sampled) -> None:
         """Append the tools' answer. An action that was cut is closed by a stop token that nobody sampled."""
         draft = self._drafts[slot]
-        ids = self._codec.continuation(observation)
+        ids = self._codec.continuation(observation, draft.format)
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
         draft.state = observation
         draft.ids.extend(ids)
