@@ -43,8 +43,8 @@ class Command:
     """Arguments of the agent, read in the same way."""
     server_url: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
     """Tool server; without it the tools run in this process."""
-    episodes: int = 100
-    """Number of tasks, from the first on; fewer where the suite has fewer."""
+    episodes: int | None = None
+    """Number of tasks, from the first on; by default the whole suite. A split to train on wants a number."""
     slots: int = 8
     """Episodes side by side (for `openai`: requests in flight)."""
     seed: int = 0
