@@ -190,8 +190,8 @@ ELSEWHERE = """
     billion|Milliarde Milliarden milliards miliardi
 """
 """Words of German, French, Spanish, Italian, Portuguese and Dutch: an English word|its words there."""
-ORDINARY = frozenset(
-    {"stone", "barn", "cup", "cups", "bar", "st", "ct", "au", "kt", "d", "rs", "kr", "grain", "mark", "marks", "crown", "crowns",
-     "metro", "tag", "mil", "mes", "ore", "mila"}
-)  # fmt: skip
+_SOFT = """
+    stone barn cup cups bar st ct au kt d rs kr grain mark marks crown crowns metro tag mil mes ore mila
+"""
+ORDINARY = frozenset(_SOFT.split())
 """Words that are units only beside a quantity of their own dimension: elsewhere they are ordinary words."""

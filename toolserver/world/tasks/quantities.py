@@ -34,7 +34,8 @@ _OF_SCALE = re.compile(
     r"(?:\s+(?:stars?|points?))?\s*(?:/|out of|of)\s*(\d+(?:\.0+)?|five|ten)(?![\w.]*\d)", re.IGNORECASE
 )
 _PER = re.compile(
-    r"(?:\s+[^\W\d_]+)?\s*(?:/(?! \d)|\b(?:per|every|each|an?|pro|par|por|al|à)\b)\s*(\d+)?\s*([^\W\d_]+)", re.IGNORECASE
+    r"(?:\s+[^\W\d_]+)?\s*(?:/(?! \d)|\b(?:per|every|each|an?|pro|par|por|al|à)\b)\s*(\d+)?\s*([^\W\d_]+)",
+    re.IGNORECASE,
 )
 _IN_FULL = re.compile(r"\s*(?:$|[.;,)\]]|of (?:rain|precip))")
 _HEADER = re.compile(
@@ -52,7 +53,7 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _ABOUT = re.compile(
-    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.?|nearly|almost|some|say|rounded(?: to)?)|[~≈])\s*$",
+    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.?|nearly|almost|some|rounded(?: to)?)|[~≈])\s*$",
     re.IGNORECASE,
 )
 _COMPASS = re.compile(r"[\s\u00a0]*(?:[sSwW]\b|(?:south|west)\b)", re.IGNORECASE)
@@ -82,6 +83,8 @@ _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
 _IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
 _SHORT_SCALES = frozenset("kKmMbBT")
+_NONE = "a an the and or to for from in at on of by with per each every within over plus is was are were times one next"
+_NO_ADJECTIVES = frozenset(_NONE.split())
 _FEW = 12
 """Spelled numbers up to this one are said in passing ("one of the two"): they can be right, and contradict nothing."""
 
@@ -107,6 +110,7 @@ class Quantity:
         step: What one more in its last digit is worth, when it is said to be rounded ("about 1.9 million"); else 0.
         bounded: Whether it is only a bound (`more than 5`).
         passing: Whether it is a small number in words, which contradicts nothing.
+        word: The word behind it, in lower case; empty where it has a unit.
         gap: The text between the number before it, or the beginning, and this one.
     """
 
@@ -119,6 +123,7 @@ class Quantity:
     step: float = 0.0
     bounded: bool = False
     passing: bool = False
+    word: str = ""
     gap: str = ""
 
 
@@ -234,7 +239,13 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         step=_step(match["digits"], size) if size > 1 or _ABOUT.search(before) else 0.0,
         bounded=_BOUND.search(before) is not None or _OPEN.match(text, end) is not None,
         passing=bool(match["word"]),
+        word="" if units else _word_after(text, end),
     )
+
+
+def _word_after(text: str, end: int) -> str:
+    match = _TOKEN.match(text, end)
+    return match[1].lower() if match is not None else ""
 
 
 def _signed(text: str, match: re.Match[str]) -> float:
@@ -287,7 +298,16 @@ def _unit_after(text: str, end: int) -> tuple[float, list[tuple[Unit, bool]], in
         closed = not opened or text[tokens[last - 1][1] : tokens[last - 1][1] + 1] in (")", "]")
         if found and closed:
             return size, list(found), tokens[last - 1][1] + opened
+    if not opened and len(tokens) > place + 1 and (units := _behind_adjective(tokens[place][0], tokens[place + 1][0])):
+        return size, units, tokens[place + 1][1]
     return size, [], end
+
+
+def _behind_adjective(adjective: str, word: str) -> list[tuple[Unit, bool]]:
+    """The meanings of a spelled unit behind one more word: `3 working days`."""
+    if adjective.lower() in _NO_ADJECTIVES or len(word) < 4 or not word.isalpha():
+        return []
+    return [(unit, ordinary) for unit, ordinary in _meanings(word) if not ordinary and unit.dimension != "scale"]
 
 
 def _tokens(text: str, end: int) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from toolserver.world.tasks.quantities import SPELLED, Quantity, quantities
@@ -46,7 +46,9 @@ _YEARLESS = (
     re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}{_UNTIL}\b(?![.,]?\d| ?%)", re.IGNORECASE),
 )
 _HALF = r"[ap]\.?m\b\.?|in the (?:morning|afternoon|evening)\b|at night\b"
-_TIME = re.compile(rf"\b(?P<h>\d{{1,2}})[:.h](?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE)
+_TIME = re.compile(
+    rf"(?:\b|(?<=\x00T))(?P<h>\d{{1,2}})[:.h](?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE
+)
 _HOUR = re.compile(rf"\b(?P<h>\d{{1,2}})(?:\s*o['’]clock)?\s*(?P<half>{_HALF})", re.IGNORECASE)
 _NAMED_TIME = re.compile(r"\b(?:12(?::00)?\s+)?(?P<named>noon|midday|midnight)\b", re.IGNORECASE)
 _NAMED_TIMES = frozenset({"noon", "midday", "midnight"})
@@ -55,6 +57,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
+_BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
@@ -98,8 +101,10 @@ def tidy(text: str) -> str:
         text = unicodedata.normalize("NFC", text)
     if "10" in text:
         text = _SCIENTIFIC.sub(r"e\1", text)
+    if "{,}" in text:
+        text = text.replace("{,}", ",")
     if "\\" in text:
-        text = _LATEX.sub(" ", text).replace("{", " ").replace("}", " ").replace("\\", "")
+        text = _LATEX.sub(" ", text).translate(_BRACES)
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", text)
     if "U.S." in text:
@@ -134,7 +139,7 @@ def read(
         return _NOTHING
     dates: list[Stated] = []
     for pattern, missing in _date_patterns(text, words, compact_dates):
-        text = pattern.sub(lambda match, year=year if missing else None: _take_date(match, dates, year), text)
+        text = pattern.sub(partial(_take_date, dates=dates, year=(year or 0) if missing else None), text)
     found = quantities(text, words, durations=True) if durations and numbers else None
     for pattern in (_TIME, _HOUR):
         text = pattern.sub(lambda match: _take_time(match, times, clock), text)

@@ -23,12 +23,14 @@ _PREPOSITIONS = frozenset(_TIES.split())
 _PARTITIVE = frozenset({"one", "any", "either", "some", "each", "all", "none", "which", "neither"})
 _SCOPES = frozenset({"of", "between", "among", "whether", "from", "comparing", "compare", "compared", "both", "either"})
 _HIGHER = """
-    higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller tallest
+    higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller
+    tallest
     faster fastest pricier costlier dearer hotter warmer newer later better best winner wins won leads leading tops top
     beats exceeds surpasses outranks ahead answer so therefore hence thus result conclusion namely
 """
 _LOWER = """
-    lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower slowest
+    lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower
+    slowest
     behind trails loses lost older cooler colder worse
 """
 _ASIDE = "than versus vs compared against over exceeds surpasses beats outranks unlike behind"
