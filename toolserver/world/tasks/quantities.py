@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from toolserver.world.lexicon.unit_words import CODES
 from toolserver.world.lexicon.units import Unit, is_ordinary, meanings
 
 _BLANK = "[ \t\u00a0\u2009\u202f]"
@@ -23,7 +24,7 @@ _DIGITS = (
 )
 _NUMBER = re.compile(
     rf"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
-    rf"(?P<money>(?:\b(?:US|U\.S\.|AU?|CA?|HK|NZ|S|R|NT) ?)?[{_SYMBOLS}]|\b[A-Z]{{3}}\b|\b(?:usd|eur|gbp|rs)\b\.?)?"
+    rf"(?P<money>(?:\b[A-Z]{{1,3}} ?)?[{_SYMBOLS}]|\b(?:{'|'.join(CODES.split())})(?![A-Za-z])|\b(?:usd|eur|gbp|[rR]s)\b\.?)?"
     rf"{_BLANK}?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?P<power>[eE][+-]?\d{{1,2}}(?!\w))?",
 )
 _TOKEN = re.compile(
@@ -57,6 +58,8 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 _COMPASS = re.compile(r"[\s\u00a0]*(?:[sSwW]\b|(?:south|west)\b)", re.IGNORECASE)
+_COMPASS_BEFORE = re.compile(r"(?:\b[SW]|\b[sS]outh|\b[wW]est)[\s:]*$")
+_BELOW = re.compile(r"\s*(?:below zero|below freezing)\b", re.IGNORECASE)
 _BEFORE_CHRIST = re.compile(r"\s*(?:BCE?\b|B\.C\.)")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
@@ -225,7 +228,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
     units = units or _unit_of_prefix(match["money"])
     if not units and size == 1.0:
         units = _unit_named_apart(text, match.start(), end)
-    if any(unit.dimension == "angle" for unit, _ in units) and _COMPASS.match(text, end):
+    if _is_negative(text, before, end, units):
         value = -value
     scaled_up = size != 1 or any(unit.dimension == "scale" for unit, _ in units)
     values = (value * size,) if scaled_up else _alternatives(value, match["digits"])
@@ -246,6 +249,14 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
 def _word_after(text: str, end: int) -> str:
     match = _TOKEN.match(text, end)
     return match[1].lower() if match is not None else ""
+
+
+def _is_negative(text: str, before: str, end: int, units: Sequence[tuple[Unit, bool]]) -> bool:
+    """Whether words make a number negative: `38.5° W`, `W 38.5°`, `5 °C below zero`."""
+    dimensions = {unit.dimension for unit, _ in units}
+    if "angle" in dimensions and (_COMPASS.match(text, end) or _COMPASS_BEFORE.search(before)):
+        return True
+    return "temperature" in dimensions and _BELOW.match(text, end) is not None
 
 
 def _signed(text: str, match: re.Match[str]) -> float:
@@ -343,7 +354,9 @@ def _unit_of_prefix(prefix: str | None) -> list[tuple[Unit, bool]]:
     if not prefix:
         return []
     parts = re.findall(rf"[A-Za-z]+|[{_SYMBOLS}]", prefix)
-    found = meanings(" ".join(parts)) or meanings(parts[-1])
+    found = meanings(" ".join(parts))
+    if not found and len(parts) > 1:  # a dollar or peso of some country
+        found = (Unit("currency", 1.0, code=parts[0]),)
     return [(unit, False) for unit in found if unit.dimension == "currency"]
 
 
@@ -379,7 +392,7 @@ def _sum(text: str, large: Quantity, small: Quantity) -> Quantity | None:
             one, two = first.unit, second.unit
             if one and two and one.dimension == two.dimension != "temperature" and one.code == two.code:
                 share = second.value * two.factor / one.factor
-                if two.factor < one.factor and 0 <= share < 1:
+                if two.factor < one.factor and (0 <= share < 1 or large.value == 0):
                     whole = first.value + share
                     readings = (Reading(whole, one),)
                     return replace(large, value=whole, readings=readings, end=small.end, per=small.per, passing=False)

@@ -70,9 +70,16 @@ class Selection:
         places = (place, place - 1) if tied else (place,)  # "not in Talby"
         if any(self._ends_with(each, denial) for each in places for denial in _DENIALS):
             return True
-        rest = self._words[mention.last : mention.last + 2]
-        later = tuple(word.text for word in rest)
-        return not judged and len(later) == 2 and later in _DENIED_LATER and not _ENDS.search(rest[0].before)
+        rest = self._words[mention.last : mention.last + 12]
+        if judged or not rest:
+            return False
+        if rest[0].text == "no" and "?" in rest[0].before:
+            return True
+        later = tuple(word.text for word in rest[:2])
+        if later not in _DENIED_LATER or _ENDS.search(rest[0].before):
+            return False
+        end = next((place for place, word in enumerate(rest) if _ENDS.search(word.before)), len(rest))
+        return all(word.text != "but" for word in rest[:end])  # "is not the smallest but the largest"
 
     def are_alternatives(self, one: Named, other: Named) -> bool:
         """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`."""

@@ -75,7 +75,9 @@ class AnswerSlot:
         """Whether a number as written states the slot's value, under any meaning of its unit."""
         if quantity.bounded or not self._fits_scale(quantity) or not self._fits_per(quantity):
             return False
-        return any(self._is_stated(reading) for reading in quantity.readings)
+        own = self.unit.dimension if self.unit is not None else ""
+        fitting = [reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own]
+        return any(self._is_stated(reading) for reading in fitting or quantity.readings)
 
     def _is_rounded(self, quantity: Quantity) -> bool:
         """Whether a number says itself to be rounded, and is the slot's value rounded."""
@@ -133,9 +135,7 @@ class AnswerSlot:
         if self.per is None:  # "7 parcels a day"; but a length is no speed, and a weight no density
             return self.unit is None or self.unit.dimension in ("currency", "ratio", "time")
         wanted = _sized(self.per)
-        if wanted is None:
-            return stated[0] == "time"  # per night, per serving, per match
-        return wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
+        return wanted is not None and wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
 
     def _close(self, stated: float, factor: float, offset: float, exact: bool = True) -> bool:
         value = float(str(self.values[0]))
@@ -159,6 +159,7 @@ class AnswerSlot:
 def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
     """The dimension and the size of what something is said per; `None` when it is no unit."""
     count, word = per
+    word = "day" if word in ("night", "nights") else word
     units = [unit for unit in meanings(word) if unit.dimension not in ("scale", "currency")]
     return (units[0].dimension, count * units[0].factor) if units else None
 

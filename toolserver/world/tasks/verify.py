@@ -192,7 +192,13 @@ class Verifier:
     def _is_accounted_for(self, stated: Quantity) -> bool:
         if any(slot.goes_with(stated) for slot in self._numeric):
             return True
-        return any(_is_same(reading, known) for reading in stated.readings for known in self._said)
+        # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
+        misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        return any(
+            _is_same(reading, known) and (known.unit is not None or reading.value not in misfits)
+            for reading in stated.readings
+            for known in self._said
+        )
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
@@ -299,7 +305,10 @@ def _is_same(stated: Reading, known: Reading) -> bool:
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
     world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
-    for result in task.plan.results:
+    nodes = [slot.node]
+    if task.plan.results[slot.node].operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
+        nodes += task.plan.nodes[slot.node].parents()  # the name of the row that a comparison led to
+    for result in map(task.plan.results.__getitem__, nodes):
         operation = result.operation
         if operation.kind is not OperationKind.COMPARE or operation.subject != owner:
             continue
@@ -359,8 +368,10 @@ def _values(task: WorldTask) -> Iterator[str]:
     asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
-        yield from (str(value) for value in plan.arguments(node).values() if not isinstance(value, str))
         shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in plan.arguments(node).items():
+            if result.operation.inputs[name].type.kind not in _NAMING:
+                yield from _as_shown(result.operation.inputs[name].type, value, shown)
         for row in _rows(plan, node):
             for name, value in row.values.items():
                 kind = outputs[name].type
