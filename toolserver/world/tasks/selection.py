@@ -59,6 +59,7 @@ class Selection:
     def __init__(self, words: Sequence[Word], labels: Collection[str]) -> None:
         self._words = words
         self._fillers = _ARTICLES.union(labels)
+        self._scoped: set[int] = set()  # places of words that only say what is compared
 
     def is_denied(self, mention: Named, judged: bool = False) -> bool:
         """Whether the answer says that it is not this one; with `judged` only words before it count."""
@@ -91,12 +92,15 @@ class Selection:
             place = self._before(group[0].first)
             if len(group) == 1 or place == 0 or self._words[place - 1].text not in _SCOPES:
                 kept += group
+            else:
+                self._scoped.update(range(place - 1, group[-1].last))
         return kept
 
     def chosen(self, mentions: Sequence[Named]) -> frozenset[str]:
         """The names that an answer settles on when it compares them."""
         chosen, rejected, stated = set[str](), set[str](), set[str]()
-        for clause in self._clauses():
+        for words in self._clauses():
+            clause = words - self._scoped
             inside = [mention for mention in mentions if mention.first in clause]
             if not inside and not clause:
                 continue
@@ -153,7 +157,8 @@ class Selection:
 
     def _is_joined(self, one: Named, other: Named) -> bool:
         between = [word.text for word in self._words[one.last : other.first]]
-        return all(text in self._fillers or text in _JOINS or text in _AGAINST for text in between)
+        joins = [text for text in between if text in _JOINS or text in _AGAINST]
+        return bool(joins) and all(text in self._fillers or text in joins for text in between)
 
     def _is_adjunct(self, mention: Named) -> bool:
         """Whether a preposition ties a mention to the words before it: `in Talby, ...`."""

@@ -81,6 +81,11 @@ class AnswerSlot:
         """Whether a number says itself to be rounded and is the slot's value, rounded: it neither states nor denies it."""
         return bool(quantity.step) and any(self._is_near(reading, quantity.step) for reading in quantity.readings)
 
+    def is_said_per(self, quantity: Quantity) -> bool:
+        """Whether a number is the one unit of money that a rate is per: "1 USD is 58.9 rand"."""
+        units = [unit for value, unit in quantity.readings if unit is not None and value == 1]
+        return bool(self.currencies) and any(unit.dimension == "currency" for unit in units)
+
     def _is_near(self, reading: Reading, step: float) -> bool:
         value, (stated, unit), own = float(str(self.values[0])), reading, self.unit
         if unit is not None:

@@ -71,7 +71,6 @@ class Known:
         """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
         plan = self._task.plan
         labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
-        labels += ["1" for label in labels if " per " in label or "currency" in label]  # "1 USD is 58.9 rand"
         text = " ; ".join([self._task.query, *_values(self._task), *self._texts, *labels])
         words = words_of(text)
         return read(without(text, words, self._task.columns.names.find(words)))
@@ -182,13 +181,14 @@ class Verifier:
         return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))
 
     def _is_accounted_for(self, stated: Quantity) -> bool:
-        if any(slot.is_rounded(stated) for slot in self._numeric):
+        if any(slot.is_rounded(stated) or slot.is_said_per(stated) for slot in self._numeric):
             return True
         return any(_is_same(reading, known) for reading in stated.readings for known in self._said)
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
-        return frozenset(reading for known in self.known.said.numbers for reading in known.readings)
+        counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
+        return frozenset(reading for known in counted for reading in known.readings)
 
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
