@@ -32,6 +32,8 @@ UNITS = (
 OWN = {"C": "°C", "min": "minutes"}
 """The words for the world's units, where they are not the symbols."""
 
+_PAGING = frozenset({"total", "page", "totalpages"})
+
 
 @dataclass(frozen=True)
 class Run:
@@ -53,8 +55,9 @@ class Run:
 
     @cached_property
     def leaves(self) -> list[tuple[str, Any]]:
-        """The keys and values of all responses."""
-        return [leaf for response in self.responses for leaf in _leaves("", response)]
+        """The keys and values of all responses, but for how many rows and pages there are."""
+        found = (leaf for response in self.responses for leaf in _leaves("", response))
+        return [(key, value) for key, value in found if key.lower().replace("-", "").replace("_", "") not in _PAGING]
 
     @cached_property
     def slots(self) -> tuple[AnswerSlot, ...]:
@@ -97,6 +100,15 @@ class Run:
             )
         return text in map(str, self.column(slot)) and text not in self.task.query
 
+    def is_foreign(self, slot: AnswerSlot, value: Any) -> bool:
+        """Whether a value is a rival that no explanation needs: a number, or a name off the gold solution's way."""
+        return self.is_rival(slot, value) and (slot.type.kind in NUMERIC or str(value) not in self._met)
+
+    @cached_property
+    def _met(self) -> frozenset[str]:
+        results = self.task.plan.results
+        return frozenset(str(value) for result in results for value in result.rows[0].values.values())
+
     def column(self, slot: AnswerSlot) -> list[Any]:
         """The values of a slot's column, each once; none where it is of no table."""
         entity, _, name = slot.attribute.partition(".")
@@ -137,7 +149,7 @@ def worded(slot: AnswerSlot) -> Callable[[Any], str]:
 
 def says_nothing(run: Run) -> Iterator[str]:
     """Texts that answer no question."""
-    yield from ("", "Yes and no.", "I could not find it.", "Done.", "42", run.task.query)
+    yield from ("", "Yes and no.", "I could not find it.", "Done.", run.task.query)
 
 
 def echoes_numbers(run: Run) -> Iterator[str]:
@@ -148,15 +160,15 @@ def echoes_numbers(run: Run) -> Iterator[str]:
 
 
 def echoes_texts(run: Run) -> Iterator[str]:
-    """Every text that was seen, where one is a rival."""
+    """Every text that was seen, where one is foreign."""
     texts = [value for _, value in run.leaves if isinstance(value, str)]
-    if any(slot.type.kind is Kind.TEXT and run.is_rival(slot, each) for slot in run.slots for each in texts):
+    if any(slot.type.kind is Kind.TEXT and run.is_foreign(slot, each) for slot in run.slots for each in texts):
         yield "; ".join(texts)
 
 
 def copies_responses(run: Run) -> Iterator[str]:
-    """All responses as they are, where they hold a rival."""
-    if any(run.is_rival(slot, value) for slot in run.slots if slot.type.kind in OPEN for _, value in run.leaves):
+    """All responses as they are, where they hold something foreign."""
+    if any(run.is_foreign(slot, value) for slot in run.slots if slot.type.kind in OPEN for _, value in run.leaves):
         yield "\n".join(map(json.dumps, run.responses))
 
 
@@ -193,6 +205,10 @@ def adds_a_second_row(run: Run) -> Iterator[str]:
             yield run.with_slot(slot, f"{right} or {second}")
             yield run.with_slot(slot, f"{second} or {right}")
             yield run.with_slot(slot, f"It is {right}, though it might also be {second}.")
+            if run.is_foreign(slot, other):
+                yield from (
+                    run.with_slot(slot, f"{right}{comma}{second}") for comma in (", ", "\n- ", " and ", " (", "; ")
+                )
 
 
 def swaps_units(run: Run) -> Iterator[str]:
