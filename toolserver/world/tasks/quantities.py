@@ -22,9 +22,10 @@ _DIGITS = (
     r"|(?<!\d,)(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+)(?!,?\d)"  # 12,5
     r"|\d+(?:\.\d+)?|\.\d+"
 )
+_MONEY = rf"(?:\b[A-Z]{{1,3}} ?)?[{_SYMBOLS}]|\b(?:{'|'.join(CODES.split())})(?![A-Za-z])|\b(?:usd|eur|gbp|[rR]s)\b\.?"
 _NUMBER = re.compile(
-    rf"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
-    rf"(?P<money>(?:\b[A-Z]{{1,3}} ?)?[{_SYMBOLS}]|\b(?:{'|'.join(CODES.split())})(?![A-Za-z])|\b(?:usd|eur|gbp|[rR]s)\b\.?)?"
+    r"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
+    rf"(?P<money>{_MONEY})?"
     rf"{_BLANK}?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?P<power>[eE][+-]?\d{{1,2}}(?!\w))?",
 )
 _TOKEN = re.compile(
@@ -59,7 +60,7 @@ _ABOUT = re.compile(
 )
 _COMPASS = re.compile(r"[\s\u00a0]*(?:[sSwW]\b|(?:south|west)\b)", re.IGNORECASE)
 _COMPASS_BEFORE = re.compile(r"(?:\b[SW]|\b[sS]outh|\b[wW]est)[\s:]*$")
-_BELOW = re.compile(r"\s*(?:below zero|below freezing)\b", re.IGNORECASE)
+_BELOW = re.compile(r"\s*below (?:zero\b|\x02?0\b|freezing\b)", re.IGNORECASE)
 _BEFORE_CHRIST = re.compile(r"\s*(?:BCE?\b|B\.C\.)")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}

@@ -47,7 +47,8 @@ _YEARLESS = (
 )
 _HALF = r"[ap]\.?m\b\.?|in the (?:morning|afternoon|evening)\b|at night\b"
 _TIME = re.compile(
-    rf"(?:\b|(?<=\x00T))(?P<h>\d{{1,2}})(?:[:.h]|\sh\s?)(?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE
+    rf"(?:\b|(?<=\x00T))(?P<h>\d{{1,2}})(?:[:.h]|\sh\s?)(?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?",
+    re.IGNORECASE,
 )
 _HOUR = re.compile(rf"\b(?P<h>\d{{1,2}})(?:\s*o['’]clock)?\s*(?P<half>{_HALF})", re.IGNORECASE)
 _NAMED_TIME = re.compile(r"\b(?:12(?::00)?\s+)?(?P<named>noon|midday|midnight)\b", re.IGNORECASE)
@@ -58,6 +59,7 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
 _LATEX = re.compile(r"\\(?:textbf|text|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
+_MATHS = re.compile(r"\$([^$\n]{1,60})\$(?!\d)")
 _BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
@@ -104,8 +106,10 @@ def tidy(text: str) -> str:
         text = _SCIENTIFIC.sub(r"e\1", text)
     if "{,}" in text:
         text = text.replace("{,}", ",")
+    if text.count("$") > 1:
+        text = _MATHS.sub(r"\1", text)
     if "\\" in text:
-        text = _LATEX.sub(" ", text).translate(_BRACES)
+        text = re.sub(" +", " ", _LATEX.sub(" ", text).translate(_BRACES))
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", text)
     if "U.S." in text:

@@ -81,13 +81,19 @@ class Selection:
         end = next((place for place, word in enumerate(rest) if _ENDS.search(word.before)), len(rest))
         return all(word.text != "but" for word in rest[:end])  # "is not the smallest but the largest"
 
-    def are_alternatives(self, one: Named, other: Named) -> bool:
-        """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`."""
+    def are_alternatives(self, one: Named, other: Named, measured: bool) -> bool:
+        """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`.
+
+        Args:
+            one: The first.
+            other: The second.
+            measured: Whether a number between them is that of the first, as in a comparison (`A: 5, B: 4`).
+        """
         between = self._words[one.last : other.first]
         texts = {word.text for word in between}
         if texts & _DOUBT and len(between) <= _NEAR:
             return True
-        if not all(text in self._fillers or text in _JOINS or text.isdigit() for text in texts):
+        if not all(text in self._fillers or text in _JOINS or (text.isdigit() and not measured) for text in texts):
             return False
         gaps = "".join(word.before for word in self._words[one.last : other.first + 1])
         if _ARROW.search(gaps):

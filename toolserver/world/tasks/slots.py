@@ -76,7 +76,9 @@ class AnswerSlot:
         if quantity.bounded or not self._fits_scale(quantity) or not self._fits_per(quantity):
             return False
         own = self.unit.dimension if self.unit is not None else ""
-        fitting = [reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own]
+        fitting = [
+            reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own
+        ]
         return any(self._is_stated(reading) for reading in fitting or quantity.readings)
 
     def _is_rounded(self, quantity: Quantity) -> bool:

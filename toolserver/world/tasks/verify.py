@@ -273,7 +273,7 @@ class _NameCheck:
         """Right when all are stated, and none beside a name that is only known."""
         for one, other in pairwise(mentions):
             if bool(one.names & self._wanted) != bool(other.names & self._wanted) and selection.are_alternatives(
-                one, other
+                one, other, len(self._candidates) > 1
             ):
                 return Verdict.CONTRADICTED
         stated = frozenset[str]().union(*(each.names for each in mentions))
