@@ -64,8 +64,8 @@ class AlgorithmConfig:
     critic_epochs: int = 0
     """Further passes of a `detached` critic over the hidden states of an iteration, which are made once."""
     bootstrap: bool = False
-    """Add the critic's value behind the last step of truncated episodes. Off: a budget that the policy is told of is
-    part of the task, so running out of it is an end like any other."""
+    """Add the critic's value behind the last step of truncated episodes. The call budget terminates and a full context
+    leaves no state to judge, so this applies to neither."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

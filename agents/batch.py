@@ -15,6 +15,10 @@ from torch import Tensor
 
 from agents.processes import ALONE, Processes
 
+End = Literal["terminated", "truncated", "context"]
+"""Reason for which an episode ended: the environment's own rules (its call budget is one of them), an interruption by
+the environment, or a full context: the tools' answer left no room for another action."""
+
 
 @dataclass(frozen=True)
 class Episode:
@@ -25,8 +29,7 @@ class Episode:
         spans: Of each step the half-open range of `ids` that the policy sampled, the stop token included.
         log_probs: Of the sampled tokens, in order, as the sampler saw them.
         rewards: The final reward of each step.
-        terminated: The episode ended by itself.
-        truncated: It was ended: call budget, context or connection.
+        end: Reason for which it ended. With `context`, `ids` end with the last action.
         group: Episodes of one group began alike; group baselines compare them.
         anchors: Of each step a name for the state that it was taken in; equal names, equal states.
         metrics: What came of it, e.g. `is_solved`.
@@ -36,8 +39,7 @@ class Episode:
     spans: tuple[tuple[int, int], ...]
     log_probs: tuple[float, ...]
     rewards: tuple[float, ...]
-    terminated: bool = True
-    truncated: bool = False
+    end: End = "terminated"
     group: int = 0
     anchors: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -47,6 +49,16 @@ class Episode:
             raise ValueError(f"{len(self.spans)} steps but {len(self.rewards)} rewards")
         if any(start < 1 or end <= start for start, end in self.spans):
             raise ValueError("an action needs at least one token, and a token before it")
+
+    @property
+    def terminated(self) -> bool:
+        """The environment's own rules ended it."""
+        return self.end == "terminated"
+
+    @property
+    def truncated(self) -> bool:
+        """The environment interrupted it: there is a state behind its last step that has a value."""
+        return self.end == "truncated"
 
     @property
     def action_tokens(self) -> int:
@@ -67,7 +79,7 @@ class Batch:
         old_log_prob: Their log-probabilities under the sampler (b, j).
         reward: Final rewards (b, k), zero in the padding.
         steps: Number of steps (b,).
-        truncated: (b,).
+        truncated: Interrupted by the environment (b,).
         group: (b,).
         anchors: Names of the states, b lists of at most k.
         left_padded: Where the padding is.

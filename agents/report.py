@@ -98,7 +98,7 @@ def ending(trajectory: Trajectory) -> str:
 
 def way_of_ending(trajectory: Trajectory) -> str:
     """`answered`, `gave up` or `ran out of calls`."""
-    if not trajectory.terminated:
+    if not trajectory.finished:
         return "ran out of calls"
     return "answered" if trajectory.steps[-1].status is StatusCode.FINAL_ANSWER else "gave up"
 

@@ -44,17 +44,22 @@ def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processe
     """The values of `score_all` (b, j) alone: no token is scored, and a critic apart needs no policy."""
     values = torch.zeros_like(batch.old_log_prob)
     for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
-        piece = policy(partial(_action_values, policy, batch.rows(index)))
+        piece = policy(partial(critic_values, policy, batch.rows(index)))
         if counts:
             values[index, : piece.shape[1]] = piece.to(values.dtype)
     processes.sum([values])
     return values
 
 
-def _action_values(policy: Policy, part: Batch) -> Tensor:
+def critic_values(policy: Policy, part: Batch) -> Tensor:
+    """Values of action tokens (b, j), zero in the padding. Their gradient reaches the critic alone."""
     rows, places = part.mask.nonzero(as_tuple=True)
     attention = part.attention if part.left_padded else None
-    flat = policy.values(None, part.ids, attention, rows, part.column[rows, places])
+    hidden = None
+    if policy.value_head is not None and policy.critic is None:
+        with torch.no_grad():
+            hidden = policy.hidden(part.ids, attention)
+    flat = policy.values(hidden, part.ids, attention, rows, part.column[rows, places])
     return flat.new_zeros(part.step.shape).index_put((rows, places), flat)
 
 

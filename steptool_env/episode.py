@@ -42,8 +42,9 @@ class Episode:
         seed: The seed that `state` was opened with, kept for the record.
 
     Attributes:
-        terminated: Whether a valid `Finish` ended the episode.
-        truncated: Whether the budget ran out, or the tools were out of reach.
+        terminated: Whether a valid `Finish` or the last call of the budget ended the episode. Every observation says
+            how many calls are left, so the budget is a rule of the task and its end no interruption.
+        truncated: Whether the tools were out of reach, or the agent ended the episode (`cut`).
     """
 
     def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
@@ -126,13 +127,20 @@ class Episode:
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
         return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
 
+    def cut(self) -> dict[str, Any]:
+        """End the episode where it is, because the agent cannot go on. Returns the info of a last step.
+
+        It holds `step_rewards`, `outcome` and `trajectory`, judged on the steps that were taken.
+        """
+        self.truncated = True
+        return self._last_info()
+
     def resume(self, steps: Iterable[Step], lost: str = "") -> Episode:
         """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
         for step in steps:
             self._scorer.score(step)
             self._append(step)
-        self.lost = lost
-        self.truncated = self.truncated or bool(lost)
+        self.lost, self.truncated = lost, bool(lost)
         return self
 
     def trajectory(self) -> Trajectory:
@@ -154,8 +162,7 @@ class Episode:
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)
-        self.terminated = step.finished
-        self.truncated = not self.terminated and len(self.steps) >= self.rules.call_budget
+        self.terminated = step.finished or len(self.steps) >= self.rules.call_budget
 
     def _local_step(self) -> Step:
         """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""
@@ -174,14 +181,14 @@ class Episode:
         return observe(answer, self.rules.max_observation_length, self.calls_left - 1)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
-        terminated, truncated = self.terminated, self.truncated
-        if terminated or truncated:
-            trajectory = self.trajectory()
-            info["step_rewards"] = trajectory.rewards
-            info["trajectory"] = trajectory
-            if not self.lost:
-                info["outcome"] = dict(trajectory.metadata["outcome"])
-        return Transition(observation, reward, terminated, truncated, info)
+        if self.over:
+            info |= self._last_info()
+        return Transition(observation, reward, self.terminated, self.truncated, info)
+
+    def _last_info(self) -> dict[str, Any]:
+        trajectory = self.trajectory()
+        info: dict[str, Any] = {"step_rewards": trajectory.rewards, "trajectory": trajectory}
+        return info if self.lost else info | {"outcome": dict(trajectory.metadata["outcome"])}
 
 
 def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:

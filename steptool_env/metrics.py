@@ -61,7 +61,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         answered=answered,
         calls=len(trajectory.steps),
         invalid_calls=sum(step.malformed for step in trajectory.steps),
-        finished=trajectory.terminated,
+        finished=trajectory.finished,
         episode_return=sum(trajectory.rewards),
     )
 

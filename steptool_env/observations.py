@@ -13,15 +13,16 @@ def cut(text: str, max_length: int) -> str:
     return f"{text[:max_length]}... [{len(text) - max_length} characters cut]"
 
 
-_CALLS_LEFT = "\nCalls left: "
+CALLS_LEFT = "\nCalls left: "
+"""Start of the line that ends every prompt and observation."""
 
 
 def observe(answer: str, max_length: int, calls_left: int) -> str:
     """The observation of a step: the answer, cut, and on its own line the number of calls that remain."""
-    return f"{cut(answer, max_length)}{_CALLS_LEFT}{calls_left}"
+    return f"{cut(answer, max_length)}{CALLS_LEFT}{calls_left}"
 
 
 def answer_in(observation: str) -> str:
     """The answer inside an observation: all of it but the calls that remain."""
-    answer, _, left = observation.rpartition(_CALLS_LEFT)
+    answer, _, left = observation.rpartition(CALLS_LEFT)
     return answer if left.isdigit() else observation

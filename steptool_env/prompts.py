@@ -1,7 +1,7 @@
 """The opening of an episode, as chat messages and as one text.
 
-Two styles. `toolbench` is ToolBench's system text, word for word, with one line per tool; `compact` gives every
-function one line and fits a small context.
+Two styles. `toolbench` is ToolBench's text, word for word, with one line per tool; `compact` gives every function one
+line and fits a small context. In both the user message ends with the number of calls that the episode may make.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import orjson
 from steptool_env.errors import ConfigurationError
 from steptool_env.finish import FINISH_FUNCTION
 from steptool_env.formats import Format
+from steptool_env.observations import CALLS_LEFT
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task
 from toolserver.names import parameter_name, standardize
 from toolserver.schemas import ApiSpec, Parameter
@@ -71,16 +72,20 @@ def check_style(style: str) -> str:
     return style
 
 
-def opening(task: Task, call_format: Format, style: str, call_budget: int) -> Opening:
-    """The opening of an episode of `task` with `call_budget` calls. Everything in it is made anew."""
+def opening(task: Task, call_format: Format, style: str, call_budget: int | None = None) -> Opening:
+    """The opening of an episode of `task` with `call_budget` calls; `None` leaves the budget out, as ToolBench does.
+
+    No part of it is shared with another opening.
+    """
     functions = [*map(openai_function, task.tools), orjson.loads(_FINISH)]
+    left = "" if call_budget is None else f"{CALLS_LEFT}{call_budget}"
     if style == "compact":
         system, offer = _COMPACT.format(tools="\n".join(map(_signature, task.tools))), call_format.example
-        user = f"{task.query}\nCalls left: {call_budget}"
+        user = f"{task.query}{left}"
         text = f"{system}{offer}\n{user}\n"
     else:
         system, offer = _toolbench_system(task, call_format.rule), call_format.offer(functions)
-        user = f"\n{task.query}\nBegin!\n"
+        user = f"\n{task.query}\nBegin!{left}\n"
         text = f"System: {system}{offer}\nUser: {user}\nAssistant:\n"
     told = system if call_format.native else system + offer
     return Opening(text, [{"role": "system", "content": told}, {"role": "user", "content": user}], functions)

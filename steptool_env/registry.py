@@ -42,6 +42,10 @@ class Registry(Generic[T]):
         made: T = factory(*arguments, **options)
         return made
 
+    def takes(self, name: str, option: str) -> bool:
+        """Whether the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
+        return option in inspect.signature(self._factory(name)).parameters
+
     def _factory(self, name: str) -> Any:
         place = self._places.get(name, name)
         module, _, attribute = place.partition(":")

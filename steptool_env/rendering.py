@@ -33,6 +33,6 @@ def _step_lines(number: int, step: Step) -> list[str]:
 def _ending(episode: Episode) -> str:
     if episode.lost:
         return f"=== lost: {episode.lost}"
-    if episode.terminated:
+    if episode.steps and episode.steps[-1].finished:
         return "=== finished"
-    return "=== out of calls" if episode.truncated else f"=== {episode.calls_left} calls left"
+    return "=== out of calls" if episode.terminated else f"=== {episode.calls_left} calls left"

@@ -10,9 +10,10 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.prompts import check_style
 from steptool_env.rewards import RewardFunction, make_reward
+from toolserver.schemas import OBSERVATION_LENGTH
 
 DEFAULT_CALL_BUDGET = 12
-DEFAULT_OBSERVATION_LENGTH = 1024
+DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Rules:
         reward: Scores the steps.
         format: How the model writes its calls.
         prompt: Style of the opening, one of `prompts.STYLES`.
-        call_budget: Steps after which an episode is truncated. Every step counts, `Finish` too.
+        call_budget: Steps after which an episode ends. Every step counts, `Finish` too.
         max_observation_length: Characters of an answer that are shown.
     """
 

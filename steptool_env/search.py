@@ -141,7 +141,7 @@ class _Search:
         self._ends.append(env.episode.trajectory())
         if env.episode.lost or _status(self._ends[-1]) is StatusCode.FINAL_ANSWER:
             return _ALL_THE_WAY
-        return _UP_FROM_GIVING_UP if env.episode.terminated else _UP
+        return _UP_FROM_GIVING_UP if self._ends[-1].finished else _UP
 
     def result(self) -> SearchResult:
         by_status = {_status(trajectory): trajectory for trajectory in reversed(self._ends)}

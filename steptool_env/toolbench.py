@@ -53,7 +53,7 @@ def to_answer(trajectory: Trajectory) -> dict[str, Any]:
     steps = trajectory.steps
     answered = bool(steps) and steps[-1].status is StatusCode.FINAL_ANSWER
     chain = list(_nodes(steps))
-    start = opening(trajectory.task, _OPENAI, "toolbench", len(steps))
+    start = opening(trajectory.task, _OPENAI, "toolbench")
     return {
         "win": answered,
         "try_count": 1,

@@ -12,7 +12,8 @@ FINISH = "Finish"
 GIVE_ANSWER = "give_answer"
 GIVE_UP = "give_up_and_restart"
 
-_FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+"""Status codes of a valid call of `Finish`."""
 _MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 
 
@@ -79,7 +80,7 @@ class Step:
     @property
     def finished(self) -> bool:
         """Whether it ended the episode: a valid call of `Finish`."""
-        return self.status in _FINISHED
+        return self.status in FINISHED
 
     @property
     def malformed(self) -> bool:
@@ -93,6 +94,11 @@ class Trajectory:
 
     `rewards` is the final reward vector: the rewards as given, or the hindsight vector of
     `info["step_rewards"]` where the reward kind has one. Shape: `(len(steps),)`.
+
+    Attributes:
+        terminated: The episode ended by its own rules: a valid `Finish`, or the call budget.
+        truncated: The episode ended from outside: a lost tool server, or a search that ran out of calls. ToolBench's
+            files and older files of trajectories say so of the end of a call budget, too.
     """
 
     task: Task
@@ -101,3 +107,8 @@ class Trajectory:
     terminated: bool
     truncated: bool
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether a valid `Finish` ended the episode."""
+        return bool(self.steps) and self.steps[-1].finished

@@ -15,7 +15,7 @@ from rich.table import Table as View
 from agents.demo import Demo, DemoLearner, Outcome, run_demo
 from agents.demo_report import write_page
 from agents.evaluation_report import comparison
-from agents.results import defined, metrics_of
+from agents.results import defined, metrics_of, panel_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Command:
         subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
         write_page(subtitle, outcome.runs, outcome.curves, self.out / "report.html")
         table = comparison(outcome.runs)
-        view = View(*table.columns, title=_title(outcome, seconds))
+        view = View(*table.columns, title=_title(outcome, seconds), caption=table.note)
         for row in table.rows:
             view.add_row(*row)
         console.print(view)
@@ -78,7 +78,9 @@ class Command:
 
 def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """Every metric of every agent, calls of training by policy and at most, seconds of the whole."""
-    metrics = {name: defined(metrics_of(trajectories)) for name, trajectories in outcome.runs.items()}
+    metrics = {
+        name: {"panel": panel_of(played), **defined(metrics_of(played))} for name, played in outcome.runs.items()
+    }
     return {
         **metrics,
         "training_calls": outcome.calls,

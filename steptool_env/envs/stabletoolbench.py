@@ -36,8 +36,8 @@ class StableToolBenchEnv(ToolEnv):
     step. `final`: whether the task is solved, at the last step. See `docs/evaluation.md`.
 
     ## Episode End
-    Terminated by `Finish` (an answer, or giving up). Truncated when the call budget is used up, or when the tool
-    server is out of reach (`info["transport_error"]`).
+    Terminated by `Finish` (an answer, or giving up) and by the last call of the budget: every observation says how
+    many calls are left. Truncated when the tool server is out of reach (`info["transport_error"]`).
 
     ## Information
     `reset`: `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`. `step`: `status`, `provenance`,

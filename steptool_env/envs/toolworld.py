@@ -39,8 +39,9 @@ class ToolWorldEnv(ToolEnv):
     Others: `potential`, `steptool`, `final`. See `docs/toolworld.md` and `docs/evaluation.md`.
 
     ## Episode End
-    Terminated by `Finish` (an answer, or giving up, which is right only for a task that cannot be solved). Truncated
-    when the call budget is used up, or when the tool server is out of reach (`info["transport_error"]`).
+    Terminated by `Finish` (an answer, or giving up, which is right only for a task that cannot be solved) and by the
+    last call of the budget: every observation says how many calls are left. Truncated when the tool server is out of
+    reach (`info["transport_error"]`).
 
     ## Information
     `reset`: `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`. `step`: `status`, `provenance`,

@@ -30,7 +30,7 @@ class ToolWorldDiscreteEnv(DiscreteToolEnv):
     Those of the text form.
 
     ## Episode End
-    That of the text form.
+    That of the text form. `context` has the share of the call budget that is left.
 
     ## Information
     That of the text form, and after a step `text` (the action as written) and `answer` (the tool's answer).

@@ -12,10 +12,11 @@ from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
 from toolserver.faults import is_down
 from toolserver.service import ToolService
-from toolserver.state import StateCodec, opening_token
+from toolserver.state import opening_token
 from toolserver.world import World
 from toolserver.world.resolver import WorldResolver
 from toolserver.world.tasks import TaskSampler, WorldTask, read_task_id
+from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import Vendors
 
 _SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
@@ -123,8 +124,9 @@ def _vendors(world_seed: int, level: str, tools: int | None) -> Vendors:
 
 @lru_cache(maxsize=4)
 def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
-    codec = StateCodec()
-    resolver = WorldResolver(_vendors(world_seed, level, tools), codec)
+    vendors = _vendors(world_seed, level, tools)
+    codec = world_codec(vendors)
+    resolver = WorldResolver(vendors, codec)
     return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
 
 

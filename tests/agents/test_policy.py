@@ -78,7 +78,7 @@ def test_a_critic_apart_judges_without_the_policy(monkeypatch: pytest.MonkeyPatc
 def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> None:
     model = policy()
     one, two, three = episodes(3)
-    object.__setattr__(two, "truncated", True)
+    object.__setattr__(two, "end", "truncated")
     want = model.values(
         model.hidden(torch.tensor([two.ids])),
         torch.tensor([two.ids]),

@@ -8,6 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from gymnasium.wrappers import TransformAction
+from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 from agents.candidates import random_candidates
 from agents.cli import main
@@ -16,6 +21,10 @@ from agents.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from agents.results import metrics_of
 from agents.sb3 import SB3Settings, agent_of, load, train
+from agents.sb3_policy import ScoringPolicy
+from steptool_env.discrete import DiscreteToolEnv
+from steptool_env.envs.toolworld import ToolWorldEnv
+from tests.steptool_env.toys import Unreachable
 
 SHALLOW = {"depths": {"1": 1, "2": 1}, "unsolvable": 0.0}
 SHORT = {"total_steps": 256, "num_envs": 2, "n_steps": 64, "batch_size": 64, "n_epochs": 1}
@@ -53,8 +62,6 @@ def test_an_empty_slot_is_never_chosen() -> None:
 
 def test_the_order_of_candidates_does_not_matter() -> None:
     """The scorer sees each candidate alone, so logits move with their candidates and the value stays."""
-    import torch
-
     from agents.sb3_policy import CandidateScorer
     from steptool_env.discrete.features import CONTEXT, FEATURES
     from steptool_env.discrete.scene import CANDIDATES
@@ -102,8 +109,26 @@ def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.
     assert "random-candidates" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "depth-1-maskable-ppo.json").read_text())
     assert 0 <= metrics["pass_rate"] <= 1
+    assert metrics["panel"] == json.loads((tmp_path / "depth-1-random-candidates.json").read_text())["panel"]
     assert (tmp_path / "model.zip").is_file()
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["env_args"] == {"depths": {"1": 1}}
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["budget", "lost server"])
+def test_the_learner_bootstraps_behind_a_lost_server_and_not_behind_the_budget(
+    lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stable-Baselines3 adds the discounted value of what follows to the reward of a step that was truncated."""
+    text_env = ToolWorldEnv(call_budget=1)
+    if lost:
+        text_env.client = Unreachable()  # type: ignore[assignment]
+    env = Monitor(TransformAction(DiscreteToolEnv(text_env), lambda _: 0, None))  # slot 0 is a call
+    model = PPO(ScoringPolicy, DummyVecEnv([lambda: env]), n_steps=4, batch_size=4, seed=0, device="cpu")
+    monkeypatch.setattr(model.policy, "predict_values", lambda _: torch.full((1, 1), 5.0))
+    total, callback = model._setup_learn(4)
+    assert model.collect_rollouts(model.env, callback, model.rollout_buffer, total)
+    added = model.rollout_buffer.rewards[:, 0] - env.get_episode_rewards()
+    np.testing.assert_allclose(added, model.gamma * 5.0 if lost else 0.0, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -64,6 +64,15 @@ def test_both_checkers_accept_it_without_a_warning() -> None:
     env.close()
 
 
+def test_the_call_budget_is_seen_and_terminates() -> None:
+    env = make_twin(call_budget=2)
+    env.reset(seed=0)
+    left = CONTEXT_NAMES.index("calls_left")
+    ends = [env.step(CANDIDATES - 1) for _ in range(2)]
+    assert [float(observation["context"][left]) for observation, *_ in ends] == [0.5, 0.0]
+    assert [end[2:4] for end in ends] == [(False, False), (True, False)]
+
+
 def test_the_same_trajectory_through_both_forms_is_the_same() -> None:
     twin = make_twin(split="validation", faults="mild")
     text = gym.make(TEXT, split="validation", faults="mild")

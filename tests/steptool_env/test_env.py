@@ -100,6 +100,20 @@ def test_what_goes_wrong_is_a_step_with_toolbenchs_status(action: str, status: S
     assert (info["status"], reward, terminated, truncated, info["calls_left"]) == (status, 0.0, False, False, 5)
 
 
+def test_an_episode_that_is_cut_is_judged_on_what_was_done() -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    env.step(COUNT)
+    env.step(COUNT)
+    info = env.truncate()
+    assert info["step_rewards"] == info["trajectory"].rewards == (1.0, 2.0)
+    assert info["outcome"] == {"is_solved": 0.0}
+    assert (info["trajectory"].terminated, info["trajectory"].truncated) == (False, True)
+    for move in (lambda: env.step(COUNT), env.truncate):
+        with pytest.raises(ResetNeeded):
+            move()
+
+
 @pytest.mark.parametrize(("action", "status"), [(ANSWER, 3), (GIVE_UP, 4)])
 def test_finish_terminates(action: str, status: int) -> None:
     env = toy_env()
@@ -125,10 +139,20 @@ def test_a_broken_off_answer_counts_as_toolbench_counts_it() -> None:
     assert info["status"] == StatusCode.FINAL_ANSWER
 
 
-def test_the_budget_truncates_and_counts_every_step() -> None:
+def test_the_budget_is_shown_counts_every_step_and_terminates() -> None:
     env = toy_env(call_budget=3)
-    env.reset(seed=0)
-    assert [env.step(action)[2:4] for action in ("nonsense", COUNT, SAY)] == [(False, False)] * 2 + [(False, True)]
+    _, info = env.reset(seed=0)
+    assert info["calls_left"] == 3
+    transitions = [env.step(action) for action in ("nonsense", COUNT, SAY)]
+    assert [observation.rpartition("\n")[2] for observation, *_ in transitions] == [
+        "Calls left: 2",
+        "Calls left: 1",
+        "Calls left: 0",
+    ]
+    assert [info["calls_left"] for *_, info in transitions] == [2, 1, 0]
+    assert [transition[2:4] for transition in transitions] == [(False, False)] * 2 + [(True, False)]
+    assert transitions[-1][4]["outcome"] == {"is_solved": 0.0}
+    assert not transitions[-1][4]["trajectory"].finished
     env.reset(seed=0)
     env.step(COUNT)
     env.step(COUNT)

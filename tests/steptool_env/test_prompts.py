@@ -26,6 +26,7 @@ def test_every_prompt_has_the_query_and_every_function(style: str, name: str) ->
     functions = [spec.function_name for spec in TASK.tools]
     assert TASK.query in start.text
     assert TASK.query in start.messages[1]["content"]
+    assert all(text.count("Calls left: 9\n") == 1 for text in (start.text, start.messages[1]["content"] + "\n"))
     assert all(name in start.text for name in (*functions, "Finish", "give_up_and_restart", "final_answer"))
     assert [function["name"] for function in start.functions] == [*functions, "Finish"]
 
@@ -44,8 +45,11 @@ def test_the_system_text_is_toolbenchs(stabletoolbench_data: Path) -> None:
     apis = [f["name"].removesuffix("_for_keyword_analysis") for f in answer.functions[:-1]]
     description = system["content"].rsplit("keyword_analysis: ", 1)[1].strip()
     tools = tuple(ApiSpec("Data", "Keyword Analysis", api, tool_description=description) for api in apis)
-    start = opening(Task("1073", "G1_instruction", answer.query, tools), make_format("openai"), "toolbench", 9)
+    task = Task("1073", "G1_instruction", answer.query, tools)
+    start = opening(task, make_format("openai"), "toolbench")
     assert start.messages == [system, user]
+    told = opening(task, make_format("openai"), "toolbench", 9)
+    assert told.messages == [system, {**user, "content": user["content"] + "Calls left: 9\n"}]
     assert start.functions[-1] == answer.functions[-1] == FINISH_FUNCTION
 
 
@@ -58,7 +62,8 @@ def test_react_tells_the_format_and_lists_functions_as_toolbench_does() -> None:
     functions = [*map(openai_function, TASK.tools), FINISH_FUNCTION]
     assert f"\nSpecifically, you have access to the following APIs: {functions}\nUser: \nCount to 4.\nBegin!\n" in text
     assert text.startswith("System: You are AutoGPT")
-    assert text.endswith("\nAssistant:\n")
+    assert text.endswith("\nBegin!\nCalls left: 9\n\nAssistant:\n")
+    assert "Calls left" not in opening(TASK, make_format("react"), "toolbench").text
 
 
 def test_the_compact_prompt_is_one_line_per_function() -> None:

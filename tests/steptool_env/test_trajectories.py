@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
 from steptool_env.errors import DataError
+from steptool_env.metrics import result_of
 from steptool_env.records import encode, read_trajectory, trajectory_record
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
@@ -172,6 +173,17 @@ def test_an_episode_becomes_a_toolbench_answer_and_comes_back(tmp_path: Path) ->
     assert [step.status for step in back.steps] == [step.status for step in trajectory.steps]
     assert [step.body for step in back.steps] == [step.body for step in trajectory.steps]
     assert (back.terminated, back.truncated) == (True, False)
+
+
+def test_the_end_of_a_budget_counts_the_same_in_files_that_call_it_truncated() -> None:
+    now = episode((COUNT,) * 6)
+    assert (now.terminated, now.truncated, now.finished) == (True, False, False)
+    record = {**trajectory_record(now), "terminated": False, "truncated": True}
+    before = read_trajectory(json.loads(encode(record)))
+    assert (before.terminated, before.truncated) == (False, True)
+    assert result_of(before) == result_of(now)
+    assert not result_of(now).finished
+    assert result_of(episode((COUNT,) * 5 + (ANSWER,))).finished
 
 
 @pytest.mark.parametrize("actions", [(COUNT, GIVE_UP), (COUNT,) * 6])

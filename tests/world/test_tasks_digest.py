@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "4941af702d7a49728a33ba1db2dc2cdb",
-    "standard": "1e387bc5743b5a804e65433073bae1a1",
-    "full": "a9eac194571eb4a3ec2e3a69860f3fe8",
+    "lite": "ea1f46d4f168de455045482e4a1ed69f",
+    "standard": "3d165c58b8966084e5a7bdc7e6f41057",
+    "full": "551dc3198344163f27ebd26ecbc0ddc6",
 }
 
 
