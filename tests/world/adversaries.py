@@ -205,6 +205,10 @@ def adds_a_second_row(run: Run) -> Iterator[str]:
             yield run.with_slot(slot, f"{right} or {second}")
             yield run.with_slot(slot, f"{second} or {right}")
             yield run.with_slot(slot, f"It is {right}, though it might also be {second}.")
+            if run.is_foreign(slot, other):
+                yield from (
+                    run.with_slot(slot, f"{right}{comma}{second}") for comma in (", ", "\n- ", " and ", " (", "; ")
+                )
 
 
 def swaps_units(run: Run) -> Iterator[str]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.world.adversaries import OWN, UNITS
 from tests.world.worlds import tasks
-from toolserver.world.schema import Kind
+from toolserver.world.schema import Kind, SemanticType
 from toolserver.world.tasks import WorldTask
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 from toolserver.world.tasks.verify import Verdict, Verifier
@@ -220,6 +220,31 @@ DIMENSIONS = {
     "energy": ("kcal", "kJ"),
     "temperature": ("C", "°C", "°F"),
 }
+
+
+def explained(task: WorldTask) -> str:
+    """The gold solution told call by call, with what goes in and what comes out, and the answer at its end."""
+    plan, lines = task.plan, []
+    for number, (node, api, result) in enumerate(zip(plan.nodes, task.offer.bound, plan.results, strict=True)):
+        inputs = result.operation.inputs
+        given = (f"{name} = {with_unit(plan.value(source), inputs[name].type)}" for name, source in node.inputs.items())
+        used = plan.used_outputs(number)
+        found = (f"{name} = {with_unit(result.values[name], result.operation.outputs[name].type)}" for name in used)
+        lines.append(f"{number + 1}. {api.spec.function_name}({', '.join(given)}) gave {', '.join(found)}.")
+    parts = (", ".join(with_unit(value, slot.type) for value in slot.values) for slot in slots_of(task))
+    return "\n".join([*lines, "", f"So the answer is: {'; '.join(parts)}"])
+
+
+def with_unit(value: Any, kind: SemanticType) -> str:
+    return f"{value} {OWN.get(kind.unit, kind.unit)}".strip()
+
+
+@pytest.mark.parametrize("level", ["lite", "standard"])
+@pytest.mark.parametrize("split", ["train", "G3_instruction", "depth-4"])
+def test_an_answer_may_explain_itself(split: str, level: str) -> None:
+    for task in tasks(split, level, 60):
+        if task.solvable and not task.plan.writes:
+            assert is_right(task, explained(task)), (task.id, explained(task))
 
 
 @pytest.mark.parametrize("kind", [Kind.TEXT, Kind.DATE, Kind.INTEGER, Kind.NUMBER])

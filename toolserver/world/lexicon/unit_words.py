@@ -127,7 +127,7 @@ PREFIXES = {
 NO_SYMBOLS = frozenset({"N", "V", "A", "W", "B"})
 """Symbols that are more often something else: a compass point, a letter of a list."""
 TEMPERATURES = {
-    "kelvin": (1.0, 0.0, "K kelvins degrees_kelvin °_K"),
+    "kelvin": (1.0, 0.0, "K kelvin kelvins degrees_kelvin °_K"),
     "degree_Celsius": (1.0, 273.15, "C celsius centigrade degrees_celsius degree_celsius deg_C °_C ℃ degrees degree ° "
                        "degrees_C degrees_centigrade"),
     "degree_Fahrenheit": (5 / 9, 273.15 - 32 * 5 / 9, "F fahrenheit degrees_fahrenheit degree_fahrenheit deg_F °_F ℉ "
@@ -190,8 +190,8 @@ ELSEWHERE = """
     billion|Milliarde Milliarden milliards miliardi
 """
 """Words of German, French, Spanish, Italian, Portuguese and Dutch: an English word|its words there."""
-ORDINARY = frozenset(
-    {"stone", "barn", "cup", "cups", "bar", "st", "ct", "au", "kt", "d", "rs", "kr", "grain", "mark", "marks", "crown", "crowns",
-     "metro", "tag", "mil", "mes", "ore", "mila"}
-)  # fmt: skip
+_SOFT = """
+    stone barn cup cups bar st ct au kt d grain mark marks crown crowns metro tag mil mes ore mila
+"""
+ORDINARY = frozenset(_SOFT.split())
 """Words that are units only beside a quantity of their own dimension: elsewhere they are ordinary words."""

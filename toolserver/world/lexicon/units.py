@@ -106,15 +106,16 @@ def _entries() -> Iterator[tuple[str, Unit]]:
 
 def _physical() -> Iterator[tuple[str, Unit]]:
     for dimension, lines in TABLE.items():
-        for name, factor, words in (line.strip().split("|") for line in lines.strip().splitlines()):
+        for line in lines.strip().splitlines():
+            name, factor, words = line.strip().split("|")
             unit = Unit(dimension, float(factor))
             for word in (name, *words.split()):
                 yield word, unit
                 if len(word) > 3 and word.isascii():
                     yield f"{word}s", unit
     for dimension, size, symbol, spellings in PREFIXED:
-        for prefix, (factor, short) in PREFIXES.items():
-            unit = Unit(dimension, size * factor)
+        for prefix, (multiple, short) in PREFIXES.items():
+            unit = Unit(dimension, size * multiple)
             if short + symbol not in NO_SYMBOLS:
                 yield short + symbol, unit
             for spelled in spellings.split():
@@ -125,8 +126,8 @@ def _physical() -> Iterator[tuple[str, Unit]]:
     yield from (
         (word, Unit("energy", 4184.0)) for word in ("Cal", "Calorie", "Calories", "calorie", "calories", "kcals")
     )
-    for factor, offset, words in TEMPERATURES.values():
-        yield from ((word, Unit("temperature", factor, offset)) for word in words.split())
+    for kelvins, offset, words in TEMPERATURES.values():
+        yield from ((word, Unit("temperature", kelvins, offset)) for word in words.split())
 
 
 def _money() -> Iterator[tuple[str, Unit]]:

@@ -108,7 +108,7 @@ def words_of(text: str) -> list[Word]:
 
 def without(text: str, words: Sequence[Word], mentions: Iterable[Mention]) -> str:
     """A text of the same length without the names: digits in them are not read as numbers."""
-    parts, end = [], 0
+    parts, end = list[str](), 0
     for mention in mentions:
         start = words[mention.first].start
         parts += (text[end:start], "\x00" * (words[mention.last - 1].end - start))

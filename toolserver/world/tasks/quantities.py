@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from toolserver.world.lexicon.unit_words import CODES
 from toolserver.world.lexicon.units import Unit, is_ordinary, meanings
 
 _BLANK = "[ \t\u00a0\u2009\u202f]"
@@ -21,9 +22,10 @@ _DIGITS = (
     r"|(?<!\d,)(?:\d+,(?:\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+)(?!,?\d)"  # 12,5
     r"|\d+(?:\.\d+)?|\.\d+"
 )
+_MONEY = rf"(?:\b[A-Z]{{1,3}} ?)?[{_SYMBOLS}]|\b(?:{'|'.join(CODES.split())})(?![A-Za-z])|\b(?:usd|eur|gbp|[rR]s)\b\.?"
 _NUMBER = re.compile(
-    rf"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
-    rf"(?P<money>(?:\b(?:US|U\.S\.|AU?|CA?|HK|NZ|S|R|NT) ?)?[{_SYMBOLS}]|\b[A-Z]{{3}}\b|\b(?:usd|eur|gbp|rs)\b\.?)?"
+    r"(?<![\w.])(?P<word>\x02?)(?P<sign>[-−](?![ \u00a0])|(?:minus|negative) )?"
+    rf"(?P<money>{_MONEY})?"
     rf"{_BLANK}?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?P<power>[eE][+-]?\d{{1,2}}(?!\w))?",
 )
 _TOKEN = re.compile(
@@ -53,10 +55,12 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _ABOUT = re.compile(
-    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.?|nearly|almost|some|say|rounded(?: to)?)|[~≈])\s*$",
+    r"(?:\b(?:about|around|roughly|approximately|approx\.?|circa|ca\.?|nearly|almost|some|rounded(?: to)?)|[~≈])\s*$",
     re.IGNORECASE,
 )
 _COMPASS = re.compile(r"[\s\u00a0]*(?:[sSwW]\b|(?:south|west)\b)", re.IGNORECASE)
+_COMPASS_BEFORE = re.compile(r"(?:\b[SW]|\b[sS]outh|\b[wW]est)[\s:]*$")
+_BELOW = re.compile(r"\s*below (?:zero\b|\x02?0\b|freezing\b)", re.IGNORECASE)
 _BEFORE_CHRIST = re.compile(r"\s*(?:BCE?\b|B\.C\.)")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
@@ -83,6 +87,8 @@ _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
 _IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
 _SHORT_SCALES = frozenset("kKmMbBT")
+_NONE = "a an the and or to for from in at on of by with per each every within over plus is was are were times one next"
+_NO_ADJECTIVES = frozenset(_NONE.split())
 _FEW = 12
 """Spelled numbers up to this one are said in passing ("one of the two"): they can be right, and contradict nothing."""
 
@@ -108,6 +114,7 @@ class Quantity:
         step: What one more in its last digit is worth, when it is said to be rounded ("about 1.9 million"); else 0.
         bounded: Whether it is only a bound (`more than 5`).
         passing: Whether it is a small number in words, which contradicts nothing.
+        word: The word behind it, in lower case; empty where it has a unit.
         gap: The text between the number before it, or the beginning, and this one.
     """
 
@@ -120,6 +127,7 @@ class Quantity:
     step: float = 0.0
     bounded: bool = False
     passing: bool = False
+    word: str = ""
     gap: str = ""
 
 
@@ -221,7 +229,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
     units = units or _unit_of_prefix(match["money"])
     if not units and size == 1.0:
         units = _unit_named_apart(text, match.start(), end)
-    if any(unit.dimension == "angle" for unit, _ in units) and _COMPASS.match(text, end):
+    if _is_negative(text, before, end, units):
         value = -value
     scaled_up = size != 1 or any(unit.dimension == "scale" for unit, _ in units)
     values = (value * size,) if scaled_up else _alternatives(value, match["digits"])
@@ -235,7 +243,21 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         step=_step(match["digits"], size) if size > 1 or _ABOUT.search(before) else 0.0,
         bounded=_BOUND.search(before) is not None or _OPEN.match(text, end) is not None,
         passing=bool(match["word"]),
+        word="" if units else _word_after(text, end),
     )
+
+
+def _word_after(text: str, end: int) -> str:
+    match = _TOKEN.match(text, end)
+    return match[1].lower() if match is not None else ""
+
+
+def _is_negative(text: str, before: str, end: int, units: Sequence[tuple[Unit, bool]]) -> bool:
+    """Whether words make a number negative: `38.5° W`, `W 38.5°`, `5 °C below zero`."""
+    dimensions = {unit.dimension for unit, _ in units}
+    if "angle" in dimensions and (_COMPASS.match(text, end) or _COMPASS_BEFORE.search(before)):
+        return True
+    return "temperature" in dimensions and _BELOW.match(text, end) is not None
 
 
 def _signed(text: str, match: re.Match[str]) -> float:
@@ -288,7 +310,16 @@ def _unit_after(text: str, end: int) -> tuple[float, list[tuple[Unit, bool]], in
         closed = not opened or text[tokens[last - 1][1] : tokens[last - 1][1] + 1] in (")", "]")
         if found and closed:
             return size, list(found), tokens[last - 1][1] + opened
+    if not opened and len(tokens) > place + 1 and (units := _behind_adjective(tokens[place][0], tokens[place + 1][0])):
+        return size, units, tokens[place + 1][1]
     return size, [], end
+
+
+def _behind_adjective(adjective: str, word: str) -> list[tuple[Unit, bool]]:
+    """The meanings of a spelled unit behind one more word: `3 working days`."""
+    if adjective.lower() in _NO_ADJECTIVES or len(word) < 4 or not word.isalpha():
+        return []
+    return [(unit, ordinary) for unit, ordinary in _meanings(word) if not ordinary and unit.dimension != "scale"]
 
 
 def _tokens(text: str, end: int) -> list[tuple[str, int]]:
@@ -324,7 +355,9 @@ def _unit_of_prefix(prefix: str | None) -> list[tuple[Unit, bool]]:
     if not prefix:
         return []
     parts = re.findall(rf"[A-Za-z]+|[{_SYMBOLS}]", prefix)
-    found = meanings(" ".join(parts)) or meanings(parts[-1])
+    found = meanings(" ".join(parts))
+    if not found and len(parts) > 1:  # a dollar or peso of some country
+        found = (Unit("currency", 1.0, code=parts[0]),)
     return [(unit, False) for unit in found if unit.dimension == "currency"]
 
 
@@ -362,7 +395,7 @@ def _sum(text: str, large: Quantity, small: Quantity) -> Quantity | None:
             one, two = first.unit, second.unit
             if one and two and one.dimension == two.dimension != "temperature" and one.code == two.code:
                 share = second.value * two.factor / one.factor
-                if two.factor < one.factor and 0 <= share < 1:
+                if two.factor < one.factor and (0 <= share < 1 or large.value == 0):
                     whole = first.value + share
                     readings = (Reading(whole, one),)
                     return replace(large, value=whole, readings=readings, end=small.end, per=small.per, passing=False)

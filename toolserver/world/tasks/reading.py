@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from datetime import date
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from toolserver.world.tasks.quantities import SPELLED, Quantity, quantities
@@ -46,15 +46,21 @@ _YEARLESS = (
     re.compile(rf"\b{_MONTH}[ -](?:the )?{_DAY}{_UNTIL}\b(?![.,]?\d| ?%)", re.IGNORECASE),
 )
 _HALF = r"[ap]\.?m\b\.?|in the (?:morning|afternoon|evening)\b|at night\b"
-_TIME = re.compile(rf"\b(?P<h>\d{{1,2}})[:.h](?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?", re.IGNORECASE)
+_TIME = re.compile(
+    rf"(?:\b|(?<=\x00T))(?P<h>\d{{1,2}})(?:[:.h]|\sh\s?)(?P<m>\d{{2}})(?!\d)(?::\d{{2}})?\s*(?P<half>{_HALF})?",
+    re.IGNORECASE,
+)
 _HOUR = re.compile(rf"\b(?P<h>\d{{1,2}})(?:\s*o['’]clock)?\s*(?P<half>{_HALF})", re.IGNORECASE)
 _NAMED_TIME = re.compile(r"\b(?:12(?::00)?\s+)?(?P<named>noon|midday|midnight)\b", re.IGNORECASE)
+_DENIED = re.compile(r"(?:\bnot|n['’]t|\brather than|\binstead of)\s+(?:(?:on|in|at|for|the|by) ){0,2}$", re.IGNORECASE)
 _NAMED_TIMES = frozenset({"noon", "midday", "midnight"})
 _DIGIT = re.compile(r"\d")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _SCIENTIFIC = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10\s*(?:\^|\*\*)\s*[{(]?([+-−]?\d{1,2})[)}]?", re.IGNORECASE)
 _RAISED = re.compile(r"\s*(?:[x×·*]|\\times|\\cdot)\s*10([⁺⁻]?[⁰¹²³⁴-⁹]{1,2})", re.IGNORECASE)
-_LATEX = re.compile(r"\\(?:text|textbf|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
+_LATEX = re.compile(r"\\(?:textbf|text|mathrm|mathbf|boxed|left|right|quad|times|,|;|!|:|\s|\(|\)|\[|\])")
+_MATHS = re.compile(r"\$([^$\n]{1,60})\$(?!\d)")
+_BRACES = str.maketrans({"{": " ", "}": " ", "\\": None})
 _MARKUP = re.compile(r"</?[a-zA-Z]+>|&nbsp;")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
@@ -98,8 +104,12 @@ def tidy(text: str) -> str:
         text = unicodedata.normalize("NFC", text)
     if "10" in text:
         text = _SCIENTIFIC.sub(r"e\1", text)
+    if "{,}" in text:
+        text = text.replace("{,}", ",")
+    if text.count("$") > 1:
+        text = _MATHS.sub(r"\1", text)
     if "\\" in text:
-        text = _LATEX.sub(" ", text).replace("{", " ").replace("}", " ").replace("\\", "")
+        text = re.sub(" +", " ", _LATEX.sub(" ", text).translate(_BRACES))
     if "<" in text or "&" in text:
         text = _MARKUP.sub(" ", text)
     if "U.S." in text:
@@ -134,7 +144,7 @@ def read(
         return _NOTHING
     dates: list[Stated] = []
     for pattern, missing in _date_patterns(text, words, compact_dates):
-        text = pattern.sub(lambda match, year=year if missing else None: _take_date(match, dates, year), text)
+        text = pattern.sub(partial(_take_date, dates=dates, year=(year or 0) if missing else None), text)
     found = quantities(text, words, durations=True) if durations and numbers else None
     for pattern in (_TIME, _HOUR):
         text = pattern.sub(lambda match: _take_time(match, times, clock), text)
@@ -162,7 +172,7 @@ def _take_date(match: re.Match[str], dates: list[Stated], year: int | None) -> s
     readings = frozenset(_readings_of_date(match.groupdict(), year))
     if not readings:
         return match.group()
-    if year != 0:
+    if year != 0 and not _is_denied(match):
         dates.append(Stated(readings, match.start(), match.end()))
         if (until := match.groupdict().get("e")) is not None:  # "20-25 May" are two
             last = frozenset(_readings_of_date({**match.groupdict(), "d": until}, year))
@@ -200,8 +210,13 @@ def _take_time(match: re.Match[str], times: list[Stated], clock: bool) -> str:
         hour = hour % 12 + (12 if late else 0)
     elif half and len(half) < 5:
         return match.group()
-    times.append(Stated(frozenset({f"{hour:02d}:{minute:02d}"}), match.start(), match.end()))
+    if not _is_denied(match):
+        times.append(Stated(frozenset({f"{hour:02d}:{minute:02d}"}), match.start(), match.end()))
     return "\x00" * len(match.group())
+
+
+def _is_denied(match: re.Match[str]) -> bool:
+    return _DENIED.search(match.string, max(0, match.start() - 24), match.start()) is not None
 
 
 def _take_named_time(match: re.Match[str], times: list[Stated]) -> str:

@@ -23,12 +23,14 @@ _PREPOSITIONS = frozenset(_TIES.split())
 _PARTITIVE = frozenset({"one", "any", "either", "some", "each", "all", "none", "which", "neither"})
 _SCOPES = frozenset({"of", "between", "among", "whether", "from", "comparing", "compare", "compared", "both", "either"})
 _HIGHER = """
-    higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller tallest
+    higher highest more most larger largest greater greatest bigger biggest longer longest heavier heaviest taller
+    tallest
     faster fastest pricier costlier dearer hotter warmer newer later better best winner wins won leads leading tops top
     beats exceeds surpasses outranks ahead answer so therefore hence thus result conclusion namely
 """
 _LOWER = """
-    lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower slowest
+    lower lowest less least fewer fewest smaller smallest shorter shortest cheaper cheapest lighter lightest slower
+    slowest
     behind trails loses lost older cooler colder worse
 """
 _ASIDE = "than versus vs compared against over exceeds surpasses beats outranks unlike behind"
@@ -68,17 +70,30 @@ class Selection:
         places = (place, place - 1) if tied else (place,)  # "not in Talby"
         if any(self._ends_with(each, denial) for each in places for denial in _DENIALS):
             return True
-        rest = self._words[mention.last : mention.last + 2]
-        later = tuple(word.text for word in rest)
-        return not judged and len(later) == 2 and later in _DENIED_LATER and not _ENDS.search(rest[0].before)
+        rest = self._words[mention.last : mention.last + 12]
+        if judged or not rest:
+            return False
+        if rest[0].text == "no" and "?" in rest[0].before:
+            return True
+        later = tuple(word.text for word in rest[:2])
+        if later not in _DENIED_LATER or _ENDS.search(rest[0].before):
+            return False
+        end = next((place for place, word in enumerate(rest) if _ENDS.search(word.before)), len(rest))
+        return all(word.text != "but" for word in rest[:end])  # "is not the smallest but the largest"
 
-    def are_alternatives(self, one: Named, other: Named) -> bool:
-        """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`."""
+    def are_alternatives(self, one: Named, other: Named, measured: bool) -> bool:
+        """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`.
+
+        Args:
+            one: The first.
+            other: The second.
+            measured: Whether a number between them is that of the first, as in a comparison (`A: 5, B: 4`).
+        """
         between = self._words[one.last : other.first]
         texts = {word.text for word in between}
         if texts & _DOUBT and len(between) <= _NEAR:
             return True
-        if not all(text in self._fillers or text in _JOINS or text.isdigit() for text in texts):
+        if not all(text in self._fillers or text in _JOINS or (text.isdigit() and not measured) for text in texts):
             return False
         gaps = "".join(word.before for word in self._words[one.last : other.first + 1])
         if _ARROW.search(gaps):

@@ -75,16 +75,26 @@ class AnswerSlot:
         """Whether a number as written states the slot's value, under any meaning of its unit."""
         if quantity.bounded or not self._fits_scale(quantity) or not self._fits_per(quantity):
             return False
-        return any(self._is_stated(reading) for reading in quantity.readings)
+        own = self.unit.dimension if self.unit is not None else ""
+        fitting = [
+            reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own
+        ]
+        return any(self._is_stated(reading) for reading in fitting or quantity.readings)
 
-    def is_rounded(self, quantity: Quantity) -> bool:
-        """Whether a number says itself to be rounded and is the slot's value, rounded: it neither states nor denies it."""
+    def _is_rounded(self, quantity: Quantity) -> bool:
+        """Whether a number says itself to be rounded, and is the slot's value rounded."""
         return bool(quantity.step) and any(self._is_near(reading, quantity.step) for reading in quantity.readings)
 
-    def is_said_per(self, quantity: Quantity) -> bool:
-        """Whether a number is the one unit of money that a rate is per: "1 USD is 58.9 rand"."""
+    def goes_with(self, quantity: Quantity) -> bool:
+        """Whether a number is said beside the slot's: 1 USD beside a rate, 0.96 beside 96 %, 1.9 million, rounded."""
+        if self.type.unit == "%" and any(
+            unit is None and self._close(100 * v, 1.0, 0.0) for v, unit in quantity.readings
+        ):
+            return True
         units = [unit for value, unit in quantity.readings if unit is not None and value == 1]
-        return bool(self.currencies) and any(unit.dimension == "currency" for unit in units)
+        if self.currencies and any(unit.dimension == "currency" for unit in units):
+            return True
+        return self._is_rounded(quantity)
 
     def _is_near(self, reading: Reading, step: float) -> bool:
         value, (stated, unit), own = float(str(self.values[0])), reading, self.unit
@@ -127,9 +137,7 @@ class AnswerSlot:
         if self.per is None:  # "7 parcels a day"; but a length is no speed, and a weight no density
             return self.unit is None or self.unit.dimension in ("currency", "ratio", "time")
         wanted = _sized(self.per)
-        if wanted is None:
-            return stated[0] == "time"  # per night, per serving, per match
-        return wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
+        return wanted is not None and wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
 
     def _close(self, stated: float, factor: float, offset: float, exact: bool = True) -> bool:
         value = float(str(self.values[0]))
@@ -140,6 +148,11 @@ class AnswerSlot:
         return abs(stated - (value * factor + offset)) <= slack * 1.000001
 
     @property
+    def words(self) -> frozenset[str]:
+        """The words of its label."""
+        return _words(self.label)
+
+    @property
     def is_difference(self) -> bool:
         """Whether it is the difference of two values."""
         return self.attribute.endswith(".difference")
@@ -148,6 +161,7 @@ class AnswerSlot:
 def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
     """The dimension and the size of what something is said per; `None` when it is no unit."""
     count, word = per
+    word = "day" if word in ("night", "nights") else word
     units = [unit for unit in meanings(word) if unit.dimension not in ("scale", "currency")]
     return (units[0].dimension, count * units[0].factor) if units else None
 
@@ -162,6 +176,11 @@ def _unit(kind: SemanticType, label: str) -> Unit | None:
         word = named[1]
     found = meanings(word) if word else ()
     return found[0] if found else None
+
+
+@cache
+def _words(label: str) -> frozenset[str]:
+    return frozenset(word for word in re.findall(r"[a-z]+", label.lower()) if len(word) > 3)
 
 
 @cache

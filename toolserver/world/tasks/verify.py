@@ -1,7 +1,8 @@
 """Verifies an answer: every slot must be stated, and nothing may be stated that contradicts one.
 
-A slot is contradicted by a rival: another name of the same column, another number, date or time. What the query says and
-what the gold solution came across on its way may be mentioned, so an answer may explain itself; but not as an alternative.
+A slot is contradicted by a rival: another name of the same column, another number, date or time. What the query says
+and what the gold solution came across on its way may be mentioned, so an answer may explain itself; but not as an
+alternative.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
-from toolserver.world.schema import Kind, OperationKind, Row
+from toolserver.world.schema import Kind, OperationKind, Row, SemanticType
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.mentions import Mention, Names, without, words_of
 from toolserver.world.tasks.plan import Plan
@@ -21,6 +23,7 @@ from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
 from toolserver.world.tasks.selection import Named, Selection
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 from toolserver.world.vendors.codecs import codec_of
+from toolserver.world.vendors.skin import Values
 
 _NAMING = (Kind.TEXT, Kind.ID)
 _YES, _NO = frozenset({"yes", "true", "allowed", "available"}), frozenset({"no", "false", "not", "t", "without"})
@@ -110,7 +113,7 @@ class Verifier:
         self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
         date = next((slot for slot in self.slots if slot.type.kind is Kind.DATE), None)
-        self._dated, self._year = date is not None, date and task.columns.year(date.attribute)
+        self._dated, self._year = date is not None, task.columns.year(date.attribute) if date is not None else None
         self._timed = any(slot.type.kind is Kind.TIME for slot in self.slots)
         self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
         self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
@@ -154,11 +157,11 @@ class Verifier:
             return _flag(slot, [word.text for word in said.words])
         if has_rival:
             return Verdict.CONTRADICTED
-        return Verdict.RIGHT if any(slot.matches(each) for each in readings.numbers) else Verdict.MISSING
+        return Verdict.RIGHT if any(self._matches(slot, each) for each in readings.numbers) else Verdict.MISSING
 
     def _has_rival(self, stated: Sequence[Quantity]) -> bool:
         """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
-        matches = [any(slot.matches(each) for slot in self._numeric) for each in stated]
+        matches = [any(self._matches(slot, each) for slot in self._numeric) for each in stated]
         said = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
         for each, is_right in zip(stated, matches, strict=True):
             # Small numbers in words ("one of them") compete only where nothing is said in digits.
@@ -168,6 +171,12 @@ class Verifier:
             first != second and self._are_alternatives(*pair, second)
             for pair, (first, second) in zip(pairwise(stated), pairwise(matches), strict=True)
         )
+
+    def _matches(self, slot: AnswerSlot, stated: Quantity) -> bool:
+        """Whether a number states a slot: its value fits, and the word behind it is none of another slot's label."""
+        if not slot.matches(stated):
+            return False
+        return stated.word in slot.words or not any(stated.word in other.words for other in self._numeric)
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
         """Whether a right number and a known one stand side by side: `12 or 45`, `12, 45`."""
@@ -181,9 +190,15 @@ class Verifier:
         return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))
 
     def _is_accounted_for(self, stated: Quantity) -> bool:
-        if any(slot.is_rounded(stated) or slot.is_said_per(stated) for slot in self._numeric):
+        if any(slot.goes_with(stated) for slot in self._numeric):
             return True
-        return any(_is_same(reading, known) for reading in stated.readings for known in self._said)
+        # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
+        misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        return any(
+            _is_same(reading, known) and (known.unit is not None or reading.value not in misfits)
+            for reading in stated.readings
+            for known in self._said
+        )
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
@@ -214,6 +229,7 @@ class _NameCheck:
         self._wanted = frozenset(fold(str(value)) for value in slot.values)
         self._known = known
         self._values = Names((value, slot.attribute) for value in slot.type.values) if slot.type.values else None
+        self._aside = self._of_other_labels(task) - self._wanted
         entity = task.columns.world.entities.get(slot.attribute.partition(".")[0])
         self._labels = frozenset(fold(f"{entity.label} {entity.plural}").split()) if entity else frozenset[str]()
         self._candidates = frozenset(_candidates(task, slot))
@@ -242,14 +258,22 @@ class _NameCheck:
         return [
             each
             for each in found
-            if (each.first, each.last) in exact or not covered.issuperset(range(each.first, each.last))
+            if not self._aside.issuperset(each.names)
+            and ((each.first, each.last) in exact or not covered.issuperset(range(each.first, each.last)))
         ]
+
+    def _of_other_labels(self, task: WorldTask) -> frozenset[str]:
+        """Values of an enumeration that are words of another slot's label: "rain" beside the sky is no sky."""
+        if self._values is None:
+            return frozenset()
+        labels = [task.plan.results[asked.node].operation.outputs[asked.output].label for asked in task.plan.asked]
+        return frozenset().union(*(each.names for label in labels for each in self._values.find(words_of(label))))
 
     def _listed(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
         """Right when all are stated, and none beside a name that is only known."""
         for one, other in pairwise(mentions):
             if bool(one.names & self._wanted) != bool(other.names & self._wanted) and selection.are_alternatives(
-                one, other
+                one, other, len(self._candidates) > 1
             ):
                 return Verdict.CONTRADICTED
         stated = frozenset[str]().union(*(each.names for each in mentions))
@@ -281,7 +305,10 @@ def _is_same(stated: Reading, known: Reading) -> bool:
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
     world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
-    for result in task.plan.results:
+    nodes = [slot.node]
+    if task.plan.results[slot.node].operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
+        nodes += task.plan.nodes[slot.node].parents()  # the name of the row that a comparison led to
+    for result in map(task.plan.results.__getitem__, nodes):
         operation = result.operation
         if operation.kind is not OperationKind.COMPARE or operation.subject != owner:
             continue
@@ -341,16 +368,28 @@ def _values(task: WorldTask) -> Iterator[str]:
     asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
-        yield from (str(value) for value in plan.arguments(node).values() if not isinstance(value, str))
         shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in plan.arguments(node).items():
+            if result.operation.inputs[name].type.kind not in _NAMING:
+                yield from _as_shown(result.operation.inputs[name].type, value, shown)
         for row in _rows(plan, node):
             for name, value in row.values.items():
                 kind = outputs[name].type
                 if name in used and (node, name) not in asked and kind.kind not in _NAMING:
-                    yield str(value)
-                    encode = codec_of(kind, shown).encode if shown is not None else None
-                    if encode is not None:
-                        yield f"{encode(value)} {codec_of(kind, shown).unit}" if shown is not None else ""
+                    yield from _as_shown(kind, value, shown)
+        if result.operation.kind is OperationKind.COMPARE:  # what a difference is worked out from
+            world, subject = task.columns.world, result.operation.subject
+            for side in ("first_id", "second_id"):
+                value = world.need(subject, result.arguments[side], result.delta)[result.operation.attribute]
+                yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
+
+
+def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
+    """A value in the world's unit, and as a vendor writes it."""
+    yield str(value)
+    codec = codec_of(kind, shown) if shown is not None else None
+    if codec is not None and codec.encode is not None:
+        yield f"{codec.encode(value)} {codec.unit}"
 
 
 def _rows(plan: Plan, node: int) -> Sequence[Row]:
