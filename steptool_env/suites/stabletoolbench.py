@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
+from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.types import Task
@@ -14,6 +15,7 @@ from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
+from toolserver.info import package_version
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
@@ -101,6 +103,11 @@ class StableToolBenchSuite:
             if self._service is None:
                 self._service = self._make_service()
             return self._service
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: recordings, and this version where the server says which it has."""
+        return ServerMatch(("recorded", "both"), {"version": package_version()}, optional=True)
 
     def _make_service(self) -> ToolService:
         if self._cache is None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from functools import lru_cache
 from weakref import WeakValueDictionary
 
+from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Task
 from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
 from toolserver.faults import is_down
+from toolserver.info import ServerInfo, world_info
 from toolserver.service import ToolService
 from toolserver.state import opening_token
 from toolserver.world import World
@@ -97,6 +99,12 @@ class ToolWorldSuite:
         """See `TaskSuite.service`. Suites of one world share it."""
         return _service(self._arguments[2], self._arguments[1], self._arguments[6])
 
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: this world, of this version."""
+        info = _info(self._arguments[2], self._arguments[1], self._arguments[6])
+        return ServerMatch(("world", "both"), info.model_dump(exclude={"kind", "miss"}))
+
     def __reduce__(self) -> tuple[object, ...]:
         return _make, self._arguments
 
@@ -128,6 +136,11 @@ def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
     codec = world_codec(vendors)
     resolver = WorldResolver(vendors, codec)
     return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+
+
+@lru_cache(maxsize=4)
+def _info(world_seed: int, level: str, tools: int | None) -> ServerInfo:
+    return world_info(_vendors(world_seed, level, tools))
 
 
 @lru_cache(maxsize=32)
