@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
@@ -96,6 +98,11 @@ class StableToolBenchSuite:
             return opening_token(episode_seed, self._faults, task.id)
         except ToolServerError as error:
             raise ConfigurationError(str(error)) from error
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`. The places of the files differ between machines and are left out."""
+        return {"miss": self._miss, "faults": self._faults}
 
     def service(self) -> ToolService:
         """See `TaskSuite.service`. It is made at the first call and then shared."""

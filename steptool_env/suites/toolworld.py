@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from weakref import WeakValueDictionary
 
 from steptool_env.client.match import ServerMatch
@@ -94,6 +95,12 @@ class ToolWorldSuite:
             candidates = (episode_seed ^ salt for salt in range(_SALTS))
             seed = next((each for each in candidates if self._is_fair(task.gold, each)), episode_seed)
         return opening_token(seed, self._faults, task.id)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`."""
+        names = ("level", "world_seed", "faults", "unsolvable", "depths", "tools")
+        return dict(zip(names, self._arguments[1:], strict=True))
 
     def service(self) -> ToolService:
         """See `TaskSuite.service`. Suites of one world share it."""
