@@ -108,4 +108,5 @@ def stabletoolbench_parts(
         ConfigurationError: An argument is wrong; the message says what is valid.
     """
     rules = make_rules(reward, reward_options, format, prompt, call_budget, max_observation_length)
-    return Parts(load_suite(suite, data, queries, cache, miss, faults), rules, make_client(server_url))
+    tasks = load_suite(suite, data, queries, cache, miss, faults)
+    return Parts(tasks, rules, make_client(server_url, tasks))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.types import Task
@@ -14,6 +17,7 @@ from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
+from toolserver.info import package_version
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
@@ -95,12 +99,22 @@ class StableToolBenchSuite:
         except ToolServerError as error:
             raise ConfigurationError(str(error)) from error
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`. The places of the files differ between machines and are left out."""
+        return {"miss": self._miss, "faults": self._faults}
+
     def service(self) -> ToolService:
         """See `TaskSuite.service`. It is made at the first call and then shared."""
         with self._lock:
             if self._service is None:
                 self._service = self._make_service()
             return self._service
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: recordings, and this version where the server says which it has."""
+        return ServerMatch(("recorded", "both"), {"version": package_version()}, optional=True)
 
     def _make_service(self) -> ToolService:
         if self._cache is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 import random
@@ -24,6 +25,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
 from steptool_env.observations import answer_in
 from steptool_env.records import encode, trajectory_record
+from steptool_env.suites.toolworld import gold_of
 from steptool_env.vector import ToolVectorEnv
 from toolserver.process import ServerProcess
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run
@@ -216,6 +218,36 @@ def test_gymnasiums_own_vector_environments_take_it_too(mode: str, kind: Kind) -
     assert np.array_equal(terminated | truncated, [False, False])
     assert rewards.shape == (2,)
     envs.close()
+
+
+def test_an_asynchronous_vector_environment_works_with_its_defaults(kind: Kind) -> None:
+    """Its observations travel in shared memory, and each step shows those of that step."""
+    envs = gym.make_vec(kind.id, num_envs=2, vectorization_mode="async", **kind.arguments)
+    single = [kind.make() for _ in range(2)]
+    seen = [envs.reset(seed=3)[0]]
+    expected = [tuple(env.reset(seed=3 + index)[0] for index, env in enumerate(single))]
+    for action in ("no call", "Action: nothing\nAction Input: {}", ANSWER):
+        observations, rewards, terminated, _, infos = envs.step((action, action))
+        steps = [env.step(action) for env in single]
+        seen.append(observations)
+        expected.append(tuple(step[0] for step in steps))
+        assert rewards.tolist() == [step[1] for step in steps]
+        assert terminated.tolist() == [step[2] for step in steps]
+        assert infos["status"].tolist() == [step[4]["status"] for step in steps]
+    assert seen == expected
+    assert infos["trajectory"].tolist() == [step[4]["trajectory"] for step in steps]
+    envs.close()
+
+
+def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
+    env = Kind(TOOLWORLD, {}, ()).make()
+    env.reset(seed=0)
+    trajectory = env.step(ANSWER)[4]["trajectory"]
+    travelled = pickle.loads(pickle.dumps(trajectory))
+    assert travelled == trajectory
+    assert travelled.task.gold is None
+    assert gold_of(travelled.task) == gold_of(trajectory.task)
+    assert copy.deepcopy(trajectory.task) is trajectory.task
 
 
 def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind) -> None:
