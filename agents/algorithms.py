@@ -60,7 +60,7 @@ class AlgorithmConfig:
     epochs: int = 2
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
-    """Optimiser steps per pass."""
+    """Optimiser steps per pass; fewer, in proportion, where episodes teach nothing and are left out."""
     critic_epochs: int = 0
     """Further passes of a `detached` critic over the hidden states of an iteration, which are made once."""
     bootstrap: bool = False

@@ -142,6 +142,19 @@ def test_a_group_without_variance_costs_no_training() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
+@pytest.mark.parametrize(("active", "steps"), [(8, 8), (4, 4), (3, 3), (1, 1)])
+def test_groups_without_variance_make_no_mini_batch_smaller(active: int, steps: int) -> None:
+    """Of 64 episodes in 8 groups: as many optimiser steps as groups teach, each on 8 episodes."""
+    run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": 8, "epochs": 1}))
+    episodes = play(run)
+    for i, episode in enumerate(episodes):
+        object.__setattr__(episode, "rewards", (float(i % 2 and episode.group < active), 0.0))
+    metrics = run.update(episodes)
+    assert metrics["train/idle_episodes"] == pytest.approx(1 - active / 8)
+    taken = {int(state["step"]) for state in run._updater.optimizer.state.values()}
+    assert taken == {steps}
+
+
 def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path: Path) -> None:
     config = bandit_config(iterations=3, episodes=16, checkpoint_every=2, eval_every=2, out=str(tmp_path))
     seen: list[int] = []
