@@ -121,15 +121,18 @@ class Policy(nn.Module):
         """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""
         return self._trunk(self.decoder, ids, attention)
 
-    def log_probs(self, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def log_probs(
+        self, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,) in fp32 or better.
 
         The logits are made in chunks and made again in the backward pass, so that (m, vocabulary) is never held.
+        An entropy with gradient keeps a further matrix of a chunk's tokens x vocabulary for the backward pass.
         """
         pieces = [
-            checkpoint(self._chunk, h, t, temperature, use_reentrant=False)
+            checkpoint(self._chunk, h, t, temperature, entropy_gradient, use_reentrant=False)
             if hidden.requires_grad and len(hidden) > _CHUNK
-            else self._chunk(h, t, temperature)
+            else self._chunk(h, t, temperature, entropy_gradient)
             for h, t in zip(torch.split(hidden, _CHUNK), torch.split(targets, _CHUNK), strict=True)
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
@@ -151,11 +154,14 @@ class Policy(nn.Module):
             hidden = hidden.detach()
         return cast(Tensor, self.value_head(hidden[rows, columns])).squeeze(-1)
 
-    def _chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def _chunk(
+        self, hidden: Tensor, targets: Tensor, temperature: float, entropy_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
         logits = self.output_layer(hidden)
         scores = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits) / temperature
         log_probs = scores.log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+            entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, targets[:, None]).squeeze(-1), entropy
 
 
