@@ -46,7 +46,9 @@ class Command:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
         learner = build_learner(self.policy)
         read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
-        pairs = paired(read, lambda trajectory: encode_trajectory(learner.codec, trajectory), self.per_task)
+        pairs = paired(
+            read, lambda trajectory: encode_trajectory(learner.codec, trajectory), self.per_task, self.preference.seed
+        )
         if not pairs:
             raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
         with TrainingProgress("eto") as progress:

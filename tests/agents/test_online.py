@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.batch import Episode, collate
 from agents.config import make_config, read_config
@@ -150,6 +151,19 @@ def test_a_group_without_variance_costs_no_training() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
+@pytest.mark.parametrize(("active", "steps"), [(8, 8), (4, 4), (3, 3), (1, 1)])
+def test_groups_without_variance_make_no_mini_batch_smaller(active: int, steps: int) -> None:
+    """Of 64 episodes in 8 groups: as many optimiser steps as groups teach, each on 8 episodes."""
+    run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": 8, "epochs": 1}))
+    episodes = play(run)
+    for i, episode in enumerate(episodes):
+        object.__setattr__(episode, "rewards", (float(i % 2 and episode.group < active), 0.0))
+    metrics = run.update(episodes)
+    assert metrics["train/idle_episodes"] == pytest.approx(1 - active / 8)
+    taken = {int(state["step"]) for state in run._updater.optimizer.state.values()}
+    assert taken == {steps}
+
+
 def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path: Path) -> None:
     config = bandit_config(iterations=3, episodes=16, checkpoint_every=2, eval_every=2, out=str(tmp_path))
     seen: list[int] = []
@@ -171,6 +185,24 @@ def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"calls": 96, "iter')  # what a reader sees of a record that is being written
     assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("keep_until", "want"), [(2, [(0, 0.0), (10, 1.0), (20, 2.0), (30, -3.0)]), (None, [(30, -3.0)])]
+)
+def test_a_resumed_run_drops_what_was_logged_behind_its_checkpoint(
+    tmp_path: Path, keep_until: int | None, want: list[tuple[int, float]]
+) -> None:
+    log = MetricsLog(tmp_path)
+    for iteration in range(5):
+        log.write(10 * iteration, {"iteration": float(iteration), "train/loss": float(iteration)})
+    log.close()
+    log = MetricsLog(tmp_path, keep_until=keep_until)
+    log.write(30, {"iteration": 3.0, "train/loss": -3.0})
+    log.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == want
+    assert [(record["calls"], record["train/loss"]) for record in read_metrics(tmp_path)] == want
 
 
 def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
