@@ -9,6 +9,7 @@ from typing import TypeVar
 import tyro
 
 from agents.errors import AgentError
+from agents.progress import Display
 from steptool_env.errors import StepToolError
 from toolserver.errors import ToolServerError
 
@@ -18,6 +19,9 @@ Options = TypeVar("Options")
 def run_command(name: str, options: type[Options], main: Callable[[Options], None]) -> None:
     """Run `main` with the options of the command line of `python -m benchmarks.<name>`. Raises `SystemExit`."""
     try:
-        main(tyro.cli(options, prog=f"python -m benchmarks.{name}", description=inspect.getdoc(options)))
+        read = tyro.cli(options, prog=f"python -m benchmarks.{name}", description=inspect.getdoc(options))
+        with Display(live=False) as display:  # a log does not stand still while a benchmark measures
+            display.add_phase(f"benchmarks.{name}")
+            main(read)
     except (AgentError, StepToolError, ToolServerError) as error:
         raise SystemExit(f"error: {error}") from error
