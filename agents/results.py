@@ -12,15 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from steptool_env.metrics import pass_at_budget, result_of, summarize, usable
+from steptool_env.suites.sample import is_sample
 from steptool_env.types import Trajectory
 
 
 def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Every metric, flat. `pass_at_budget_<n>` for every budget up to the environment's; see `docs/evaluation.md`."""
+    """Every metric, flat. `pass_at_budget_<n>` for every budget up to the environment's; see `docs/evaluation.md`.
+
+    `sample` is there, and 1, for tasks of the sample of StableToolBench: such figures say nothing about the whole.
+    """
     counted = usable(trajectories)
     results = [result_of(trajectory) for trajectory in counted]
     budgets = {f"pass_at_budget_{budget}": pass_at_budget(results, budget) for budget in budgets_of(counted)}
-    return summarize(results) | {"transport_errors": len(trajectories) - len(counted)} | budgets
+    sample = {"sample": 1.0} if any(is_sample(trajectory.task.suite) for trajectory in trajectories) else {}
+    return summarize(results) | {"transport_errors": len(trajectories) - len(counted)} | budgets | sample
 
 
 def panel_of(trajectories: Sequence[Trajectory]) -> str:
