@@ -36,7 +36,7 @@ _OF_SCALE = re.compile(
     r"(?:\s+(?:stars?|points?))?\s*(?:/|out of|of)\s*(\d+(?:\.0+)?|five|ten)(?![\w.]*\d)", re.IGNORECASE
 )
 _PER = re.compile(
-    r"(?:\s+[^\W\d_]+)?\s*(?:/(?! \d)|\b(?:per|every|each|an?|pro|par|por|al|à)\b)\s*(\d+)?\s*([^\W\d_]+)",
+    r"(?:\s+(?:[^\W\d_]+|\x00+))?\s*(?:/(?! \d)|\b(?:per|every|each|an?|pro|par|por|al|à)\b)\s*(\d+)?\s*([^\W\d_]+)",
     re.IGNORECASE,
 )
 _IN_FULL = re.compile(r"\s*(?:$|[.;,)\]]|of (?:rain|precip))")
@@ -51,7 +51,7 @@ _DENIED = re.compile(
 )
 _BOUND = re.compile(
     r"(?:\b(?:more|less|fewer|greater|higher|lower|larger|smaller|longer|shorter|heavier|lighter|cheaper) than"
-    r"|\b(?:over|under|above|below|at least|at most|up to|exceeding)|[<>≤≥])\s*$",
+    r"|\b(?:over|under|above|below|at least|at most|up to|exceeding|before|after|prior to)|[<>≤≥])\s*$",
     re.IGNORECASE,
 )
 _ABOUT = re.compile(
@@ -64,7 +64,7 @@ _BELOW = re.compile(r"\s*below (?:zero\b|\x02?0\b|freezing\b)", re.IGNORECASE)
 _BEFORE_CHRIST = re.compile(r"\s*(?:BCE?\b|B\.C\.)")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
-_OPEN = re.compile(r"\+|\s+or (?:more|less|fewer|higher|lower|above|below)\b", re.IGNORECASE)
+_OPEN = re.compile(r"\+|\s+or (?:more|less|fewer|higher|lower|above|below|earlier|later)\b", re.IGNORECASE)
 _JOINED = re.compile(r"(?:\s|,|&|\b(?:and|und|et|y|e|en)\b)*", re.IGNORECASE)
 _CLOCKED = re.compile(
     r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d+)\s*h(?:ours?|rs?)?\s*(\d{1,2})(?:\s*m(?:in(?:ute)?s?)?)?\b"

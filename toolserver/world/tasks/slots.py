@@ -129,6 +129,9 @@ class AnswerSlot:
         """Whether what a number is said per is what the slot is measured per, as far as both are units."""
         if quantity.per is None:
             return True
+        paid, wanted_code = _code(quantity.per), _code(self.per)
+        if paid and wanted_code and paid != wanted_code:
+            return False  # "75.8 dinars per euro" for a rate per USD
         stated = _sized(quantity.per)
         if stated is None:
             return True
@@ -156,6 +159,12 @@ class AnswerSlot:
     def is_difference(self) -> bool:
         """Whether it is the difference of two values."""
         return self.attribute.endswith(".difference")
+
+
+def _code(per: tuple[float, str] | None) -> str:
+    """The currency that something is said per; empty when it is none."""
+    units = meanings(per[1]) if per is not None else ()
+    return next((unit.code for unit in units if unit.code), "")
 
 
 def _sized(per: tuple[float, str]) -> tuple[str, float] | None:

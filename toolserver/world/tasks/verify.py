@@ -26,7 +26,8 @@ from toolserver.world.vendors.codecs import codec_of
 from toolserver.world.vendors.skin import Values
 
 _NAMING = (Kind.TEXT, Kind.ID)
-_YES, _NO = frozenset({"yes", "true", "allowed", "available"}), frozenset({"no", "false", "not", "t", "without"})
+_YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
+_NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
 _JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
                     re.IGNORECASE)  # fmt: skip
