@@ -5,7 +5,6 @@ Notation: b episodes, l tokens, k steps (tool calls), j action tokens of an epis
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,6 +13,10 @@ import torch
 from torch import Tensor
 
 from agents.processes import ALONE, Processes
+
+End = Literal["terminated", "truncated", "context"]
+"""Reason for which an episode ended: the environment's own rules (its call budget is one of them), an interruption by
+the environment, or a full context: the tools' answer left no room for another action."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,7 @@ class Episode:
         spans: Of each step the half-open range of `ids` that the policy sampled, the stop token included.
         log_probs: Of the sampled tokens, in order, as the sampler saw them.
         rewards: The final reward of each step.
-        terminated: The episode ended by the environment's own rules; running out of the call budget is one of them.
-        truncated: The episode ended from outside: the context is full, or the environment said so.
+        end: Reason for which it ended. With `context`, `ids` end with the last action.
         group: Episodes of one group began alike; group baselines compare them.
         anchors: Of each step a name for the state that it was taken in; equal names, equal states.
         metrics: What came of it, e.g. `is_solved`.
@@ -36,8 +38,7 @@ class Episode:
     spans: tuple[tuple[int, int], ...]
     log_probs: tuple[float, ...]
     rewards: tuple[float, ...]
-    terminated: bool = True
-    truncated: bool = False
+    end: End = "terminated"
     group: int = 0
     anchors: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -47,6 +48,16 @@ class Episode:
             raise ValueError(f"{len(self.spans)} steps but {len(self.rewards)} rewards")
         if any(start < 1 or end <= start for start, end in self.spans):
             raise ValueError("an action needs at least one token, and a token before it")
+
+    @property
+    def terminated(self) -> bool:
+        """The environment's own rules ended it."""
+        return self.end == "terminated"
+
+    @property
+    def truncated(self) -> bool:
+        """The environment interrupted it: there is a state behind its last step that has a value."""
+        return self.end == "truncated"
 
     @property
     def action_tokens(self) -> int:
@@ -67,7 +78,7 @@ class Batch:
         old_log_prob: Their log-probabilities under the sampler (b, j).
         reward: Final rewards (b, k), zero in the padding.
         steps: Number of steps (b,).
-        truncated: (b,).
+        truncated: Interrupted by the environment (b,).
         group: (b,).
         anchors: Names of the states, b lists of at most k.
         left_padded: Where the padding is.
@@ -212,9 +223,9 @@ def micro_rows(
 
 
 def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Split shuffled rows into at most `count` parts of nearly equal size."""
+    """Split shuffled rows into at most `count` parts, whose sizes differ by at most 1."""
     order = torch.randperm(rows, generator=generator)
-    return list(torch.split(order, math.ceil(rows / count)))
+    return list(torch.tensor_split(order, min(rows, count)))
 
 
 def _action_tokens(episode: Episode, shift: int) -> tuple[list[int], list[int], list[int]]:

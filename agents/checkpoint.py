@@ -54,6 +54,7 @@ def save(
     progress: Progress | None = None,
     config: Mapping[str, Any] | None = None,
     extra: Mapping[str, Mapping[str, Tensor]] | None = None,
+    reference: str = "",
     half: bool = False,
 ) -> None:
     """Write a checkpoint, beside the target first, so that a crash or a full disk leaves no half of one.
@@ -66,6 +67,7 @@ def save(
         progress: How far the run is.
         config: The run's configuration, as JSON values.
         extra: Tensors of other parts of the run, one file for each part.
+        reference: Digest of the policy that the run stays close to.
         half: Store weights in half precision, to ship them.
 
     Raises:
@@ -86,7 +88,8 @@ def save(
         if policy.lora_rank:
             _write_json(partial / _ADAPTERS, {"rank": policy.lora_rank})
         hashes = {p.name: _digest(p) for p in sorted(partial.glob("*.safetensors"))}
-        _write_json(partial / _STATE, {"progress": asdict(progress or Progress()), "hashes": hashes})
+        state = {"progress": asdict(progress or Progress()), "hashes": hashes, "reference": reference}
+        _write_json(partial / _STATE, state)
         _replace(partial, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -160,6 +163,25 @@ def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
 def load_progress(folder: Path) -> Progress:
     """How far the run was."""
     return Progress(**_read_json(folder / _STATE)["progress"])
+
+
+def load_config(folder: Path) -> dict[str, Any]:
+    """The configuration of the run, as JSON values; empty where `save` was given none."""
+    return _read_json(folder / "config.json")
+
+
+def load_reference(folder: Path) -> str:
+    """The digest of the policy that the run stays close to; empty where there is none."""
+    return str(_read_json(folder / _STATE).get("reference", ""))
+
+
+def weights_digest(policy: Policy) -> str:
+    """A hash of a policy's weights in memory."""
+    hashed = blake2b(digest_size=16)
+    for name, tensor in sorted(policy.state_dict().items()):
+        hashed.update(name.encode())
+        hashed.update(memoryview(tensor.detach().cpu().flatten().view(torch.uint8).numpy()))
+    return hashed.hexdigest()
 
 
 def load_digest(folder: Path) -> str:

@@ -54,11 +54,12 @@ class PolicyConfig:
     checkpoint: str = ""
     """Start from the weights (and tokenizer) of this checkpoint folder."""
     context: int = 1024
-    """Longest episode in tokens; a longer one ends as truncated."""
+    """Longest episode in tokens; a longer one ends with its last action that fits."""
     value_trunk: ValueTrunk = "apart"
     """What the value head reads: see `agents.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights; in `bfloat16` updates below about 1/256 of a weight are lost, unless they go to adapters."""
+    """Of the policy's weights; in `bfloat16` updates below about 1/256 of one are lost, unless they go to adapters.
+    The critic is in single precision in any case."""
     lora_rank: int = 0
     """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
     `checkpoint` where it has some."""
@@ -109,7 +110,8 @@ class TrainConfig:
     anneal: bool = False
     """Let the learning rates fall in a straight line to 0 over the calls of the run, or its iterations."""
     critic_warmup: int = 0
-    """First iterations in which only the critic (the value head, or ArCHer's) learns."""
+    """First iterations in which only the critic (the value head and its own trunk, or ArCHer's) learns; the policy's
+    outputs stay as they are, also with `policy.value_trunk` `shared`."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
     shard: bool = False
@@ -118,7 +120,8 @@ class TrainConfig:
     checkpoint_every: int = 20
     """Iterations between checkpoints; the last is always kept."""
     resume: bool = False
-    """Go on from the newest checkpoint in `out`."""
+    """Go on from the newest checkpoint in `out`, with the settings of its run. Only those of
+    `agents.resumption.MAY_CHANGE` may be given other values: the run's length, its device, how often it is written."""
     eval_every: int = 10
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
@@ -156,7 +159,7 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
     algo = settings.get("algo", TrainConfig.algo)
     if algo not in ALGORITHMS:
         raise ConfigurationError(f"algo: {algo!r} is not known; choose one of {', '.join(ALGORITHMS)}")
-    return checked(TrainConfig, _merged(_merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings))
+    return checked(TrainConfig, merged(merged(asdict(TrainConfig()), ALGORITHMS[algo]), settings))
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -165,7 +168,7 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Train
     Raises:
         ConfigurationError: The file cannot be read, is no mapping, or holds a wrong field.
     """
-    return make_config(_merged(read_yaml(path), overrides or {}))
+    return make_config(merged(read_yaml(path), overrides or {}))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -187,12 +190,12 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
         raise ConfigurationError("; ".join(_words(entry) for entry in error.errors())) from error
 
 
-def _merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     """`top` over `base`, table by table; free-form tables (arguments of environments) are replaced whole."""
     result = dict(base)
     for key, value in top.items():
         nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not key.endswith("args")
-        result[key] = _merged(base[key], value) if nested else value
+        result[key] = merged(base[key], value) if nested else value
     return result
 
 

@@ -14,7 +14,7 @@ from agents.config import TrainConfig
 from agents.estimate import estimate
 from agents.policy import Policy
 from agents.processes import ALONE, Processes
-from agents.scoring import final_values, score, score_all, value_all
+from agents.scoring import critic_values, final_values, score, score_all, value_all
 from agents.update import MicroLoss, Terms
 
 
@@ -67,7 +67,7 @@ def policy_loss(policy: Policy, prepared: Prepared, config: TrainConfig) -> Micr
 
     def loss(part: Batch, index: Tensor) -> Terms:
         advantage, _, target, reference = (tensor[index][:, : part.step.shape[1]] for tensor in prepared)
-        log_prob, entropy, value = score(policy, part, temperature)
+        log_prob, entropy, value = score(policy, part, temperature, entropy_gradient=algorithm.entropy_coef != 0)
         step = part.step if algorithm.ratio == "step" else None
         if algorithm.loss == "ppo":
             surrogate = losses.clipped(log_prob, part.old_log_prob, advantage, algorithm.clip, step)
@@ -94,11 +94,11 @@ def policy_loss(policy: Policy, prepared: Prepared, config: TrainConfig) -> Micr
 
 
 def critic_loss(policy: Policy, prepared: Prepared) -> MicroLoss:
-    """The critic's loss alone, while it warms up."""
+    """The critic's loss alone, while it warms up: the policy stays as it is, also where it shares its trunk."""
 
     def loss(part: Batch, index: Tensor) -> Terms:
         target = prepared.value_target[index][:, : part.step.shape[1]]
-        critic = (losses.squared_error(score(policy, part).value, target) * part.mask).sum()
+        critic = (losses.squared_error(critic_values(policy, part), target) * part.mask).sum()
         return {"loss": critic, "value_loss": critic}
 
     return loss

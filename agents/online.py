@@ -20,13 +20,14 @@ from agents.checkpoint import Progress
 from agents.config import TrainConfig
 from agents.engine import RolloutEngine
 from agents.engines import make_engine
-from agents.errors import TrainingError
+from agents.errors import CheckpointError, TrainingError
 from agents.estimate import credited
 from agents.learner import Learner
 from agents.logging import MetricsLog
 from agents.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
 from agents.patience import Patience
 from agents.processes import ALONE, Processes
+from agents.resumption import check_resumed
 from agents.rollout import Collector, Rollout, Start, merged
 from agents.seeding import derive
 from agents.sharding import Shards, sharded
@@ -71,6 +72,7 @@ class OnlineTrainer:
         archer = config.algorithm.advantage == "step_critic"
         self._archer = Archer(config, learner.policy, self._engine) if archer else None
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
+        self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
         self._shards: Shards | None = None
         if processes.sharded:
             self._shards = Shards(learner.policy, processes)
@@ -132,10 +134,12 @@ class OnlineTrainer:
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
         loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
         shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
+        # Of fewer rows fewer mini-batches, none smaller than those of the whole batch: each is a step at the full rate.
+        parts = max(1, config.algorithm.mini_batches * len(rows) // len(batch))
         steps = [
             self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
             for _ in range(self._epochs if len(rows) else 0)
-            for picked in mini_batches(len(rows), config.algorithm.mini_batches, shuffle)
+            for picked in mini_batches(len(rows), parts, shuffle)
         ]
         if config.algorithm.critic_epochs:
             fit_values(self._updater, batch, prepared.value_target, config.algorithm.critic_epochs, shuffle)
@@ -162,14 +166,23 @@ class OnlineTrainer:
                 progress=self.progress,
                 config=asdict(self.config),
                 extra=self._archer.tensors() if self._archer is not None else None,
+                reference=self._reference_digest,
             )
 
     def resume(self, folder: Path) -> None:
         """Go on from a checkpoint: the same numbers as if the run had never been broken.
 
         Raises:
-            CheckpointError: The checkpoint is incomplete, damaged or of another model.
+            ConfigurationError: The run has other settings; see `check_resumed`.
+            CheckpointError: The checkpoint is incomplete, damaged or of another model, or the policy that the run began
+                with is not the one that `learner` began with, so that divergence would be measured from another.
         """
+        check_resumed(self.config, folder)
+        if self._reference_digest != checkpoint.load_reference(folder):
+            raise CheckpointError(
+                f"{folder}: policy.checkpoint={self.config.policy.checkpoint!r} no longer holds the policy that the "
+                "run began with, from which algorithm.kl_coef measures; put it back, or begin another run"
+            )
         with self.whole():
             checkpoint.load_weights(folder, self.learner.policy)
             if self._shards:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
@@ -22,6 +23,15 @@ def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     return summarize(results) | {"transport_errors": len(trajectories) - len(counted)} | budgets
 
 
+def panel_of(trajectories: Sequence[Trajectory]) -> str:
+    """The panel digest: BLAKE2b (8 bytes, hexadecimal) over the ids and queries of the tasks that count.
+
+    Two results with the same panel speak of the same tasks, in whatever order they were played.
+    """
+    tasks = sorted({(t.task.id, t.task.query) for t in usable(trajectories)})
+    return blake2b(json.dumps(tasks).encode(), digest_size=8).hexdigest()
+
+
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
     """1 up to the call budget that the episodes ran under (of recorded ones without a budget: the longest)."""
     return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
@@ -32,9 +42,9 @@ def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if isnan(value) else round(value, 6) for name, value in metrics.items()}
 
 
-def write_metrics(metrics: Mapping[str, float], path: Path) -> None:
-    """Write flat JSON."""
-    path.write_text(json.dumps(defined(metrics), indent=2) + "\n", encoding="utf-8")
+def write_metrics(metrics: Mapping[str, float], path: Path, panel: str) -> None:
+    """Write flat JSON: the metrics and the `panel` that they are about."""
+    path.write_text(json.dumps({"panel": panel, **defined(metrics)}, indent=2) + "\n", encoding="utf-8")
 
 
 def write_run(run: Mapping[str, Any], path: Path) -> None:

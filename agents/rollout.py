@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from agents.batch import Episode
+from agents.batch import End, Episode
 from agents.codec import Codec
 from agents.engine import RolloutEngine
 from agents.errors import ModelError
@@ -103,6 +103,7 @@ class _Draft:
     ids: list[int]
     task: str
     state: str
+    format: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -119,24 +120,24 @@ class _Draft:
         self.rewards.append(reward)
         self.invalid += int(info.get("status", 0)) in _INVALID
 
-    def finish(self, terminated: bool, info: Info) -> Episode:
+    def finish(self, end: End, info: Info) -> Episode:
         rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
         outcome = info.get("outcome") or {}
         metrics = {str(k): float(v) for k, v in outcome.items() if isinstance(v, int | float | np.number)}
         metrics |= {
             "return": sum(rewards),
             "calls": len(self.spans),
-            "finished": float(terminated and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED),
+            "finished": float(end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED),
             "invalid_calls": self.invalid / len(self.spans),
             "tokens": len(self.ids),
+            "context_full": float(end == "context"),
         }
         return Episode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
             log_probs=tuple(self.log_probs),
             rewards=rewards,
-            terminated=terminated,
-            truncated=not terminated,
+            end=end,
             group=self.group,
             anchors=tuple(self.anchors),
             metrics={"is_solved": 0.0, **metrics},
@@ -156,6 +157,7 @@ class Collector:
     def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
         self._envs, self._engine, self._codec = envs, engine, codec
         self._drafts: dict[int, _Draft] = {}
+        self._streams: Sequence[str] = ()
 
     def collect(self, starts: Sequence[Start]) -> Rollout:
         """Play an episode for each start. A slot whose episode ends goes on with the next start.
@@ -165,6 +167,7 @@ class Collector:
         """
         result, done = Rollout(), dict[int, Episode]()
         queue = deque(enumerate(starts))
+        self._streams = _streams(starts)
         self._engine.clear()
         self._drafts.clear()
         self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
@@ -185,25 +188,29 @@ class Collector:
             info = slot_info(infos, slot)
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
-            self._engine.start(slot, ids)
-            self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
+            self._engine.start(slot, ids, self._streams[order])
+            if self._engine.room(slot) < 1:
+                raise ModelError(
+                    f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
+                    "or choose an environment with shorter prompts"
+                )
+            self._drafts[slot] = _Draft(
+                order, start.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
+            )
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
         """One action in every slot. Returns the slots that need a reset."""
         begin = time.perf_counter()
         sampled = dict(zip(self._drafts, self._engine.act(list(self._drafts)), strict=True))
         sampled_at = time.perf_counter()
-        over = np.zeros(self._envs.num_envs, dtype=np.bool_)
-        for slot in [slot for slot, sample in sampled.items() if sample.overflow]:
-            over[slot] = True
-            self._end(slot, terminated=False, info={}, done=done)
         observations, rewards, terminated, truncated, infos = self._envs.step(self._actions(sampled))
         result.sample_seconds += sampled_at - begin
         result.env_seconds += time.perf_counter() - sampled_at
         for slot in list(self._drafts):
             step = _Step(str(observations[slot]), float(rewards[slot]), bool(terminated[slot]), bool(truncated[slot]))
             self._absorb(slot, sampled[slot], step, slot_info(infos, slot), result, done)
-        return cast(Flags, over | terminated | truncated)
+        ended = [slot in sampled and slot not in self._drafts for slot in range(self._envs.num_envs)]
+        return cast(Flags, np.array(ended) | terminated | truncated)
 
     def _actions(self, sampled: Mapping[int, Sampled]) -> tuple[str, ...]:
         """The text of every slot's action, noted in its draft."""
@@ -223,33 +230,59 @@ class Collector:
             self._drop(slot)
             return
         self._drafts[slot].reward(step.reward, info)
-        if not step.terminated:
-            self._observe(slot, step.observation, sampled)
-        if step.terminated or step.truncated:
-            self._end(slot, terminated=step.terminated, info=info, done=done)
+        if step.terminated:
+            self._end(slot, "terminated", info, done)
+        elif not self._observe(slot, step.observation, sampled):
+            self._end(slot, "context", info if step.truncated else truncate(self._envs, slot), done)
+        elif step.truncated:
+            self._end(slot, "truncated", info, done)
 
-    def _observe(self, slot: int, observation: str, sampled: Sampled) -> None:
-        """Append the tools' answer. An action that was cut is closed by a stop token that nobody sampled."""
+    def _observe(self, slot: int, observation: str, sampled: Sampled) -> bool:
+        """Append the tools' answer, where that leaves room for an action; else nothing, and return false.
+
+        An action that was cut is closed by a stop token that nobody sampled.
+        """
         draft = self._drafts[slot]
-        ids = self._codec.continuation(observation)
+        ids = self._codec.continuation(observation, draft.format)
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
+        if len(ids) >= self._engine.room(slot):
+            return False
         draft.state = observation
         draft.ids.extend(ids)
         self._engine.append(slot, ids)
+        return True
 
-    def _end(self, slot: int, *, terminated: bool, info: Info, done: dict[int, Episode]) -> None:
+    def _end(self, slot: int, end: End, info: Info, done: dict[int, Episode]) -> None:
         draft = self._drafts[slot]
-        if not draft.spans:
-            raise ModelError(
-                f"a prompt of {len(draft.ids)} tokens leaves no room for an action; raise the context length, "
-                "or choose an environment with shorter prompts"
-            )
-        done[draft.order] = draft.finish(terminated, info)
+        done[draft.order] = draft.finish(end, info)
         self._drop(slot)
 
     def _drop(self, slot: int) -> None:
         del self._drafts[slot]
         self._engine.free(slot)
+
+
+def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
+    """End one slot's episode where it is. Returns its last info, empty where the environment has no `truncate`."""
+    vector = envs.unwrapped
+    if isinstance(vector, SyncVectorEnv):
+        single = getattr(vector.envs[slot].unwrapped, "truncate", None)
+        return single() if single else {}
+    several = getattr(vector, "truncate", None)
+    return several(slot) if several else {}
+
+
+def _streams(starts: Sequence[Start]) -> list[str]:
+    """The name of each episode's draws: its seed, and which of the episodes with that seed it is.
+
+    So an episode's actions do not depend on how many slots there are, or on which episodes end before it begins.
+    """
+    begun: Counter[int] = Counter()
+    names = []
+    for start in starts:
+        names.append(f"{start.seed}/{begun[start.seed]}")
+        begun[start.seed] += 1
+    return names
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:

@@ -21,8 +21,8 @@ class Scores(NamedTuple):
     value: Tensor
 
 
-def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
-    """Score the action tokens of a batch, with gradients.
+def score(policy: Policy, batch: Batch, temperature: float = 1.0, *, entropy_gradient: bool = False) -> Scores:
+    """Score the action tokens of a batch, with gradients; that of the entropy, which costs memory, only when asked for.
 
     Only the positions that score an action token reach the output layer.
     """
@@ -30,7 +30,7 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
     columns, targets = batch.column[rows, places], batch.target[rows, places]
     attention = batch.attention if batch.left_padded else None
     hidden = policy.hidden(batch.ids, attention)
-    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature)
+    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature, entropy_gradient=entropy_gradient)
     value = policy.values(hidden, batch.ids, attention, rows, columns)
 
     def spread(flat: Tensor) -> Tensor:
@@ -44,17 +44,22 @@ def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processe
     """The values of `score_all` (b, j) alone: no token is scored, and a critic apart needs no policy."""
     values = torch.zeros_like(batch.old_log_prob)
     for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
-        piece = policy(partial(_action_values, policy, batch.rows(index)))
+        piece = policy(partial(critic_values, policy, batch.rows(index)))
         if counts:
             values[index, : piece.shape[1]] = piece.to(values.dtype)
     processes.sum([values])
     return values
 
 
-def _action_values(policy: Policy, part: Batch) -> Tensor:
+def critic_values(policy: Policy, part: Batch) -> Tensor:
+    """Values of action tokens (b, j), zero in the padding. Their gradient reaches the critic alone."""
     rows, places = part.mask.nonzero(as_tuple=True)
     attention = part.attention if part.left_padded else None
-    flat = policy.values(None, part.ids, attention, rows, part.column[rows, places])
+    hidden = None
+    if policy.value_head is not None and policy.critic is None:
+        with torch.no_grad():
+            hidden = policy.hidden(part.ids, attention)
+    flat = policy.values(hidden, part.ids, attention, rows, part.column[rows, places])
     return flat.new_zeros(part.step.shape).index_put((rows, places), flat)
 
 

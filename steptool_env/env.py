@@ -81,6 +81,19 @@ class ToolEnv(gym.Env[str, str]):
             return episode.lose(str(error))
         return episode.end(response)
 
+    def truncate(self) -> dict[str, Any]:
+        """End the episode where it is, because the agent cannot go on (its context is full, say).
+
+        Returns:
+            `step_rewards`, `outcome` and `trajectory` of the steps that were taken.
+
+        Raises:
+            ResetNeeded: The episode is over.
+        """
+        if self.episode.over:
+            raise ResetNeeded("the episode is over; call reset() before truncate()")
+        return self.episode.cut()
+
     @property
     def episode(self) -> Episode:
         """The current episode. Raises `ResetNeeded` before the first reset."""

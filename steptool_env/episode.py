@@ -44,7 +44,7 @@ class Episode:
     Attributes:
         terminated: Whether a valid `Finish` or the last call of the budget ended the episode. Every observation says
             how many calls are left, so the budget is a rule of the task and its end no interruption.
-        truncated: Whether the tools were out of reach.
+        truncated: Whether the tools were out of reach, or the agent ended the episode (`cut`).
     """
 
     def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
@@ -127,6 +127,14 @@ class Episode:
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
         return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
 
+    def cut(self) -> dict[str, Any]:
+        """End the episode where it is, because the agent cannot go on. Returns the info of a last step.
+
+        It holds `step_rewards`, `outcome` and `trajectory`, judged on the steps that were taken.
+        """
+        self.truncated = True
+        return self._last_info()
+
     def resume(self, steps: Iterable[Step], lost: str = "") -> Episode:
         """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
         for step in steps:
@@ -173,14 +181,14 @@ class Episode:
         return observe(answer, self.rules.max_observation_length, self.calls_left - 1)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
-        terminated, truncated = self.terminated, self.truncated
-        if terminated or truncated:
-            trajectory = self.trajectory()
-            info["step_rewards"] = trajectory.rewards
-            info["trajectory"] = trajectory
-            if not self.lost:
-                info["outcome"] = dict(trajectory.metadata["outcome"])
-        return Transition(observation, reward, terminated, truncated, info)
+        if self.over:
+            info |= self._last_info()
+        return Transition(observation, reward, self.terminated, self.truncated, info)
+
+    def _last_info(self) -> dict[str, Any]:
+        trajectory = self.trajectory()
+        info: dict[str, Any] = {"step_rewards": trajectory.rewards, "trajectory": trajectory}
+        return info if self.lost else info | {"outcome": dict(trajectory.metadata["outcome"])}
 
 
 def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:

@@ -42,6 +42,10 @@ class Registry(Generic[T]):
         made: T = factory(*arguments, **options)
         return made
 
+    def takes(self, name: str, option: str) -> bool:
+        """Whether the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
+        return option in inspect.signature(self._factory(name)).parameters
+
     def settings(self, name: str, **options: Any) -> dict[str, Any]:
         """`options` with the defaults of those that are left out. Raises as `make` does."""
         try:

@@ -10,9 +10,10 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.prompts import check_style
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
+from toolserver.schemas import OBSERVATION_LENGTH
 
 DEFAULT_CALL_BUDGET = 12
-DEFAULT_OBSERVATION_LENGTH = 1024
+DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 
 @dataclass(frozen=True)

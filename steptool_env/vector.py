@@ -115,6 +115,12 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         moves = {i: (self._episodes[i], action) for i, action in enumerate(actions) if i not in resting}
         return self._collect(dict(zip(moves, advance(self.client, tuple(moves.values())), strict=True)))
 
+    def truncate(self, index: int) -> dict[str, Any]:
+        """End the episode of one environment, as `ToolEnv.truncate` does. It then needs a reset."""
+        if self._episodes[index].over:
+            raise ResetNeeded(f"the episode of environment {index} is over; reset it before truncate()")
+        return self._episodes[index].cut()
+
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
         return pack(self._episodes[index], self._rngs[index], self._source)

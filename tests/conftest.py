@@ -19,6 +19,17 @@ settings.register_profile("steptool", derandomize=True, deadline=None, max_examp
 settings.load_profile("steptool")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=1, help="on how many seeds each learning test stands")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `learning_seed` is a learning test: what it says of a trained policy holds for every seed."""
+    if "learning_seed" in metafunc.fixturenames:
+        seeds = range(metafunc.config.getoption("--seeds"))
+        metafunc.parametrize("learning_seed", [pytest.param(seed, marks=pytest.mark.learning) for seed in seeds])
+
+
 @pytest.fixture(scope="session")
 def stabletoolbench_data() -> Path:
     """The published data of StableToolBench and StepTool, which this project may not redistribute."""

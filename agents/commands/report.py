@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from agents.evaluation_report import panel_warning
 from agents.report import write_report
 from agents.runs_report import read_run, runs_report
 from steptool_env.errors import ConfigurationError
@@ -36,7 +37,11 @@ class Command:
             raise ConfigurationError(
                 f"two runs are called {', '.join(twice)}; rename a folder, the page tells them apart by name"
             )
-        page = runs_report([read_run(folder.resolve()) for folder in self.runs])
+        runs = [read_run(folder.resolve()) for folder in self.runs]
+        page, warning = runs_report(runs), panel_warning({r.name: r.trajectories for r in runs if r.trajectories})
         self.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(page, self.out)
-        Console().print(f"wrote {self.out}")
+        console = Console()
+        if warning:
+            console.print(warning, style="yellow", highlight=False)
+        console.print(f"wrote {self.out}")

@@ -14,7 +14,7 @@ import yaml
 
 from agents import checkpoint
 from agents.checkpoint import Progress
-from agents.config import TrainConfig, make_config, read_config
+from agents.config import TrainConfig, make_config, read_yaml
 from agents.engine import RolloutEngine
 from agents.engines import make_engine
 from agents.environments import PeriodicEvaluation, make_envs
@@ -23,6 +23,7 @@ from agents.learner import Learner, build_learner
 from agents.logging import MetricsLog
 from agents.online import OnIteration, OnlineTrainer
 from agents.processes import join
+from agents.resumption import check_resumed, stored_config
 from agents.training_progress import TrainingProgress
 
 
@@ -35,6 +36,8 @@ class Command:
     Example: steptool train --config agents/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 
+    Go on with a run, with its own settings: steptool train --resume --out runs/steptool
+
     On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """
 
@@ -46,6 +49,8 @@ class Command:
         """Train, showing pass rate and speed."""
         config = self.settings
         found = _found(Path(config.out), resume=config.resume)
+        if found is not None:
+            check_resumed(config, found)
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
@@ -65,23 +70,36 @@ class Command:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the algorithm's defaults."""
+    """Read flags over a file over the algorithm's defaults; of a run that is resumed, over its own settings."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     first.add_argument("--algo")
+    first.add_argument("--out", type=Path)
+    first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(words)
-    overrides = {"algo": known.algo} if known.algo else {}
-    base = read_config(known.config, overrides) if known.config else make_config(overrides)
+    file = read_yaml(known.config) if known.config else {}
+    if known.resume or file.get("resume"):
+        out = known.out or Path(file.get("out", TrainConfig.out))
+        base = stored_config(_newest(out), {"resume": False, **file, "out": str(out)})
+    else:
+        base = make_config({**file, **({"algo": known.algo} if known.algo else {})})
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
 
 
 def _found(out: Path, *, resume: bool) -> Path | None:
     """The checkpoint to go on from; a run that begins anew shares its folder with no other's checkpoints."""
+    if resume:
+        return _newest(out)
     found = checkpoint.newest(out)
-    if resume and found is None:
-        raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
-    if found is not None and not resume:
+    if found is not None:
         raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
+    return found
+
+
+def _newest(out: Path) -> Path:
+    found = checkpoint.newest(out)
+    if found is None:
+        raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
     return found
 
 

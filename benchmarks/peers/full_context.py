@@ -31,13 +31,17 @@ class FullContextGenerator(Generator):
         super().clear()
         self._episodes: dict[int, list[int]] = {}
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:  # noqa: ARG002
         """See `Generator.start`."""
         self._episodes[slot] = list(ids)
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
         """See `Generator.append`."""
         self._episodes[slot].extend(ids)
+
+    def room(self, slot: int) -> int:
+        """See `Generator.room`."""
+        return self._context - len(self._episodes[slot])
 
     def free(self, slot: int) -> None:
         """See `Generator.free`."""

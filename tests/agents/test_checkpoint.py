@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from agents import checkpoint
+from agents import checkpoint, resumption
 from agents.checkpoint import Progress
-from agents.errors import CheckpointError
+from agents.config import make_config, merged
+from agents.errors import CheckpointError, ConfigurationError
 from agents.learner import load_learner
 from agents.model import SHAPES, build_decoder
 from agents.policy import Policy
-from tests.agents.bandit import bandit_config, learner, llama, trainer, weights
+from agents.resumption import check_resumed
+from tests.agents.bandit import as_settings, bandit_config, learner, llama, trainer, weights
 from tests.agents.disk import files_no_larger_than
 from tests.agents.pretrained import chat_tokenizer
 
@@ -134,7 +137,65 @@ def test_the_optimiser_state_of_another_critic_is_refused(tmp_path: Path) -> Non
     run.run()
     run.save(tmp_path / "c")
     with pytest.raises(CheckpointError, match="another model, or of one with another critic"):
-        trainer(bandit_config(algo="grpo")).resume(tmp_path / "c")
+        checkpoint.load_optimizer(tmp_path / "c", trainer(bandit_config(algo="grpo"))._updater.optimizer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"algo": "final", "optim": {"lr": 1.0}}, r"algo='final', the run has 'steptool'; env.reward=.*optim.lr=1.0"),
+        ({"env": {"args": {"level": "full"}}}, r"env.args.level='full', the run has None"),
+        ({"optim": {"betas": [0.5, 0.5]}}, r"optim.betas=\[0.5, 0.5\], the run has \[0.9, 0.95\]"),
+        ({"policy": {"checkpoint": "elsewhere"}}, r"policy.checkpoint='elsewhere', the run has ''"),
+    ],
+)
+def test_other_settings_are_refused_by_name(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    trainer(bandit_config(optim={"lr": 3e-3})).save(tmp_path / "c")
+    run = trainer(bandit_config(**{"optim": {"lr": 3e-3}, **settings}))
+    before = weights(run)
+    with pytest.raises(ConfigurationError, match=words):
+        run.resume(tmp_path / "c")
+    for name, tensor in weights(run).items():
+        np.testing.assert_array_equal(tensor, before[name], err_msg=name)
+
+
+def test_every_setting_that_may_change_is_one(tmp_path: Path) -> None:
+    trainer(bandit_config(iterations=1)).save(tmp_path / "c")
+    arguments = {"args": {"server_url": "http://tools"}, "eval_args": {"server_url": "http://tools"}}
+    values: dict[str, Any] = {
+        "iterations": 9,
+        "calls": 900,
+        "out": str(tmp_path),
+        "resume": True,
+        "checkpoint_every": 7,
+        "eval_every": 5,
+        "shard": True,
+        "policy": {"device": "cuda", "gradient_checkpointing": True},
+        "optim": {"max_tokens": 99},
+        "env": {"num_envs": 3, **arguments},
+        "rollout": {"url": "http://gpu", "model": "m", "concurrency": 2, "timeout": 1.0, "retries": 0},
+    }
+    check_resumed(make_config(merged(as_settings(bandit_config(iterations=1)), values)), tmp_path / "c")
+    known = resumption._flat(as_settings(make_config({"env": arguments})))
+    assert set(resumption.MAY_CHANGE) <= known.keys()
+
+
+def test_learning_rates_that_fall_over_the_run_keep_its_length(tmp_path: Path) -> None:
+    trainer(bandit_config(anneal=True, iterations=3)).save(tmp_path / "c")
+    with pytest.raises(ConfigurationError, match="iterations=4, the run has 3"):
+        trainer(bandit_config(anneal=True, iterations=4)).resume(tmp_path / "c")
+
+
+def test_divergence_is_measured_from_the_policy_that_the_run_began_with(tmp_path: Path) -> None:
+    config = bandit_config(algorithm={"kl_coef": 0.1}, episodes=16)
+    run = trainer(config)
+    run.iterate()
+    run.save(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="no longer holds the policy that the run began with"):
+        trainer(config, seed=5).resume(tmp_path / "c")
+    same = trainer(config)
+    same.resume(tmp_path / "c")
+    assert same.progress.iteration == 1
 
 
 def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:

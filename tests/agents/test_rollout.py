@@ -11,15 +11,18 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents.batch import Episode, collate
+from agents.codec import PlainCodec
 from agents.errors import ModelError
 from agents.generation import Generator, Sampling
 from agents.learner import Learner
+from agents.policy import Policy
 from agents.replay_buffer import replay_steps
 from agents.rollout import Collector, Start, slot_info
 from agents.scoring import final_values, score_all
+from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
 from steptool_env.vector import ToolVectorEnv
-from tests.agents.bandit import RIGHT, ToolBandit, bandits, learner
+from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner, word_tokenizer
 from tests.steptool_env.toys import ToySuite, toy_rules
 
 
@@ -82,7 +85,7 @@ class Lessons(gym.Env[str, str]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         super().reset(seed=seed)
-        self._kind, self._steps = {1: "hindsight", 2: "lost", 3: "long"}.get(seed or 0, "idle"), 0
+        self._kind, self._steps = {1: "hindsight", 2: "lost", 3: "long", 4: "interrupted"}.get(seed or 0, "idle"), 0
         return "x", {"task_id": str(seed)}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -91,6 +94,8 @@ class Lessons(gym.Env[str, str]):
             return "ok", 0.0, True, False, {"status": 3, "step_rewards": (0.25, 0.75), "outcome": {"is_solved": 1.0}}
         if self._kind == "lost" and self._steps == 2:
             return "no", 0.0, False, True, {"status": 12, "transport_error": "the server is away"}
+        if self._kind == "interrupted" and self._steps == 2:
+            return "ok " * 60, 0.1, False, True, {"status": 0}
         return "ok " * (10 if self._kind == "long" else 1), 0.1, False, False, {"status": 0}
 
 
@@ -126,12 +131,52 @@ def test_finish_is_told_from_the_end_of_the_budget() -> None:
     assert episode.metrics["finished"] == 1.0
 
 
-def test_a_full_context_ends_the_episode_as_truncated() -> None:
-    (episode,) = collector(lessons(1), learner("none"), context=40).collect([Start(3)]).episodes
-    assert episode.truncated
+def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
+    rollout = collector(lessons(1), learner("none"), context=40).collect([Start(3)])
+    (episode,) = rollout.episodes
+    assert episode.end == "context"
     assert not episode.terminated
+    assert not episode.truncated
+    assert episode.ids[episode.spans[-1][1] :] == ()
+    assert len(episode.ids) <= 40
     assert len(episode.rewards) == len(episode.spans) > 1
     assert episode.rewards == (0.1,) * len(episode.spans)
+    assert rollout.calls == len(episode.spans)  # nothing is played behind the end
+    assert rollout.metrics()["rollout/context_full"] == 1
+
+
+@pytest.mark.parametrize("seed", [3, 4], ids=["full", "full and interrupted"])
+def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
+    tokenizer = word_tokenizer()
+    made = Learner(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
+    (episode,) = collector(lessons(1), made, context=64).collect([Start(seed)]).episodes
+    assert episode.end == "context"
+    batch = collate([episode], 0, dtype=torch.float64)
+    assert score_all(made.policy, batch, 1000).log_prob.isfinite().all()
+    assert final_values(made.policy, batch, 1000).tolist() == [0.0]
+    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+
+
+def test_an_interruption_that_fits_the_context_is_one() -> None:
+    (episode,) = collector(lessons(1), learner("none"), context=100).collect([Start(4)]).episodes
+    assert episode.end == "truncated"
+    assert len(episode.ids) > episode.spans[-1][1]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: bool) -> None:
+    rules = toy_rules(call_budget=50, prompt="compact")
+    envs: VectorEnv[Any, Any, Any] = (
+        ToolVectorEnv(2, ToySuite(), rules, autoreset_mode="Disabled")
+        if together
+        else SyncVectorEnv([lambda: ToolEnv(ToySuite(), rules)] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    )
+    rollout = collector(envs, learner("none"), context=400).collect([Start(seed) for seed in range(4)])
+    for episode in rollout.episodes:
+        assert episode.end == "context"
+        assert 1 < len(episode.rewards) < 50
+        assert episode.rewards == tuple(map(float, range(len(episode.rewards))))  # on the way no step was paid
+        assert episode.metrics["is_solved"] == episode.metrics["finished"] == 0
 
 
 def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:

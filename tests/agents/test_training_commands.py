@@ -34,13 +34,20 @@ def test_a_run_is_trained_resumed_and_evaluated(
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
     main(["train", "--iterations", "1", *flags])
-    main(["train", "--iterations", "2", "--resume", *flags])
+    main(["train", "--resume", "--out", str(out), "--iterations", "2"])
+    stored = [checkpoint.load_config(out / f"checkpoint-{i}") for i in (1, 2)]
+    assert [s | {"iterations": 0, "resume": 0} for s in stored] == [stored[0] | {"iterations": 0, "resume": 0}] * 2
     records = read_metrics(out)
     assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 16), (2, 32)]
     assert all("eval/is_solved" in record for record in records)
     assert [("train/loss" in record) for record in records] == [False, True, True]
     assert (out / "config.yaml").exists()
     assert checkpoint.newest(out) == out / "checkpoint-2"
+    main(["train", "--resume", "--out", str(out)])  # nothing is left to do
+    for other in (["--algo", "final"], ["--optim.lr", "1.0"]):
+        with pytest.raises(SystemExit):
+            main(["train", "--resume", "--out", str(out), *other])
+        assert f"{other[0][2:]}=" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["train", "--iterations", "1", *flags])  # without --resume
     assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
@@ -80,12 +87,12 @@ def test_a_context_shorter_than_the_prompt_is_a_clear_error(
     assert "leaves no room for an action; raise the context length" in capsys.readouterr().err
 
 
-def test_another_model_cannot_go_on_from_a_run(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_start_cannot_go_on_from_a_run(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = trainer(bandit_config(iterations=1, checkpoint_every=1, out=str(tmp_path)))
     run.run()
     with pytest.raises(SystemExit):
         main(["train", "--resume", "--out", str(tmp_path), "--policy.checkpoint", str(start), *SMALL])
-    assert "checkpoint-1 is of another model" in capsys.readouterr().err
+    assert f"policy.checkpoint='{start}', the run has ''" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:

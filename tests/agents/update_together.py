@@ -52,7 +52,7 @@ def updated(
     metrics: dict[str, float] = {}
     for seed in range(2):
         played = episodes(count, seed)
-        object.__setattr__(played[0], "truncated", True)
+        object.__setattr__(played[0], "end", "truncated")
         rollout = merged(processes.gather(Rollout(list(processes.share(played)))))
         metrics = trainer.update(rollout.episodes)
         if kept is not None and seed == 0:

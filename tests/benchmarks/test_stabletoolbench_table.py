@@ -8,18 +8,31 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stabletoolbench_table import Arguments, compare, figures, main, read_runs
+from benchmarks.stabletoolbench_table import Arguments, compare, figures, grouped, main, read_runs
 from steptool_env.errors import DataError
 
 RUNS = ("baseline-ppo_cot", "steptool_cot", "toolllama_sft_cot")
 
 
 @pytest.fixture(scope="module")
-def table(stabletoolbench_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("table") / "out" / "table.json"
-    main(Arguments(stabletoolbench_data / "judged_runs", stabletoolbench_data / "solvable_queries", path))
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def table(stabletoolbench_data: Path) -> dict[str, Any]:
+    runs = read_runs(stabletoolbench_data / "judged_runs", stabletoolbench_data / "solvable_queries")
+    return {
+        "runs": {
+            run: {name: figures(results) for name, results in grouped(sets).items()} for run, sets in runs.items()
+        },
+        "sets": {run: {name: figures(results) for name, results in sets.items()} for run, sets in runs.items()},
+    }
+
+
+def test_the_command_writes_a_result(stabletoolbench_data: Path, tmp_path: Path) -> None:
+    main(Arguments(stabletoolbench_data / "judged_runs", stabletoolbench_data / "solvable_queries", tmp_path))
+    written = json.loads((tmp_path / "stabletoolbench_table.json").read_text())
+    rows = written["tables"]["Judged runs, recomputed"]
+    assert {(row["run"], row["group"]): row["published"] for row in rows} == {
+        (run, group): "matches" if group == "I2" else "no G1_tool" for run in RUNS for group in ("I1", "I2")
+    }
+    assert "| steptool_cot | I2 | 230 | 56.6 ± 2.2 |" in (tmp_path / "stabletoolbench_table.md").read_text()
 
 
 @pytest.mark.parametrize("run", RUNS)

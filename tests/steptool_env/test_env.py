@@ -102,6 +102,20 @@ def test_what_goes_wrong_is_a_step_with_toolbenchs_status(action: str, status: S
     assert (info["status"], reward, terminated, truncated, info["calls_left"]) == (status, 0.0, False, False, 5)
 
 
+def test_an_episode_that_is_cut_is_judged_on_what_was_done() -> None:
+    env = toy_env()
+    env.reset(seed=0)
+    env.step(COUNT)
+    env.step(COUNT)
+    info = env.truncate()
+    assert info["step_rewards"] == info["trajectory"].rewards == (1.0, 2.0)
+    assert info["outcome"] == {"is_solved": 0.0}
+    assert (info["trajectory"].terminated, info["trajectory"].truncated) == (False, True)
+    for move in (lambda: env.step(COUNT), env.truncate):
+        with pytest.raises(ResetNeeded):
+            move()
+
+
 @pytest.mark.parametrize(("action", "status"), [(ANSWER, 3), (GIVE_UP, 4)])
 def test_finish_terminates(action: str, status: int) -> None:
     env = toy_env()
