@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ def pack(episode: Episode, rng: np.random.Generator, source: EpisodeSource) -> b
     """The snapshot of an episode of `source`, in an environment whose next reset draws from `rng`."""
     record = {
         "steptool_snapshot": _VERSION,
-        **_kind(source),
+        **source.identity,
         "episode": record_episode(episode),
         "random": rng.bit_generator.state,
     }
@@ -34,28 +34,13 @@ def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.G
         DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
     """
     record = _read(snapshot)
-    _check_kind(record, _kind(source))
+    _check_kind(record, source.identity)
     try:
         return source.restore(record["episode"]), _generator(record["random"])
     except (ConfigurationError, ToolServerError) as error:
         raise DataError(f"the snapshot is of another environment: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"the snapshot is damaged: {error!r}") from error
-
-
-def _kind(source: EpisodeSource) -> dict[str, Any]:
-    """What two environments must have in common to exchange snapshots: JSON values by group and name."""
-    kind = {
-        "suite": {"name": source.suite.name, **source.suite.settings},
-        "rules": source.rules.record(),
-        "reward": source.rules.reward_settings,
-    }
-    return cast("dict[str, Any]", json.loads(json.dumps(kind, default=_name_of)))
-
-
-def _name_of(thing: Any) -> str:
-    """The class of a reward option that is no JSON value, such as a judge made by hand."""
-    return f"{type(thing).__module__}:{type(thing).__qualname__}"
 
 
 def _check_kind(record: dict[str, Any], here: dict[str, Any]) -> None:
