@@ -99,9 +99,7 @@ def main(arguments: Arguments) -> None:
     tables: dict[str, list[Row]] = {
         "Judged runs, recomputed": [_row(run, group, row, runs[run]) for run, group, row in _figures(runs, grouped)],
         "The same by set": [_row(run, name, row, {}) for run, name, row in _figures(runs, dict)],
-        "Pass rate in % when every episode is cut after so many calls": [
-            {"run": run, "group": group, **row["pass_at_budget"]} for run, group, row in _figures(runs, grouped)
-        ],
+        "Pass rate in % when every episode is cut after so many calls": _by_budget(runs),
     }
     publish(
         Result("stabletoolbench_table", "StepTool's published table, recomputed", tables, begun, _NOTES), arguments.out
@@ -115,6 +113,12 @@ def _figures(
     for run, sets in runs.items():
         for name, results in group(sets).items():
             yield run, name, figures(results)
+
+
+def _by_budget(runs: Runs) -> list[Row]:
+    """A row for each budget, a column for each run and group."""
+    rates = {f"{run} {group}": row["pass_at_budget"] for run, group, row in _figures(runs, grouped)}
+    return [{"calls": n, **{name: round(by_calls[str(n)], 1) for name, by_calls in rates.items()}} for n in BUDGETS]
 
 
 def _row(run: str, group: str, row: Figures, sets: Mapping[str, Any]) -> Row:
