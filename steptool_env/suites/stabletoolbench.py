@@ -35,8 +35,8 @@ _QUERIES = Path("solvable_queries") / "test_instruction"
 _FULL_DATA = (
     "All of the data comes from github.com/THUNLP-MT/StableToolBench: solvable_queries/, and by its links tools/ and "
     "tool_response_cache/ (docs/data.md).\n"
-    "Import it with `toolserver import stabletoolbench DIR --cache CACHE`, then give queries= and cache=. Without any of "
-    "these, and without data=, a sample is played."
+    "Import it with `toolserver import stabletoolbench DIR --cache CACHE`, then give queries= and cache=. With "
+    "neither, and without data=, a sample is played."
 )
 """Two lines that end an error about missing data."""
 
