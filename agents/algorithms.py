@@ -54,13 +54,13 @@ class AlgorithmConfig:
     value_coef: float = 0.5
     """Weight of the critic's loss."""
     entropy_coef: float = 0.0
-    """Weight of an entropy bonus."""
+    """Weight of an entropy bonus. Other than 0 it keeps a second matrix of tokens x vocabulary in the backward pass."""
     kl_coef: float = 0.0
     """Weight of the divergence from the policy that training began with (k3 loss term); 0 keeps no such policy."""
     epochs: int = 2
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
-    """Optimiser steps per pass."""
+    """Optimiser steps per pass; fewer, in proportion, where episodes teach nothing and are left out."""
     critic_epochs: int = 0
     """Further passes of a `detached` critic over the hidden states of an iteration, which are made once."""
     bootstrap: bool = False

@@ -5,7 +5,6 @@ Notation: b episodes, l tokens, k steps (tool calls), j action tokens of an epis
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -224,9 +223,9 @@ def micro_rows(
 
 
 def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Split shuffled rows into at most `count` parts of nearly equal size."""
+    """Split shuffled rows into at most `count` parts, whose sizes differ by at most 1."""
     order = torch.randperm(rows, generator=generator)
-    return list(torch.split(order, math.ceil(rows / count)))
+    return list(torch.tensor_split(order, min(rows, count)))
 
 
 def _action_tokens(episode: Episode, shift: int) -> tuple[list[int], list[int], list[int]]:

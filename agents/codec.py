@@ -153,7 +153,7 @@ class ChatCodec:
     def _between_turns(self, role: str) -> _Between:
         """The pieces of a role; those of the user's where the template does not know it, or ends the turn otherwise."""
         if role not in self._between:
-            found, stop = self._after_action(role), self._tokenizer.decode([self.stop_id])
+            found, stop = self._after_action(role), str(self._tokenizer.decode([self.stop_id]))
             known = found is not None and found.before.startswith(stop)
             self._between[role] = (
                 found._replace(before=found.before[len(stop) :]) if found and known else self._between["user"]
@@ -176,7 +176,8 @@ class ChatCodec:
         closing = whole[len(opening) + len(_ACTION) :]
         for observation in (_OBSERVATION, _AS_JSON):
             if closing.count(observation) == 1:
-                return _Between(*closing.split(observation), as_json=observation == _AS_JSON)
+                before, after = closing.split(observation)
+                return _Between(before, after, as_json=observation == _AS_JSON)
         return None
 
     def _split_stop(self, text: str) -> tuple[int, str]:

@@ -58,7 +58,8 @@ class PolicyConfig:
     value_trunk: ValueTrunk = "apart"
     """What the value head reads: see `agents.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights; in `bfloat16` updates below about 1/256 of a weight are lost, unless they go to adapters."""
+    """Of the policy's weights; in `bfloat16` updates below about 1/256 of one are lost, unless they go to adapters.
+    The critic is in single precision in any case."""
     lora_rank: int = 0
     """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
     `checkpoint` where it has some."""

@@ -22,7 +22,8 @@ class MetricsLog:
         folder: `metrics.jsonl` and TensorBoard's event files go here.
         tensorboard: Whether to write the event files.
         hooks: Further sinks, e.g. a wrapper of Weights & Biases: `lambda step, m: wandb.log(dict(m), step=step)`.
-        keep_until: Drop lines of `metrics.jsonl` after this iteration (for a run that is resumed from there).
+        keep_until: Iteration that a resumed run goes on from: what was logged behind it is dropped from `metrics.jsonl`
+            and from what TensorBoard shows. Without it all that was logged before is dropped.
     """
 
     def __init__(
@@ -30,13 +31,13 @@ class MetricsLog:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
+        self._hooks = tuple(hooks)
+        begin = self._begin(keep_until)
         self._writer: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder))
-        self._hooks = tuple(hooks)
-        self._begin(keep_until)
+            self._writer = SummaryWriter(str(folder), purge_step=begin)
 
     def write(self, calls: int, metrics: Metrics) -> None:
         """Record the metrics of one iteration.
@@ -65,12 +66,17 @@ class MetricsLog:
         if self._writer is not None:
             self._writer.close()
 
-    def _begin(self, keep_until: int | None) -> None:
-        """An unbroken file: none for a new run, the lines up to the checkpoint for a resumed one."""
+    def _begin(self, keep_until: int | None) -> int:
+        """An unbroken file: none for a new run, the lines up to the checkpoint for a resumed one.
+
+        Returns:
+            The first number of calls behind the lines that are kept.
+        """
         kept = []
         if keep_until is not None and self._path.exists():
             kept = [line for line in _lines(self._path) if json.loads(line)["iteration"] <= keep_until]
         self._path.write_text("".join(kept), encoding="utf-8")
+        return int(json.loads(kept[-1])["calls"]) + 1 if kept else 0
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

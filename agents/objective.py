@@ -67,7 +67,7 @@ def policy_loss(policy: Policy, prepared: Prepared, config: TrainConfig) -> Micr
 
     def loss(part: Batch, index: Tensor) -> Terms:
         advantage, _, target, reference = (tensor[index][:, : part.step.shape[1]] for tensor in prepared)
-        log_prob, entropy, value = score(policy, part, temperature)
+        log_prob, entropy, value = score(policy, part, temperature, entropy_gradient=algorithm.entropy_coef != 0)
         step = part.step if algorithm.ratio == "step" else None
         if algorithm.loss == "ppo":
             surrogate = losses.clipped(log_prob, part.old_log_prob, advantage, algorithm.clip, step)

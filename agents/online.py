@@ -134,10 +134,12 @@ class OnlineTrainer:
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
         loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
         shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
+        # Of fewer rows fewer mini-batches, none smaller than those of the whole batch: each is a step at the full rate.
+        parts = max(1, config.algorithm.mini_batches * len(rows) // len(batch))
         steps = [
             self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
             for _ in range(self._epochs if len(rows) else 0)
-            for picked in mini_batches(len(rows), config.algorithm.mini_batches, shuffle)
+            for picked in mini_batches(len(rows), parts, shuffle)
         ]
         if config.algorithm.critic_epochs:
             fit_values(self._updater, batch, prepared.value_target, config.algorithm.critic_epochs, shuffle)

@@ -28,7 +28,9 @@ def write_outputs(
     console = Console()
     metrics, panel = metrics_of(trajectories), panel_of(trajectories)
     write_metrics(metrics, out / "metrics.json", panel)
-    write_run(run, out / "run.json")
+    suites = sorted({trajectory.task.suite for trajectory in trajectories})
+    subtitle = f"{subtitle} Tasks of {', '.join(suites)}."
+    write_run({**run, "suites": suites}, out / "run.json")
     if reports_available():
         from agents.evaluation_report import evaluation_report
         from agents.report import write_report

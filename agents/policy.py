@@ -29,7 +29,8 @@ class Policy(nn.Module):
     Args:
         language_model: A Transformers causal model (or a peft wrapper of one).
         value_trunk: What the value head reads: `shared` the policy's hidden states, `detached` the same
-            without gradient into them, `apart` a trunk of its own that starts as a copy, `none` no head.
+            without gradient into them, `apart` a trunk of its own that starts as a copy, `none` no head. The head,
+            and the weights of its own trunk that are trained, are in single precision or better.
     """
 
     def __init__(self, language_model: nn.Module, value_trunk: ValueTrunk = "apart") -> None:
@@ -37,8 +38,8 @@ class Policy(nn.Module):
         self.language_model = language_model
         self.value_trunk = value_trunk
         attend_in_blocks(self.decoder)
-        self.critic: nn.Module | None = copy.deepcopy(self.decoder) if value_trunk == "apart" else None
-        self.value_head = None if value_trunk == "none" else value_head(self.width, self.dtype)
+        self.critic = _critic(self.decoder, self.score_dtype) if value_trunk == "apart" else None
+        self.value_head = None if value_trunk == "none" else value_head(self.width, self.score_dtype)
         self._trunk = trunk
 
     @property
@@ -121,15 +122,18 @@ class Policy(nn.Module):
         """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""
         return self._trunk(self.decoder, ids, attention)
 
-    def log_probs(self, hidden: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    def log_probs(
+        self, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,) in fp32 or better.
 
         The logits are made in chunks and made again in the backward pass, so that (m, vocabulary) is never held.
+        An entropy with gradient keeps a further matrix of a chunk's tokens x vocabulary for the backward pass.
         """
         pieces = [
-            checkpoint(self._chunk, h, t, temperature, use_reentrant=False)
+            checkpoint(self._chunk, h, t, temperature, entropy_gradient, use_reentrant=False)
             if hidden.requires_grad and len(hidden) > _CHUNK
-            else self._chunk(h, t, temperature)
+            else self._chunk(h, t, temperature, entropy_gradient)
             for h, t in zip(torch.split(hidden, _CHUNK), torch.split(targets, _CHUNK), strict=True)
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
@@ -142,21 +146,38 @@ class Policy(nn.Module):
         `hidden` (b, l, h) is the policy's, of the same ids; where it is `None`, it is computed if it is needed.
         """
         if self.value_head is None:
-            return torch.zeros(len(rows), dtype=self.dtype, device=ids.device)
+            return torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
         if self.critic is not None:
             hidden = self._trunk(self.critic, ids, attention)
         elif hidden is None:
             hidden = self.hidden(ids, attention)
         if self.value_trunk == "detached":
             hidden = hidden.detach()
-        return cast(Tensor, self.value_head(hidden[rows, columns])).squeeze(-1)
+        return self.head_values(hidden[rows, columns])
 
-    def _chunk(self, hidden: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    def head_values(self, hidden: Tensor) -> Tensor:
+        """Values (m,) of hidden states (m, h), in `score_dtype`, with autocast too."""
+        with torch.autocast(hidden.device.type, enabled=False):
+            return cast(Tensor, cast(nn.Module, self.value_head)(hidden.to(self.score_dtype))).squeeze(-1)
+
+    def _chunk(
+        self, hidden: Tensor, targets: Tensor, temperature: float, entropy_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
         logits = self.output_layer(hidden)
         scores = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits) / temperature
         log_probs = scores.log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
+            entropy = -(log_probs.exp() * log_probs).sum(-1)
         return log_probs.gather(-1, targets[:, None]).squeeze(-1), entropy
+
+
+def _critic(decoder: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of the decoder whose trained weights are of `dtype`: in half precision small updates would be lost."""
+    critic = copy.deepcopy(decoder)
+    for parameter in critic.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    return critic
 
 
 def trunk(decoder: nn.Module, ids: Tensor, attention: Tensor | None = None) -> Tensor:

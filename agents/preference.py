@@ -16,6 +16,7 @@ from agents.objective import frozen
 from agents.policy import Policy
 from agents.scoring import score, score_all
 from agents.seeding import derive
+from agents.sft import distinct
 from agents.update import OptimConfig, Terms, Updater
 from steptool_env.types import Trajectory
 
@@ -34,24 +35,51 @@ class PreferenceConfig:
     beta: float = 0.1
     """How far the policy may leave the one that it began as; small is far."""
     seed: int = 0
-    """Of the order of the pairs."""
+    """Random seed of which attempts are paired, and of the order of the pairs."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4))
 
 
 def paired(
-    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4
+    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
-    """Pairs of a solved and a failed episode of the same task, at most `per_task` of each task, in order."""
-    by_task: dict[str, tuple[list[Trajectory], list[Trajectory]]] = {}
+    """Pairs of a solved and a failed episode of the same task.
+
+    No pair comes twice, and no attempt is paired again before every other attempt of its kind has been paired as often.
+    Attempts of the same tokens count as one.
+
+    Args:
+        trajectories: Attempts at tasks; those without an outcome are passed over.
+        encode: Makes an episode of a trajectory.
+        per_task: Pairs of one task at most.
+        seed: Random seed of which attempts are paired.
+
+    Returns:
+        The pairs, task by task in the order of `trajectories`.
+    """
+    by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
     for trajectory in trajectories:
         outcome = trajectory.metadata.get("outcome", {}).get("is_solved")
         if outcome is not None:
-            by_task.setdefault(trajectory.task.id, ([], []))[outcome < 1].append(trajectory)
+            by_task.setdefault(trajectory.task.id, ([], []))[outcome < 1].append(encode(trajectory))
     return [
-        (encode(solved), encode(failed))
-        for good, bad in by_task.values()
-        for solved, failed in [(g, b) for g in good for b in bad][:per_task]
+        pair
+        for task, attempts in by_task.items()
+        for pair in _pairs(*(_shuffled(distinct(each), derive(seed, "pairs", task)) for each in attempts))[:per_task]
     ]
+
+
+def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
+    order = torch.randperm(len(episodes), generator=torch.Generator().manual_seed(seed))
+    return [episodes[i] for i in order.tolist()]
+
+
+def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
+    """Every pair once, in rounds in which each attempt of the longer side comes once."""
+    most, least = max(len(solved), len(failed)), min(len(solved), len(failed))
+    places = [(i, (i + round_) % least) for round_ in range(least) for i in range(most)]
+    if len(solved) < len(failed):
+        places = [(j, i) for i, j in places]
+    return [(solved[i], failed[j]) for i, j in places]
 
 
 def train_preference(

@@ -21,8 +21,8 @@ class Scores(NamedTuple):
     value: Tensor
 
 
-def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
-    """Score the action tokens of a batch, with gradients.
+def score(policy: Policy, batch: Batch, temperature: float = 1.0, *, entropy_gradient: bool = False) -> Scores:
+    """Score the action tokens of a batch, with gradients; that of the entropy, which costs memory, only when asked for.
 
     Only the positions that score an action token reach the output layer.
     """
@@ -30,7 +30,7 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0) -> Scores:
     columns, targets = batch.column[rows, places], batch.target[rows, places]
     attention = batch.attention if batch.left_padded else None
     hidden = policy.hidden(batch.ids, attention)
-    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature)
+    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature, entropy_gradient=entropy_gradient)
     value = policy.values(hidden, batch.ids, attention, rows, columns)
 
     def spread(flat: Tensor) -> Tensor:

@@ -66,7 +66,8 @@ def sharded(policy: Policy, processes: Processes) -> Policy:
     """The policy, changed to hold this process's part; gradients are summed over the processes, not averaged."""
     mesh: DeviceMesh = init_device_mesh(policy.device.type, (processes.count,))
     layers = [module for module in policy.modules() if isinstance(module, GradientCheckpointingLayer)]
-    for module in (*layers, policy):
+    critic = [module for module in (policy.critic, policy.value_head) if module is not None]  # of another dtype
+    for module in (*layers, *critic, policy):
         part = fully_shard(module, mesh=mesh)
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)  # gloo knows no other

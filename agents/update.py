@@ -107,9 +107,8 @@ class Updater:
         Raises:
             TrainingError: The gradient is not finite; the weights are left as they were.
         """
-        assert self.policy.value_head is not None
         self.optimizer.zero_grad(set_to_none=True)
-        squared_error(self.policy.value_head(hidden).squeeze(-1), target).mean().backward()  # type: ignore[no-untyped-call]
+        squared_error(self.policy.head_values(hidden), target).mean().backward()  # type: ignore[no-untyped-call]
         norm = float(nn.utils.clip_grad_norm_(self._critic, self.config.max_grad_norm))
         check_finite({"grad_norm": norm}, "grad_norm")
         self.optimizer.step()

@@ -21,8 +21,11 @@ from benchmarks.report import RESULTS, Result, Row, origin, publish
 from toolserver.world.tasks.verify import Verdict, Verifier
 
 NOTES = (
-    "The labels say what a careful reader says. 1,059 answers were written before the verifier was mended, the others "
-    "afterwards and blind; the verifier was then mended once more by what it missed.",
+    "The labels say what a careful reader says. 1,059 answers were written before the verifier was mended; it was "
+    "mended until it agreed with them, so the figures above say little about answers of other kinds.",
+    "The rest were written blind, in three rounds, each against the verifier of the day. Precision and recall at "
+    "first sight: 0.981 and 0.936 of 244 answers, 0.865 and 0.917 of 186, 0.922 and 0.922 of 126. What was missed in "
+    "the first two rounds, and is not listed here, was mended afterwards.",
     "A question is a plan of world 0, level standard, with a query written by hand; no sampled task is among them.",
 )
 

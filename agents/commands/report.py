@@ -11,7 +11,7 @@ from rich.console import Console
 
 from agents.evaluation_report import panel_warning
 from agents.report import write_report
-from agents.runs_report import read_run, runs_report
+from agents.runs_report import held_out_warning, read_run, runs_report
 from steptool_env.errors import ConfigurationError
 
 
@@ -38,10 +38,14 @@ class Command:
                 f"two runs are called {', '.join(twice)}; rename a folder, the page tells them apart by name"
             )
         runs = [read_run(folder.resolve()) for folder in self.runs]
-        page, warning = runs_report(runs), panel_warning({r.name: r.trajectories for r in runs if r.trajectories})
+        page = runs_report(runs)
+        warnings = (
+            panel_warning({run.name: run.trajectories for run in runs if run.trajectories}),
+            held_out_warning(runs),
+        )
         self.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(page, self.out)
         console = Console()
-        if warning:
+        for warning in filter(None, warnings):
             console.print(warning, style="yellow", highlight=False)
         console.print(f"wrote {self.out}")

@@ -137,9 +137,9 @@ def test_a_replay_gives_up_where_its_recording_ends_and_refuses_other_tasks() ->
         play(ReplayAgent([recorded]), episodes=2)
 
 
-def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: Path) -> None:
+def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: Path, judged_run: Path) -> None:
     """The recorded judgements come back, so the replayed run passes as published."""
-    path = stabletoolbench_data / "judged_runs" / "steptool_cot" / "G2_instruction.json"
+    path = judged_run / "G2_instruction.json"
     options = {"judge": "recorded", "path": str(path)}
     kwargs = {
         "suite": "G2_instruction",

@@ -60,7 +60,8 @@ def test_micro_batches_hold_every_row_once_within_their_budget(lengths: list[int
 def test_mini_batches_hold_every_row_once() -> None:
     parts = mini_batches(10, 3, torch.Generator().manual_seed(0))
     assert sorted(torch.cat(parts).tolist()) == list(range(10))
-    assert [len(part) for part in parts] == [4, 4, 2]
+    assert [len(part) for part in parts] == [4, 3, 3]
+    assert [len(part) for part in mini_batches(2, 5, torch.Generator())] == [1, 1]
 
 
 def test_the_size_of_micro_batches_changes_no_gradient() -> None:

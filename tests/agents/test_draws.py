@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
+from agents.config import EnvConfig
+from agents.environments import PeriodicEvaluation, make_envs
 from agents.evaluate import Evaluation, evaluate
 from agents.generation import Generator, Sampling, _inverse
 from agents.learner import load_learner
 from agents.policy_agent import PolicyAgent
+from agents.results import panel_digest
 from agents.rollout import Collector, Start
 from tests.agents.bandit import bandits, learner
 
@@ -56,3 +59,16 @@ def test_an_inverse_takes_every_token_as_often_as_its_weight_and_none_of_weight_
     last = 1 - 2.0**-53  # the greatest that a generator gives
     drawn = [int(_inverse(weights, torch.tensor([uniform], dtype=torch.float64))) for uniform in (*_GRID, last)]
     assert [drawn.count(token) for token in range(6)] == [0, 250, 0, 500, 251, 0]
+
+
+def test_a_learning_curve_has_the_panel_of_its_tasks() -> None:
+    """That of the tasks which its environments begin with, whatever their number."""
+    made, panels = learner("none"), []
+    for count, seed in ((2, 0), (3, 0), (2, 1)):
+        envs = make_envs(EnvConfig(num_envs=count, args={"split": "depth-1"}))
+        panels.append(PeriodicEvaluation(envs, made, 4, Sampling(), seed).panel)
+        starts = PeriodicEvaluation(envs, made, 4, Sampling(), seed)._starts
+        ids = [str(envs.reset(seed=[start.seed] * count)[1]["task_id"][0]) for start in starts]
+        assert panels[-1] == panel_digest(envs.unwrapped.suite.find(each) for each in ids)
+        envs.close()
+    assert panels[0] == panels[1] != panels[2]

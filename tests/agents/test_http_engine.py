@@ -286,8 +286,8 @@ def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, st
 @pytest.mark.slow
 def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None:
     """From 0.25 (blind) the return doubles."""
-    settings = {"seed": learning_seed, "iterations": 20, "algorithm": {"entropy_coef": 0.01}}
-    rows = trained(tmp_path, algo="grpo", model_seed=learning_seed, **settings)
+    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"entropy_coef": 0.01}, "optim": {"lr": 1.5e-3}}
+    rows = trained(tmp_path, algo="grpo", model_seed=learning_seed, seed=learning_seed, **settings)
     assert rows[0]["rollout/return"] < 0.4
     assert sum(row["rollout/return"] for row in rows[-3:]) / 3 > 0.5
 

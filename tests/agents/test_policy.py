@@ -11,9 +11,10 @@ from torch.nn import functional
 
 import agents.policy
 from agents.batch import collate
+from agents.objective import policy_loss, prepare
 from agents.policy import Policy, ValueTrunk
 from agents.scoring import final_values, score, score_all, value_all
-from tests.agents.bandit import WORDS, exact_model, llama
+from tests.agents.bandit import WORDS, bandit_config, exact_model, llama
 from tests.agents.test_losses import episodes, policy
 
 
@@ -91,6 +92,29 @@ def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> Non
         got = final_values(model, batch, 1000)
         assert got[0] == got[2] == 0
         torch.testing.assert_close(got[1:2], want.detach(), atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(("entropy_coef", "matrices"), [(0.0, 1), (0.1, 2)])
+def test_an_entropy_that_is_only_logged_keeps_no_matrix_of_tokens_and_vocabulary(
+    entropy_coef: float, matrices: int
+) -> None:
+    vocabulary = 512
+    model, batch = Policy(llama(hidden=4, vocab=vocabulary), "none"), collate(episodes(), 0)
+    config = bandit_config(algo="grpo", algorithm={"entropy_coef": entropy_coef})
+    loss = policy_loss(model, prepare(model, batch, config), config)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() >= batch.tokens * vocabulary:
+            kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        terms = loss(batch, torch.arange(len(batch)))
+    assert sum(kept.values()) == matrices * batch.tokens * vocabulary * 4
+    want = score_all(model, batch, 10_000).entropy.sum()
+    torch.testing.assert_close(terms["entropy"].detach(), want)
+    assert terms["entropy"].requires_grad == (entropy_coef > 0)
 
 
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")

@@ -14,9 +14,10 @@ from agents.codec import PlainCodec
 from agents.learner import Learner
 from agents.objective import frozen
 from agents.policy import Policy
-from agents.preference import PreferenceConfig, preference_step, train_preference
+from agents.preference import PreferenceConfig, paired, preference_step, train_preference
 from agents.scoring import score, score_all
 from agents.update import OptimConfig, Updater
+from steptool_env.types import Task, Trajectory
 from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer
 from tests.agents.test_losses import assert_close, episodes, gradients
 
@@ -76,6 +77,45 @@ def right_and_wrong(made: Learner) -> list[tuple[Episode, Episode]]:
         for bad in attempts
         if actions(good) == right != actions(bad)
     ]
+
+
+def attempts(**outcomes: tuple[int, int]) -> list[Trajectory]:
+    """Of each task as many solved and failed attempts, in turn."""
+    return [
+        Trajectory(
+            Task(task, "toys", "", ()), (), (), True, False, {"outcome": {"is_solved": solved}, "number": number}
+        )
+        for task, counts in outcomes.items()
+        for solved, count in zip((1.0, 0.0), counts, strict=True)
+        for number in range(count)
+    ]
+
+
+def encode(trajectory: Trajectory) -> Episode:
+    """Task, outcome and number as tokens."""
+    solved, number = int(trajectory.metadata["outcome"]["is_solved"]), int(trajectory.metadata["number"])
+    return Episode((ord(trajectory.task.id), solved, number), ((1, 3),), (0.0, 0.0), (0.0,))
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (1, 5), (5, 1), (2, 4), (0, 3)])
+@pytest.mark.parametrize("per_task", [1, 3, 4, 50])
+def test_attempts_are_paired_evenly_and_no_pair_comes_twice(counts: tuple[int, int], per_task: int) -> None:
+    pairs = paired(attempts(a=counts, b=(1, 1)), encode, per_task, seed=3)
+    found = [(good.ids, bad.ids) for good, bad in pairs if good.ids[0] == ord("a")]
+    assert len(found) == len(set(found)) == min(per_task, counts[0] * counts[1])
+    assert len(pairs) == len(found) + 1
+    for side, (kind, count) in enumerate(zip((1, 0), counts, strict=True)):
+        used = [pair[side][2] for pair in found]
+        assert all(pair[side][1] == kind for pair in found)
+        often = [used.count(number) for number in range(count)]
+        assert max(often, default=0) - min(often, default=0) <= 1
+
+
+def test_pairs_follow_from_the_seed_and_equal_attempts_count_as_one() -> None:
+    tried = attempts(a=(6, 6), b=(6, 6))
+    chosen = [[(g.ids, b.ids) for g, b in paired(tried, encode, 3, seed)] for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(paired([*attempts(a=(1, 1))] * 3, encode)) == 1
 
 
 def test_no_pairs_is_an_error() -> None:

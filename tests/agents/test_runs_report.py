@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main
-from agents.results import panel_of
+from agents.results import panel_of, write_held_out
 from agents.runs_report import read_run, runs_report
 from steptool_env.errors import DataError
 from steptool_env.trajectories import write_trajectories
@@ -55,6 +55,18 @@ def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.Ca
         page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
         assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
         assert panel_of(read_run(Path(one)).trajectories) in page
+
+
+def test_trainings_evaluated_on_different_tasks_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {name: training(tmp_path / name) for name in ("one", "same", "other", "old")}
+    for name, panel in (("one", "aa"), ("same", "aa"), ("other", "bb")):
+        write_held_out(folders[name], panel)
+    for names, warned in ((["one", "same", "old"], False), (["one", "other"], True)):
+        main(["report", *(str(folders[name]) for name in names), "--out", str(tmp_path / "page.html")])
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
 
 
 def test_a_training_shows_its_curves_against_calls(tmp_path: Path) -> None:

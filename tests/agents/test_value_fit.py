@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from agents.batch import collate
 from agents.config import make_config
 from agents.errors import ConfigurationError
+from agents.model import set_dtype
+from agents.objective import Prepared, critic_loss
+from agents.policy import Policy, ValueTrunk
 from agents.scoring import score_all
 from agents.update import OptimConfig, Updater
 from agents.value_fit import fit_values, hidden_states
+from tests.agents.bandit import llama
 from tests.agents.test_losses import episodes, policy
 
 
@@ -38,6 +43,27 @@ def test_fitting_moves_the_value_head_alone_and_towards_its_targets() -> None:
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith("value_head.") for name in changed)
+
+
+@pytest.mark.parametrize("trunk", ["shared", "detached", "apart"])
+def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(trunk: ValueTrunk) -> None:
+    """Five steps of 1e-5 are below the spacing of bfloat16 at every weight that they reach."""
+    made = Policy(set_dtype(llama(), torch.bfloat16), trunk)
+    batch = collate(episodes(), 0)
+    assert isinstance(made.value_head, nn.Sequential)
+    read = [made.value_head[0].weight, *([made.critic.norm.weight] if made.critic is not None else [])]
+    before = [weight.detach().clone() for weight in read]
+    updater = Updater(made, OptimConfig(value_lr=1e-5))
+    target = torch.ones_like(batch.old_log_prob)
+    loss = critic_loss(made, Prepared(target, target, target, target))
+    for _ in range(5):
+        updater.step(batch, torch.arange(len(batch)), loss)
+    for weight, was in zip(read, before, strict=True):
+        assert float((weight != was).double().mean()) > 0.99
+    fit_values(updater, batch, target, epochs=1, random=torch.Generator().manual_seed(0))
+    for module in (made.value_head, *([made.critic] if made.critic is not None else [])):
+        assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert {p.dtype for p in made.language_model.parameters()} == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("settings", [{"policy": {"value_trunk": "apart"}}, {"shard": True}])

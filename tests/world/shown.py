@@ -14,8 +14,10 @@ _FACTORS = {  # unit of the world -> factor and offset of the other ways in whic
     "km": [(0.621371, 0)], "m": [(3.28084, 0)], "kg": [(2.20462, 0)], "g": [(0.035274, 0)], "C": [(1.8, 32)],
     "km/h": [(0.621371, 0)], "mm": [(0.0393701, 0)], "USD": [(100, 0)],
 }  # fmt: skip
-_ORDERS = {"ascending": ("lowest", "fewest", "least", "smallest", "shortest", "earliest", "ascending", "cheapest"),
-           "descending": ("highest", "most", "largest", "longest", "latest", "descending")}  # fmt: skip
+_ORDERS = {
+    "ascending": "lowest fewest least smallest shortest cheapest quietest slowest lightest worst",
+    "descending": "highest most largest greatest longest busiest fastest tallest heaviest best",
+}
 _SLACK = 0.005
 
 
@@ -46,7 +48,7 @@ class Shown:
             ways = [(1, 0), *_FACTORS.get(kind.unit, ())]
             return any(self._has_number(value * factor + offset) for factor, offset in ways)
         if kind.kind is Kind.ENUM and value in _ORDERS:
-            return any(word in self.text for word in _ORDERS[value])
+            return any(word in self.text for word in _ORDERS[value].split())
         return re.search(rf"(?<!\w){re.escape(str(value).casefold())}(?!\w)", self.text) is not None
 
     def _has_number(self, value: float) -> bool:

@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "ea1f46d4f168de455045482e4a1ed69f",
-    "standard": "3d165c58b8966084e5a7bdc7e6f41057",
-    "full": "551dc3198344163f27ebd26ecbc0ddc6",
+    "lite": "6b6a09450ef0a73160a0a8cdd5264086",
+    "standard": "bb245681a275e7063c29e6fb2017cee4",
+    "full": "d0e1f0c6533f2efd527a8d520f67d53c",
 }
 
 

@@ -59,3 +59,26 @@ def _search(entity: str) -> VendorApi:
 def _named(task: WorldTask, entity: str, row_id: str) -> dict[str, object]:
     table = task.columns.world.table(entity)
     return _search(entity).encode_arguments({table.named: table.rows[row_id][table.named]})
+
+
+@pytest.mark.parametrize("names", [("first_id", "second_id"), ("origin_id", "destination_id")])
+def test_a_comparison_and_a_distance_are_the_same_call_in_either_order(names: tuple[str, str]) -> None:
+    swapped = 0
+    for task in tasks("train", "standard", 250):
+        for place, milestone in enumerate(Tracker(task).milestones if task.solvable else ()):
+            operation = milestone.api.operation
+            is_pair = operation.kind in (OperationKind.COMPARE, OperationKind.COMPUTE) and names[0] in operation.inputs
+            if is_pair and not milestone.api.needs_token:
+                one, other = (task.plan.arguments(milestone.node)[name] for name in names)
+                tracker = Tracker(task)
+                tracker.call(milestone.api, milestone.api.encode_arguments({names[0]: other, names[1]: one}))
+                assert place in tracker.reached, task.query
+                swapped += 1
+    assert swapped > 1
+
+
+def test_a_route_is_not_the_same_call_in_the_other_direction() -> None:
+    operation = vendors().world.operations["flight.between"]
+    assert not same_call(
+        operation, {"origin_id": "A", "destination_id": "B"}, {"origin_id": "B", "destination_id": "A"}
+    )

@@ -8,7 +8,7 @@ from tests.world.adversaries import ADVERSARIES, KNOWING, Run, play, says_nothin
 from tests.world.worlds import tasks
 from toolserver.world.tasks import SPLITS, Obstacle, WorldTask, gold_answer, grader_of
 
-FEW, MANY = 60, 200
+FEWEST, FEW, MANY = 40, 60, 200
 BOUND = 0.01
 SOLVABLE = [split for split in SPLITS if split != "unsolvable"]
 LARGER = [("depth-2", "standard"), ("G3_instruction", "standard"), ("depth-3", "full")]
@@ -46,7 +46,7 @@ def test_no_adversary_is_rewarded(split: str) -> None:
 
 @pytest.mark.parametrize(("split", "level"), LARGER)
 def test_no_adversary_is_rewarded_in_larger_worlds(split: str, level: str) -> None:
-    hold_against_adversaries(split, level, FEW)
+    hold_against_adversaries(split, level, FEWEST)
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_every_adversary_finds_an_occasion() -> None:
 
 @pytest.mark.parametrize("split", SOLVABLE)
 def test_giving_up_what_can_be_solved_is_never_right(split: str) -> None:
-    for task in tasks(split, "lite", FEW):
+    for task in tasks(split, "lite", FEWEST):
         if task.solvable:
             for run in (play(task, 0), play(task)):
                 assert not grader_of(task).grade(run.tracker, None, gave_up=True).solved, task.query
@@ -72,7 +72,7 @@ def test_giving_up_what_can_be_solved_is_never_right(split: str) -> None:
 
 @pytest.mark.parametrize("level", ["lite", "standard", "full"])
 def test_giving_up_at_once_is_right_only_where_a_tool_is_missing(level: str) -> None:
-    for task in tasks("unsolvable", level, FEW):
+    for task in tasks("unsolvable", level, FEWEST):
         solved = grader_of(task).grade(play(task, 0).tracker, None, gave_up=True).solved
         assert solved is (task.obstacle is Obstacle.MISSING), (task.id, task.obstacle)
         assert grader_of(task).grade(play(task).tracker, None, gave_up=True).solved, task.id

@@ -312,7 +312,9 @@ def _unit_named_apart(text: str, start: int, end: int) -> list[tuple[Unit, bool]
     before = _HEADER.search(text, max(0, start - 60), start)
     if before is not None:
         phrase = " ".join(re.findall(r"[^\W\d_]+[²³]?|[^\w\s]", before["a"] or before["b"] or before["c"]))
-        return list(_meanings(phrase) or _meanings(phrase.rpartition(" ")[2]))
+        # Of a rate in words ("beats per minute") the last word alone is not the unit.
+        is_rate = " per " in phrase
+        return list(_meanings(phrase) or (() if is_rate else _meanings(phrase.rpartition(" ")[2])))
     later = _NAMED_LATER.match(text, end)
     return list(_meanings(later[1])) if later is not None else []
 

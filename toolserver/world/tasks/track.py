@@ -30,6 +30,10 @@ Numbers without a unit are the same only when they are equal.
 """
 
 
+_PAIRS = {OperationKind.COMPARE: ("first_id", "second_id"), OperationKind.COMPUTE: ("origin_id", "destination_id")}
+"""Kind -> two inputs whose order makes no difference to the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Milestone:
     """One needed call.
@@ -229,7 +233,19 @@ def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
 
 
 def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether two calls of an operation ask the same; how many rows a ranking shows makes no difference."""
+    """Whether two calls of an operation ask the same.
+
+    How many rows a ranking shows makes no difference, nor does the order of two rows that are compared or measured.
+    """
+    if _are_alike(operation, wanted, given):
+        return True
+    first, second = _PAIRS.get(operation.kind, ("", ""))
+    if first not in operation.inputs or second not in operation.inputs:
+        return False
+    return _are_alike(operation, wanted, {**given, first: given.get(second), second: given.get(first)})
+
+
+def _are_alike(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     for name, slot in operation.inputs.items():
         value = given.get(name, slot.default)
         if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
