@@ -23,8 +23,8 @@ from agents.learner import Learner, build_learner
 from agents.logging import MetricsLog
 from agents.online import OnIteration, OnlineTrainer
 from agents.processes import join
-from agents.resumption import check_resumed, stored_config
 from agents.results import write_held_out
+from agents.resumption import check_resumed, stored_config
 from agents.training_progress import TrainingProgress
 
 
