@@ -9,7 +9,8 @@ from datetime import date
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from toolserver.world.tasks.quantities import SPELLED, Quantity, quantities
+from toolserver.world.tasks.number_words import SPELLED
+from toolserver.world.tasks.quantities import Quantity, quantities
 
 _MONTH_NAMES = (
     "january jan januar janvier enero gennaio janeiro januari",
