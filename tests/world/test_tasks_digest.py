@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "ea1f46d4f168de455045482e4a1ed69f",
-    "standard": "3d165c58b8966084e5a7bdc7e6f41057",
-    "full": "551dc3198344163f27ebd26ecbc0ddc6",
+    "lite": "77ee4b493260540814557c29cd6d4606",
+    "standard": "62a6976d9f756652764730144ec2085f",
+    "full": "40bab7589c794a255e6d8f8fcb1e9cb6",
 }
 
 
