@@ -188,7 +188,7 @@ class Parser:
             name = f"{entity.name}.{each.name}"
             if each.type.kind is Kind.ID:
                 said = self.phrases.pointed(name)
-                self._row(each.type.entity, said, slots, _attribute(name), each.label)
+                self._row(each.type.entity, said, slots, _attribute(name), self.phrases.handle(name))
             else:
                 self._value(each.type, self.phrases.shown((name,)), slots, _attribute(name))
         for count in (1, 2):

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import date
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from toolserver.world import World
 from toolserver.world.schema import Kind
 from toolserver.world.streams import Stream
 from toolserver.world.tasks import Obstacle, WorldTask, gold_answer
+from toolserver.world.tasks.page import page
 from toolserver.world.tasks.plan import Given
 from toolserver.world.tasks.reading import fold
 from toolserver.world.tasks.wording import frames, query_of
@@ -174,6 +176,12 @@ def test_every_frame_comes_up(level: str) -> None:
     assert max(opened.values()) <= 300 * 0.4
     for tone in (frames.NOUNS, frames.ORDERS, frames.CLAUSES):
         assert len(set(tone[level])) >= 3
+
+
+def test_the_page_of_queries_is_up_to_date() -> None:
+    """After a wanted change of tasks or words, run `steptool tasks page`."""
+    path = Path(__file__).parents[2] / "docs" / "toolworld-tasks.md"
+    assert path.read_text(encoding="utf-8") == page()
 
 
 def test_every_reference_has_words_and_no_words_are_left_over() -> None:

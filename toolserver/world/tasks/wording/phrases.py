@@ -108,6 +108,13 @@ class Phrases:
         """The plural for an entity type."""
         return NOUNS[entity][1] if entity in NOUNS else self.entities[entity].plural
 
+    def handle(self, attribute: str) -> str:
+        """The noun for what a reference points to, once it was brought up: `airport` for a departure airport."""
+        entity, _, name = attribute.partition(".")
+        reference = self.entities[entity].attribute(name)
+        noun = self.noun(reference.type.entity)
+        return noun if reference.label.split()[-1] == noun.split()[-1] else reference.label
+
     def _keep(self, key: tuple[object, ...], make: Callable[[], Said]) -> Said:
         said = self._kept.get(key)
         if said is None:
@@ -172,7 +179,10 @@ class Phrases:
                          f"the {extreme} {label} of any {noun}{scope}"))  # fmt: skip
         its = "their" if operation.subject in PEOPLE else "its"
         nouns = (f"{said.nouns[0]}, and {its} {label}", f"{said.nouns[-1]}, along with {its} {label}")
-        clauses = tuple(f"{each}, and what {its} {label} is" for each in said.clauses[:1])
+        things = label.removeprefix("number of ")
+        has = f"how many {things} {'they have' if its == 'their' else 'it has'}"
+        how = has if things != label else f"what {its} {label} is"
+        clauses = tuple(f"{each}, and {how}" for each in said.clauses[:1])
         return Said(nouns, clauses, "")
 
     def _compared(self, operation: Operation, asked: tuple[str, ...]) -> Said:

@@ -218,12 +218,12 @@ class _Sentences:
         return sentences
 
     def _joins(self, step: str, following: str, index: int) -> bool:
+        """Whether two steps make one sentence: the second goes on from the first, and `and` joins nothing else."""
         refers = any(arg == self.apart[index] for _, arg in self.apart[index + 1].args)
-        both = f"{step} and {following}"
-        words, alike = len(both.split()), step.split()[0] == following.split()[0]
-        return (
-            refers and not alike and words <= _MERGED and not following.startswith("of ") and " and " not in following
-        )
+        alike = step.split()[0] == following.split()[0]
+        if not refers or alike or step.startswith("compare ") or following.startswith(("compare ", "of ")):
+            return False
+        return " and " not in following and len(step.split()) + len(following.split()) < _MERGED
 
     def _ask(self, said: Said, tone: Mapping[str, tuple[Frame, ...]]) -> tuple[str, Frame]:
         args = dict(self.text.inputs)
@@ -399,8 +399,7 @@ class _Sentences:
         """The noun by which a term is spoken of once it was brought up."""
         entity, kind = self._entity(term), self._kind(term)
         if entity and term.head == ATTR:
-            table, _, name = term.value.partition(".")
-            return self.phrases.entities[table].attribute(name).label
+            return self.phrases.handle(term.value)
         if entity or kind is None:
             return self.phrases.noun(entity)
         return HANDLES.get(kind.name, "value")

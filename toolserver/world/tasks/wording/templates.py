@@ -1,7 +1,8 @@
 """Words of the world's tables and hand-written operations: relations, measures, idioms, as data.
 
 `{input}` stands for an input of an operation, `[...]` for words that are said only when the input in them is given
-(`[...|...]` says what is said otherwise), `{asked}` for what is asked. A test reads the queries back by the same data with other code.
+(`[...|...]` says what is said otherwise), `{asked}` for what is asked. A test reads the queries back by the same data
+with other code.
 """
 
 from __future__ import annotations
