@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "77ee4b493260540814557c29cd6d4606",
-    "standard": "62a6976d9f756652764730144ec2085f",
-    "full": "40bab7589c794a255e6d8f8fcb1e9cb6",
+    "lite": "ec44f8d71da8f28ea9c25041bf04d730",
+    "standard": "83932143a2670a85550c0806d4ed3956",
+    "full": "fc738e7b0193378af1ba2875b3fb267d",
 }
 
 
