@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -19,6 +20,7 @@ from steptool_env.types import Trajectory
 from toolserver.world.tasks import SPLITS, WorldTask, read_task_id
 from toolserver.world.tasks.drawing import graphviz, mermaid
 from toolserver.world.tasks.oracle import describes_obstacle
+from toolserver.world.tasks.page import page
 
 _CALLS = 30  # a budget that no gold solution needs
 
@@ -112,15 +114,31 @@ class Stats:
 
 
 @dataclass(frozen=True)
+class Page:
+    """Write the page of the documentation that shows forty queries with their gold plans.
+
+    Example: steptool tasks page --out docs/toolworld-tasks.md
+    """
+
+    out: Path = Path("docs/toolworld-tasks.md")
+    """The file to write."""
+
+    def run(self, console: Console) -> None:
+        """Write the page."""
+        self.out.write_text(page(), encoding="utf-8")
+        console.print(f"wrote {self.out}", highlight=False)
+
+
+@dataclass(frozen=True)
 class Command:
-    """Look at ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits.
+    """Look at ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits; write the `page` of queries.
 
     Example: steptool tasks show w0-lite-train-1
 
     Example: steptool tasks sample --split G3_instruction --level full --count 5
     """
 
-    action: Annotated[Show | Sample | Stats, tyro.conf.arg(name="")] = field(default_factory=Stats)
+    action: Annotated[Show | Sample | Stats | Page, tyro.conf.arg(name="")] = field(default_factory=Stats)
 
     def run(self) -> None:
         """Do what was asked."""

@@ -86,7 +86,7 @@ def test_of_a_ranking_only_what_its_question_names_is_asked() -> None:
                 measure = entity.attribute(operation.attribute).name
                 label = Phrases(task.columns.world).label(f"{entity.name}.{measure}")
                 assert asked.output in (entity.attributes[0].name, measure)
-                assert asked.output != measure or label in task.query
+                assert asked.output != measure or label.removeprefix("number of ") in task.query
                 ranked += 1
     assert ranked > 10
 

@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "6b6a09450ef0a73160a0a8cdd5264086",
-    "standard": "bb245681a275e7063c29e6fb2017cee4",
-    "full": "d0e1f0c6533f2efd527a8d520f67d53c",
+    "lite": "a338e60e5fb634901284eb949b0feec5",
+    "standard": "839ac239938f7106f7e6ebb1fc2c0b1b",
+    "full": "2cbf902532cf34387996eb36bd571e59",
 }
 
 

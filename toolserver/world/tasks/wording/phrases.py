@@ -37,7 +37,8 @@ class Said(NamedTuple):
     Attributes:
         nouns: Noun phrases.
         clauses: Clauses such as `which hotel in {city_id} has the highest rating`, for `?` and after `tell me`.
-        be: What a question with a noun phrase begins with: `What is`, `What are`, `Who is`, `Which is`.
+        be: What a question with a noun phrase begins with: `What is`, `What are`, `Who is`, `Which is`;
+            empty where none fits.
         takes: Imperatives that bring the thing up for later sentences, beside `find` with a noun phrase.
     """
 
@@ -107,6 +108,13 @@ class Phrases:
         """The plural for an entity type."""
         return NOUNS[entity][1] if entity in NOUNS else self.entities[entity].plural
 
+    def handle(self, attribute: str) -> str:
+        """The noun for what a reference points to, once it was brought up: `airport` for a departure airport."""
+        entity, _, name = attribute.partition(".")
+        reference = self.entities[entity].attribute(name)
+        noun = self.noun(reference.type.entity)
+        return noun if reference.label.split()[-1] == noun.split()[-1] else reference.label
+
     def _keep(self, key: tuple[object, ...], make: Callable[[], Said]) -> Said:
         said = self._kept.get(key)
         if said is None:
@@ -145,7 +153,7 @@ class Phrases:
 
     def _only(self, operation: Operation) -> Said:
         noun, scope = self.noun(operation.subject), self._scope(operation)
-        return Said((f"the only {noun}{scope}", f"the one {noun}{scope}"), be=self._be(operation.subject))
+        return Said((f"the only {noun}{scope}", f"the sole {noun}{scope}"), be=self._be(operation.subject))
 
     def _shown(self, attributes: tuple[str, ...]) -> Said:
         labels = [self.label(each) for each in attributes if each not in WHETHER]
@@ -171,8 +179,11 @@ class Phrases:
                          f"the {extreme} {label} of any {noun}{scope}"))  # fmt: skip
         its = "their" if operation.subject in PEOPLE else "its"
         nouns = (f"{said.nouns[0]}, and {its} {label}", f"{said.nouns[-1]}, along with {its} {label}")
-        clauses = tuple(f"{each}, and what {its} {label} is" for each in said.clauses[:1])
-        return Said(nouns, clauses, self._be(operation.subject))
+        things = label.removeprefix("number of ")
+        has = f"how many {things} {'they have' if its == 'their' else 'it has'}"
+        how = has if things != label else f"what {its} {label} is"
+        clauses = tuple(f"{each}, and {how}" for each in said.clauses[:1])
+        return Said(nouns, clauses, "")
 
     def _compared(self, operation: Operation, asked: tuple[str, ...]) -> Said:
         said, label = self._winner(operation), self.measure_label(operation)
@@ -209,10 +220,11 @@ class Phrases:
         """`the names of all hotels in Talby`."""
         entity, scope = self.entities[operation.subject], self._scope(operation)
         noun, plural, label = self.noun(entity.name), self.plural(entity.name), entity.attributes[0].label
-        nouns = [f"the {label}s of all {plural}{scope}", f"the {label} of every {noun}{scope}"]
-        if not entity.record:
-            nouns.append(f"all {plural}{scope}")
-        return Said(tuple(nouns), be="Who are" if entity.record else "What are")
+        nouns = (f"the {label}s of all {plural}{scope}", f"the {label} of every {noun}{scope}",
+                 f"the {label} of each {noun}{scope}")  # fmt: skip
+        asks = not entity.record and not scope.startswith((" with ", " whose ", " starring "))
+        clauses = (f"which {plural} are{scope}",) if asks else ()
+        return Said(nouns, clauses, "Who are" if entity.record else "What are")
 
     def _ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
         found = ORDERED.get(name)
@@ -275,7 +287,7 @@ def with_optional(pattern: str, given: frozenset[str]) -> str:
     """A pattern without the optional parts whose input is not given, and without the brackets of the others."""
 
     def chosen(match: re.Match[str]) -> str:
-        inside = match[1]
-        return inside if any(f"{{{name}}}" in inside for name in given) else ""
+        inside, _, otherwise = match[1].partition("|")
+        return inside if any(f"{{{name}}}" in inside for name in given) else otherwise
 
     return _OPTIONAL.sub(chosen, pattern)

@@ -218,17 +218,19 @@ class _Sentences:
         return sentences
 
     def _joins(self, step: str, following: str, index: int) -> bool:
+        """Whether two steps make one sentence: the second goes on from the first, and `and` joins nothing else."""
         refers = any(arg == self.apart[index] for _, arg in self.apart[index + 1].args)
-        both = f"{step} and {following}"
-        words = len(both.split())
-        return refers and words <= _MERGED and not following.startswith("of ") and " and " not in following
+        alike = step.split()[0] == following.split()[0]
+        if not refers or alike or step.startswith("compare ") or following.startswith(("compare ", "of ")):
+            return False
+        return " and " not in following and len(step.split()) + len(following.split()) < _MERGED
 
     def _ask(self, said: Said, tone: Mapping[str, tuple[Frame, ...]]) -> tuple[str, Frame]:
         args = dict(self.text.inputs)
         nouns, clauses = self._usable(said.nouns, args), self._usable(said.clauses, args)
         pattern = self.stream.pick([*nouns, *clauses])
         if pattern in nouns:
-            frame = self.stream.pick(tone["nouns"])
+            frame = self.stream.pick([each for each in tone["nouns"] if said.be or "{be}" not in each.ask])
         elif _is_question(pattern) and self.stream.chance(0.6):
             frame = self.stream.pick(frames.QUESTIONS[self.text.world.level.name])
         else:
@@ -258,11 +260,20 @@ class _Sentences:
         return None
 
     def _usable(self, patterns: Iterable[str], args: Mapping[str, Term]) -> list[str]:
-        """The patterns whose possessives fit: of what was brought up, and of persons."""
-        return [each for each in patterns if "{of}'s" not in each or self._can_own(args["of"])]
+        """The patterns that fit: possessives of what was brought up and of persons, and nothing unclear after `with`.
+
+        `The hotel in the city of Hotel Map with the highest rating` could be about Hotel Map.
+        """
+        long = [name for name, term in args.items() if term.head not in _ATOMS and term not in self.apart]
+        return [
+            each
+            for each in patterns
+            if ("{of}'s" not in each or self._can_own(args["of"]))
+            and not any(f"{{{name}}} with the " in each for name in long)
+        ]
 
     def _can_own(self, term: Term) -> bool:
-        return term in self.apart or (term.head == NAMED and term.value[0] in PEOPLE and self._is_unique(term.value[1]))
+        return term in self.apart or (term.head == NAMED and term.value[0] in PEOPLE and self._is_unique(term))
 
     def _filled(self, pattern: str, args: Mapping[str, Term], operation: Operation | None) -> str:
         for name, term in args.items():
@@ -275,8 +286,11 @@ class _Sentences:
             pattern = pattern.replace("{pair}", self._pair(args["first_id"], args["second_id"]))
 
         def said(match: re.Match[str]) -> str:
-            slot = operation.inputs.get(match[1]) if operation is not None else None
-            return self._phrase(args[match[1]], slot) + (match[2] or "")
+            slot, term = operation.inputs.get(match[1]) if operation is not None else None, args[match[1]]
+            if match[2] and self._is_new(term):
+                self.names.append(term.value[1])
+                return f"{term.value[1]}'s"
+            return self._phrase(term, slot) + (match[2] or "")
 
         return _SLOT.sub(said, pattern)
 
@@ -328,21 +342,23 @@ class _Sentences:
         noun = self.phrases.noun(entity)
         self.names.append(name)
         if term.head == ID:
-            return self.stream.pick((f"the {noun} {name}", f"the {noun} with id {name}"))
+            return self.stream.pick((f"the {noun} {name}", f"{noun} {name}"))
         if self.phrases.entities[entity].record:
             return self.stream.pick((f"the {noun} of {name}", f"{name}'s {noun}", f"the {noun} in the name of {name}"))
         if entity in CODED:
             title = self.phrases.entities[entity].attributes[0].label.removeprefix(f"{noun} ")
             return self.stream.pick((f"the {noun} {name}", f"{noun} {name}", f"the {noun} with {title} {name}"))
-        unique = self._is_unique(name) and not typed
+        unique = self._is_unique(term) and not typed
         if noun in name.lower() or name.startswith("Dr. "):
             return name if unique else f"the {noun} called {name}"
         return self.stream.pick(
             (f"the {noun} {name}", f"the {noun} called {name}", name if unique else f"the {noun} {name}")
         )
 
-    def _is_unique(self, name: str) -> bool:
-        return len(self.text.world.tables_named(name)) == 1
+    def _is_unique(self, term: Term) -> bool:
+        """Whether a name alone tells which table it is of. One that does not exist may still stand in another."""
+        entity, name = term.value
+        return self.text.world.tables_named(name) == (entity,)
 
     def _constant(self, value: Any, slot: Slot | None) -> str:
         """A stated value with its unit."""
@@ -354,7 +370,7 @@ class _Sentences:
             return f"{day.day} {day:%B} {day.year}"
         if kind.kind is Kind.TEXT:
             self.names.append(value)
-        return f"{value} {UNITS.get(kind.unit, kind.unit)}" if kind.unit else str(value)
+        return f"{value}{UNITS.get(kind.unit, f' {kind.unit}')}" if kind.unit else str(value)
 
     def _operation(self, term: Term) -> Operation | None:
         if term.head in (RANK, OUT):
@@ -383,8 +399,7 @@ class _Sentences:
         """The noun by which a term is spoken of once it was brought up."""
         entity, kind = self._entity(term), self._kind(term)
         if entity and term.head == ATTR:
-            table, _, name = term.value.partition(".")
-            return self.phrases.entities[table].attribute(name).label
+            return self.phrases.handle(term.value)
         if entity or kind is None:
             return self.phrases.noun(entity)
         return HANDLES.get(kind.name, "value")
@@ -392,7 +407,7 @@ class _Sentences:
 
 def _be(said: Said, pattern: str) -> str:
     """What a question with a noun phrase begins with: `What are`, but `What is` before the name of every hotel."""
-    return said.be.replace(" are", " is") if " of every " in pattern else said.be
+    return said.be.replace(" are", " is") if " of every " in pattern or " of each " in pattern else said.be
 
 
 def _is_question(clause: str) -> bool:

@@ -1,7 +1,8 @@
 """Words of the world's tables and hand-written operations: relations, measures, idioms, as data.
 
-`{input}` stands for an input of an operation, `[...]` for words that are said only when the input in them is given,
-`{asked}` for what is asked. A test reads the queries back by the same data with other code.
+`{input}` stands for an input of an operation, `[...]` for words that are said only when the input in them is given
+(`[...|...]` says what is said otherwise), `{asked}` for what is asked. A test reads the queries back by the same data
+with other code.
 """
 
 from __future__ import annotations
@@ -183,14 +184,15 @@ LABELS: Mapping[str, str] = {
     "airport.passengers": "number of passengers per year",
     "rail_station.riders": "number of passengers per day",
     "artist.listeners": "number of monthly listeners",
-    "album.sales": "number of copies sold",
-    "team.points": "number of points this season",
+    "album.sales": "number of sold copies",
+    "team.points": "number of season points",
     "team.titles": "number of titles",
-    "player.points": "number of points this season",
+    "player.points": "number of season points",
     "book.copies_left": "number of copies on the shelf",
     "restaurant.price": "average meal price",
     "product.stock": "number of units in stock",
     "event.visitors": "number of expected visitors",
+    "event.tickets_left": "number of remaining tickets",
     "depot.throughput": "number of parcels per day",
     "film.gross": "box office takings",
     "doctor.since": "first year in practice",
@@ -221,15 +223,15 @@ WHETHER: Mapping[str, str] = {
 """Attribute that is true or false -> what is true."""
 
 KINDS: Mapping[str, str] = {
-    "country.climate": "with a climate that is {}",
-    "airline.alliance": "whose alliance is {}",
+    "landmark.kind": "whose kind is {}",
+    "event.kind": "whose kind is {}",
 }
 """Attribute -> the words that narrow a list by it; all others are `whose X is`."""
 
 COMPUTED: Mapping[str, tuple[str, ...]] = {
     "city.distance": (
         "the distance from {origin_id} to {destination_id}",
-        "the distance in km between {origin_id} and {destination_id}",
+        "the distance between {origin_id} and {destination_id}",
     ),
     "travel.time": ("the time it takes to cover {distance} at {speed}", "the travel time for {distance} at {speed}"),
     "weather.on": ("{asked} in {city_id} on {date}", "{asked} on {date} in {city_id}"),
@@ -302,20 +304,20 @@ OUTPUTS: Mapping[str, str] = {
 
 ORDERED: Mapping[str, tuple[str, ...]] = {
     "flight.book": (
-        "book[ {seats} seats on] {flight_id} for {passenger}",
-        "book {passenger}[ {seats} seats] on {flight_id}",
+        "book[ {seats} seats| a seat] on {flight_id} for {passenger}",
+        "reserve[ {seats} seats| a seat] on {flight_id} for {passenger}",
     ),
     "flight.rename": (
         "transfer {ticket_id} to {new_passenger}",
         "change the passenger on {ticket_id} to {new_passenger}",
     ),
     "train.book": (
-        "book[ {seats} seats on] {train_id} for {traveller}",
-        "book {traveller}[ {seats} seats] on {train_id}",
+        "book[ {seats} seats| a seat] on {train_id} for {traveller}",
+        "reserve[ {seats} seats| a seat] on {train_id} for {traveller}",
     ),
     "hotel.book": (
-        "book[ {rooms} rooms at] {hotel_id} for {guest}, arriving on {date}",
-        "make a booking[ of {rooms} rooms] at {hotel_id} for {guest}, arriving on {date}",
+        "book[ {rooms} rooms| a room] at {hotel_id} for {guest}, arriving on {date}",
+        "reserve[ {rooms} rooms| a room] at {hotel_id} for {guest} from {date} on",
     ),
     "reservation.move": (
         "move {reservation_id} to {new_date}",
@@ -325,18 +327,18 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
     "application.withdraw": ("withdraw {application_id}", "take back {application_id}"),
     "film.rent": ("rent {film_id} for {member}, starting on {date}", "rent {film_id} for {member} from {date} on"),
     "artist.follow": ("subscribe {fan} to {artist_id}", "sign {fan} up for {artist_id}"),
-    "follow.end": ("end {follow_id}", "stop {follow_id}"),
+    "follow.end": ("end {follow_id}", "terminate {follow_id}"),
     "match.book": (
-        "buy[ {seats}] tickets for {match_id} for {supporter}",
-        "get {supporter}[ {seats}] tickets for {match_id}",
+        "buy[ {seats} tickets| a ticket] for {match_id} for {supporter}",
+        "get {supporter}[ {seats} tickets| a ticket] for {match_id}",
     ),
     "book.borrow": ("borrow {book_id} for {reader} until {due}", "check out {book_id} for {reader} until {due}"),
     "loan.return": ("return the book of {loan_id}", "hand back the book of {loan_id}"),
     "loan.extend": ("extend {loan_id} until {new_due}", "renew {loan_id} until {new_due}"),
     "course.enrol": ("enrol {student} in {course_id}", "sign {student} up for {course_id}"),
     "restaurant.book": (
-        "book[ {tables} tables] at {restaurant_id} for {diner} on {date}",
-        "make a reservation[ for {tables} tables] at {restaurant_id} for {diner} on {date}",
+        "book[ {tables} tables| a table] at {restaurant_id} for {diner} on {date}",
+        "reserve[ {tables} tables| a table] at {restaurant_id} for {diner} on {date}",
     ),
     "table_booking.move": (
         "move {table_booking_id} to {new_date}",
@@ -351,8 +353,8 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
         "have {order_id} delivered to {new_deliver_to_id}",
     ),
     "event.book": (
-        "buy[ {tickets}] tickets for {event_id} in the name of {visitor}",
-        "get {visitor}[ {tickets}] tickets for {event_id}",
+        "buy[ {tickets} tickets| a ticket] for {event_id} in the name of {visitor}",
+        "get {visitor}[ {tickets} tickets| a ticket] for {event_id}",
     ),
     "doctor.book": (
         "make an appointment with {doctor_id} for {patient} on {date}",
@@ -360,8 +362,8 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
     ),
     "appointment.move": ("move {appointment_id} to {new_date}", "change the date of {appointment_id} to {new_date}"),
     "carrier.ship": (
-        "send[ {parcels}] parcels with {carrier_id} for {sender} to {deliver_to_id}",
-        "ship[ {parcels}] parcels for {sender} to {deliver_to_id} with {carrier_id}",
+        "send[ {parcels} parcels| a parcel] with {carrier_id} for {sender} to {deliver_to_id}",
+        "ship[ {parcels} parcels| a parcel] for {sender} to {deliver_to_id} with {carrier_id}",
     ),
     "shipment.redirect": (
         "redirect {shipment_id} to {new_deliver_to_id}",
@@ -370,13 +372,13 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
 }
 """Operation -> imperatives; an operation that ends something is `cancel` unless it has its own."""
 
-CANCELLED = ("cancel {}", "call off {}")
+CANCELLED = ("cancel {}", "have {} cancelled")
 
 NOUNS: Mapping[str, tuple[str, str]] = {"loan": ("loan", "loans"), "reservation": ("reservation", "reservations")}
 """Entity type -> its noun and plural where its own label does not fit into a sentence."""
 
-UNITS: Mapping[str, str] = {"min": "minutes", "C": "°C"}
-"""Unit -> the words for it in a sentence."""
+UNITS: Mapping[str, str] = {"min": " minutes", "C": " °C", "%": "%"}
+"""Unit -> what follows the number; of all others a blank and the unit."""
 
 HANDLES: Mapping[str, str] = {
     "money": "amount",

@@ -11,6 +11,8 @@ from toolserver.world.tasks.plan import Given, Plan, Source
 CONST, NAMED, ID, ATTR, RANK, ONLY, MORE, OUT = "const", "named", "id", "attr", "rank", "only", "more", "out"
 _LEFT = ("limit", "order")
 
+Args = tuple[tuple[str, "Term"], ...]
+
 
 class Term(NamedTuple):
     """A row or a value.
@@ -25,14 +27,11 @@ class Term(NamedTuple):
 
     head: str
     value: Any
-    args: tuple[tuple[str, Term], ...] = ()
+    args: Args = ()
 
     def normal(self) -> Term:
-        """The term with the two sides of a comparison in a fixed order, for they may be exchanged."""
-        args = tuple((name, arg.normal()) for name, arg in self.args)
-        if "first_id" in dict(args):
-            args = tuple(zip(("first_id", "second_id"), sorted((arg for _, arg in args), key=repr), strict=True))
-        return Term(self.head, self.value, args)
+        """The term with its inputs by name and the two rows of a comparison in a fixed order."""
+        return Term(self.head, self.value, _normal(self.args))
 
     def walk(self) -> Iterator[Term]:
         """The term and all those inside it, inner ones first, each as often as it stands there."""
@@ -50,11 +49,18 @@ class Meaning(NamedTuple):
     """
 
     operation: str
-    terms: tuple[tuple[str, Term], ...]
+    terms: Args
 
     def normal(self) -> Meaning:
-        """The meaning with all comparisons in a fixed order."""
-        return Meaning(self.operation, tuple((name, term.normal()) for name, term in self.terms))
+        """The meaning with every term in its normal form."""
+        return Meaning(self.operation, _normal(self.terms))
+
+
+def _normal(args: Args) -> Args:
+    terms = {name: arg.normal() for name, arg in args}
+    if "first_id" in terms:
+        terms = dict(zip(("first_id", "second_id"), sorted(terms.values(), key=repr), strict=True))
+    return tuple(sorted(terms.items()))
 
 
 def meaning_of(plan: Plan) -> Meaning:
@@ -65,7 +71,7 @@ def meaning_of(plan: Plan) -> Meaning:
     return Meaning("", tuple((asked.output, _output(plan, asked.node, asked.output)) for asked in plan.asked))
 
 
-def inputs_of(plan: Plan, node: int) -> tuple[tuple[str, Term], ...]:
+def inputs_of(plan: Plan, node: int) -> Args:
     """What a call is made from, by input, without how many rows it is to give and in which order."""
     operation = plan.results[node].operation
     inputs = plan.nodes[node].inputs
