@@ -15,6 +15,7 @@ from agents.demonstrations import Noise, demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluate import Evaluation
 from agents.learner import Learner
+from agents.progress import EpisodeProgress
 from agents.sft import SftConfig, distinct, encode_trajectory, new_learner, starts_fresh, train_sft
 from steptool_env.types import Trajectory
 
@@ -45,9 +46,10 @@ class Apprentice:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def demonstrations(self) -> list[Trajectory]:
-        """Episodes of the oracle of ToolWorld, with mistakes."""
+        """Episodes of the oracle of ToolWorld, with mistakes; shows how many there are so far."""
         evaluation = Evaluation("StepTool/ToolWorld-v0", self.env_args, self.episodes, slots=1, seed=self.seed)
-        return demonstrate(evaluation, self.noise, self.seed)
+        with EpisodeProgress("demonstrations") as progress:
+            return demonstrate(evaluation, self.noise, self.seed, progress.add, progress.expect)
 
     def learn(self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None) -> tuple[Learner, float]:
         """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agents.base import Agent
-from agents.evaluate import Evaluation, evaluate
+from agents.evaluate import Evaluation, check, evaluate
 from agents.progress import EpisodeProgress
 from agents.registry import make_agent
 from steptool_env.errors import ConfigurationError
@@ -83,10 +83,12 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
-        agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
-        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.guests)}
         each = math.ceil(demo.episodes / len(demo.splits))
         evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
+        for evaluation in evaluations:
+            check(evaluation)
+        agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
+        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.guests)}
         outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
     say("tool server ended")
     return outcome

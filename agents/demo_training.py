@@ -55,12 +55,13 @@ def _learn(lesson: Traversable, learnt: str, out: Path) -> Path:
     with as_file(lesson) as path:
         read = read_apprentice(path)
     apprentice = replace(read, policy=replace(read.policy, checkpoint=learnt))
+    shown = apprentice.demonstrations()
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
             progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
-        apprentice.learn(apprentice.demonstrations(), out, on_step)
+        apprentice.learn(shown, out, on_step)
     return out
 
 

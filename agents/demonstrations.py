@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from random import Random
@@ -114,15 +114,23 @@ class NoisyOracleAgent:
         return ""
 
 
-def demonstrate(evaluation: Evaluation, noise: Noise | None = None, seed: int = 0) -> list[Trajectory]:
+def demonstrate(
+    evaluation: Evaluation,
+    noise: Noise | None = None,
+    seed: int = 0,
+    on_episode: Callable[[Trajectory], None] = lambda _: None,
+    on_start: Callable[[int], None] = lambda _: None,
+) -> list[Trajectory]:
     """Demonstrations of the tasks of a ToolWorld environment.
 
     Args:
         evaluation: Which environment and how many tasks.
         noise: Mistakes; none for the oracle's own trajectories.
         seed: Seeds the mistakes.
+        on_episode: See `evaluate`.
+        on_start: See `evaluate`.
     """
-    return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()))
+    return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()), on_episode, on_start)
 
 
 def _wrong_tool(episode: _Episode, call: OracleCall) -> str:

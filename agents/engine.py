@@ -19,7 +19,7 @@ class RolloutEngine(Protocol):
     """
 
     def seed(self, seed: int) -> None:
-        """Start the sampler anew."""
+        """Draw from `seed` from now on, and number episodes from 0."""
         ...
 
     def publish(self, version: int, *, at_once: bool = False) -> int:
@@ -33,8 +33,15 @@ class RolloutEngine(Protocol):
         """Forget every episode; needed when weights have changed."""
         ...
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
-        """Begin an episode with its opening tokens."""
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
+        """Begin an episode with its opening tokens.
+
+        Args:
+            slot: Where it runs.
+            ids: The tokens.
+            stream: Names the episode's draws: with the same seed, stream and tokens come the same actions, whatever
+                else is sampled beside them. By default the number of episodes begun since the seed.
+        """
         ...
 
     def append(self, slot: int, ids: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 import steptool_env  # noqa: F401  registers the environments
@@ -15,8 +16,11 @@ from agents.engines import make_engine
 from agents.errors import ConfigurationError
 from agents.generation import Sampling
 from agents.learner import Learner
+from agents.results import panel_digest
 from agents.rollout import Collector, Start
 from agents.seeding import derive
+from steptool_env.source import EpisodeSource
+from steptool_env.vector import ToolVectorEnv
 
 TextEnvs = VectorEnv[Any, Any, Any]
 
@@ -69,9 +73,18 @@ class PeriodicEvaluation:
         engine: RolloutEngine | None = None,
     ) -> None:
         self._engine = engine or make_engine(RolloutConfig(), learner, sampling)
+        self._envs = envs.unwrapped
         self._collector = Collector(envs, self._engine, learner.codec)
         self._starts = [Start(derive(seed, "evaluation", index), index) for index in range(episodes)]
         self._seed = derive(seed, "evaluation sampler")
+
+    @property
+    def panel(self) -> str:
+        """The panel digest of the tasks (see `panel_of`); empty for environments that are not this project's."""
+        if not isinstance(self._envs, ToolVectorEnv):
+            return ""
+        source = EpisodeSource(self._envs.suite, self._envs.rules)
+        return panel_digest(source.start(np_random(start.seed)[0], None).task for start in self._starts)
 
     def __call__(self) -> dict[str, float]:
         """Metrics of the policy as it is now."""

@@ -19,6 +19,9 @@ from steptool_env.types import Trajectory
 LOST_IN_A_ROW = 5
 """Episodes lost to the tool server one after another that end a run: each of them has spent its retries."""
 
+WHOLE_SUITE = 2000
+"""Most tasks of a suite that is played whole without being told so. Splits to train on have more."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -27,21 +30,21 @@ class Evaluation:
     Attributes:
         env_id: The environment's id, e.g. `StepTool/ToolWorld-v0`.
         env_kwargs: Arguments of `gym.make`.
-        episodes: Number of tasks, taken in the suite's order; all of them where the suite has fewer.
+        episodes: Number of tasks, taken in the suite's order; `None` for the whole suite, see `count_of`.
         slots: Episodes side by side; the agent decides for all of them at once.
         seed: Seeds each episode together with its index, so results do not depend on `slots`.
     """
 
     env_id: str
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
-    episodes: int = 100
+    episodes: int | None = None
     slots: int = 8
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("episodes", "slots"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name, value in (("episodes", self.episodes), ("slots", self.slots)):
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name}={value}: must be at least 1")
         if self.seed < 0:
             raise ConfigurationError(f"seed={self.seed}: must be at least 0")
 
@@ -71,10 +74,11 @@ def evaluate(
         on_start: Told how many episodes there will be, once the tools are known to be there.
 
     Raises:
+        ConfigurationError: See `make_env` and `count_of`.
         ToolTransportError: No tool server answers, or `LOST_IN_A_ROW` episodes in a row were lost to it.
     """
     first = make_env(evaluation)
-    episodes = min(evaluation.episodes, len(suite_of(first)))
+    episodes = count_of(evaluation, suite_of(first))
     count = min(evaluation.slots, episodes)
     slots = make_slots(first, lambda: make_env(evaluation), count)
     order = _InOrder(on_episode)
@@ -98,6 +102,35 @@ def make_env(evaluation: Evaluation) -> gym.Env[str, str]:
         raise ConfigurationError(f"env {evaluation.env_id!r} is not registered ({error}); there are {known}") from error
     except TypeError as error:
         raise ConfigurationError(f"env {evaluation.env_id!r} does not take these arguments: {error}") from error
+
+
+def count_of(evaluation: Evaluation, suite: Sequence[Any]) -> int:
+    """The number of episodes: what was asked for, else the whole suite.
+
+    Raises:
+        ConfigurationError: The suite has fewer tasks, or it has more than `WHOLE_SUITE` (as splits to train on have)
+            and no number was given.
+    """
+    name, size = getattr(suite, "name", "the suite"), len(suite)
+    if evaluation.episodes is None and size > WHOLE_SUITE:
+        raise ConfigurationError(
+            f"episodes: {name!r} has {size:,} tasks, and a suite of more than {WHOLE_SUITE:,} is not played whole "
+            f"unless asked for; give the number of episodes ({size} for all)"
+        )
+    if evaluation.episodes is not None and evaluation.episodes > size:
+        raise ConfigurationError(
+            f"episodes={evaluation.episodes}: {name!r} has {size:,} tasks, and each is played once; give at most {size}"
+        )
+    return size if evaluation.episodes is None else evaluation.episodes
+
+
+def check(evaluation: Evaluation) -> None:
+    """Raise what `evaluate` would before its first episode, tools aside: for commands that train first."""
+    env = make_env(evaluation)
+    try:
+        count_of(evaluation, suite_of(env))
+    finally:
+        env.close()
 
 
 def suite_of(env: gym.Env[str, str]) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.plots import Curve, line_plot
 from agents.report import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
-from agents.results import budgets_of, metrics_of
+from agents.results import budgets_of, metrics_of, panel_of
 from steptool_env.metrics import EpisodeResult, result_of, usable
 from steptool_env.types import Trajectory
 
@@ -23,7 +23,7 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
     metrics = metrics_of(trajectories)
     return Report(
         title=title,
-        subtitle=subtitle,
+        subtitle=f"{subtitle} Panel {panel_of(counted)}.",
         figures=[
             ("episodes", str(len(counted))),
             *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
@@ -59,13 +59,23 @@ def budget_plot(runs: Mapping[str, Sequence[Trajectory]], kin: Mapping[str, str]
 
 
 def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
-    """One row of metrics per run."""
+    """One row of metrics per run, and the panel: in a note where all runs have the same, else in every row."""
+    panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
+    alike = len(set(panels.values())) == 1
     rows = []
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
         cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
-        rows.append((name, str(int(metrics["episodes"])), *cells))
-    return Table("Runs", ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS)), rows)
+        rows.append((name, str(int(metrics["episodes"])), *cells, *(() if alike else (panels[name],))))
+    columns = ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS), *(() if alike else ("panel",)))
+    return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if alike else panel_warning(runs))
+
+
+def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:
+    """A warning where runs were evaluated on different tasks, else an empty text."""
+    if len({panel_of(trajectories) for trajectories in runs.values()}) < 2:
+        return ""
+    return "Warning: these runs were evaluated on different tasks (see panel), so their figures cannot be compared."
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:

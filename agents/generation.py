@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.batch import pad_rows
 from agents.kv_cache import RaggedCache
 from agents.policy import Policy
+from agents.seeding import derive
 
 _CROWD = 7 / 8  # share of the rows that is left when the others' places are taken
 _LOOK_EVERY = 8  # decoded tokens between two looks at whether every row has stopped
@@ -91,26 +93,26 @@ class Generator:
         context: Longest episode in tokens.
         stop_id: The token that ends an action.
         sampling: How actions are drawn.
-        seed: Of the sampler.
+        seed: Of the draws. A draw follows from this seed, the episode's stream (see `start`), the number of the
+            action in the episode and the token's position in the action: not from the slot or from other episodes.
     """
 
     def __init__(self, policy: Policy, *, context: int, stop_id: int, sampling: Sampling, seed: int = 0) -> None:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
-        self._random = torch.Generator(policy.device)
         self._cache_argument = _cache_argument(policy.decoder)
         self._cache = self._make_cache()
         self.seed(seed)
         self.clear()
 
     def seed(self, seed: int) -> None:
-        """Start the sampler anew."""
-        self._random.manual_seed(seed)
+        """Draw from `seed` from now on, and number episodes from 0."""
+        self._seed, self._begun = seed, 0
 
     def clear(self) -> None:
         """Forget every episode."""
         self._cache = self._make_cache()
         self._rows: list[int] = []  # slot of each cache row
-        self._acting: list[int] = []  # slots that act now
+        self._streams: dict[int, tuple[str | int, int]] = {}  # stream of the episode and number of its next action
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
 
@@ -122,8 +124,10 @@ class Generator:
     def close(self) -> None:
         """Nothing to release."""
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
-        """Begin an episode with its opening tokens."""
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
+        """Begin an episode with its opening tokens. See `RolloutEngine.start`."""
+        self._streams[slot] = (self._begun if stream is None else stream), 0
+        self._begun += 1
         self._lengths[slot] = 0
         self._pending[slot] = list(ids)
 
@@ -137,7 +141,7 @@ class Generator:
 
     def free(self, slot: int) -> None:
         """End an episode; its row is given to the next."""
-        del self._lengths[slot], self._pending[slot]
+        del self._lengths[slot], self._pending[slot], self._streams[slot]
 
     @torch.inference_mode()
     def act(self, slots: Sequence[int]) -> list[Sampled]:
@@ -156,10 +160,12 @@ class Generator:
 
     def _decode(self, slots: list[int]) -> list[Sampled]:
         self._acting = slots
-        drawn, scores = self._sample(self._prefill(slots))
-        device = drawn.device
+        hidden = self._prefill(slots)
+        device = hidden.device
         rooms = [self._longest(slot) for slot in slots]
         longest, base = max(rooms), max(self._lengths[slot] for slot in slots)
+        uniforms = self._uniforms(slots, longest)
+        drawn, scores = self._draw(hidden, uniforms[:, 0])
         limits = torch.tensor(rooms, device=device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
         ids = torch.full((len(slots), longest), self._stop, dtype=torch.long, device=device)
@@ -169,7 +175,7 @@ class Generator:
         outlook, rows = _Outlook(device), None
         for t in range(longest):
             if t:
-                drawn, scores = self._next(drawn, lengths + counts - 1, base + t, rows)
+                drawn, scores = self._next(drawn, lengths + counts - 1, base + t, rows, uniforms[:, t])
             ids[:, t], log_probs[:, t] = drawn, scores
             counts += live
             live &= (drawn != self._stop) & (counts < limits)
@@ -178,17 +184,18 @@ class Generator:
             rows = self._close_up(rows, live)
         return self._collect(slots, ids, log_probs, counts)
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again: see `_sample`.
+    def _next(
+        self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None, uniforms: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Feed the tokens drawn last (n,) at their positions (n,), all below `width`; draw again with `uniforms` (n,).
 
         `rows` (m,) are those to feed, in the order of the cache's rows; all where it is `None`. The others have
         stopped: what comes back for them means nothing.
         """
         if rows is None:
-            return self._sample(self._feed(drawn[:, None], positions[:, None], width)[:, 0])
-        noise = self._noise(len(drawn))  # for all, so that no row's draw depends on when others stop
+            return self._draw(self._feed(drawn[:, None], positions[:, None], width)[:, 0], uniforms)
         hidden = self._feed(drawn[rows, None], positions[rows, None], width)[:, 0]
-        ids, log_probs = self._draw(hidden, noise[rows])
+        ids, log_probs = self._draw(hidden, uniforms[rows])
         return drawn.index_copy(0, rows, ids), log_probs.new_zeros(len(drawn)).index_copy(0, rows, log_probs)
 
     def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:
@@ -308,37 +315,54 @@ class Generator:
         )
         return cast(Tensor, output.last_hidden_state)
 
-    def _sample(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw a token for each row: ids (n,), log-probabilities (n,)."""
-        return self._draw(hidden, self._noise(len(hidden)))
+    def _uniforms(self, slots: Sequence[int], count: int) -> Tensor:
+        """The uniform number in [0, 1) of every slot's next action and token position (n, count), in float64.
 
-    def _noise(self, n: int) -> Tensor:
-        """What n rows are drawn with (n, vocabulary)."""
-        noise = self._empty_noise(n)
+        Philox is counter-based: a position's number does not depend on how many are drawn.
+        """
+        numbers = np.zeros((len(slots), count))
         if self._sampling.temperature:
-            self._fill(noise)
-        return noise
+            for row, slot in zip(numbers, slots, strict=True):
+                np.random.Generator(np.random.Philox(key=self._action_seed(slot))).random(out=row)
+        for slot in slots:
+            stream, action = self._streams[slot]
+            self._streams[slot] = stream, action + 1
+        return torch.from_numpy(numbers).to(self._policy.device)
 
-    def _empty_noise(self, n: int) -> Tensor:
-        """Room for what n rows are drawn with (n, vocabulary)."""
-        vocabulary = len(cast(Tensor, self._policy.output_layer.weight))
-        return torch.empty((n, vocabulary), dtype=self._policy.score_dtype, device=self._policy.device)
+    def _action_seed(self, slot: int) -> int:
+        """The seed of a slot's next action, at least 0."""
+        return action_seed(self._seed, *self._streams[slot])
 
-    def _fill(self, noise: Tensor) -> None:
-        """Draw exponentially distributed noise in place, a row for each slot in `_acting`."""
-        noise.exponential_(generator=self._random)
+    def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Draw a token for each row with its uniform number (n,): ids (n,), log-probabilities (n,).
 
-    def _draw(self, hidden: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw with given noise; temperature 0 needs none. Nothing in here waits for the device."""
+        The inverse of the distribution function, so that two computations of the logits that differ by rounding
+        differ in a draw about as seldom as the rounding is small. Temperature 0 needs no numbers. Nothing in here
+        waits for the device.
+        """
         logits = self._policy.output_layer(hidden)
         logits = logits if logits.dtype == torch.float64 else logits.float()
         if self._sampling.temperature == 0:
             ids = logits.argmax(-1)
             return ids, logits.log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
         log_probs = (logits / self._sampling.temperature).log_softmax(-1)
-        # The race of exponentials: argmax(p / e) draws from p. Unlike `multinomial` it never waits for the device.
-        ids = (_nucleus(log_probs, self._sampling.top_p).exp() / noise).argmax(-1)
+        ids = _inverse(_nucleus(log_probs, self._sampling.top_p).exp(), uniforms)
         return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
+
+
+def action_seed(seed: int, stream: str | int, action: int) -> int:
+    """The seed of the draws of one action of one episode, below 2**31. All engines use it."""
+    return derive(seed, "action", stream, action)
+
+
+def _inverse(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """The token (n,) whose share of the summed `weights` (n, vocabulary) holds each uniform number (n,).
+
+    A token of weight 0 is never taken. Sums are in float64: single precision would cut off rare tokens.
+    """
+    sums = weights.cumsum(-1, dtype=torch.float64)
+    ids = torch.searchsorted(sums, (uniforms * sums[:, -1])[:, None], right=True).squeeze(-1)
+    return ids.clamp(max=weights.shape[-1] - 1)
 
 
 def _block_tokens(device: torch.device) -> int:

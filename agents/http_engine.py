@@ -20,8 +20,7 @@ import httpx
 
 from agents.engine import RolloutConfig
 from agents.errors import EngineError
-from agents.generation import Sampled, Sampling
-from agents.seeding import derive
+from agents.generation import Sampled, Sampling, action_seed
 
 _KEY = "OPENAI_API_KEY"
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -85,7 +84,7 @@ class HttpEngine:
         self.clear()
 
     def seed(self, seed: int) -> None:
-        """Start the sampler anew."""
+        """Draw from `seed` from now on, and number episodes from 0."""
         self._seed, self._begun = seed, 0
 
     def publish(self, version: int, *, at_once: bool = False) -> int:
@@ -104,11 +103,11 @@ class HttpEngine:
     def clear(self) -> None:
         """Forget every episode. The sampler goes on: no two episodes after a seed share their draws."""
         self._ids: dict[int, list[int]] = {}  # tokens so far, by slot
-        self._draws: dict[int, tuple[int, int]] = {}  # number of the episode and of its next action, by slot
+        self._draws: dict[int, tuple[str | int, int]] = {}  # stream of the episode, number of its next action, by slot
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
-        """Begin an episode with its opening tokens."""
-        self._ids[slot], self._draws[slot] = list(ids), (self._begun, 0)
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
+        """Begin an episode with its opening tokens. See `RolloutEngine.start`."""
+        self._ids[slot], self._draws[slot] = list(ids), (self._begun if stream is None else stream, 0)
         self._begun += 1
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
@@ -135,7 +134,7 @@ class HttpEngine:
         self._remove()
 
     def _act(self, slot: int) -> Sampled:
-        ids, (episode, action) = self._ids[slot], self._draws[slot]
+        ids, (stream, action) = self._ids[slot], self._draws[slot]
         room = min(self._sampling.max_action_tokens, self.room(slot))
         if room < 1:
             return Sampled([], [], stopped=False, overflow=True)
@@ -147,11 +146,11 @@ class HttpEngine:
             "temperature": self._sampling.temperature,
             "top_p": self._sampling.top_p,
             "stop_token_ids": [self._stop],
-            "seed": derive(self._seed, "request", episode, action),
+            "seed": action_seed(self._seed, stream, action),
         }
         sampled = self._read(self._post("/v1/completions", request), ids)
         ids.extend(sampled.ids)
-        self._draws[slot] = episode, action + 1
+        self._draws[slot] = stream, action + 1
         return sampled
 
     def _read(self, response: httpx.Response, prompt: Sequence[int]) -> Sampled:

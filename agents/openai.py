@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.base import Info
 from agents.function_names import FunctionNames
+from agents.seeding import derive
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -24,6 +25,8 @@ class _Episode:
     names: FunctionNames
     tools: list[dict[str, Any]]
     messages: list[_Message]
+    stream: str
+    step: int = 0
 
 
 class OpenAIAgent:
@@ -42,6 +45,8 @@ class OpenAIAgent:
         base_url: The endpoint, see `ChatModel`; by default `OPENAI_BASE_URL`.
         api_key: Its key; by default `OPENAI_API_KEY`.
         temperature: Sampling temperature; `None` leaves it to the endpoint.
+        seed: Of the draws, unless `temperature` is 0: each request gets the seed that follows from this one, the task
+            and the step (best effort, as endpoints go); `None` sends none, for endpoints that refuse the field.
         max_tokens: Most tokens of one action.
         concurrency: Most requests in flight.
         timeout: Seconds to wait for one answer.
@@ -56,6 +61,7 @@ class OpenAIAgent:
         base_url: str = "",
         api_key: str = "",
         temperature: float | None = 0.0,
+        seed: int | None = 0,
         max_tokens: int = 1024,
         concurrency: int = 16,
         timeout: float = 120.0,
@@ -69,6 +75,7 @@ class OpenAIAgent:
         self._options: dict[str, Any] = {"max_tokens": max_tokens}
         if temperature is not None:
             self._options["temperature"] = temperature
+        self._seed = None if temperature == 0 else seed
         self._pool = ThreadPoolExecutor(concurrency)
         self._failures_left = max_failures
         self._episodes: dict[int, _Episode] = {}
@@ -83,7 +90,13 @@ class OpenAIAgent:
                 functions.setdefault(function["name"], function)  # of two with one name the first counts
             names = FunctionNames(functions)
             tools = [_tool(function, names) for function in functions.values()]
-            self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages)
+            self._episodes[index] = _Episode(
+                make_format(info["format"]),
+                names,
+                tools,
+                messages,
+                f"{info.get('suite', '')}/{info.get('task_id', '')}",
+            )
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`. Raises `ChatError` when the endpoint is away or has failed too often."""
@@ -100,13 +113,16 @@ class OpenAIAgent:
         if episode.messages[-1]["role"] == "assistant":
             episode.messages.append(_answer_to(episode.messages[-1], observation))
         options = dict(self._options)
+        if self._seed is not None:
+            options["seed"] = derive(self._seed, "action", episode.stream, episode.step)
+        episode.step += 1
         if episode.format.native:
             options |= {"tools": episode.tools, "parallel_tool_calls": False}
         try:
             message = self._chat.complete(episode.messages, _first_call, **options)
         except ChatError as error:
             return episode, error
-        episode.messages.append(_sendable(message, episode.names))
+        episode.messages.append(_sendable(message, episode.names, f"call-{episode.step}"))
         return _action(message, episode.format, episode.names)
 
     def _allow_failures(self, outcomes: Sequence[str | tuple[_Episode, ChatError]]) -> list[str]:
@@ -129,13 +145,20 @@ def _tool(function: Mapping[str, Any], names: FunctionNames) -> dict[str, Any]:
     return {"type": "function", "function": {**function, "name": names.alias(function["name"])}}
 
 
-def _sendable(message: _Message, names: FunctionNames) -> _Message:
-    """The model's message as the endpoint takes it back: a name that the model made up may be one that it refuses."""
+def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message:
+    """The model's message as the endpoint takes it back: a name that the model made up may be one that it refuses.
+
+    A call without an id gets `call_id`, which the tool's answer has to name.
+    """
     if "tool_calls" not in message:
         return message
     (call,) = message["tool_calls"]
     alias = names.alias(names.name(call["function"]["name"]))
-    return {**message, "tool_calls": [{**call, "function": {**call["function"], "name": alias}}]}
+    function = {**call["function"], "name": alias}
+    return {
+        **message,
+        "tool_calls": [{**call, "id": call.get("id") or call_id, "type": "function", "function": function}],
+    }
 
 
 def _first_call(message: Mapping[str, Any]) -> _Message:
@@ -155,7 +178,7 @@ def _first_call(message: Mapping[str, Any]) -> _Message:
 def _answer_to(message: _Message, observation: str) -> _Message:
     if "tool_calls" not in message:
         return {"role": "user", "content": observation}
-    return {"role": "tool", "tool_call_id": message["tool_calls"][0].get("id", ""), "content": observation}
+    return {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": observation}
 
 
 def _action(message: _Message, call_format: Format, names: FunctionNames) -> str:

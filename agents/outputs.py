@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.results import metrics_of, write_metrics, write_run
+from agents.results import metrics_of, panel_of, write_metrics, write_run
 from steptool_env.errors import ToolTransportError
 from steptool_env.types import Trajectory
 
@@ -26,9 +26,11 @@ def write_outputs(
         ToolTransportError: After writing: there is no metric, because every episode was lost to the tool server.
     """
     console = Console()
-    metrics = metrics_of(trajectories)
-    write_metrics(metrics, out / "metrics.json")
-    write_run(run, out / "run.json")
+    metrics, panel = metrics_of(trajectories), panel_of(trajectories)
+    write_metrics(metrics, out / "metrics.json", panel)
+    suites = sorted({trajectory.task.suite for trajectory in trajectories})
+    subtitle = f"{subtitle} Tasks of {', '.join(suites)}."
+    write_run({**run, "suites": suites}, out / "run.json")
     if reports_available():
         from agents.evaluation_report import evaluation_report
         from agents.report import write_report
@@ -42,6 +44,7 @@ def write_outputs(
     if lost:
         console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
     console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
+    console.print(f"panel {panel}", highlight=False)
     console.print(f"wrote {out}")
 
 

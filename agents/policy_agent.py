@@ -8,6 +8,7 @@ from pathlib import Path
 from agents.base import Info
 from agents.generation import Generator, Sampled, Sampling
 from agents.learner import Learner, load_learner
+from agents.seeding import stream_of
 
 
 class PolicyAgent:
@@ -17,7 +18,7 @@ class PolicyAgent:
         checkpoint: Its folder, or that of a run, of which the newest is taken.
         temperature: 0 takes the most probable token; 1 samples as in training.
         max_action_tokens: Longest action.
-        seed: Of the sampler.
+        seed: Of the draws. They follow from it, the task, the step and the token's position alone.
         device: Where the model runs.
     """
 
@@ -45,7 +46,8 @@ class PolicyAgent:
             if slot in self._last:
                 self._generator.free(slot)
             self._last[slot] = None
-            self._generator.start(slot, self._codec.opening(observation, info))
+            self._formats[slot] = str(info.get("format", ""))
+            self._generator.start(slot, self._codec.opening(observation, info), stream_of(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
         """Sample the next action of each slot. An episode that outgrew the context gets empty texts."""
@@ -53,7 +55,8 @@ class PolicyAgent:
             last = self._last[slot]
             if last is not None and not last.overflow:
                 closing = [] if last.stopped else [self._codec.stop_id]
-                self._generator.append(slot, [*closing, *self._codec.continuation(observation)])
+                answer = self._codec.continuation(observation, self._formats[slot])
+                self._generator.append(slot, [*closing, *answer])
         sampled = self._generator.act(list(indices))
         self._last.update(zip(indices, sampled, strict=True))
         return [self._codec.action_text(sample.ids) for sample in sampled]
@@ -64,4 +67,5 @@ class PolicyAgent:
         self._generator = Generator(
             learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
         )
+        self._formats: dict[int, str] = {}
         self._last: dict[int, Sampled | None] = {}  # what each slot did last; `None` before its first action

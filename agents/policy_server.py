@@ -14,10 +14,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-import torch
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
 
 from agents.errors import CheckpointError, RequestError
 from agents.generation import Generator, Sampled, Sampling
@@ -74,16 +72,15 @@ class _Batch(Generator):
         sampling = Sampling(first.temperature, first.top_p, longest)
         super().__init__(policy, context=context, stop_id=first.stop_token_ids[0], sampling=sampling)
         self._limits = [request.max_tokens for request in requests]
-        self._streams = [torch.Generator(policy.device).manual_seed(request.seed) for request in requests]
+        self._seeds = [request.seed % 2**64 for request in requests]  # a key of Philox is not negative
         for slot, request in enumerate(requests):
             self.start(slot, request.prompt)
 
     def _longest(self, slot: int) -> int:
         return min(self._limits[slot], super()._longest(slot))
 
-    def _fill(self, noise: Tensor) -> None:
-        for slot, row in zip(self._acting, noise, strict=True):
-            row.exponential_(generator=self._streams[slot])
+    def _action_seed(self, slot: int) -> int:
+        return self._seeds[slot]
 
 
 class Decoder:

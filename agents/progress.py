@@ -1,49 +1,161 @@
-"""A progress bar over episodes with the pass rate so far."""
+"""Progress of long commands: live lines in a terminal, else one plain line for each every half minute."""
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
 
+from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import result_of, usable
 from steptool_env.types import Trajectory
 
-_NAME = 24  # characters of the name that are shown
+SECONDS_VARIABLE = "STEPTOOL_PROGRESS_SECONDS"
+"""Environment variable: seconds between two plain lines, 30 by default."""
+
+_DAY = 86_400  # seconds
+_NAME = 24  # characters of a name that are shown live
 
 
-class EpisodeProgress:
-    """Shows how many episodes are over, and how many of those that count were solved."""
+class Display:
+    """Shows how far one or more phases are. A context manager; what is shown begins on entering.
 
-    def __init__(self, name: str, console: Console | None = None) -> None:
+    Where the output is no terminal, a thread writes a line for each phase at regular times, whatever the phases do, so
+    that a log never stands still; on leaving, the last state of each. The time is for the display alone.
+
+    Args:
+        console: Where it is shown.
+        live: Whether to show live lines in a terminal; without, a terminal is shown nothing.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self, *, console: Console | None = None, live: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._console = console or Console()
+        self._terminal, self._live, self._clock = self._console.is_terminal, live, clock
         self._progress = Progress(
             TextColumn("{task.description}", table_column=Column(max_width=_NAME, no_wrap=True)),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("pass {task.fields[passed]}"),
+            TextColumn("{task.fields[words]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=console,
+            console=self._console,
         )
-        self._task = self._progress.add_task(name, total=None, passed="–")
-        self._passes: list[float] = []
+        self._seconds = _seconds()
+        self._began = clock()
+        self._first: dict[TaskID, tuple[float, float]] = {}  # time and count of a phase's first news
+        self._ended: set[TaskID] = set()  # phases whose last line was written
+        self._over = Event()
+        self._thread = Thread(target=self._write_regularly, daemon=True)
 
     def __enter__(self) -> Self:
+        self._began = self._clock()
+        if not self._terminal:
+            self._thread.start()
+        elif self._live:
+            self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
+        self._over.set()
+        if self._terminal:
+            if self._live:
+                self._progress.stop()
+        else:
+            self._thread.join()
+            self.write_lines(counted=True)
+
+    def add_phase(self, name: str, total: float | None = None) -> TaskID:
+        """A new phase. `total` is the count at its end, as far as it is known."""
+        return self._progress.add_task(name, total=total, words="")
+
+    def update(self, phase: TaskID, done: float, total: float | None, words: str = "") -> None:
+        """Say how far a phase is, with a few words on it."""
+        self._first.setdefault(phase, (self._clock(), done))
+        self._progress.update(phase, completed=done, total=total, words=words)
+
+    def write_lines(self, *, counted: bool = False) -> None:
+        """Write a plain line for each phase that goes on or has just ended; only for `counted` ones where asked."""
+        for task in self._progress.tasks:
+            if task.id in self._ended or (counted and task.total is None):
+                continue
+            if task.finished:
+                self._ended.add(task.id)
+            self._console.print(self._line(task), markup=False, highlight=False, soft_wrap=True)
+
+    def _write_regularly(self) -> None:
+        while not self._over.wait(self._seconds):
+            self.write_lines()
+
+    def _line(self, task: Task) -> str:
+        now = self._clock()
+        passed = f"{_duration(now - self._began)} so far"
+        if task.total is None:
+            return ", ".join(filter(None, (f"{task.description}: {passed}", task.fields["words"])))
+        share = f" ({100 * task.completed / task.total:.0f} %)" if task.total else ""
+        parts = [f"{task.description}: {task.completed:,.0f}/{task.total:,.0f}{share}", task.fields["words"], passed]
+        since, count = self._first.get(task.id, (now, 0))
+        if task.completed > count and now > since:
+            rate = (task.completed - count) / (now - since)
+            parts.append(f"{rate:.3g}/s")
+            if not task.finished:
+                parts.append(f"{_duration((task.total - task.completed) / rate)} left")
+        return ", ".join(filter(None, parts))
+
+
+class EpisodeProgress(Display):
+    """Shows how many episodes are over, and how many of those that count were solved."""
+
+    def __init__(self, name: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console=console, clock=clock)
+        self._phase = self.add_phase(name)
+        self._episodes = 0
+        self._expected: int | None = None
+        self._passes: list[float] = []
 
     def expect(self, episodes: int) -> None:
-        """Say how many episodes there will be, and begin to show them."""
-        self._progress.start()
-        self._progress.update(self._task, total=episodes)
+        """Say how many episodes there will be."""
+        self._expected = episodes
+        self.update(self._phase, 0, episodes)
 
     def add(self, trajectory: Trajectory) -> None:
         """Count an episode that is over."""
+        self._episodes += 1
         self._passes += [result_of(counted).passed for counted in usable([trajectory])]
-        rate = f"{100 * sum(self._passes) / len(self._passes):.1f} %" if self._passes else "–"
-        self._progress.update(self._task, advance=1, passed=rate)
+        rate = f"pass {100 * sum(self._passes) / len(self._passes):.1f} %" if self._passes else ""
+        self.update(self._phase, self._episodes, self._expected, rate)
+
+
+def _seconds() -> float:
+    text = os.environ.get(SECONDS_VARIABLE, "30")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _DAY:
+        raise ConfigurationError(f"{SECONDS_VARIABLE}={text!r}: must be a number of seconds above 0, at most {_DAY}")
+    return seconds
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds: `0:03:20`."""
+    return str(timedelta(seconds=round(seconds)))

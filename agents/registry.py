@@ -24,16 +24,22 @@ AGENTS: Registry[Agent] = Registry(
 )
 
 
-def make_agent(name: str, **options: Any) -> Agent:
+def make_agent(name: str, *, run_seed: int | None = None, **options: Any) -> Agent:
     """The agent called `name`: a built-in name, with its argument after a colon, or `module:factory`.
 
     `make_agent("openai:gpt-4o", base_url=...)` passes `"gpt-4o"` and the options to the factory of `openai`;
     `make_agent("my_package.my_module:MyAgent")` imports that module and passes the options alone.
 
+    Args:
+        name: The agent.
+        run_seed: Seed of the run: the option `seed` of a factory that has one, unless `options` says otherwise.
+        options: Arguments of the factory.
+
     Raises:
         ConfigurationError: no such agent, or it takes other options; the message says what is valid.
     """
     known, colon, argument = name.partition(":")
-    if known in AGENTS.names():
-        return AGENTS.make(known, *([argument] if colon else []), **options)
-    return AGENTS.make(name, **options)
+    place, given = (known, (argument,) if colon else ()) if known in AGENTS.names() else (name, ())
+    if run_seed is not None and "seed" not in options and AGENTS.takes(place, "seed"):
+        options["seed"] = run_seed
+    return AGENTS.make(place, *given, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -103,6 +103,7 @@ class _Draft:
     ids: list[int]
     task: str
     state: str
+    format: str
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -156,6 +157,7 @@ class Collector:
     def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
         self._envs, self._engine, self._codec = envs, engine, codec
         self._drafts: dict[int, _Draft] = {}
+        self._streams: Sequence[str] = ()
 
     def collect(self, starts: Sequence[Start]) -> Rollout:
         """Play an episode for each start. A slot whose episode ends goes on with the next start.
@@ -165,6 +167,7 @@ class Collector:
         """
         result, done = Rollout(), dict[int, Episode]()
         queue = deque(enumerate(starts))
+        self._streams = _streams(starts)
         self._engine.clear()
         self._drafts.clear()
         self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
@@ -185,13 +188,15 @@ class Collector:
             info = slot_info(infos, slot)
             text = str(observations[slot])
             ids = self._codec.opening(text, info)
-            self._engine.start(slot, ids)
+            self._engine.start(slot, ids, self._streams[order])
             if self._engine.room(slot) < 1:
                 raise ModelError(
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
                 )
-            self._drafts[slot] = _Draft(order, start.group, ids, str(info.get("task_id", "")), text)
+            self._drafts[slot] = _Draft(
+                order, start.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
+            )
 
     def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
         """One action in every slot. Returns the slots that need a reset."""
@@ -238,7 +243,7 @@ class Collector:
         An action that was cut is closed by a stop token that nobody sampled.
         """
         draft = self._drafts[slot]
-        ids = self._codec.continuation(observation)
+        ids = self._codec.continuation(observation, draft.format)
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
         if len(ids) >= self._engine.room(slot):
             return False
@@ -265,6 +270,19 @@ def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
         return single() if single else {}
     several = getattr(vector, "truncate", None)
     return several(slot) if several else {}
+
+
+def _streams(starts: Sequence[Start]) -> list[str]:
+    """The name of each episode's draws: its seed, and which of the episodes with that seed it is.
+
+    So an episode's actions do not depend on how many slots there are, or on which episodes end before it begins.
+    """
+    begun: Counter[int] = Counter()
+    names = []
+    for start in starts:
+        names.append(f"{start.seed}/{begun[start.seed]}")
+        begun[start.seed] += 1
+    return names
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from agents.evaluation_report import budget_plot, comparison
 from agents.logging import read_metrics
 from agents.plots import Curve, line_plot
 from agents.report import Example, Plot, Report, Table, format_number, format_rate
+from agents.results import read_held_out
 from steptool_env.errors import DataError
 from steptool_env.metrics import usable
 from steptool_env.recordings import read_recordings
@@ -26,12 +27,14 @@ _PLAYED = "rollout/is_solved"
 class Run:
     """What a folder holds: the episodes of an evaluation, the metrics of a training, or both.
 
-    `records` has one mapping per iteration of the training, with `calls` and metrics such as `rollout/is_solved`.
+    `records` has one mapping per iteration of the training, with `calls` and metrics such as `rollout/is_solved`;
+    `panel` is that of the training's evaluations.
     """
 
     name: str
     trajectories: Sequence[Trajectory] = ()
     records: Sequence[Mapping[str, float | None]] = field(default_factory=tuple)
+    panel: str = ""
 
 
 def read_run(folder: Path) -> Run:
@@ -40,7 +43,7 @@ def read_run(folder: Path) -> Run:
     records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
     if not episodes and not records:
         raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
-    return Run(folder.name, usable(episodes), records)
+    return Run(folder.name, usable(episodes), records, read_held_out(folder))
 
 
 def runs_report(runs: Sequence[Run]) -> Report:
@@ -92,7 +95,17 @@ def _trainings(runs: Sequence[Run]) -> Table:
         rates = (format_rate(held_out[0]), format_rate(held_out[-1])) if held_out else ("–", "–")
         calls = run.records[-1]["calls"] or 0
         rows.append((run.name, str(len(run.records)), format_number(calls, 0), *rates))
-    return Table("Trainings", ("run", "iterations", "calls", "held out, first", "held out, last"), rows)
+    note = held_out_warning(runs) or (f"Held-out panel {runs[0].panel}." if runs[0].panel else "")
+    return Table("Trainings", ("run", "iterations", "calls", "held out, first", "held out, last"), rows, note)
+
+
+def held_out_warning(runs: Sequence[Run]) -> str:
+    """A warning where trainings were evaluated on different tasks, else an empty text."""
+    panels = {run.name: run.panel for run in runs if run.panel}
+    if len(set(panels.values())) < 2:
+        return ""
+    named = ", ".join(f"{name} {panel}" for name, panel in panels.items())
+    return f"Warning: these trainings were evaluated on different tasks (panel of {named}), so do not compare them."
 
 
 def _side_by_side(played: Mapping[str, Sequence[Trajectory]]) -> list[Example]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any
 
 
 def derive(seed: int, *purpose: str | int) -> int:
     """A seed below 2**31 for one purpose, e.g. `derive(seed, "tasks", iteration, group)`."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % 2**31
+
+
+def stream_of(info: Mapping[str, Any]) -> str:
+    """The name of the draws of an episode: its task's. `info` is that of the episode's reset."""
+    return f"{info.get('suite', '')}/{info.get('task_id', '')}"

@@ -120,13 +120,20 @@ def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
         "format": trajectory.metadata["format"],
     }
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
-    return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards)
+    return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
 
 
 def encode_turns(
-    codec: Codec, prompt: Sequence[int], turns: Iterable[tuple[str, str]], rewards: Sequence[float]
+    codec: Codec,
+    prompt: Sequence[int],
+    turns: Iterable[tuple[str, str]],
+    rewards: Sequence[float],
+    call_format: str = "",
 ) -> Episode:
-    """An episode from its opening tokens and its (action, observation) texts; what follows the last action is cut."""
+    """An episode from its opening tokens and its (action, observation) texts; what follows the last action is cut.
+
+    `call_format` is that of the environment, see `Codec.continuation`.
+    """
     ids = list(prompt)
     spans: list[tuple[int, int]] = []
     end = len(ids)
@@ -135,7 +142,7 @@ def encode_turns(
         spans.append((len(ids), len(ids) + len(tokens)))
         ids += tokens
         end = len(ids)
-        ids += codec.continuation(observation)
+        ids += codec.continuation(observation, call_format)
     count = sum(stop - start for start, stop in spans)
     return Episode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
 

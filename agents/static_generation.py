@@ -36,7 +36,14 @@ class StaticGenerator(Generator):
         """Rows stay where they are, since steps have fixed shapes."""
         return None
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def _next(
+        self,
+        drawn: Tensor,
+        positions: Tensor,
+        width: int,
+        rows: Tensor | None,  # noqa: ARG002
+        uniforms: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         cache = cast(StaticCache, self._cache)
         if cache.moves != self._moves:
             self._steps, self._moves = {}, cache.moves
@@ -44,16 +51,16 @@ class StaticGenerator(Generator):
         key = (min(1 << (n - 1).bit_length(), cache.rows), cache.bucket(width))
         if key not in self._steps:
             self._steps[key] = self._make_step(*key)
-        return self._steps[key](drawn, positions)
+        return self._steps[key](drawn, positions, uniforms)
 
     def _make_step(self, rows: int, width: int) -> _Step:
         nowhere = cast(StaticCache, self._cache).nowhere
 
         def compute(step: _Step) -> tuple[Tensor, Tensor]:
             hidden = self._feed(step.ids, step.positions, width, step.places)
-            return self._draw(hidden[:, 0], step.noise)
+            return self._draw(hidden[:, 0], step.uniforms)
 
-        return _Step(compute, self._fill, self._empty_noise(rows).fill_(1.0), self._stop, nowhere)
+        return _Step(compute, rows, self._policy.device, self._stop, nowhere)
 
 
 class _Step:
@@ -63,27 +70,30 @@ class _Step:
         ids: Tokens to feed (rows, 1).
         positions: Where they stand in their episodes (rows, 1).
         places: The columns that they are stored in (rows, 1).
-        noise: What is drawn with (rows, vocabulary).
+        uniforms: What is drawn with (rows,).
     """
 
     def __init__(
         self,
         compute: Callable[[_Step], tuple[Tensor, Tensor]],
-        fill: Callable[[Tensor], None],
-        noise: Tensor,
+        rows: int,
+        device: torch.device,
         idle_id: int,
         nowhere: int,
     ) -> None:
-        self.noise = noise
+        self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
         self.ids, self.positions, self.places = (
-            torch.zeros((len(noise), 1), dtype=torch.long, device=noise.device) for _ in range(3)
+            torch.zeros((rows, 1), dtype=torch.long, device=device) for _ in range(3)
         )
-        self._compute, self._fill, self._idle_id, self._nowhere = compute, fill, idle_id, nowhere
+        self._compute, self._idle_id, self._nowhere = compute, idle_id, nowhere
         self._graph: torch.cuda.CUDAGraph | None = None
         self._drawn: tuple[Tensor, Tensor] | None = None
 
-    def __call__(self, drawn: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed `drawn` (n,) at `positions` (n,); ids (n,) and log-probabilities (n,), valid until the next call."""
+    def __call__(self, drawn: Tensor, positions: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed `drawn` (n,) at `positions` (n,) and draw with `uniforms` (n,).
+
+        Returns ids (n,) and log-probabilities (n,), valid until the next call.
+        """
         n = len(drawn)
         for buffer, values, idle in (
             (self.ids, drawn, self._idle_id),
@@ -92,12 +102,12 @@ class _Step:
         ):
             buffer[:n, 0] = values
             buffer[n:] = idle
-        self._fill(self.noise[:n])
+        self.uniforms[:n] = uniforms
         ids, log_probs = self._run()
         return ids[:n], log_probs[:n]
 
     def _run(self) -> tuple[Tensor, Tensor]:
-        if self.noise.device.type != "cuda":
+        if self.uniforms.device.type != "cuda":
             return self._compute(self)
         if self._graph is None or self._drawn is None:
             self._graph, self._drawn = self._capture()
@@ -106,12 +116,12 @@ class _Step:
 
     def _capture(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
         """Record the step. Running it before, as capturing demands, writes what its replay will write again."""
-        side = torch.cuda.Stream(self.noise.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.noise.device))
+        side = torch.cuda.Stream(self.uniforms.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.uniforms.device))
         with torch.cuda.stream(side):
             for _ in range(3):
                 self._compute(self)
-        torch.cuda.current_stream(self.noise.device).wait_stream(side)
+        torch.cuda.current_stream(self.uniforms.device).wait_stream(side)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             drawn = self._compute(self)

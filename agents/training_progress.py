@@ -1,16 +1,15 @@
-"""A live line of a training run: how far, how good, how fast."""
+"""Progress of a training run: how far, how good, how fast."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from agents.progress import Display
 
 
-class TrainingProgress:
+class TrainingProgress(Display):
     """Shows rounds of training, with a few words on the last one.
 
     Args:
@@ -19,29 +18,13 @@ class TrainingProgress:
     """
 
     def __init__(self, *names: str, console: Console | None = None) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._lines = {name: self._progress.add_task(name, total=None, words="") for name in names}
+        super().__init__(console=console)
+        self._lines = {name: self.add_phase(name) for name in names}
         self._evaluated = dict.fromkeys(names, "")
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
 
     def tell(self, done: int, total: int, words: str, name: str = "") -> None:
         """Say how many rounds of a run (by default the first) are done, and something about the last."""
-        line = self._lines[name or next(iter(self._lines))]
-        self._progress.update(line, completed=done, total=total, words=words)
+        self.update(self._lines[name or next(iter(self._lines))], done, total, words)
 
     def tell_rollout(self, name: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         """Say what an iteration of online training came to: calls so far, pass rates, speed."""

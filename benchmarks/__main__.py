@@ -19,6 +19,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.command import check_tree
 from benchmarks.report import RESULTS
 
 
@@ -62,6 +63,8 @@ class Options:
     """StableToolBench's data (docs/data.md), for those that can use it."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
+    allow_dirty: bool = False
+    """Write results of a tree with changes too; they say so in the first line."""
 
 
 def chosen(only: Sequence[str]) -> list[Benchmark]:
@@ -76,7 +79,8 @@ def chosen(only: Sequence[str]) -> list[Benchmark]:
 def command(benchmark: Benchmark, options: Options) -> list[str]:
     """What runs a benchmark."""
     data = ["--data", str(options.data)] if options.data and benchmark.name in NEEDS_DATA else []
-    return ["-m", f"benchmarks.{benchmark.name}", *benchmark.arguments, *data, "--out", str(options.out)]
+    dirty = ["--allow-dirty"] if options.allow_dirty else []
+    return ["-m", f"benchmarks.{benchmark.name}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
 
 
 def main(options: Options) -> int:
@@ -88,6 +92,8 @@ def main(options: Options) -> int:
             table.add_row(benchmark.name, benchmark.measures)
         console.print(table)
         return 0
+    if not options.allow_dirty:
+        check_tree(options.out)
     failed = []
     for benchmark in chosen(options.only):
         console.rule(f"{benchmark.name}: {benchmark.measures}")

@@ -30,17 +30,30 @@ from benchmarks.episodes import Env, Envs, Played, Script, play, play_vector, re
 from benchmarks.peers import Peer
 from benchmarks.peers.gem import gem
 from benchmarks.peers.gym import cartpole
-from benchmarks.peers.openenv import ECHO, ECHO_TOOL, openenv
+from benchmarks.peers.openenv import ECHO, ECHO_INSIDE, ECHO_TOOL, ECHO_TOOL_INSIDE, openenv
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.timing import Pace, race
 from steptool_env.suites.imported import imported_cache
 from toolserver.process import ServerProcess
 
-PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv-core": openenv}
+PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv": openenv}
 """What each package brings to the race."""
 
-REFERENCES = (ECHO, ECHO_TOOL, "CartPole")
-"""What ratios are given to."""
+IN_PROCESS, OVER_NETWORK = "in process", "HTTP"
+"""Transports: the tools in the same process, or behind a socket of 127.0.0.1."""
+
+REFERENCES = ("OpenEnv echo", "OpenEnv echo tool", "CartPole")
+"""Peers to which ratios are given, like with like: a step in process with theirs in process, one over HTTP with theirs
+over the WebSocket of their own protocol."""
+
+_REFERENCE_ROWS: Mapping[tuple[str, str], str] = {
+    ("OpenEnv echo", IN_PROCESS): ECHO_INSIDE,
+    ("OpenEnv echo", OVER_NETWORK): ECHO,
+    ("OpenEnv echo tool", IN_PROCESS): ECHO_TOOL_INSIDE,
+    ("OpenEnv echo tool", OVER_NETWORK): ECHO_TOOL,
+    ("CartPole", IN_PROCESS): "CartPole",
+}
+"""(peer, transport) -> the row that it is measured in."""
 
 _STEP, _RATIO, _RATE = 50.0, 20, 12_000  # aimed at: microseconds of a step, times a peer's, steps/s of a vector
 _RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
@@ -91,7 +104,7 @@ class World(NamedTuple):
 
 def run(options: Options) -> Result:
     """Measure every environment that there is."""
-    started = origin(["gem-llm", "openenv-core"])
+    started = origin(["gem-llm", "openenv"])
     worlds = _worlds(options.data)
     scripts = {world.name: record(world.env_id, world.arguments, world.agent, options.tasks) for world in worlds}
     notes = [] if options.data else ["StableToolBench was not measured: --data was not given."]
@@ -119,17 +132,19 @@ def run(options: Options) -> Result:
 def _targets(one: Sequence[Row], many: Sequence[Row]) -> list[str]:
     """What was aimed at, and whether this run reached it."""
     notes = []
-    (alone,) = (row for row in one if row["environment"] == "ToolWorld lite, in process")
-    for peer in (ECHO_TOOL, ECHO):
-        ratio = alone[f"x {peer}"]
+    for place in (IN_PROCESS, OVER_NETWORK):
+        (row,) = (each for each in one if each["environment"] == f"ToolWorld lite, {place}")
+        ratio = row["x OpenEnv echo tool"]
         if isinstance(ratio, float):
-            notes.append(f"Target: a step in process {_RATIO} x {peer}: {_outcome(ratio >= _RATIO)} ({ratio:.1f} x).")
+            peer = _REFERENCE_ROWS["OpenEnv echo tool", place]
+            notes.append(f"Target: a step, {place}, {_RATIO} x {peer}: {_outcome(ratio >= _RATIO)} ({ratio:.1f} x).")
+    (alone,) = (row for row in one if row["environment"] == f"ToolWorld lite, {IN_PROCESS}")
     step = alone["us/step"]
     assert isinstance(step, float)
     notes.append(f"Target: a step in process at most {_STEP} us: {_outcome(step <= _STEP)} ({step:.1f} us).")
     for row in many:
-        place = row["environment"], row["tools"], row["episodes at once"]
-        if place == ("ToolWorld lite", "HTTP", 256) and isinstance(rate := row["steps/s"], int):
+        where = row["environment"], row["tools"], row["episodes at once"]
+        if where == ("ToolWorld lite", OVER_NETWORK, 256) and isinstance(rate := row["steps/s"], int):
             notes.append(f"Target: {_RATE:,} steps/s of 256 over HTTP: {_outcome(rate >= _RATE)} ({rate:,}).")
     return notes
 
@@ -159,8 +174,8 @@ def _worlds(data: Path | None) -> list[World]:
 
 
 def _places(url: str) -> Iterator[tuple[str, str | None]]:
-    yield "in process", None
-    yield "HTTP", url
+    yield IN_PROCESS, None
+    yield OVER_NETWORK, url
 
 
 @contextmanager
@@ -226,7 +241,8 @@ def _single_rows(laps: Mapping[str, Sequence[Played]]) -> list[Row]:
     paces = {name: Pace.of([each.stepping for each in played]) for name, played in laps.items()}
 
     def ratio(name: str, other: str) -> float | None:
-        return paces[name].rate / paces[other].rate if other in paces else None
+        reference = _REFERENCE_ROWS.get((other, _transport(name)))
+        return paces[name].rate / paces[reference].rate if reference in paces else None
 
     return [
         {
@@ -239,6 +255,11 @@ def _single_rows(laps: Mapping[str, Sequence[Played]]) -> list[Row]:
         }
         for name, pace in paces.items()
     ]
+
+
+def _transport(name: str) -> str:
+    """The transport of a row: everything that does not go through a socket is in process."""
+    return OVER_NETWORK if name.endswith((", HTTP", ", WebSocket")) else IN_PROCESS
 
 
 def _played(scripts: Mapping[str, Sequence[Script]]) -> list[Row]:

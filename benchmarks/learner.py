@@ -2,14 +2,17 @@
 
     python -m benchmarks.learner [--size small] [--device cuda]
 
-TRL plays a batch of ToolWorld's episodes; then all train on exactly these tokens, in the same precision, with one
-optimiser step. A trained token is one that the policy sampled: prompts and answers of tools are read, not learnt. An
-update counts whole: what is prepared for it (values, advantages), forward, backward, clipping, AdamW. TRL has no PPO.
-They take turns, each in a process of its own, because peak memory is the process's.
+One batch of ToolWorld's episodes is played first; then all contestants train on exactly these token ids, in the same
+precision, in the same pieces (rows of like length, padded to the longest of the piece), with one optimiser step. Each
+takes part with small pieces and with the whole batch at once; `x TRL` compares equal pieces, `x best TRL` compares with
+the faster of TRL's. A trained token is one that the policy sampled: prompts and answers of tools are read, not learnt.
+An update counts whole: what is prepared for it (values, advantages), forward, backward, clipping, AdamW. TRL has no
+PPO. They take turns, each in a process of its own, because peak memory is the process's.
 """
 
 from __future__ import annotations
 
+import pickle
 import resource
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +28,9 @@ from typing import Annotated, NamedTuple
 import torch
 import tyro
 
-from agents.batch import Episode
-from agents.config import make_config
+from agents.batch import Episode, micro_batches
+from agents.config import EnvConfig, make_config
+from agents.environments import make_envs
 from agents.generation import Generator, Sampling
 from agents.learner import Learner
 from agents.model import Size
@@ -34,8 +38,8 @@ from agents.online import OnlineTrainer
 from agents.policy import ValueTrunk
 from agents.rollout import Collector
 from benchmarks.command import run_command
-from benchmarks.gold import GoldEnvs, Workload, make_workload
-from benchmarks.peers.trl import TrlPlayer
+from benchmarks.gold import ENV_ID, GoldEnvs, make_workload
+from benchmarks.peers.trl import TrlLearner
 from benchmarks.report import RESULTS, Result, Row, origin, publish
 from benchmarks.rollout import collect
 from benchmarks.sampling import chat_learner
@@ -43,9 +47,15 @@ from benchmarks.timing import Lap, Pace, race
 
 OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
 
+Contestant = tuple[str, int]
+"""Name of an update, and the padded tokens of its pieces."""
+
 _ACTION_TOKENS = 48
 _CRITIC_EPOCHS = 10  # of the demonstration and of the learning experiment
 _TURNS = 4
+_COPIES = 2
+_PIECES = (2048, 65536)
+"""Padded tokens of one forward and backward pass: what suits a CPU's caches, and the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +107,19 @@ def run(options: Options) -> Result:
     started = origin(["trl", "accelerate"])
     notes = []
     with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        pools: dict[str, ProcessPoolExecutor] = {}
-        for name in CONTESTANTS:
-            pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-            try:
-                pool.submit(_prepare, name, options, folder).result()
-                pools[name] = pool
-            except ImportError as error:
-                notes.append(f"{name} was not measured: {error}.")
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "episodes.pickle"
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as player:
+            player.submit(_play, options, file).result()
+        pools: dict[Contestant, ProcessPoolExecutor] = {}
+        for name in UPDATES:
+            for pieces in _PIECES:
+                pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+                try:
+                    pool.submit(_prepare, name, options, file, pieces).result()
+                    pools[name, pieces] = pool
+                except ImportError as error:
+                    notes.append(f"{name} was not measured: {error}.")
+                    break
         laps = race({name: partial(_remote_lap, pool) for name, pool in pools.items()}, options.rounds)
         facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
     return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, started, notes)
@@ -115,8 +129,24 @@ _READY: list[tuple[Update, Options]] = []
 """The contestant of a process, once `_prepare` has run in it."""
 
 
-def _prepare(name: str, options: Options, folder: str) -> None:
-    _READY.append((CONTESTANTS[name](options, folder), options))
+def _play(options: Options, file: Path) -> None:
+    """Play the batch, as episodes with rewards that differ within groups: each has something to teach."""
+    workload = make_workload(options.batch, _TURNS, _COPIES)
+    learner = chat_learner(workload.texts(), options.size, options.device, "none")
+    sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
+    generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
+    envs = GoldEnvs(workload, len(workload.scripts))
+    episodes = [
+        replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
+        for number, episode in enumerate(collect(Collector(envs, generator, learner.codec), workload).episodes)
+    ]
+    envs.close()
+    file.write_bytes(pickle.dumps((workload.texts(), episodes)))
+
+
+def _prepare(name: str, options: Options, file: Path, pieces: int) -> None:
+    texts, episodes = pickle.loads(file.read_bytes())  # noqa: S301  # written by `_play` of this run
+    _READY.append((UPDATES[name](options, texts, episodes, pieces), options))
 
 
 def _lap() -> Lap:
@@ -137,70 +167,61 @@ def _facts() -> tuple[int, int, float]:
     return update.tokens, update.parameters, _peak(options) - update.megabytes
 
 
-def our_update(options: Options, value_trunk: ValueTrunk, critic_epochs: int = 0) -> Update:
-    """Our update on a batch of episodes that are played first: PPO with this critic, or GRPO, which has none."""
-    workload, learner = _prepared(options, value_trunk)
+def our_update(
+    value_trunk: ValueTrunk,
+    options: Options,
+    texts: Sequence[str],
+    episodes: Sequence[Episode],
+    pieces: int,
+    critic_epochs: int = 0,
+) -> Update:
+    """Our update on a batch of episodes: PPO with this critic, or GRPO, which has none."""
+    learner = chat_learner(texts, options.size, options.device, value_trunk)
     groups = value_trunk == "none"
-    sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
-    generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
-    envs = GoldEnvs(workload, len(workload.scripts))
-    episodes = _rewarded(collect(Collector(envs, generator, learner.codec), workload).episodes)
     settings = {
         "algo": "grpo" if groups else "steptool",
         "episodes": len(episodes),
         "policy": {"value_trunk": value_trunk},
+        "optim": {"max_tokens": pieces},
         "algorithm": {
             "epochs": 1,
             "mini_batches": 1,
             "critic_epochs": critic_epochs,
-            "group_size": workload.copies if groups else 1,
+            "group_size": _COPIES if groups else 1,
         },
     }
-    trainer = OnlineTrainer(make_config(settings), learner, envs)
+    trainer = OnlineTrainer(make_config(settings), learner, make_envs(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
 
     def update() -> int:
-        trainer.update(episodes)
+        trainer.update(list(episodes))
         return trained
 
-    return _ready(update, sum(len(episode.ids) for episode in episodes), learner, options)
+    return _ready(update, episodes, learner, options)
 
 
-def trl_update(options: Options, folder: str) -> Update:
-    """TRL's update on a batch that it has played; `folder` is its own. Raises `ImportError` without TRL."""
-    workload, learner = _prepared(options, "none")
-    player = TrlPlayer(learner, workload, _ACTION_TOKENS, folder)
-    _, batch = player.play()
-    tokens = int(batch["prompt_mask"].sum() + batch["completion_mask"].sum())
-    return _ready(lambda: player.update(batch).units, tokens, learner, options)
+def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
+    """TRL's update on the same episodes, in the same pieces. Raises `ImportError` without TRL."""
+    learner = chat_learner(texts, options.size, options.device, "none")
+    parts = list(micro_batches([len(episode.ids) for episode in episodes], pieces))
+    trl = TrlLearner(learner, [[episodes[row] for row in part] for part in parts], _COPIES)
+    return _ready(trl.update, episodes, learner, options)
 
 
-CONTESTANTS: Mapping[str, Callable[[Options, str], Update]] = {
-    OURS_GRPO: lambda options, _: our_update(options, "none"),
-    "ours, PPO, critic apart": lambda options, _: our_update(options, "apart"),
-    "ours, PPO, critic detached": lambda options, _: our_update(options, "detached"),
-    f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": lambda options, _: our_update(
-        options, "detached", _CRITIC_EPOCHS
+UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
+    OURS_GRPO: partial(our_update, "none"),
+    "ours, PPO, critic apart": partial(our_update, "apart"),
+    "ours, PPO, critic detached": partial(our_update, "detached"),
+    f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
+        our_update, "detached", critic_epochs=_CRITIC_EPOCHS
     ),
     TRL_GRPO: trl_update,
 }
-"""What each contestant's name stands for. `docs/algorithms.md` says what the critics are."""
+"""Updates by name. `docs/algorithms.md` says what the critics are."""
 
 
-def _prepared(options: Options, value_trunk: ValueTrunk) -> tuple[Workload, Learner]:
-    workload = make_workload(options.batch, _TURNS)
-    return workload, chat_learner(workload.texts(), options.size, options.device, value_trunk)
-
-
-def _rewarded(episodes: list[Episode]) -> list[Episode]:
-    """The episodes with rewards that differ within groups, so that each has something to teach."""
-    return [
-        replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % 2))
-        for number, episode in enumerate(episodes)
-    ]
-
-
-def _ready(update: Callable[[], int], tokens: int, learner: Learner, options: Options) -> Update:
+def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: Learner, options: Options) -> Update:
+    tokens = sum(len(episode.ids) for episode in episodes)
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))
 
@@ -218,20 +239,23 @@ def _wait(options: Options) -> None:
 
 
 def _rows(
-    laps: Mapping[str, Sequence[Lap]], facts: Mapping[str, tuple[int, int, float]], options: Options
+    laps: Mapping[Contestant, Sequence[Lap]], facts: Mapping[Contestant, tuple[int, int, float]], options: Options
 ) -> list[Row]:
     paces = {name: Pace.of(own) for name, own in laps.items()}
+    trl = {pieces: pace.rate for (name, pieces), pace in paces.items() if name == TRL_GRPO}
     rows: list[Row] = []
-    for name, pace in paces.items():
-        tokens, parameters, megabytes = facts[name]
-        whole = pace.rate * tokens / laps[name][0].units
+    for (name, pieces), pace in paces.items():
+        tokens, parameters, megabytes = facts[name, pieces]
+        whole = pace.rate * tokens / laps[name, pieces][0].units
         row: dict[str, str | int | float | None] = {
             "update": name,
+            "pieces": "whole batch" if pieces == max(_PIECES) else f"{pieces} tokens",
             "trained tokens/s": pace.rate,
             "slowest": pace.slowest,
             "all tokens/s": whole,
             "peak memory, MB more": megabytes,
-            "x TRL": pace.rate / paces[TRL_GRPO].rate if TRL_GRPO in paces else None,
+            "x TRL": pace.rate / trl[pieces] if trl else None,
+            "x best TRL": pace.rate / max(trl.values()) if trl else None,
         }
         if options.peak_tflops:
             # Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.

@@ -1,50 +1,35 @@
-"""A live line for each arm of the learning experiment: calls, pass rates, time."""
+"""Progress of the learning experiment, a line for each arm: calls, pass rates, time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from agents.progress import Display
 from benchmarks.training_run import Plan, Tell, mean_pass, read_result
 
 
-class LearningProgress:
+class LearningProgress(Display):
     """Shows how many calls the runs of each arm have made, and the last pass rates on the held-out tasks.
 
     Runs that are finished already count as done.
     """
 
     def __init__(self, plans: Sequence[Plan], console: Console | None = None) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f} calls"),
-            TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
+        super().__init__(console=console)
         self._calls: dict[tuple[str, int], int] = {}
         self._passed: dict[tuple[str, int], float] = {}
-        self._tasks: dict[str, TaskID] = {}
+        self._arms: dict[str, TaskID] = {}
+        self._totals: dict[str, int] = {}
         for arm in dict.fromkeys(plan.arm for plan in plans):
-            total = sum(plan.config.calls for plan in plans if plan.arm == arm and plan.points)
-            self._tasks[arm] = self._progress.add_task(arm, total=total, words="")
+            self._totals[arm] = sum(plan.config.calls for plan in plans if plan.arm == arm and plan.points)
+            self._arms[arm] = self.add_phase(arm, self._totals[arm])
         for plan in plans:
             if result := read_result(plan.folder):
                 self.of(plan)(plan.config.calls, mean_pass(result["curve"][-1]))
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._progress.stop()
 
     def of(self, plan: Plan) -> Tell:
         """What the run of a plan tells its news."""
@@ -61,6 +46,6 @@ class LearningProgress:
 
     def _show(self, arm: str) -> None:
         passed = [rate for (name, _), rate in self._passed.items() if name == arm]
-        words = f"held out {100 * fmean(passed):.1f} % of {len(passed)} runs" if passed else ""
+        words = f"calls, held out {100 * fmean(passed):.1f} % of {len(passed)} runs" if passed else "calls"
         calls = sum(calls for (name, _), calls in self._calls.items() if name == arm)
-        self._progress.update(self._tasks[arm], completed=calls, words=words)
+        self.update(self._arms[arm], calls, self._totals[arm], words)

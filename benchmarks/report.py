@@ -54,7 +54,9 @@ class Result:
     def as_json(self) -> dict[str, Any]:
         """The result as JSON values."""
         tables = {heading: [dict(row) for row in rows] for heading, rows in self.tables.items()}
+        dirty = {"dirty": self.origin["dirty"]} if self.origin.get("dirty") else {}
         return {
+            **dirty,  # in the first line
             "benchmark": self.name,
             "title": self.title,
             **self.origin,
@@ -72,6 +74,8 @@ def publish(result: Result, folder: Path | None) -> None:
     """Print a result and, where there is a folder, write `<name>.json`, `<name>.md` and its figures into it."""
     console = Console()
     console.width = max(console.width, _WIDTH)
+    if result.origin.get("dirty"):
+        console.print(_warning(result.origin["dirty"]), style="yellow", markup=False, highlight=False)
     for heading, rows in result.tables.items():
         console.print(_rich_table(heading, rows))
     for note in result.notes:
@@ -90,6 +94,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     machine = content["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     lines = [
+        *((f"> {_warning(content['dirty'])}", "") if content.get("dirty") else ()),
         f"# {content['title']}",
         "",
         f"`{content['command']}`",
@@ -109,15 +114,19 @@ def markdown(content: Mapping[str, Any]) -> str:
 def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
     """Where and when figures come from: `date`, `command`, `commit`, `machine`, `versions`.
 
+    Where files of the source tree differ from the commit, `dirty` names them, and the commit has a `+`.
+
     To be asked before measuring, because the machine's load is part of it.
 
     Args:
         packages: Packages whose versions matter beside the usual ones: the peers.
     """
+    changed = changed_files()
     return {
+        **({"dirty": changed} if changed else {}),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python", *sys.orig_argv[1:]]),
-        "commit": _commit(),
+        "commit": _commit() + ("+" if changed else ""),
         "machine": {
             "cpu": _cpu(),
             "cores": len(os.sched_getaffinity(0)),
@@ -171,16 +180,39 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the source that runs, with a `+` where files differ from it; `unknown` outside a repository."""
+    """The commit of the source that runs; `unknown` outside a repository."""
+    return (_git("rev-parse", "--short", "HEAD") or "unknown").strip()
 
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
+def changed_files(out: Path | None = None) -> list[str]:
+    """Files of the source tree that differ from the commit or are not in it, apart from results.
+
+    Args:
+        out: A folder of results beside `RESULTS`; the benchmarks before may have written there.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None:  # outside a repository there is no commit to differ from
+        return []
+    root = Path(top.strip())
+    results = [folder.resolve() for folder in (RESULTS, out) if folder is not None]
+    exclude = [
+        f":(top,exclude){each.relative_to(root)}" for each in results if each.is_relative_to(root) and each != root
+    ]
+    listed = _git("status", "--porcelain", "--", ":(top)", *exclude) or ""
+    return [line[3:] for line in listed.splitlines()]
+
+
+def _warning(changed: Sequence[str]) -> str:
+    return f"Measured with changes that are in no commit: {', '.join(changed)}."
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the source that runs; `None` without git or outside a repository."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return None
 
 
 def _cpu() -> str:

@@ -77,7 +77,7 @@ def run(options: Options) -> Result:
             contestants[name] = partial(_rollout, Collector(envs, generator, codec), workload)
         try:
             player = stack.enter_context(trl_player(learner, workload, sampling.max_action_tokens))
-            contestants[TRL] = lambda: player.play()[0]
+            contestants[TRL] = player.play
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}

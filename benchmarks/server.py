@@ -3,10 +3,11 @@
     python -m benchmarks.server
 
 All servers run at the same time, each on one worker pinned to the first core; the load comes from the last core, to one
-server after the other, in turns. So ratios hold where the machine is slow; where it is shared, the processor time per
-request tells more than the rate. The reference is `benchmarks.reference_server`; `benchmarks.echo_server` is what an
-ASGI application costs at the least. The same requests come again and again, as in training, and ours knows their
-bodies: so it is also asked for the same calls in bodies that it has not seen (`new requests`), under heads that it has.
+server after the other, in turns. Only the table by workers pins nothing: servers and load share all cores. So ratios
+hold where the machine is slow; where it is shared, the processor time per request tells more than the rate. The
+reference is `benchmarks.reference_server`; `benchmarks.echo_server` is what an ASGI application costs at the least. The
+same requests come again and again, as in training, and ours knows their bodies: so it is also asked for the same calls
+in bodies that it has not seen (`new requests`), under heads that it has.
 """
 
 from __future__ import annotations
@@ -93,16 +94,16 @@ class Lap(NamedTuple):
 def run(options: Options) -> Result:
     """Measure everything."""
     started = origin(["uvicorn", "uvloop", "httptools"])
-    _pin(os.getpid(), -1)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         requests = write_recordings(folder / "small", apis=500, entries=3)
-        with _servers(folder / "small", folder / "small-cache") as servers:
-            hits = _hits(servers, requests, options)
-            batches = _batches(servers, requests, options)
-            memory = _memory(servers)
+        with pinned(-1):
+            with _servers(folder / "small", folder / "small-cache") as servers:
+                hits = _hits(servers, requests, options)
+                batches = _batches(servers, requests, options)
+                memory = _memory(servers)
+            sizes = _by_size(folder, options)
         workers = _by_workers(folder / "small-cache", requests, options)
-        sizes = _by_size(folder, options)
     tables = {
         "Hits of /virtual": hits,
         f"Calls of /v1/calls in batches of {_BATCH}": batches,
@@ -255,7 +256,7 @@ def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[bytes]:
 
 
 def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> list[Row]:
-    """Every route with one worker and with two, which are not pinned: on two cores the load takes one from them."""
+    """Every route with one worker and with two. Nothing is pinned: on two cores the load takes one from them."""
     calls = _calls(requests)
     routes = {
         "/virtual": ([json.dumps(request).encode() for request in requests], 1),
@@ -265,8 +266,7 @@ def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> l
     contestants = {}
     with ExitStack() as stack:
         for workers in (1, 2):
-            arguments = ["--cache", str(cache), "--read-only", "--workers", str(workers)]
-            url = stack.enter_context(ServerProcess(arguments)).url
+            url = stack.enter_context(free_server(cache, workers)).url
             for path, (bodies, _) in routes.items():
                 prepared = [post_bytes(url, path, body) for body in bodies]
                 contestants[path, workers] = partial(run_load, url, prepared, clients=32, seconds=options.seconds)
@@ -287,6 +287,19 @@ def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> l
             }
         )
     return rows
+
+
+@contextmanager
+def free_server(cache: Path, workers: int) -> Iterator[ServerProcess]:
+    """A server whose workers run on every core that this process may use.
+
+    Raises:
+        RuntimeError: This process is pinned, which its children would inherit.
+    """
+    if sorted(os.sched_getaffinity(0)) != _CORES:
+        raise RuntimeError("the benchmark is pinned to a core; start servers by workers outside `pinned`")
+    with ServerProcess(["--cache", str(cache), "--read-only", "--workers", str(workers)]) as process:
+        yield process
 
 
 def _by_size(folder: Path, options: Options) -> list[Row]:
@@ -330,6 +343,17 @@ def _notes(hits: Sequence[Row]) -> list[str]:
         f"Target: p99 at 32 clients at most {_TARGET_P99} ms: {prompt_enough} ({p99:.1f} ms).",
         "Hits among 1,000,000 recordings, opening them and a worker's memory then: see `benchmarks.store`.",
     ]
+
+
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """This process, and what it starts, on one core; afterwards on those of before."""
+    before = os.sched_getaffinity(0)
+    _pin(os.getpid(), core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _pin(pid: int, core: int) -> None:

@@ -1,23 +1,21 @@
 """Recompute StepTool's published table from its judged runs, and pass rates under equal call budgets.
 
-    python -m benchmarks.stabletoolbench_table --runs judged_runs --queries solvable_queries/test_instruction
+    python -m benchmarks.stabletoolbench_table --runs judged_runs --queries solvable_queries
 
 Definitions in `docs/evaluation.md`.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import tyro
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.command import run_command
+from benchmarks.report import RESULTS, Result, Row, origin, publish
 from steptool_env.errors import DataError
 from steptool_env.metrics import (
     EpisodeResult,
@@ -38,8 +36,16 @@ GROUPS = {
 }
 BUDGETS = range(1, 18)
 _SCORES = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
-_CAPTION = "pass in %, ± over judge repeats; recall in 0..1; @4: cut at 4 calls, @17: at 17"
-_WIDTH = 116  # characters, also where the output is no terminal
+_NOTES = (
+    "pass in %, ± over judge repeats; recall in 0..1; @4: pass when every episode is cut at 4 calls, @17: at 17",
+    "published: whether the cells that StepTool published come out to their last digit",
+)
+Groups = dict[str, list[EpisodeResult]]
+"""Results by group of sets, or by set."""
+Runs = dict[str, Groups]
+"""Results by run and set."""
+Figures = dict[str, Any]
+"""See `figures`."""
 _INVALID = ('{"error": "No such function name', '{"error": "Tool input parse error')
 
 
@@ -82,22 +88,58 @@ class Arguments:
     """Folder with one folder per run, holding <set>.json."""
     queries: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder with <set>.json (or with test_instruction/<set>.json)."""
-    json: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Write the figures here too."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
 
 
 def main(arguments: Arguments) -> None:
-    """Compute, print and, if asked to, write the table."""
+    """Compute, print and write the table."""
+    begun = origin()
     runs = read_runs(arguments.runs, arguments.queries)
-    table = {run: {group: figures(results) for group, results in grouped(sets).items()} for run, sets in runs.items()}
-    sets = {run: {name: figures(results) for name, results in sets.items()} for run, sets in runs.items()}
-    _print(table, runs)
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps({"runs": table, "sets": sets}, indent=2) + "\n", encoding="utf-8")
+    tables: dict[str, list[Row]] = {
+        "Judged runs, recomputed": [_row(run, group, row, runs[run]) for run, group, row in _figures(runs, grouped)],
+        "The same by set": [_row(run, name, row, {}) for run, name, row in _figures(runs, dict)],
+        "Pass rate in % when every episode is cut after so many calls": _by_budget(runs),
+    }
+    publish(
+        Result("stabletoolbench_table", "StepTool's published table, recomputed", tables, begun, _NOTES), arguments.out
+    )
 
 
-def read_runs(runs: Path, queries: Path) -> dict[str, dict[str, list[EpisodeResult]]]:
+def _figures(
+    runs: Runs, group: Callable[[Mapping[str, list[EpisodeResult]]], Groups]
+) -> Iterator[tuple[str, str, Figures]]:
+    """Every run and group with its figures."""
+    for run, sets in runs.items():
+        for name, results in group(sets).items():
+            yield run, name, figures(results)
+
+
+def _by_budget(runs: Runs) -> list[Row]:
+    """A row for each budget, a column for each run and group."""
+    rates = {f"{run} {group}": row["pass_at_budget"] for run, group, row in _figures(runs, grouped)}
+    return [{"calls": n, **{name: round(by_calls[str(n)], 1) for name, by_calls in rates.items()}} for n in BUDGETS]
+
+
+def _row(run: str, group: str, row: Figures, sets: Mapping[str, Any]) -> Row:
+    """A row of a table. Texts where three digits are too few."""
+    budget = row["pass_at_budget"]
+    return {
+        "run": run,
+        "group": group,
+        "queries": row["queries"],
+        "pass": f"{row['pass_mean']:.1f} ± {row['pass_std']:.1f}",
+        "pass given finish": f"{row['pass_given_finish']:.1f}",
+        "recall": f"{row['recall']:.4f}",
+        "recall compat": f"{row['recall_compat']:.4f}",
+        "@4": f"{budget['4']:.1f}",
+        "@17": f"{budget['17']:.1f}",
+        "calls": f"{row['calls']:.2f}",
+        **({"published": compare(run, group, row, sets)} if sets else {}),
+    }
+
+
+def read_runs(runs: Path, queries: Path) -> Runs:
     """Per run and set the results of its episodes, sets in the order of `GROUPS`. Raises `DataError`."""
     folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     if not folders:
@@ -142,13 +184,13 @@ def judged_result(suite: str, episode: JudgedEpisode, relevant: Sequence[str]) -
     )
 
 
-def grouped(sets: Mapping[str, Sequence[EpisodeResult]]) -> dict[str, list[EpisodeResult]]:
+def grouped(sets: Mapping[str, Sequence[EpisodeResult]]) -> Groups:
     """The results by group, over the sets that are there."""
     groups = {group: [result for name in names for result in sets.get(name, ())] for group, names in GROUPS.items()}
     return {group: results for group, results in groups.items() if results}
 
 
-def figures(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+def figures(results: Sequence[EpisodeResult]) -> Figures:
     """The figures of one group of queries: rates of passing in percent, recalls in 0..1."""
     rest = summarize(results)
     return {
@@ -186,42 +228,6 @@ def compare(run: str, group: str, row: Mapping[str, Any], sets: Mapping[str, Any
     }
     different = [cell for cell, same in cells.items() if not same]
     return f"differs: {', '.join(different)}" if different else "matches"
-
-
-def _print(table: Mapping[str, Mapping[str, Any]], runs: Mapping[str, Mapping[str, Any]]) -> None:
-    console = Console()
-    console.width = max(console.width, _WIDTH)
-    view = Table(title="Judged runs, recomputed", caption=_CAPTION)
-    for column in (
-        "run",
-        "group",
-        "queries",
-        "pass",
-        "pass|finish",
-        "recall",
-        "recall compat",
-        "@4",
-        "@17",
-        "published",
-    ):
-        view.add_column(column, justify="left" if column in {"run", "group", "published"} else "right")
-    for run, groups in table.items():
-        for group, row in groups.items():
-            budget = row["pass_at_budget"]
-            view.add_row(
-                run,
-                group,
-                str(row["queries"]),
-                f"{row['pass_mean']:.1f} ± {row['pass_std']:.1f}",
-                f"{row['pass_given_finish']:.1f}",
-                f"{row['recall']:.4f}",
-                f"{row['recall_compat']:.4f}",
-                f"{budget['4']:.1f}",
-                f"{budget['17']:.1f}",
-                compare(run, group, row, runs[run]),
-            )
-        view.add_section()
-    console.print(view)
 
 
 if __name__ == "__main__":

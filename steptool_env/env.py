@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from copy import copy, deepcopy
+from typing import Any, Self
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
@@ -102,22 +103,26 @@ class ToolEnv(gym.Env[str, str]):
 
     def snapshot(self) -> bytes:
         """The episode and the random generator as bytes (JSON), for `restore` in any environment of the same kind."""
-        return pack(self.episode, self.np_random)
+        return pack(self.episode, self.np_random, self._source)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to where `snapshot` was taken; what follows is what would have followed then.
 
         Raises:
-            DataError: These are not the bytes of a snapshot, or of an environment with other tasks or rules.
+            DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
         """
         self._episode, self.np_random = unpack(snapshot, self._source)
 
-    def fork(self) -> ToolEnv:
-        """A second environment at the same point. The two share the tasks and the way to the tools, nothing else."""
-        twin = ToolEnv(self.suite, self.rules, self.client, self.render_mode)
-        twin.spec = self.spec
+    def fork(self) -> Self:
+        """A second environment of the same class at the same point.
+
+        The two share the tasks, the way to the tools and what a subclass has added, which is copied shallowly.
+        """
+        self.episode  # noqa: B018 - raises `ResetNeeded` where there is none
+        twin = copy(self)
+        twin.observation_space = deepcopy(self.observation_space)
+        twin.action_space = deepcopy(self.action_space)
         twin._owns_client = False
-        twin.restore(self.snapshot())
         return twin
 
     def render(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from steptool_env.errors import DataError
+from steptool_env.suites.sample import suite_name
 from steptool_env.toolbench import from_judged
 from steptool_env.trajectories import read_trajectories
 from steptool_env.types import Task, Trajectory
@@ -48,4 +49,5 @@ def _read(file: Path) -> list[Trajectory]:
         episodes = read_judged_run(file)
     except FileError as error:
         raise DataError(str(error)) from error
-    return [from_judged(episode, Task(episode.query_id, file.stem, episode.query, ())) for episode in episodes]
+    suite = suite_name(file.stem, file)
+    return [from_judged(episode, Task(episode.query_id, suite, episode.query, ())) for episode in episodes]

@@ -42,6 +42,20 @@ class Registry(Generic[T]):
         made: T = factory(*arguments, **options)
         return made
 
+    def takes(self, name: str, option: str) -> bool:
+        """Whether the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
+        return option in inspect.signature(self._factory(name)).parameters
+
+    def settings(self, name: str, **options: Any) -> dict[str, Any]:
+        """`options` with the defaults of those that are left out. Raises as `make` does."""
+        try:
+            bound = inspect.signature(self._factory(name)).bind_partial(**options)
+        except TypeError as error:
+            raise ConfigurationError(f"{self.kind} {name!r} was given wrong options: {error}") from None
+        bound.apply_defaults()
+        named = {key: value for key, value in bound.arguments.items() if key not in _rest(bound.signature)}
+        return {**named, **{key: options[key] for key in options.keys() - named.keys()}}
+
     def _factory(self, name: str) -> Any:
         place = self._places.get(name, name)
         module, _, attribute = place.partition(":")
@@ -53,3 +67,9 @@ class Registry(Generic[T]):
             return attrgetter(attribute)(import_module(module))
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"{self.kind} {name!r} cannot be loaded from {place!r}: {error}") from error
+
+
+def _rest(signature: inspect.Signature) -> set[str]:
+    """The names of `*arguments` and `**options`."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name for name, parameter in signature.parameters.items() if parameter.kind in kinds}

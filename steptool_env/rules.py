@@ -9,10 +9,11 @@ from typing import Any
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.prompts import check_style
-from steptool_env.rewards import RewardFunction, make_reward
+from steptool_env.rewards import REWARDS, RewardFunction, make_reward
+from toolserver.schemas import OBSERVATION_LENGTH
 
 DEFAULT_CALL_BUDGET = 12
-DEFAULT_OBSERVATION_LENGTH = 1024
+DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Rules:
         prompt: Style of the opening, one of `prompts.STYLES`.
         call_budget: Steps after which an episode ends. Every step counts, `Finish` too.
         max_observation_length: Characters of an answer that are shown.
+        reward_settings: Name and options of `reward`, by which snapshots of other rewards are told apart; by default
+            the name of its class.
     """
 
     reward: RewardFunction
@@ -32,11 +35,15 @@ class Rules:
     prompt: str = "toolbench"
     call_budget: int = DEFAULT_CALL_BUDGET
     max_observation_length: int = DEFAULT_OBSERVATION_LENGTH
+    reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_style(self.prompt)
         _check_count("call_budget", self.call_budget)
         _check_count("max_observation_length", self.max_observation_length)
+        if not self.reward_settings:
+            kind = type(self.reward)
+            object.__setattr__(self, "reward_settings", {"kind": f"{kind.__module__}:{kind.__qualname__}"})
 
     def record(self) -> dict[str, Any]:
         """What a trajectory remembers of the rules."""
@@ -57,13 +64,10 @@ def make_rules(
     max_observation_length: int,
 ) -> Rules:
     """Rules from what `gym.make` can be given. Raises `ConfigurationError`, which lists what is valid."""
-    return Rules(
-        make_reward(reward, **(reward_options or {})),
-        make_format(call_format),
-        prompt,
-        call_budget,
-        max_observation_length,
-    )
+    options = reward_options or {}
+    made = make_reward(reward, **options)
+    settings = {"kind": reward, **REWARDS.settings(reward, **options)}
+    return Rules(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
 
 
 def _check_count(name: str, value: Any) -> None:

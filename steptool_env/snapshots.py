@@ -10,18 +10,17 @@ import numpy as np
 from steptool_env.episode import Episode
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.records import encode
-from steptool_env.rules import Rules
 from steptool_env.source import EpisodeSource, record_episode
 from toolserver.errors import ToolServerError
 
-_VERSION = 1
+_VERSION = 2
 
 
-def pack(episode: Episode, rng: np.random.Generator) -> bytes:
-    """The snapshot of `episode` in an environment whose next reset draws from `rng`."""
+def pack(episode: Episode, rng: np.random.Generator, source: EpisodeSource) -> bytes:
+    """The snapshot of an episode of `source`, in an environment whose next reset draws from `rng`."""
     record = {
         "steptool_snapshot": _VERSION,
-        **_kind(episode.task.suite, episode.rules),
+        **source.identity,
         "episode": record_episode(episode),
         "random": rng.bit_generator.state,
     }
@@ -32,13 +31,10 @@ def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.G
     """The episode and the generator of `snapshot`.
 
     Raises:
-        DataError: These are not the bytes of a snapshot, or of an environment with other tasks or rules.
+        DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
     """
     record = _read(snapshot)
-    here = _kind(source.suite.name, source.rules)
-    kind = {name: record.get(name) for name in here}
-    if kind != here:
-        raise DataError(f"the snapshot was taken in {kind}; this environment is {here}")
+    _check_kind(record, source.identity)
     try:
         return source.restore(record["episode"]), _generator(record["random"])
     except (ConfigurationError, ToolServerError) as error:
@@ -47,9 +43,22 @@ def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.G
         raise DataError(f"the snapshot is damaged: {error!r}") from error
 
 
-def _kind(suite: str, rules: Rules) -> dict[str, Any]:
-    """What two environments must have in common to exchange snapshots."""
-    return {"suite": suite, "rules": rules.record()}
+def _check_kind(record: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raise `DataError`, with each difference, for a snapshot of another environment."""
+    differences = []
+    for group, ours in here.items():
+        theirs = record.get(group)
+        theirs = theirs if isinstance(theirs, dict) else {}
+        differences += [
+            f"{group}.{name}={theirs.get(name)!r} there and {ours.get(name)!r} here"
+            for name in sorted(theirs.keys() | ours.keys())
+            if theirs.get(name) != ours.get(name)
+        ]
+    if differences:
+        raise DataError(
+            f"the snapshot is of another environment: {'; '.join(differences)}; restore it in an environment that was "
+            "made with the same arguments"
+        )
 
 
 def _read(snapshot: bytes) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 
@@ -25,6 +27,16 @@ class EpisodeSource:
     def __init__(self, suite: TaskSuite, rules: Rules) -> None:
         self.suite = suite
         self.rules = rules
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What two environments must have in common to exchange snapshots: JSON values by group and name."""
+        groups = {
+            "suite": {"name": self.suite.name, **self.suite.settings},
+            "rules": self.rules.record(),
+            "reward": self.rules.reward_settings,
+        }
+        return cast("dict[str, Any]", json.loads(json.dumps(groups, default=_class_name)))
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Episode:
         """A new episode.
@@ -91,3 +103,8 @@ def _episode_seed(seed: Any) -> int:
     if isinstance(seed, int | np.integer) and 0 <= seed < _SEEDS:
         return int(seed)
     raise ConfigurationError(f"options['episode_seed']={seed!r}: must be an integer from 0 to 2**63 - 1")
+
+
+def _class_name(thing: Any) -> str:
+    """The class of a reward option that is no JSON value, such as a judge made by hand."""
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"

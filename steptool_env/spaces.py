@@ -1,11 +1,15 @@
-"""The space of texts that observations and actions are drawn from."""
+"""The space of texts that observations and actions are drawn from, and its shared memory between processes."""
 
 from __future__ import annotations
 
-from typing import Any
+import multiprocessing
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, overload
 
 import numpy as np
 from gymnasium import Space
+from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
 _SAMPLE_LENGTH = 128
 _ALPHABETS = (
@@ -60,3 +64,68 @@ class UnicodeText(Space[str]):
 
     def __hash__(self) -> int:
         return hash((UnicodeText, self.max_length))
+
+
+# Gymnasium's `AsyncVectorEnv` keeps the observations of its processes in shared memory, by default. A text's slot holds
+# its length in bytes, and then its bytes in UTF-8.
+_LENGTH_BYTES = 4
+_CHARACTER_BYTES = 4  # of UTF-8 at most
+
+
+class SharedTexts(Sequence[str]):
+    """The texts of `num_envs` slots of shared memory, as they are when they are looked at.
+
+    Gymnasium reads its buffer once and gives out deep copies of what it read: a copy is a tuple of the current texts.
+    """
+
+    def __init__(self, memory: Any, slot: int, num_envs: int) -> None:
+        self._view = memoryview(memory.get_obj()).cast("B")
+        self._slot = slot
+        self._num_envs = num_envs
+
+    def __len__(self) -> int:
+        return self._num_envs
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self[each] for each in range(*index.indices(self._num_envs)))
+        start = range(self._num_envs)[index] * self._slot
+        body = start + _LENGTH_BYTES
+        length = int.from_bytes(self._view[start:body], "little")
+        return bytes(self._view[body : body + length]).decode("utf-8", "surrogatepass")
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> tuple[str, ...]:
+        return tuple(self)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _slot(space: UnicodeText) -> int:
+    return _LENGTH_BYTES + _CHARACTER_BYTES * space.max_length
+
+
+@create_shared_memory.register
+def _create(space: UnicodeText, n: int = 1, ctx: ModuleType = multiprocessing) -> Any:
+    return ctx.Array("B", n * _slot(space))
+
+
+@read_from_shared_memory.register
+def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:  # a `Sequence`; Gymnasium's type wants a tuple
+    return SharedTexts(shared_memory, _slot(space), n)
+
+
+@write_to_shared_memory.register
+def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> None:
+    content = value.encode("utf-8", "surrogatepass")
+    start = index * _slot(space)
+    body = start + _LENGTH_BYTES
+    view = memoryview(shared_memory.get_obj()).cast("B")
+    view[body : body + len(content)] = content
+    view[start:body] = len(content).to_bytes(_LENGTH_BYTES, "little")

@@ -28,7 +28,8 @@ class Task:
         tools: The offered APIs, in the order in which they are shown. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
         state: The state token with which an episode of this task starts; empty for stateless tools.
-        gold: What the task's own verifier needs (ToolWorld: the DAG and the answer); `None` for recorded suites.
+        gold: What the task's own verifier needs (ToolWorld: the DAG and the answer); `None` for recorded suites. Left
+            out of pickles, as of files: the suite has it under the task's id.
     """
 
     id: str
@@ -38,6 +39,15 @@ class Task:
     relevant: tuple[str, ...] = ()
     state: str = ""
     gold: Any = field(default=None, compare=False, repr=False)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Task, (self.id, self.suite, self.query, self.tools, self.relevant, self.state)
+
+    def __copy__(self) -> Task:
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Task:
+        return self
 
 
 @dataclass(frozen=True, slots=True)

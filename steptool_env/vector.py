@@ -123,7 +123,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
 
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
-        return pack(self._episodes[index], self._rngs[index])
+        return pack(self._episodes[index], self._rngs[index], self._source)
 
     def restore(self, index: int, snapshot: bytes) -> None:
         """Put a snapshot into one environment; its next step continues from there. Raises as `ToolEnv.restore`."""

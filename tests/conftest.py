@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.stabletoolbench import import_folder
@@ -19,24 +20,61 @@ settings.register_profile("steptool", derandomize=True, deadline=None, max_examp
 settings.load_profile("steptool")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seeds", type=int, default=1, help="on how many seeds each learning test stands")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `learning_seed` is a learning test: what it says of a trained policy holds for every seed."""
+    if "learning_seed" in metafunc.fixturenames:
+        seeds = range(metafunc.config.getoption("--seeds"))
+        metafunc.parametrize("learning_seed", [pytest.param(seed, marks=pytest.mark.learning) for seed in seeds])
+
+
+PUBLISHED = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "stabletoolbench")
+"""The published data of StableToolBench and StepTool, most of which this project may not redistribute."""
+
+
 @pytest.fixture(scope="session")
-def stabletoolbench_data() -> Path:
-    """The published data of StableToolBench and StepTool, which this project may not redistribute."""
-    default = Path(__file__).resolve().parents[2] / "shared" / "stabletoolbench"
-    path = Path(os.environ.get(DATA_VARIABLE) or default)
-    if not path.is_dir():
+def published_data() -> Path:
+    """For what is said of the published data alone: its figures, and what other programs made of it."""
+    if not PUBLISHED.is_dir():
         pytest.skip(
             f"needs StableToolBench's data; set {DATA_VARIABLE} to its folder (docs/data.md says what is in it)"
         )
-    return path
+    return PUBLISHED
+
+
+@pytest.fixture(scope="session", params=["sample", *(["published"] if PUBLISHED.is_dir() else [])])
+def stabletoolbench_data(request: pytest.FixtureRequest) -> Path:
+    """The sample that the package ships; and all of the published data, where it is there."""
+    return SAMPLE if request.param == "sample" else PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def judged_run(stabletoolbench_data: Path) -> Path:
+    """The folder of one judged run."""
+    return (
+        stabletoolbench_data / "judged_runs" / ("sample-thorough" if stabletoolbench_data == SAMPLE else "steptool_cot")
+    )
 
 
 @pytest.fixture(scope="session")
 def stabletoolbench_cache(stabletoolbench_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache directory with all of `tools/` and `tool_response_cache/`; open it with `read_only=True`."""
+    return _imported(stabletoolbench_data, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def sample_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of the sample alone."""
+    return _imported(SAMPLE, tmp_path_factory)
+
+
+def _imported(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stabletoolbench") / "cache"
     catalog = Catalog()
     with ResponseCache(path, memory_entries=0) as cache:
-        import_folder(stabletoolbench_data / "server", cache, catalog, strict=True)
+        import_folder(data / "server", cache, catalog, strict=True)
     catalog.save(path)
     return path

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -20,9 +19,10 @@ from toolserver.dispatch import Dispatcher
 from toolserver.errors import CacheError
 from toolserver.frontdoor import FrontDoor
 from toolserver.hotpath import HotPath
+from toolserver.info import InfoSource, package_version
 from toolserver.limits import RateLimiter
 from toolserver.metrics import Meter
-from toolserver.routes import apis, calls, health
+from toolserver.routes import apis, calls, health, info
 from toolserver.settings import Settings
 
 _TICK = 1.0  # seconds
@@ -45,14 +45,17 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
     app = ToolServerApp(
         title="toolserver",
-        version=version("steptool-env"),
+        version=package_version(),
         summary="Recorded, synthetic, generated or live answers to tool calls.",
         lifespan=_lifespan,
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.dispatcher, app.state.meter, app.state.admission = dispatcher, meter, admission
+    app.state.info = InfoSource(
+        assembly.catalog, assembly.vendors, recorded=assembly.cache is not None, miss=settings.miss
+    )
     app.state.settings, app.state.assembly, app.state.bodies = settings, assembly, bodies
-    for router in (calls.router, apis.router, health.router):
+    for router in (calls.router, apis.router, info.router, health.router):
         app.include_router(router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(CacheError, _broken_store)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
@@ -15,18 +15,22 @@ from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.recorded import RecalledResolver, RecordedResolver, RecordingResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
-from toolserver.schemas import ApiSpec, decode_body
+from toolserver.schemas import decode_body
 from toolserver.service import ToolService
 from toolserver.settings import Settings
-from toolserver.state import StateCodec
+from toolserver.state import PUBLIC_KEY, StateCodec
+
+if TYPE_CHECKING:
+    from toolserver.world.vendors import Vendors
 
 
 class Assembly(NamedTuple):
-    """A service and what it is made of. `cache` is `None` when nothing recorded is served."""
+    """A service and its parts. `cache` is `None` when nothing recorded is served, `vendors` when no world is."""
 
     service: ToolService
     catalog: Catalog
     cache: ResponseCache | None
+    vendors: Vendors | None
 
 
 def build_service(settings: Settings) -> ToolService:
@@ -41,7 +45,8 @@ def assemble(settings: Settings) -> Assembly:
         CacheError: There is no cache at that place, or it is damaged.
         ConfigurationError: A setting is wrong.
     """
-    codec = _codec(settings)
+    key = PUBLIC_KEY if settings.state_key is None else settings.state_key.get_secret_value().encode()
+    codec, vendors = StateCodec(key), None
     catalog, resolvers, cache = Catalog(), list[Resolver](), None
     if settings.cache is not None:
         catalog = Catalog.load(settings.cache)
@@ -50,9 +55,9 @@ def assemble(settings: Settings) -> Assembly:
             resolvers.append(RecalledResolver(cache))
         resolvers.append(RecordedResolver(cache))
     if settings.world is not None:
-        world, specs = _world(settings.world, settings.world_level, settings.world_tools, codec)
-        resolvers.append(world)
-        for spec in specs:
+        vendors, codec, resolver = _world(settings.world, settings.world_level, settings.world_tools, key)
+        resolvers.append(resolver)
+        for spec in vendors.specs():
             catalog.add(spec)
     service = ToolService(
         catalog,
@@ -62,21 +67,19 @@ def assemble(settings: Settings) -> Assembly:
         max_depth=settings.max_depth,
         upstream_workers=settings.upstream_workers,
     )
-    return Assembly(service, catalog, cache)
+    return Assembly(service, catalog, cache, vendors)
 
 
-def _world(seed: int, level: str, tools: int | None, codec: StateCodec) -> tuple[Resolver, Iterator[ApiSpec]]:
+def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendors, StateCodec, Resolver]:
     # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
     from toolserver.world.resolver import WorldResolver
+    from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import Vendors
     from toolserver.world.world import World
 
     vendors = Vendors(World(seed, level), tools)
-    return WorldResolver(vendors, codec), vendors.specs()
-
-
-def _codec(settings: Settings) -> StateCodec:
-    return StateCodec() if settings.state_key is None else StateCodec(settings.state_key.get_secret_value().encode())
+    codec = world_codec(vendors, key)
+    return vendors, codec, WorldResolver(vendors, codec)
 
 
 def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:

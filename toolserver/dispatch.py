@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, TypeVar
 
+from toolserver.errors import CacheError
 from toolserver.metrics import Meter
 from toolserver.resolvers.base import refuse
 from toolserver.resolvers.recorded import RecordedResolver
@@ -73,7 +75,7 @@ class Dispatcher:
         self, calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse] | Waiting[list[ToolResponse]]:
         """Answer a batch, in order. A text in place of a call says what is wrong with that element."""
-        started = [malformed(call) if isinstance(call, str) else self.service.start(call) for call in calls]
+        started = [malformed(call) if isinstance(call, str) else self._start_in_batch(call) for call in calls]
         answers = [answer for answer in started if isinstance(answer, ToolResponse)]
         if len(answers) < len(started):
             return Waiting(partial(self._wait_for_all, started, calls, route))
@@ -96,6 +98,18 @@ class Dispatcher:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.service.close()
 
+    def _start_in_batch(self, call: ToolCall) -> ToolResponse | PendingAnswer:
+        """`ToolService.start`, where a defect of a resolver is the outcome of its call and leaves the batch alone.
+
+        A broken store is no defect of a call: `CacheError` is raised, and the request is answered with 503.
+        """
+        try:
+            return self.service.start(call)
+        except CacheError:
+            raise
+        except Exception:
+            return _defect(call)
+
     async def _wait_for_all(
         self, started: Sequence[ToolResponse | PendingAnswer], calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse]:
@@ -105,9 +119,19 @@ class Dispatcher:
                 self._meter.count_call(route, answer, True)
             else:
                 assert isinstance(call, ToolCall)
-                waiting.append(self._wait(answer, call, route))
+                waiting.append(self._wait_in_batch(answer, call, route))
         late = iter(await asyncio.gather(*waiting))
         return [answer if isinstance(answer, ToolResponse) else next(late) for answer in started]
+
+    async def _wait_in_batch(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
+        try:
+            return await self._wait(pending, call, route)
+        except CacheError:
+            raise
+        except Exception:
+            answer = _defect(call)
+            self._meter.count_call(route, answer, False)
+            return answer
 
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)
@@ -124,6 +148,16 @@ class Dispatcher:
 
 
 _TIMED_OUT = refuse(Outcome.TIMEOUT, "The tool did not answer in time.")
+
+
+_FAILED = refuse(Outcome.FAILED, "Internal error.")
+_log = logging.getLogger(__name__)
+
+
+def _defect(call: ToolCall) -> ToolResponse:
+    """The answer to a call at which a resolver raised; the traceback is logged."""
+    _log.exception("a resolver raised at %s/%s/%s", call.category[:80], call.tool[:80], call.api[:80])
+    return _FAILED._replace(state=call.state)
 
 
 def _forget(running: asyncio.Future[ToolResponse]) -> None:

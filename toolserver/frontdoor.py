@@ -15,7 +15,7 @@ from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 from toolserver.wire import json_headers
 
 _POSTED = frozenset({"/virtual", "/v1/call", "/v1/calls"})
-_KNOWN = _POSTED | {"/v1/apis", "/healthz", "/readyz", "/metrics"}
+_KNOWN = _POSTED | {"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics"}
 
 
 class FrontDoor:
@@ -70,7 +70,11 @@ class FrontDoor:
             if isinstance(body, Refusal):
                 await self._refuse(body, path, send, started)
                 return
-            reply = await self._hot_path.answer(path, body, caller) if is_json and self._hot_path else None
+            try:
+                reply = await self._hot_path.answer(path, body, caller) if is_json and self._hot_path else None
+            except Exception:
+                self._meter.count_request(path, 500, perf_counter() - started)  # what the ASGI server makes of it
+                raise
             if reply is not None:
                 await send({"type": "http.response.start", "status": 200, "headers": reply.headers})
                 await send({"type": "http.response.body", "body": reply.body})

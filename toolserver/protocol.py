@@ -5,11 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import uvicorn
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
+
+NEWEST_KNOWN = (0, 54)
+"""The newest release of uvicorn that the short cut is tested with; it uses names that uvicorn does not promise."""
+
+
+def http_protocol() -> type[HttpToolsProtocol]:
+    """`ShortcutProtocol`, or uvicorn's own where uvicorn is newer than the short cut knows it: slower, but right."""
+    release = tuple(int(part) for part in uvicorn.__version__.split(".")[:2])
+    return ShortcutProtocol if release <= NEWEST_KNOWN else HttpToolsProtocol
 
 
 class ShortcutProtocol(HttpToolsProtocol):

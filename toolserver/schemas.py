@@ -12,6 +12,9 @@ import orjson
 
 from toolserver.names import api_key, function_name
 
+OBSERVATION_LENGTH = 1024
+"""Characters of an answer that environments show by default, as ToolBench does; ToolWorld's tasks rely on them."""
+
 
 class Provenance(StrEnum):
     """Where an answer comes from. It is never lost on the way to the environment."""

@@ -19,7 +19,7 @@ import binascii
 import hmac
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -27,6 +27,9 @@ from typing import Any
 import orjson
 
 from toolserver.errors import ConfigurationError, StateTokenError
+
+PUBLIC_KEY = b"steptool-env"
+"""The default key: whoever holds a token in process also holds the world."""
 
 OPENING = "open"
 CONTINUING = "st1."
@@ -47,6 +50,12 @@ _WHOLE_OPENING = re.compile(
 )
 """What `opening_token` writes. Any other opening is read field by field, which takes five times as long."""
 _MAX_SEED = 2**63
+_MAX_COUNT = 2**53
+_MAX_STATE_LENGTH = 2**20  # bytes of a state before compression
+_USAGE_FIELDS = 3
+
+Check = Callable[[Sequence[Any]], None]
+"""Raises `StateTokenError` for changes that a token cannot hold."""
 
 
 @dataclass(slots=True)  # not frozen: that triples the time of making one, and every call makes one
@@ -86,14 +95,22 @@ def opening_token(seed: int = 0, faults: str = "none", task: str = "") -> str:
 class StateCodec:
     """Reads and writes state tokens under one key.
 
-    Replicas that share an episode share the key. The default key is public: good in process, where whoever holds a
-    token also holds the world; a server that strangers can reach sets its own.
+    Replicas that share an episode share the key and the world. The default key is public; a server that strangers can
+    reach sets its own. So a signature that holds says nothing about the fields, and each is checked.
+
+    Args:
+        key: Signs the tokens.
+        world: Identity of the world whose changes the tokens hold; empty where there is no world. A token of another
+            world is refused like one of another key.
+        check: Checks the changes in a token that was not written by this codec.
     """
 
-    def __init__(self, key: bytes = b"steptool-env") -> None:
+    def __init__(self, key: bytes = PUBLIC_KEY, world: str = "", check: Check | None = None) -> None:
         if not key:
             raise ConfigurationError("key: the key of state tokens is empty; give at least one byte")
-        self._key = blake2b(key, digest_size=32, person=b"steptool-token").digest()
+        bound = blake2b(world.encode(), digest_size=32).digest() if world else b""
+        self._key = blake2b(key, digest_size=32, person=b"steptool-token", key=bound).digest()
+        self._check = check
         self._key_id = blake2b(self._key, digest_size=_KEY_ID_SIZE, person=b"steptool-key-id").digest()
         self._keyed = blake2b(key=self._key, digest_size=_MAC_SIZE)
         self._memory: dict[str, EpisodeState] = {}
@@ -107,6 +124,8 @@ class StateCodec:
             raise StateTokenError(f"the state token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
         if token.startswith(CONTINUING):
             state = _decode(self._verified(token))
+            if self._check is not None and state.delta:
+                self._check(state.delta)
         elif token.startswith(OPENING + ":") or token == OPENING:
             state = _read_opening(token)
         else:
@@ -140,11 +159,12 @@ class StateCodec:
         if len(raw) != _HEADER_SIZE + length + _MAC_SIZE:
             raise StateTokenError("the state token is cut or lengthened; send it back exactly as it was received")
         if raw[1 : 1 + _KEY_ID_SIZE] != self._key_id:
-            raise StateTokenError("the state token is from a server with another key; start a new episode here")
+            raise StateTokenError(
+                "the state token is from a server with another key or of another world; start a new episode here"
+            )
         if not hmac.compare_digest(self._mac(raw[:-_MAC_SIZE]), raw[-_MAC_SIZE:]):
             raise StateTokenError("the state token was changed: its signature does not hold")
-        payload = raw[_HEADER_SIZE:-_MAC_SIZE]
-        return zlib.decompress(payload) if raw[0] == _DEFLATED else payload
+        return _inflated(raw[0], raw[_HEADER_SIZE:-_MAC_SIZE])
 
     def _mac(self, signed: bytes) -> bytes:
         mac = self._keyed.copy()  # half of the time that a new one with the key takes
@@ -163,9 +183,50 @@ def _encode(state: EpisodeState) -> bytes:
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
+def _inflated(flag: int, payload: bytes) -> bytes:
+    if flag == _PLAIN:
+        return payload
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(payload, _MAX_STATE_LENGTH) if flag == _DEFLATED else b""
+    except zlib.error:
+        text = b""
+    if not text or not inflater.eof:
+        raise StateTokenError(f"the state token holds no compressed state of at most {_MAX_STATE_LENGTH} bytes")
+    return text
+
+
 def _decode(payload: bytes) -> EpisodeState:
-    seed, faults, task, step, clock, usage, delta = orjson.loads(payload)
+    """The state behind a signature that holds. The key may be public, so each field is checked."""
+    try:
+        seed, faults, task, step, clock, usage, delta = orjson.loads(payload)
+    except (ValueError, TypeError):
+        raise StateTokenError("the state token holds no list of seven fields") from None
+    _demand("seed", seed, is_count(seed, _MAX_SEED - 1), "an integer in 0..2**63-1")
+    _demand("faults", faults, faults in FAULT_LEVELS, f"one of {', '.join(FAULT_LEVELS)}")
+    _demand("task", task, isinstance(task, str) and _TASK_ID.fullmatch(task) is not None, "a task id")
+    _demand("step", step, is_count(step), "an integer in 0..2**53")
+    _demand("clock", clock, is_count(clock), "an integer in 0..2**53")
+    _demand("usage", usage, _is_usage(usage), "an object of three counts per tool")
+    _demand("delta", delta, isinstance(delta, list), "a list of changes")
     return EpisodeState(seed, faults, task, step, clock, usage, tuple(delta))
+
+
+def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise StateTokenError(f"{name}={value!r:.40} in the state token is not {wanted}")
+
+
+def is_count(value: Any, largest: int = _MAX_COUNT) -> bool:
+    """Whether a JSON value is an integer in 0..`largest`."""
+    return type(value) is int and 0 <= value <= largest
+
+
+def _is_usage(usage: Any) -> bool:
+    return isinstance(usage, dict) and all(
+        isinstance(counts, list) and len(counts) == _USAGE_FIELDS and all(map(is_count, counts))
+        for counts in usage.values()
+    )
 
 
 def _read_opening(token: str) -> EpisodeState:

@@ -15,7 +15,7 @@ from rich.table import Table as View
 from agents.demo import Demo, DemoLearner, Outcome, run_demo
 from agents.demo_report import write_page
 from agents.evaluation_report import comparison
-from agents.results import defined, metrics_of
+from agents.results import defined, metrics_of, panel_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,6 @@ class Command:
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
         console = Console()
-        self.out.mkdir(parents=True, exist_ok=True)
         demo = Demo(
             self.out,
             self.learner,
@@ -60,25 +59,34 @@ class Command:
             world_seed=self.world_seed,
             guests=self.agent,
         )
-        started = time.perf_counter()
-        outcome = run_demo(demo, console.print)
-        seconds = time.perf_counter() - started
-        text = json.dumps(_result(outcome, seconds), indent=2)
-        (self.out / "result.json").write_text(text + "\n", encoding="utf-8")
-        splits = " and ".join(demo.splits)
-        subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
-        write_page(subtitle, outcome.runs, outcome.curves, self.out / "report.html")
+        outcome, seconds = play(demo, console)
         table = comparison(outcome.runs)
-        view = View(*table.columns, title=_title(outcome, seconds))
+        view = View(*table.columns, title=_title(outcome, seconds), caption=table.note)
         for row in table.rows:
             view.add_row(*row)
         console.print(view)
         console.print(f"wrote {self.out / 'report.html'} and {self.out / 'result.json'}")
 
 
+def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
+    """Run a demonstration and write result.json and report.html to its folder. Returns what came of it, and seconds."""
+    demo.out.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    outcome = run_demo(demo, console.print)
+    seconds = time.perf_counter() - started
+    text = json.dumps(_result(outcome, seconds), indent=2)
+    (demo.out / "result.json").write_text(text + "\n", encoding="utf-8")
+    splits = " and ".join(demo.splits)
+    subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
+    write_page(subtitle, outcome.runs, outcome.curves, demo.out / "report.html")
+    return outcome, seconds
+
+
 def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
     """Every metric of every agent, calls of training by policy and at most, seconds of the whole."""
-    metrics = {name: defined(metrics_of(trajectories)) for name, trajectories in outcome.runs.items()}
+    metrics = {
+        name: {"panel": panel_of(played), **defined(metrics_of(played))} for name, played in outcome.runs.items()
+    }
     return {
         **metrics,
         "training_calls": outcome.calls,

@@ -44,14 +44,17 @@ class Command:
         """Learn, showing how many pairs are told apart."""
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
-        learner = build_learner(self.policy)
-        read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
-        pairs = paired(
-            read, lambda trajectory: encode_trajectory(learner.codec, trajectory), self.per_task, self.preference.seed
-        )
-        if not pairs:
-            raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
         with TrainingProgress("eto") as progress:
+            learner = build_learner(self.policy)
+            read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
+            pairs = paired(
+                read,
+                lambda trajectory: encode_trajectory(learner.codec, trajectory),
+                self.per_task,
+                self.preference.seed,
+            )
+            if not pairs:
+                raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.tell(step, total, f"loss {metrics['loss']:.3f}, told apart {metrics['accuracy']:.0%}")

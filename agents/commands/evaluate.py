@@ -43,17 +43,17 @@ class Command:
     """Arguments of the agent, read in the same way."""
     server_url: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
     """Tool server; without it the tools run in this process."""
-    episodes: int = 100
-    """Number of tasks, from the first on; fewer where the suite has fewer."""
+    episodes: int | None = None
+    """Number of tasks, from the first on; by default the whole suite. A split to train on wants a number."""
     slots: int = 8
     """Episodes side by side (for `openai`: requests in flight)."""
     seed: int = 0
-    """Seeds the episodes."""
+    """Seeds the episodes, and the draws of an agent that takes a seed."""
 
     def run(self) -> None:
         """Evaluate, showing the pass rate so far. A run that an error ends is reported as far as it came."""
         evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
-        agent = make_agent(self.agent, **read_options("agent_arg", self.agent_arg))
+        agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_arg", self.agent_arg))
         played: list[Trajectory] = []
         try:
             self._play(evaluation, agent, played)

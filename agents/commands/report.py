@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from agents.evaluation_report import panel_warning
 from agents.report import write_report
-from agents.runs_report import read_run, runs_report
+from agents.runs_report import held_out_warning, read_run, runs_report
 from steptool_env.errors import ConfigurationError
 
 
@@ -36,7 +37,15 @@ class Command:
             raise ConfigurationError(
                 f"two runs are called {', '.join(twice)}; rename a folder, the page tells them apart by name"
             )
-        page = runs_report([read_run(folder.resolve()) for folder in self.runs])
+        runs = [read_run(folder.resolve()) for folder in self.runs]
+        page = runs_report(runs)
+        warnings = (
+            panel_warning({run.name: run.trajectories for run in runs if run.trajectories}),
+            held_out_warning(runs),
+        )
         self.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(page, self.out)
-        Console().print(f"wrote {self.out}")
+        console = Console()
+        for warning in filter(None, warnings):
+            console.print(warning, style="yellow", highlight=False)
+        console.print(f"wrote {self.out}")

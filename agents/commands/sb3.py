@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
@@ -13,9 +14,10 @@ from rich.table import Table
 
 from agents.base import Agent
 from agents.candidates import random_candidates
-from agents.evaluate import Evaluation, evaluate
+from agents.evaluate import Evaluation, check, evaluate
 from agents.options import Words, read_options
-from agents.results import metrics_of, write_metrics, write_run
+from agents.progress import EpisodeProgress
+from agents.results import metrics_of, panel_of, write_metrics, write_run
 from agents.sb3 import SB3Settings, agent_of, train
 from agents.training_progress import TrainingProgress
 
@@ -48,6 +50,9 @@ class Command:
         self.out.mkdir(parents=True, exist_ok=True)
         env_args = read_options("env_arg", self.env_arg)
         settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
+        evaluations = self._evaluations(settings)
+        for evaluation in evaluations.values():
+            check(evaluation)
         with TrainingProgress("sb3", console=console) as progress:
 
             def on_rollout(steps: int, mean: float, model: object) -> None:
@@ -57,16 +62,21 @@ class Command:
             model = train(settings, on_rollout)
         model.save(self.out / "model.zip")
         write_run({"settings": vars(settings), "splits": self.splits, "episodes": self.episodes}, self.out / "run.json")
-        console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], settings))
+        console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], evaluations))
         console.print(f"wrote {self.out}")
 
-    def _table(self, agents: list[Agent], settings: SB3Settings) -> Table:
-        table = Table("split", "agent", *_SHOWN)
+    def _evaluations(self, settings: SB3Settings) -> dict[str, Evaluation]:
+        """By split."""
         kept = {name: value for name, value in settings.env_args.items() if name not in ("split", "depths")}
-        for split in self.splits:
-            evaluation = Evaluation("StepTool/ToolWorld-v0", {**kept, "split": split}, self.episodes)
+        return {s: Evaluation("StepTool/ToolWorld-v0", {**kept, "split": s}, self.episodes) for s in self.splits}
+
+    def _table(self, agents: list[Agent], evaluations: Mapping[str, Evaluation]) -> Table:
+        table = Table("split", "agent", *_SHOWN, "panel")
+        for split, evaluation in evaluations.items():
             for agent in agents:
-                metrics = metrics_of(evaluate(evaluation, agent))
-                write_metrics(metrics, self.out / f"{split}-{agent.name}.json")
-                table.add_row(split, agent.name, *(f"{metrics[name]:.3f}" for name in _SHOWN))
+                with EpisodeProgress(f"{split}, {agent.name}") as progress:
+                    played = evaluate(evaluation, agent, progress.add, progress.expect)
+                metrics, panel = metrics_of(played), panel_of(played)
+                write_metrics(metrics, self.out / f"{split}-{agent.name}.json", panel)
+                table.add_row(split, agent.name, *(f"{metrics[name]:.3f}" for name in _SHOWN), panel)
         return table

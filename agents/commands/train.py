@@ -23,6 +23,7 @@ from agents.learner import Learner, build_learner
 from agents.logging import MetricsLog
 from agents.online import OnIteration, OnlineTrainer
 from agents.processes import join
+from agents.results import write_held_out
 from agents.resumption import check_resumed, stored_config
 from agents.training_progress import TrainingProgress
 
@@ -61,6 +62,8 @@ class Command:
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
             evaluation = _evaluation(config, learner, engine, stack) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
+            if evaluation is not None:
+                write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
                 config, learner, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
             )

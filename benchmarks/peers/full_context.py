@@ -31,7 +31,7 @@ class FullContextGenerator(Generator):
         super().clear()
         self._episodes: dict[int, list[int]] = {}
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:  # noqa: ARG002
         """See `Generator.start`."""
         self._episodes[slot] = list(ids)
 

@@ -1,4 +1,4 @@
-"""OpenEnv (`openenv-core`): its two echo environments, in process and over its WebSocket.
+"""OpenEnv (`openenv`): its two echo environments, in process and over its WebSocket.
 
 Both answer every step with the text that they were given, so all that is measured is the way there and back. The one
 that `openenv init` makes takes the text as its action; in the other (`openenv_tool`) an action is the call of a tool.
@@ -28,6 +28,8 @@ from benchmarks.peers.openenv_tool import TOOL, make_env
 
 ECHO, ECHO_TOOL = "OpenEnv echo, WebSocket", "OpenEnv echo tool, WebSocket"
 """Each over OpenEnv's own protocol."""
+ECHO_INSIDE, ECHO_TOOL_INSIDE = "OpenEnv echo, in process", "OpenEnv echo tool, in process"
+"""Each called directly."""
 
 _NAME = "echo_env"
 _START_SECONDS = 60.0
@@ -54,7 +56,7 @@ def _echo(scripts: Sequence[Script]) -> Iterator[Contestants]:
                 package.EchoEnv(base_url=url).sync() as client,
             ):
                 yield {
-                    "OpenEnv echo, in process": lambda: _play(inside, _actor(inside, package.EchoAction), scripts),
+                    ECHO_INSIDE: lambda: _play(inside, _actor(inside, package.EchoAction), scripts),
                     ECHO: lambda: _play(client, _actor(client, package.EchoAction), scripts),
                 }
         finally:
@@ -68,7 +70,7 @@ def _echo_tool(scripts: Sequence[Script]) -> Iterator[Contestants]:
     app, root = "benchmarks.peers.openenv_tool:make_app", Path(__file__).parents[2]
     with _server(app, root, "--factory") as url, MCPToolClient(base_url=url).sync() as client:
         yield {
-            "OpenEnv echo tool, in process": lambda: asyncio.run(_play_inside(scripts)),
+            ECHO_TOOL_INSIDE: lambda: asyncio.run(_play_inside(scripts)),
             ECHO_TOOL: lambda: _play(client, lambda action: client.call_tool(TOOL, message=action), scripts),
         }
 

@@ -1,7 +1,7 @@
 """OpenEnv's echo as a tool: an environment whose one tool gives back what it is told, and its server's application.
 
 OpenEnv's repository publishes an echo environment of this kind: an `MCPEnvironment` around a FastMCP server. This one
-is made of the same parts of `openenv-core`, in the same way.
+is made of the same parts of `openenv`, in the same way.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""TRL's `GRPOTrainer` with `environment_factory`: its rollouts, and its update."""
+"""TRL's `GRPOTrainer`: its rollouts with `environment_factory`, and its update on given episodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
+from agents.batch import Episode, pad_rows
 from agents.learner import Learner
 from benchmarks.gold import ENV_ID, Workload
 from benchmarks.timing import Lap
@@ -28,78 +29,147 @@ _CALL: Mapping[str, Any] = {
 
 
 class TrlPlayer:
-    """A workload played and learnt from by TRL, with a copy of a learner's model.
+    """A workload played by TRL, with a copy of a learner's model.
 
     Args:
-        learner: Gives the model and the tokenizer.
-        workload: The episodes; all of them are played at once.
+        learner: Model and tokenizer.
+        workload: Episodes; all of them are played at once.
         action_tokens: Longest action.
-        folder: For whatever the trainer writes.
+        folder: Folder for whatever the trainer writes.
 
     Raises:
         ImportError: TRL is not installed.
     """
 
     def __init__(self, learner: Learner, workload: Workload, action_tokens: int, folder: str) -> None:
-        os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
-        from datasets import Dataset
-        from trl import GRPOConfig, GRPOTrainer
-
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", category=FutureWarning)
         self._rows = [
             {"prompt": prompt, "task": script.task, "number": number}
             for number, (prompt, script) in enumerate(zip(workload.prompts, workload.scripts, strict=True))
         ]
-        tokenizer: Any = copy.deepcopy(learner.tokenizer)
-        tokenizer.response_schema = {}  # declares that turns can be parsed
-        tokenizer.parse_response = lambda *_, **__: copy.deepcopy(_CALL)
-        config = GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=len(self._rows),
-            num_generations=workload.copies,
-            max_completion_length=learner.context,
+        self._trainer = _make_trainer(
+            learner,
+            self._rows,
+            workload.copies,
+            folder,
             max_tool_calling_iterations=workload.turns - 1,
             generation_kwargs={"max_new_tokens": action_tokens},
-            top_k=0,
-            beta=0.0,
-            report_to=[],
-            use_cpu=learner.policy.device.type == "cpu",
-            bf16=False,
-            gradient_checkpointing=False,  # as we do; TRL's default trades speed for memory
-            log_completions=False,
-            disable_tqdm=True,
-        )
-        model: Any = copy.deepcopy(learner.policy.language_model)
-        model.set_attn_implementation("sdpa")  # Transformers' default, not ours
-        self._trainer = GRPOTrainer(
-            model=model,
-            args=config,
-            train_dataset=Dataset.from_list(self._rows),
-            processing_class=tokenizer,
             environment_factory=lambda: _GoldEnv(workload),
-            reward_funcs=[_reward],
         )
-        self._trainer.create_optimizer()
-        self._trainer.current_gradient_accumulation_steps = 1  # as its training loop sets it
-        self._trainer.model.train()
 
-    def play(self) -> tuple[Lap, dict[str, torch.Tensor]]:
-        """Roll all episodes out: sampled tokens and seconds, and the batch that the trainer would learn from."""
+    def play(self) -> Lap:
+        """Roll all episodes out: sampled tokens and seconds."""
         begin = perf_counter()
         batch = self._trainer._generate_and_score_completions([dict(row) for row in self._rows])
-        return Lap(int(_trained(batch).sum()), perf_counter() - begin), batch
+        return Lap(int((batch["completion_mask"] * batch.get("tool_mask", 1)).sum()), perf_counter() - begin)
 
-    def update(self, batch: Mapping[str, torch.Tensor]) -> Lap:
-        """One optimiser step on a batch: trained tokens and seconds."""
+
+class TrlLearner:
+    """TRL's update on given episodes, with a copy of a learner's model.
+
+    Args:
+        learner: Model and tokenizer.
+        pieces: Episodes of each forward and backward pass; TRL trains on exactly their token ids.
+        copies: Episodes of one group.
+
+    Raises:
+        ImportError: TRL is not installed.
+    """
+
+    def __init__(self, learner: Learner, pieces: Sequence[Sequence[Episode]], copies: int) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
+        self._trainer = _make_trainer(learner, rows, copies, self._folder.name)
+        self.tokens = sum(episode.action_tokens for piece in pieces for episode in piece)
+        pad_id = int(learner.tokenizer.pad_token_id)
+        self.batches = [trl_batch(piece, pad_id, self.tokens) for piece in pieces]
+
+    def update(self) -> int:
+        """One optimiser step on all pieces; returns the trained tokens."""
         trainer = self._trainer
-        begin = perf_counter()
-        loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=batch["num_items_in_batch"])
-        trainer.accelerator.backward(loss)
+        for batch in self.batches:
+            loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=batch["num_items_in_batch"])
+            trainer.accelerator.backward(loss)
         torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
         trainer.optimizer.step()
         trainer.optimizer.zero_grad()
-        return Lap(int(_trained(batch).sum()), perf_counter() - begin)
+        return self.tokens
+
+
+def trl_batch(episodes: Sequence[Episode], pad_id: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Episodes as `GRPOTrainer.compute_loss` takes them: prompts padded on the left, the rest on the right.
+
+    Args:
+        episodes: Episodes of one piece.
+        pad_id: Token that fills.
+        tokens: Trained tokens of the whole batch, by which TRL divides its loss.
+    """
+    prompts = [list(episode.ids[: episode.spans[0][0]]) for episode in episodes]
+    completions = [list(episode.ids[episode.spans[0][0] :]) for episode in episodes]
+    trained = [_trained(episode) for episode in episodes]
+    width = max(map(len, prompts))
+    return {
+        "prompt_ids": torch.tensor([[pad_id] * (width - len(ids)) + ids for ids in prompts]),
+        "prompt_mask": torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]),
+        "completion_ids": pad_rows(completions, pad_id, torch.long),
+        "completion_mask": pad_rows([[1] * len(ids) for ids in completions], 0, torch.long),
+        "tool_mask": pad_rows(trained, 0, torch.long),
+        "advantages": torch.tensor([sum(episode.rewards) - 1.0 for episode in episodes]),
+        "num_items_in_batch": torch.tensor(tokens),
+    }
+
+
+def _trained(episode: Episode) -> list[int]:
+    """1 for each token after the prompt that the policy sampled, else 0."""
+    start = episode.spans[0][0]
+    mask = [0] * (len(episode.ids) - start)
+    for begin, end in episode.spans:
+        mask[begin - start : end - start] = [1] * (end - begin)
+    return mask
+
+
+def _make_trainer(
+    learner: Learner, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
+) -> Any:
+    """A `GRPOTrainer` without logs and progress bars. Raises `ImportError` where TRL is not installed."""
+    os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
+    from datasets import Dataset
+    from trl import GRPOConfig, GRPOTrainer
+
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    tokenizer: Any = copy.deepcopy(learner.tokenizer)
+    tokenizer.response_schema = {}  # declares that turns can be parsed
+    tokenizer.parse_response = lambda *_, **__: copy.deepcopy(_CALL)
+    factory = settings.pop("environment_factory", None)
+    config = GRPOConfig(
+        output_dir=folder,
+        per_device_train_batch_size=len(rows),
+        num_generations=copies,
+        max_completion_length=learner.context,
+        top_k=0,
+        beta=0.0,
+        report_to=[],
+        use_cpu=learner.policy.device.type == "cpu",
+        bf16=False,
+        gradient_checkpointing=False,  # as we do; TRL's default trades speed for memory
+        log_completions=False,
+        disable_tqdm=True,
+        **settings,
+    )
+    model: Any = copy.deepcopy(learner.policy.language_model)
+    model.set_attn_implementation("sdpa")  # Transformers' default, not ours
+    trainer = GRPOTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_list([dict(row) for row in rows]),
+        processing_class=tokenizer,
+        reward_funcs=[_reward],
+        **({"environment_factory": factory} if factory else {}),
+    )
+    trainer.create_optimizer()
+    trainer.current_gradient_accumulation_steps = 1  # as its training loop sets it
+    trainer.model.train()
+    return trainer
 
 
 class _GoldEnv:
@@ -131,10 +201,6 @@ class _GoldEnv:
 def _reward(environments: list[_GoldEnv], **_: Any) -> list[float]:
     """A reward that differs within groups, so that there is something to learn."""
     return [sum(environment.rewards) + number % 2 for number, environment in enumerate(environments)]
-
-
-def _trained(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    return batch["completion_mask"] * batch.get("tool_mask", 1)
 
 
 @contextmanager

@@ -3,5 +3,6 @@
 from steptool_env.client.base import ToolClient
 from steptool_env.client.http import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.client.local import LocalToolClient
+from steptool_env.client.match import ServedSuite, ServerMatch
 
-__all__ = ["API_KEY_VARIABLE", "HttpToolClient", "LocalToolClient", "ToolClient"]
+__all__ = ["API_KEY_VARIABLE", "HttpToolClient", "LocalToolClient", "ServedSuite", "ServerMatch", "ToolClient"]

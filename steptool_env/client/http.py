@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import orjson
 
+from steptool_env.client.match import ServedSuite
 from steptool_env.client.wire import Reply, Wire, WireError, connect
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
@@ -20,7 +21,7 @@ from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 """Where the key for the server is found: never in an environment's arguments, which are written into its spec."""
 
-_OK, _UNAUTHORIZED, _TOO_LARGE = 200, 401, 413
+_OK, _UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 200, 401, 404, 413
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _CHECK_SECONDS = 10.0
@@ -43,8 +44,12 @@ class HttpToolClient:
     time-outs and HTTP 408, 429 and 5xx are tried again, and calls that are too much for one request are sent in two
     halves. Safe to use from several threads.
 
+    The first call asks the server for `GET /v1/info` and refuses tools of another world or version. A server that is
+    replaced by another one later is not asked again.
+
     Args:
         url: The server, e.g. `http://127.0.0.1:8000`.
+        suite: The tasks whose tools the server must have; `None` takes any server.
         timeout: Seconds to wait for the connection and for each part of the answer.
         retries: How many more times to try.
         max_batch: Calls in one request at most; servers have a limit too.
@@ -58,6 +63,7 @@ class HttpToolClient:
         self,
         url: str,
         *,
+        suite: ServedSuite | None = None,
         timeout: float = 60.0,
         retries: int = 3,
         max_batch: int = 1024,
@@ -67,11 +73,19 @@ class HttpToolClient:
         self.timeout = timeout
         self.retries = retries
         self.max_batch = max_batch
+        self._suite = suite
+        self._verified = suite is None
         self._sleep = sleep
         self._wire = self._connect(timeout)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        """See `ToolClient.call_many`."""
+        """See `ToolClient.call_many`.
+
+        Raises:
+            ConfigurationError: The server has the tools of another world or version.
+        """
+        if calls:
+            self._verify()
         responses: list[ToolResponse] = []
         for start in range(0, len(calls), self.max_batch):
             responses += self._exchange(calls[start : start + self.max_batch])
@@ -84,6 +98,7 @@ class HttpToolClient:
         if len(parts) < 2:
             yield from self.call_many(calls)
             return
+        self._verify()
         # Threads of each stream's own: they cost little beside it, and a process that is forked later inherits none.
         with ThreadPoolExecutor(_PARTS) as threads:
             for answers in threads.map(self.call_many, parts):
@@ -94,6 +109,7 @@ class HttpToolClient:
 
         Raises:
             ToolTransportError: There is none. It says what to do.
+            ConfigurationError: It has the tools of another world or version.
         """
         try:
             with closing(self._connect(min(self.timeout, _CHECK_SECONDS))) as wire:
@@ -104,6 +120,27 @@ class HttpToolClient:
             raise ToolTransportError(f"{self.url}: {_complaint(reply)}")
         if reply.status not in _BUSY and (reply.status, reply.content) != (_OK, b"[]"):
             raise self._absent(_complaint(reply))
+        if reply.status == _OK:
+            self._verify()
+
+    def _verify(self) -> None:
+        """Compare the server with the suite, once."""
+        if self._verified or self._suite is None:
+            return
+        match = self._suite.server_match
+        reply = self._send(self._get_info, frozenset({_OK, _NOT_FOUND}))
+        if reply.status == _OK:
+            match.check(self.url, _read_info(self.url, reply.content))
+        elif not match.optional:
+            raise match.absent(self.url)
+        self._verified = True
+
+    def _get_info(self) -> Reply:
+        try:
+            response = httpx.get(f"{self.url}/v1/info", headers=_key_header(), timeout=self.timeout)
+        except httpx.TransportError as error:
+            raise WireError(f"{type(error).__name__}: {error}") from error
+        return Reply(response.status_code, response.headers.get("retry-after", ""), response.content)
 
     def _absent(self, found: str) -> ToolTransportError:
         remedy = "start one (toolserver serve --help), or leave out the server's URL to have the tools in this process"
@@ -114,13 +151,7 @@ class HttpToolClient:
         self._wire.close()
 
     def _connect(self, timeout: float) -> Wire:
-        key = os.environ.get(API_KEY_VARIABLE, "")
-        if not (key.isascii() and key.isprintable()):
-            raise ConfigurationError(
-                f"{API_KEY_VARIABLE} holds a line break or another character that no header may have; set it without "
-                "(a key from a file often ends in a line break)"
-            )
-        return connect(f"{self.url}/v1/calls", {"authorization": f"Bearer {key}"} if key else {}, timeout)
+        return connect(f"{self.url}/v1/calls", _key_header(), timeout)
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
@@ -140,16 +171,19 @@ class HttpToolClient:
         return responses
 
     def _post(self, content: bytes) -> bytes:
-        """The body of the server's answer, after as many tries as it takes and `retries` allows."""
+        return self._send(lambda: self._wire.post(content), frozenset({_OK})).content
+
+    def _send(self, request: Callable[[], Reply], accepted: frozenset[int]) -> Reply:
+        """The reply to a request, after as many tries as it takes and `retries` allows."""
         for attempt in range(self.retries + 1):
             failure, wait = "", _FIRST_WAIT * 2**attempt
             try:
-                reply = self._wire.post(content)
+                reply = request()
             except WireError as error:
                 failure = str(error)
             else:
-                if reply.status == _OK:
-                    return reply.content
+                if reply.status in accepted:
+                    return reply
                 failure, wait = _complaint(reply), _asked_wait(reply, wait)
                 if reply.status == _TOO_LARGE:
                     raise _TooLargeError(f"{self.url}: {failure}")
@@ -164,6 +198,7 @@ class HttpToolClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._verified = self._suite is None
         self._wire = self._connect(self.timeout)
 
 
@@ -175,6 +210,26 @@ def _checked(url: str) -> str:
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise ConfigurationError(f"server_url={url!r}: not a server's address; write it like http://127.0.0.1:8000")
     return url.rstrip("/")
+
+
+def _key_header() -> dict[str, str]:
+    key = os.environ.get(API_KEY_VARIABLE, "")
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError(
+            f"{API_KEY_VARIABLE} holds a line break or another character that no header may have; set it without "
+            "(a key from a file often ends in a line break)"
+        )
+    return {"authorization": f"Bearer {key}"} if key else {}
+
+
+def _read_info(url: str, content: bytes) -> dict[str, Any]:
+    try:
+        info = orjson.loads(content)
+    except ValueError:
+        info = None
+    if not isinstance(info, dict):
+        raise ToolTransportError(f"{url}/v1/info did not answer as a tool server does: {content[:80]!r}")
+    return info
 
 
 def _encode(calls: Sequence[ToolCall]) -> bytes:

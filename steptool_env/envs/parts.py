@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import Any, NamedTuple
 
-from steptool_env.client import HttpToolClient, ToolClient
+from steptool_env.client import HttpToolClient, ServedSuite, ToolClient
 from steptool_env.errors import ConfigurationError
 from steptool_env.rules import Rules
 from steptool_env.suites.base import TaskSuite
@@ -20,9 +20,9 @@ class Parts(NamedTuple):
     client: ToolClient | None
 
 
-def make_client(server_url: str | None) -> ToolClient | None:
-    """A client for the server, if there is one."""
-    return None if server_url is None else HttpToolClient(server_url)
+def make_client(server_url: str | None, suite: ServedSuite) -> ToolClient | None:
+    """A client for the server of the suite's tools, if there is one."""
+    return None if server_url is None else HttpToolClient(server_url, suite=suite)
 
 
 def make_parts(make: Callable[..., Parts], arguments: Mapping[str, Any]) -> Parts:

@@ -22,6 +22,9 @@ class StableToolBenchEnv(ToolEnv):
     query and ends with `Finish`. Answers come from StableToolBench's recordings, so that an episode is reproducible
     and needs neither network nor keys. One tool call is one step.
 
+    Without `data`, `queries` and `cache` a sample is played that ships with the package: 48 queries, whose answers are
+    made by this project. Its sets are called `stabletoolbench-sample/<set>`, in `info["suite"]` as in every report.
+
     ## Action Space
     `UnicodeText`: a call, written in the environment's `format`. Any other text is a step too, scored as a failed
     call with ToolBench's status code.
@@ -90,7 +93,7 @@ def stabletoolbench_parts(
         suite: The query set: `G1_instruction`, `G1_category`, `G1_tool`, `G2_instruction`, `G2_category` or
             `G3_instruction`.
         data: A folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, StableToolBench's `tools/`
-            and `tool_response_cache/`.
+            and `tool_response_cache/`. Without it, `queries` and `cache` the sample is played.
         queries: A query file or a folder of them, in place of those in `data`.
         cache: A directory made by `toolserver import`, in place of the recordings in `data`.
         miss: What answers a call that was not recorded, in process: `strict` (nothing) or `synthetic`.
@@ -108,4 +111,5 @@ def stabletoolbench_parts(
         ConfigurationError: An argument is wrong; the message says what is valid.
     """
     rules = make_rules(reward, reward_options, format, prompt, call_budget, max_observation_length)
-    return Parts(load_suite(suite, data, queries, cache, miss, faults), rules, make_client(server_url))
+    tasks = load_suite(suite, data, queries, cache, miss, faults)
+    return Parts(tasks, rules, make_client(server_url, tasks))

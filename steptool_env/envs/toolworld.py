@@ -117,7 +117,7 @@ def toolworld_parts(
     options = {**_JUDGED.get(reward, {}), **(reward_options or {})}
     rules = make_rules(reward, options, format, style, call_budget, max_observation_length)
     suite = load_suite(split, level, world_seed, faults, unsolvable, _depths(depths), tools)
-    return Parts(suite, rules, make_client(server_url))
+    return Parts(suite, rules, make_client(server_url, suite))
 
 
 def _depths(weights: Mapping[str, float] | None) -> tuple[tuple[int, float], ...]:

@@ -23,12 +23,15 @@ class Format(Protocol):
         name: The name by which `make_format` finds it.
         native: Whether chat models know the format by themselves, so that their template or their
             server describes the functions and a chat message need not.
+        tool_role: The role of a chat message that holds a tool's answer, as templates of models that know the format
+            name it; `user` where there is none.
         rule: What ToolBench's system text says about the output, after "to actually excute your step."
         example: A call, as short as it goes, for prompts that have no room for `offer`.
     """
 
     name: str
     native: bool
+    tool_role: str
     rule: str
     example: str
 

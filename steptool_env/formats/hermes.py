@@ -21,6 +21,7 @@ class HermesFormat:
 
     name = "hermes"
     native = True
+    tool_role = "tool"
     rule = ""
     example = '<tool_call>{"name": "function", "arguments": {"argument": "value"}}</tool_call>'
 

@@ -20,6 +20,7 @@ class LlamaFormat:
 
     name = "llama3"
     native = True
+    tool_role = "ipython"
     rule = ""
     example = '{"name": "function", "parameters": {"argument": "value"}}'
 

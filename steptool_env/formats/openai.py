@@ -21,6 +21,7 @@ class OpenAIFormat:
 
     name = "openai"
     native = True
+    tool_role = "tool"
     rule = ""
     example = '{"name": "function", "arguments": {"argument": "value"}}'
 

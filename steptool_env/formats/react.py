@@ -19,6 +19,7 @@ class ReactFormat:
 
     name = "react"
     native = False
+    tool_role = "user"
     rule = " Your output should follow this format:\nThought:\nAction\nAction Input:\n"
     example = 'Action: function\nAction Input: {"argument": "value"}'
 

@@ -13,9 +13,10 @@ from steptool_env.types import Step, Task
 class PotentialReward:
     """`is_solved` at the end, plus `gamma * Phi(s') - Phi(s)` at every step (Ng, Harada and Russell 1999).
 
-    `Phi` is `scale` times the share of needed calls that are done; it is 0 in the first state and, by definition, after
-    the end. So the shaping terms of an episode sum to 0 when discounted with `gamma`, and the order of all policies is
-    that of the final reward. An episode that is cut off by its budget has no end: its last state keeps its potential.
+    `Phi` is `scale` times the share of needed calls that are done (0 where no call is needed); it is 0 in the first
+    state and, by definition, after the end. So the shaping terms of an episode sum to 0 when discounted with `gamma`,
+    and the order of all policies is that of the final reward. An episode that is cut off by its budget has no end: its
+    last state keeps its potential.
 
     Args:
         gamma: The learner's discount factor, above 0 and at most 1.
@@ -42,7 +43,7 @@ class PotentialScorer:
     def __init__(self, task: Task, gamma: float, scale: float) -> None:
         self._episode = WorldEpisode(task)
         self._gamma = gamma
-        self._scale = scale
+        self._scale = scale if self._episode.tracker.milestones else 0.0
         self._potential = 0.0
 
     def score(self, step: Step) -> StepReward:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from steptool_env.types import Task
 from toolserver.service import ToolService
@@ -26,6 +27,11 @@ class TaskSuite(Protocol):
 
     def find(self, task_id: str) -> Task:
         """The task of that id. Raises `ConfigurationError`, naming some valid ids, when there is none."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What a snapshot must agree on besides the name: settings that change tasks or answers, as JSON values."""
         ...
 
     def opening(self, task: Task, episode_seed: int) -> str:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
+from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import imported_cache
+from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
 from toolserver.catalog import Catalog
 from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
+from toolserver.info import package_version
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
@@ -27,11 +32,21 @@ MISSES = ("strict", "synthetic")
 
 _QUERIES = Path("solvable_queries") / "test_instruction"
 
+_FULL_DATA = (
+    "All of the data comes from github.com/THUNLP-MT/StableToolBench: solvable_queries/, and by its links tools/ and "
+    "tool_response_cache/ (docs/data.md).\n"
+    "Import it with `toolserver import stabletoolbench DIR --cache CACHE`, then give queries= and cache=. With "
+    "neither, and without data=, a sample is played."
+)
+"""Two lines that end an error about missing data."""
+
 
 class StableToolBenchSuite:
     """One query set, answered from recordings.
 
-    Give either `data`, a folder with `solvable_queries/test_instruction/<set>.json` and `server/` (holding `tools/`
+    Without `data`, `queries` and `cache` it is the sample that ships with the package: a few queries of every set, with
+    answers made by this project, under the name `stabletoolbench-sample/<set>`. For StableToolBench itself give either
+    `data`, a folder with `solvable_queries/test_instruction/<set>.json` and `server/` (holding `tools/`
     and `tool_response_cache/`), or `queries` and `cache` apart.
 
     Args:
@@ -58,11 +73,14 @@ class StableToolBenchSuite:
     ) -> None:
         if miss not in MISSES:
             raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server knows more ways")
-        self.name = name
         self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
+        sample = data is None and queries is None and cache is None
+        data = SAMPLE if sample else data
+        self.name = suite_name(name, data if queries is None else queries)
+        file = _query_file(name, data, queries)
         self._cache = _cache_directory(data, cache)
         self._catalog = Catalog() if self._cache is None else Catalog.load(self._cache)
-        self._tasks = _read_tasks(name, _query_file(name, data, queries), self._catalog)
+        self._tasks = _read_tasks(self.name, file, self._catalog)
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
         self._faults = faults
@@ -95,12 +113,22 @@ class StableToolBenchSuite:
         except ToolServerError as error:
             raise ConfigurationError(str(error)) from error
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`. The places of the files differ between machines and are left out."""
+        return {"miss": self._miss, "faults": self._faults}
+
     def service(self) -> ToolService:
         """See `TaskSuite.service`. It is made at the first call and then shared."""
         with self._lock:
             if self._service is None:
                 self._service = self._make_service()
             return self._service
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: recordings, and this version where the server says which it has."""
+        return ServerMatch(("recorded", "both"), {"version": package_version()}, optional=True)
 
     def _make_service(self) -> ToolService:
         if self._cache is None:
@@ -143,21 +171,23 @@ def _text(path: str | Path | None) -> str | None:
 def _cache_directory(data: str | Path | None, cache: str | Path | None) -> Path | None:
     if cache is not None:
         if not Path(cache).is_dir():
-            raise ConfigurationError(f"cache={str(cache)!r}: no such directory; make one with `toolserver import`")
+            raise ConfigurationError(f"cache={str(cache)!r}: no such directory\n{_FULL_DATA}")
         return Path(cache)
     return None if data is None else imported_cache(Path(data) / "server")
 
 
 def _query_file(name: str, data: str | Path | None, queries: str | Path | None) -> Path:
     if data is None and queries is None:
-        raise ConfigurationError("data: give the folder of StableToolBench's data, or queries= and cache= apart")
+        raise ConfigurationError(f"queries: cache= alone has no tasks; give queries= with it\n{_FULL_DATA}")
+    if queries is None and not Path(str(data)).is_dir():
+        raise ConfigurationError(f"data={str(data)!r}: no such folder\n{_FULL_DATA}")
     place = Path(queries) if queries is not None else Path(str(data)) / _QUERIES
     file = place / f"{name}.json" if place.is_dir() else place
     if file.is_file():
         return file
     found = sorted(path.stem for path in file.parent.glob("*.json"))
     there = f"there are {', '.join(found)}" if found else f"there are no query files in {file.parent}"
-    raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}")
+    raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}\n{_FULL_DATA}")
 
 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 from weakref import WeakValueDictionary
 
+from steptool_env.client.match import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Task
 from toolserver.episodes import EpisodeFaults
 from toolserver.errors import ToolServerError
 from toolserver.faults import is_down
+from toolserver.info import ServerInfo, world_info
 from toolserver.service import ToolService
-from toolserver.state import StateCodec, opening_token
+from toolserver.state import opening_token
 from toolserver.world import World
 from toolserver.world.resolver import WorldResolver
 from toolserver.world.tasks import TaskSampler, WorldTask, read_task_id
+from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import Vendors
 
 _SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
@@ -92,9 +96,21 @@ class ToolWorldSuite:
             seed = next((each for each in candidates if self._is_fair(task.gold, each)), episode_seed)
         return opening_token(seed, self._faults, task.id)
 
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`."""
+        names = ("level", "world_seed", "faults", "unsolvable", "depths", "tools")
+        return dict(zip(names, self._arguments[1:], strict=True))
+
     def service(self) -> ToolService:
         """See `TaskSuite.service`. Suites of one world share it."""
         return _service(self._arguments[2], self._arguments[1], self._arguments[6])
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: this world, of this version."""
+        info = _info(self._arguments[2], self._arguments[1], self._arguments[6])
+        return ServerMatch(("world", "both"), info.model_dump(exclude={"kind", "miss"}))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _make, self._arguments
@@ -123,9 +139,15 @@ def _vendors(world_seed: int, level: str, tools: int | None) -> Vendors:
 
 @lru_cache(maxsize=4)
 def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
-    codec = StateCodec()
-    resolver = WorldResolver(_vendors(world_seed, level, tools), codec)
+    vendors = _vendors(world_seed, level, tools)
+    codec = world_codec(vendors)
+    resolver = WorldResolver(vendors, codec)
     return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+
+
+@lru_cache(maxsize=4)
+def _info(world_seed: int, level: str, tools: int | None) -> ServerInfo:
+    return world_info(_vendors(world_seed, level, tools))
 
 
 @lru_cache(maxsize=32)

@@ -85,6 +85,7 @@ def llama(seed: int = 0, hidden: int = 32, vocab: int = len(WORDS)) -> LlamaForC
             pad_token_id=0,
             bos_token_id=None,
             eos_token_id=2,
+            initializer_range=0.1,  # the usual 0.02 is for thousands of hidden units: with 32 a case hardly shows
         )
         return LlamaForCausalLM(config)
 

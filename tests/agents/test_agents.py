@@ -137,9 +137,9 @@ def test_a_replay_gives_up_where_its_recording_ends_and_refuses_other_tasks() ->
         play(ReplayAgent([recorded]), episodes=2)
 
 
-def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: Path) -> None:
+def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: Path, judged_run: Path) -> None:
     """The recorded judgements come back, so the replayed run passes as published."""
-    path = stabletoolbench_data / "judged_runs" / "steptool_cot" / "G2_instruction.json"
+    path = judged_run / "G2_instruction.json"
     options = {"judge": "recorded", "path": str(path)}
     kwargs = {
         "suite": "G2_instruction",
@@ -174,6 +174,46 @@ def test_a_chat_model_acts_by_tool_calls_and_keeps_its_conversation() -> None:
     roles = [[message["role"] for message in request["messages"]] for request in stub.requests]
     assert sorted(roles, key=len)[-1] == ["system", "user", "assistant", "tool"]
     assert all(request["tools"][-1]["function"]["name"] == FINISH for request in stub.requests)
+
+
+def test_a_tool_call_without_an_id_gets_one_that_its_answer_names() -> None:
+    def reply(request: dict[str, Any]) -> dict[str, Any]:
+        if len(request["messages"]) > 4:
+            return calling(FINISH, return_type="give_answer", final_answer="done")
+        message = calling("say_it_for_echo", text="hello")
+        del message["tool_calls"][0]["id"]
+        return message
+
+    with chat_stub(reply) as stub:
+        agent = OpenAIAgent("m", base_url=stub.url)
+        play(agent, episodes=1, format="hermes")
+        agent.close()
+    *_, first, answer, second, last = stub.requests[-1]["messages"]
+    assert [message["role"] for message in (first, answer, second, last)] == ["assistant", "tool", "assistant", "tool"]
+    assert answer["tool_call_id"] == first["tool_calls"][0]["id"] != second["tool_calls"][0]["id"]
+    assert last["tool_call_id"] == second["tool_calls"][0]["id"]
+
+
+def test_sampled_requests_to_a_chat_model_are_seeded_by_task_and_step() -> None:
+    """Whatever the number of slots; greedy ones need no seed."""
+
+    def reply(request: dict[str, Any]) -> dict[str, Any]:
+        if request["messages"][-1]["role"] == "user":
+            return calling("say_it_for_echo", text="hello")
+        return calling(FINISH, return_type="give_answer", final_answer="done")
+
+    def seeds(slots: int, **options: Any) -> list[tuple[str, int | None]]:
+        with chat_stub(reply) as stub:
+            agent = make_agent("openai:m", run_seed=3, base_url=stub.url, **options)
+            play(agent, episodes=4, slots=slots, format="openai")
+            agent.close()  # type: ignore[attr-defined]
+            return sorted((json.dumps(asked["messages"]), asked.get("seed")) for asked in stub.requests)
+
+    alone = seeds(1, temperature=1.0)
+    assert seeds(4, temperature=1.0) == alone
+    assert len({seed for _, seed in alone}) == len(alone) == 8
+    assert seeds(1, temperature=1.0, seed=4) != alone
+    assert {seed for _, seed in seeds(1)} == {None}
 
 
 REFUSED = re.compile(r"[^a-zA-Z0-9_-]|^$|.{65}")

@@ -32,6 +32,8 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
     assert result["no-tools"]["pass_rate"] == result["random"]["pass_rate"] == 0.0
     assert result["oracle"]["transport_errors"] == 0
     out = capsys.readouterr().out
+    (panel,) = {figures["panel"] for figures in result.values() if isinstance(figures, dict) and "panel" in figures}
+    assert panel in out
     assert "tool server ended" in out
     page = (tmp_path / "demo" / "report.html").read_text()
     assert all(f"{name}, " in page for name in FLOORS)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import gymnasium as gym
 import pytest
 
+from agents.apprentice import Apprentice
 from agents.cli import main
 from agents.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.options import read_options
 from agents.random_agent import RandomAgent
 from agents.registry import make_agent
-from agents.results import metrics_of, write_metrics
+from agents.results import metrics_of, panel_of, write_metrics
 from agents.toolworld import OracleAgent
 from steptool_env.client import LocalToolClient
 from steptool_env.errors import ChatError, ConfigurationError
@@ -97,8 +100,39 @@ def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
     assert [trajectory.task.id for trajectory in result] == [f"toy-{index}" for index in range(7)]
 
 
-def test_no_more_episodes_than_tasks() -> None:
-    assert len(evaluate(Evaluation(TOYS, episodes=1000), RandomAgent())) == 10
+def test_the_whole_suite_is_played_unless_told_otherwise() -> None:
+    assert len(evaluate(Evaluation(TOYS), RandomAgent())) == 10
+    assert len(evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-1"}, slots=200), RandomAgent())) == 200
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "message"),
+    [
+        (Evaluation(TOYS, episodes=11), "episodes=11: .* has 10 tasks.*at most 10"),
+        (Evaluation("StepTool/ToolWorld-v0", {"split": "train"}), "'train' has 20,000 tasks.*not played whole.*20000"),
+        (Evaluation("StepTool/ToolWorld-v0", episodes=30_000), "episodes=30000: 'train' has 20,000 tasks"),
+    ],
+)
+def test_a_number_of_episodes_that_cannot_be_or_must_be_said_is_explained(evaluation: Evaluation, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(evaluation, RandomAgent())
+
+
+def test_more_demonstrations_than_tasks_are_refused() -> None:
+    """20,000 different ones were made where 30,000 were asked for."""
+    with pytest.raises(ConfigurationError, match="episodes=30000: 'train' has 20,000 tasks"):
+        Apprentice(episodes=30_000).demonstrations()
+
+
+def test_the_panel_tells_which_tasks_were_played_and_nothing_else() -> None:
+    """Not the agent, the order or the outcome."""
+    five, again = (evaluate(Evaluation(TOYS, episodes=5, seed=seed), RandomAgent(seed=seed)) for seed in (0, 1))
+    assert panel_of(five) == panel_of(again) == panel_of(five[::-1])
+    assert re.fullmatch(r"[0-9a-f]{16}", panel_of(five))
+    changed = replace(five[0], task=replace(five[0].task, query="Another query"))
+    lost = replace(five[0], metadata={**five[0].metadata, "transport_error": "away"})
+    assert len({panel_of(five), panel_of(five[1:]), panel_of([changed, *five[1:]])}) == 3
+    assert panel_of([lost, *five[1:]]) == panel_of(five[1:])
 
 
 def test_the_seed_reaches_the_episodes() -> None:
@@ -164,10 +198,11 @@ def test_wrong_counts_are_refused() -> None:
 
 def test_metrics_are_flat_json_and_what_is_undefined_is_null(tmp_path: Path) -> None:
     metrics = metrics_of([])
-    write_metrics(metrics, tmp_path / "metrics.json")
+    write_metrics(metrics, tmp_path / "metrics.json", panel_of([]))
     read = json.loads((tmp_path / "metrics.json").read_text())
     assert read["pass_rate"] is None
     assert read["episodes"] == 0
+    assert len(read.pop("panel")) == 16
     assert all(value is None or isinstance(value, int | float) for value in read.values())
 
 
@@ -202,6 +237,9 @@ def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFix
     assert len(content.trajectories) == 5
     assert not content.bad_lines
     metrics = json.loads((out / "metrics.json").read_text())
+    panel = metrics.pop("panel")
+    assert panel == panel_of(content.trajectories)
+    assert panel in (out / "report.html").read_text()
     assert metrics == {name: pytest.approx(v, abs=1e-6) for name, v in metrics_of(content.trajectories).items()}
     wanted = {"pass_rate", "recall", "precision", "calls", "finish_rate", "pass_given_finish", "invalid_call_rate"}
     assert wanted <= metrics.keys()
@@ -209,7 +247,9 @@ def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFix
         "call_budget": 4,
         "format": "hermes",
     }
-    assert "pass_rate" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "pass_rate" in printed
+    assert panel in printed
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class ByteCodec:
         self.offered = str(info["functions"][0]["name"])
         return [ACT]
 
-    def continuation(self, observation: str) -> list[int]:
+    def continuation(self, observation: str, call_format: str = "") -> list[int]:
         return [ACT]
 
     def action_text(self, ids: Sequence[int]) -> str:
@@ -63,7 +63,7 @@ class Caller:
     def clear(self) -> None:
         pass
 
-    def start(self, slot: int, ids: Sequence[int]) -> None:
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         self._names[slot] = self._codec.offered
 
     def append(self, slot: int, ids: Sequence[int]) -> None:

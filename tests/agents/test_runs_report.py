@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main
+from agents.results import panel_of, write_held_out
 from agents.runs_report import read_run, runs_report
 from steptool_env.errors import DataError
 from steptool_env.trajectories import write_trajectories
@@ -41,6 +42,31 @@ def test_evaluations_stand_side_by_side_on_the_tasks_they_share(tmp_path: Path) 
     assert [row[:3] for row in page.tables[0].rows] == [("good", "3", "100.0 %"), ("bad", "3", "0.0 %")]
     assert [example.title for example in page.examples] == ["Task 2", "Task 3"]
     assert [name for name, _ in page.examples[0].episodes] == ["good", "bad"]
+
+
+def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the page and in the console; runs on the same tasks, in any order, are not."""
+    one, same, other = (
+        str(evaluation(tmp_path / name, 1.0, tasks))
+        for name, tasks in (("one", "123"), ("same", "321"), ("other", "124"))
+    )
+    for runs, warned in (([one, same], False), ([one, same, other], True), ([one], False)):
+        main(["report", *runs, "--out", str(tmp_path / "page.html")])
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
+        assert panel_of(read_run(Path(one)).trajectories) in page
+
+
+def test_trainings_evaluated_on_different_tasks_are_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = {name: training(tmp_path / name) for name in ("one", "same", "other", "old")}
+    for name, panel in (("one", "aa"), ("same", "aa"), ("other", "bb")):
+        write_held_out(folders[name], panel)
+    for names, warned in ((["one", "same", "old"], False), (["one", "other"], True)):
+        main(["report", *(str(folders[name]) for name in names), "--out", str(tmp_path / "page.html")])
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
 
 
 def test_a_training_shows_its_curves_against_calls(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.
     assert "random-candidates" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "depth-1-maskable-ppo.json").read_text())
     assert 0 <= metrics["pass_rate"] <= 1
+    assert metrics["panel"] == json.loads((tmp_path / "depth-1-random-candidates.json").read_text())["panel"]
     assert (tmp_path / "model.zip").is_file()
     assert json.loads((tmp_path / "run.json").read_text())["settings"]["env_args"] == {"depths": {"1": 1}}
 

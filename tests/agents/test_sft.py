@@ -14,14 +14,14 @@ from agents.update import OptimConfig
 from tests.agents.bandit import RIGHT, blind_demonstrations, learner
 
 
-def test_a_policy_learns_what_is_demonstrated() -> None:
-    made = learner("none")
+def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
+    made = learner("none", learning_seed)
     shown = [
         encode_turns(made.codec, made.codec.opening(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
         for case, right in RIGHT.items()
     ]
     seen: list[tuple[int, int]] = []
-    config = SftConfig(epochs=40, batch_episodes=2, optim=OptimConfig(lr=1e-2))
+    config = SftConfig(epochs=40, batch_episodes=2, seed=learning_seed, optim=OptimConfig(lr=1e-2))
     loss = train_sft(made, shown, config, lambda step, total, _: seen.append((step, total)))
     assert loss < 0.05
     assert seen == [(i + 1, 40) for i in range(40)]
@@ -62,13 +62,13 @@ def test_training_is_reproducible() -> None:
     assert torch.equal(*results)
 
 
-def test_the_context_is_learnt_only_when_it_has_a_weight() -> None:
+def test_the_context_is_learnt_only_when_it_has_a_weight(learning_seed: int) -> None:
     """With a weight the policy comes to expect the tool's answers; without it their likelihood is not raised."""
     likelihood = []
     for weight in (0.0, 1.0):
-        made = learner("none")
+        made = learner("none", learning_seed)
         shown = [encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
-        config = SftConfig(epochs=40, context_weight=weight, optim=OptimConfig(lr=1e-2))
+        config = SftConfig(epochs=40, seed=learning_seed, context_weight=weight, optim=OptimConfig(lr=1e-2))
         loss = train_sft(made, shown, config)
         assert loss < 0.2
         end = shown[0].spans[0][1]

@@ -17,6 +17,21 @@ CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+QWEN = (  # how Qwen2.5 and Hermes render their turns
+    "{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<tool_response>\n{{ m.content }}\n"
+    "</tool_response><|im_end|>\n{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA = (  # how Llama 3.1 renders its turns
+    "{% for m in messages %}{% if m.role == 'tool' or m.role == 'ipython' %}<|im_start|>ipython\n\n"
+    "{% if m.content is mapping or m.content is iterable %}{{ m.content | tojson }}{% else %}{{ m.content }}{% endif %}"
+    "<|im_end|>{% else %}<|im_start|>{{ m.role }}\n\n{{ m.content | trim }}<|im_end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n\n{% endif %}"
+)
+STRICT = "{% for m in messages %}{% if m.role not in ['system', 'user', 'assistant'] %}{{ raise_exception('no') }}" + (
+    "{% endif %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 FORGETFUL = CHATML.replace("{{ m['content'] }}", "{{ m['content'] if loop.last or m['role'] != 'assistant' else '' }}")
 
 
@@ -69,6 +84,33 @@ def test_a_chat_grows_as_its_template_renders_it() -> None:
     whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert tokenizer.decode(ids) == whole
     assert tokenizer.decode([codec.stop_id]) == "<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    ("template", "call_format", "role"),
+    [
+        (CHATML, "react", "user"),
+        (CHATML, "hermes", "tool"),
+        (QWEN, "hermes", "tool"),
+        (QWEN, "openai", "tool"),
+        (LLAMA, "llama3", "ipython"),
+        (LLAMA, "react", "user"),
+        (STRICT, "hermes", "user"),
+    ],
+)
+def test_a_tool_answers_in_the_role_that_the_template_has_for_it(template: str, call_format: str, role: str) -> None:
+    """A template that refuses the role gets the answer as the user's message."""
+    tokenizer = chat_tokenizer(template)
+    codec = ChatCodec(tokenizer)
+    messages = [{"role": "user", "content": "How warm is Lorvale?"}]
+    ids = codec.opening("", {"messages": messages})
+    for action, answer in (("find_city", '{"degrees": "21",\n"sky": "größer\\t"}'), ("Finish", "<|im_end|>")):
+        ids += codec.action_ids(action)
+        ids += codec.continuation(answer, call_format)
+        messages += [{"role": "assistant", "content": action}, {"role": role, "content": answer}]
+    whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    assert tokenizer.decode(ids) == whole
+    assert ids.count(codec.stop_id) == 5  # of every message, and none of a tool's
 
 
 def test_a_tool_cannot_speak_for_the_model_in_a_chat() -> None:

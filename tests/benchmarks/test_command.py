@@ -11,7 +11,19 @@ from benchmarks.command import run_command
 from benchmarks.store import Options
 from toolserver.errors import CacheError
 
-NAMES = ("server", "environment", "scaling", "rollout", "learner", "store", "world", "toolworld_tasks", "learning")
+NAMES = (
+    "server",
+    "environment",
+    "scaling",
+    "rollout",
+    "learner",
+    "store",
+    "world",
+    "toolworld_tasks",
+    "learning",
+    "demo",
+    "sb3",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -30,7 +42,7 @@ def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     def away(options: Options) -> None:
         raise CacheError(f"{options.out}: away")
 
-    monkeypatch.setattr("sys.argv", ["store", "--out", str(tmp_path)])
+    monkeypatch.setattr("sys.argv", ["store", "--allow-dirty", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match=f"^error: {tmp_path}: away$"):
         run_command("store", Options, away)
 

@@ -16,7 +16,7 @@ from benchmarks import environment, scaling
 from benchmarks.episodes import Played, Script, play, play_vector, record
 from benchmarks.peers import Contestants
 from benchmarks.peers.gym import cartpole
-from benchmarks.peers.openenv import ECHO, ECHO_TOOL, openenv
+from benchmarks.peers.openenv import ECHO, ECHO_INSIDE, ECHO_TOOL, ECHO_TOOL_INSIDE, openenv
 from benchmarks.peers.openenv_tool import TOOL, make_env
 from benchmarks.report import Row
 from benchmarks.timing import Lap
@@ -122,8 +122,9 @@ def test_a_result_has_every_place_and_names_what_is_missing(monkeypatch: pytest.
 
 def test_targets_are_held_against_what_was_measured() -> None:
     one: list[Row] = [
-        {"environment": "ToolWorld lite, in process", f"x {ECHO}": 20.0, f"x {ECHO_TOOL}": 19.9, "us/step": 50.1},
-        {"environment": "CartPole", f"x {ECHO}": 99.0, f"x {ECHO_TOOL}": 99.0, "us/step": 1.0},
+        {"environment": "ToolWorld lite, in process", "x OpenEnv echo tool": 19.9, "us/step": 50.1},
+        {"environment": "ToolWorld lite, HTTP", "x OpenEnv echo tool": 20.0, "us/step": 150.0},
+        {"environment": "CartPole", "x OpenEnv echo tool": 99.0, "us/step": 1.0},
     ]
     many: list[Row] = [
         {"environment": "ToolWorld lite", "tools": tools, "episodes at once": size, "steps/s": rate}
@@ -131,6 +132,22 @@ def test_targets_are_held_against_what_was_measured() -> None:
     ]
     said = [note.rpartition(": ")[2] for note in environment._targets(one, many)]
     assert said == ["missed (19.9 x).", "reached (20.0 x).", "missed (50.1 us).", "reached (12,000)."]
+
+
+def test_ratios_compare_a_transport_with_the_same_transport() -> None:
+    rates = {
+        "ToolWorld lite, in process": 900,
+        "ToolWorld lite, HTTP": 80,
+        ECHO_INSIDE: 300,
+        ECHO: 20,
+        ECHO_TOOL_INSIDE: 100,
+        ECHO_TOOL: 10,
+        "CartPole": 1800,
+    }
+    laps = {name: [Played(1, rate, 1.0, 1.0)] for name, rate in rates.items()}
+    inside, http, *_ = environment._single_rows(laps)
+    assert [inside[f"x {peer}"] for peer in environment.REFERENCES] == [3.0, 9.0, 0.5]
+    assert [http[f"x {peer}"] for peer in environment.REFERENCES] == [4.0, 8.0, None]
 
 
 def _positive(rows: Sequence[Row], column: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from agents.rollout import Collector
 from benchmarks import __main__, learner, rollout
 from benchmarks.gold import GoldEnvs, Workload, make_workload
 from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.peers.trl import TrlLearner, trl_batch
 from benchmarks.sampling import chat_learner, contexts
 
 torch.set_num_threads(1)
@@ -72,8 +74,53 @@ def test_a_rollout_result_has_every_contestant() -> None:
     assert TRL or any("TRL was not measured" in note for note in result.notes)
 
 
-def test_an_update_is_measured_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learner, "CONTESTANTS", {learner.OURS_GRPO: learner.CONTESTANTS[learner.OURS_GRPO]})
+def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
+    player = chat_learner(workload.texts())
+    ours = Generator(
+        player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
+    )
+    episodes = rollout.collect(Collector(GoldEnvs(workload, 4), ours, player.codec), workload).episodes
+    pad_id = int(player.tokenizer.pad_token_id)
+    batch = trl_batch(episodes, pad_id, tokens=7)
+    for row, episode in enumerate(episodes):
+        read = [
+            *batch["prompt_ids"][row][batch["prompt_mask"][row].bool()].tolist(),
+            *batch["completion_ids"][row][batch["completion_mask"][row].bool()].tolist(),
+        ]
+        assert read == list(episode.ids)
+        sampled = [token for start, end in episode.spans for token in episode.ids[start:end]]
+        assert batch["completion_ids"][row][batch["tool_mask"][row].bool()].tolist() == sampled
+    assert batch["num_items_in_batch"] == 7
+
+
+@pytest.mark.skipif(not TRL, reason="needs TRL (docs/benchmarks.md, Peers)")
+def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
+    """Same tokens, same advantages: one pass of TRL's loss and of ours give the same gradient direction."""
+    player = chat_learner(workload.texts())
+    ours = Generator(
+        player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
+    )
+    played = rollout.collect(Collector(GoldEnvs(workload, 4), ours, player.codec), workload).episodes
+    episodes = [replace(e, rewards=(0.0,) * (len(e.rewards) - 1) + (2.0 * (n % 2),)) for n, e in enumerate(played)]
+    trl = TrlLearner(player, [episodes], 2)
+    model = trl._trainer.model
+    (batch,) = trl.batches
+    trl._trainer.compute_loss(model, dict(batch), num_items_in_batch=batch["num_items_in_batch"]).backward()
+    theirs = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    total = torch.tensor(0.0)
+    for number, episode in enumerate(episodes):
+        hidden = player.policy.hidden(torch.tensor([episode.ids]))[0]
+        for start, end in episode.spans:
+            scored, _ = player.policy.log_probs(hidden[start - 1 : end - 1], torch.tensor(episode.ids[start:end]))
+            total = total - (2.0 * (number % 2) - 1.0) * scored.sum()
+    (total / trl.tokens).backward()
+    own = torch.cat([w.grad.flatten() for w in player.policy.language_model.parameters() if w.grad is not None])
+    assert float((own - theirs).norm() / own.norm()) < 1e-3  # float32, another order of additions
+
+
+def test_updates_are_measured_in_processes_of_their_own_on_the_same_episodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "UPDATES", {learner.OURS_GRPO: learner.UPDATES[learner.OURS_GRPO]})
+    monkeypatch.setattr(learner, "_PIECES", (2048,))
     result = learner.run(learner.Options(quick=True, peak_tflops=0.1))
     (row,) = result.tables["Updates"]
     assert row["update"] == learner.OURS_GRPO

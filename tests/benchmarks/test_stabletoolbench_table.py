@@ -8,18 +8,31 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stabletoolbench_table import Arguments, compare, figures, main, read_runs
+from benchmarks.stabletoolbench_table import Arguments, compare, figures, grouped, main, read_runs
 from steptool_env.errors import DataError
 
 RUNS = ("baseline-ppo_cot", "steptool_cot", "toolllama_sft_cot")
 
 
 @pytest.fixture(scope="module")
-def table(stabletoolbench_data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = tmp_path_factory.mktemp("table") / "out" / "table.json"
-    main(Arguments(stabletoolbench_data / "judged_runs", stabletoolbench_data / "solvable_queries", path))
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def table(published_data: Path) -> dict[str, Any]:
+    runs = read_runs(published_data / "judged_runs", published_data / "solvable_queries")
+    return {
+        "runs": {
+            run: {name: figures(results) for name, results in grouped(sets).items()} for run, sets in runs.items()
+        },
+        "sets": {run: {name: figures(results) for name, results in sets.items()} for run, sets in runs.items()},
+    }
+
+
+def test_the_command_writes_a_result(published_data: Path, tmp_path: Path) -> None:
+    main(Arguments(published_data / "judged_runs", published_data / "solvable_queries", tmp_path))
+    written = json.loads((tmp_path / "stabletoolbench_table.json").read_text())
+    rows = written["tables"]["Judged runs, recomputed"]
+    assert {(row["run"], row["group"]): row["published"] for row in rows} == {
+        (run, group): "matches" if group == "I2" else "no G1_tool" for run in RUNS for group in ("I1", "I2")
+    }
+    assert "| steptool_cot | I2 | 230 | 56.6 ± 2.2 |" in (tmp_path / "stabletoolbench_table.md").read_text()
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -64,22 +77,25 @@ def test_a_row_that_differs_says_where(table: dict[str, Any]) -> None:
     assert compare("ours", "I2", row, {}) == "not published"
 
 
-def test_folders_without_runs_and_unknown_queries_are_explained(stabletoolbench_data: Path, tmp_path: Path) -> None:
+def test_folders_without_runs_and_unknown_queries_are_explained(
+    stabletoolbench_data: Path, judged_run: Path, tmp_path: Path
+) -> None:
     queries = stabletoolbench_data / "solvable_queries"
     with pytest.raises(DataError, match="holds no folder of a run"):
         read_runs(tmp_path, queries)
     (tmp_path / "run").mkdir()
     with pytest.raises(DataError, match="holds none of G1_instruction"):
         read_runs(tmp_path, queries)
-    source = stabletoolbench_data / "judged_runs" / "steptool_cot" / "G2_category.json"
+    source = judged_run / "G2_category.json"
     (tmp_path / "run" / "G1_category.json").write_bytes(source.read_bytes())
     with pytest.raises(DataError, match=r"are not in .*G1_category"):
         read_runs(tmp_path, queries)
 
 
-def test_figures_are_the_same_whatever_the_order(stabletoolbench_data: Path) -> None:
+def test_figures_are_the_same_whatever_the_order(stabletoolbench_data: Path, judged_run: Path) -> None:
     runs = read_runs(stabletoolbench_data / "judged_runs", stabletoolbench_data / "solvable_queries")
-    results = runs["steptool_cot"]["G2_category"] + runs["steptool_cot"]["G2_instruction"]
+    run = runs[judged_run.name]
+    results = run["G2_category"] + run["G2_instruction"]
     forth, back = figures(results), figures(results[::-1])
     assert forth.pop("pass_at_budget") == pytest.approx(back.pop("pass_at_budget"))
     assert forth == pytest.approx(back)

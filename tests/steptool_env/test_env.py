@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
+from steptool_env.envs.toolworld import ToolWorldEnv
 from steptool_env.episode import Transition
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.rules import Rules
+from steptool_env.vector import ToolVectorEnv
 from tests.steptool_env.toys import (
     ACTIONS,
     ANSWER,
@@ -291,6 +293,30 @@ def test_restore_after_snapshot_is_the_identity(
     assert (play(other, after), other.reset()) == expected
 
 
+class Counted(ToolEnv):
+    """A subclass with arguments of its own."""
+
+    def __init__(self, extra: str) -> None:
+        super().__init__(ToySuite(), toy_rules(), render_mode="ansi")
+        self.extra = extra
+
+
+def test_a_fork_is_of_the_same_class() -> None:
+    env = Counted("kept")
+    with pytest.raises(ResetNeeded):
+        env.fork()
+    env.reset(seed=3)
+    fork = env.fork()
+    assert type(fork) is Counted
+    assert (fork.extra, fork.render_mode, fork.spec) == ("kept", "ansi", env.spec)
+    assert fork.np_random is not env.np_random
+    assert fork.episode is not env.episode
+    twice = fork.fork()
+    assert type(twice) is Counted
+    assert twice.step(COUNT) == fork.step(COUNT) == env.step(COUNT)
+    assert fork.action_space is not env.action_space
+
+
 def test_a_fork_goes_its_own_way() -> None:
     env = toy_env()
     env.reset(seed=3)
@@ -303,7 +329,7 @@ def test_a_fork_goes_its_own_way() -> None:
     assert env.reset() == fork.reset()
 
 
-@pytest.mark.parametrize("change", ["cut", "text", "other", "rules", "suite", "task", "steps"])
+@pytest.mark.parametrize("change", ["cut", "text", "other", "rules", "reward", "suite", "task", "steps"])
 def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     env = toy_env()
     env.reset(seed=0)
@@ -312,7 +338,9 @@ def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     if change == "rules":
         record["rules"]["call_budget"] = 99
     elif change == "suite":
-        record["suite"] = "games"
+        record["suite"]["name"] = "games"
+    elif change == "reward":
+        del record["reward"]
     elif change == "task":
         record["episode"]["task"] = "toy-77"
     elif change == "steps":
@@ -320,6 +348,43 @@ def test_a_damaged_or_foreign_snapshot_is_refused(change: str) -> None:
     snapshot = {"cut": env.snapshot()[:-9], "text": b"hello", "other": b"[]"}.get(change, json.dumps(record).encode())
     with pytest.raises(DataError, match="snapshot"):
         env.restore(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"reward": "final"}, r"reward\.kind='progress' there and 'final' here"),
+        ({"reward_options": {"cost": 0.5}}, r"reward\.cost=0\.02 there and 0\.5 here"),
+        ({"faults": "harsh"}, r"suite\.faults='mild' there and 'harsh' here"),
+        ({"world_seed": 1}, r"suite\.world_seed=0 there and 1 here"),
+        ({"level": "standard"}, r"suite\.level='lite' there and 'standard' here"),
+        ({"split": "validation"}, r"suite\.name='train' there and 'validation' here"),
+        ({"unsolvable": 0.5}, r"suite\.unsolvable=0\.05 there and 0\.5 here"),
+        ({"depths": {"1": 1}}, r"suite\.depths=\[\] there and \[\[1, 1\.0\]\] here"),
+        ({"tools": 64}, r"suite\.tools=None there and 64 here"),
+        ({"call_budget": 5}, r"rules\.call_budget=12 there and 5 here"),
+    ],
+)
+def test_a_snapshot_of_other_rewards_faults_or_tasks_is_refused(arguments: dict[str, Any], says: str) -> None:
+    env = ToolWorldEnv(faults="mild")
+    env.reset(seed=0)
+    env.step("no call")
+    snapshot = env.snapshot()
+    other = ToolWorldEnv(**{"faults": "mild", **arguments})
+    with pytest.raises(DataError, match=f"{says}.*same arguments"):
+        other.restore(snapshot)
+    vector = ToolVectorEnv(2, other.suite, other.rules)
+    vector.reset(seed=0)
+    with pytest.raises(DataError, match=says):
+        vector.restore(1, snapshot)
+
+
+def test_a_snapshot_is_taken_where_the_same_is_said_in_other_words() -> None:
+    env = ToolWorldEnv(reward="steptool")
+    env.reset(seed=0)
+    other = ToolWorldEnv("ansi", reward="steptool", reward_options={"judge": "world"}, faults="none", level="lite")
+    other.restore(env.snapshot())
+    assert other.snapshot() == env.snapshot()
 
 
 WRONG = st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.just([]) | st.just({}) | st.just([{}])

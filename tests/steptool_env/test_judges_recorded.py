@@ -69,10 +69,9 @@ def test_recorded_step_terms_are_used_where_there_are_any(tmp_path: Path) -> Non
     assert (judged.succ_calling[0], judged.contribution[0]) == (0.25, 0.75)
 
 
-def test_every_published_judgement_is_found_again(stabletoolbench_data: Path) -> None:
-    folder = stabletoolbench_data / "judged_runs" / "steptool_cot"
-    judge = RecordedJudge.from_path(str(folder))
-    for episode in read_recordings(folder)[::7]:
+def test_every_published_judgement_is_found_again(judged_run: Path) -> None:
+    judge = RecordedJudge.from_path(str(judged_run))
+    for episode in read_recordings(judged_run)[::7]:
         judged = judge.judge(episode.task, episode.steps)
         assert judged.recorded
         assert judged.is_solved == result_of(episode).passes

@@ -77,8 +77,8 @@ def test_a_judgement_has_an_entry_per_step_and_stays_in_range(steps: list[Step])
     assert judged == judge(*steps)
 
 
-def test_rules_agree_with_the_published_annotations_better_than_the_authors_rules(stabletoolbench_data: Path) -> None:
-    examples = stabletoolbench_data / "steptool_examples"
+def test_rules_agree_with_the_published_annotations_better_than_the_authors_rules(published_data: Path) -> None:
+    examples = published_data / "steptool_examples"
     table = step_rewards(read_training_rows(examples), read_annotations(examples))
     ours, theirs = table["our rules"], table["authors' rules (contribution 0 or 1)"]
     assert ours["items"] == 71
@@ -86,8 +86,8 @@ def test_rules_agree_with_the_published_annotations_better_than_the_authors_rule
     assert ours["spearman"] > 0.55 > 0.35 > theirs["spearman"]
 
 
-def test_rules_tell_use_from_chance_and_follow_the_published_verdicts(stabletoolbench_data: Path) -> None:
-    folder = stabletoolbench_data / "judged_runs" / "toolllama_sft_cot"
+def test_rules_tell_use_from_chance_and_follow_the_published_verdicts(published_data: Path) -> None:
+    folder = published_data / "judged_runs" / "toolllama_sft_cot"
     runs = read_recordings(folder)
     fires = contribution_fires([run for run in runs if run.task.suite == "G1_instruction"])
     assert fires["our rules"]["own_answer"] > 0.55

@@ -6,7 +6,7 @@ import copy
 import pickle
 
 import pytest
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector.utils import batch_space, create_shared_memory, read_from_shared_memory, write_to_shared_memory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,3 +61,20 @@ def test_wrong_use_is_named() -> None:
         UnicodeText(-1)
     with pytest.raises(ValueError, match="no mask"):
         UnicodeText(5).sample(mask=(1, None))  # type: ignore[arg-type]
+
+
+@given(texts=st.lists(st.text(st.characters(), max_size=30) | st.just("\ud800é🤖"), min_size=3, max_size=3))
+def test_texts_come_back_from_shared_memory(texts: list[str]) -> None:
+    space = UnicodeText(30)
+    memory = create_shared_memory(space, n=3)
+    shown = read_from_shared_memory(space, memory, n=3)
+    assert list(shown) == [""] * 3
+    for index, text in enumerate(texts):
+        write_to_shared_memory(space, index, text, memory)
+    copied = copy.deepcopy(shown)
+    assert copied == tuple(texts)
+    assert (shown[-1], shown[:2], len(shown)) == (texts[2], tuple(texts[:2]), 3)
+    write_to_shared_memory(space, 1, "x" * 30, memory)
+    assert (list(shown), copied) == ([texts[0], "x" * 30, texts[2]], tuple(texts))
+    with pytest.raises(IndexError):
+        shown[3]

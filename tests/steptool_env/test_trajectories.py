@@ -211,11 +211,11 @@ def test_the_published_answers_are_read(stabletoolbench_data: Path) -> None:
 
 
 def test_the_published_runs_are_read_with_their_judgements(
-    stabletoolbench_data: Path, stabletoolbench_cache: Path, tmp_path: Path
+    stabletoolbench_data: Path, stabletoolbench_cache: Path, judged_run: Path, tmp_path: Path
 ) -> None:
     queries = stabletoolbench_data / "solvable_queries/test_instruction"
     suite = StableToolBenchSuite("G1_category", queries=queries, cache=stabletoolbench_cache)
-    episodes = read_judged_run(stabletoolbench_data / "judged_runs/steptool_cot/G1_category.json")
+    episodes = read_judged_run(judged_run / "G1_category.json")
     trajectories = [from_judged(episode, suite.find(episode.query_id)) for episode in episodes]
     finished = sum(trajectory.terminated for trajectory in trajectories)
     solved = [trajectory.metadata["outcome"]["is_solved"] for trajectory in trajectories]

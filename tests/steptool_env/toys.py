@@ -45,6 +45,9 @@ class ToySuite:
 
     name = "toys"
 
+    def __init__(self, **settings: Any) -> None:
+        self.settings: Mapping[str, Any] = settings
+
     def __len__(self) -> int:
         return 10
 

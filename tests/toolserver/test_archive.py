@@ -62,8 +62,10 @@ def test_import_and_export_give_the_same_bytes(filled: Path, tmp_path: Path) -> 
 
 
 def test_the_real_recordings_round_trip(stabletoolbench_cache: Path, tmp_path: Path) -> None:
+    with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
+        counts = {AddResult.ADDED: len(Catalog.load(stabletoolbench_cache)), "calls added": len(cache)}
     first = export(stabletoolbench_cache, tmp_path / "first")
-    assert import_into(tmp_path / "copy", tmp_path / "first") == {AddResult.ADDED: 1991, "calls added": 1384}
+    assert import_into(tmp_path / "copy", tmp_path / "first") == counts
     assert export(tmp_path / "copy", tmp_path / "second") == first
 
 

@@ -80,5 +80,6 @@ def test_long_names_are_standardised_like_short_ones() -> None:
 def test_functions_are_named_as_in_the_published_runs(stabletoolbench_data, split: str) -> None:
     queries = read_queries(stabletoolbench_data / "solvable_queries" / "test_instruction" / f"{split}.json")
     offered = {query.query_id: {function_name(api.tool, api.name) for api in query.apis} for query in queries}
-    for episode in read_judged_run(stabletoolbench_data / "judged_runs" / "steptool_cot" / f"{split}.json"):
-        assert {*episode.tool_names} <= offered[episode.query_id] | {"Finish"}
+    for path in (stabletoolbench_data / "judged_runs").glob(f"*/{split}.json"):
+        for episode in read_judged_run(path):
+            assert {*episode.tool_names} <= offered[episode.query_id] | {"Finish"}

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import PutResult, ResponseCache, canonical_key
 from toolserver.catalog import AddResult, Catalog
 from toolserver.schemas import Provenance, encode_body
@@ -23,11 +26,36 @@ from toolserver.stabletoolbench import (
 SETS = {"G1_instruction": 163, "G1_category": 153, "G2_instruction": 106, "G2_category": 124}
 
 
+@dataclass(frozen=True)
+class Figures:
+    """What a folder of StableToolBench's data holds."""
+
+    tools: int
+    apis: int
+    files: int  # of recorded calls, one an API
+    calls: int
+    again: int = 0  # second recordings of a call, its arguments in another order
+    kept: int = 0  # of these, those with another answer
+
+    @property
+    def entries(self) -> int:
+        return self.calls - self.again
+
+
+SAMPLED = Figures(tools=47, apis=188, files=188, calls=220)
+PUBLISHED = Figures(tools=722, apis=1991, files=936, calls=1389, again=5, kept=1)
+
+
+@pytest.fixture(scope="session")
+def figures(stabletoolbench_data: Path) -> Figures:
+    return SAMPLED if stabletoolbench_data == SAMPLE else PUBLISHED
+
+
 def recorded_files(data: Path) -> list[Path]:
     return sorted((data / "server" / "tool_response_cache").rglob("*.json"))
 
 
-def test_every_recorded_call_answers(stabletoolbench_data: Path, stabletoolbench_cache: Path) -> None:
+def test_every_recorded_call_answers(stabletoolbench_data: Path, stabletoolbench_cache: Path, figures: Figures) -> None:
     files = recorded_files(stabletoolbench_data)
     calls = answered = 0
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
@@ -39,55 +67,62 @@ def test_every_recorded_call_answers(stabletoolbench_data: Path, stabletoolbench
                 calls += 1
                 answered += entry.body == encode_body(value["error"], value["response"])
         entries = len(cache)
-    assert (len(files), calls) == (936, 1389)
-    # Five calls were recorded in two orders of their arguments; one of them with two answers: the first is kept.
-    assert entries == 1384
-    assert answered == 1388
+    assert (len(files), calls) == (figures.files, figures.calls)
+    assert entries == figures.entries  # calls are one, whatever the order of their arguments
+    assert answered == calls - figures.kept  # the first answer is kept
 
 
 def test_an_import_counts_everything_and_doing_it_again_changes_nothing(
-    stabletoolbench_data: Path, tmp_path: Path
+    stabletoolbench_data: Path, figures: Figures, tmp_path: Path
 ) -> None:
     catalog = Catalog()
     with ResponseCache(tmp_path) as cache:
         first = import_folder(stabletoolbench_data / "server", cache, catalog)
         again = import_folder(stabletoolbench_data / "server", cache, catalog)
         assert list(cache.verify()) == []
-    assert first.files == {"tools": 722, "tool_response_cache": 936}
-    assert first.apis == {AddResult.ADDED: 1991}
-    assert first.calls == {PutResult.ADDED: 1384, PutResult.UNCHANGED: 4, PutResult.KEPT: 1}
-    assert again.apis == {AddResult.UNCHANGED: 1991}
-    assert again.calls == {PutResult.UNCHANGED: 1388, PutResult.KEPT: 1}
+    assert first.files == {"tools": figures.tools, "tool_response_cache": figures.files}
+    assert first.apis == {AddResult.ADDED: figures.apis}
+    kept = Counter({PutResult.KEPT: figures.kept})
+    unchanged = figures.again - figures.kept
+    assert +Counter(first.calls) == +Counter({PutResult.ADDED: figures.entries, PutResult.UNCHANGED: unchanged}) + kept
+    assert again.apis == {AddResult.UNCHANGED: figures.apis}
+    assert +Counter(again.calls) == Counter({PutResult.UNCHANGED: figures.calls - figures.kept}) + kept
     assert first.problems == again.problems == []
 
 
-def test_a_failure_of_their_simulator_is_no_recording(stabletoolbench_cache: Path) -> None:
+def test_a_failure_of_their_simulator_is_no_recording(stabletoolbench_data: Path, stabletoolbench_cache: Path) -> None:
+    """Nor is anything in the sample, whose answers this project has made."""
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
         for _, entry in cache.entries():
-            generated = entry.response.error == "Failed to generate fake response"
+            failed = entry.response.error == "Failed to generate fake response"
+            generated = failed or stabletoolbench_data == SAMPLE
             assert entry.provenance is (Provenance.GENERATED if generated else Provenance.RECORDED)
 
 
-def test_everything_below_a_folder_is_found(stabletoolbench_data: Path, tmp_path: Path) -> None:
+def test_everything_below_a_folder_is_found(stabletoolbench_data: Path, figures: Figures, tmp_path: Path) -> None:
     with ResponseCache(tmp_path) as cache:
         report = import_folder(stabletoolbench_data, cache, Catalog())
         sources = {entry.describe().source.split("/")[0] for _, entry in cache.entries()}
+    # The sample: two runs of six sets. As published: three runs of four sets, and two with the answers.
+    sample = {"queries": 6, "judged runs": 12, "other files": 14}
+    published = {"queries": 4, "judged runs": 14, "other files": 15}
     assert report.files == {
-        "tools": 722,
-        "tool_response_cache": 936,
-        "queries": 4,
-        "judged runs": 14,  # three runs of four sets, and two with the answers
-        "other files": 15,
+        "tools": figures.tools,
+        "tool_response_cache": figures.files,
+        **(sample if figures is SAMPLED else published),
     }
     assert report.problems == []
-    assert sources == {"server", "toolbench_answer_examples"}  # the server's folder was made of the three runs
+    # The server's folder holds all that the runs record.
+    assert sources - {"toolbench_answer_examples"} == {"server"}
 
 
-def test_a_run_records_what_the_servers_folder_holds(stabletoolbench_data: Path, tmp_path: Path) -> None:
+def test_a_run_records_what_the_servers_folder_holds(
+    stabletoolbench_data: Path, judged_run: Path, tmp_path: Path
+) -> None:
     data = tmp_path / "data"
     data.mkdir()
-    for name in ("test_instruction", "toolllama_sft_cot"):
-        (source,) = stabletoolbench_data.glob(f"*/{name}")
+    for source in (stabletoolbench_data / "solvable_queries" / "test_instruction", judged_run):
+        name = source.name
         for path in source.glob("*.json"):
             target = data / name / path.name
             target.parent.mkdir(exist_ok=True)
@@ -97,17 +132,17 @@ def test_a_run_records_what_the_servers_folder_holds(stabletoolbench_data: Path,
         recorded = dict(cache.entries())
         cut = [entry for entry in recorded.values() if entry.describe().source.endswith(", cut")]
         assert list(cache.verify()) == []
-    episodes = [episode for path in (data / "toolllama_sft_cot").glob("*.json") for episode in read_judged_run(path)]
+    episodes = [episode for path in (data / judged_run.name).glob("*.json") for episode in read_judged_run(path)]
     assert sum(report.calls.values()) + sum(report.skipped.values()) == sum(len(e.steps) for e in episodes)
     assert all(str(entry.response.response).endswith("...") or "..." in entry.response.error for entry in cut)
-    assert 0.1 < len(cut) / len(recorded) < 0.6
+    assert 0 < len(cut) / len(recorded) < 0.6
 
 
-@pytest.mark.parametrize(("split", "size"), SETS.items())
-def test_queries_are_read(stabletoolbench_data: Path, split: str, size: int) -> None:
+@pytest.mark.parametrize("split", SETS)
+def test_queries_are_read(stabletoolbench_data: Path, split: str) -> None:
     queries = read_queries(stabletoolbench_data / "solvable_queries" / "test_instruction" / f"{split}.json")
     ids = json.loads((stabletoolbench_data / "solvable_queries" / "test_query_ids" / f"{split}.json").read_text())
-    assert len(queries) == size
+    assert len(queries) == (8 if stabletoolbench_data == SAMPLE else SETS[split])
     assert {query.query_id for query in queries} == set(ids)
     for query in queries:
         assert query.relevant
@@ -115,14 +150,16 @@ def test_queries_are_read(stabletoolbench_data: Path, split: str, size: int) -> 
 
 
 @pytest.mark.parametrize("split", SETS)
-@pytest.mark.parametrize("run", ["toolllama_sft_cot", "baseline-ppo_cot", "steptool_cot"])
-def test_judged_runs_are_read(stabletoolbench_data: Path, run: str, split: str) -> None:
-    episodes = read_judged_run(stabletoolbench_data / "judged_runs" / run / f"{split}.json")
-    assert len(episodes) == SETS[split]
-    for episode in episodes:
-        assert len(episode.steps) == episode.length
-        assert episode.steps[-1] == episode.final_step
-        assert len(episode.judgements) == 3
+def test_judged_runs_are_read(stabletoolbench_data: Path, split: str) -> None:
+    runs = sorted((stabletoolbench_data / "judged_runs").iterdir())
+    assert len(runs) >= 2
+    for run in runs:
+        episodes = read_judged_run(run / f"{split}.json")
+        assert len(episodes) == (8 if stabletoolbench_data == SAMPLE else SETS[split])
+        for episode in episodes:
+            assert len(episode.steps) == episode.length
+            assert episode.steps[-1] == episode.final_step
+            assert len(episode.judgements) == 3
 
 
 @pytest.mark.parametrize("method", ["virtual_chatgpt_cot", "virtual_chatgpt_dfs"])
@@ -154,12 +191,12 @@ def tool_messages(nodes: list[dict]) -> list[tuple[str, str, str]]:
 
 
 def test_folders_written_back_hold_what_was_read(
-    stabletoolbench_data: Path, stabletoolbench_cache: Path, tmp_path: Path
+    stabletoolbench_data: Path, stabletoolbench_cache: Path, figures: Figures, tmp_path: Path
 ) -> None:
     catalog = Catalog.load(stabletoolbench_cache)
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
-        assert write_tools(tmp_path / "tools", catalog) == 722
-        assert write_responses(tmp_path / "tool_response_cache", cache) == 1384
+        assert write_tools(tmp_path / "tools", catalog) == figures.tools
+        assert write_responses(tmp_path / "tool_response_cache", cache) == figures.entries
     originals = recorded_files(stabletoolbench_data)
     missing = 0
     for original in originals:
@@ -167,12 +204,12 @@ def test_folders_written_back_hold_what_was_read(
         written, read = json.loads((tmp_path / relative).read_text()), json.loads(original.read_text())
         assert written.items() <= read.items()  # their server finds each under the key that it writes itself
         missing += len(read) - len(written)
-    assert missing == 5  # second recordings of one call, in another order
+    assert missing == figures.again  # second recordings of one call, in another order
     read_back = Catalog()
     with ResponseCache(tmp_path / "cache") as cache:
         import_folder(tmp_path / "tools", cache, read_back, strict=True)
         report = import_folder(tmp_path / "tool_response_cache", cache, read_back, strict=True)
-    assert report.calls == {PutResult.ADDED: 1384}
+    assert report.calls == {PutResult.ADDED: figures.entries}
     assert [(spec, spec.template_response) for spec in read_back] == [
         (spec, spec.template_response) for spec in catalog
     ]

@@ -9,6 +9,7 @@ from toolserver.world.tasks import SPLITS, TaskSampler, gold_answer, read_task_i
 from toolserver.world.tasks.offers import COUNTS
 from toolserver.world.tasks.plan import From, Given
 from toolserver.world.tasks.reading import fold
+from toolserver.world.tasks.wording.phrases import Phrases
 from toolserver.world.vendors import Health
 
 SIX = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
@@ -82,9 +83,10 @@ def test_of_a_ranking_only_what_its_question_names_is_asked() -> None:
             operation = task.plan.results[asked.node].operation
             if operation.kind is OperationKind.RANK:
                 entity = task.columns.world.entities[operation.subject]
-                measure = entity.attribute(operation.attribute)
-                assert asked.output in (entity.attributes[0].name, measure.name)
-                assert asked.output != measure.name or measure.label in task.query
+                measure = entity.attribute(operation.attribute).name
+                label = Phrases(task.columns.world).label(f"{entity.name}.{measure}")
+                assert asked.output in (entity.attributes[0].name, measure)
+                assert asked.output != measure or label in task.query
                 ranked += 1
     assert ranked > 10
 

@@ -19,9 +19,9 @@ from toolserver.world.tasks import TaskSampler, gold_answer
 from toolserver.world.vendors import Vendors
 
 DIGESTS = {
-    "lite": "4941af702d7a49728a33ba1db2dc2cdb",
-    "standard": "1e387bc5743b5a804e65433073bae1a1",
-    "full": "a9eac194571eb4a3ec2e3a69860f3fe8",
+    "lite": "6b6a09450ef0a73160a0a8cdd5264086",
+    "standard": "bb245681a275e7063c29e6fb2017cee4",
+    "full": "d0e1f0c6533f2efd527a8d520f67d53c",
 }
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tests.world.worlds import suite, tasks
 from toolserver.world.schema import Kind
 from toolserver.world.tasks import WorldTask, gold_answer
-from toolserver.world.tasks.reading import fold, names_in, read
+from toolserver.world.tasks.mentions import Names, words_of
+from toolserver.world.tasks.reading import fold, read
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 from toolserver.world.tasks.verify import Verdict, Verifier
 
@@ -149,7 +150,7 @@ def test_copying_a_whole_response_is_no_answer() -> None:
 @given(st.text(max_size=200))
 def test_any_text_can_be_checked_and_read(text: str) -> None:
     readings = read(text, compact_dates=True)
-    assert all(re.fullmatch(r"\d\d:\d\d", each) for each in readings.times)
+    assert all(re.fullmatch(r"\d\d:\d\d", value) for each in readings.times for value in each.values)
     assert len(Verifier(SOLVABLE[0]).check(text)) == len(slots_of(SOLVABLE[0]))
 
 
@@ -169,7 +170,9 @@ def test_numbers_are_told_from_ids_dates_and_times(text: str, numbers: list[floa
 
 
 def test_the_longest_name_wins() -> None:
-    assert names_in("The North Haven inn", {"haven", "north haven"}) == {"north haven"}
+    names = Names([("Haven", "city.name"), ("North Haven", "hotel.name")])
+    found = names.find(words_of("The North Haven inn"))
+    assert [dict(mention.names) for mention in found] == [{"north haven": {"hotel.name"}}]
 
 
 def test_the_query_alone_is_no_answer() -> None:

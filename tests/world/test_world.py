@@ -136,3 +136,14 @@ def test_a_ranking_is_sorted_stable_and_follows_changes(world: World, descending
     assert list(world.ranked("hotel", "price", descending=descending, delta=NO_CHANGES)) == expected(
         prices, list(world.ids("hotel"))
     )
+
+
+def test_tables_named_gives_every_table_in_which_a_name_stands(world: World) -> None:
+    names = {entity: [name.casefold() for name in world.table(entity).names] for entity in world.entities}
+    shared = 0
+    for name in sorted({name for column in names.values() for name in column})[::7]:
+        expected = tuple(entity for entity, column in names.items() if name in column)
+        assert world.tables_named(f" {name.upper()} ") == expected
+        shared += len(expected) > 1
+    assert shared  # the world has such names, so the test can fail
+    assert world.tables_named("No Such Name") == ()

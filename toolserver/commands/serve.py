@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from toolserver.assembly import assemble
 from toolserver.errors import ConfigurationError
-from toolserver.protocol import ShortcutProtocol
+from toolserver.protocol import http_protocol
 from toolserver.resolvers.llm import Simulator
 from toolserver.settings import MissPolicy, Settings
 
@@ -134,7 +134,7 @@ def _run(
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=ShortcutProtocol,
+        http=http_protocol(),
         workers=workers,
         access_log=access_log,
         log_level="info" if access_log else "warning",

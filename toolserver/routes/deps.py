@@ -10,6 +10,7 @@ from toolserver.admission import Admission
 from toolserver.assembly import Assembly
 from toolserver.catalog import Catalog
 from toolserver.dispatch import Dispatcher
+from toolserver.info import InfoSource
 from toolserver.metrics import Meter
 from toolserver.settings import Settings
 
@@ -38,6 +39,11 @@ def _settings(request: Request) -> Settings:
     return settings
 
 
+def _info(request: Request) -> InfoSource:
+    info: InfoSource = request.app.state.info
+    return info
+
+
 def _admission(request: Request) -> Admission:
     admission: Admission = request.app.state.admission
     return admission
@@ -53,5 +59,6 @@ AssemblyDep = Annotated[Assembly, Depends(_assembly)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 MeterDep = Annotated[Meter, Depends(_meter)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+InfoDep = Annotated[InfoSource, Depends(_info)]
 AdmissionDep = Annotated[Admission, Depends(_admission)]
 CallerDep = Annotated[int, Depends(_caller)]

@@ -299,6 +299,7 @@ class Operation:
         phrase: What it does, in a clause: "Find cities by name".
         paraphrases: Other clauses that say the same, for vendors' documentation.
         verbs: Names that vendors give it, as words: ("search city", "find cities").
+        stock: The attribute of `subject` that a sale lowers; else empty.
     """
 
     name: str
@@ -315,6 +316,7 @@ class Operation:
     phrase: str = ""
     paraphrases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
+    stock: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from toolserver.errors import ConfigurationError
@@ -111,6 +112,18 @@ class World:
         folded = text.strip().casefold()
         created = [row_id for row_id in delta.rows(entity) if row_id not in table.rows]
         return ids + [i for i in created if folded in str(self.need(entity, i, delta)[table.named]).casefold()]
+
+    def tables_named(self, name: str) -> tuple[str, ...]:
+        """The entity types that have a base row of this name, in the world's order; case makes no difference."""
+        return self._tables_by_name.get(name.strip().casefold(), ())
+
+    @cached_property
+    def _tables_by_name(self) -> Mapping[str, tuple[str, ...]]:
+        index: dict[str, tuple[str, ...]] = {}
+        for entity in self.entities:
+            for name in dict.fromkeys(self.table(entity).folded.values()):
+                index[name] = (*index.get(name, ()), entity)
+        return index
 
     def every(self, entity: str, delta: Delta = NO_CHANGES) -> list[str]:
         """Ids of all rows, after the changes."""

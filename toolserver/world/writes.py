@@ -76,8 +76,9 @@ def create(
 
     inputs = _inputs(sale, target, made)
     return Operation(
-        name, domain, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs
-    )
+        name, domain, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
+        stock=sale.stock,
+    )  # fmt: skip
 
 
 def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]:

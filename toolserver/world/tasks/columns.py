@@ -1,10 +1,12 @@
-"""What values the columns of a world hold: how many, and which texts compete with each other."""
+"""The values of a world's columns: how many differ, in which years they lie, and the names of all rows."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from toolserver.world.tasks.reading import fold
+from toolserver.world import calendar
+from toolserver.world.tasks.mentions import Names
 from toolserver.world.world import World
 
 
@@ -14,21 +16,34 @@ class Columns:
     def __init__(self, world: World) -> None:
         self.world = world
         self._distinct: dict[str, int] = {}
-        self._folded: dict[str, frozenset[str]] = {}
+        self._highest: dict[str, float] = {}
+        self._years: dict[str, int | None] = {}
 
     def distinct(self, attribute: str) -> int:
-        """How many different values a column (`city.population`) has."""
+        """The number of different values of a column (`city.population`)."""
         count = self._distinct.get(attribute)
         if count is None:
             count = self._distinct[attribute] = len(set(self._values(attribute)))
         return count
 
-    def folded(self, attribute: str) -> frozenset[str]:
-        """The folded texts of a column."""
-        texts = self._folded.get(attribute)
-        if texts is None:
-            texts = self._folded[attribute] = frozenset(fold(str(value)) for value in self._values(attribute))
-        return texts
+    def highest(self, attribute: str) -> float:
+        """The highest number of a column; 0 for an empty one."""
+        highest = self._highest.get(attribute)
+        if highest is None:
+            highest = self._highest[attribute] = max(map(float, self._values(attribute)), default=0.0)
+        return highest
+
+    def year(self, attribute: str) -> int | None:
+        """The year in which all dates of a column lie; `None` when they lie in several."""
+        if attribute not in self._years:
+            years = {int(value[:4]) for value in self._values(attribute)} or {calendar.TODAY.year}
+            self._years[attribute] = years.pop() if len(years) == 1 else None
+        return self._years[attribute]
+
+    @property
+    def names(self) -> Names:
+        """The names of all rows of all tables."""
+        return _names_of(self.world)
 
     def _values(self, attribute: str) -> list[Any]:
         """The values of a column; none when the attribute is of no table."""
@@ -36,3 +51,13 @@ class Columns:
         if entity not in self.world.entities:
             return []
         return [row[column] for row in self.world.table(entity).rows.values()]
+
+
+@lru_cache(maxsize=8)
+def _names_of(world: World) -> Names:
+    """The names of a world, found once for all its splits: 20 ms (`lite`) to 250 ms (`full`)."""
+    return Names(
+        (name, f"{entity}.{kind.attributes[0].name}")
+        for entity, kind in world.entities.items()
+        for name in world.table(entity).names
+    )

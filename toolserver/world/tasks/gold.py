@@ -15,7 +15,7 @@ class Obstacle(StrEnum):
     """Why a task cannot be solved with the offered tools."""
 
     NONE = ""
-    MISSING = "missing"  # no offered tool does what a later call needs
+    MISSING = "missing"  # no offered tool does what a call needs; the offer shows it
     BROKEN = "broken"  # the only offered tool that does it answers every call with an error
     UNKNOWN = "unknown"  # what the query names does not exist
 
@@ -52,16 +52,20 @@ class WorldTask:
     @property
     def needed(self) -> tuple[VendorApi, ...]:
         """The APIs of a perfect episode, each once."""
-        if self.solvable:
-            return self.offer.needed
-        nodes = self.before()
-        if self.obstacle is not Obstacle.MISSING:
-            nodes.append(self.blocked)
-        return Offer((), tuple(self.offer.bound[node] for node in nodes)).needed
+        return Offer((), tuple(self.offer.bound[node] for node in self.calls)).needed
 
-    def before(self) -> list[int]:
-        """For an unsolvable task, the nodes that the blocked one waits for, in order."""
-        waiting, found = [self.blocked], set[int]()
+    @property
+    def calls(self) -> list[int]:
+        """The nodes that a perfect episode calls, in order.
+
+        All of the plan where the task is solvable. The offer shows that a tool is missing, so nothing is called then;
+        the other obstacles show in the answer to the blocked call, which needs the calls before it.
+        """
+        if self.solvable:
+            return list(range(len(self.plan.nodes)))
+        if self.obstacle is Obstacle.MISSING:
+            return []
+        waiting, found = [self.blocked], {self.blocked}
         while waiting:
             parents = set(self.plan.nodes[waiting.pop()].parents()) - found
             found |= parents

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from toolserver.world.delta import Delta
+from toolserver.world.delta import NO_CHANGES, Delta
 from toolserver.world.schema import Kind, OperationKind, Result
 from toolserver.world.tasks.effects import net_state
 from toolserver.world.tasks.gold import WorldTask
@@ -63,7 +63,7 @@ class Grader:
         verdicts: tuple[Verdict, ...] = ()
         accepted = False
         if not self.task.solvable:
-            accepted = gave_up and len(tracker.reached) == len(tracker.milestones)
+            accepted = gave_up and tracker.met_obstacle and self._state_is_right(tracker.delta)
         elif answer is not None:
             verdicts = self.verifier.check(answer)
             accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.delta)
@@ -75,7 +75,7 @@ class Grader:
         return _Contribution(self, tracker, grade).steps()
 
     def _state_is_right(self, delta: Delta) -> bool:
-        goal = self.task.plan.results[-1].delta
+        goal = self.task.plan.results[-1].delta if self.task.solvable else NO_CHANGES
         if not delta and not goal:
             return True
         return net_state(self.world, delta) == net_state(self.world, goal)

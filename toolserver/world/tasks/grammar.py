@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
-from toolserver.world.tasks.idioms import STATED
+from toolserver.world.tasks.wording.templates import STATED
 
 MAX_DEPTH = 6
 _JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})

@@ -1,4 +1,4 @@
-"""Makes a task unsolvable in a way that an honest solver can find out, and that giving up is the only right end."""
+"""Makes a task unsolvable: a solver can find the obstacle, and giving up is the only right end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _name_nothing(task: WorldTask, stream: Stream) -> WorldTask | None:
     table = world.table(entity)
     other = str(table.rows[stream.pick(world.ids(entity))][table.named])
     unknown = _spliced(str(source.value), other) if isinstance(source, Given) else ""
-    if not unknown or world.find(entity, unknown):
+    if not unknown or world.find(entity, unknown) or world.tables_named(unknown):
         return None
     nodes = list(plan.nodes)
     nodes[blocked] = Node(node.operation, {name: Given(unknown)})
@@ -63,10 +63,9 @@ def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, 
     """The offer without a call that works; `None` when this call cannot be blocked."""
     plan, offer = task.plan, task.offer
     operation = plan.results[blocked].operation
-    alone = obstacle is Obstacle.MISSING and not list(plan.nodes[blocked].parents())
     repeated = any(node.operation == operation.name for node in plan.nodes[:blocked])
-    if alone or repeated or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
-        return None  # nothing to find out, or something that a solver can do by itself or in another way
+    if repeated or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
+        return None  # a solver can do it by itself or in another way
     told = _told(plan, blocked)
     bound = list(offer.bound)
     if obstacle is Obstacle.BROKEN:
@@ -99,5 +98,15 @@ def _told(plan: Plan, node: int) -> frozenset[str]:
 
 
 def _tells(api: VendorApi, told: frozenset[str]) -> bool:
-    outputs = api.operation.outputs.values()
-    return any((each.type.name if each.type.kind is Kind.ID else each.attribute) in told for each in outputs)
+    """Whether an API shows something that is told, or answers from which it can be worked out."""
+    operation = api.operation
+    outputs = operation.outputs.values()
+    if any((each.type.name if each.type.kind is Kind.ID else each.attribute) in told for each in outputs):
+        return True
+    # A mean, a difference and a filter depend on one column; a total, a fare or a refusal on any column of a row.
+    columns = {operation.attribute, *(slot.attribute for slot in operation.inputs.values() if slot.test)} - {""}
+    if any(f"{operation.subject}.{column}" in told for column in columns):
+        return True
+    tables = {each.partition(".")[0] for each in told if "." in each}
+    computes = operation.kind in (OperationKind.COMPUTE, OperationKind.CREATE)
+    return computes and any(slot.type.entity in tables for slot in operation.inputs.values())

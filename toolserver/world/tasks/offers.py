@@ -116,9 +116,9 @@ class Offers:
         self, offer: Offer, bound: tuple[VendorApi, ...], allowed: Callable[[VendorApi], bool], stream: Stream
     ) -> Offer | None:
         """The offer with other calls bound and only APIs that are `allowed` beside them; `None` when none fill it."""
-        needed = Offer((), bound).needed
-        apis = {api.spec.function_name: api for api in needed}
-        for api in (*offer.apis, *self._distractors(needed, stream)):
+        apis = {api.spec.function_name: api for api in Offer((), bound).needed}
+        alike = Offer((), (*offer.bound, *bound)).needed  # also like the calls that are no longer bound
+        for api in (*offer.apis, *self._distractors(alike, stream)):
             if len(apis) >= len(offer.apis):
                 break
             if allowed(api):

@@ -15,10 +15,9 @@ from toolserver.world.tasks.gold import Obstacle, WorldTask
 from toolserver.world.tasks.grammar import MAX_DEPTH, Grammar
 from toolserver.world.tasks.obstacles import OBSTACLES, obstruct
 from toolserver.world.tasks.offers import Offers
-from toolserver.world.tasks.phrasing import Phrasing
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.tasks.planner import Planner
-from toolserver.world.tasks.registers import question, request
+from toolserver.world.tasks.shown import is_shown
 from toolserver.world.tasks.splits import (
     DEPTHS,
     ONE_CATEGORY,
@@ -29,6 +28,7 @@ from toolserver.world.tasks.splits import (
     split_of,
     unseen_categories,
 )
+from toolserver.world.tasks.wording import query_of
 from toolserver.world.vendors import VendorApi, Vendors
 
 UNSOLVABLE = 0.05
@@ -149,6 +149,8 @@ class TaskSampler:
         plan, bound = drawn
         if part_of(plan.signature) != self.split.part or plan.signature in self._signatures:
             return None
+        if not is_shown(plan, bound):
+            return None
         offer = self.offers.complete(bound, stream)
         if offer is None:
             return None
@@ -158,7 +160,9 @@ class TaskSampler:
             if hindered is None:
                 return None
             task = hindered
-        task = replace(task, query=self._words(task.plan, stream))
+        # Words have a stream of their own: how many draws they take does not change which plan comes next.
+        words = Stream(task_id, "words", stream.below(1 << 30))
+        task = replace(task, query=query_of(self.world, task.plan, words))
         too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
         return None if too_long else task
 
@@ -180,10 +184,6 @@ class TaskSampler:
         if planner is None:
             planner = self._planners[key] = Planner(self.columns, Grammar(operations()))
         return planner
-
-    def _words(self, plan: Plan, stream: Stream) -> str:
-        phrasing, level = Phrasing(self.world, plan, stream), self.world.level.name
-        return request(phrasing.order(), level, stream) if plan.writes else question(phrasing.asked(), level, stream)
 
 
 def _length(task: WorldTask) -> int:

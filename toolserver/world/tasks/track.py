@@ -9,13 +9,13 @@ from typing import Any
 
 from toolserver.schemas import Outcome
 from toolserver.world.delta import Delta
-from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
+from toolserver.world.schema import Kind, Operation, OperationKind, Result
 from toolserver.world.tasks.gold import Obstacle, WorldTask
 from toolserver.world.tasks.plan import Plan
 from toolserver.world.vendors import Health, VendorApi
 
 Supply = tuple[str, str, Any]
-"""What a response tells, with its identity: a fact, or `("id", "", C1093)` for an id wherever it stands."""
+"""What a response tells, with its identity: a fact, and for an id also `("id", "", C1093)`, wherever it stands."""
 
 _BY_CALL = frozenset(
     {OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE, OperationKind.COMPUTE,
@@ -24,7 +24,14 @@ _BY_CALL = frozenset(
 """Kinds whose result is more than facts of rows (a choice, a mean, a change): only that very call supplies it."""
 
 _SLACK = 0.005
-"""Relative difference up to which two numbers are the same argument: units are converted, and rounded, on the way."""
+"""Relative difference up to which two quantities are the same argument: units are converted, and rounded, on the way.
+
+Numbers without a unit are the same only when they are equal.
+"""
+
+
+_PAIRS = {OperationKind.COMPARE: ("first_id", "second_id"), OperationKind.COMPUTE: ("origin_id", "destination_id")}
+"""Kind -> two inputs whose order makes no difference to the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,17 @@ class Tracker:
 
     @property
     def progress(self) -> float:
-        """The share of needed calls that are done, 0 to 1."""
+        """The share of needed calls that are done, 0 to 1; 1 where none is needed."""
         return len(self.reached) / len(self.milestones) if self.milestones else 1.0
+
+    @property
+    def met_obstacle(self) -> bool:
+        """Whether the episode has seen why the task cannot be solved, so that giving up is right.
+
+        That a tool is missing is seen at once; the call that another obstacle blocks has to be made.
+        """
+        hidden = (index for index, milestone in enumerate(self.milestones) if milestone.obstacle)
+        return not self.task.solvable and all(index in self.reached for index in hidden)
 
     def idle(self) -> Observed:
         """Take note of a step that reached no tool: no call, a failure that was injected, `Finish`."""
@@ -165,10 +181,8 @@ def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]
 @lru_cache(maxsize=4096)
 def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     """The needed calls of a task, in the order in which the gold solution makes them."""
-    nodes = list(range(len(task.plan.nodes))) if task.solvable else task.before()
     milestones: list[Milestone] = []
-    hindered = task.obstacle in (Obstacle.BROKEN, Obstacle.UNKNOWN)
-    for node in [*nodes, task.blocked] if hindered else nodes:
+    for node in task.calls:
         api = task.offer.bound[node]
         login = api.tool.login_api if api.needs_token else None
         if login is not None and all(each.api is not login for each in milestones):
@@ -182,12 +196,15 @@ def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
 
 
 def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
-    """What a node's response must tell: the outputs that are used, of its first row, or of each where all are asked."""
+    """What a node's response must tell: the outputs that are used, of its first row, or of each where all are asked.
+
+    An id counts only with whose it is: that a city has an id does not tell that a restaurant is there.
+    """
     result, used = plan.results[node], plan.used_outputs(node)
     every = any(asked.node == node and asked.every for asked in plan.asked)
     outputs = result.operation.outputs
     return frozenset(
-        _supply(row.entity, outputs[name], row.values[name])
+        (row.entity, outputs[name].attribute, row.values[name])
         for row in (result.rows if every else result.rows[:1])
         for name in used
         if not outputs[name].derived
@@ -209,34 +226,40 @@ def supplies(result: Result) -> frozenset[Supply]:
 
 @lru_cache(maxsize=4096)
 def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
-    """The outputs of an operation, computed ones apart: name, and attribute of the fact, which is empty for an id."""
-    return tuple(
-        (name, "" if output.type.kind is Kind.ID else output.attribute)
-        for name, output in operation.outputs.items()
-        if not output.derived
-    )
-
-
-def _supply(entity: str, output: Output, value: Any) -> Supply:
-    return ("id", "", value) if output.type.kind is Kind.ID else (entity, output.attribute, value)
+    """The outputs of an operation, computed ones apart: name and attribute of the fact; ids again without one."""
+    shown = [(name, output) for name, output in operation.outputs.items() if not output.derived]
+    facts = [(name, output.attribute) for name, output in shown]
+    return (*facts, *((name, "") for name, output in shown if output.type.kind is Kind.ID))
 
 
 def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether two calls of an operation ask the same; how many rows a ranking shows makes no difference."""
+    """Whether two calls of an operation ask the same.
+
+    How many rows a ranking shows makes no difference, nor does the order of two rows that are compared or measured.
+    """
+    if _are_alike(operation, wanted, given):
+        return True
+    first, second = _PAIRS.get(operation.kind, ("", ""))
+    if first not in operation.inputs or second not in operation.inputs:
+        return False
+    return _are_alike(operation, wanted, {**given, first: given.get(second), second: given.get(first)})
+
+
+def _are_alike(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     for name, slot in operation.inputs.items():
         value = given.get(name, slot.default)
         if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
             continue
-        if not _equal(wanted.get(name, slot.default), value):
+        if not _equal(wanted.get(name, slot.default), value, _SLACK if slot.type.unit else 0.0):
             return False
     return True
 
 
-def _equal(wanted: Any, given: Any) -> bool:
+def _equal(wanted: Any, given: Any, slack: float) -> bool:
     if wanted == given:
         return True
     if isinstance(wanted, str) and isinstance(given, str):
         return wanted.strip().casefold() == given.strip().casefold()
     if isinstance(wanted, int | float) and isinstance(given, int | float):
-        return abs(wanted - given) <= _SLACK * abs(wanted)
+        return abs(wanted - given) <= slack * abs(wanted)
     return False

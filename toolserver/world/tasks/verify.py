@@ -1,23 +1,38 @@
-"""Whether an answer is right: every required slot stated, and nothing stated that contradicts one.
+"""Verifies an answer: every slot must be stated, and nothing may be stated that contradicts one.
 
-A slot is contradicted by a rival: another name of the same kind, another number, date or time. What the query says and
-what the gold solution came across on its way is no rival, so an answer may explain itself; a list of candidates is.
+A slot is contradicted by a rival: another name of the same column, another number, date or time. What the query says
+and what the gold solution came across on its way may be mentioned, so an answer may explain itself; but not as an
+alternative.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 
-from toolserver.world.schema import Kind, Row
+from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.plan import Plan
-from toolserver.world.tasks.reading import Quantity, Readings, fold, longest_first, names_in, read, without_names
+from toolserver.world.tasks.known import Known
+from toolserver.world.tasks.mentions import Mention, Names, without, words_of
+from toolserver.world.tasks.quantities import Quantity, Reading
+from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
+from toolserver.world.tasks.selection import Named, Selection
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 
-_NAMING = (Kind.TEXT, Kind.ID)
-_YES, _NO = frozenset({"yes", "true", "allowed"}), frozenset({"no", "false", "not"})
+_YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
+_NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
+_JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
+_DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
+                    re.IGNORECASE)  # fmt: skip
+_NEAR = 40
+"""Characters between two numbers, up to which a doubt between them makes them alternatives."""
+_FOREIGN = re.compile(
+    r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
+    r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
+)
 
 
 class Verdict(StrEnum):
@@ -28,38 +43,18 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted"
 
 
-class Known:
-    """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
+class _Answer:
+    """An answer with what is found in it."""
 
-    It is what the query says, and what passed between the calls of the gold solution. Values that a call gave and
-    nobody asked for are not known: an answer that copies whole responses is no answer.
+    def __init__(self, text: str, names: Names) -> None:
+        self.text = text
+        self.words = words_of(text)
+        self.mentions = names.find(self.words)
 
-    Args:
-        task: The task.
-    """
-
-    def __init__(self, task: WorldTask) -> None:
-        self._task = task
-
-    @cached_property
-    def _texts(self) -> dict[str, None]:
-        return dict.fromkeys(_texts(self._task.plan))
-
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """The folded names."""
-        return frozenset(map(fold, self._texts))
-
-    @cached_property
-    def texts(self) -> Sequence[str]:
-        """The names as they are spelled, and ids, longest first; digits in them are not read as numbers."""
-        return longest_first(text for text in self._texts if any(map(str.isalpha, text)))
-
-    @cached_property
-    def said(self) -> Readings:
-        """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
-        spoken = [self._task.query, *_values(self._task.plan), *self._texts]
-        return read(without_names(" ; ".join(spoken), self.texts))
+    @property
+    def plain(self) -> str:
+        """The text without names."""
+        return without(self.text, self.words, self.mentions) if self.mentions else self.text
 
 
 class Verifier:
@@ -76,104 +71,236 @@ class Verifier:
     def __init__(self, task: WorldTask) -> None:
         self.slots = slots_of(task)
         self._columns = task.columns
+        self._query = task.query.rstrip(" .?!").lower()
         self.known = Known(task)
-        self._numeric = [slot for slot in self.slots if slot.type.kind in (Kind.INTEGER, Kind.NUMBER)]
-        self._dated = any(slot.type.kind is Kind.DATE for slot in self.slots)
+        self._numeric = [slot for slot in self.slots if slot.is_number]
         self._worded = all(slot.is_text for slot in self.slots)
-        self._values = frozenset(fold(str(value)) for slot in self.slots for value in slot.values if slot.is_text)
+        self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
+        date = next((slot for slot in self.slots if slot.type.kind is Kind.DATE), None)
+        self._dated, self._year = date is not None, task.columns.year(date.attribute) if date is not None else None
+        self._timed = any(slot.type.kind is Kind.TIME for slot in self.slots)
+        self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
+        self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
+        self._money = self._paid or any(slot.currencies for slot in self._numeric)
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
         """The verdict on each slot. Shape: (slots,)."""
+        said = _Answer(self._without_query(tidy(answer)), self._columns.names)
+        verdicts = [check(said) if check is not None else None for check in self._checks]
         if self._worded:
-            return tuple(self._text(slot, answer) for slot in self.slots)
-        readings = read(without_names(answer, self.known.texts), compact_dates=self._dated)
-        has_rival = self._has_rival(readings.numbers)
+            return tuple(verdict for verdict in verdicts if verdict is not None)
+        plain = said.plain
+        readings = read(
+            plain,
+            compact_dates=self._dated,
+            clock=self._timed,
+            durations=self._durations,
+            year=self._year,
+            numbers=bool(self._numeric),
+        )
+        has_rival = self._has_rival(readings.numbers) or self._names_foreign_money(said, plain)
         return tuple(
-            self._text(slot, answer) if slot.is_text else self._value(slot, answer, readings, has_rival)
-            for slot in self.slots
+            self._value(slot, said, readings, has_rival) if verdict is None else verdict
+            for slot, verdict in zip(self.slots, verdicts, strict=True)
         )
 
-    def _text(self, slot: AnswerSlot, answer: str) -> Verdict:
-        wanted = {fold(str(value)) for value in slot.values}
-        enumerated = slot.type.kind is Kind.ENUM
-        rivals = frozenset(map(fold, slot.type.values)) if enumerated else self._columns.folded(slot.attribute)
-        # Known names are looked for, too, so that a rival inside a longer known name is not seen.
-        others = self.known.names | self._values
-        stated = names_in(answer, rivals, others)
-        if (stated & rivals) - wanted - others:
-            return Verdict.CONTRADICTED
-        return Verdict.RIGHT if wanted <= stated else Verdict.MISSING
+    def _without_query(self, answer: str) -> str:
+        """An answer without a repetition of the query."""
+        lower = answer.lower()
+        start = lower.find(self._query) if len(lower) == len(answer) else -1
+        return answer[:start] + " . " + answer[start + len(self._query) :] if start >= 0 else answer
 
-    def _value(self, slot: AnswerSlot, answer: str, readings: Readings, has_rival: bool) -> Verdict:
+    def _value(self, slot: AnswerSlot, said: _Answer, readings: Readings, has_rival: bool) -> Verdict:
         """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
-        kind, value = slot.type.kind, slot.values[0]
+        kind = slot.type.kind
         if kind is Kind.DATE:
-            others = [each for each in readings.dates if str(value) not in each]
-            return _verdict(len(others) < len(readings.dates), any(self._is_new_date(each) for each in others))
+            return _moment(str(slot.values[0]), readings.dates, self.known.said.dates, said.plain)
         if kind is Kind.TIME:
-            others_of_time = [each for each in readings.times if each != value]
-            new = any(each not in self.known.said.times for each in others_of_time)
-            return _verdict(len(others_of_time) < len(readings.times), new)
+            return _moment(str(slot.values[0]), readings.times, self.known.said.times, said.plain)
         if kind is Kind.BOOLEAN:
-            return _flag(slot, fold(answer))
+            return _flag(slot, [word.text for word in said.words])
         if has_rival:
             return Verdict.CONTRADICTED
-        return Verdict.RIGHT if any(slot.matches(each) for each in readings.numbers) else Verdict.MISSING
+        return Verdict.RIGHT if any(self._matches(slot, each) for each in readings.numbers) else Verdict.MISSING
 
     def _has_rival(self, stated: Sequence[Quantity]) -> bool:
         """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
-        others = [each.value for each in stated if not any(slot.matches(each) for slot in self._numeric)]
-        return bool(others) and not {known.value for known in self.known.said.numbers}.issuperset(others)
+        matches = [any(self._matches(slot, each) for slot in self._numeric) for each in stated]
+        said = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
+        for each, is_right in zip(stated, matches, strict=True):
+            # Small numbers in words ("one of them") compete only where nothing is said in digits.
+            if not is_right and not (each.passing and said) and not self._is_accounted_for(each):
+                return True
+        return any(
+            first != second and self._are_alternatives(*pair, second)
+            for pair, (first, second) in zip(pairwise(stated), pairwise(matches), strict=True)
+        )
 
-    def _is_new_date(self, readings: frozenset[str]) -> bool:
-        return not any(readings & known for known in self.known.said.dates)
+    def _matches(self, slot: AnswerSlot, stated: Quantity) -> bool:
+        """Whether a number states a slot: its value fits, and the word behind it is none of another slot's label."""
+        if not slot.matches(stated):
+            return False
+        return stated.word in slot.words or not any(stated.word in other.words for other in self._numeric)
+
+    def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
+        """Whether a right number and a known one stand side by side: `12 or 45`, `12, 45`."""
+        if one.passing or other.passing:
+            return False
+        if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
+            return True
+        known = one if other_is_right else other
+        units = {reading.unit.dimension for reading in known.readings if reading.unit is not None}
+        own = {slot.unit.dimension for slot in self._numeric if slot.unit is not None}
+        return _JOINS.fullmatch(other.gap) is not None and (not units or bool(units & own))
+
+    def _is_accounted_for(self, stated: Quantity) -> bool:
+        if any(slot.goes_with(stated) for slot in self._numeric):
+            return True
+        # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
+        misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        return any(
+            _is_same(reading, known) and (known.unit is not None or reading.value not in misfits)
+            for reading in stated.readings
+            for known in self._said
+        )
+
+    @cached_property
+    def _said(self) -> frozenset[Reading]:
+        counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
+        return frozenset(reading for known in counted for reading in known.readings)
+
+    def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
+        """Whether an answer about money names a currency that neither the query nor the gold solution does."""
+        if not self._money:
+            return False
+        named = [mention.of("currency.name") for mention in said.mentions]
+        if any(names and not names & self.known.names for names in named):
+            return True
+        return self._paid and _FOREIGN.search(plain) is not None
 
 
-def _verdict(found: bool, contradicted: bool) -> Verdict:
-    if contradicted:
+class _NameCheck:
+    """Checks one slot that is stated by a name or a word.
+
+    Args:
+        task: The task.
+        slot: The slot.
+        known: What the answer may mention.
+    """
+
+    def __init__(self, task: WorldTask, slot: AnswerSlot, known: Known) -> None:
+        self._attribute = slot.attribute
+        self._wanted = frozenset(fold(str(value)) for value in slot.values)
+        self._known = known
+        self._values = Names((value, slot.attribute) for value in slot.type.values) if slot.type.values else None
+        self._aside = self._of_other_labels(task) - self._wanted
+        entity = task.columns.world.entities.get(slot.attribute.partition(".")[0])
+        self._labels = frozenset(fold(f"{entity.label} {entity.plural}").split()) if entity else frozenset[str]()
+        self._candidates = frozenset(_candidates(task, slot))
+
+    def __call__(self, said: _Answer) -> Verdict:
+        mentions = [
+            Named(each.first, each.last, names) for each in self._found(said) if (names := each.of(self._attribute))
+        ]
+        if not mentions:
+            return Verdict.MISSING
+        selection = Selection(said.words, self._labels)
+        compared = len(self._candidates) > 1
+        mentions = [each for each in mentions if not selection.is_denied(each, judged=compared)]
+        if any(not each.names & self._wanted and not each.names & self._known.names for each in mentions):
+            return Verdict.CONTRADICTED
+        if compared:
+            return self._compared(mentions, selection)
+        return self._listed(mentions, selection)
+
+    def _found(self, said: _Answer) -> list[Mention]:
+        if self._values is None:
+            return said.mentions
+        covered = {place for each in said.mentions for place in range(each.first, each.last)}
+        found = self._values.find(said.words)
+        exact = {(each.first, each.last) for each in said.mentions}
+        return [
+            each
+            for each in found
+            if not self._aside.issuperset(each.names)
+            and ((each.first, each.last) in exact or not covered.issuperset(range(each.first, each.last)))
+        ]
+
+    def _of_other_labels(self, task: WorldTask) -> frozenset[str]:
+        """Values of an enumeration that are words of another slot's label: "rain" beside the sky is no sky."""
+        if self._values is None:
+            return frozenset()
+        labels = [task.plan.results[asked.node].operation.outputs[asked.output].label for asked in task.plan.asked]
+        return frozenset().union(*(each.names for label in labels for each in self._values.find(words_of(label))))
+
+    def _listed(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
+        """Right when all are stated, and none beside a name that is only known."""
+        for one, other in pairwise(mentions):
+            if bool(one.names & self._wanted) != bool(other.names & self._wanted) and selection.are_alternatives(
+                one, other, len(self._candidates) > 1
+            ):
+                return Verdict.CONTRADICTED
+        stated = frozenset[str]().union(*(each.names for each in mentions))
+        return Verdict.RIGHT if self._wanted <= stated else Verdict.MISSING
+
+    def _compared(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
+        """Right when the answer settles on the one that is asked for."""
+        mentions = selection.without_scope(mentions)
+        if self._listed(mentions, selection) is Verdict.CONTRADICTED:
+            return Verdict.CONTRADICTED
+        chosen = selection.chosen(mentions)
+        if not chosen:
+            named = any(each.names & self._wanted for each in mentions)
+            return Verdict.CONTRADICTED if named else Verdict.MISSING
+        return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
+
+
+def _is_same(stated: Reading, known: Reading) -> bool:
+    """Whether a number in an answer is one that is known; without a unit it may be of any."""
+    if stated.unit is None or known.unit is None:
+        return stated.value == known.value
+    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
+        return False
+    one = stated.value * stated.unit.factor + stated.unit.offset
+    other = known.value * known.unit.factor + known.unit.offset
+    return abs(one - other) <= 0.002 * abs(other)
+
+
+def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
+    """The folded names of the rows between which the plan compares, where the slot is the name of one."""
+    world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
+    nodes = [slot.node]
+    if task.plan.results[slot.node].operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
+        nodes += task.plan.nodes[slot.node].parents()  # the name of the row that a comparison led to
+    for result in map(task.plan.results.__getitem__, nodes):
+        operation = result.operation
+        if operation.kind is not OperationKind.COMPARE or operation.subject != owner:
+            continue
+        if column == world.entities[owner].attributes[0].name:
+            for side in ("first_id", "second_id"):
+                yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
+
+
+def _moment(value: str, stated: Sequence[Stated], known: Sequence[Stated], text: str) -> Verdict:
+    """The verdict on a date or a time."""
+    is_right = [value in each.values for each in stated]
+    said = frozenset[str]().union(*(each.values for each in known))
+    if any(not right and not each.values & said for each, right in zip(stated, is_right, strict=True)):
         return Verdict.CONTRADICTED
-    return Verdict.RIGHT if found else Verdict.MISSING
+    for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):
+        gap = text[one.end : other.start]
+        if first != second and (_JOINS.fullmatch(gap) or (_DOUBT.search(gap) and len(gap) <= _NEAR)):
+            return Verdict.CONTRADICTED
+    return Verdict.RIGHT if any(is_right) else Verdict.MISSING
 
 
-def _flag(slot: AnswerSlot, folded: str) -> Verdict:
-    words = set(folded.split())
-    yes, no = bool(words & _YES), bool(words & _NO)
+def _flag(slot: AnswerSlot, words: Sequence[str]) -> Verdict:
+    said = set(words)
+    if {"yes", "no"} <= said or {"true", "false"} <= said:
+        return Verdict.CONTRADICTED
+    yes, no = bool(said & _YES), bool(said & _NO)
     if no:
         yes = False  # "not allowed"
     if not yes and not no:
         return Verdict.MISSING
     return Verdict.RIGHT if yes == slot.values[0] else Verdict.CONTRADICTED
-
-
-def _texts(plan: Plan) -> Iterator[str]:
-    """The names and ids that passed between the calls: texts among the arguments, in the rows that count, and of them.
-
-    Node by node, as do `_values`, so that what is said is said in one order.
-    """
-    for node, result in enumerate(plan.results):
-        outputs = result.operation.outputs
-        for value in plan.arguments(node).values():
-            if isinstance(value, str):
-                yield value
-        for row in _rows(plan, node):
-            yield row.entity
-            for name, value in row.values.items():
-                if outputs[name].type.kind in _NAMING:
-                    yield str(value)
-
-
-def _values(plan: Plan) -> Iterator[str]:
-    """The other values that passed between the calls."""
-    for node, result in enumerate(plan.results):
-        outputs, used = result.operation.outputs, plan.used_outputs(node)
-        yield from (str(value) for value in plan.arguments(node).values() if not isinstance(value, str))
-        for row in _rows(plan, node):
-            for name, value in row.values.items():
-                if name in used and outputs[name].type.kind not in _NAMING:
-                    yield str(value)
-
-
-def _rows(plan: Plan, node: int) -> Sequence[Row]:
-    """The rows of a node's result that count: all where all are asked, else the first."""
-    every = any(asked.node == node and asked.every for asked in plan.asked)
-    return plan.results[node].rows if every else plan.results[node].rows[:1]

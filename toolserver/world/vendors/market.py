@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from functools import cached_property
+from hashlib import blake2b
 from typing import NamedTuple
 
 from toolserver.errors import ConfigurationError
@@ -61,6 +64,12 @@ class Vendors:
 
     def __iter__(self) -> Iterator[VendorTool]:
         return (self.tool(index) for index in range(len(self.plans)))
+
+    @cached_property
+    def identity(self) -> str:
+        """Short text that differs between worlds: level, seed, and a digest of the vendors' names and offers."""
+        digest = blake2b(json.dumps(self.plans).encode(), digest_size=8).hexdigest()
+        return f"{self.world.level.name}-{self.world.seed}-{digest}"
 
     def tool(self, index: int) -> VendorTool:
         """The vendor at `index`. Raises `IndexError` beyond the end."""

@@ -1,0 +1,66 @@
+"""Comparison of a server's `GET /v1/info` with the tools that an environment was made for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from steptool_env.errors import ConfigurationError
+
+_REMEDIES = {
+    "version": "install one version of steptool-env for both",
+    "kind": "start the server with --world SEED for ToolWorld, with --cache PATH for recordings",
+    "seed": "start the server with --world {ours}, or make the environment with world_seed={theirs}",
+    "level": "start the server with --world-level {ours}, or make the environment with level={theirs!r}",
+    "vendors": "start the server with TOOLSERVER_WORLD_TOOLS={ours}, or make the environment with tools={theirs}",
+    "digest": "the seeds agree and the worlds do not: run the same code for both",
+}
+
+
+@dataclass(frozen=True)
+class ServerMatch:
+    """Requirements on a server.
+
+    Attributes:
+        kinds: Accepted values of `kind`.
+        fields: Values that others of the server's fields must have.
+        optional: Whether a server without `/v1/info` is accepted, such as another implementation of StableToolBench's
+            protocol.
+    """
+
+    kinds: tuple[str, ...]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    optional: bool = False
+
+    def check(self, url: str, info: Mapping[str, Any]) -> None:
+        """Raise `ConfigurationError`, with field, both values and remedy, when the server at `url` is another one."""
+        if info.get("version") != self.fields.get("version"):
+            raise self._difference(url, "version", info.get("version"), self.fields.get("version"))
+        if info.get("kind") not in self.kinds:
+            raise self._difference(url, "kind", info.get("kind"), " or ".join(self.kinds))
+        for name, ours in self.fields.items():
+            if info.get(name) != ours:
+                raise self._difference(url, name, info.get(name), ours)
+
+    def absent(self, url: str) -> ConfigurationError:
+        """The error for a server without `/v1/info`."""
+        return ConfigurationError(
+            f"server_url={url!r}: the server has no /v1/info, so it is of another version than this environment "
+            f"({self.fields.get('version')}); {_REMEDIES['version']}"
+        )
+
+    def _difference(self, url: str, name: str, theirs: Any, ours: Any) -> ConfigurationError:
+        remedy = _REMEDIES[name].format(ours=ours, theirs=theirs)
+        return ConfigurationError(
+            f"server_url={url!r}: the server's {name} is {theirs!r}, this environment's is {ours!r}; {remedy}"
+        )
+
+
+class ServedSuite(Protocol):
+    """A suite that knows which server can answer its calls."""
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server."""
+        ...

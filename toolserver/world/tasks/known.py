@@ -1,0 +1,106 @@
+"""The names and values that an answer to a task may mention beside its slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from toolserver.world.schema import Kind, OperationKind, Row, SemanticType
+from toolserver.world.tasks.gold import WorldTask
+from toolserver.world.tasks.mentions import without, words_of
+from toolserver.world.tasks.plan import Plan
+from toolserver.world.tasks.reading import Readings, fold, read
+from toolserver.world.vendors.codecs import codec_of
+from toolserver.world.vendors.skin import Values
+
+_NAMING = (Kind.TEXT, Kind.ID)
+
+
+class Known:
+    """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
+
+    It is what the query says, and what passed between the calls of the gold solution. Values that a call gave and
+    nobody asked for are not known: an answer that copies whole responses is no answer.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: WorldTask) -> None:
+        self._task = task
+
+    @cached_property
+    def _texts(self) -> dict[str, None]:
+        return dict.fromkeys(_texts(self._task.plan))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The folded names."""
+        said = self._task.columns.names.find(words_of(self._task.query))
+        return frozenset(map(fold, self._texts)).union(*(mention.names for mention in said))
+
+    @cached_property
+    def said(self) -> Readings:
+        """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
+        plan = self._task.plan
+        labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
+        text = " ; ".join([self._task.query, *_values(self._task), *self._texts, *labels])
+        words = words_of(text)
+        return read(without(text, words, self._task.columns.names.find(words)))
+
+
+def _texts(plan: Plan) -> Iterator[str]:
+    """The names and ids that passed between the calls: texts among the arguments, in the rows that count, and of them.
+
+    Node by node, as do `_values`, so that what is said is said in one order.
+    """
+    for node, result in enumerate(plan.results):
+        outputs = result.operation.outputs
+        for value in plan.arguments(node).values():
+            if isinstance(value, str):
+                yield value
+        for row in _rows(plan, node):
+            yield row.entity
+            for name, value in row.values.items():
+                if outputs[name].type.kind in _NAMING:
+                    yield str(value)
+
+
+def _values(task: WorldTask) -> Iterator[str]:
+    """The other values that passed between the calls, in the world's units and as the vendors show them.
+
+    What is asked is not among them: a slot accounts for it, under the units that fit.
+    """
+    plan = task.plan
+    asked = {(each.node, each.output) for each in plan.asked}
+    for node, result in enumerate(plan.results):
+        outputs, used = result.operation.outputs, plan.used_outputs(node)
+        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in plan.arguments(node).items():
+            if result.operation.inputs[name].type.kind not in _NAMING:
+                yield from _as_shown(result.operation.inputs[name].type, value, shown)
+        for row in _rows(plan, node):
+            for name, value in row.values.items():
+                kind = outputs[name].type
+                if name in used and (node, name) not in asked and kind.kind not in _NAMING:
+                    yield from _as_shown(kind, value, shown)
+        if result.operation.kind is OperationKind.COMPARE:  # what a difference is worked out from
+            world, subject = task.columns.world, result.operation.subject
+            for side in ("first_id", "second_id"):
+                value = world.need(subject, result.arguments[side], result.delta)[result.operation.attribute]
+                yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
+
+
+def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
+    """A value in the world's unit, and as a vendor writes it."""
+    yield str(value)
+    codec = codec_of(kind, shown) if shown is not None else None
+    if codec is not None and codec.encode is not None:
+        yield f"{codec.encode(value)} {codec.unit}"
+
+
+def _rows(plan: Plan, node: int) -> Sequence[Row]:
+    """The rows of a node's result that count: all where all are asked, else the first."""
+    every = any(asked.node == node and asked.every for asked in plan.asked)
+    return plan.results[node].rows if every else plan.results[node].rows[:1]

@@ -1,0 +1,71 @@
+"""Prepares a text for the reading of its numbers: spelled numbers in digits, numbers that count nothing taken out."""
+
+from __future__ import annotations
+
+import re
+
+_ORDINAL = re.compile(r"\b\d+(?:st|nd|rd|th)\b|\b(?:step|option|part|item|call|query)\s+#?\d+\b|#\d+\b", re.IGNORECASE)
+_NUMBERED = re.compile(
+    r"(?m)^[ \t]*(?:[-•#>]+[ \t]*)?\(?(\d{1,2})[.):]{1,2}(?=[ \t])|(?<=[\s(])\(?(\d{1,2})\)(?=[ \t])"
+)
+_ONES = """
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen
+"""
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: value for value, word in enumerate(_ONES.split())}
+_WORDS |= {word: 10 * ten for ten, word in enumerate(_TENS.split(), start=2)}
+SPELLED = frozenset(_WORDS)
+"""The words with which a number in words begins."""
+_COUNTED = frozenset({"st", "nd", "rd", "th", "step", "option", "part", "item", "call", "query"})
+_POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
+_IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
+_FEW = 12
+"""Spelled numbers up to this one are said in passing ("one of the two"): they can be right, and contradict nothing."""
+
+
+def in_digits(text: str, words: frozenset[str]) -> str:
+    """A text with its spelled numbers in digits (small ones behind a mark), without ordinals and numbers of lists.
+
+    Args:
+        text: The text.
+        words: Its words in lower case.
+    """
+    if not words.isdisjoint(SPELLED):
+        text = _IN_WORDS.sub(_spelled, text)
+    if "#" in text or not words.isdisjoint(_COUNTED):
+        text = _ORDINAL.sub(_blank, text)
+    return _without_numbering(text)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return "\x00" * len(match.group())
+
+
+def _without_numbering(text: str) -> str:
+    """A text without the numbers of its lists: 1, 2, 3, ... in this order before its lines or parts."""
+    marks, expected = list(_NUMBERED.finditer(text)), 1
+    for place, match in enumerate(marks):
+        number, inline = int(match[1] or match[2]), match[1] is None
+        alone = number == 1 and (place + 1 == len(marks) or int(marks[place + 1][1] or marks[place + 1][2]) != 2)
+        if number == 1:
+            expected = 1
+        if number == expected and not (alone and (inline or not text[match.end() :].strip())):
+            text = text[: match.start()] + "\x00" * (match.end() - match.start()) + text[match.end() :]
+            expected += 1
+    return text
+
+
+def _spelled(match: re.Match[str]) -> str:
+    total = part = 0
+    for word in re.split(r"[\s-]+", match.group().lower()):
+        power = _POWERS.get(word)
+        if power is None:
+            part += _WORDS.get(word, 0)
+        elif power == 100:
+            part *= 100
+        else:
+            total, part = total + part * power, 0
+    total += part
+    return f"\x02{total}" if total <= _FEW else str(total)

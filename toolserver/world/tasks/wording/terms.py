@@ -1,0 +1,108 @@
+"""What a plan means, free of the calls that find it out: terms for rows and values, nested as the values flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.tasks.plan import Given, Plan, Source
+
+CONST, NAMED, ID, ATTR, RANK, ONLY, MORE, OUT = "const", "named", "id", "attr", "rank", "only", "more", "out"
+_LEFT = ("limit", "order")
+
+
+class Term(NamedTuple):
+    """A row or a value.
+
+    Attributes:
+        head: What it is: a constant, a row by name or by id, an attribute of a row, the first or last of a ranking, the
+            only row of a list, the one of two rows that has more, or an output of another operation.
+        value: The constant; entity type and name or id; the qualified attribute; operation and whether the last is
+            meant; the operation; operation and output.
+        args: What it is made from, by input name (`of` for an attribute).
+    """
+
+    head: str
+    value: Any
+    args: tuple[tuple[str, Term], ...] = ()
+
+    def normal(self) -> Term:
+        """The term with the two sides of a comparison in a fixed order, for they may be exchanged."""
+        args = tuple((name, arg.normal()) for name, arg in self.args)
+        if "first_id" in dict(args):
+            args = tuple(zip(("first_id", "second_id"), sorted((arg for _, arg in args), key=repr), strict=True))
+        return Term(self.head, self.value, args)
+
+    def walk(self) -> Iterator[Term]:
+        """The term and all those inside it, inner ones first, each as often as it stands there."""
+        for _, arg in self.args:
+            yield from arg.walk()
+        yield self
+
+
+class Meaning(NamedTuple):
+    """What a query asks for or orders.
+
+    Attributes:
+        operation: The last operation of the plan where it changes the world or all its rows are asked for; else empty.
+        terms: What is asked for, by output; what the change or the list is made from, by input.
+    """
+
+    operation: str
+    terms: tuple[tuple[str, Term], ...]
+
+    def normal(self) -> Meaning:
+        """The meaning with all comparisons in a fixed order."""
+        return Meaning(self.operation, tuple((name, term.normal()) for name, term in self.terms))
+
+
+def meaning_of(plan: Plan) -> Meaning:
+    """What a plan asks for or orders."""
+    last = len(plan.nodes) - 1
+    if plan.writes or any(asked.every for asked in plan.asked):
+        return Meaning(plan.nodes[last].operation, inputs_of(plan, last))
+    return Meaning("", tuple((asked.output, _output(plan, asked.node, asked.output)) for asked in plan.asked))
+
+
+def inputs_of(plan: Plan, node: int) -> tuple[tuple[str, Term], ...]:
+    """What a call is made from, by input, without how many rows it is to give and in which order."""
+    operation = plan.results[node].operation
+    inputs = plan.nodes[node].inputs
+    return tuple(
+        (name, _source(plan, node, name, inputs[name]))
+        for name in operation.inputs
+        if name in inputs and name not in _LEFT
+    )
+
+
+def _source(plan: Plan, node: int, name: str, source: Source) -> Term:
+    if not isinstance(source, Given):
+        return _output(plan, source.node, source.output)
+    kind = plan.results[node].operation.inputs[name].type
+    return Term(ID, (kind.entity, source.value)) if kind.kind is Kind.ID else Term(CONST, source.value)
+
+
+def _output(plan: Plan, node: int, output: str) -> Term:
+    """The term for one output of a call."""
+    operation, inputs = plan.results[node].operation, plan.nodes[node].inputs
+    subject, kind = operation.subject, operation.outputs[output]
+    if operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
+        ((_, row),) = inputs_of(plan, node)
+        return Term(ATTR, f"{subject}.{output}", (("of", row),))
+    if kind.derived or operation.kind in (OperationKind.COMPUTE, OperationKind.AGGREGATE):
+        return Term(OUT, (operation.name, output), inputs_of(plan, node))
+    if operation.kind is OperationKind.SEARCH:
+        ((_, source),) = inputs.items()
+        row = Term(NAMED, (subject, plan.value(source)))
+    elif operation.kind is OperationKind.RANK:
+        row = Term(RANK, (operation.name, is_low(plan, node)), inputs_of(plan, node))
+    else:
+        head = MORE if operation.kind is OperationKind.COMPARE else ONLY
+        row = Term(head, operation.name, inputs_of(plan, node))
+    return row if output == f"{subject}_id" else Term(ATTR, f"{subject}.{output}", (("of", row),))
+
+
+def is_low(plan: Plan, node: int) -> bool:
+    """Whether a ranking starts with the lowest."""
+    return bool(plan.arguments(node).get("order") == "ascending")
