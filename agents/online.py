@@ -134,8 +134,8 @@ class OnlineTrainer:
         rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
         loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
         shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
-        # Of fewer rows fewer mini-batches, none smaller than those of the whole batch: each is a step at the full rate.
-        parts = max(1, config.algorithm.mini_batches * len(rows) // len(batch))
+        # Of fewer rows fewer mini-batches in proportion, of about the same size: each is a step at the full rate.
+        parts = max(1, round(config.algorithm.mini_batches * len(rows) / len(batch)))
         steps = [
             self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
             for _ in range(self._epochs if len(rows) else 0)

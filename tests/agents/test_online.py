@@ -151,10 +151,14 @@ def test_a_group_without_variance_costs_no_training() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
-@pytest.mark.parametrize(("active", "steps"), [(8, 8), (4, 4), (3, 3), (1, 1)])
-def test_groups_without_variance_make_no_mini_batch_smaller(active: int, steps: int) -> None:
-    """Of 64 episodes in 8 groups: as many optimiser steps as groups teach, each on 8 episodes."""
-    run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": 8, "epochs": 1}))
+@pytest.mark.parametrize(
+    ("mini_batches", "active", "steps"), [(8, 8, 8), (8, 4, 4), (8, 1, 1), (2, 7, 2), (2, 5, 1), (4, 1, 1)]
+)
+def test_groups_without_variance_make_fewer_mini_batches_and_no_smaller_ones(
+    mini_batches: int, active: int, steps: int
+) -> None:
+    """Of 64 episodes in 8 groups: optimiser steps in proportion to the groups that teach."""
+    run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": mini_batches, "epochs": 1}))
     episodes = play(run)
     for i, episode in enumerate(episodes):
         object.__setattr__(episode, "rewards", (float(i % 2 and episode.group < active), 0.0))
