@@ -16,7 +16,7 @@ from toolserver.schemas import Provenance, StatusCode
 from toolserver.world.tasks import Oracle, OracleCall, gold_answer
 
 _WORD = re.compile(r"[a-z0-9]+")
-_NAME = re.compile(r"\b[A-Z][\w'.]*(?: (?:of|the|and|[A-Z(][\w'.)]*))*")
+_NAME = re.compile(r"\b(?:Dr\. )?[A-Z]\w*(?: (?:of|the|and|[A-Z(]\w*\)?))*")
 _NUMBER = re.compile(r"\b\d[\d.,:-]*\b")
 _ID = re.compile(r"\b[A-Z]{1,3}\d{3,6}\b")
 

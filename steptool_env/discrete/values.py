@@ -17,6 +17,7 @@ _DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
 _TIME = re.compile(r"\b\d{1,2}:\d\d\b")
 _NUMBER = re.compile(r"(?<![\w.-])-?\d+(?:\.\d+)?(?![\w-])")
 _NAME = re.compile(r"[A-Z][\w'.’-]*(?: (?:(?:of|the|and|de|&) )*[A-Z][\w'.’-]*)*(?: \([^)]*\))?")
+_SENTENCE = re.compile(r"(?<!\bDr)[.?!] (?=[A-Z])")
 _TAIL = re.compile(r" ([a-z]+)")
 _STATED = re.compile(r"\bis (?:at (?:least|most) )?([a-z][a-z -]*?)(?= and |[,?.]|$)")
 _JOINTS = frozenset(split("and arriving at between by for from has in is of on per starting the to until whose with"))
@@ -129,9 +130,19 @@ def _leaves(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _texts(query: str) -> Iterator[tuple[int, str]]:
-    """Names and stated words with their places. The first word of the sentence is no name."""
-    for match in _NAME.finditer(query):
-        start, text = match.start(), match[0].rstrip(".")
+    """Names and stated words with their places. The first word of a sentence is no name."""
+    start = 0
+    for sentence in _SENTENCE.split(query):
+        for place, text in _names(sentence):
+            yield start + place, text
+        start += len(sentence) + 2
+    for match in _STATED.finditer(query):
+        yield match.start(1), match[1]
+
+
+def _names(sentence: str) -> Iterator[tuple[int, str]]:
+    for match in _NAME.finditer(sentence):
+        start, text = match.start(), match[0].rstrip(".").removesuffix("'s")
         if start == 0:
             first, _, text = text.partition(" ")
             start = len(first) + 1
@@ -139,12 +150,10 @@ def _texts(query: str) -> Iterator[tuple[int, str]]:
         if " and " in text:
             first, _, second = text.partition(" and ")
             yield start, first
-            yield match.end() - len(second), second
-        tail = _TAIL.match(query, match.end())
+            yield start + len(text) - len(second), second
+        tail = _TAIL.match(sentence, match.end())
         if tail and tail[1] not in _JOINTS and text:
             yield start, f"{text} {tail[1]}"
-    for match in _STATED.finditer(query):
-        yield match.start(1), match[1]
 
 
 def _before(query: str, start: int) -> Words:

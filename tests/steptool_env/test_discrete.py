@@ -209,6 +209,9 @@ def test_larger_levels_and_other_formats_work(level: str) -> None:
         ("Tell me the rate of the currency Dalian peso.", "Dalian peso", Form.TEXT),
         ("The difference between Octa & Door and Avenue Depot?", "Avenue Depot", Form.TEXT),
         ("Find every country whose climate is oceanic.", "oceanic", Form.TEXT),
+        ("Have Jonas Thorne's order delivered to Talby.", "Jonas Thorne", Form.TEXT),
+        ("Take the longer of the books Paper Map and Paper Ember. Find its author.", "Paper Ember", Form.TEXT),
+        ("Find the city of Paper Map. Which hotel of Dr. Ivo Kovac is there?", "Dr. Ivo Kovac", Form.TEXT),
     ],
 )
 def test_constants_are_found_in_queries(query: str, value: object, form: Form) -> None:
