@@ -12,13 +12,13 @@ from uvicorn.server import ServerState
 
 from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 
-KNOWN = "0.54"
+KNOWN_RELEASE = "0.54"
 """The release of uvicorn that the short cut is tested with; it uses names that uvicorn does not promise."""
 
 
 def http_protocol() -> type[HttpToolsProtocol]:
-    """`ShortcutProtocol`, or uvicorn's own under another release than the short cut is tested with: slower, but right."""
-    return ShortcutProtocol if uvicorn.__version__.startswith(f"{KNOWN}.") else HttpToolsProtocol
+    """`ShortcutProtocol`, or uvicorn's own under any other release than the known one: slower, but right."""
+    return ShortcutProtocol if uvicorn.__version__.startswith(f"{KNOWN_RELEASE}.") else HttpToolsProtocol
 
 
 class ShortcutProtocol(HttpToolsProtocol):
