@@ -433,7 +433,7 @@ def test_a_known_head_keeps_its_connection_open(cache: Path) -> None:
 
 
 def test_the_short_cut_knows_the_uvicorn_that_is_installed() -> None:
-    """If this fails, uvicorn has changed: run this file with it, then change `KNOWN_RELEASE`. Until then it is left out."""
+    """If this fails, uvicorn has changed: run this file with it, then change `KNOWN_RELEASE`."""
     assert http_protocol() is ShortcutProtocol, f"uvicorn {uvicorn.__version__} is not of {KNOWN_RELEASE}"
 
 
