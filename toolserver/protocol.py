@@ -12,14 +12,13 @@ from uvicorn.server import ServerState
 
 from toolserver.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 
-NEWEST_KNOWN = (0, 54)
-"""The newest release of uvicorn that the short cut is tested with; it uses names that uvicorn does not promise."""
+KNOWN_RELEASE = "0.54"
+"""The release of uvicorn that the short cut is tested with; it uses names that uvicorn does not promise."""
 
 
 def http_protocol() -> type[HttpToolsProtocol]:
-    """`ShortcutProtocol`, or uvicorn's own where uvicorn is newer than the short cut knows it: slower, but right."""
-    release = tuple(int(part) for part in uvicorn.__version__.split(".")[:2])
-    return ShortcutProtocol if release <= NEWEST_KNOWN else HttpToolsProtocol
+    """`ShortcutProtocol`, or uvicorn's own under any other release than the known one: slower, but right."""
+    return ShortcutProtocol if uvicorn.__version__.startswith(f"{KNOWN_RELEASE}.") else HttpToolsProtocol
 
 
 class ShortcutProtocol(HttpToolsProtocol):
