@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.world.query_parser import Parser
-from tests.world.worlds import LEVELS, tasks
+from tests.world.worlds import LEVELS, sampler
 from toolserver.world import World
 from toolserver.world.schema import Kind
 from toolserver.world.streams import Stream
@@ -29,6 +29,15 @@ from toolserver.world.tasks.wording.terms import meaning_of
 _SENTENCES = re.compile(r"(?<=[.?!]) ")
 _DEEP = [("train", "lite"), ("train", "standard"), ("train", "full"), ("depth-5", "standard"), ("depth-6", "full")]
 deep = pytest.mark.parametrize(("split", "level"), _DEEP)
+
+
+@cache
+def tasks(split: str, level: str, count: int) -> list[WorldTask]:
+    return [sampler(split, level).task(index) for index in range(count)]
+
+
+def few(split: str, level: str) -> list[WorldTask]:
+    return tasks(split, level, 300) if split == "train" else tasks(split, level, 60)
 
 
 @cache
@@ -78,7 +87,7 @@ def test_a_query_can_be_read_back_in_one_way(level: str) -> None:
 
 @pytest.mark.parametrize(("split", "level"), [("depth-5", "standard"), ("depth-6", "full"), ("unsolvable", "lite")])
 def test_long_and_unsolvable_ones_can_be_read_back_too(split: str, level: str) -> None:
-    for task in tasks(split, level, 60):
+    for task in few(split, level):
         assert parser(level).read(task.query, invented(task)) == {meaning_of(task.plan).normal()}, task.id
 
 
@@ -96,7 +105,7 @@ def test_another_plan_is_read_from_other_words() -> None:
 
 @deep
 def test_sentences_are_short_and_flat(split: str, level: str) -> None:
-    for task in tasks(split, level, 100):
+    for task in few(split, level):
         for sentence in _SENTENCES.split(without_names(task)):
             words = sentence.split()
             assert len(words) <= WORDS, (task.id, sentence)
@@ -107,7 +116,7 @@ def test_sentences_are_short_and_flat(split: str, level: str) -> None:
 
 @deep
 def test_every_constant_is_said_once(split: str, level: str) -> None:
-    for task in tasks(split, level, 100):
+    for task in few(split, level):
         wanted = Counter(value for value, _ in stated(task))
         for value, writings in stated(task):
             said = sum(len(re.findall(rf"(?<![\w-]){re.escape(each)}(?![\w-])", task.query)) for each in writings)
@@ -118,7 +127,7 @@ def test_every_constant_is_said_once(split: str, level: str) -> None:
 
 @deep
 def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
-    for task in tasks(split, level, 100):
+    for task in few(split, level):
         given = {value for value, _ in stated(task)}
         found = {
             str(value)
@@ -135,7 +144,7 @@ def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
 @deep
 def test_a_name_in_two_tables_comes_with_its_type(split: str, level: str) -> None:
     phrases = Phrases(World(0, level))
-    for task in tasks(split, level, 100):
+    for task in few(split, level):
         for node, result in zip(task.plan.nodes, task.plan.results, strict=True):
             operation = result.operation
             (source, *_) = node.inputs.values() or [None]
@@ -148,7 +157,7 @@ def test_a_name_in_two_tables_comes_with_its_type(split: str, level: str) -> Non
 
 
 def test_the_same_seed_gives_the_same_words_and_others_give_others() -> None:
-    task = tasks("train", "standard", 3)[2]
+    task = tasks("train", "standard", 300)[2]
     world = task.columns.world
     assert len({query_of(world, task.plan, Stream("words", 1)) for _ in range(3)}) == 1
     assert len({query_of(world, task.plan, Stream("words", seed)) for seed in range(60)}) >= 20
@@ -158,7 +167,7 @@ def test_the_same_seed_gives_the_same_words_and_others_give_others() -> None:
 def test_every_shape_has_four_phrasings(level: str) -> None:
     """A shape is the kind of the last operation and how many things are asked of it."""
     shapes: dict[tuple[str, int], list[WorldTask]] = defaultdict(list)
-    for task in tasks("train", level, 150):
+    for task in tasks("train", level, 300):
         shapes[task.plan.results[-1].operation.kind, len(task.plan.asked)].append(task)
     assert len(shapes) > 8
     for shape, alike in shapes.items():
