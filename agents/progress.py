@@ -89,7 +89,10 @@ class Display:
         return self._progress.add_task(name, total=total, words="")
 
     def update(self, phase: TaskID, done: float, total: float | None, words: str = "") -> None:
-        """Say how far a phase is, with a few words on it."""
+        """Say how far a phase is, with a few words on it. A phase whose count falls begins again."""
+        if phase in self._first and done < self._progress.tasks[phase].completed:
+            del self._first[phase]
+            self._ended.discard(phase)
         self._first.setdefault(phase, (self._clock(), done))
         self._progress.update(phase, completed=done, total=total, words=words)
 

@@ -62,6 +62,24 @@ def test_a_line_says_phase_count_rate_and_time_left() -> None:
     ]
 
 
+def test_a_phase_that_begins_again_goes_on_writing() -> None:
+    """`steptool sft` counts its copying exercises and then its demonstrations in one phase."""
+    console, clock = pipe(), Clock()
+    with Display(console=console, clock=clock) as display:
+        phase = display.add_phase("sft")
+        display.update(phase, 200, 200)
+        display.write_lines()
+        clock.now += 50
+        display.update(phase, 1, 1250)
+        clock.now += 10
+        display.update(phase, 21, 1250)
+        display.write_lines()
+    assert written(console)[:2] == [
+        "sft: 200/200 (100 %), 0:00:00 so far",
+        "sft: 21/1,250 (2 %), 0:01:00 so far, 2/s, 0:10:14 left",
+    ]
+
+
 def test_episodes_say_how_many_were_solved() -> None:
     console, clock = pipe(), Clock()
     with EpisodeProgress("oracle", console, clock) as progress:
