@@ -15,8 +15,8 @@ class PotentialReward:
 
     `Phi` is `scale` times the share of needed calls that are done (0 where no call is needed); it is 0 in the first
     state and, by definition, after the end. So the shaping terms of an episode sum to 0 when discounted with `gamma`,
-    and the order of all policies is that of the final reward. An episode that is cut off by its budget has no end: its
-    last state keeps its potential.
+    and the order of all policies is that of the final reward. That an episode ended without `Finish` (at its budget, or
+    with a full context) is known only afterwards: `hindsight` then takes the potential of the last state back.
 
     Args:
         gamma: The learner's discount factor, above 0 and at most 1.
@@ -45,22 +45,29 @@ class PotentialScorer:
         self._gamma = gamma
         self._scale = scale if self._episode.tracker.milestones else 0.0
         self._potential = 0.0
+        self._scored: list[StepReward] = []
 
     def score(self, step: Step) -> StepReward:
         """The reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
         self._episode.take(step)
-        ends = step.finished
-        after = 0.0 if ends else self._scale * self._episode.tracker.progress
+        after = 0.0 if step.finished else self._scale * self._episode.tracker.progress
         shaping = self._gamma * after - self._potential
         self._potential = after
-        if not ends:
-            return StepReward(shaping, {"potential": shaping})
-        solved = float(self._episode.grade.solved)
-        return StepReward(solved + shaping, {"potential": shaping, "is_solved": solved})
+        if step.finished:
+            solved = float(self._episode.grade.solved)
+            scored = StepReward(solved + shaping, {"potential": shaping, "is_solved": solved})
+        else:
+            scored = StepReward(shaping, {"potential": shaping})
+        self._scored.append(scored)
+        return scored
 
-    def hindsight(self) -> None:
-        """Nothing changes in hindsight."""
-        return
+    def hindsight(self) -> tuple[StepReward, ...] | None:
+        """The rewards of an episode that ended without `Finish`: the potential of its last state is 0."""
+        if not self._potential:
+            return None
+        *before, (reward, _) = self._scored
+        reward -= self._gamma * self._potential
+        return (*before, StepReward(reward, {"potential": reward}))
 
     def outcome(self) -> Mapping[str, float]:
         """See `WorldEpisode.outcome`."""

@@ -113,6 +113,13 @@ def test_the_shaping_of_an_episode_sums_to_nothing(seed: int, gamma: float, scal
     assert math.isclose(shaped, plain, abs_tol=1e-9)
 
 
+@given(st.integers(0, 10_000), st.sampled_from([0.9, 1.0]))
+def test_the_shaping_of_an_episode_that_ends_without_finish_sums_to_nothing(seed: int, gamma: float) -> None:
+    task = some_task(seed)
+    steps = some_steps(task, Random(seed))[:-1]
+    assert math.isclose(total(make_reward("potential", gamma=gamma), task, steps, gamma), 0, abs_tol=1e-9)
+
+
 def test_potential_leaves_the_order_of_policies_unchanged_on_a_task_that_can_be_enumerated() -> None:
     """All open-loop policies of up to three calls out of three, each then answering rightly or wrongly."""
     task = next(t for t in of_depth(suite(), 2, 80) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
