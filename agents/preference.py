@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -74,12 +75,12 @@ def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
 
 
 def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
-    """Every pair once, in rounds in which each attempt of the longer side comes once."""
-    most, least = max(len(solved), len(failed)), min(len(solved), len(failed))
-    places = [(i, (i + round_) % least) for round_ in range(least) for i in range(most)]
-    if len(solved) < len(failed):
-        places = [(j, i) for i, j in places]
-    return [(solved[i], failed[j]) for i, j in places]
+    """Every pair once, in rounds in which both sides go round evenly; each round shifts one side by one more."""
+    good, bad = len(solved), len(failed)
+    if not good or not bad:
+        return []
+    rounds = product(range(math.gcd(good, bad)), range(math.lcm(good, bad)))
+    return [(solved[i % good], failed[(i + shift) % bad]) for shift, i in rounds]
 
 
 def train_preference(

@@ -97,8 +97,8 @@ def encode(trajectory: Trajectory) -> Episode:
     return Episode((ord(trajectory.task.id), solved, number), ((1, 3),), (0.0, 0.0), (0.0,))
 
 
-@pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (1, 5), (5, 1), (2, 4), (0, 3)])
-@pytest.mark.parametrize("per_task", [1, 3, 4, 50])
+@pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (3, 5), (1, 5), (5, 1), (2, 4), (0, 3)])
+@pytest.mark.parametrize("per_task", [1, 3, 4, 6, 50])
 def test_attempts_are_paired_evenly_and_no_pair_comes_twice(counts: tuple[int, int], per_task: int) -> None:
     pairs = paired(attempts(a=counts, b=(1, 1)), encode, per_task, seed=3)
     found = [(good.ids, bad.ids) for good, bad in pairs if good.ids[0] == ord("a")]
