@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.base import Info
 from agents.function_names import FunctionNames
-from agents.seeding import derive
+from agents.seeding import derive, stream_of
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -90,13 +90,7 @@ class OpenAIAgent:
                 functions.setdefault(function["name"], function)  # of two with one name the first counts
             names = FunctionNames(functions)
             tools = [_tool(function, names) for function in functions.values()]
-            self._episodes[index] = _Episode(
-                make_format(info["format"]),
-                names,
-                tools,
-                messages,
-                f"{info.get('suite', '')}/{info.get('task_id', '')}",
-            )
+            self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages, stream_of(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`. Raises `ChatError` when the endpoint is away or has failed too often."""
