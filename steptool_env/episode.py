@@ -135,12 +135,12 @@ class Episode:
         self.truncated = True
         return self._last_info()
 
-    def resume(self, steps: Iterable[Step], lost: str = "") -> Episode:
+    def resume(self, steps: Iterable[Step], lost: str = "", truncated: bool = False) -> Episode:
         """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
         for step in steps:
             self._scorer.score(step)
             self._append(step)
-        self.lost, self.truncated = lost, bool(lost)
+        self.lost, self.truncated = lost, truncated or bool(lost)
         return self
 
     def trajectory(self) -> Trajectory:

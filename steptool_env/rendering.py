@@ -35,4 +35,6 @@ def _ending(episode: Episode) -> str:
         return f"=== lost: {episode.lost}"
     if episode.steps and episode.steps[-1].finished:
         return "=== finished"
+    if episode.truncated:
+        return "=== stopped by the agent"
     return "=== out of calls" if episode.terminated else f"=== {episode.calls_left} calls left"

@@ -63,7 +63,7 @@ class EpisodeSource:
         """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
         task = self._opened(self.suite.find(record["task"]), record["seed"])
         episode = Episode(task, self.rules, record["state"], record["seed"])
-        return episode.resume(map(read_step, record["steps"]), record["lost"])
+        return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
 
     def _opened(self, task: Task, seed: int) -> Task:
         """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
@@ -89,6 +89,7 @@ def record_episode(episode: Episode) -> Record:
         "seed": episode.seed,
         "state": episode.state,
         "lost": episode.lost,
+        "truncated": episode.truncated,
         "steps": [step_record(step) for step in episode.steps],
     }
 

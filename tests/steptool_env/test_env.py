@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -111,9 +112,12 @@ def test_an_episode_that_is_cut_is_judged_on_what_was_done() -> None:
     assert info["step_rewards"] == info["trajectory"].rewards == (1.0, 2.0)
     assert info["outcome"] == {"is_solved": 0.0}
     assert (info["trajectory"].terminated, info["trajectory"].truncated) == (False, True)
-    for move in (lambda: env.step(COUNT), env.truncate):
-        with pytest.raises(ResetNeeded):
-            move()
+    env.render_mode = "ansi"
+    assert "stopped by the agent" in (env.render() or "")
+    for same in (env, env.fork(), pickle.loads(pickle.dumps(env))):
+        for move in (partial(same.step, COUNT), same.truncate):
+            with pytest.raises(ResetNeeded):
+                move()
 
 
 @pytest.mark.parametrize(("action", "status"), [(ANSWER, 3), (GIVE_UP, 4)])
