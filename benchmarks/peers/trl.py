@@ -81,7 +81,7 @@ class TrlLearner:
         self._trainer = _make_trainer(learner, rows, copies, self._folder.name)
         self.tokens = sum(episode.action_tokens for piece in pieces for episode in piece)
         pad_id = int(learner.tokenizer.pad_token_id)
-        self.batches = [trl_batch(piece, pad_id, self.tokens) for piece in pieces]
+        self.batches = [trl_batch(piece, pad_id, self.tokens, learner.policy.device) for piece in pieces]
 
     def update(self) -> int:
         """One optimiser step on all pieces; returns the trained tokens."""
@@ -95,19 +95,22 @@ class TrlLearner:
         return self.tokens
 
 
-def trl_batch(episodes: Sequence[Episode], pad_id: int, tokens: int) -> dict[str, torch.Tensor]:
+def trl_batch(
+    episodes: Sequence[Episode], pad_id: int, tokens: int, device: torch.device | str = "cpu"
+) -> dict[str, torch.Tensor]:
     """Episodes as `GRPOTrainer.compute_loss` takes them: prompts padded on the left, the rest on the right.
 
     Args:
         episodes: Episodes of one piece.
         pad_id: Token that fills.
         tokens: Trained tokens of the whole batch, by which TRL divides its loss.
+        device: Device of the model.
     """
     prompts = [list(episode.ids[: episode.spans[0][0]]) for episode in episodes]
     completions = [list(episode.ids[episode.spans[0][0] :]) for episode in episodes]
     trained = [_trained(episode) for episode in episodes]
     width = max(map(len, prompts))
-    return {
+    batch = {
         "prompt_ids": torch.tensor([[pad_id] * (width - len(ids)) + ids for ids in prompts]),
         "prompt_mask": torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]),
         "completion_ids": pad_rows(completions, pad_id, torch.long),
@@ -116,6 +119,7 @@ def trl_batch(episodes: Sequence[Episode], pad_id: int, tokens: int) -> dict[str
         "advantages": torch.tensor([sum(episode.rewards) - 1.0 for episode in episodes]),
         "num_items_in_batch": torch.tensor(tokens),
     }
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def _trained(episode: Episode) -> list[int]:

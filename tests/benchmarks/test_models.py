@@ -81,6 +81,7 @@ def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
     )
     episodes = rollout.collect(Collector(GoldEnvs(workload, 4), ours, player.codec), workload).episodes
     pad_id = int(player.tokenizer.pad_token_id)
+    assert {each.device.type for each in trl_batch(episodes, pad_id, 7, "meta").values()} == {"meta"}
     batch = trl_batch(episodes, pad_id, tokens=7)
     for row, episode in enumerate(episodes):
         read = [
