@@ -11,6 +11,8 @@ import numpy as np
 from gymnasium import Space
 from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
 
+from steptool_env.errors import ConfigurationError
+
 _SAMPLE_LENGTH = 128
 _ALPHABETS = (
     range(0x20, 0x7F),  # ASCII
@@ -123,6 +125,11 @@ def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:  # a `Sequ
 
 @write_to_shared_memory.register
 def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> None:
+    if not space.contains(value):
+        raise ConfigurationError(
+            f"observation: {value!r:.40} is no text of at most {space.max_length:,} characters, the room in shared "
+            "memory; lower max_observation_length, or give gym.make_vec vector_kwargs={'shared_memory': False}"
+        )
     content = value.encode("utf-8", "surrogatepass")
     start = index * _slot(space)
     body = start + _LENGTH_BYTES

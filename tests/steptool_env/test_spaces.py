@@ -10,6 +10,7 @@ from gymnasium.vector.utils import batch_space, create_shared_memory, read_from_
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steptool_env.errors import ConfigurationError
 from steptool_env.spaces import UnicodeText
 
 
@@ -78,3 +79,6 @@ def test_texts_come_back_from_shared_memory(texts: list[str]) -> None:
     assert (list(shown), copied) == ([texts[0], "x" * 30, texts[2]], tuple(texts))
     with pytest.raises(IndexError):
         shown[3]
+    with pytest.raises(ConfigurationError, match=r"at most 30 characters.*max_observation_length"):
+        write_to_shared_memory(space, 0, "🤖" * 31, memory)
+    assert list(shown) == [texts[0], "x" * 30, texts[2]]  # the neighbour's text stays
