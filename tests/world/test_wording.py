@@ -23,9 +23,17 @@ from toolserver.world.tasks.reading import fold
 from toolserver.world.tasks.wording import frames, query_of
 from toolserver.world.tasks.wording.phrases import Phrases
 from toolserver.world.tasks.wording.phrasing import OFS, WORDS
-from toolserver.world.tasks.wording.templates import SCOPES, UNITS
+from toolserver.world.tasks.wording.templates import PEOPLE, SCOPES, UNITS
 from toolserver.world.tasks.wording.terms import meaning_of
 
+_PERSON = "|".join(sorted(PEOPLE))
+_EXTREME = "highest|lowest|most|least|fewest|largest|smallest|longest|shortest"
+_CLUMSY = (
+    re.compile(rf"What (?:is|are) the (?:{_PERSON})s?\b(?!')"),  # persons are "who"
+    re.compile(rf"the (?:{_PERSON}) [^,.?]*,(?: and| along with| with) its\b"),  # and "their"
+    re.compile(r"\bof (?:match |flight |train )?(?:code|tracking number) X"),  # codes are "with"
+    re.compile(rf"with the (?:{_EXTREME}) [a-z ]+ (?:in|from|by|at) (?:the [a-z ]+ )?X"),  # the scope comes first
+)
 _SENTENCES = re.compile(r"(?<=[.?!]) ")
 _DEEP = [("train", "lite"), ("train", "standard"), ("train", "full"), ("depth-5", "standard"), ("depth-6", "full")]
 deep = pytest.mark.parametrize(("split", "level"), _DEEP)
@@ -112,6 +120,23 @@ def test_sentences_are_short_and_flat(split: str, level: str) -> None:
             assert words.count("of") <= OFS, (task.id, sentence)
             assert "whichever" not in words, (task.id, sentence)
             assert len(re.findall(r"\bwhich\b", sentence, re.IGNORECASE)) <= 1, (task.id, sentence)
+
+
+@deep
+def test_persons_codes_and_scopes_are_said_as_people_say_them(split: str, level: str) -> None:
+    for task in few(split, level):
+        assert not any(pattern.search(without_names(task)) for pattern in _CLUMSY), (task.id, task.query)
+
+
+def test_clumsy_words_would_be_noticed() -> None:
+    clumsy = (
+        "What is the player with the highest points?",
+        "Find the author from X with the most prizes, along with its number of prizes.",
+        "Give me the weight of the parcel of tracking number X.",
+        "Which hotel with the highest rating in the city X is it?",
+    )
+    found = [[pattern.search(query) is not None for pattern in _CLUMSY] for query in clumsy]
+    assert found == [[row == column for column in range(4)] for row in range(4)]
 
 
 @deep
