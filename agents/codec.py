@@ -78,7 +78,7 @@ class PlainCodec:
 
 
 class _Between(NamedTuple):
-    """What a template puts between two of the model's turns: text before and after the observation.
+    """Text of a template between two of the model's turns, before and after the observation.
 
     `as_json`: the template writes the observation as JSON text (Llama 3.1 does for tools' answers).
     """

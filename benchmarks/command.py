@@ -1,4 +1,4 @@
-"""How a benchmark is called: flags from its dataclass, a clean tree for its results, and errors of ours in one line."""
+"""Command line of a benchmark: flags from its dataclass, a clean tree for its results, errors of ours in one line."""
 
 from __future__ import annotations
 

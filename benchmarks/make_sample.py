@@ -45,7 +45,7 @@ class Options:
     source: Path
     """The repository's folder; `solvable_queries/` and `data_example/` are read."""
     out: Path = SAMPLE
-    """Where the sample goes. Its queries, tools and runs are replaced."""
+    """Folder of the sample. Its queries, tools and runs are replaced."""
     per_set: int = 8
     """Queries of a set."""
     max_tools: int = 50
@@ -103,7 +103,7 @@ def choose(options: Options) -> dict[str, list[dict[str, Any]]]:
 
 
 def _fit(item: Mapping[str, Any], queries: Mapping[str, Query]) -> bool:
-    """Whether all that a query needs is offered, and its documentation is short."""
+    """True where all that a query needs is offered, and its documentation is short."""
     query = queries[str(item["query_id"])]
     offered = {spec.function_name for spec in query.apis}
     choice = len(query.apis) >= 3 and len(query.relevant) >= 2

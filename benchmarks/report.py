@@ -207,7 +207,7 @@ def _warning(changed: Sequence[str]) -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says of the source that runs; `None` without git or outside a repository."""
+    """Output of git for the source that runs; `None` without git or outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""How well the verifier tells right answers from wrong ones, on a corpus of answers labelled by hand.
+"""Precision and recall of the verifier on a corpus of answers labelled by hand.
 
     python -m benchmarks.verifier [--answers tests/data/answers.jsonl]
 
@@ -39,17 +39,17 @@ class Judged(NamedTuple):
 
     @property
     def is_miss(self) -> bool:
-        """Whether the verifier differs from the label."""
+        """True where the verifier differs from the label."""
         return self.accepted is not self.answer.right
 
 
 class Figures(NamedTuple):
-    """What a verifier makes of labelled answers.
+    """Figures of a verifier on labelled answers.
 
     Attributes:
-        answers: How many answers there are.
-        right: How many are labelled right.
-        accepted: How many the verifier accepts.
+        answers: Number of answers.
+        right: Number of answers labelled right.
+        accepted: Number of answers that the verifier accepts.
         precision: Share of right answers among the accepted ones; 1 where none is accepted.
         recall: Share of accepted answers among the right ones; 1 where none is right.
     """

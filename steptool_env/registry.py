@@ -43,7 +43,7 @@ class Registry(Generic[T]):
         return made
 
     def takes(self, name: str, option: str) -> bool:
-        """Whether the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
+        """True where the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
         return option in inspect.signature(self._factory(name)).parameters
 
     def settings(self, name: str, **options: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class EpisodeSource:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What two environments must have in common to exchange snapshots: JSON values by group and name."""
+        """Settings that two environments must share to exchange snapshots: JSON values by group and name."""
         groups = {
             "suite": {"name": self.suite.name, **self.suite.settings},
             "rules": self.rules.record(),

@@ -120,5 +120,5 @@ class Trajectory:
 
     @property
     def finished(self) -> bool:
-        """Whether a valid `Finish` ended the episode."""
+        """True where a valid `Finish` ended the episode."""
         return bool(self.steps) and self.steps[-1].finished

@@ -148,8 +148,6 @@ class Dispatcher:
 
 
 _TIMED_OUT = refuse(Outcome.TIMEOUT, "The tool did not answer in time.")
-
-
 _FAILED = refuse(Outcome.FAILED, "Internal error.")
 _log = logging.getLogger(__name__)
 
@@ -161,6 +159,6 @@ def _defect(call: ToolCall) -> ToolResponse:
 
 
 def _forget(running: asyncio.Future[ToolResponse]) -> None:
-    """Take note of a late answer's exception, so that nobody warns that it was never looked at."""
+    """Retrieve the exception of a late answer, so that asyncio does not warn of it."""
     if not running.cancelled():
         running.exception()

@@ -218,7 +218,7 @@ def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
 
 
 def is_count(value: Any, largest: int = _MAX_COUNT) -> bool:
-    """Whether a JSON value is an integer in 0..`largest`."""
+    """True for a JSON value that is an integer in 0..`largest`."""
     return type(value) is int and 0 <= value <= largest
 
 

@@ -31,7 +31,7 @@ class TaskSuite(Protocol):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """What a snapshot must agree on besides the name: settings that change tasks or answers, as JSON values."""
+        """Settings that change tasks or answers, as JSON values: a snapshot must agree on them and on the name."""
         ...
 
     def opening(self, task: Task, episode_seed: int) -> str:

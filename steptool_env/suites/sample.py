@@ -18,5 +18,5 @@ def suite_name(name: str, place: str | Path | None) -> str:
 
 
 def is_sample(suite: str) -> bool:
-    """Whether a set of that name is one of the sample's."""
+    """True for the name of one of the sample's sets."""
     return suite.startswith(f"{SAMPLE_NAME}/")

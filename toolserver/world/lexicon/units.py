@@ -90,7 +90,7 @@ def _of(word: str, dimension: str) -> Unit | None:
 
 
 def is_ordinary(word: str) -> bool:
-    """Whether a unit's word is more often an ordinary word."""
+    """True for a unit's word that is more often an ordinary word."""
     return word in ORDINARY
 
 

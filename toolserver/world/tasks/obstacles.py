@@ -88,7 +88,7 @@ def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, 
 
 
 def _told(plan: Plan, node: int) -> frozenset[str]:
-    """What a call tells that is needed: attributes, types of ids, and the measure behind a choice or a mean."""
+    """Needed facts that a call tells: attributes, types of ids, and the measure behind a choice or a mean."""
     operation = plan.results[node].operation
     outputs = [operation.outputs[name] for name in plan.used_outputs(node)]
     told = {each.type.name if each.type.kind is Kind.ID else each.attribute for each in outputs}
@@ -98,7 +98,7 @@ def _told(plan: Plan, node: int) -> frozenset[str]:
 
 
 def _tells(api: VendorApi, told: frozenset[str]) -> bool:
-    """Whether an API shows something that is told, or answers from which it can be worked out."""
+    """True where an API shows something that is told, or answers from which it can be worked out."""
     operation = api.operation
     outputs = operation.outputs.values()
     if any((each.type.name if each.type.kind is Kind.ID else each.attribute) in told for each in outputs):

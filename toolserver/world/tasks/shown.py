@@ -14,7 +14,7 @@ _FEW = 4
 
 
 def is_shown(plan: Plan, bound: Sequence[VendorApi]) -> bool:
-    """Whether a policy sees every value that the plan needs, under the default length of observations.
+    """True where a policy sees every value that the plan needs, under the default length of observations.
 
     Only an answer that lists all rows reads behind the first one; each page of such a response must fit.
 

@@ -15,7 +15,7 @@ from toolserver.world.tasks.plan import Plan
 from toolserver.world.vendors import Health, VendorApi
 
 Supply = tuple[str, str, Any]
-"""What a response tells, with its identity: a fact, and for an id also `("id", "", C1093)`, wherever it stands."""
+"""Fact that a response tells, with its identity; for an id also `("id", "", C1093)`, wherever it stands."""
 
 _BY_CALL = frozenset(
     {OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE, OperationKind.COMPUTE,
@@ -55,7 +55,7 @@ class Milestone:
 
 @dataclass(slots=True)
 class Observed:
-    """What one step came to.
+    """Result of one step.
 
     Attributes:
         api: The API that was called; `None` when the step reached no tool of the world.
@@ -105,7 +105,7 @@ class Tracker:
 
     @property
     def met_obstacle(self) -> bool:
-        """Whether the episode has seen why the task cannot be solved, so that giving up is right.
+        """True where the episode has seen why the task cannot be solved, so that giving up is right.
 
         That a tool is missing is seen at once; the call that another obstacle blocks has to be made.
         """
@@ -161,7 +161,7 @@ class Tracker:
         return not missing
 
     def _meets(self, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
-        """Whether a call shows that the task cannot be solved."""
+        """True where a call shows that the task cannot be solved."""
         if observed.api is None or observed.api.operation is not milestone.api.operation:
             return False
         if self.task.obstacle is Obstacle.BROKEN:
@@ -196,7 +196,7 @@ def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
 
 
 def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
-    """What a node's response must tell: the outputs that are used, of its first row, or of each where all are asked.
+    """Outputs that a node's response must tell: those that are used, of its first row, or of each where all are asked.
 
     An id counts only with whose it is: that a city has an id does not tell that a restaurant is there.
     """
@@ -233,7 +233,7 @@ def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
 
 
 def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """Whether two calls of an operation ask the same.
+    """True where two calls of an operation ask the same.
 
     How many rows a ranking shows makes no difference, nor does the order of two rows that are compared or measured.
     """

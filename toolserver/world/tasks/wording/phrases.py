@@ -236,7 +236,7 @@ class Phrases:
     # Words.
 
     def measure(self, operation: Operation) -> Measure:
-        """How people speak of the measure of an operation."""
+        """Words for the measure of an operation."""
         key = f"{operation.subject}.{operation.attribute}"
         label = self.entities[operation.subject].attribute(operation.attribute).label
         if key in MEASURES:

@@ -158,7 +158,7 @@ class _Sentences:
         return [each for each in (frame.open, *body, ask, frame.close) if each]
 
     def is_short(self, sentence: str) -> bool:
-        """Whether a sentence is within the bounds; names count as one word."""
+        """True where a sentence is within the bounds; names count as one word."""
         for name in self.names:
             sentence = sentence.replace(name, "X")
         words = sentence.split()
@@ -218,7 +218,7 @@ class _Sentences:
         return sentences
 
     def _joins(self, step: str, following: str, index: int) -> bool:
-        """Whether two steps make one sentence: the second goes on from the first, and `and` joins nothing else."""
+        """True where two steps make one sentence: the second goes on from the first, and `and` joins nothing else."""
         refers = any(arg == self.apart[index] for _, arg in self.apart[index + 1].args)
         alike = step.split()[0] == following.split()[0]
         if not refers or alike or step.startswith("compare ") or following.startswith(("compare ", "of ")):
@@ -333,7 +333,7 @@ class _Sentences:
         )
 
     def _is_new(self, term: Term) -> bool:
-        """Whether a term is a row that is named here for the first time."""
+        """True where a term is a row that is named here for the first time."""
         return term.head in (NAMED, ID) and term not in self.apart[: self.now]
 
     def _atom(self, term: Term, typed: bool = False) -> str:
@@ -356,7 +356,7 @@ class _Sentences:
         )
 
     def _is_unique(self, term: Term) -> bool:
-        """Whether a name alone tells which table it is of. One that does not exist may still stand in another."""
+        """True where a name alone tells which table it is of. One that does not exist may still stand in another."""
         entity, name = term.value
         return self.text.world.tables_named(name) == (entity,)
 
@@ -406,12 +406,12 @@ class _Sentences:
 
 
 def _be(said: Said, pattern: str) -> str:
-    """What a question with a noun phrase begins with: `What are`, but `What is` before the name of every hotel."""
+    """Opening of a question with a noun phrase: `What are`, but `What is` before the name of every hotel."""
     return said.be.replace(" are", " is") if " of every " in pattern or " of each " in pattern else said.be
 
 
 def _is_question(clause: str) -> bool:
-    """Whether a clause is a question as it stands."""
+    """True where a clause is a question as it stands."""
     return clause.startswith("which ") and ", and " not in clause
 
 

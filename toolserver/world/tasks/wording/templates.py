@@ -90,7 +90,7 @@ SCOPES: Mapping[str, str] = {
 
 
 class Measure(NamedTuple):
-    """How people speak of a measure.
+    """Words for a measure.
 
     Attributes:
         most: After `with` and `has`, for the first of a ranking.

@@ -1,4 +1,4 @@
-"""What a plan means, free of the calls that find it out: terms for rows and values, nested as the values flow."""
+"""Meaning of a plan, free of the calls that find it out: terms for rows and values, nested as the values flow."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Term(NamedTuple):
 
 
 class Meaning(NamedTuple):
-    """What a query asks for or orders.
+    """Request of a query: what it asks for or orders.
 
     Attributes:
         operation: The last operation of the plan where it changes the world or all its rows are asked for; else empty.
@@ -64,7 +64,7 @@ def _normal(args: Args) -> Args:
 
 
 def meaning_of(plan: Plan) -> Meaning:
-    """What a plan asks for or orders."""
+    """Request of a plan."""
     last = len(plan.nodes) - 1
     if plan.writes or any(asked.every for asked in plan.asked):
         return Meaning(plan.nodes[last].operation, inputs_of(plan, last))
@@ -72,7 +72,7 @@ def meaning_of(plan: Plan) -> Meaning:
 
 
 def inputs_of(plan: Plan, node: int) -> Args:
-    """What a call is made from, by input, without how many rows it is to give and in which order."""
+    """Terms of a call's inputs, by name, without how many rows it is to give and in which order."""
     operation = plan.results[node].operation
     inputs = plan.nodes[node].inputs
     return tuple(
@@ -110,5 +110,5 @@ def _output(plan: Plan, node: int, output: str) -> Term:
 
 
 def is_low(plan: Plan, node: int) -> bool:
-    """Whether a ranking starts with the lowest."""
+    """True where a ranking starts with the lowest."""
     return bool(plan.arguments(node).get("order") == "ascending")
