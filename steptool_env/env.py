@@ -92,7 +92,7 @@ class ToolEnv(gym.Env[str, str]):
         """
         if self.episode.over:
             raise ResetNeeded("the episode is over; call reset() before truncate()")
-        return self.episode.cut()
+        return self.episode.truncate()
 
     @property
     def episode(self) -> Episode:

@@ -44,7 +44,7 @@ class Episode:
     Attributes:
         terminated: Whether a valid `Finish` or the last call of the budget ended the episode. Every observation says
             how many calls are left, so the budget is a rule of the task and its end no interruption.
-        truncated: Whether the tools were out of reach, or the agent ended the episode (`cut`).
+        truncated: Whether the tools were out of reach, or the agent ended the episode (`truncate`).
     """
 
     def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
@@ -127,7 +127,7 @@ class Episode:
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
         return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
 
-    def cut(self) -> dict[str, Any]:
+    def truncate(self) -> dict[str, Any]:
         """End the episode where it is, because the agent cannot go on. Returns the info of a last step.
 
         It holds `step_rewards`, `outcome` and `trajectory`, judged on the steps that were taken.

@@ -119,7 +119,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         """End the episode of one environment, as `ToolEnv.truncate` does. It then needs a reset."""
         if self._episodes[index].over:
             raise ResetNeeded(f"the episode of environment {index} is over; reset it before truncate()")
-        return self._episodes[index].cut()
+        return self._episodes[index].truncate()
 
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
