@@ -40,7 +40,10 @@ Call = tuple[ApiSpec, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Options:
-    """Make the shipped sample from a copy of github.com/THUNLP-MT/StableToolBench."""
+    """Make the shipped sample from a copy of github.com/THUNLP-MT/StableToolBench.
+
+    Example: python -m benchmarks.make_sample --source StableToolBench
+    """
 
     source: Path
     """The repository's folder; `solvable_queries/` and `data_example/` are read."""

@@ -23,6 +23,8 @@ NAMES = (
     "learning",
     "demo",
     "sb3",
+    "verifier",
+    "make_sample",
 )
 
 
