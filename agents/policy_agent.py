@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 from agents.base import Info
 from agents.generation import Generator, Sampled, Sampling
 from agents.learner import Learner, load_learner
+from agents.policy import Policy
 from agents.seeding import stream_of
 
 
@@ -19,7 +21,11 @@ class PolicyAgent:
         temperature: 0 takes the most probable token; 1 samples as in training.
         max_action_tokens: Longest action.
         seed: Of the draws. They follow from it, the task, the step and the token's position alone.
-        device: Where the model runs.
+        device: Device of the model.
+        exact: Whether a CPU computes in double precision. In single precision the rounding of a logit depends on how
+            many episodes are computed together, and flips about one draw in 100,000 of an unsure policy; in double
+            precision the number of slots changes no episode. Takes half as much time again. Without effect on other
+            devices.
     """
 
     def __init__(
@@ -29,15 +35,17 @@ class PolicyAgent:
         max_action_tokens: int = 128,
         seed: int = 0,
         device: str = "cpu",
+        exact: bool = True,
     ) -> None:
         sampling = Sampling(temperature=temperature, max_action_tokens=max_action_tokens)
-        self._begin(load_learner(Path(checkpoint), device=device), sampling, seed, Path(checkpoint).name)
+        learner = load_learner(Path(checkpoint), device=device)
+        self._begin(learner, _exact(learner.policy) if exact else learner.policy, sampling, seed, Path(checkpoint).name)
 
     @classmethod
     def of(cls, learner: Learner, sampling: Sampling, name: str = "policy", seed: int = 0) -> PolicyAgent:
-        """An agent of a policy in memory."""
+        """An agent of a policy in memory, which stays as it is. On a CPU the agent is `exact`."""
         agent = cls.__new__(cls)
-        agent._begin(learner, sampling, seed, name)
+        agent._begin(learner, _exact(copy.deepcopy(learner.policy)), sampling, seed, name)
         return agent
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
@@ -61,11 +69,16 @@ class PolicyAgent:
         self._last.update(zip(indices, sampled, strict=True))
         return [self._codec.action_text(sample.ids) for sample in sampled]
 
-    def _begin(self, learner: Learner, sampling: Sampling, seed: int, name: str) -> None:
+    def _begin(self, learner: Learner, policy: Policy, sampling: Sampling, seed: int, name: str) -> None:
         self.name = name
         self._codec = learner.codec
         self._generator = Generator(
-            learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
+            policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
         )
         self._formats: dict[int, str] = {}
         self._last: dict[int, Sampled | None] = {}  # what each slot did last; `None` before its first action
+
+
+def _exact(policy: Policy) -> Policy:
+    """The policy in double precision, where it is on a CPU."""
+    return policy.double() if policy.device.type == "cpu" else policy

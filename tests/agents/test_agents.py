@@ -147,8 +147,8 @@ def test_a_judged_run_is_replayed_through_the_environment(stabletoolbench_data: 
         "call_budget": 17,
         "reward_options": options,
     }
-    evaluation = Evaluation("StepTool/StableToolBench-v0", kwargs, 30, 4)
     published = {episode.task.id: episode for episode in read_recordings(path)}
+    evaluation = Evaluation("StepTool/StableToolBench-v0", kwargs, min(30, len(published)), 4)
     for trajectory in evaluate(evaluation, make_agent(f"replay:{path}")):
         recorded = published[trajectory.task.id]
         outcome = trajectory.metadata["outcome"]

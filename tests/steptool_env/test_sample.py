@@ -33,7 +33,7 @@ def test_the_five_lines_of_the_readme_run_without_data(env_id: str, capsys: pyte
 def test_recorded_calls_answer_in_every_set_and_the_scripted_run_comes_back(suite: str) -> None:
     path = SAMPLE / "judged_runs" / "sample-thorough" / f"{suite}.json"
     options = {"judge": "recorded", "path": str(path)}
-    evaluation = Evaluation("StepTool/StableToolBench-v0", {"suite": suite, "reward_options": options}, episodes=99)
+    evaluation = Evaluation("StepTool/StableToolBench-v0", {"suite": suite, "reward_options": options})
     played = evaluate(evaluation, make_agent(f"replay:{path}"))
     recorded = {episode.task.id: episode for episode in read_recordings(path)}
     assert len(played) == len(recorded) == 8
