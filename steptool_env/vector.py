@@ -105,8 +105,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             Observations, rewards, terminations, truncations (shape (num_envs,) each) and infos: per key an array
             over environments, with a mask under `_key`, as Gymnasium's vector environments do.
         """
-        if not self._episodes:
-            raise ResetNeeded("there is no episode yet; call reset() first")
+        self._need_episodes()
         if len(actions) != self.num_envs:
             raise ConfigurationError(f"{len(actions)} actions were given for num_envs={self.num_envs}")
         resting = {index for index, episode in enumerate(self._episodes) if episode.over}
@@ -117,16 +116,24 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
 
     def truncate(self, index: int) -> dict[str, Any]:
         """End the episode of one environment, as `ToolEnv.truncate` does. It then needs a reset."""
+        self._need_episodes()
         if self._episodes[index].over:
             raise ResetNeeded(f"the episode of environment {index} is over; reset it before truncate()")
         return self._episodes[index].truncate()
 
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
+        self._need_episodes()
         return pack(self._episodes[index], self._rngs[index], self._source)
 
     def restore(self, index: int, snapshot: bytes) -> None:
-        """Put a snapshot into one environment; its next step continues from there. Raises as `ToolEnv.restore`."""
+        """Put a snapshot into one environment; its next step continues from there.
+
+        Raises:
+            DataError: See `ToolEnv.restore`.
+            ResetNeeded: No environment has an episode yet.
+        """
+        self._need_episodes()
         self._episodes[index], self._rngs[index] = unpack(snapshot, self._source)
 
     def render(self) -> tuple[str, ...] | None:
@@ -136,6 +143,10 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
     def close_extras(self, **_: Any) -> None:
         """Close the connection to the tools, if there is one."""
         self.client.close()
+
+    def _need_episodes(self) -> None:
+        if not self._episodes:
+            raise ResetNeeded("there is no episode yet; call reset() first")
 
     def _seed(self, seed: int | Sequence[int | None] | None, mask: Flags) -> None:
         if isinstance(seed, int | np.integer):

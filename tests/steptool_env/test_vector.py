@@ -182,6 +182,9 @@ def test_spaces_hold_what_is_returned() -> None:
     ("misuse", "error", "says"),
     [
         (lambda env: env.step((COUNT,) * N), ResetNeeded, "no episode"),
+        (lambda env: env.truncate(0), ResetNeeded, "no episode"),
+        (lambda env: env.snapshot(0), ResetNeeded, "no episode"),
+        (lambda env: env.restore(0, b""), ResetNeeded, "no episode"),
         (lambda env: env.reset(options={"reset_mask": np.array([True, False, False])}), ResetNeeded, "every"),
         (lambda env: env.reset(seed=[1, 2]), ConfigurationError, "2 seeds"),
         (lambda env: env.reset(options={"task": ["toy-1"]}), ConfigurationError, "1 entries"),
