@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from toolserver.world.schema import Kind, OperationKind, Row, SemanticType
+from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.mentions import without, words_of
 from toolserver.world.tasks.plan import Plan
+from toolserver.world.tasks.quantities import Quantity
 from toolserver.world.tasks.reading import Readings, fold, read
+from toolserver.world.tasks.slots import BASE_UNITS
 from toolserver.world.vendors.codecs import codec_of
 from toolserver.world.vendors.skin import Values
 
 _NAMING = (Kind.TEXT, Kind.ID)
+_COUNTED = (Kind.INTEGER, Kind.NUMBER)
 
 
 class Known:
     """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
 
-    It is what the query says, and what passed between the calls of the gold solution. Values that a call gave and
-    nobody asked for are not known: an answer that copies whole responses is no answer.
+    It is what the query says, and what passed between the calls of the gold solution. Other numbers that the calls
+    before the asked one gave are known in a sentence only: an answer may explain its steps, but not copy responses.
+    What the asked call gave beside the answer is not known, or an answer could state all of it and choose nothing.
 
     Args:
         task: The task.
@@ -45,7 +49,15 @@ class Known:
         """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
         plan = self._task.plan
         labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
-        text = " ; ".join([self._task.query, *_values(self._task), *self._texts, *labels])
+        return self._read([self._task.query, *_values(self._task), *self._texts, *labels])
+
+    @cached_property
+    def steps(self) -> tuple[Quantity, ...]:
+        """The numbers that the steps before the asked call gave, known where a sentence explains them."""
+        return self._read(_steps(self._task)).numbers
+
+    def _read(self, texts: Iterable[str]) -> Readings:
+        text = " ; ".join(texts)
         words = words_of(text)
         return read(without(text, words, self._task.columns.names.find(words)))
 
@@ -92,9 +104,42 @@ def _values(task: WorldTask) -> Iterator[str]:
                 yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
 
 
+def _steps(task: WorldTask) -> Iterator[str]:
+    """The numbers of the rows that count which no later call used: what an explanation of the steps tells.
+
+    Of an asked call these are only what its answer rests on. Values of an asked column are not among them: those of
+    other rows are rivals.
+    """
+    plan = task.plan
+    asked = {(each.node, each.output) for each in plan.asked}
+    columns = {plan.results[node].operation.outputs[output].attribute for node, output in asked}
+    last = {node for node, _ in asked}
+    for node, result in enumerate(plan.results):
+        operation = result.operation
+        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in result.values.items():
+            output = operation.outputs[name]
+            if (node, name) in asked or output.attribute in columns or output.type.kind not in _COUNTED:
+                continue
+            if node not in last or name == _basis(operation):
+                yield from _as_shown(output.type, value, shown)
+
+
+def _basis(operation: Operation) -> str:
+    """The output that the rest of a result rests on: what a ranking or a comparison went by, the rows of a mean."""
+    match operation.kind:
+        case OperationKind.AGGREGATE:
+            return "count"
+        case OperationKind.COMPARE:
+            return "difference"
+        case OperationKind.RANK:
+            return operation.attribute
+    return ""
+
+
 def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
     """A value in the world's unit, and as a vendor writes it."""
-    yield str(value)
+    yield f"{value} {BASE_UNITS.get(kind.unit, '')}".rstrip()
     codec = codec_of(kind, shown) if shown is not None else None
     if codec is not None and codec.encode is not None:
         yield f"{codec.encode(value)} {codec.unit}"

@@ -16,10 +16,11 @@ from toolserver.world.vendors.skin import Values
 
 _RELATIVE = 0.002
 """Relative tolerance of quantities with a unit: room for one conversion, not for rounding to two digits."""
-_BASE = {
+BASE_UNITS = {
     "m": "m", "km": "km", "cm": "cm", "mm": "mm", "kg": "kg", "g": "g", "C": "° C", "km/h": "km / h", "kcal": "kcal",
     "min": "min", "days": "days", "%": "%", "USD": "USD",
 }  # fmt: skip
+"""The words for the units of semantic types."""
 _IN_LABEL = re.compile(r".* in (.+)$")
 _PER_LABEL = re.compile(r"\bper (?:(\d+) )?(\w+)$")
 _ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "week", "daily": "day", "hourly": "hour"}
@@ -178,7 +179,7 @@ def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
 @cache
 def _unit(kind: SemanticType, label: str) -> Unit | None:
     """The unit of a slot: that of its type, or of its label (`area in square kilometres`)."""
-    word = _BASE.get(kind.unit, "")
+    word = BASE_UNITS.get(kind.unit, "")
     if not word and kind.name == "coordinate":
         word = "deg"
     if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not Kind.TEXT:

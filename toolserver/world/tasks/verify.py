@@ -29,6 +29,8 @@ _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|o
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
 """Characters between two numbers, up to which a doubt between them makes them alternatives."""
+_KEYED = re.compile(r"[:=|\[{\"']\s*$")
+_LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
     r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
@@ -144,7 +146,7 @@ class Verifier:
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
         """Whether a right number and a known one stand side by side: `12 or 45`, `12, 45`."""
-        if one.passing or other.passing:
+        if one.passing or other.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
             return True
@@ -158,16 +160,21 @@ class Verifier:
             return True
         # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        known = self._said | self._steps if _is_explained(stated) else self._said
         return any(
-            _is_same(reading, known) and (known.unit is not None or reading.value not in misfits)
+            _is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
-            for known in self._said
+            for each in known
         )
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
         counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
         return frozenset(reading for known in counted for reading in known.readings)
+
+    @cached_property
+    def _steps(self) -> frozenset[Reading]:
+        return frozenset(reading for known in self.known.steps for reading in known.readings)
 
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
@@ -255,10 +262,18 @@ class _NameCheck:
         return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
 
 
-def _is_same(stated: Reading, known: Reading) -> bool:
-    """Whether a number in an answer is one that is known; without a unit it may be of any."""
+def _is_explained(stated: Quantity) -> bool:
+    """Whether a number stands in a sentence: not as the value of a key, nor bare in a list."""
+    if _KEYED.search(stated.gap) is not None:
+        return False
+    has_word = bool(stated.word) or any(reading.unit is not None for reading in stated.readings)
+    return has_word or _LISTED.search(stated.gap) is None
+
+
+def _is_same(stated: Reading, known: Reading, step: float) -> bool:
+    """Whether a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
     if stated.unit is None or known.unit is None:
-        return stated.value == known.value
+        return abs(stated.value - known.value) <= step * 0.500001
     if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
         return False
     one = stated.value * stated.unit.factor + stated.unit.offset
