@@ -347,7 +347,7 @@ def stepped() -> tuple[tuple[WorldTask, str], ...]:
     for split, level in (("depth-3", "lite"), ("depth-2", "standard"), ("depth-3", "full")):
         for task in tasks(split, level, 60):
             numbers = [slot for slot in slots_of(task) if slot.is_number]
-            steps = verifier(task).known.steps
+            steps = verifier(task).known.steps.numbers
             if numbers and len(slots_of(task)) == 1 and steps:
                 values = {each.value for each in verifier(task).known.said.numbers}
                 values |= {float(str(slot.values[0])) for slot in numbers}
@@ -374,13 +374,22 @@ def test_the_numbers_of_the_steps_are_no_candidates(form: str) -> None:
         assert not is_right(task, form.format(step, gold_answer(task))), (task.query, step)
 
 
+def test_a_calculation_from_given_values_may_tell_its_steps() -> None:
+    question = next(each for each in questions() if "is split among 4 people" in each.task.query)
+    assert is_right(question.task, "The tip is 22.50, the total is 210.00, and each of the 4 people pays 52.50 USD.")
+    assert is_right(question.task, "0.12 x 187.5 = 22.5, so each pays $52.50.")
+    assert not is_right(question.task, "Each pays 22.50 USD or 52.50 USD.")
+    assert not is_right(question.task, "The tip is 23.50, so each of the 4 people pays 52.50 USD.")
+    assert not is_right(question.task, '{"tip": 22.5, "sum": 210.0, "share": 52.5}')
+
+
 def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
     tried = 0
     for task, slot in asked():
         result = task.plan.results[slot.node]
         if not slot.is_number or result.operation.kind is not OperationKind.DETAILS:
             continue
-        known = {each.value for each in (*verifier(task).known.said.numbers, *verifier(task).known.steps)}
+        known = {each.value for each in (*verifier(task).known.said.numbers, *verifier(task).known.steps.numbers)}
         for name, output in result.operation.outputs.items():
             value = result.values[name]
             if output.type.kind is Kind.INTEGER and output.attribute != slot.attribute and value not in known:

@@ -10,20 +10,19 @@ from toolserver.world.schema import Kind, Operation, OperationKind, Row, Semanti
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.mentions import without, words_of
 from toolserver.world.tasks.plan import Plan
-from toolserver.world.tasks.quantities import Quantity
 from toolserver.world.tasks.reading import Readings, fold, read
 from toolserver.world.tasks.slots import BASE_UNITS
 from toolserver.world.vendors.codecs import codec_of
 from toolserver.world.vendors.skin import Values
 
 _NAMING = (Kind.TEXT, Kind.ID)
-_COUNTED = (Kind.INTEGER, Kind.NUMBER)
+_MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
 
 
 class Known:
     """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
 
-    It is what the query says, and what passed between the calls of the gold solution. Other numbers that the calls
+    It is what the query says, and what passed between the calls of the gold solution. Other values that the calls
     before the asked one gave are known in a sentence only: an answer may explain its steps, but not copy responses.
     What the asked call gave beside the answer is not known, or an answer could state all of it and choose nothing.
 
@@ -52,9 +51,9 @@ class Known:
         return self._read([self._task.query, *_values(self._task), *self._texts, *labels])
 
     @cached_property
-    def steps(self) -> tuple[Quantity, ...]:
-        """The numbers that the steps before the asked call gave, known where a sentence explains them."""
-        return self._read(_steps(self._task)).numbers
+    def steps(self) -> Readings:
+        """The dates, times and numbers that the steps before the asked call gave, known where a sentence tells them."""
+        return self._read(_steps(self._task))
 
     def _read(self, texts: Iterable[str]) -> Readings:
         text = " ; ".join(texts)
@@ -105,7 +104,7 @@ def _values(task: WorldTask) -> Iterator[str]:
 
 
 def _steps(task: WorldTask) -> Iterator[str]:
-    """The numbers of the rows that count which no later call used: what an explanation of the steps tells.
+    """The values of the rows that count which no later call used: what an explanation of the steps tells.
 
     Of an asked call these are only what its answer rests on. Values of an asked column are not among them: those of
     other rows are rivals.
@@ -119,9 +118,9 @@ def _steps(task: WorldTask) -> Iterator[str]:
         shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
         for name, value in result.values.items():
             output = operation.outputs[name]
-            if (node, name) in asked or output.attribute in columns or output.type.kind not in _COUNTED:
+            if (node, name) in asked or output.attribute in columns or output.type.kind not in _MEASURED:
                 continue
-            if node not in last or name == _basis(operation):
+            if node not in last or name == _basis(operation) or _is_calculation(operation):
                 yield from _as_shown(output.type, value, shown)
 
 
@@ -135,6 +134,13 @@ def _basis(operation: Operation) -> str:
         case OperationKind.RANK:
             return operation.attribute
     return ""
+
+
+def _is_calculation(operation: Operation) -> bool:
+    """Whether a call works out values from values alone: a tip and a total are steps to the share of each."""
+    return operation.kind is OperationKind.COMPUTE and all(
+        slot.type.kind is not Kind.ID for slot in operation.inputs.values()
+    )
 
 
 def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:

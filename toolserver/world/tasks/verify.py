@@ -29,8 +29,10 @@ _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|o
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
 """Characters between two numbers, up to which a doubt between them makes them alternatives."""
-_KEYED = re.compile(r"[:=|\[{\"']\s*$")
+_KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
+"""Before the value of a key (`"fare": 5`), but not before the result of an equation."""
 _LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
+"""Before an entry of a list."""
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
     r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
@@ -116,9 +118,11 @@ class Verifier:
         """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
         kind = slot.type.kind
         if kind is Kind.DATE:
-            return _moment(str(slot.values[0]), readings.dates, self.known.said.dates, said.plain)
+            known = (self.known.said.dates, self.known.steps.dates)
+            return _moment(str(slot.values[0]), readings.dates, *known, said.plain)
         if kind is Kind.TIME:
-            return _moment(str(slot.values[0]), readings.times, self.known.said.times, said.plain)
+            known = (self.known.said.times, self.known.steps.times)
+            return _moment(str(slot.values[0]), readings.times, *known, said.plain)
         if kind is Kind.BOOLEAN:
             return _flag(slot, [word.text for word in said.words])
         if has_rival:
@@ -160,7 +164,7 @@ class Verifier:
             return True
         # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
-        known = self._said | self._steps if _is_explained(stated) else self._said
+        known = self._told if _is_explained(stated) else self._said
         return any(
             _is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
@@ -173,8 +177,9 @@ class Verifier:
         return frozenset(reading for known in counted for reading in known.readings)
 
     @cached_property
-    def _steps(self) -> frozenset[Reading]:
-        return frozenset(reading for known in self.known.steps for reading in known.readings)
+    def _told(self) -> frozenset[Reading]:
+        """What a sentence may tell: what is known, and the numbers of the steps."""
+        return self._said.union(reading for known in self.known.steps.numbers for reading in known.readings)
 
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
@@ -273,7 +278,10 @@ def _is_explained(stated: Quantity) -> bool:
 def _is_same(stated: Reading, known: Reading, step: float) -> bool:
     """Whether a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
     if stated.unit is None or known.unit is None:
-        return abs(stated.value - known.value) <= step * 0.500001
+        values = [known.value]
+        if known.unit is not None and known.unit.dimension == "ratio":
+            values.append(round(known.value * known.unit.factor, 9))  # 0.09 for 9 %
+        return any(abs(stated.value - value) <= step * 0.500001 for value in values)
     if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
         return False
     one = stated.value * stated.unit.factor + stated.unit.offset
@@ -296,12 +304,17 @@ def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
                 yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
 
 
-def _moment(value: str, stated: Sequence[Stated], known: Sequence[Stated], text: str) -> Verdict:
+def _moment(
+    value: str, stated: Sequence[Stated], known: Sequence[Stated], steps: Sequence[Stated], text: str
+) -> Verdict:
     """The verdict on a date or a time."""
     is_right = [value in each.values for each in stated]
-    said = frozenset[str]().union(*(each.values for each in known))
-    if any(not right and not each.values & said for each, right in zip(stated, is_right, strict=True)):
-        return Verdict.CONTRADICTED
+    said, told = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
+    for each, right in zip(stated, is_right, strict=True):
+        before = text[: each.start]
+        in_sentence = not _KEYED.search(before) and not _LISTED.search(before)
+        if not right and not each.values & (said | told if in_sentence else said):
+            return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):
         gap = text[one.end : other.start]
         if first != second and (_JOINS.fullmatch(gap) or (_DOUBT.search(gap) and len(gap) <= _NEAR)):
