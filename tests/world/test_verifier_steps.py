@@ -8,6 +8,7 @@ from tests.world.answer_corpus import questions
 from tests.world.worlds import tasks
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks import WorldTask, gold_answer
+from toolserver.world.tasks.reading import fold
 from toolserver.world.tasks.slots import slots_of
 from toolserver.world.tasks.verify import Verdict, Verifier
 
@@ -81,3 +82,60 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
                 told = f"The {output.label} is {value}. The answer is {gold_answer(task)}."
                 assert not is_right(task, told), task.query
     assert tried > 5
+
+
+def test_a_total_beside_a_mean_may_be_told_but_not_offered() -> None:
+    tried = 0
+    for level in ("lite", "standard", "full"):
+        for task in tasks("train", level, 150):
+            slots = slots_of(task)
+            if len(slots) != 1 or task.plan.results[slots[0].node].operation.kind is not OperationKind.AGGREGATE:
+                continue
+            count, mean = task.plan.results[slots[0].node].values["count"], float(gold_answer(task))
+            if count > 1:
+                tried += 1
+                total = f"{count * mean:.2f}"
+                assert is_right(task, f"There are {count} with {total} in total, so {mean} each."), task.query
+                assert not is_right(task, f"It is {mean} or {total}."), task.query
+                assert not is_right(task, f"The mean is {total}."), task.query
+                assert not is_right(task, f"They have {count * mean * 1.37:.2f} in total, so {mean} each."), task.query
+    assert tried >= 5
+
+
+def test_a_decimal_may_be_told_with_fewer_digits_where_that_changes_little() -> None:
+    tried = 0
+    for level in ("standard", "full"):
+        for task in tasks("train", level, 250):
+            slots = slots_of(task)
+            if len(slots) != 1 or slots[0].type.kind is not Kind.NUMBER or slots[0].type.unit or slots[0].is_difference:
+                continue
+            value = float(str(slots[0].values[0]))
+            shorter = round(value, slots[0].type.decimals - 1)
+            step = 10.0 ** (1 - slots[0].type.decimals)
+            if shorter != value and step <= 0.002 * abs(value):
+                tried += 1
+                assert is_right(task, f"It is {shorter}."), task.query
+                assert not is_right(task, f"It is {shorter + 2 * step:.10g}."), task.query
+            elif 2 * step > 0.01 * abs(value) and abs(shorter - value) > 0.11 * step:
+                assert not is_right(task, f"It is {shorter}."), task.query
+    assert tried >= 3
+
+
+def test_an_amount_in_the_currency_that_was_compared_contradicts() -> None:
+    tried = 0
+    for level in ("standard", "full"):
+        for task in tasks("train", level, 400):
+            slots = slots_of(task)
+            if len(slots) == 1 and slots[0].type.name == "foreign_money" and slots[0].currency_names:
+                value, (own, *_) = slots[0].values[0], sorted(slots[0].currency_names)
+                others = verifier(task).known.names & names_of_currencies(task) - slots[0].currency_names
+                assert is_right(task, f"It is {value} {own}."), task.query
+                for other in others:
+                    tried += 1
+                    assert not is_right(task, f"It is {value} {other}."), task.query
+                    assert is_right(task, f"Of these, not {other}: it is {value} {own}."), task.query
+    assert tried
+
+
+def names_of_currencies(task: WorldTask) -> frozenset[str]:
+    return frozenset(fold(str(row["name"])) for row in task.columns.world.table("currency").rows.values())

@@ -17,7 +17,7 @@ from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.known import Known
 from toolserver.world.tasks.mentions import Mention, Names, without, words_of
-from toolserver.world.tasks.quantities import Quantity, Reading
+from toolserver.world.tasks.quantities import Quantity, Reading, quantities
 from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
 from toolserver.world.tasks.selection import Named, Selection
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
@@ -29,10 +29,13 @@ _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|o
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
 """Characters between two numbers, up to which a doubt between them makes them alternatives."""
+_COUNTED = 20
+"""The largest count by which a total or a share is worked out."""
 _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
 """Before the value of a key (`"fare": 5`), but not before the result of an equation."""
 _LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
 """Before an entry of a list."""
+_AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*$")
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
     r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
@@ -164,7 +167,11 @@ class Verifier:
             return True
         # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
-        known = self._told if _is_explained(stated) else self._said
+        known = self._said
+        if _is_explained(stated):
+            if any(self._is_worked_out(slot, stated) for slot in self._numeric):
+                return True
+            known = self._told
         return any(
             _is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
@@ -176,6 +183,16 @@ class Verifier:
         counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
         return frozenset(reading for known in counted for reading in known.readings)
 
+    def _is_worked_out(self, slot: AnswerSlot, stated: Quantity) -> bool:
+        """Whether a number is a slot's value times or by a known count: a total beside a mean."""
+        return any(slot.is_multiple(stated, factor) for count in self._counts for factor in (count, 1 / count))
+
+    @cached_property
+    def _counts(self) -> frozenset[float]:
+        """The small whole numbers without a unit that the query or a step gives."""
+        plain = (each.value for each in self._told if each.unit is None)
+        return frozenset(value for value in plain if 1 < value <= _COUNTED and value.is_integer())
+
     @cached_property
     def _told(self) -> frozenset[Reading]:
         """What a sentence may tell: what is known, and the numbers of the steps."""
@@ -185,10 +202,22 @@ class Verifier:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
         if not self._money:
             return False
-        named = [mention.of("currency.name") for mention in said.mentions]
-        if any(names and not names & self.known.names for names in named):
-            return True
+        known = self.known.names.union(*(slot.currency_names for slot in self._numeric))
+        for mention in said.mentions:
+            names = mention.of("currency.name")
+            if names and (not names & known or self._is_in_other_currency(names, said, mention, plain)):
+                return True
         return self._paid and _FOREIGN.search(plain) is not None
+
+    def _is_in_other_currency(self, names: frozenset[str], said: _Answer, mention: Mention, plain: str) -> bool:
+        """Whether the number of a slot is said in another currency than its own: `27,885.72 Lorian rand`."""
+        start = said.words[mention.first].start
+        amount = _AMOUNT.search(plain, max(0, start - 30), start)
+        return amount is not None and any(
+            slot.currency_names and not names & slot.currency_names and slot.matches(each)
+            for slot in self._numeric
+            for each in quantities(amount[0])[-1:]
+        )
 
 
 class _NameCheck:
