@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,11 +11,16 @@ from toolserver.world.schema import Kind, Operation, OperationKind, Row, Semanti
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.mentions import without, words_of
 from toolserver.world.tasks.plan import Plan
+from toolserver.world.tasks.quantities import Quantity, Reading
 from toolserver.world.tasks.reading import Readings, fold, read
 from toolserver.world.tasks.slots import BASE_UNITS
 from toolserver.world.vendors.codecs import codec_of
 from toolserver.world.vendors.skin import Values
 
+_KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
+"""Before the value of a key (`"fare": 5`), but not before the result of an equation."""
+_LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
+"""Before an entry of a list."""
 _NAMING = (Kind.TEXT, Kind.ID)
 _MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
 
@@ -137,7 +143,7 @@ def _basis(operation: Operation) -> str:
 
 
 def _is_calculation(operation: Operation) -> bool:
-    """Whether a call works out values from values alone: a tip and a total are steps to the share of each."""
+    """True where a call works out values from values alone: a tip and a total are steps to the share of each."""
     return operation.kind is OperationKind.COMPUTE and all(
         slot.type.kind is not Kind.ID for slot in operation.inputs.values()
     )
@@ -155,3 +161,29 @@ def _rows(plan: Plan, node: int) -> Sequence[Row]:
     """The rows of a node's result that count: all where all are asked, else the first."""
     every = any(asked.node == node and asked.every for asked in plan.asked)
     return plan.results[node].rows if every else plan.results[node].rows[:1]
+
+
+def is_in_sentence(before: str) -> bool:
+    """True where what stands behind a text is neither the value of a key nor the entry of a list."""
+    return _KEYED.search(before) is None and _LISTED.search(before) is None
+
+
+def is_explained(stated: Quantity) -> bool:
+    """True where a number stands in a sentence: not as the value of a key, nor bare in a list."""
+    if stated.word or any(reading.unit is not None for reading in stated.readings):
+        return _KEYED.search(stated.gap) is None
+    return is_in_sentence(stated.gap)
+
+
+def is_same(stated: Reading, known: Reading, step: float) -> bool:
+    """True where a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
+    if stated.unit is None or known.unit is None:
+        values = [known.value]
+        if known.unit is not None and known.unit.dimension == "ratio":
+            values.append(round(known.value * known.unit.factor, 9))  # 0.09 for 9 %
+        return any(abs(stated.value - value) <= step * 0.500001 for value in values)
+    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
+        return False
+    one = stated.value * stated.unit.factor + stated.unit.offset
+    other = known.value * known.unit.factor + known.unit.offset
+    return abs(one - other) <= 0.002 * abs(other)

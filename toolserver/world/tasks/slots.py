@@ -86,7 +86,7 @@ class AnswerSlot:
         return any(self._is_stated(reading) for reading in fitting or quantity.readings) or self._is_shorter(quantity)
 
     def _is_shorter(self, quantity: Quantity) -> bool:
-        """Whether a number is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
+        """True where a number is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
         if self.type.kind is not Kind.NUMBER or self.type.unit:
             return False
         value = abs(float(str(self.values[0])))
@@ -95,7 +95,7 @@ class AnswerSlot:
         )
 
     def is_multiple(self, quantity: Quantity, factor: float) -> bool:
-        """Whether a number is the slot's value times a factor: a total beside a mean, a share beside a total."""
+        """True where a number is the slot's value times a factor: a total beside a mean, a share beside a total."""
         value = abs(float(str(self.values[0])) * factor)
         slack = max(2 * _RELATIVE * value, 10.0**-self.type.decimals)
         return any(self._is_near(reading, slack, factor) for reading in quantity.readings)

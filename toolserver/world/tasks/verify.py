@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.known import Known
+from toolserver.world.tasks.known import Known, is_explained, is_in_sentence, is_same
 from toolserver.world.tasks.mentions import Mention, Names, without, words_of
 from toolserver.world.tasks.quantities import Quantity, Reading, quantities
 from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
@@ -31,10 +31,6 @@ _NEAR = 40
 """Characters between two numbers, up to which a doubt between them makes them alternatives."""
 _COUNTED = 20
 """The largest count by which a total or a share is worked out."""
-_KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
-"""Before the value of a key (`"fare": 5`), but not before the result of an equation."""
-_LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
-"""Before an entry of a list."""
 _AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*$")
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
@@ -167,16 +163,12 @@ class Verifier:
             return True
         # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
-        known = self._said
-        if _is_explained(stated):
-            if any(self._is_worked_out(slot, stated) for slot in self._numeric):
-                return True
-            known = self._told
+        is_told = is_explained(stated)
         return any(
-            _is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
+            is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
-            for each in known
-        )
+            for each in (self._told if is_told else self._said)
+        ) or (is_told and any(self._is_worked_out(slot, stated) for slot in self._numeric))
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
@@ -184,7 +176,7 @@ class Verifier:
         return frozenset(reading for known in counted for reading in known.readings)
 
     def _is_worked_out(self, slot: AnswerSlot, stated: Quantity) -> bool:
-        """Whether a number is a slot's value times or by a known count: a total beside a mean."""
+        """True where a number is a slot's value times or by a known count: a total beside a mean."""
         return any(slot.is_multiple(stated, factor) for count in self._counts for factor in (count, 1 / count))
 
     @cached_property
@@ -195,22 +187,25 @@ class Verifier:
 
     @cached_property
     def _told(self) -> frozenset[Reading]:
-        """What a sentence may tell: what is known, and the numbers of the steps."""
+        """The values that a sentence may tell: those known, and the numbers of the steps."""
         return self._said.union(reading for known in self.known.steps.numbers for reading in known.readings)
 
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
         if not self._money:
             return False
-        known = self.known.names.union(*(slot.currency_names for slot in self._numeric))
         for mention in said.mentions:
             names = mention.of("currency.name")
-            if names and (not names & known or self._is_in_other_currency(names, said, mention, plain)):
+            if names and (not names & self._currencies or self._is_in_other_currency(names, said, mention, plain)):
                 return True
         return self._paid and _FOREIGN.search(plain) is not None
 
+    @cached_property
+    def _currencies(self) -> frozenset[str]:
+        return self.known.names.union(*(slot.currency_names for slot in self._numeric))
+
     def _is_in_other_currency(self, names: frozenset[str], said: _Answer, mention: Mention, plain: str) -> bool:
-        """Whether the number of a slot is said in another currency than its own: `27,885.72 Lorian rand`."""
+        """True where the number of a slot is said in another currency than its own: `27,885.72 Lorian rand`."""
         start = said.words[mention.first].start
         amount = _AMOUNT.search(plain, max(0, start - 30), start)
         return amount is not None and any(
@@ -296,28 +291,6 @@ class _NameCheck:
         return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
 
 
-def _is_explained(stated: Quantity) -> bool:
-    """Whether a number stands in a sentence: not as the value of a key, nor bare in a list."""
-    if _KEYED.search(stated.gap) is not None:
-        return False
-    has_word = bool(stated.word) or any(reading.unit is not None for reading in stated.readings)
-    return has_word or _LISTED.search(stated.gap) is None
-
-
-def _is_same(stated: Reading, known: Reading, step: float) -> bool:
-    """Whether a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
-    if stated.unit is None or known.unit is None:
-        values = [known.value]
-        if known.unit is not None and known.unit.dimension == "ratio":
-            values.append(round(known.value * known.unit.factor, 9))  # 0.09 for 9 %
-        return any(abs(stated.value - value) <= step * 0.500001 for value in values)
-    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
-        return False
-    one = stated.value * stated.unit.factor + stated.unit.offset
-    other = known.value * known.unit.factor + known.unit.offset
-    return abs(one - other) <= 0.002 * abs(other)
-
-
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
     world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
@@ -340,8 +313,7 @@ def _moment(
     is_right = [value in each.values for each in stated]
     said, told = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
     for each, right in zip(stated, is_right, strict=True):
-        before = text[: each.start]
-        in_sentence = not _KEYED.search(before) and not _LISTED.search(before)
+        in_sentence = is_in_sentence(text[: each.start])
         if not right and not each.values & (said | told if in_sentence else said):
             return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):
