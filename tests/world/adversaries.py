@@ -15,6 +15,7 @@ from typing import Any
 from toolserver.schemas import Outcome, Provenance
 from toolserver.world.schema import Kind
 from toolserver.world.tasks import Oracle, Tracker, WorldTask, gold_answer, grader_of
+from toolserver.world.tasks.known import Known
 from toolserver.world.tasks.plan import Asked
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
 from toolserver.world.vendors.codecs import codec_of
@@ -172,6 +173,17 @@ def copies_responses(run: Run) -> Iterator[str]:
         yield "\n".join(map(json.dumps, run.responses))
 
 
+def tells_responses(run: Run) -> Iterator[str]:
+    """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
+    seen = {str(value) for _, value in run.leaves}
+    known = Known(run.task)
+    told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
+    for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
+        given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
+        if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
+            yield " ".join(f"The {key} is {value}." for key, value in run.leaves)
+
+
 def hedges_between_seen(run: Run) -> Iterator[str]:
     """Two candidates that were seen for a slot, and all numbers beside them."""
     numbers = " ".join(str(value) for _, value in run.leaves if _number(value) is not None)
@@ -229,6 +241,7 @@ ADVERSARIES: tuple[Adversary, ...] = (
     echoes_numbers,
     echoes_texts,
     copies_responses,
+    tells_responses,
     hedges_between_seen,
     lists_the_column,
     adds_a_second_row,

@@ -34,6 +34,7 @@ def told(text: str) -> list[str]:
         ("two hundred and sixty-six", "266"), ("one million two hundred thousand", "1200000"),
         ("38.511° W", "-38.511 angle"),
         ("6 ft 2 in", "6.166666667 length"), ("2 days, 6 hours and 4 minutes", "2.252777778 time"),
+        ("1 hour 47.5 minutes", "1.791666667 time"), ("1h 47.5 min (107.5 min)", "1.791666667 time 107.5 time"),
         ("4 lb 8 oz", "4.5 mass"), ("3 dollars and 50 cents", "3.5 USD"), ("154 working days", "154 time"),
         ("54 Stunden und 4 Minuten", "54.06666667 time"), ("H4821 and vendor2", ""), ("1843 BC", "-1843"),
     ],

@@ -320,7 +320,7 @@ def test_naming_both_does_not_settle_a_comparison(form: str) -> None:
 def test_a_right_number_beside_a_known_one_is_no_answer() -> None:
     tried = 0
     for task, slot in asked():
-        known = [each.value for each in verifier(task).known.said.numbers if each.readings[0].unit is None]
+        known = [each.value for each in verifier(task).known.said.numbers]
         rights = {float(str(value)) for value in slot.values} if slot.is_number else set()
         others = [value for value in known if value > 12 and rights and value not in rights]
         for other in others[:2]:
@@ -338,3 +338,15 @@ def test_another_number_beside_the_right_one_contradicts(place: int, more: int) 
         if other not in {each.value for each in verifier(task).known.said.numbers}:
             for form in ("{0} or {1}", "{1}, {0}", "between {0} and {1}", "{0}-{1}", "{0}. Or {1}?"):
                 assert not is_right(task, form.format(slot.values[0], other)), (task.query, other)
+
+
+@pytest.mark.parametrize("form", ["It has not been {0}.", "It has not yet been {0}.", "It hasn't been {0}.",
+                                  "It is currently not marked {0}."])  # fmt: skip
+def test_a_denied_state_is_not_stated(form: str) -> None:
+    states = [(task, slot) for task, slot in asked() if slot.type.kind is Kind.ENUM]
+    states += [(task, slot) for question in questions() for task in [question.task] for slot in slots_of(task)
+               if slot.type.kind is Kind.ENUM and len(slots_of(task)) == 1]  # fmt: skip
+    assert states
+    for task, slot in states:
+        assert not is_right(task, form.format(slot.values[0])), task.query
+        assert is_right(task, f"It is not marked otherwise but {slot.values[0]}."), task.query

@@ -68,7 +68,7 @@ _SCALES = {"5": 5.0, "10": 10.0, "100": 100.0, "five": 5.0, "ten": 10.0}
 _OPEN = re.compile(r"\+|\s+or (?:more|less|fewer|higher|lower|above|below|earlier|later)\b", re.IGNORECASE)
 _JOINED = re.compile(r"(?:\s|,|&|\b(?:and|und|et|y|e|en)\b)*", re.IGNORECASE)
 _CLOCKED = re.compile(
-    r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d+)\s*h(?:ours?|rs?)?\s*(\d{1,2})(?:\s*m(?:in(?:ute)?s?)?)?\b"
+    r"\b(\d{1,4}):(\d{2})(?::(\d{2}))?\s*(?:h|hrs?|hours?)\b|\b(\d+)\s*h(?:ours?|rs?)?\s*(\d{1,2})(?![.,]\d)(?:\s*m(?:in(?:ute)?s?)?)?\b"
 )
 _SHORT_SCALES = frozenset("kKmMbBT")
 _NONE = "a an the and or to for from in at on of by with per each every within over plus is was are were times one next"
@@ -94,6 +94,7 @@ class Quantity:
         per: What it is said per (`per night`: `(1, "night")`).
         scale: The end of the scale that it is put on (`2.3 out of 5`: 5); 0 without one.
         step: What one more in its last digit is worth, when it is said to be rounded ("about 1.9 million"); else 0.
+        last: What one more in its last digit is worth.
         bounded: Whether it is only a bound (`more than 5`).
         passing: Whether it is a small number in words, which contradicts nothing.
         word: The word behind it, in lower case; empty where it has a unit.
@@ -107,6 +108,7 @@ class Quantity:
     per: tuple[float, str] | None = None
     scale: float = 0.0
     step: float = 0.0
+    last: float = 0.0
     bounded: bool = False
     passing: bool = False
     word: str = ""
@@ -179,14 +181,15 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         value = -value
     scaled_up = size != 1 or any(unit.dimension == "scale" for unit, _ in units)
     values = (value * size,) if scaled_up else _alternatives(value, match["digits"])
-    per = _PER.match(text, end)
+    per, last = _PER.match(text, end), _step(match["digits"], size)
     return Quantity(
         value,
         tuple(reading for each in values for reading in _readings(each, units)),
         match.start(),
         per.end() if per and per[1] else end,  # the 100 of "per 100 g" is no other number
         (float(per[1] or 1), per[2].lower()) if per else None,
-        step=_step(match["digits"], size) if size > 1 or _ABOUT.search(before) else 0.0,
+        step=last if size > 1 or _ABOUT.search(before) else 0.0,
+        last=last,
         bounded=_BOUND.search(before) is not None or _OPEN.match(text, end) is not None,
         passing=bool(match["word"]),
         word="" if units else _word_after(text, end),

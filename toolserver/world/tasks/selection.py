@@ -16,7 +16,8 @@ _DOUBTS = """
 _DOUBT = frozenset(_DOUBTS.split())
 _AGAINST = frozenset({"vs", "versus", "to", "with", "against"})
 _DENIALS = (("not",), ("nor",), ("neither",), ("rather", "than"), ("instead", "of"), ("no", "longer"), ("isn", "t"),
-            ("wasn", "t"), ("except",))  # fmt: skip
+            ("wasn", "t"), ("hasn", "t"), ("aren", "t"), ("except",))  # fmt: skip
+_AUXILIARIES = frozenset({"been", "be", "being", "yet", "currently", "actually", "marked", "listed", "shown"})
 _DENIED_LATER = (("is", "not"), ("was", "not"), ("isn", "t"), ("wasn", "t"), ("is", "wrong"), ("is", "incorrect"))
 _TIES = "of in for from at by with near to as on since under within into via per regarding about concerning"
 _PREPOSITIONS = frozenset(_TIES.split())
@@ -67,7 +68,9 @@ class Selection:
         """Whether the answer says that it is not this one; with `judged` only words before it count."""
         place = self._before(mention.first)
         tied = place > 0 and self._words[place - 1].text in _PREPOSITIONS
-        places = (place, place - 1) if tied else (place,)  # "not in Talby"
+        places = (
+            (place, place - 1) if tied else (place, self._behind_verb(place))
+        )  # "not in Talby", "not yet been paid"
         if any(self._ends_with(each, denial) for each in places for denial in _DENIALS):
             return True
         rest = self._words[mention.last : mention.last + 12]
@@ -187,6 +190,12 @@ class Selection:
         while (
             place > 0 and self._words[place - 1].text in self._fillers and not _ENDS.search(self._words[place].before)
         ):
+            place -= 1
+        return place
+
+    def _behind_verb(self, place: int) -> int:
+        """The place before the auxiliaries that stand before a place."""
+        while place > 0 and self._words[place - 1].text in _AUXILIARIES and not _ENDS.search(self._words[place].before):
             place -= 1
         return place
 

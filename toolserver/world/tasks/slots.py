@@ -11,15 +11,17 @@ from toolserver.world.schema import Fact, Kind, Output, Result, SemanticType
 from toolserver.world.tasks.gold import WorldTask
 from toolserver.world.tasks.plan import Asked
 from toolserver.world.tasks.quantities import Quantity, Reading
+from toolserver.world.tasks.reading import fold
 from toolserver.world.vendors.codecs import unit_of
 from toolserver.world.vendors.skin import Values
 
 _RELATIVE = 0.002
 """Relative tolerance of quantities with a unit: room for one conversion, not for rounding to two digits."""
-_BASE = {
+BASE_UNITS = {
     "m": "m", "km": "km", "cm": "cm", "mm": "mm", "kg": "kg", "g": "g", "C": "° C", "km/h": "km / h", "kcal": "kcal",
     "min": "min", "days": "days", "%": "%", "USD": "USD",
 }  # fmt: skip
+"""The words for the units of semantic types."""
 _IN_LABEL = re.compile(r".* in (.+)$")
 _PER_LABEL = re.compile(r"\bper (?:(\d+) )?(\w+)$")
 _ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "week", "daily": "day", "hourly": "hour"}
@@ -39,6 +41,7 @@ class AnswerSlot:
         values_shown: How the vendor that is asked writes quantities.
         scale: The end of the scale of a rating (5 or 10); 0 for everything else.
         currencies: The codes of the words for the currencies of a foreign amount or an exchange rate; else empty.
+        currency_names: The folded names of these currencies.
     """
 
     label: str
@@ -50,6 +53,7 @@ class AnswerSlot:
     values_shown: Values
     scale: float = 0.0
     currencies: frozenset[str] = frozenset()
+    currency_names: frozenset[str] = frozenset()
 
     @property
     def unit(self) -> Unit | None:
@@ -79,7 +83,22 @@ class AnswerSlot:
         fitting = [
             reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own
         ]
-        return any(self._is_stated(reading) for reading in fitting or quantity.readings)
+        return any(self._is_stated(reading) for reading in fitting or quantity.readings) or self._is_shorter(quantity)
+
+    def _is_shorter(self, quantity: Quantity) -> bool:
+        """True where a number is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
+        if self.type.kind is not Kind.NUMBER or self.type.unit:
+            return False
+        value = abs(float(str(self.values[0])))
+        return 0 < quantity.last <= _RELATIVE * value and any(
+            reading.unit is None and self._is_near(reading, quantity.last) for reading in quantity.readings
+        )
+
+    def is_multiple(self, quantity: Quantity, factor: float) -> bool:
+        """True where a number is the slot's value times a factor: a total beside a mean, a share beside a total."""
+        value = abs(float(str(self.values[0])) * factor)
+        slack = max(2 * _RELATIVE * value, 10.0**-self.type.decimals)
+        return any(self._is_near(reading, slack, factor) for reading in quantity.readings)
 
     def _is_rounded(self, quantity: Quantity) -> bool:
         """Whether a number says itself to be rounded, and is the slot's value rounded."""
@@ -96,8 +115,8 @@ class AnswerSlot:
             return True
         return self._is_rounded(quantity)
 
-    def _is_near(self, reading: Reading, step: float) -> bool:
-        value, (stated, unit), own = float(str(self.values[0])), reading, self.unit
+    def _is_near(self, reading: Reading, step: float, factor: float = 1.0) -> bool:
+        value, (stated, unit), own = float(str(self.values[0])) * factor, reading, self.unit
         if unit is not None:
             if own is None or (own.dimension, own.code) != (unit.dimension, unit.code):
                 return False
@@ -178,7 +197,7 @@ def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
 @cache
 def _unit(kind: SemanticType, label: str) -> Unit | None:
     """The unit of a slot: that of its type, or of its label (`area in square kilometres`)."""
-    word = _BASE.get(kind.unit, "")
+    word = BASE_UNITS.get(kind.unit, "")
     if not word and kind.name == "coordinate":
         word = "deg"
     if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not Kind.TEXT:
@@ -214,8 +233,11 @@ def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
     facts = task.plan.asked_facts(asked)
     values = tuple(fact.value for fact in facts)
     shown = task.offer.bound[asked.node].tool.skin.values
-    scale, currencies = _scale(task, result, output), _currencies(task, result, output)
-    return AnswerSlot(output.label, output.type, output.attribute, values, facts, asked.node, shown, scale, currencies)
+    scale, names = _scale(task, result, output), _currency_names(task, result, output)
+    currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
+    return AnswerSlot(
+        output.label, output.type, output.attribute, values, facts, asked.node, shown, scale, currencies, names
+    )
 
 
 def _scale(task: WorldTask, result: Result, output: Output) -> float:
@@ -226,11 +248,10 @@ def _scale(task: WorldTask, result: Result, output: Output) -> float:
     return 5.0 if task.columns.highest(measured) <= 5 else 10.0
 
 
-def _currencies(task: WorldTask, result: Result, output: Output) -> frozenset[str]:
-    """The codes of the words by which the currencies of an amount or an exchange rate go."""
+def _currency_names(task: WorldTask, result: Result, output: Output) -> frozenset[str]:
+    """The folded names of the currencies of an amount or an exchange rate."""
     if output.type.name not in ("foreign_money", "factor") or result.operation.subject != "currency":
         return frozenset()
     ids = [*result.arguments.values(), *(row.entity for row in result.rows)]
     rows = [task.columns.world.row("currency", each, result.delta) for each in ids if isinstance(each, str)]
-    words = " ".join(str(row["name"]) for row in rows if row is not None).split()
-    return frozenset(unit.code for word in words for unit in meanings(word) if unit.code)
+    return frozenset(fold(str(row["name"])) for row in rows if row is not None)

@@ -15,9 +15,9 @@ from itertools import pairwise
 
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tasks.gold import WorldTask
-from toolserver.world.tasks.known import Known
+from toolserver.world.tasks.known import Known, is_explained, is_in_sentence, is_same
 from toolserver.world.tasks.mentions import Mention, Names, without, words_of
-from toolserver.world.tasks.quantities import Quantity, Reading
+from toolserver.world.tasks.quantities import Quantity, Reading, quantities
 from toolserver.world.tasks.reading import Readings, Stated, fold, read, tidy
 from toolserver.world.tasks.selection import Named, Selection
 from toolserver.world.tasks.slots import AnswerSlot, slots_of
@@ -29,6 +29,9 @@ _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|o
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
 """Characters between two numbers, up to which a doubt between them makes them alternatives."""
+_COUNTED = 20
+"""The largest count by which a total or a share is worked out."""
+_AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*$")
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
     r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
@@ -114,9 +117,11 @@ class Verifier:
         """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
         kind = slot.type.kind
         if kind is Kind.DATE:
-            return _moment(str(slot.values[0]), readings.dates, self.known.said.dates, said.plain)
+            known = (self.known.said.dates, self.known.steps.dates)
+            return _moment(str(slot.values[0]), readings.dates, *known, said.plain)
         if kind is Kind.TIME:
-            return _moment(str(slot.values[0]), readings.times, self.known.said.times, said.plain)
+            known = (self.known.said.times, self.known.steps.times)
+            return _moment(str(slot.values[0]), readings.times, *known, said.plain)
         if kind is Kind.BOOLEAN:
             return _flag(slot, [word.text for word in said.words])
         if has_rival:
@@ -144,7 +149,7 @@ class Verifier:
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
         """Whether a right number and a known one stand side by side: `12 or 45`, `12, 45`."""
-        if one.passing or other.passing:
+        if one.passing or other.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
             return True
@@ -158,25 +163,56 @@ class Verifier:
             return True
         # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        is_told = is_explained(stated)
         return any(
-            _is_same(reading, known) and (known.unit is not None or reading.value not in misfits)
+            is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
-            for known in self._said
-        )
+            for each in (self._told if is_told else self._said)
+        ) or (is_told and any(self._is_worked_out(slot, stated) for slot in self._numeric))
 
     @cached_property
     def _said(self) -> frozenset[Reading]:
         counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
         return frozenset(reading for known in counted for reading in known.readings)
 
+    def _is_worked_out(self, slot: AnswerSlot, stated: Quantity) -> bool:
+        """True where a number is a slot's value times or by a known count: a total beside a mean."""
+        return any(slot.is_multiple(stated, factor) for count in self._counts for factor in (count, 1 / count))
+
+    @cached_property
+    def _counts(self) -> frozenset[float]:
+        """The small whole numbers without a unit that the query or a step gives."""
+        plain = (each.value for each in self._told if each.unit is None)
+        return frozenset(value for value in plain if 1 < value <= _COUNTED and value.is_integer())
+
+    @cached_property
+    def _told(self) -> frozenset[Reading]:
+        """The values that a sentence may tell: those known, and the numbers of the steps."""
+        return self._said.union(reading for known in self.known.steps.numbers for reading in known.readings)
+
     def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
         """Whether an answer about money names a currency that neither the query nor the gold solution does."""
         if not self._money:
             return False
-        named = [mention.of("currency.name") for mention in said.mentions]
-        if any(names and not names & self.known.names for names in named):
-            return True
+        for mention in said.mentions:
+            names = mention.of("currency.name")
+            if names and (not names & self._currencies or self._is_in_other_currency(names, said, mention, plain)):
+                return True
         return self._paid and _FOREIGN.search(plain) is not None
+
+    @cached_property
+    def _currencies(self) -> frozenset[str]:
+        return self.known.names.union(*(slot.currency_names for slot in self._numeric))
+
+    def _is_in_other_currency(self, names: frozenset[str], said: _Answer, mention: Mention, plain: str) -> bool:
+        """True where the number of a slot is said in another currency than its own: `27,885.72 Lorian rand`."""
+        start = said.words[mention.first].start
+        amount = _AMOUNT.search(plain, max(0, start - 30), start)
+        return amount is not None and any(
+            slot.currency_names and not names & slot.currency_names and slot.matches(each)
+            for slot in self._numeric
+            for each in quantities(amount[0])[-1:]
+        )
 
 
 class _NameCheck:
@@ -255,17 +291,6 @@ class _NameCheck:
         return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
 
 
-def _is_same(stated: Reading, known: Reading) -> bool:
-    """Whether a number in an answer is one that is known; without a unit it may be of any."""
-    if stated.unit is None or known.unit is None:
-        return stated.value == known.value
-    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
-        return False
-    one = stated.value * stated.unit.factor + stated.unit.offset
-    other = known.value * known.unit.factor + known.unit.offset
-    return abs(one - other) <= 0.002 * abs(other)
-
-
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
     """The folded names of the rows between which the plan compares, where the slot is the name of one."""
     world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
@@ -281,12 +306,16 @@ def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
                 yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
 
 
-def _moment(value: str, stated: Sequence[Stated], known: Sequence[Stated], text: str) -> Verdict:
+def _moment(
+    value: str, stated: Sequence[Stated], known: Sequence[Stated], steps: Sequence[Stated], text: str
+) -> Verdict:
     """The verdict on a date or a time."""
     is_right = [value in each.values for each in stated]
-    said = frozenset[str]().union(*(each.values for each in known))
-    if any(not right and not each.values & said for each, right in zip(stated, is_right, strict=True)):
-        return Verdict.CONTRADICTED
+    said, told = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
+    for each, right in zip(stated, is_right, strict=True):
+        in_sentence = is_in_sentence(text[: each.start])
+        if not right and not each.values & (said | told if in_sentence else said):
+            return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):
         gap = text[one.end : other.start]
         if first != second and (_JOINS.fullmatch(gap) or (_DOUBT.search(gap) and len(gap) <= _NEAR)):
