@@ -97,13 +97,15 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
     with ExitStack() as stack:
         progress = stack.enter_context(TrainingProgress(*configs))
         runs = {name: stack.enter_context(TrainingProcess(config)) for name, config in configs.items()}
-        waiting = dict(runs)
+        waiting, told = dict(runs), dict.fromkeys(runs, 0)
         while waiting:
             for name, run in list(waiting.items()):
                 if run.over(_LOOK_SECONDS):
                     del waiting[name]
-                for record in run.metrics():
+                records = run.metrics()
+                for record in records[told[name] :]:
                     progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
+                told[name] = len(records)
         return {name: _arm(run) for name, run in runs.items()}
 
 

@@ -20,6 +20,7 @@ from agents.evaluate import Evaluation, evaluate
 from agents.generation import Sampling
 from agents.policy_agent import PolicyAgent
 from agents.results import metrics_of
+from agents.training_progress import TrainingProgress
 from toolserver.process import ServerProcess
 
 
@@ -67,7 +68,11 @@ def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
     return replace(config, env=env, episodes=8, eval_episodes=4, sampling=Sampling(max_action_tokens=6))
 
 
-def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(start: Path, tmp_path: Path) -> None:
+def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
+    start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, int]] = []
+    monkeypatch.setattr(TrainingProgress, "tell_rollout", lambda _, name, done, *__: told.append((name, done)))
     with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server:
         tools = {"world_seed": 0, "server_url": server.url}
         arms = train_arms({algo: small(algo, start, tmp_path / algo, **tools) for algo in ARMS})
@@ -75,6 +80,8 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(s
     for algo in ARMS:
         assert 20 <= arms[algo].calls < 20 + 2 * 8
         assert [record["calls"] for record in curves[algo]] == [0, 16, 32]
+        # Each record is shown once: a count that falls back would give a wrong rate and time left.
+        assert [done for name, done in told if name == algo] == [0, 16, 32]
     for name in ("eval/is_solved", "eval/calls", "eval/tokens"):
         assert curves["steptool"][0][name] == curves["final"][0][name]
 
