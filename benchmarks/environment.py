@@ -93,20 +93,33 @@ class Options:
 
 
 class World(NamedTuple):
-    """One of our environments: its arguments, who plays it, and what serves its tools over HTTP."""
+    """One of our environments.
+
+    Attributes:
+        name: Name in the tables.
+        env_id: Id for `gym.make`.
+        arguments: Arguments of the environment.
+        agent: Agent whose episodes are recorded and played.
+        server: Flags of the server of its tools.
+        whole: Whether its suite has fewer tasks than a run could use; then all are played.
+    """
 
     name: str
     env_id: str
     arguments: Mapping[str, Any]
     agent: Agent
     server: Sequence[str]
+    whole: bool = False
 
 
 def run(options: Options) -> Result:
     """Measure every environment that there is."""
     started = origin(["gem-llm", "openenv"])
     worlds = _worlds(options.data)
-    scripts = {world.name: record(world.env_id, world.arguments, world.agent, options.tasks) for world in worlds}
+    scripts = {
+        world.name: record(world.env_id, world.arguments, world.agent, None if world.whole else options.tasks)
+        for world in worlds
+    }
     notes = [] if options.data else ["StableToolBench was not measured: --data was not given."]
     with ExitStack() as stack:
         urls = {world.name: stack.enter_context(ServerProcess(world.server)).url for world in worlds}
@@ -168,7 +181,14 @@ def _worlds(data: Path | None) -> list[World]:
         agent = ReplayAgent.from_path(str(data / "judged_runs" / _RUN / f"{_SET}.json"))
         server = ["--cache", str(imported_cache(data / "server")), "--read-only"]
         worlds.append(
-            World("StableToolBench", "StepTool/StableToolBench-v0", {"suite": _SET, "data": str(data)}, agent, server)
+            World(
+                "StableToolBench",
+                "StepTool/StableToolBench-v0",
+                {"suite": _SET, "data": str(data)},
+                agent,
+                server,
+                whole=True,
+            )
         )
     return worlds
 

@@ -52,8 +52,8 @@ class Played(NamedTuple):
         return Lap(self.steps, self.step_seconds + self.reset_seconds)
 
 
-def record(env_id: str, arguments: Mapping[str, Any], agent: Agent, episodes: int) -> list[Script]:
-    """What an agent does in the first tasks of an environment, with the tools in this process."""
+def record(env_id: str, arguments: Mapping[str, Any], agent: Agent, episodes: int | None) -> list[Script]:
+    """The actions of an agent in the first tasks of an environment (`None`: in all), with the tools in this process."""
     trajectories = evaluate(Evaluation(env_id, arguments, episodes, slots=1), agent)
     return [
         Script(each.task.id, each.metadata["episode_seed"], tuple(step.action.text for step in each.steps))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import cycle
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -89,6 +90,11 @@ def test_the_tool_gives_back_what_it_is_told() -> None:
     observation = make_env().step(types.CallToolAction(tool_name=TOOL, arguments={"message": "said"}))
     assert observation.error is None
     assert observation.result.data == "said"
+
+
+def test_a_suite_with_fewer_tasks_than_a_run_could_use_is_played_whole(published_data: Path) -> None:
+    (world,) = [each for each in environment._worlds(published_data) if each.whole]
+    assert len(record(world.env_id, world.arguments, world.agent, None)) == 163 < environment.Options().tasks
 
 
 def absent(scripts: Sequence[Script]) -> AbstractContextManager[Contestants]:
