@@ -10,16 +10,16 @@ from steptool_env.registry import Registry
 AGENTS: Registry[Agent] = Registry(
     "agent",
     {
-        "greedy-docs": "agents.toolworld:GreedyDocsAgent",
-        "no-tools": "agents.toolworld:NoToolsAgent",
-        "noisy-oracle": "agents.demonstrations:NoisyOracleAgent",
-        "openai": "agents.openai:OpenAIAgent",
-        "oracle": "agents.toolworld:OracleAgent",
-        "policy": "agents.policy_agent:PolicyAgent",
-        "random": "agents.random_agent:RandomAgent",
-        "random-candidates": "agents.candidates:random_candidates",
-        "replay": "agents.replay:ReplayAgent.from_path",
-        "sb3": "agents.sb3:load_agent",
+        "greedy-docs": "agents.baselines.toolworld:GreedyDocsAgent",
+        "no-tools": "agents.baselines.toolworld:NoToolsAgent",
+        "noisy-oracle": "agents.baselines.demonstrations:NoisyOracleAgent",
+        "openai": "agents.chat.completions:OpenAIAgent",
+        "oracle": "agents.baselines.toolworld:OracleAgent",
+        "policy": "agents.rollout.policy_agent:PolicyAgent",
+        "random": "agents.baselines.random:RandomAgent",
+        "random-candidates": "agents.sb3.agent:random_candidates",
+        "replay": "agents.baselines.replay:ReplayAgent.from_path",
+        "sb3": "agents.sb3.train:load_agent",
     },
 )
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks [--list] [--only server environment] [--data stabletoolbench]
 
-Longer runs of each, and what they need: `python -m benchmarks.<name> --help`, docs/benchmarks.md.
+Longer runs of each, and what they need: `python -m benchmarks.<module> --help`, docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -19,32 +19,34 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.command import check_tree
-from benchmarks.report import RESULTS
+from benchmarks.harness.command import check_tree
+from benchmarks.harness.report import RESULTS
 
 
 class Benchmark(NamedTuple):
     """A module of this package, and how it is run here.
 
     Attributes:
-        name: Of the module, and of its result files.
+        name: Name of the benchmark and of its result files.
+        module: Module below `benchmarks`.
         measures: What it is about.
         arguments: Of its short form.
     """
 
     name: str
+    module: str
     measures: str
     arguments: Sequence[str] = ("--quick",)
 
 
 BENCHMARKS = (
-    Benchmark("server", "requests per second of the tool server, beside StableToolBench's"),
-    Benchmark("environment", "environment steps per second, beside other environments"),
-    Benchmark("scaling", "how costs grow with what they should not depend on"),
-    Benchmark("rollout", "sampled tokens per second, beside full-context generate and TRL"),
-    Benchmark("learner", "trained tokens per second and memory of one update, beside TRL"),
-    Benchmark("store", "hits, opening and memory of the cache by its size", ("--sizes", "1000", "100000")),
-    Benchmark("world", "building ToolWorld, its memory and its calls", ()),
+    Benchmark("server", "speed.server", "requests per second of the tool server, beside StableToolBench's"),
+    Benchmark("environment", "speed.environment", "environment steps per second, beside other environments"),
+    Benchmark("scaling", "speed.scaling", "how costs grow with what they should not depend on"),
+    Benchmark("rollout", "speed.rollout", "sampled tokens per second, beside full-context generate and TRL"),
+    Benchmark("learner", "speed.learner", "trained tokens per second and memory of one update, beside TRL"),
+    Benchmark("store", "speed.store", "hits, opening and memory of the cache by size", ("--sizes", "1000", "100000")),
+    Benchmark("world", "toolworld.world", "building ToolWorld, its memory and its calls", ()),
 )
 
 NEEDS_DATA = frozenset({"environment"})
@@ -80,7 +82,7 @@ def command(benchmark: Benchmark, options: Options) -> list[str]:
     """What runs a benchmark."""
     data = ["--data", str(options.data)] if options.data and benchmark.name in NEEDS_DATA else []
     dirty = ["--allow-dirty"] if options.allow_dirty else []
-    return ["-m", f"benchmarks.{benchmark.name}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
+    return ["-m", f"benchmarks.{benchmark.module}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
 
 
 def main(options: Options) -> int:

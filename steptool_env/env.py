@@ -9,14 +9,14 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from steptool_env.client import LocalToolClient, ToolClient
-from steptool_env.episode import Episode, Transition
+from steptool_env.episodes.config import Rules
+from steptool_env.episodes.episode import Episode, Transition
+from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ToolTransportError
-from steptool_env.rendering import render_episode
-from steptool_env.rules import Rules
-from steptool_env.snapshots import pack, unpack
-from steptool_env.source import EpisodeSource
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
+from steptool_env.trajectories.rendering import render_episode
 
 MAX_TEXT = 1_000_000
 """Characters that an observation or an action may have: a bound for the spaces, not a limit to plan with."""

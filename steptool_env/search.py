@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from steptool_env.env import ToolEnv
+from steptool_env.episodes.observations import answer_in
 from steptool_env.errors import ConfigurationError
-from steptool_env.observations import answer_in
 from steptool_env.types import Step, Trajectory
-from toolserver.schemas import StatusCode
+from toolserver.catalog.api_schema import StatusCode
 
 _UP_FROM_GIVING_UP = 2  # levels; ToolBench's `prune_back_length`
 _UP = 1

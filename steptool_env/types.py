@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from toolserver.schemas import ApiSpec, Provenance, StatusCode
+from toolserver.catalog.api_schema import ApiSpec, Provenance, StatusCode
 
 FINISH = "Finish"
 GIVE_ANSWER = "give_answer"

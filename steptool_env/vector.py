@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import MAX_TEXT, ToolEnv
-from steptool_env.episode import Episode, Transition
+from steptool_env.episodes.config import Rules
+from steptool_env.episodes.episode import Episode, Transition
+from steptool_env.episodes.exchange import advance
+from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.infos import Infos, batch_infos
+from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ConfigurationError
-from steptool_env.exchange import advance
-from steptool_env.infos import Infos, batch_infos
-from steptool_env.rendering import render_episode
-from steptool_env.rules import Rules
-from steptool_env.snapshots import pack, unpack
-from steptool_env.source import EpisodeSource
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
+from steptool_env.trajectories.rendering import render_episode
 
 Texts = tuple[str, ...]
 Flags = NDArray[np.bool_]

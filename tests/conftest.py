@@ -10,7 +10,7 @@ from hypothesis import settings
 
 from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
+from toolserver.catalog.catalog import Catalog
 from toolserver.stabletoolbench import import_folder
 
 DATA_VARIABLE = "STEPTOOL_STABLETOOLBENCH"

@@ -1,6 +1,6 @@
 """The exceptions of the tool server.
 
-A failing tool is data (see `toolserver.schemas.Outcome`), not an exception. What raises is a wrong
+A failing tool is data (see `toolserver.catalog.api_schema.Outcome`), not an exception. What raises is a wrong
 request to this library, a damaged file or a broken store:
 
     ToolServerError

@@ -12,10 +12,10 @@ import tyro
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo import Demo, DemoLearner, Outcome, run_demo
-from agents.demo_report import write_page
-from agents.evaluation_report import comparison
-from agents.results import defined, metrics_of, panel_of
+from agents.demo.report import write_page
+from agents.demo.run import Demo, DemoLearner, Outcome, run_demo
+from agents.evaluation.results import defined, metrics_of, panel_of
+from agents.reporting.evaluation import comparison
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents import checkpoint
-from agents.config import PolicyConfig
 from agents.errors import ConfigurationError
-from agents.learner import build_learner
-from agents.preference import PreferenceConfig, paired, train_preference
-from agents.sft import encode_trajectory
-from agents.training_progress import TrainingProgress
-from steptool_env.trajectories import read_trajectories
+from agents.models import checkpoint
+from agents.models.bundle import build_learner
+from agents.reporting.training_progress import TrainingProgress
+from agents.training.config import PolicyConfig
+from agents.training.dpo import PreferenceConfig, paired, train_preference
+from agents.training.sft import encode_trajectory
+from steptool_env.trajectories.trajectories import read_trajectories
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import tyro
 
 from agents.base import Agent
-from agents.evaluate import Evaluation, evaluate
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.outputs import write_outputs
 from agents.options import Words, read_options
-from agents.outputs import write_outputs
-from agents.progress import EpisodeProgress
 from agents.registry import make_agent
+from agents.reporting.console import EpisodeProgress
 from steptool_env.errors import StepToolError, ToolTransportError
-from steptool_env.trajectories import TrajectoryWriter
+from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
 

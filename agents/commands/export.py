@@ -9,8 +9,8 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents.learner import load_learner
-from agents.weights import write_model
+from agents.models.bundle import load_learner
+from agents.models.weights import write_model
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents.evaluation_report import panel_warning
-from agents.report import write_report
-from agents.runs_report import held_out_warning, read_run, runs_report
+from agents.reporting.evaluation import panel_warning
+from agents.reporting.html import write_report
+from agents.reporting.runs import held_out_warning, read_run, runs_report
 from steptool_env.errors import ConfigurationError
 
 

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.base import Agent
-from agents.candidates import random_candidates
-from agents.evaluate import Evaluation, check, evaluate
+from agents.evaluation.evaluate import Evaluation, check, evaluate
+from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.options import Words, read_options
-from agents.progress import EpisodeProgress
-from agents.results import metrics_of, panel_of, write_metrics, write_run
-from agents.sb3 import SB3Settings, agent_of, train
-from agents.training_progress import TrainingProgress
+from agents.reporting.console import EpisodeProgress
+from agents.reporting.training_progress import TrainingProgress
+from agents.sb3.agent import random_candidates
+from agents.sb3.train import SB3Settings, agent_of, train
 
 _SHOWN = ("pass_rate", "recall", "calls")
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import tyro
 
+from agents.evaluation.outputs import write_outputs
+from agents.evaluation.rescore import rescore_all
 from agents.options import Words, read_options
-from agents.outputs import write_outputs
-from agents.progress import EpisodeProgress
-from agents.rescore import rescore_all
-from steptool_env.recordings import read_recordings
+from agents.reporting.console import EpisodeProgress
 from steptool_env.rewards import make_reward
-from steptool_env.trajectories import TrajectoryWriter
+from steptool_env.trajectories.recordings import read_recordings
+from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
 

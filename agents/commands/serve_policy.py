@@ -12,10 +12,10 @@ from typing import Annotated, Literal
 import tyro
 import uvicorn
 
-from agents.config import PolicyConfig
 from agents.errors import ConfigurationError
-from agents.learner import build_learner
-from agents.policy_server import Decoder, create_app
+from agents.models.bundle import build_learner
+from agents.rollout.policy_server import Decoder, create_app
+from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)

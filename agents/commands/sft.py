@@ -11,10 +11,10 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents.apprentice import Apprentice, read_apprentice, solved
 from agents.errors import ConfigurationError
-from agents.training_progress import TrainingProgress
-from steptool_env.trajectories import read_trajectories
+from agents.reporting.training_progress import TrainingProgress
+from agents.training.apprentice import Apprentice, read_apprentice, solved
+from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
 
 

@@ -12,15 +12,15 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.evaluate import Evaluation, make_env
-from agents.toolworld import OracleAgent
+from agents.baselines.toolworld import OracleAgent
+from agents.evaluation.evaluate import Evaluation, make_env
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.toolworld import find_gold, load_suite
+from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
+from steptool_env.toolworld.grading.oracle import describes_obstacle
+from steptool_env.toolworld.plan_drawing import graphviz, mermaid
+from steptool_env.toolworld.suite import find_gold, load_suite
+from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
-from toolserver.world.tasks import SPLITS, WorldTask, read_task_id
-from toolserver.world.tasks.drawing import graphviz, mermaid
-from toolserver.world.tasks.oracle import describes_obstacle
-from toolserver.world.tasks.page import page
 
 _CALLS = 30  # a budget that no gold solution needs
 

@@ -12,20 +12,20 @@ from typing import Annotated
 import tyro
 import yaml
 
-from agents import checkpoint
-from agents.checkpoint import Progress
-from agents.config import TrainConfig, make_config, read_yaml
-from agents.engine import RolloutEngine
-from agents.engines import make_engine
-from agents.environments import PeriodicEvaluation, make_envs
+from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
-from agents.learner import Learner, build_learner
-from agents.logging import MetricsLog
-from agents.online import OnIteration, OnlineTrainer
-from agents.processes import join
-from agents.results import write_held_out
-from agents.resumption import check_resumed, stored_config
-from agents.training_progress import TrainingProgress
+from agents.evaluation.results import write_held_out
+from agents.models import checkpoint
+from agents.models.bundle import Learner, build_learner
+from agents.models.checkpoint import Progress
+from agents.reporting.training_progress import TrainingProgress
+from agents.rollout.engine import RolloutEngine
+from agents.rollout.engines import make_engine
+from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.training.config import TrainConfig, make_config, read_yaml
+from agents.training.metrics_log import MetricsLog
+from agents.training.resumption import check_resumed, stored_config
+from agents.training.trainer import OnIteration, OnlineTrainer
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Command:
 
     The algorithm's name sets its defaults, the file overrides them, and flags override the file.
 
-    Example: steptool train --config agents/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
+    Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 
     Go on with a run, with its own settings: steptool train --resume --out runs/steptool

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from agents.codec import Codec
-from agents.generation import Generator, Sampled, Sampling
-from agents.policy import Policy
+from agents.models.chat_template import Codec
+from agents.models.policy import Policy
+from agents.rollout.sampler import Generator, Sampled, Sampling
 
 
 class FullContextGenerator(Generator):

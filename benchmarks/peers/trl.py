@@ -15,10 +15,10 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from agents.batch import Episode, pad_rows
-from agents.learner import Learner
-from benchmarks.gold import ENV_ID, Workload
-from benchmarks.timing import Lap
+from agents.models.bundle import Learner
+from agents.training.batch import Episode, pad_rows
+from benchmarks.harness.timing import Lap
+from benchmarks.speed.gold import ENV_ID, Workload
 
 _CALL: Mapping[str, Any] = {
     "role": "assistant",

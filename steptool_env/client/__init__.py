@@ -2,7 +2,7 @@
 
 from steptool_env.client.base import ToolClient
 from steptool_env.client.http import API_KEY_VARIABLE, HttpToolClient
+from steptool_env.client.info_check import ServedSuite, ServerMatch
 from steptool_env.client.local import LocalToolClient
-from steptool_env.client.match import ServedSuite, ServerMatch
 
 __all__ = ["API_KEY_VARIABLE", "HttpToolClient", "LocalToolClient", "ServedSuite", "ServerMatch", "ToolClient"]

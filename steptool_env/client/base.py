@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from toolserver.schemas import ToolCall, ToolResponse
+from toolserver.catalog.api_schema import ToolCall, ToolResponse
 
 
 class ToolClient(Protocol):

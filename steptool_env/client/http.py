@@ -13,10 +13,10 @@ from typing import Any
 import httpx
 import orjson
 
-from steptool_env.client.match import ServedSuite
-from steptool_env.client.wire import Reply, Wire, WireError, connect
+from steptool_env.client.info_check import ServedSuite
+from steptool_env.client.transport import Reply, Wire, WireError, connect
 from steptool_env.errors import ConfigurationError, ToolTransportError
-from toolserver.schemas import Outcome, Provenance, ToolCall, ToolResponse
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 """Where the key for the server is found: never in an environment's arguments, which are written into its spec."""

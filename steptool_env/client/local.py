@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from steptool_env.suites.base import TaskSuite
-from toolserver.schemas import ToolCall, ToolResponse
-from toolserver.service import ToolService
+from toolserver.catalog.api_schema import ToolCall, ToolResponse
+from toolserver.service.service import ToolService
 
 
 class LocalToolClient:

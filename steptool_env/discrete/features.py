@@ -12,7 +12,7 @@ from steptool_env.discrete.tools import Intent, Tool
 from steptool_env.discrete.values import Form, Value
 from steptool_env.discrete.words import Words
 from steptool_env.types import GIVE_UP
-from toolserver.schemas import StatusCode
+from toolserver.catalog.api_schema import StatusCode
 
 _MANY = 6.0  # counts are divided by this and cut at 1
 

@@ -10,7 +10,7 @@ from functools import cache
 
 from steptool_env.discrete.words import Lexicon, split, words_of
 from toolserver.world.levels import level_of
-from toolserver.world.operations import operations_of
+from toolserver.world.operations.registry import operations_of
 
 
 @cache

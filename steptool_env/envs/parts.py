@@ -7,8 +7,8 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 from steptool_env.client import HttpToolClient, ServedSuite, ToolClient
+from steptool_env.episodes.config import Rules
 from steptool_env.errors import ConfigurationError
-from steptool_env.rules import Rules
 from steptool_env.suites.base import TaskSuite
 
 

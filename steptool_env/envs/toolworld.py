@@ -9,9 +9,9 @@ from gymnasium.vector import AutoresetMode
 
 from steptool_env.env import ToolEnv
 from steptool_env.envs.parts import Parts, make_client, make_parts
+from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_rules
 from steptool_env.errors import ConfigurationError
-from steptool_env.rules import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_rules
-from steptool_env.suites.toolworld import load_suite
+from steptool_env.toolworld.suite import load_suite
 from steptool_env.vector import ToolVectorEnv
 
 _JUDGED = {"steptool": {"judge": "world"}, "final": {"judge": "world"}}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from steptool_env.finish import read_finish
+from steptool_env.episodes.finish import read_finish
 from steptool_env.types import Step
-from toolserver.schemas import StatusCode
+from toolserver.catalog.api_schema import StatusCode
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _ADMISSION = re.compile(

@@ -10,11 +10,11 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.judges.answer import final_answer
 from steptool_env.judges.base import Judge, Judgement
 from steptool_env.metrics import result_of
-from steptool_env.recordings import read_recordings
+from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Step, Task, Trajectory
-from toolserver.canonical import canonical_arguments
 from toolserver.errors import DataError
-from toolserver.jsontext import parse
+from toolserver.service.call_key import canonical_arguments
+from toolserver.service.json_parsing import parse
 
 
 class RecordedJudge:

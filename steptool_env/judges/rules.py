@@ -3,7 +3,7 @@
 It does better than the rules published with StepTool (character overlap of response and answer) because it reads
 what an answer's body says (`success`), follows values from call to call (`dataflow`) and looks at what the final
 answer claims (`answer`). How far it agrees with the published annotations and judgements, and where it does not, is
-measured by `benchmarks/judge_agreement.py`; see `docs/evaluation.md`.
+measured by `benchmarks/stabletoolbench/judge_agreement.py`; see `docs/evaluation.md`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from steptool_env.judges.base import Judgement
 from steptool_env.judges.dataflow import Use, contributions, evidence
 from steptool_env.judges.success import body_succeeded, response_text
 from steptool_env.types import Step, Task
-from toolserver.schemas import StatusCode
+from toolserver.catalog.api_schema import StatusCode
 
 SOLVED, UNSURE, UNSOLVED = 1.0, 0.5, 0.0
 _HALF = 0.5

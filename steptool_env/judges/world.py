@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steptool_env.judges.base import Judgement
-from steptool_env.truth import follow
+from steptool_env.toolworld.reward_truth import follow
 from steptool_env.types import Step, Task
-from toolserver.schemas import Provenance, StatusCode
+from toolserver.catalog.api_schema import Provenance, StatusCode
 
 
 class WorldJudge:

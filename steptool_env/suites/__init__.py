@@ -13,7 +13,7 @@ SUITES: Registry[TaskSuite] = Registry(
     "suite",
     {
         "stabletoolbench": "steptool_env.suites.stabletoolbench:load_suite",
-        "toolworld": "steptool_env.suites.toolworld:load_suite",
+        "toolworld": "steptool_env.toolworld.suite:load_suite",
     },
 )
 

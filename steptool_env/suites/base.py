@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from steptool_env.types import Task
-from toolserver.service import ToolService
+from toolserver.service.service import ToolService
 
 
 class TaskSuite(Protocol):

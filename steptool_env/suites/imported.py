@@ -10,7 +10,7 @@ from pathlib import Path
 from steptool_env import __version__
 from steptool_env.errors import ConfigurationError
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
+from toolserver.catalog.catalog import Catalog
 from toolserver.errors import ToolServerError
 from toolserver.stabletoolbench import import_folder
 

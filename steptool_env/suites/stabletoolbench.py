@@ -9,23 +9,23 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from steptool_env.client.match import ServerMatch
+from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
-from toolserver.episodes import EpisodeFaults
+from toolserver.catalog.api_schema import ApiSpec
+from toolserver.catalog.catalog import Catalog
+from toolserver.episodes.episodes import EpisodeFaults
+from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.errors import ToolServerError
-from toolserver.info import package_version
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
-from toolserver.schemas import ApiSpec
-from toolserver.service import ToolService
+from toolserver.service.info import package_version
+from toolserver.service.service import ToolService
 from toolserver.stabletoolbench import Query, read_queries
-from toolserver.state import StateCodec, opening_token
 
 MISSES = ("strict", "synthetic")
 """What may answer a call that is not recorded, in process; a server knows more ways."""

@@ -18,14 +18,14 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.batch import Episode
-from agents.codec import PlainCodec
-from agents.config import TrainConfig, make_config
-from agents.learner import Learner
-from agents.online import OnlineTrainer
-from agents.policy import Policy, ValueTrunk
-from agents.sft import SftConfig, encode_turns, train_sft
-from agents.update import OptimConfig
+from agents.models.bundle import Learner
+from agents.models.chat_template import PlainCodec
+from agents.models.policy import Policy, ValueTrunk
+from agents.training.batch import Episode
+from agents.training.config import TrainConfig, make_config
+from agents.training.optimizer import OptimConfig
+from agents.training.sft import SftConfig, encode_turns, train_sft
+from agents.training.trainer import OnlineTrainer
 from steptool_env.spaces import UnicodeText
 
 WORDS = ["<|pad|>", "<|act|>", "<|end|>", "x", "y", "a", "b", "c", "d", "ok", "no"]

@@ -22,14 +22,14 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
+from steptool_env.episodes.observations import answer_in
 from steptool_env.errors import ConfigurationError
-from steptool_env.observations import answer_in
-from steptool_env.records import encode, trajectory_record
 from steptool_env.suites.sample import SAMPLE
-from steptool_env.suites.toolworld import gold_of
+from steptool_env.toolworld.suite import gold_of
+from steptool_env.trajectories.records import encode, trajectory_record
 from steptool_env.vector import ToolVectorEnv
-from toolserver.process import ServerProcess
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run
+from toolserver.testing import ServerProcess
 
 STABLETOOLBENCH = "StepTool/StableToolBench-v0"
 TOOLWORLD = "StepTool/ToolWorld-v0"

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import steptool_env  # noqa: F401  registers the environments
-from agents.toolworld import OracleAgent
+from agents.baselines.toolworld import OracleAgent
 from steptool_env.discrete import DiscreteToolEnv, Scene
 from steptool_env.discrete.features import CONTEXT, CONTEXT_NAMES, FEATURES, NAMES
 from steptool_env.discrete.lexicon import toolworld_lexicon
@@ -26,10 +26,10 @@ from steptool_env.discrete.values import Form, answer_rows, query_values
 from steptool_env.discrete.words import words_of
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
-from steptool_env.suites.toolworld import gold_of
+from steptool_env.toolworld import grader_of
+from steptool_env.toolworld.grading.verifier import Verdict
+from steptool_env.toolworld.suite import gold_of
 from steptool_env.types import FINISH, Trajectory
-from toolserver.world.tasks import grader_of
-from toolserver.world.tasks.verify import Verdict
 
 TEXT, TWIN = "StepTool/ToolWorld-v0", "StepTool/ToolWorldDiscrete-v0"
 

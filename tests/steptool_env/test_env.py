@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
 from steptool_env.envs.toolworld import ToolWorldEnv
-from steptool_env.episode import Transition
+from steptool_env.episodes.config import Rules
+from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, DataError
-from steptool_env.rules import Rules
 from steptool_env.vector import ToolVectorEnv
 from tests.steptool_env.toys import (
     ACTIONS,
@@ -32,9 +32,9 @@ from tests.steptool_env.toys import (
     call,
     toy_rules,
 )
-from toolserver.catalog import Catalog
-from toolserver.schemas import StatusCode, ToolCall, ToolResponse
-from toolserver.service import ToolService
+from toolserver.catalog.api_schema import StatusCode, ToolCall, ToolResponse
+from toolserver.catalog.catalog import Catalog
+from toolserver.service.service import ToolService
 
 SCRIPTS = st.lists(st.sampled_from(ACTIONS), max_size=8)
 

@@ -10,7 +10,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
 from steptool_env.search import Place, Policy, chains, dfsdt, diversity_prompt
 from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, Unreachable, toy_rules
-from toolserver.schemas import StatusCode
+from toolserver.catalog.api_schema import StatusCode
 
 NAMES = {COUNT: "c", SAY: "s", ANSWER: "A", GIVE_UP: "G"}
 

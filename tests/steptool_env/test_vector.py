@@ -18,7 +18,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.vector import ToolVectorEnv
 from tests.steptool_env.toys import ACTIONS, ANSWER, COUNT, SAY, ToySuite, toy_rules
-from toolserver.schemas import ToolCall, ToolResponse
+from toolserver.catalog.api_schema import ToolCall, ToolResponse
 
 N = 3
 MODES = list(AutoresetMode)

@@ -7,15 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steptool_env.episodes.config import Rules
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.rewards import StepReward
-from steptool_env.rules import Rules
 from steptool_env.types import Step, Task
-from toolserver.catalog import Catalog
+from toolserver.catalog.api_schema import (
+    ApiSpec,
+    Outcome,
+    Parameter,
+    Provenance,
+    StatusCode,
+    ToolCall,
+    ToolResponse,
+    encode_body,
+)
+from toolserver.catalog.catalog import Catalog
 from toolserver.resolvers.base import ValidatedCall
-from toolserver.schemas import ApiSpec, Outcome, Parameter, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
-from toolserver.service import ToolService
+from toolserver.service.service import ToolService
 
 COUNTER = ApiSpec("Toys", "Counter", "Count up", "Adds to the count.", (Parameter("by", "NUMBER"),))
 ECHO = ApiSpec("Toys", "Echo", "Say it", "Says it back.", (Parameter("text"),), tool_description="An echo.")

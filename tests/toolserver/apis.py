@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from toolserver.schemas import ApiSpec, Parameter
+from toolserver.catalog.api_schema import ApiSpec, Parameter
 
 WEATHER = ApiSpec(
     category="Weather",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolserver.cache import PutResult, ResponseCache, canonical_key
-from toolserver.schemas import ToolCall, encode_body
+from toolserver.catalog.api_schema import ToolCall, encode_body
 
 
 def numbered_call(number: int) -> ToolCall:

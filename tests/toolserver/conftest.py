@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolserver.redis_process import redis_server
+from tests.toolserver.cache.redis_process import redis_server
 
 _numbers = count()
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from fastapi.testclient import TestClient
 
 from tests.toolserver.apis import APIS, WEATHER
-from toolserver.app import create_app
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
-from toolserver.schemas import Outcome, ToolCall, encode_body
+from toolserver.catalog.api_schema import Outcome, ToolCall, encode_body
+from toolserver.catalog.catalog import Catalog
+from toolserver.http.app import create_app
 from toolserver.settings import Settings
 
 Place = TypeVar("Place", str, Path)

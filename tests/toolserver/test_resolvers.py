@@ -16,10 +16,9 @@ from tests.chat_stub import Reply, chat_stub
 from tests.toolserver.apis import APIS
 from tests.toolserver.serving import OSLO, OSLO_BODY, make_cache
 from tests.toolserver.upstream_stub import upstream_stub
-from toolserver.assembly import recorded_examples
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
-from toolserver.outcomes import outcome_of_error
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
+from toolserver.catalog.catalog import Catalog
 from toolserver.resolvers.base import Resolver, ValidatedCall, refuse
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
@@ -27,8 +26,9 @@ from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM
 from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
 from toolserver.resolvers.simulators import read_answer
 from toolserver.resolvers.synthetic import SyntheticResolver
-from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
-from toolserver.service import ToolService
+from toolserver.service.factory import recorded_examples
+from toolserver.service.outcomes import outcome_of_error
+from toolserver.service.service import ToolService
 
 BERGEN = OSLO._replace(arguments={"city": "Bergen"})
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from toolserver.archive import export_archive
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
+from toolserver.cache.archive import export_archive
+from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 from toolserver.stabletoolbench import write_responses, write_tools

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from toolserver.archive import import_archive
 from toolserver.cache import OnConflict, ResponseCache
-from toolserver.catalog import Catalog
+from toolserver.cache.archive import import_archive
+from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say, say_counts, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder

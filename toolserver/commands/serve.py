@@ -16,13 +16,13 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
-from toolserver.assembly import assemble
 from toolserver.errors import ConfigurationError
-from toolserver.protocol import http_protocol
+from toolserver.http.protocol import http_protocol
 from toolserver.resolvers.llm import Simulator
+from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
 
-APPLICATION = "toolserver.app:create_app"
+APPLICATION = "toolserver.http.app:create_app"
 
 Level = Literal["lite", "standard", "full"]
 

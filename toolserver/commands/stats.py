@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolserver.cache import ResponseCache
-from toolserver.catalog import Catalog
+from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from toolserver.cache import ResponseCache
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
-from toolserver.catalog import Catalog
+from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 
 PARSE_ERROR = "Tool input parse error...\n"
 """StableToolBench's own words for arguments that are no JSON object."""
@@ -14,8 +14,9 @@ PARSE_ERROR = "Tool input parse error...\n"
 class ValidatedCall(NamedTuple):
     """A call as resolvers see it: names standardised, arguments parsed. Resolvers leave `arguments` as they are.
 
-    `key` is the call's canonical key (`toolserver.canonical`). `spec` is `None` when the catalog does not have the API
-    (a recording may exist all the same). `state` is the episode's state token as the caller sent it, empty where the
+    `key` is the call's canonical key (`toolserver.service.call_key`). `spec` is `None` when the catalog does not have
+    the API (a recording may exist all the same). `state` is the episode's state token as the caller sent it, empty
+    where the
     tools keep no state.
     """
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolserver.outcomes import outcome_of_error
+from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body
 from toolserver.resolvers.base import ValidatedCall
 from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
-from toolserver.schemas import Provenance, ToolResponse, encode_body
+from toolserver.service.outcomes import outcome_of_error
 
 
 class LiveResolver:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from toolserver.cache import PutResult, ResponseCache
+from toolserver.catalog.api_schema import Outcome, ToolCall, ToolResponse
 from toolserver.resolvers.base import Resolver, ValidatedCall
-from toolserver.schemas import Outcome, ToolCall, ToolResponse
 
 
 def now_text() -> str:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import httpx
 
+from toolserver.catalog.api_schema import Outcome, ToolResponse
 from toolserver.resolvers.base import refuse
-from toolserver.schemas import Outcome, ToolResponse
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolserver.catalog.api_schema import StatusCode
 from toolserver.errors import DataError
-from toolserver.schemas import StatusCode
 from toolserver.stabletoolbench.problems import Problems, read_json
 
 

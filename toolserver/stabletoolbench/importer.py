@@ -9,8 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from toolserver.cache import OnConflict, PutResult, ResponseCache
-from toolserver.catalog import AddResult, Catalog
-from toolserver.schemas import ApiSpec
+from toolserver.catalog.api_schema import ApiSpec
+from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.stabletoolbench.problems import Problem, Problems, read_json
 from toolserver.stabletoolbench.queries import Query, iter_queries
 from toolserver.stabletoolbench.recordings import ApiKey, NotRecorded, recorded_step

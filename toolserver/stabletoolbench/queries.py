@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolserver.catalog.api_schema import ApiSpec
+from toolserver.catalog.views import read_documentation
 from toolserver.errors import DataError
-from toolserver.names import function_name
-from toolserver.schemas import ApiSpec
+from toolserver.service.naming import function_name
 from toolserver.stabletoolbench.problems import Problems, read_json
-from toolserver.views import read_documentation
 
 
 @dataclass(frozen=True, slots=True)

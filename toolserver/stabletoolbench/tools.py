@@ -8,12 +8,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from toolserver.catalog.api_schema import ApiSpec
+from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import DataError
-from toolserver.names import standardize
-from toolserver.schemas import ApiSpec
+from toolserver.service.naming import standardize
 from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import Problems, read_json
-from toolserver.views import documentation, read_documentation
 
 
 def read_tool(path: Path, problems: Problems) -> Iterator[ApiSpec]:

@@ -17,7 +17,7 @@ is a whole call: it takes any JSON object and always gives a `VendorAnswer` with
 `WorldResolver` puts this behind a `ToolService`.
 """
 
-from toolserver.world.delta import NO_CHANGES, Change, Delta
+from toolserver.world.changes import NO_CHANGES, Change, Delta
 from toolserver.world.schema import (
     Attribute,
     Domain,

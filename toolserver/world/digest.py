@@ -13,8 +13,8 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from toolserver.schemas import encode_body
-from toolserver.world.delta import NO_CHANGES
+from toolserver.catalog.api_schema import encode_body
+from toolserver.world.changes import NO_CHANGES
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors import VendorApi, Vendors
 from toolserver.world.world import World

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import LEVELS
-from toolserver.world.operations import operations_of
+from toolserver.world.operations.registry import operations_of
 from toolserver.world.schema import (
     Attribute,
     Domain,

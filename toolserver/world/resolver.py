@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
+from toolserver.episodes.state_token import EpisodeState, StateCodec
 from toolserver.errors import StateTokenError
 from toolserver.resolvers.base import ValidatedCall, refuse
-from toolserver.schemas import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
-from toolserver.state import EpisodeState, StateCodec
-from toolserver.world.delta import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Delta
 from toolserver.world.vendors import Vendors
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolserver.world import calendar
-from toolserver.world.delta import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Delta
 from toolserver.world.schema import Kind, Slot
 from toolserver.world.types import PERSON, TOKEN
 from toolserver.world.vendors import VendorApi

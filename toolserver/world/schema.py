@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolserver.schemas import Outcome
+from toolserver.catalog.api_schema import Outcome
 
 if TYPE_CHECKING:
-    from toolserver.world.delta import Delta
-    from toolserver.world.streams import Stream
+    from toolserver.world.changes import Delta
+    from toolserver.world.seeded_random import Stream
     from toolserver.world.world import World
 
 

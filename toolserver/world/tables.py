@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolserver.world.schema import Draw, EntityType
-from toolserver.world.streams import Stream
+from toolserver.world.seeded_random import Stream
 
 if TYPE_CHECKING:
     from toolserver.world.world import World

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec, is_count
 from toolserver.errors import StateTokenError
-from toolserver.state import PUBLIC_KEY, StateCodec, is_count
 from toolserver.world import calendar
-from toolserver.world.delta import Change, Delta
+from toolserver.world.changes import Change, Delta
 from toolserver.world.schema import EntityType, Kind, SemanticType
 from toolserver.world.vendors import Vendors
 from toolserver.world.world import World

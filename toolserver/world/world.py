@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
+from toolserver.catalog.api_schema import Outcome
 from toolserver.errors import ConfigurationError
-from toolserver.schemas import Outcome
-from toolserver.world.delta import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Delta
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import level_of
-from toolserver.world.operations import operations_of
+from toolserver.world.operations.registry import operations_of
 from toolserver.world.schema import EntityType, Operation, Refusal, Result
 from toolserver.world.tables import Table, make_ids
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     days,
     integers,
@@ -16,9 +16,9 @@ from toolserver.world.makers import (
     record,
     status,
 )
+from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType
 from toolserver.world.types import COUNT, DATE, DAYS, MONEY, RATING, YEAR
-from toolserver.world.writes import Sale, cancel, create, update
 
 _SUBJECTS = ("biography", "crime", "history", "poetry", "romance", "science", "travel")
 

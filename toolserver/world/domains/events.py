@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from toolserver.world.calendar import WEEKDAYS, offset_of, weekday
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     days,
     integers,
@@ -18,9 +17,10 @@ from toolserver.world.makers import (
     status,
     times,
 )
+from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, DAYS, MONEY, TIME, YEAR, id_of, one_of
-from toolserver.world.writes import Sale, cancel, create
 
 _KINDS = ("art", "business", "family", "film", "food", "music", "sport", "technology")
 

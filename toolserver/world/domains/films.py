@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     days,
     dollars,
@@ -17,9 +17,9 @@ from toolserver.world.makers import (
     record,
     status,
 )
+from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType
 from toolserver.world.types import COUNT, DATE, MINUTES, MONEY, RATING, YEAR
-from toolserver.world.writes import Sale, cancel, create
 
 _GENRES = ("comedy", "documentary", "drama", "fantasy", "horror", "mystery", "romance", "thriller")
 

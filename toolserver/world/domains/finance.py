@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import choices, integers, measure, named, numbers, plain
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import choices, integers, measure, named, numbers, plain
+from toolserver.world.operations.formulas import Ask, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, FACTOR, FOREIGN_MONEY, MONEY, PERCENT, YEAR, id_of
 

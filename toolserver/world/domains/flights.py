@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolserver.world.delta import Delta
-from toolserver.world.lexicon import names
-from toolserver.world.listings import id_output, lister, output
-from toolserver.world.makers import (
+from toolserver.world.changes import Delta
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     coded,
     days,
@@ -24,9 +23,10 @@ from toolserver.world.makers import (
     status,
     times,
 )
+from toolserver.world.operations.mutations import Sale, cancel, create, update
+from toolserver.world.operations.result_rows import id_output, lister, output
 from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot
 from toolserver.world.types import COUNT, DATE, HEIGHT, MINUTES, MONEY, RATING, TIME, YEAR, id_of, name_of
-from toolserver.world.writes import Sale, cancel, create, update
 
 if TYPE_CHECKING:
     from toolserver.world.world import World

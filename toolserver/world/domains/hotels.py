@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     days,
     flags,
@@ -18,9 +18,9 @@ from toolserver.world.makers import (
     status,
     times,
 )
+from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType
 from toolserver.world.types import COUNT, DATE, FLAG, MONEY, RATING, TIME
-from toolserver.world.writes import Sale, cancel, create, update
 
 _STYLES = ("boutique", "budget", "business", "family", "luxury")
 

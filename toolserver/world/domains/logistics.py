@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     coded,
     days,
@@ -18,9 +17,10 @@ from toolserver.world.makers import (
     record,
     status,
 )
+from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, DISTANCE, MASS, MINUTES, MONEY, PERCENT, RATING, id_of, name_of
-from toolserver.world.writes import Sale, cancel, create, update
 
 _STATES = ("delivered", "in customs", "in transit", "out for delivery", "returned")
 

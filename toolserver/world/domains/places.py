@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from math import asin, cos, radians, sin, sqrt
 from typing import Any
 
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import choices, integers, link, measure, named, numbers, plain, prices, skewed
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import choices, integers, link, measure, named, numbers, plain, prices, skewed
+from toolserver.world.operations.formulas import Ask, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COORDINATE, COUNT, DISTANCE, HEIGHT, MINUTES, MONEY, RATING, SPEED, YEAR, id_of
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     days,
     integers,
@@ -17,9 +16,10 @@ from toolserver.world.makers import (
     record,
     status,
 )
+from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, MASS, MONEY, PERCENT, RATING, YEAR, id_of
-from toolserver.world.writes import Sale, cancel, create, update
 
 _CATEGORIES = ("electronics", "garden", "home", "kitchen", "office", "outdoor", "toys")
 

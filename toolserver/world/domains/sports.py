@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from toolserver.world.computes import Ask, compute
-from toolserver.world.lexicon import names
-from toolserver.world.makers import (
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import (
     choices,
     coded,
     days,
@@ -20,9 +19,10 @@ from toolserver.world.makers import (
     record,
     status,
 )
+from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, FACTOR, MASS, MONEY, RATING, YEAR, id_of, name_of
-from toolserver.world.writes import Sale, cancel, create
 
 _SPORTS = ("basketball", "football", "handball", "hockey", "rugby", "volleyball")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolserver.schemas import Outcome
+from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
-from toolserver.world.delta import Delta
-from toolserver.world.lexicon import names
-from toolserver.world.makers import choices, days, integers, link, measure, named, numbers, plain
+from toolserver.world.changes import Delta
+from toolserver.world.generators import names
+from toolserver.world.generators.columns import choices, days, integers, link, measure, named, numbers, plain
 from toolserver.world.schema import (
     Answer,
     Domain,
@@ -21,7 +21,7 @@ from toolserver.world.schema import (
     Row,
     Slot,
 )
-from toolserver.world.streams import Stream
+from toolserver.world.seeded_random import Stream
 from toolserver.world.types import (
     COUNT,
     DATE,

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolserver.schemas import ApiSpec, Outcome
-from toolserver.world.delta import Delta
+from toolserver.catalog.api_schema import ApiSpec, Outcome
+from toolserver.world.changes import Delta
 from toolserver.world.schema import Operation, Output, Refusal, Result, Row, Slot
-from toolserver.world.streams import number
-from toolserver.world.vendors.codecs import Codec, codec_of
-from toolserver.world.vendors.layout import Layout
+from toolserver.world.seeded_random import number
+from toolserver.world.vendors.error_texts import worded
 from toolserver.world.vendors.naming import key_by_name
-from toolserver.world.vendors.wording import worded
+from toolserver.world.vendors.response_layout import Layout
+from toolserver.world.vendors.value_codecs import Codec, codec_of
 
 if TYPE_CHECKING:
-    from toolserver.world.vendors.tool import VendorTool
+    from toolserver.world.vendors.vendor import VendorTool
     from toolserver.world.world import World
 
 _SLACK = 1e-3  # relative: what rounding to another unit may add to a bound

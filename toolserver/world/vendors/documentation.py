@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from toolserver.schemas import Parameter
+from toolserver.catalog.api_schema import Parameter
 from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Output, Slot
-from toolserver.world.streams import number
-from toolserver.world.vendors.codecs import Codec, codec_of
-from toolserver.world.vendors.skin import Skin
+from toolserver.world.seeded_random import number
+from toolserver.world.vendors.style import Skin
+from toolserver.world.vendors.value_codecs import Codec, codec_of
 
 STALE_NOTE = "Archive data as of 2029, no longer updated."
 _ID_ENDINGS = ("id", "code", "ref", "key", "reference")

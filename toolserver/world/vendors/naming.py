@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from toolserver.names import parameter_name, standardize
+from toolserver.service.naming import parameter_name, standardize
+from toolserver.world.generators import words
 from toolserver.world.levels import Level
-from toolserver.world.lexicon import words
 from toolserver.world.schema import Domain
-from toolserver.world.streams import Stream
+from toolserver.world.seeded_random import Stream
 
 
 @lru_cache(maxsize=16384)

@@ -1,0 +1,1 @@
+"""Agents without a trained policy: random, replay, the oracle of ToolWorld and demonstrations made with it."""

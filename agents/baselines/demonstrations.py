@@ -1,0 +1,157 @@
+"""Demonstrations for imitation: the gold solution, with mistakes at a set rate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from random import Random
+from typing import Any
+
+from agents.base import Info
+from agents.baselines.toolworld import OracleEpisode, answer, query_of, write
+from agents.evaluation.evaluate import Evaluation, evaluate
+from steptool_env.errors import ConfigurationError
+from steptool_env.formats import make_format
+from steptool_env.toolworld import Oracle, OracleCall
+from steptool_env.toolworld.suite import find_gold
+from steptool_env.types import FINISH, Trajectory
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Probabilities of a mistake in place of the next right action, per step. Together at most 1.
+
+    After a mistake the episode goes on with the right action, but an early finish ends it.
+    """
+
+    wrong_tool: float = 0.0
+    """Call another offered function, with the arguments of the right one."""
+    wrong_argument: float = 0.0
+    """Call the right function with one argument changed."""
+    repetition: float = 0.0
+    """Make the last call again."""
+    early_finish: float = 0.0
+    """Answer at once with what is known so far: words of the query."""
+
+    def __post_init__(self) -> None:
+        rates = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, rate in rates.items():
+            if not 0 <= rate <= 1:
+                raise ConfigurationError(f"{name}={rate!r}: must be a probability, 0 to 1")
+        if sum(rates.values()) > 1:
+            raise ConfigurationError(f"noise: the rates {rates} add up to more than 1")
+
+    @classmethod
+    def evenly(cls, rate: float) -> Noise:
+        """All four mistakes equally often, `rate` together."""
+        return cls(rate / 4, rate / 4, rate / 4, rate / 4)
+
+
+@dataclass
+class _Episode:
+    inner: OracleEpisode
+    functions: list[str]
+    query: str
+    rng: Random
+    last: str = ""
+
+
+class NoisyOracleAgent:
+    """The oracle with mistakes. What it does in an episode depends on the seed and the task alone.
+
+    Args:
+        rate: Probability of a mistake per step, shared evenly by the four kinds.
+        seed: Seeds the mistakes.
+        noise: The rates of the kinds, in place of `rate`.
+    """
+
+    def __init__(self, rate: float = 0.2, *, seed: int = 0, noise: Noise | Mapping[str, float] | None = None) -> None:
+        self.name = "noisy-oracle"
+        self.noise = noise if isinstance(noise, Noise) else Noise(**noise) if noise else Noise.evenly(float(rate))
+        self.seed = seed
+        self._episodes: dict[int, _Episode] = {}
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
+        del observations
+        for index, info in zip(indices, infos, strict=True):
+            digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
+            functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
+            inner = OracleEpisode(make_format(info["format"]), Oracle(find_gold(info["task_id"])))
+            self._episodes[index] = _Episode(inner, functions, query_of(info), Random(digest))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+        """See `Agent.act`."""
+        actions = []
+        for index, observation, info in zip(indices, observations, infos, strict=True):
+            episode = self._episodes[index]
+            episode.inner.learn(observation, info)
+            actions.append(self._act(episode))
+        return actions
+
+    def _act(self, episode: _Episode) -> str:
+        mistake = self._mistake(episode)
+        if mistake:
+            return mistake
+        episode.last = episode.inner.decide()
+        return episode.last
+
+    def _mistake(self, episode: _Episode) -> str:
+        """A mistake, or an empty text where none is drawn, or none of that kind can be made here."""
+        noise, draw = self.noise, episode.rng.random()
+        call = episode.inner.oracle.next_call()
+        if draw < (edge := noise.wrong_tool):
+            return _wrong_tool(episode, call) if call else ""
+        if draw < (edge := edge + noise.wrong_argument):
+            return _wrong_argument(episode, call) if call else ""
+        if draw < (edge := edge + noise.repetition):
+            return episode.last
+        if draw < edge + noise.early_finish:
+            words = episode.query.split()
+            return answer(episode.inner.format, " ".join(episode.rng.choices(words, k=min(2, len(words)))))
+        return ""
+
+
+def demonstrate(
+    evaluation: Evaluation,
+    noise: Noise | None = None,
+    seed: int = 0,
+    on_episode: Callable[[Trajectory], None] = lambda _: None,
+    on_start: Callable[[int], None] = lambda _: None,
+) -> list[Trajectory]:
+    """Demonstrations of the tasks of a ToolWorld environment.
+
+    Args:
+        evaluation: Which environment and how many tasks.
+        noise: Mistakes; none for the oracle's own trajectories.
+        seed: Seeds the mistakes.
+        on_episode: See `evaluate`.
+        on_start: See `evaluate`.
+    """
+    return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()), on_episode, on_start)
+
+
+def _wrong_tool(episode: _Episode, call: OracleCall) -> str:
+    others = [name for name in episode.functions if name != call.api.spec.function_name]
+    if not others:
+        return ""
+    return write(episode.inner.format, episode.rng.choice(others), call.arguments)
+
+
+def _wrong_argument(episode: _Episode, call: OracleCall) -> str:
+    if not call.arguments:
+        return ""
+    name = episode.rng.choice(sorted(call.arguments))
+    changed = {**call.arguments, name: _spoilt(call.arguments[name], episode.rng)}
+    return write(episode.inner.format, call.api.spec.function_name, changed)
+
+
+def _spoilt(value: Any, rng: Random) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return json.dumps(value)
+    if isinstance(value, int | float):
+        return value + rng.randint(1, 9)
+    place = rng.randrange(len(value)) if value else 0
+    return value[:place] + value[place + 1 :] or "?"

@@ -1,0 +1,1 @@
+"""Agent for chat models behind an OpenAI-compatible endpoint."""

@@ -1,0 +1,186 @@
+"""Any chat model with an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from agents.base import Info
+from agents.chat.function_names import FunctionNames
+from agents.seeding import derive, stream_of
+from steptool_env.chat import ChatModel
+from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from steptool_env.formats import Format, make_format
+from steptool_env.types import FINISH, GIVE_UP
+
+_Message = dict[str, Any]
+
+
+@dataclass
+class _Episode:
+    format: Format
+    names: FunctionNames
+    tools: list[dict[str, Any]]
+    messages: list[_Message]
+    stream: str
+    step: int = 0
+
+
+class OpenAIAgent:
+    """Lets a chat model act, each episode in a conversation of its own.
+
+    In formats that chat models know natively (`openai`, `hermes`, `llama3`) the functions go to the endpoint as
+    `tools`, and its tool call becomes the action; of several calls in one message the first counts. Names that such
+    endpoints refuse go under an alias (`FunctionNames`). In `react` the model reads and writes plain text.
+
+    A conversation that the endpoint refuses or does not answer within the retries (a context that is too long, say)
+    is given up, which counts against the model; more than `max_failures` of them end the run, since then the
+    endpoint is at fault. An endpoint that cannot be connected to ends it at once.
+
+    Args:
+        model: The model's name at the endpoint.
+        base_url: The endpoint, see `ChatModel`; by default `OPENAI_BASE_URL`.
+        api_key: Its key; by default `OPENAI_API_KEY`.
+        temperature: Sampling temperature; `None` leaves it to the endpoint.
+        seed: Of the draws, unless `temperature` is 0: each request gets the seed that follows from this one, the task
+            and the step (best effort, as endpoints go); `None` sends none, for endpoints that refuse the field.
+        max_tokens: Most tokens of one action.
+        concurrency: Most requests in flight.
+        timeout: Seconds to wait for one answer.
+        retries: How many more times to ask after a failure.
+        max_failures: How many episodes may be lost to the endpoint.
+    """
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        base_url: str = "",
+        api_key: str = "",
+        temperature: float | None = 0.0,
+        seed: int | None = 0,
+        max_tokens: int = 1024,
+        concurrency: int = 16,
+        timeout: float = 120.0,
+        retries: int = 3,
+        max_failures: int = 5,
+    ) -> None:
+        if not model:
+            raise ConfigurationError("agent 'openai' needs the name of a model: openai:MODEL")
+        self.name = model
+        self._chat = ChatModel(model, base_url=base_url, api_key=api_key, timeout=timeout, retries=retries)
+        self._options: dict[str, Any] = {"max_tokens": max_tokens}
+        if temperature is not None:
+            self._options["temperature"] = temperature
+        self._seed = None if temperature == 0 else seed
+        self._pool = ThreadPoolExecutor(concurrency)
+        self._failures_left = max_failures
+        self._episodes: dict[int, _Episode] = {}
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`."""
+        del observations
+        for index, info in zip(indices, infos, strict=True):
+            messages = [dict(message) for message in info["messages"]]
+            functions: dict[str, Mapping[str, Any]] = {}
+            for function in info["functions"]:
+                functions.setdefault(function["name"], function)  # of two with one name the first counts
+            names = FunctionNames(functions)
+            tools = [_tool(function, names) for function in functions.values()]
+            self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages, stream_of(info))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+        """See `Agent.act`. Raises `ChatError` when the endpoint is away or has failed too often."""
+        del infos
+        episodes = [self._episodes[index] for index in indices]
+        return self._allow_failures(list(self._pool.map(self._act, episodes, observations)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.shutdown(cancel_futures=True)
+        self._chat.close()
+
+    def _act(self, episode: _Episode, observation: str) -> str | tuple[_Episode, ChatError]:
+        if episode.messages[-1]["role"] == "assistant":
+            episode.messages.append(_answer_to(episode.messages[-1], observation))
+        options = dict(self._options)
+        if self._seed is not None:
+            options["seed"] = derive(self._seed, "action", episode.stream, episode.step)
+        episode.step += 1
+        if episode.format.native:
+            options |= {"tools": episode.tools, "parallel_tool_calls": False}
+        try:
+            message = self._chat.complete(episode.messages, _first_call, **options)
+        except ChatError as error:
+            return episode, error
+        episode.messages.append(_sendable(message, episode.names, f"call-{episode.step}"))
+        return _action(message, episode.format, episode.names)
+
+    def _allow_failures(self, outcomes: Sequence[str | tuple[_Episode, ChatError]]) -> list[str]:
+        actions = []
+        for outcome in outcomes:
+            if isinstance(outcome, str):
+                actions.append(outcome)
+                continue
+            episode, error = outcome
+            if isinstance(error, ChatUnreachableError):
+                raise error
+            self._failures_left -= 1
+            if self._failures_left < 0:
+                raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error
+            actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
+        return actions
+
+
+def _tool(function: Mapping[str, Any], names: FunctionNames) -> dict[str, Any]:
+    return {"type": "function", "function": {**function, "name": names.alias(function["name"])}}
+
+
+def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message:
+    """The model's message as the endpoint takes it back: a name that the model made up may be one that it refuses.
+
+    A call without an id gets `call_id`, which the tool's answer has to name.
+    """
+    if "tool_calls" not in message:
+        return message
+    (call,) = message["tool_calls"]
+    alias = names.alias(names.name(call["function"]["name"]))
+    function = {**call["function"], "name": alias}
+    return {
+        **message,
+        "tool_calls": [{**call, "id": call.get("id") or call_id, "type": "function", "function": function}],
+    }
+
+
+def _first_call(message: Mapping[str, Any]) -> _Message:
+    """The message as it goes into the conversation: its text and at most one tool call. Raises `ValueError`."""
+    content, calls = message.get("content"), message.get("tool_calls")
+    kept: _Message = {"role": "assistant", "content": content if isinstance(content, str) else None}
+    if isinstance(calls, list) and calls:
+        function = calls[0].get("function") if isinstance(calls[0], dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            raise ValueError("the tool call names no function")
+        kept["tool_calls"] = [calls[0]]
+    elif kept["content"] is None:
+        raise ValueError("the message has neither text nor a tool call")
+    return kept
+
+
+def _answer_to(message: _Message, observation: str) -> _Message:
+    if "tool_calls" not in message:
+        return {"role": "user", "content": observation}
+    return {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": observation}
+
+
+def _action(message: _Message, call_format: Format, names: FunctionNames) -> str:
+    """The message as text in the environment's format; without a tool call the model's own words."""
+    thought = message["content"] or ""
+    if "tool_calls" not in message:
+        return str(thought)
+    function = message["tool_calls"][0]["function"]
+    arguments = function.get("arguments") or "{}"
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return call_format.render(names.name(function["name"]), text, thought)

@@ -1,0 +1,1 @@
+"""The demonstration: two training runs that differ in their reward, compared on held-out tasks."""

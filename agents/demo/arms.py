@@ -1,0 +1,114 @@
+"""The training part of the demonstration: from one start, two policies with the same number of environment calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from importlib.resources import as_file, files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from agents.models.bundle import Learner, load_learner
+from agents.reporting.training_progress import TrainingProgress
+from agents.training.apprentice import read_apprentice
+from agents.training.config import TrainConfig, read_config
+from agents.training.presets import Algorithm
+from agents.training.subprocess_run import TrainingProcess
+
+ARMS: tuple[Algorithm, ...] = ("steptool", "final")
+_CONFIG = files("agents.demo") / "configs" / "demo.yaml"
+_LESSONS = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
+_LOOK_SECONDS = 0.5  # between two looks at how far a run is
+_START = files("agents.demo") / "checkpoints" / "nano-sft"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One trained policy.
+
+    Attributes:
+        learner: The policy.
+        curve: Metrics against environment calls: the records of `metrics.jsonl`, the start at 0 calls first.
+        calls: Environment calls that the training took.
+    """
+
+    learner: Learner
+    curve: list[dict[str, float]]
+    calls: int
+
+
+def starting_point(out: Path, from_scratch: bool) -> Path:
+    """The checkpoint that both arms start from: the one that comes with the package, or the same made again."""
+    if not from_scratch:
+        with as_file(_START) as shipped:
+            return shipped
+    learnt = ""
+    for number, lesson in enumerate(_LESSONS, 1):
+        learnt = str(_learn(lesson, learnt, out / f"lesson-{number}"))
+    return Path(learnt)
+
+
+def _learn(lesson: Traversable, learnt: str, out: Path) -> Path:
+    """One lesson of the starting policy, after what it has learnt so far (a checkpoint, or nothing)."""
+    with as_file(lesson) as path:
+        read = read_apprentice(path)
+    apprentice = replace(read, policy=replace(read.policy, checkpoint=learnt))
+    shown = apprentice.demonstrations()
+    with TrainingProgress(out.name) as progress:
+
+        def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
+            progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+
+        apprentice.learn(shown, out, on_step)
+    return out
+
+
+def task_arguments() -> dict[str, Any]:
+    """Arguments of the environment that say what the tasks are like."""
+    with as_file(_CONFIG) as path:
+        return dict(read_config(path).env.args)
+
+
+def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any], calls: int = 0) -> TrainConfig:
+    """The settings of one arm.
+
+    Args:
+        algo: The algorithm; all else is the same for both.
+        start: Checkpoint to start from.
+        out: Folder for the log.
+        tools: Arguments of the environment that say where the tools are.
+        calls: Environment calls, in place of those of the file; 0 keeps those.
+    """
+    with as_file(_CONFIG) as path:
+        config = read_config(path, {"algo": algo, "out": str(out)})
+    args = {**config.env.args, **tools}
+    policy = replace(config.policy, checkpoint=str(start))
+    return replace(config, policy=policy, env=replace(config.env, args=args), calls=calls or config.calls)
+
+
+def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
+    """Train all arms side by side, a process each, showing pass rate and speed.
+
+    Raises:
+        TrainingError: A run failed.
+    """
+    with ExitStack() as stack:
+        progress = stack.enter_context(TrainingProgress(*configs))
+        runs = {name: stack.enter_context(TrainingProcess(config)) for name, config in configs.items()}
+        waiting, told = dict(runs), dict.fromkeys(runs, 0)
+        while waiting:
+            for name, run in list(waiting.items()):
+                if run.over(_LOOK_SECONDS):
+                    del waiting[name]
+                records = run.metrics()
+                for record in records[told[name] :]:
+                    progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
+                told[name] = len(records)
+        return {name: _arm(run) for name, run in runs.items()}
+
+
+def _arm(run: TrainingProcess) -> Arm:
+    curve = run.metrics()
+    return Arm(load_learner(run.checkpoint), curve, int(curve[-1]["calls"]))

@@ -1,0 +1,1 @@
+"""Training on several processes: collectives and sharded weights."""

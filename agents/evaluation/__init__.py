@@ -1,0 +1,1 @@
+"""Evaluation of agents on suites of tasks, and its result files."""

@@ -1,0 +1,1 @@
+"""Policies: transformer, tokenizer, chat template, value head and checkpoints."""

@@ -1,0 +1,112 @@
+"""The page about one evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from agents.evaluation.results import budgets_of, metrics_of, panel_of
+from agents.reporting.html import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
+from agents.reporting.plots import Curve, line_plot
+from steptool_env.metrics import EpisodeResult, result_of, usable
+from steptool_env.types import Trajectory
+
+_EXAMPLES = 6
+_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
+_ENDINGS = ("answered", "gave up", "ran out of calls")
+
+
+def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory]) -> Report:
+    """Headline numbers, pass rate against call budget, how episodes and calls ended, and some episodes in full."""
+    counted = usable(trajectories)
+    metrics = metrics_of(trajectories)
+    return Report(
+        title=title,
+        subtitle=f"{subtitle} Panel {panel_of(counted)}.",
+        figures=[
+            ("episodes", str(len(counted))),
+            *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
+            ("calls per episode", format_number(metrics["calls"])),
+            ("return", format_number(metrics["return"])),
+        ],
+        plots=[budget_plot({title: counted})] if counted else [],
+        tables=[_endings(counted), _calls(counted)],
+        examples=[
+            Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)])
+            for trajectory in _examples(counted)
+        ],
+    )
+
+
+def budget_plot(runs: Mapping[str, Sequence[Trajectory]], kin: Mapping[str, str] | None = None) -> Plot:
+    """Pass rate against the call budget, one curve per run.
+
+    Args:
+        runs: Trajectories by name.
+        kin: By a run's name that of another run: its curve is drawn dashed in the other's colour.
+    """
+    curves = {}
+    for name, trajectories in runs.items():
+        metrics, budgets = metrics_of(trajectories), budgets_of(trajectories)
+        rates = [metrics[f"pass_at_budget_{budget}"] for budget in budgets]
+        curves[name] = Curve(budgets, rates, kin=(kin or {}).get(name, ""))
+    svg = line_plot(curves, "call budget", "pass rate", percent=True, steps=True)
+    caption = (
+        "Every episode is cut after that many calls, Finish included; what was not solved by then counts as failed."
+    )
+    return Plot("Pass rate against call budget", svg, caption)
+
+
+def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
+    """One row of metrics per run, and the panel: in a note where all runs have the same, else in every row."""
+    panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
+    alike = len(set(panels.values())) == 1
+    rows = []
+    for name, trajectories in runs.items():
+        metrics = metrics_of(trajectories)
+        cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
+        rows.append((name, str(int(metrics["episodes"])), *cells, *(() if alike else (panels[name],))))
+    columns = ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS), *(() if alike else ("panel",)))
+    return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if alike else panel_warning(runs))
+
+
+def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:
+    """A warning where runs were evaluated on different tasks, else an empty text."""
+    if len({panel_of(trajectories) for trajectories in runs.values()}) < 2:
+        return ""
+    return "Warning: these runs were evaluated on different tasks (see panel), so their figures cannot be compared."
+
+
+def _endings(trajectories: Sequence[Trajectory]) -> Table:
+    results = [(way_of_ending(trajectory), result_of(trajectory)) for trajectory in trajectories]
+    rows = []
+    for way in _ENDINGS:
+        chosen = [result for name, result in results if name == way]
+        share = len(chosen) / len(results) if results else 0.0
+        rows.append((way, str(len(chosen)), format_rate(share), *_verdicts(chosen)))
+    columns = ("ended by", "episodes", "share", "solved", "unsure", "unsolved")
+    note = "Verdicts are means over the judge's repeats, rounded to the nearest of the three."
+    return Table("How episodes ended", columns, rows, note)
+
+
+def _verdicts(results: Sequence[EpisodeResult]) -> tuple[str, str, str]:
+    counts = Counter(round(result.passed * 2) for result in results)
+    return str(counts[2]), str(counts[1]), str(counts[0])
+
+
+def _calls(trajectories: Sequence[Trajectory]) -> Table:
+    counts = Counter((step.status.name, step.provenance) for t in trajectories for step in t.steps)
+    rows = [
+        (name.lower().replace("_", " "), provenance.value if provenance else "–", str(count))
+        for (name, provenance), count in sorted(counts.items(), key=lambda item: (-item[1], item[0][0]))
+    ]
+    return Table("What calls came to", ("status", "answered from", "calls"), rows)
+
+
+def _examples(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Some episodes, solved ones before others, each group in the tasks' order."""
+    solved = [t for t in trajectories if result_of(t).passed == 1]
+    others = [t for t in trajectories if result_of(t).passed < 1]
+    half = _EXAMPLES // 2
+    return [*solved[: max(half, _EXAMPLES - len(others))], *others[: max(half, _EXAMPLES - len(solved))]]

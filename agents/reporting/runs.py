@@ -1,0 +1,118 @@
+"""The page that compares runs: evaluations, trainings, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+
+from agents.evaluation.results import read_held_out
+from agents.reporting.evaluation import budget_plot, comparison
+from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate
+from agents.reporting.plots import Curve, line_plot
+from agents.training.metrics_log import read_metrics
+from steptool_env.errors import DataError
+from steptool_env.metrics import usable
+from steptool_env.trajectories.recordings import read_recordings
+from steptool_env.types import Trajectory
+
+_WINDOW = 10  # iterations that a training curve averages over
+_EXAMPLES = 3
+_LEARNED = "eval/is_solved"
+_PLAYED = "rollout/is_solved"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder holds: the episodes of an evaluation, the metrics of a training, or both.
+
+    `records` has one mapping per iteration of the training, with `calls` and metrics such as `rollout/is_solved`;
+    `panel` is that of the training's evaluations.
+    """
+
+    name: str
+    trajectories: Sequence[Trajectory] = ()
+    records: Sequence[Mapping[str, float | None]] = field(default_factory=tuple)
+    panel: str = ""
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder. Raises `DataError` when it holds neither `trajectories.jsonl` nor `metrics.jsonl`."""
+    episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
+    records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
+    if not episodes and not records:
+        raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
+    return Run(folder.name, usable(episodes), records, read_held_out(folder))
+
+
+def runs_report(runs: Sequence[Run]) -> Report:
+    """Learning curves against environment calls, pass rate against call budget, tables, and tasks side by side."""
+    played = {run.name: run.trajectories for run in runs if run.trajectories}
+    trained = [run for run in runs if run.records]
+    plots = [plot for key, title in _CURVES.items() if (plot := _curves(trained, key, title)) is not None]
+    tables = [comparison(played)] if played else []
+    return Report(
+        title=" · ".join(run.name for run in runs),
+        subtitle=f"{len(runs)} runs.",
+        plots=[*plots, *([budget_plot(played)] if played else [])],
+        tables=[*tables, *([_trainings(trained)] if trained else [])],
+        examples=_side_by_side(played),
+    )
+
+
+_CURVES = {
+    _LEARNED: "Pass rate on held-out tasks while training",
+    _PLAYED: "Pass rate of the episodes trained on",
+}
+
+
+def _curves(runs: Sequence[Run], key: str, title: str) -> Plot | None:
+    """The metric `key` of every training against its environment calls; `None` where no run has it."""
+    window = _WINDOW if key == _PLAYED else 1
+    points = {run.name: [(r["calls"], r[key]) for r in run.records if r.get(key) is not None] for run in runs}
+    curves = {
+        name: Curve(
+            [x for x, _ in pairs if x is not None], _moving_mean([y for _, y in pairs if y is not None], window)
+        )
+        for name, pairs in points.items()
+        if pairs
+    }
+    if not curves:
+        return None
+    caption = f"Mean of the last {window} iterations." if window > 1 else ""
+    return Plot(title, line_plot(curves, "environment calls", "pass rate", percent=True), caption)
+
+
+def _moving_mean(values: Sequence[float], window: int) -> list[float]:
+    return [fmean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
+
+
+def _trainings(runs: Sequence[Run]) -> Table:
+    rows = []
+    for run in runs:
+        held_out = [value for record in run.records if (value := record.get(_LEARNED)) is not None]
+        rates = (format_rate(held_out[0]), format_rate(held_out[-1])) if held_out else ("–", "–")
+        calls = run.records[-1]["calls"] or 0
+        rows.append((run.name, str(len(run.records)), format_number(calls, 0), *rates))
+    note = held_out_warning(runs) or (f"Held-out panel {runs[0].panel}." if runs[0].panel else "")
+    return Table("Trainings", ("run", "iterations", "calls", "held out, first", "held out, last"), rows, note)
+
+
+def held_out_warning(runs: Sequence[Run]) -> str:
+    """A warning where trainings were evaluated on different tasks, else an empty text."""
+    panels = {run.name: run.panel for run in runs if run.panel}
+    if len(set(panels.values())) < 2:
+        return ""
+    named = ", ".join(f"{name} {panel}" for name, panel in panels.items())
+    return f"Warning: these trainings were evaluated on different tasks (panel of {named}), so do not compare them."
+
+
+def _side_by_side(played: Mapping[str, Sequence[Trajectory]]) -> list[Example]:
+    """The first tasks that every run has."""
+    by_task = {name: {(t.task.suite, t.task.id): t for t in trajectories} for name, trajectories in played.items()}
+    if not by_task:
+        return []
+    first, *others = by_task.values()
+    shared = [key for key in first if all(key in tasks for tasks in others)][:_EXAMPLES]
+    return [Example(f"Task {key[1]}", [(name, tasks[key]) for name, tasks in by_task.items()]) for key in shared]

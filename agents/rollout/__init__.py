@@ -1,0 +1,1 @@
+"""Rollouts: batched sampling from a policy in many environments."""

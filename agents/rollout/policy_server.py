@@ -1,0 +1,221 @@
+"""A completions server over one policy: vLLM's fields for tokens in and tokens out, for small models and for tests.
+
+Requests that wait together are decoded together. Each draws from a seed of its own, so what it gets does not depend
+on its company.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import FastAPI, HTTPException
+from pydantic import BaseModel, ConfigDict, Field
+
+from agents.errors import CheckpointError, RequestError
+from agents.models.policy import Policy
+from agents.models.weights import read_model
+from agents.rollout.sampler import Generator, Sampled, Sampling
+
+_BATCH = 256  # requests decoded together at most
+
+
+class CompletionRequest(BaseModel):
+    """What is asked for. Fields that would change the distribution are known, so that they can be refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str
+    prompt: list[int] = Field(min_length=1)
+    max_tokens: int = Field(ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    seed: int = Field(0, ge=-(2**63), lt=2**63)
+    stop_token_ids: Annotated[list[int], Field(min_length=1, max_length=1)]
+    logprobs: Literal[0] = 0
+    return_token_ids: Literal[True] = True
+    ignore_eos: Literal[True] = True
+    include_stop_str_in_output: bool = True
+    skip_special_tokens: bool = False
+    add_special_tokens: Literal[False] = False
+    n: Literal[1] = 1
+    top_k: Literal[-1, 0] = -1
+    min_p: Literal[0] = 0
+    repetition_penalty: Literal[1] = 1
+    presence_penalty: Literal[0] = 0
+    frequency_penalty: Literal[0] = 0
+
+
+class Reload(BaseModel):
+    """The one remote call that there is."""
+
+    class Arguments(BaseModel):
+        """Where the weights are."""
+
+        weights_path: Path
+
+    method: Literal["reload_weights"]
+    kwargs: Arguments
+
+
+class _Batch(Generator):
+    """Draws one action for each request, from its own seed."""
+
+    def __init__(self, policy: Policy, context: int, requests: Sequence[CompletionRequest]) -> None:
+        first = requests[0]
+        longest = max(request.max_tokens for request in requests)
+        sampling = Sampling(first.temperature, first.top_p, longest)
+        super().__init__(policy, context=context, stop_id=first.stop_token_ids[0], sampling=sampling)
+        self._limits = [request.max_tokens for request in requests]
+        self._seeds = [request.seed % 2**64 for request in requests]  # a key of Philox is not negative
+        for slot, request in enumerate(requests):
+            self.start(slot, request.prompt)
+
+    def _longest(self, slot: int) -> int:
+        return min(self._limits[slot], super()._longest(slot))
+
+    def _action_seed(self, slot: int) -> int:
+        return self._seeds[slot]
+
+
+class Decoder:
+    """Decodes requests in batches, in a thread of its own. A context manager.
+
+    Args:
+        policy: Its language model samples.
+        context: Longest episode in tokens.
+    """
+
+    def __init__(self, policy: Policy, context: int) -> None:
+        self._policy, self._context = policy, context
+        self._tokens = int(cast(Any, policy.language_model).get_input_embeddings().num_embeddings)
+        self._waiting: queue.SimpleQueue[tuple[CompletionRequest, Future[Sampled]] | None] = queue.SimpleQueue()
+        self._weights = threading.Lock()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Decoder:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.put(None)
+        self._thread.join()
+
+    async def complete(self, request: CompletionRequest) -> Sampled:
+        """Sample what `request` asks for. As many may wait as like: it takes no thread.
+
+        Raises:
+            RequestError: It cannot be answered; those that it would have been decoded with never hear of it.
+        """
+        self._check(request)
+        future: Future[Sampled] = Future()
+        self._waiting.put((request, future))
+        return await asyncio.wrap_future(future)
+
+    def reload(self, folder: Path) -> None:
+        """Sample with the weights in a folder from now on. Raises `CheckpointError`."""
+        with self._weights:
+            read_model(folder, self._policy)
+
+    def _run(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            batch = [first]
+            while len(batch) < _BATCH and not self._waiting.empty():
+                if (more := self._waiting.get()) is None:
+                    self._waiting.put(None)
+                    break
+                batch.append(more)
+            for part in _alike([each for each in batch if each[1].set_running_or_notify_cancel()]):
+                self._answer(part)
+        while not self._waiting.empty():  # came after the end was asked for
+            if (late := self._waiting.get()) is not None:
+                late[1].cancel()
+
+    def _check(self, request: CompletionRequest) -> None:
+        """Refuse what a batch would fail of."""
+        for field in ("prompt", "stop_token_ids"):
+            for place, token in enumerate(getattr(request, field)):
+                if not 0 <= token < self._tokens:
+                    raise RequestError(
+                        f"{field}[{place}]={token} is no token of this model, which has 0 to {self._tokens - 1}; use "
+                        "the tokenizer of the model that is served"
+                    )
+        if len(request.prompt) >= self._context:
+            raise RequestError(
+                f"prompt has {len(request.prompt)} tokens and leaves no room for an action in a context of "
+                f"{self._context}; shorten it, or serve a model of a longer context"
+            )
+
+    def _answer(self, batch: list[tuple[CompletionRequest, Future[Sampled]]]) -> None:
+        try:
+            with self._weights:
+                sampled = _Batch(self._policy, self._context, [request for request, _ in batch]).act(range(len(batch)))
+        except Exception as error:  # of any kind: whoever asked is waiting for it
+            for _, future in batch:
+                future.set_exception(error)
+            return
+        for (_, future), action in zip(batch, sampled, strict=True):
+            future.set_result(action)
+
+
+def create_app(decoder: Decoder, name: str) -> FastAPI:
+    """The application; `decoder` is running.
+
+    Args:
+        decoder: Samples.
+        name: The model's name.
+    """
+    app = FastAPI(title="steptool policy server")
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [{"id": name, "object": "model"}]}
+
+    @app.post("/v1/completions")
+    async def completions(request: CompletionRequest) -> dict[str, Any]:
+        try:
+            sampled = await decoder.complete(request)
+        except RequestError as error:
+            raise HTTPException(400, str(error)) from error
+        return {"object": "text_completion", "model": name, "choices": [_choice(request, sampled)]}
+
+    @app.post("/collective_rpc")
+    def collective_rpc(call: Reload) -> dict[str, Any]:
+        try:
+            decoder.reload(call.kwargs.weights_path)
+        except CheckpointError as error:
+            raise HTTPException(400, str(error)) from error
+        return {"results": [None]}
+
+    @app.post("/reset_prefix_cache")
+    async def reset_prefix_cache() -> None:
+        """There is none."""
+
+    return app
+
+
+def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "text": "",
+        "token_ids": sampled.ids,
+        "prompt_token_ids": request.prompt,
+        "logprobs": {"token_logprobs": sampled.log_probs},
+        "finish_reason": "stop" if sampled.stopped else "length",
+    }
+
+
+def _alike(
+    batch: Sequence[tuple[CompletionRequest, Future[Sampled]]],
+) -> list[list[tuple[CompletionRequest, Future[Sampled]]]]:
+    """Requests that can be decoded together: of equal temperature, top-p and stop token."""
+    parts: dict[tuple[float, float, int], list[tuple[CompletionRequest, Future[Sampled]]]] = {}
+    for request, future in batch:
+        key = request.temperature, request.top_p, request.stop_token_ids[0]
+        parts.setdefault(key, []).append((request, future))
+    return list(parts.values())

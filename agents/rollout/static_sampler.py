@@ -1,0 +1,128 @@
+"""Sampling with tensors of fixed shape and address, so that a GPU replays each decoding step as one graph.
+
+A decoding step of a small model is a few hundred kernels of microseconds each, and launching them one by one takes
+longer than running them. A CUDA graph launches them together; it needs shapes and addresses that never change. So the
+cache has a fixed size, rows and widths come in few sizes (powers of two), rows without an episode idle, and new tokens
+and positions are written into the same buffers. Reading prompts and answers, whose lengths are all different, stays
+as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from agents.rollout.kv_cache import RaggedCache, StaticCache
+from agents.rollout.sampler import Generator
+
+
+class StaticGenerator(Generator):
+    """A `Generator` that draws the same tokens in steps of fixed shape; on CUDA devices as graphs."""
+
+    _kept: StaticCache | None = None
+
+    def _make_cache(self) -> RaggedCache:
+        """One cache for ever, since graphs hold its addresses."""
+        if self._kept is None:
+            self._kept = StaticCache(self._context)
+            self._steps: dict[tuple[int, int], _Step] = {}
+            self._moves = 0
+        return self._kept
+
+    def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Rows stay where they are, since steps have fixed shapes."""
+        return None
+
+    def _next(
+        self,
+        drawn: Tensor,
+        positions: Tensor,
+        width: int,
+        rows: Tensor | None,  # noqa: ARG002
+        uniforms: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        cache = cast(StaticCache, self._cache)
+        if cache.moves != self._moves:
+            self._steps, self._moves = {}, cache.moves
+        n = len(drawn)
+        key = (min(1 << (n - 1).bit_length(), cache.rows), cache.bucket(width))
+        if key not in self._steps:
+            self._steps[key] = self._make_step(*key)
+        return self._steps[key](drawn, positions, uniforms)
+
+    def _make_step(self, rows: int, width: int) -> _Step:
+        nowhere = cast(StaticCache, self._cache).nowhere
+
+        def compute(step: _Step) -> tuple[Tensor, Tensor]:
+            hidden = self._feed(step.ids, step.positions, width, step.places)
+            return self._draw(hidden[:, 0], step.uniforms)
+
+        return _Step(compute, rows, self._policy.device, self._stop, nowhere)
+
+
+class _Step:
+    """Draws the next token of up to `rows` rows.
+
+    Attributes:
+        ids: Tokens to feed (rows, 1).
+        positions: Where they stand in their episodes (rows, 1).
+        places: The columns that they are stored in (rows, 1).
+        uniforms: What is drawn with (rows,).
+    """
+
+    def __init__(
+        self,
+        compute: Callable[[_Step], tuple[Tensor, Tensor]],
+        rows: int,
+        device: torch.device,
+        idle_id: int,
+        nowhere: int,
+    ) -> None:
+        self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
+        self.ids, self.positions, self.places = (
+            torch.zeros((rows, 1), dtype=torch.long, device=device) for _ in range(3)
+        )
+        self._compute, self._idle_id, self._nowhere = compute, idle_id, nowhere
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._drawn: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, drawn: Tensor, positions: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed `drawn` (n,) at `positions` (n,) and draw with `uniforms` (n,).
+
+        Returns ids (n,) and log-probabilities (n,), valid until the next call.
+        """
+        n = len(drawn)
+        for buffer, values, idle in (
+            (self.ids, drawn, self._idle_id),
+            (self.positions, positions, 0),
+            (self.places, positions, self._nowhere),
+        ):
+            buffer[:n, 0] = values
+            buffer[n:] = idle
+        self.uniforms[:n] = uniforms
+        ids, log_probs = self._run()
+        return ids[:n], log_probs[:n]
+
+    def _run(self) -> tuple[Tensor, Tensor]:
+        if self.uniforms.device.type != "cuda":
+            return self._compute(self)
+        if self._graph is None or self._drawn is None:
+            self._graph, self._drawn = self._capture()
+        self._graph.replay()
+        return self._drawn
+
+    def _capture(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
+        """Record the step. Running it before, as capturing demands, writes what its replay will write again."""
+        side = torch.cuda.Stream(self.uniforms.device)  # type: ignore[no-untyped-call]
+        side.wait_stream(torch.cuda.current_stream(self.uniforms.device))
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                self._compute(self)
+        torch.cuda.current_stream(self.uniforms.device).wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            drawn = self._compute(self)
+        return graph, drawn

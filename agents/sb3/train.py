@@ -1,0 +1,157 @@
+"""Trains Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import gymnasium as gym
+import numpy as np
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import steptool_env  # noqa: F401  registers the environments
+from agents.errors import CheckpointError, ConfigurationError
+from agents.sb3.agent import CandidateAgent, stack
+from agents.sb3.policy import MaskableScoringPolicy, ScoringPolicy
+from steptool_env.discrete import Scene
+
+ENV_ID = "StepTool/ToolWorldDiscrete-v0"
+_ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
+    "maskable-ppo": (MaskablePPO, MaskableScoringPolicy),
+    "ppo": (PPO, ScoringPolicy),
+}
+OnRollout = Callable[[int, float, BaseAlgorithm], None]
+"""Told at the start and after every update: environment steps so far, mean return of the last 100 episodes (nan before
+the first), and the policy as it is."""
+
+
+@dataclass(frozen=True)
+class SB3Settings:
+    """How a policy is trained. What is not named here is Stable-Baselines3's default."""
+
+    algorithm: str = "maskable-ppo"
+    """`maskable-ppo` or `ppo`."""
+    total_steps: int = 40_960
+    """Environment steps, rounded up to whole rollouts."""
+    num_envs: int = 8
+    """Environments side by side, in this process."""
+    n_steps: int = 256
+    """Steps per environment and rollout."""
+    batch_size: int = 256
+    """Transitions per minibatch."""
+    n_epochs: int = 6
+    """Passes over a rollout."""
+    learning_rate: float = 1e-3
+    """Adam's step size."""
+    ent_coef: float = 0.01
+    """Weight of the entropy bonus."""
+    seed: int = 0
+    """Seeds the policy, the episodes and the samples."""
+    env_args: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in _ALGORITHMS:
+            raise ConfigurationError(f"algorithm={self.algorithm!r}: must be one of {', '.join(_ALGORITHMS)}")
+        for name in ("total_steps", "num_envs", "n_steps", "batch_size", "n_epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
+
+
+def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return, _model: None) -> BaseAlgorithm:
+    """Train a policy. The same settings give the same policy on the same machine.
+
+    Raises:
+        ConfigurationError: The environment does not take its arguments.
+    """
+    algorithm, policy = _ALGORITHMS[settings.algorithm]
+    envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the network is so small that a second thread costs more than it does
+    try:
+        model: BaseAlgorithm = algorithm(
+            policy,
+            envs,
+            n_steps=settings.n_steps,
+            batch_size=settings.batch_size,
+            n_epochs=settings.n_epochs,
+            learning_rate=settings.learning_rate,
+            ent_coef=settings.ent_coef,
+            seed=settings.seed,
+            device="cpu",
+        )
+        model.learn(settings.total_steps, callback=_Rollouts(on_rollout))
+        return model
+    finally:
+        torch.set_num_threads(threads)
+        envs.close()
+
+
+def load(path: str | Path) -> BaseAlgorithm:
+    """A saved policy of either algorithm. A file is unpickled: load only what you trust.
+
+    Raises:
+        CheckpointError: There is no such file, or it holds no policy of these two.
+    """
+    if not Path(path).exists():
+        raise CheckpointError(f"{path}: no such file; `steptool sb3 --out DIR` writes DIR/model.zip")
+    try:
+        data, _, _ = load_from_zip_file(path, load_data=True)
+    except (OSError, BadZipFile, ValueError) as error:
+        raise CheckpointError(f"{path}: no policy of Stable-Baselines3 ({error})") from error
+    held = (data or {}).get("policy_class")
+    for algorithm, policy in _ALGORITHMS.values():
+        if held is policy:
+            model: BaseAlgorithm = algorithm.load(path, device="cpu")
+            return model
+    raise CheckpointError(f"{path}: holds {held}, no policy that `steptool sb3` made")
+
+
+def agent_of(model: BaseAlgorithm, name: str = "sb3") -> CandidateAgent:
+    """A policy as an agent of the text environment; it takes the most likely candidate."""
+    predict: Any = model.predict
+    masked = isinstance(model, MaskablePPO)
+
+    def choose(scenes: Sequence[Scene], keys: Sequence[tuple[str, int]]) -> list[int]:
+        del keys
+        masks = {"action_masks": np.stack([scene.mask() for scene in scenes])} if masked else {}
+        actions, _ = predict(stack(scenes), deterministic=True, **masks)
+        return [int(action) for action in actions]
+
+    return CandidateAgent(name, choose)
+
+
+def load_agent(path: str) -> CandidateAgent:
+    """`--agent sb3:PATH`: a saved policy as an agent. Raises as `load` does."""
+    return agent_of(load(path), f"sb3:{Path(path).stem}")
+
+
+class _Rollouts(BaseCallback):
+    """Tells of every rollout once the policy has learnt from it."""
+
+    def __init__(self, on_rollout: OnRollout) -> None:
+        super().__init__()
+        self._on_rollout = on_rollout
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        self._tell()
+
+    def _on_training_end(self) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
+        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"), self.model)

@@ -1,0 +1,1 @@
+"""Training: PPO and GRPO with step-level advantages, supervised fine-tuning and DPO."""

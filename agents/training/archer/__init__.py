@@ -1,0 +1,1 @@
+"""ArCHer: a critic over steps, trained off-policy from a replay buffer."""

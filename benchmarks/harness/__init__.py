@@ -1,0 +1,1 @@
+"""Command line, timing and result files of every benchmark."""

@@ -1,0 +1,1 @@
+"""Learning experiments: arms, seeds and their statistics."""

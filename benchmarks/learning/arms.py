@@ -1,0 +1,82 @@
+"""The arms of the learning experiment: what differs between them, and nothing else does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.training.config import TrainConfig, read_config
+from agents.training.presets import ALGORITHMS, Algorithm
+
+SHARED = Path(__file__).with_name("learning.yaml")
+"""Settings that all arms share."""
+
+_CRITIC_EPOCHS = 10
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A learner.
+
+    Attributes:
+        algo: Its named combination of credit, estimator and loss.
+        reward: The kind of reward that the environment pays.
+        critic: Whether the estimator needs values. All critics read the policy's hidden states, without gradient.
+        about: In a few words.
+    """
+
+    algo: Algorithm
+    reward: str
+    critic: bool
+    about: str
+
+
+ARMS = {
+    "steptool": Arm("steptool", "progress", True, "step-grained PPO, ToolWorld's step rewards"),
+    "steptool_paper": Arm("steptool", "steptool", True, "step-grained PPO, the paper's step rewards"),
+    "final": Arm("final", "final", True, "the same PPO, final reward alone"),
+    "final_dense_sum": Arm("final_dense_sum", "progress", True, "the same PPO, the sum of the step rewards at the end"),
+    "grpo": Arm("grpo", "progress", False, "GRPO, the sum of the step rewards"),
+    "grpo_final": Arm("grpo", "final", False, "GRPO, final reward alone"),
+    "released": Arm("released", "steptool", True, "StepTool's published weighting: the final step has weight 0"),
+    "token_gae": Arm("token_gae", "progress", True, "PPO with GAE token by token"),
+    "gigpo": Arm("gigpo", "progress", False, "GiGPO"),
+    "step_grpo": Arm("step_grpo", "progress", False, "GRPO over the returns to go of steps"),
+    "reinforce": Arm("reinforce", "progress", False, "REINFORCE with returns to go"),
+}
+DEFAULT_ARMS = ("steptool", "steptool_paper", "final", "final_dense_sum", "grpo", "released")
+
+
+def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out: Path) -> TrainConfig:
+    """The settings of one run.
+
+    Args:
+        name: Of the arm.
+        seed: Of the run. Runs of one seed are given the same tasks as far as their groups allow.
+        shared: YAML file of what all arms share.
+        policy: Checkpoint that all runs start from.
+        calls: Environment calls of training.
+        out: The run's folder.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or holds a wrong field.
+    """
+    arm = ARMS[name]
+    loss = ALGORITHMS[arm.algo].get("algorithm", {}).get("loss")
+    own = {
+        "algo": arm.algo,
+        "seed": seed,
+        "calls": calls,
+        "iterations": calls,  # each takes a call at least, so that calls alone end the run
+        "eval_every": 0,  # evaluations and checkpoints are due after calls, not after iterations
+        "checkpoint_every": 0,
+        "out": str(out),
+        "policy": {"checkpoint": str(policy), "value_trunk": "detached" if arm.critic else "none"},
+        "env": {"reward": arm.reward},
+        "algorithm": {
+            "critic_epochs": _CRITIC_EPOCHS if arm.critic else 0,
+            # Without clipping, only the first optimiser step of an iteration is right.
+            **({"epochs": 1, "mini_batches": 1} if loss == "policy_gradient" else {}),
+        },
+    }
+    return read_config(shared, own)

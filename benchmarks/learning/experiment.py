@@ -1,0 +1,154 @@
+"""Does the timing of a reward matter, and the more the deeper the task? Arms and seeds from one start, equal calls.
+
+    python -m benchmarks.learning.experiment --policy agents/demo/checkpoints/nano-sft --seeds 5 --calls 6000
+
+The question, the hypotheses and how to read the result: docs/learning.md. Every arm (benchmarks/learning/arms.py)
+trains the same starting policy on the same mixture of tasks of depth 1 to 3, with the same settings
+(benchmarks/learning/learning.yaml), and is evaluated on the same held-out tasks of each depth at the same numbers of
+environment calls.
+
+Runs are kept in `--runs`. Called again, the command skips finished runs and goes on with broken ones, so it can be
+stopped at any time, and given more seeds or arms later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from agents.errors import AgentError
+from agents.models import checkpoint
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, origin, publish
+from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
+from benchmarks.learning.finished_runs import START, Experiment
+from benchmarks.learning.progress import LearningProgress
+from benchmarks.learning.report import report
+from benchmarks.learning.training_run import Plan, Tell, play, read_result
+
+_PACKAGES = ("scipy", "safetensors", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train arms from one start and compare them.
+
+    Example: python -m benchmarks.learning.experiment --policy runs/sft --seeds 5 --jobs 2
+    """
+
+    policy: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Checkpoint that every run starts from (`steptool sft`)."""
+    calls: int = 6000
+    """Environment calls of training in each run."""
+    seeds: int = 5
+    """Runs of each arm."""
+    arms: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ARM")] = DEFAULT_ARMS
+    """Which arms: see benchmarks/learning/arms.py."""
+    points: int = 4
+    """Evaluations of each run, evenly over the calls, the last at the end."""
+    config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
+    """What all arms share, as for `steptool train`."""
+    jobs: int = 1
+    """Runs side by side, one thread each: 1 in this process, more as processes of their own."""
+    runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/learning")
+    """Folder that keeps the runs."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+
+def run(options: Options) -> Result:
+    """Train whatever is not trained yet, and compare.
+
+    Raises:
+        ConfigurationError: An arm is unknown, or the folder holds runs of other settings.
+        SystemExit: Runs failed; the others are kept.
+    """
+    started = origin(_PACKAGES)
+    plans = planned(options, started)
+    for plan in plans:
+        plan.write()
+    with LearningProgress(plans) as progress:
+        failed = perform(plans, options.jobs, progress)
+    if failed:
+        raise SystemExit("\n".join(["error: runs failed; called again, the command goes on with them", *failed]))
+    results = [result for plan in plans if (result := read_result(plan.folder)) is not None]
+    return report(Experiment.of(options.arms, results), started)
+
+
+def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
+    """The run of the start, then those of the arms, seed by seed: a part of the experiment has all arms, too."""
+    if unknown := [name for name in options.arms if name not in ARMS]:
+        raise SystemExit(f"error: --arms {' '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
+    if min(options.calls, options.seeds, options.points, options.jobs) < 1:
+        raise SystemExit("error: --calls, --seeds, --points and --jobs must be at least 1")
+    digest = checkpoint.load_digest(options.policy)
+
+    def plan(name: str, arm: str, seed: int, points: int) -> Plan:
+        folder = options.runs / (START if name == START else f"{name}-{seed}")
+        config = arm_config(arm, seed, options.config, options.policy, options.calls, folder)
+        return Plan(name, seed, points, digest, config, started)
+
+    start = plan(START, "final", 0, 0)
+    return [start, *(plan(arm, arm, seed, options.points) for seed in range(options.seeds) for arm in options.arms)]
+
+
+def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> list[str]:
+    """Do what is not done. Returns a line for each run that failed; the rest goes on."""
+    waiting = [plan for plan in plans if read_result(plan.folder) is None]
+    if jobs > 1:
+        return _side_by_side(waiting, jobs, progress)
+    failed = []
+    for plan in waiting:
+        try:
+            play(plan.folder, progress.of(plan))
+        except AgentError as error:
+            failed.append(f"{plan.folder}: {error}")
+    return failed
+
+
+def _side_by_side(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> list[str]:
+    """Every run as a process; a thread for each of `jobs` listens to one after the other."""
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        return [line for line in pool.map(lambda plan: _listen(plan, progress.of(plan)), plans) if line]
+    finally:
+        pool.shutdown(cancel_futures=True)  # when interrupted, begin no other run
+
+
+def _listen(plan: Plan, tell: Tell) -> str:
+    """Do one run in a process, passing on what it tells. Returns why it failed, or nothing.
+
+    When this process is killed, the run ends at the next thing that it tells.
+    """
+    words = [sys.executable, "-m", "benchmarks.learning.training_run", str(plan.folder)]
+    log = plan.folder / "errors.txt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (
+        log.open("w", encoding="utf-8") as errors,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
+    ):
+        for line in process.stdout or ():
+            told = json.loads(line)
+            tell(told["calls"], told["passed"])
+    if process.returncode == 0:
+        return ""
+    last = (log.read_text(encoding="utf-8").splitlines() or ["nothing was said"])[-1]
+    return f"{plan.folder}: status {process.returncode}: {last}"
+
+
+def main(options: Options) -> None:
+    """Run, print and write."""
+    publish(run(options), options.out)
+
+
+if __name__ == "__main__":
+    run_command("learning.experiment", Options, main)

@@ -1,0 +1,101 @@
+"""Stable-Baselines3 on the numeric twin of ToolWorld: pass rates in text on splits that were not trained on.
+
+python -m benchmarks.learning.sb3 [--seeds 0 1 2]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+from typing import Annotated
+
+import tyro
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents.base import Agent
+from agents.evaluation.evaluate import Evaluation, check, evaluate
+from agents.evaluation.results import metrics_of, panel_of
+from agents.reporting.console import EpisodeProgress
+from agents.reporting.training_progress import TrainingProgress
+from agents.sb3.agent import random_candidates
+from agents.sb3.train import SB3Settings, agent_of, train
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+
+_SPLITS = ("depth-1", "depth-2")
+_TASKS = {"depths": {"1": 1, "2": 1}, "unsolvable": 0}
+_NOTES = (
+    'trained as `steptool sb3 --env-arg \'depths={"1": 1, "2": 1}\' unsolvable=0` does, on split train; acting in text',
+    "random-candidates draws any candidate with the same probability: the floor of the twin",
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train MaskablePPO on the numeric twin and evaluate it.
+
+    Example: python -m benchmarks.learning.sb3 --seeds 0 1 2
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    """Seeds of training, one after the other."""
+    total_steps: int = 40_960
+    """Environment steps of each training."""
+    episodes: int = 100
+    """Tasks per split."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+
+def main(options: Options) -> None:
+    """Train, evaluate, print and write."""
+    begun = origin(("stable-baselines3", "sb3-contrib"))
+    evaluations = {s: Evaluation("StepTool/ToolWorld-v0", {"split": s}, options.episodes) for s in _SPLITS}
+    for evaluation in evaluations.values():
+        check(evaluation)
+    rows = [
+        _row(name, agent, split, evaluation, seconds)
+        for name, agent, seconds in _agents(options)
+        for split, evaluation in evaluations.items()
+    ]
+    publish(Result("sb3", "Stable-Baselines3 on the numeric twin", {"Pass rates": rows}, begun, _NOTES), options.out)
+
+
+def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:
+    """The floor and every trained policy: name, agent, seconds of processor time of its training."""
+    yield "random-candidates", random_candidates(), None
+    for seed in options.seeds:
+        settings = SB3Settings(total_steps=options.total_steps, seed=seed, env_args=_TASKS)
+        begin = process_time()
+        model = _train(settings, f"seed {seed}")
+        yield f"MaskablePPO, seed {seed}", agent_of(model), round(process_time() - begin, 1)
+
+
+def _train(settings: SB3Settings, name: str) -> BaseAlgorithm:
+    with TrainingProgress(name) as progress:
+
+        def on_rollout(steps: int, mean: float, model: BaseAlgorithm) -> None:
+            del model
+            progress.tell(min(steps, settings.total_steps), settings.total_steps, f"return {mean:.3f}")
+
+        return train(settings, on_rollout)
+
+
+def _row(name: str, agent: Agent, split: str, evaluation: Evaluation, seconds: float | None) -> Row:
+    with EpisodeProgress(f"{name}, {split}") as progress:
+        played = evaluate(evaluation, agent, progress.add, progress.expect)
+    metrics = metrics_of(played)
+    return {
+        "agent": name,
+        "split": split,
+        "pass %": f"{100 * metrics['pass_rate']:.1f}",
+        "calls": f"{metrics['calls']:.2f}",
+        "processor seconds of training": seconds,
+        "panel": panel_of(played),
+    }
+
+
+if __name__ == "__main__":
+    run_command("learning.sb3", Options, main)

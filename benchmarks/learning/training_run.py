@@ -1,0 +1,222 @@
+"""One run of the learning experiment: train from the common start, evaluate at set points, leave a result.
+
+    python -m benchmarks.learning.training_run FOLDER
+
+`FOLDER/plan.json` says what to do. The run leaves `metrics.jsonl` on the way and `result.json` at the end. Called
+again, it goes on from its newest checkpoint, to the same numbers as an unbroken run; with a result, it does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from agents.errors import ConfigurationError
+from agents.models import checkpoint
+from agents.models.bundle import Learner, build_learner
+from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.training.config import TrainConfig, checked
+from agents.training.metrics_log import MetricsLog, read_metrics
+from agents.training.trainer import OnlineTrainer
+
+DEPTHS = (1, 2, 3)
+Tell = Callable[[int, float | None], None]
+"""Told of the calls so far and, where one was just made, of an evaluation: the mean pass rate over the depths."""
+
+_EVALUATION_SEED = 0  # the same tasks, in the same order, for every arm and seed
+_PLAN, _RESULT = "plan.json", "result.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run does.
+
+    Attributes:
+        arm: Name of the arm.
+        seed: Of the run.
+        points: Evaluations after the start, evenly over the calls; 0 evaluates the start alone.
+        start: Digest of the starting weights.
+        config: All settings.
+        origin: Command, commit, machine and versions (`benchmarks.harness.report.origin`) of the command that wanted
+            the run.
+    """
+
+    arm: str
+    seed: int
+    points: int
+    start: str
+    config: TrainConfig
+    origin: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is kept."""
+        return Path(self.config.out)
+
+    @property
+    def marks(self) -> list[int]:
+        """Calls after which the policy is evaluated, the last at the end; none where the start is all."""
+        return [round(self.config.calls * point / self.points) for point in range(1, self.points + 1)]
+
+    def write(self) -> None:
+        """Keep the plan in its folder.
+
+        Raises:
+            ConfigurationError: The folder holds a run of other settings.
+        """
+        path = self.folder / _PLAN
+        if path.exists() and (other := _difference(_identity(read_plan(self.folder)), _identity(self))):
+            raise ConfigurationError(
+                f"{self.folder} holds a run of other settings ({other}); choose another folder for the runs"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan in a folder."""
+    found = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+    return Plan(**{**found, "config": checked(TrainConfig, found["config"])})
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """What a finished run left: its plan, `curve` (one record per evaluation), `seconds`; `None` before its end."""
+    path = folder / _RESULT
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+
+def play(folder: Path, tell: Tell) -> None:
+    """Do what the plan of a folder says, as far as it is not done. Uses one thread, so that runs fit side by side."""
+    if read_result(folder) is not None:
+        return
+    torch.set_num_threads(1)
+    plan = read_plan(folder)
+    learner = build_learner(plan.config.policy, seed=plan.config.seed)
+    with held_out(learner, plan.config) as evaluate:
+        if plan.points:
+            _train(plan, learner, evaluate, tell)
+            curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
+        else:
+            curve = [{"calls": 0, **evaluate()}]
+            tell(0, mean_pass(curve[0]))
+    _write(plan, curve)
+
+
+@contextmanager
+def held_out(learner: Learner, config: TrainConfig) -> Iterator[Callable[[], dict[str, float]]]:
+    """An evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
+
+    Actions are sampled as in training (temperature 1), so it measures what training improves.
+    """
+    with ExitStack() as stack:
+        evaluations = {
+            depth: PeriodicEvaluation(
+                stack.enter_context(closing(make_envs(config.env, {"split": f"depth-{depth}"}))),
+                learner,
+                config.eval_episodes,
+                config.sampling,
+                _EVALUATION_SEED,
+            )
+            for depth in DEPTHS
+        }
+
+        def evaluate() -> dict[str, float]:
+            return {
+                _key(depth, name.removeprefix("eval/")): value
+                for depth, evaluation in evaluations.items()
+                for name, value in evaluation().items()
+            }
+
+        yield evaluate
+
+
+def mean_pass(record: Mapping[str, float]) -> float:
+    """The pass rate of an evaluation, each depth counting the same."""
+    return sum(record[_key(depth, "is_solved")] for depth in DEPTHS) / len(DEPTHS)
+
+
+def measured(record: Mapping[str, float], depth: int, name: str) -> float:
+    """A metric of an evaluation at one depth."""
+    return record[_key(depth, name)]
+
+
+def _key(depth: int, name: str) -> str:
+    return f"eval/depth-{depth}/{name}"
+
+
+def _train(plan: Plan, learner: Learner, evaluate: Callable[[], dict[str, float]], tell: Tell) -> None:
+    """Train to the end, keeping the newest checkpoint of those made at the evaluations."""
+    found = checkpoint.newest(plan.folder)
+    keep = checkpoint.load_progress(found).iteration if found else None
+    with (
+        closing(make_envs(plan.config.env)) as envs,
+        closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
+    ):
+        trainer = OnlineTrainer(plan.config, learner, envs)
+        if found is not None:
+            trainer.resume(found)
+        while not trainer.over:
+            begin, before = perf_counter(), trainer.progress.calls
+            metrics = trainer.iterate()
+            calls = trainer.progress.calls
+            due = any(before < mark <= calls for mark in plan.marks)
+            metrics |= evaluate() if due else {}
+            log.write(calls, metrics | {"time/whole_seconds": perf_counter() - begin})
+            tell(calls, mean_pass(metrics) if due else None)
+            if due:
+                _keep(trainer, plan.folder)
+
+
+def _keep(trainer: OnlineTrainer, folder: Path) -> None:
+    older = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
+    trainer.save(folder / f"checkpoint-{trainer.progress.iteration}")
+    for path in older:
+        shutil.rmtree(path)
+
+
+def _write(plan: Plan, curve: list[dict[str, float]]) -> None:
+    """Leave the result, whole or not at all; then the checkpoint has served its purpose."""
+    log = read_metrics(plan.folder) if plan.points else []
+    seconds = sum(record["time/whole_seconds"] for record in log)
+    partial = plan.folder / f".{_RESULT}"
+    content = {**asdict(plan), "seconds": seconds, "curve": curve}
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(plan.folder / _RESULT)
+    for path in plan.folder.glob("checkpoint-*"):
+        shutil.rmtree(path)
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """What must be the same for a run to go on. A checkpoint is known by its content, wherever it is."""
+    policy = replace(plan.config.policy, checkpoint="")
+    return {**asdict(replace(plan, config=replace(plan.config, policy=policy, out=""))), "origin": None}
+
+
+def _difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> str:
+    """The first setting in which two differ, with both values; empty where they are the same."""
+    for key, value in one.items():
+        if isinstance(value, Mapping) and isinstance(other[key], Mapping) and value.keys() == other[key].keys():
+            if found := _difference(value, other[key], f"{prefix}{key}."):
+                return found
+        elif value != other[key]:
+            return f"{prefix}{key}: {value!r}, not {other[key]!r}"
+    return ""
+
+
+def _print(calls: int, passed: float | None) -> None:
+    print(json.dumps({"calls": calls, "passed": passed}), flush=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / _PLAN).exists():
+        raise SystemExit("usage: python -m benchmarks.learning.training_run RUN (a folder made by learning.experiment)")
+    play(Path(sys.argv[1]), _print)

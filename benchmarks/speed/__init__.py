@@ -1,0 +1,1 @@
+"""Throughput and cost of server, environment, rollout and learner."""

@@ -1,0 +1,273 @@
+"""The learner: trained tokens per second of a GRPO and of PPO updates, and peak memory, beside TRL's GRPO.
+
+    python -m benchmarks.speed.learner [--size small] [--device cuda]
+
+One batch of ToolWorld's episodes is played first; then all contestants train on exactly these token ids, in the same
+precision, in the same pieces (rows of like length, padded to the longest of the piece), with one optimiser step. Each
+takes part with small pieces and with the whole batch at once; `x TRL` compares equal pieces, `x best TRL` compares with
+the faster of TRL's. A trained token is one that the policy sampled: prompts and answers of tools are read, not learnt.
+An update counts whole: what is prepared for it (values, advantages), forward, backward, clipping, AdamW. TRL has no
+PPO. They take turns, each in a process of its own, because peak memory is the process's.
+"""
+
+from __future__ import annotations
+
+import pickle
+import resource
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, NamedTuple
+
+import torch
+import tyro
+
+from agents.models.bundle import Learner
+from agents.models.decoder import Size
+from agents.models.policy import ValueTrunk
+from agents.rollout.collector import Collector
+from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.vector_env import make_envs
+from agents.training.batch import Episode, micro_batches
+from agents.training.config import EnvConfig, make_config
+from agents.training.trainer import OnlineTrainer
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.timing import Lap, Pace, race
+from benchmarks.peers.trl import TrlLearner
+from benchmarks.speed.gold import ENV_ID, GoldEnvs, make_workload
+from benchmarks.speed.rollout import collect
+from benchmarks.speed.sampling import chat_learner
+
+OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
+
+Contestant = tuple[str, int]
+"""Name of an update, and the padded tokens of its pieces."""
+
+_ACTION_TOKENS = 48
+_CRITIC_EPOCHS = 10  # of the demonstration and of the learning experiment
+_TURNS = 4
+_COPIES = 2
+_PIECES = (2048, 65536)
+"""Padded tokens of one forward and backward pass: what suits a CPU's caches, and the whole batch."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure updates. Example: python -m benchmarks.speed.learner --quick."""
+
+    quick: bool = False
+    """Few episodes and rounds."""
+    size: Size = "nano"
+    """Of the model."""
+    device: str = "cpu"
+    """Where the model is."""
+    episodes: int = 32
+    """Episodes of the batch."""
+    peak_tflops: float = 0.0
+    """What the device can do, to give the share of it that is used (MFU); 0 leaves it out."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    @property
+    def batch(self) -> int:
+        """Episodes of the batch in this run."""
+        return 8 if self.quick else self.episodes
+
+    @property
+    def rounds(self) -> int:
+        """Updates that count."""
+        return 2 if self.quick else 7
+
+
+class Update(NamedTuple):
+    """One contestant, ready to run.
+
+    Attributes:
+        run: One update; returns the trained tokens.
+        tokens: All tokens of the batch, those of prompts and answers included.
+        parameters: Of the model.
+        megabytes: Peak memory before the first update.
+    """
+
+    run: Callable[[], int]
+    tokens: int
+    parameters: int
+    megabytes: float
+
+
+def run(options: Options) -> Result:
+    """Measure every contestant that there is, in turns, each in its process."""
+    started = origin(["trl", "accelerate"])
+    notes = []
+    with ExitStack() as stack:
+        file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "episodes.pickle"
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as player:
+            player.submit(_play, options, file).result()
+        pools: dict[Contestant, ProcessPoolExecutor] = {}
+        for name in UPDATES:
+            for pieces in _PIECES:
+                pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+                try:
+                    pool.submit(_prepare, name, options, file, pieces).result()
+                    pools[name, pieces] = pool
+                except ImportError as error:
+                    notes.append(f"{name} was not measured: {error}.")
+                    break
+        laps = race({name: partial(_remote_lap, pool) for name, pool in pools.items()}, options.rounds)
+        facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
+    return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, started, notes)
+
+
+_READY: list[tuple[Update, Options]] = []
+"""The contestant of a process, once `_prepare` has run in it."""
+
+
+def _play(options: Options, file: Path) -> None:
+    """Play the batch, as episodes with rewards that differ within groups: each has something to teach."""
+    workload = make_workload(options.batch, _TURNS, _COPIES)
+    learner = chat_learner(workload.texts(), options.size, options.device, "none")
+    sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
+    generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
+    envs = GoldEnvs(workload, len(workload.scripts))
+    episodes = [
+        replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
+        for number, episode in enumerate(collect(Collector(envs, generator, learner.codec), workload).episodes)
+    ]
+    envs.close()
+    file.write_bytes(pickle.dumps((workload.texts(), episodes)))
+
+
+def _prepare(name: str, options: Options, file: Path, pieces: int) -> None:
+    texts, episodes = pickle.loads(file.read_bytes())  # noqa: S301  # written by `_play` of this run
+    _READY.append((UPDATES[name](options, texts, episodes, pieces), options))
+
+
+def _lap() -> Lap:
+    ((update, options),) = _READY
+    begin = perf_counter()
+    trained = update.run()
+    _wait(options)
+    return Lap(trained, perf_counter() - begin)
+
+
+def _remote_lap(pool: ProcessPoolExecutor) -> Lap:
+    return pool.submit(_lap).result()
+
+
+def _facts() -> tuple[int, int, float]:
+    """Tokens of the batch, parameters of the model, and what the updates added to the peak memory."""
+    ((update, options),) = _READY
+    return update.tokens, update.parameters, _peak(options) - update.megabytes
+
+
+def our_update(
+    value_trunk: ValueTrunk,
+    options: Options,
+    texts: Sequence[str],
+    episodes: Sequence[Episode],
+    pieces: int,
+    critic_epochs: int = 0,
+) -> Update:
+    """Our update on a batch of episodes: PPO with this critic, or GRPO, which has none."""
+    learner = chat_learner(texts, options.size, options.device, value_trunk)
+    groups = value_trunk == "none"
+    settings = {
+        "algo": "grpo" if groups else "steptool",
+        "episodes": len(episodes),
+        "policy": {"value_trunk": value_trunk},
+        "optim": {"max_tokens": pieces},
+        "algorithm": {
+            "epochs": 1,
+            "mini_batches": 1,
+            "critic_epochs": critic_epochs,
+            "group_size": _COPIES if groups else 1,
+        },
+    }
+    trainer = OnlineTrainer(make_config(settings), learner, make_envs(EnvConfig(ENV_ID, num_envs=1)))
+    trained = sum(episode.action_tokens for episode in episodes)
+
+    def update() -> int:
+        trainer.update(list(episodes))
+        return trained
+
+    return _ready(update, episodes, learner, options)
+
+
+def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
+    """TRL's update on the same episodes, in the same pieces. Raises `ImportError` without TRL."""
+    learner = chat_learner(texts, options.size, options.device, "none")
+    parts = list(micro_batches([len(episode.ids) for episode in episodes], pieces))
+    trl = TrlLearner(learner, [[episodes[row] for row in part] for part in parts], _COPIES)
+    return _ready(trl.update, episodes, learner, options)
+
+
+UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
+    OURS_GRPO: partial(our_update, "none"),
+    "ours, PPO, critic apart": partial(our_update, "apart"),
+    "ours, PPO, critic detached": partial(our_update, "detached"),
+    f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
+        our_update, "detached", critic_epochs=_CRITIC_EPOCHS
+    ),
+    TRL_GRPO: trl_update,
+}
+"""Updates by name. `docs/algorithms.md` says what the critics are."""
+
+
+def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: Learner, options: Options) -> Update:
+    tokens = sum(len(episode.ids) for episode in episodes)
+    parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
+    return Update(update, tokens, parameters, _peak(options))
+
+
+def _peak(options: Options) -> float:
+    """Megabytes: of the device where there is one, else of this process."""
+    if options.device != "cpu":
+        return torch.cuda.max_memory_allocated(options.device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _wait(options: Options) -> None:
+    if options.device != "cpu":
+        torch.cuda.synchronize(options.device)
+
+
+def _rows(
+    laps: Mapping[Contestant, Sequence[Lap]], facts: Mapping[Contestant, tuple[int, int, float]], options: Options
+) -> list[Row]:
+    paces = {name: Pace.of(own) for name, own in laps.items()}
+    trl = {pieces: pace.rate for (name, pieces), pace in paces.items() if name == TRL_GRPO}
+    rows: list[Row] = []
+    for (name, pieces), pace in paces.items():
+        tokens, parameters, megabytes = facts[name, pieces]
+        whole = pace.rate * tokens / laps[name, pieces][0].units
+        row: dict[str, str | int | float | None] = {
+            "update": name,
+            "pieces": "whole batch" if pieces == max(_PIECES) else f"{pieces} tokens",
+            "trained tokens/s": pace.rate,
+            "slowest": pace.slowest,
+            "all tokens/s": whole,
+            "peak memory, MB more": megabytes,
+            "x TRL": pace.rate / trl[pieces] if trl else None,
+            "x best TRL": pace.rate / max(trl.values()) if trl else None,
+        }
+        if options.peak_tflops:
+            # Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.
+            row["MFU %"] = 100 * 6 * parameters * whole / (options.peak_tflops * 1e12)
+        rows.append(row)
+    return rows
+
+
+def main(options: Options) -> None:
+    """Measure, print and write."""
+    publish(run(options), options.out)
+
+
+if __name__ == "__main__":
+    run_command("speed.learner", Options, main)

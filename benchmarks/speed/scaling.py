@@ -1,0 +1,215 @@
+"""How costs grow: fitted exponents of what must stay flat, or linear.
+
+    python -m benchmarks.speed.scaling
+
+| cost | against |
+|---|---|
+| a call of the tool service, in process | APIs in the catalog |
+| a step of ToolWorld, with text and reward | steps taken before in the episode |
+| a step of one episode in a vector environment | episodes at once |
+| playing an episode with the model: reading the prompt once, then actions and answers | tokens of the prompt |
+| importing StableToolBench's folders | recorded calls in them |
+
+Each is measured at several sizes, in turns. The exponent is the slope of cost over size on logarithmic axes: 0 does not
+grow, 1 grows in proportion.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import gymnasium as gym
+import tyro
+
+from agents.baselines.toolworld import OracleAgent
+from agents.rollout.vector_env import TextEnvs, make_envs
+from agents.training.config import EnvConfig
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.timing import Lap, Pace, growth, race
+from benchmarks.speed.episodes import Script, play_vector, record
+from benchmarks.speed.sampling import contexts
+from steptool_env.formats import make_format
+from toolserver.cache import ResponseCache
+from toolserver.catalog.api_schema import ApiSpec, ToolCall, encode_body
+from toolserver.catalog.catalog import Catalog
+from toolserver.resolvers.recorded import RecordedResolver
+from toolserver.service.service import ToolService
+from toolserver.stabletoolbench import import_folder
+
+Laps = Mapping[int, Callable[[], Lap]]
+"""What to measure at each size."""
+
+_ENV = "StepTool/ToolWorld-v0"
+_CALLS = 1000  # each of another API, spread over the catalog
+_PASSES = 20  # over the calls in one lap: the first finds the caches of the processor as garbage collection left them
+_WINDOW = 16  # steps over which the cost at one length of the history is measured
+_ROUNDS = 5
+_APIS_OF_A_TOOL = 10
+_CALLS_OF_AN_API = 50
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure how costs grow. Example: python -m benchmarks.speed.scaling --quick."""
+
+    quick: bool = False
+    """Sizes and rounds that take seconds."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+
+def run(options: Options) -> Result:
+    """Measure every growth."""
+    started = origin()
+    rounds = 2 if options.quick else _ROUNDS
+    measured: list[tuple[str, str, str, AbstractContextManager[Laps]]] = [
+        ("call, us", "APIs in the catalog", "0 ± 0.05", catalogs(_sizes(options, 1_000, 10_000, 100_000))),
+        ("step, us", "earlier steps", "0 ± 0.05", histories(_sizes(options, 8, 32, 128, 512))),
+        ("step of one episode, us", "episodes at once", "<= 0", vectors(_sizes(options, 1, 16, 64, 256, 1024))),
+        ("import of a call, us", "recorded calls", "0 ± 0.05", imports(_sizes(options, 500, 5_000, 50_000))),
+        ("episode, ms", "tokens of the prompt", "<= 1.1", nullcontext(contexts(_sizes(options, 128, 256, 512, 1024)))),
+    ]
+    tables: dict[str, Sequence[Row]] = {}
+    exponents: list[Row] = []
+    for cost, size, wanted, laps in measured:
+        with laps as each:
+            rows, exponent = fit(cost, size, each, rounds)
+        tables[f"{cost} by {size}"] = rows
+        exponents.append({"cost": cost, "by": size, "exponent": exponent, "wanted": wanted})
+    return Result("scaling", "How costs grow", {"Exponents": exponents, **tables}, started)
+
+
+def _sizes(options: Options, *sizes: int) -> Sequence[int]:
+    return sizes[:2] if options.quick else sizes
+
+
+def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float]:
+    """The cost of one unit at each size (milliseconds where its name says so), and the exponent of its growth."""
+    scale = 1e3 if cost.endswith("ms") else 1e6
+    paces = {each: Pace.of(own) for each, own in race(laps, rounds).items()}
+    # The fastest lap: what else the machine does only ever adds.
+    costs = {each: scale / pace.fastest for each, pace in paces.items()}
+    rows: list[Row] = [{size: each, cost: costs[each], "median": scale / paces[each].rate} for each in costs]
+    return rows, growth(list(costs), list(costs.values()))
+
+
+@contextmanager
+def catalogs(sizes: Sequence[int]) -> Iterator[Laps]:
+    """Calls of a service that answers from recordings, by the number of APIs that it knows."""
+    with ExitStack() as stack:
+        laps = {}
+        for size in sizes:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            specs = [ApiSpec("Data", f"Tool {n // _APIS_OF_A_TOOL}", f"Api {n % _APIS_OF_A_TOOL}") for n in range(size)]
+            calls = [_call(specs[n * size // _CALLS], n) for n in range(_CALLS)]
+            cache = stack.enter_context(ResponseCache(folder))
+            with cache.transaction():
+                for call in calls:
+                    cache.put(call, encode_body("", {"answer": "x" * 300}))
+            laps[size] = partial(_answer, ToolService(Catalog(specs), [RecordedResolver(cache)]), calls)
+        yield laps
+
+
+def _call(spec: ApiSpec, number: int) -> ToolCall:
+    return ToolCall(spec.category, spec.tool, spec.name, {"number": number})
+
+
+def _answer(service: ToolService, calls: Sequence[ToolCall]) -> Lap:
+    begin = perf_counter()
+    for _ in range(_PASSES):
+        for call in calls:
+            service.call(call)
+    return Lap(_PASSES * len(calls), perf_counter() - begin)
+
+
+@contextmanager
+def histories(lengths: Sequence[int]) -> Iterator[Laps]:
+    """Steps of ToolWorld by the number of steps before them in the episode."""
+    env = gym.make(_ENV, call_budget=max(lengths) + _WINDOW + 1, disable_env_checker=True)
+    try:
+        _, info = env.reset(seed=0)
+        name = info["functions"][0]["name"]
+        call = make_format(info["format"]).render(name, '{"id": "1", "name": "a"}')
+        yield {length: partial(_late_steps, env, call, length) for length in lengths}
+    finally:
+        env.close()
+
+
+def _late_steps(env: gym.Env[str, str], call: str, length: int) -> Lap:
+    env.reset(seed=0)
+    for _ in range(length):
+        env.step(call)
+    begin = perf_counter()
+    for _ in range(_WINDOW):
+        env.step(call)
+    return Lap(_WINDOW, perf_counter() - begin)
+
+
+@contextmanager
+def vectors(sizes: Sequence[int]) -> Iterator[Laps]:
+    """Steps of one episode, by the number of episodes that are stepped together."""
+    scripts = cycle(record(_ENV, {}, OracleAgent(), 1024))
+    with ExitStack() as stack:
+        laps = {}
+        for size in sizes:
+            envs = make_envs(EnvConfig(_ENV, num_envs=size))
+            stack.callback(envs.close)
+            laps[size] = partial(_stepping, envs, scripts, max(512, 4 * size))
+        yield laps
+
+
+def _stepping(envs: TextEnvs, scripts: Iterator[Script], steps: int) -> Lap:
+    return play_vector(envs, scripts, steps).stepping
+
+
+@contextmanager
+def imports(sizes: Sequence[int]) -> Iterator[Laps]:
+    """Imports of generated folders in StableToolBench's layout, by the number of recorded calls in them."""
+    with ExitStack() as stack:
+        laps = {}
+        for size in sizes:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _write_folder(folder, size)
+            laps[size] = partial(_import, folder, size)
+        yield laps
+
+
+def _write_folder(folder: Path, size: int) -> None:
+    """`tool_response_cache/` with `size` calls, 50 of each API, in the original's form."""
+    for api in range(-(-size // _CALLS_OF_AN_API)):
+        place = folder / "tool_response_cache" / "Data" / f"tool_{api // _APIS_OF_A_TOOL}_for_Data"
+        place.mkdir(parents=True, exist_ok=True)
+        numbers = range(api * _CALLS_OF_AN_API, min(size, (api + 1) * _CALLS_OF_AN_API))
+        calls = {str({"number": number}): {"error": "", "response": "x" * 300} for number in numbers}
+        (place / f"api_{api % _APIS_OF_A_TOOL}.json").write_text(json.dumps(calls), encoding="utf-8")
+
+
+def _import(folder: Path, size: int) -> Lap:
+    with tempfile.TemporaryDirectory() as target:
+        begin = perf_counter()
+        with ResponseCache(target, memory_entries=0) as cache:
+            import_folder(folder, cache, Catalog())
+        seconds = perf_counter() - begin
+        with ResponseCache(target, read_only=True) as cache:
+            if len(cache) != size:
+                raise RuntimeError(f"{len(cache)} of {size} calls were imported")
+    return Lap(size, seconds)
+
+
+def main(options: Options) -> None:
+    """Measure, print and write."""
+    publish(run(options), options.out)
+
+
+if __name__ == "__main__":
+    run_command("speed.scaling", Options, main)

@@ -1,0 +1,367 @@
+"""Requests per second of the tool server beside StableToolBench's own, on the same machine and the same recordings.
+
+    python -m benchmarks.speed.server
+
+All servers run at the same time, each on one worker pinned to the first core; the load comes from the last core, to one
+server after the other, in turns. Only the table by workers pins nothing: servers and load share all cores. So ratios
+hold where the machine is slow; where it is shared, the processor time per request tells more than the rate. The
+reference is `benchmarks.speed.reference_server`; `benchmarks.speed.echo_server` is what an ASGI application costs at
+the least. The
+same requests come again and again, as in training, and ours knows their bodies: so it is also asked for the same calls
+in bodies that it has not seen (`new requests`), under heads that it has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import httpx
+import tyro
+
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.timing import race
+from benchmarks.speed.load import Load, post_bytes, run_load
+from benchmarks.speed.recordings import Request, import_recordings, write_recordings
+from toolserver.testing import ServerProcess
+
+REFERENCE, ROUTE, FAST, ECHO = "reference", "ours, FastAPI route", "ours, hot path", "ASGI echo"
+NEW = "ours, hot path, new requests"
+
+_CLIENTS = (1, 8, 32)
+_BATCH, _SMALL_BATCH = 256, 32
+_SPELLINGS = 16  # of each request, all different: more in all than the server remembers
+_TARGET_RATIO, _TARGET_P99 = 16, 3  # x reference, ms
+_CORES = sorted(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the tool server. Example: python -m benchmarks.speed.server --quick."""
+
+    quick: bool = False
+    """Short laps: a minute in place of ten."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of a lap."""
+        return 0.5 if self.quick else 2.0
+
+    @property
+    def rounds(self) -> int:
+        """Laps of each contestant that count."""
+        return 3 if self.quick else 7
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """Recordings per API, for the cost of a hit by size."""
+        return (1, 100) if self.quick else (1, 100, 1_000, 10_000)
+
+
+class Contestant(NamedTuple):
+    """A server under test."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the server has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Lap(NamedTuple):
+    """One load run, and the processor time that the server used for each request of it, in microseconds."""
+
+    load: Load
+    cpu: float
+
+
+def run(options: Options) -> Result:
+    """Measure everything."""
+    started = origin(["uvicorn", "uvloop", "httptools"])
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        requests = write_recordings(folder / "small", apis=500, entries=3)
+        with pinned(-1):
+            with _servers(folder / "small", folder / "small-cache") as servers:
+                hits = _hits(servers, requests, options)
+                batches = _batches(servers, requests, options)
+                memory = _memory(servers)
+            sizes = _by_size(folder, options)
+        workers = _by_workers(folder / "small-cache", requests, options)
+    tables = {
+        "Hits of /virtual": hits,
+        f"Calls of /v1/calls in batches of {_BATCH}": batches,
+        "Hits at 32 clients by route and workers": workers,
+        "Hits at 32 clients by recordings per API": sizes,
+        "Resident memory after the load": memory,
+    }
+    return Result("server", "The tool server beside StableToolBench's own", tables, started, _notes(hits))
+
+
+@contextmanager
+def _servers(
+    recordings: Path, cache: Path, names: Sequence[str] = (REFERENCE, ROUTE, FAST, ECHO)
+) -> Iterator[dict[str, Contestant]]:
+    """The contestants over the same recordings, all pinned to the first core."""
+    import_recordings(recordings, cache)
+    arguments = ["--cache", str(cache), "--read-only"]
+    with ExitStack() as stack:
+        servers = {}
+        for name in names:
+            if name in (ROUTE, FAST):
+                process = stack.enter_context(ServerProcess(arguments, settings={"hot_path": name == FAST}))
+                servers[name] = Contestant(process.url, process.pid)
+            else:
+                module = (
+                    ["echo_server"] if name == ECHO else ["reference_server", str(recordings / "tool_response_cache")]
+                )
+                servers[name] = stack.enter_context(_module(*module))
+            _pin(servers[name].pid, 0)
+        yield servers
+
+
+@contextmanager
+def _module(name: str, *arguments: str) -> Iterator[Contestant]:
+    """A server module of this package on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_for(url, process)
+        yield Contestant(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(1500):
+        try:
+            httpx.post(f"{url}/virtual", json={})
+        except httpx.TransportError:
+            if process.poll() is not None:
+                raise RuntimeError(f"a server ended with status {process.returncode}") from None
+            time.sleep(0.02)
+        else:
+            return
+    raise RuntimeError(f"{url} does not answer")
+
+
+def _hits(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+    asked = {name: (server, requests) for name, server in servers.items()}
+    asked[NEW] = servers[FAST], _spelt_anew(requests)
+    rows: list[Row] = []
+    for clients in _CLIENTS:
+        laps = _race(asked, clients, options)
+        rate = {name: median(lap.load.rate for lap in own) for name, own in laps.items()}
+        cpu = {name: median(lap.cpu for lap in own) for name, own in laps.items()}
+        rows += [
+            {
+                "server": name,
+                "clients": clients,
+                "requests/s": round(rate[name]),
+                "p50 ms": median(lap.load.p50 for lap in own) * 1e3,
+                "p99 ms": median(lap.load.p99 for lap in own) * 1e3,
+                "x reference": rate[name] / rate[REFERENCE],
+                "CPU us/request": cpu[name],
+                "CPU, x less": cpu[REFERENCE] / cpu[name],
+                "failures": sum(lap.load.failures for lap in own),
+            }
+            for name, own in laps.items()
+        ]
+    return rows
+
+
+def _race(
+    asked: Mapping[str, tuple[Contestant, Sequence[Request]]], clients: int, options: Options
+) -> dict[str, list[Lap]]:
+    def lap(server: Contestant, prepared: Sequence[bytes]) -> Lap:
+        used = server.cpu_seconds()
+        load = run_load(server.url, prepared, clients=clients, seconds=options.seconds)
+        return Lap(load, (server.cpu_seconds() - used) / load.answered * 1e6)
+
+    prepared = {name: _prepare(server, requests) for name, (server, requests) in asked.items()}
+    return race({name: partial(lap, server, prepared[name]) for name, (server, _) in asked.items()}, options.rounds)
+
+
+def _prepare(server: Contestant, requests: Sequence[Request]) -> list[bytes]:
+    return [post_bytes(server.url, "/virtual", json.dumps(request).encode()) for request in requests]
+
+
+def _spelt_anew(requests: Sequence[Request]) -> list[Request]:
+    """The same calls by so many keys that none of the requests is remembered when it comes again."""
+    return [{**request, "toolbench_key": str(number)} for number in range(_SPELLINGS) for request in requests]
+
+
+def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+    """One client, one request of many calls at a time: what a vector environment sends."""
+    batches = _grouped(_calls(requests), _BATCH)
+    rows: list[Row] = []
+    for clients in (1, 8):
+        laps = race(
+            {
+                name: partial(
+                    run_load,
+                    servers[name].url,
+                    [post_bytes(servers[name].url, "/v1/calls", batch) for batch in batches],
+                    clients=clients,
+                    seconds=options.seconds,
+                )
+                for name in (ROUTE, FAST)
+            },
+            options.rounds,
+        )
+        for name, loads in laps.items():
+            rate = median(load.rate for load in loads)
+            p99 = median(load.p99 for load in loads) * 1e3
+            rows.append({"server": name, "clients": clients, "calls/s": round(rate * _BATCH), "p99 ms per batch": p99})
+    return rows
+
+
+def _calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
+    """Requests of `/virtual` as calls of `/v1/call`."""
+    return [
+        {
+            "category": item["category"],
+            "tool": item["tool_name"],
+            "api": item["api_name"],
+            "arguments": item["tool_input"],
+        }
+        for item in requests
+    ]
+
+
+def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[bytes]:
+    """Bodies of `/v1/calls` with `size` calls each."""
+    return [json.dumps(calls[start : start + size]).encode() for start in range(0, len(calls) - size + 1, size)]
+
+
+def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> list[Row]:
+    """Every route with one worker and with two. Nothing is pinned: on two cores the load takes one from them."""
+    calls = _calls(requests)
+    routes = {
+        "/virtual": ([json.dumps(request).encode() for request in requests], 1),
+        "/v1/call": ([json.dumps(call).encode() for call in calls], 1),
+        "/v1/calls": (_grouped(calls, _SMALL_BATCH), _SMALL_BATCH),
+    }
+    contestants = {}
+    with ExitStack() as stack:
+        for workers in (1, 2):
+            url = stack.enter_context(free_server(cache, workers)).url
+            for path, (bodies, _) in routes.items():
+                prepared = [post_bytes(url, path, body) for body in bodies]
+                contestants[path, workers] = partial(run_load, url, prepared, clients=32, seconds=options.seconds)
+        laps = race(contestants, options.rounds)
+    rows: list[Row] = []
+    for (path, workers), loads in sorted(laps.items()):
+        size, rate = routes[path][1], median(load.rate for load in loads)
+        p99 = median(load.p99 for load in loads) * 1e3
+        rows.append(
+            {
+                "route": path,
+                "workers": workers,
+                "calls of a request": size,
+                "requests/s": round(rate),
+                "calls/s": round(rate * size),
+                "p99 ms": p99,
+                "failures": sum(load.failures for load in loads),
+            }
+        )
+    return rows
+
+
+@contextmanager
+def free_server(cache: Path, workers: int) -> Iterator[ServerProcess]:
+    """A server whose workers run on every core that this process may use.
+
+    Raises:
+        RuntimeError: This process is pinned, which its children would inherit.
+    """
+    if sorted(os.sched_getaffinity(0)) != _CORES:
+        raise RuntimeError("the benchmark is pinned to a core; start servers by workers outside `pinned`")
+    with ServerProcess(["--cache", str(cache), "--read-only", "--workers", str(workers)]) as process:
+        yield process
+
+
+def _by_size(folder: Path, options: Options) -> list[Row]:
+    """The reference parses the whole file of an API on every request; a look-up does not depend on its size."""
+    rows: list[Row] = []
+    for size in options.sizes:
+        recordings = folder / f"{size}"
+        requests = write_recordings(recordings, apis=4, entries=size)
+        with _servers(recordings, folder / f"{size}-cache", (REFERENCE, FAST)) as servers:
+            laps = _race({name: (server, requests) for name, server in servers.items()}, 32, options)
+        rates = {name: median(lap.load.rate for lap in own) for name, own in laps.items()}
+        rows.append(
+            {
+                "recordings per API": size,
+                "reference requests/s": rates[REFERENCE],
+                "ours requests/s": rates[FAST],
+                "ratio": rates[FAST] / rates[REFERENCE],
+            }
+        )
+    return rows
+
+
+def _memory(servers: Mapping[str, Contestant]) -> list[Row]:
+    page = os.sysconf("SC_PAGE_SIZE")
+    return [
+        {"server": name, "MiB": int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * page / 2**20}
+        for name, server in servers.items()
+    ]
+
+
+def _notes(hits: Sequence[Row]) -> list[str]:
+    """The targets, and whether this run reached them."""
+    (fast,) = (row for row in hits if row["server"] == FAST and row["clients"] == 32)
+    ratio, p99 = fast["x reference"], fast["p99 ms"]
+    assert isinstance(ratio, float)
+    assert isinstance(p99, float)
+    fast_enough = "reached" if ratio >= _TARGET_RATIO else "missed"
+    prompt_enough = "reached" if p99 <= _TARGET_P99 else "missed"
+    return [
+        f"Target: hits at 32 clients at least {_TARGET_RATIO} times the reference: {fast_enough} ({ratio:.1f}).",
+        f"Target: p99 at 32 clients at most {_TARGET_P99} ms: {prompt_enough} ({p99:.1f} ms).",
+        "Hits among 1,000,000 recordings, opening them and a worker's memory then: see `benchmarks.speed.store`.",
+    ]
+
+
+@contextmanager
+def pinned(core: int) -> Iterator[None]:
+    """This process, and what it starts, on one core; afterwards on those of before."""
+    before = os.sched_getaffinity(0)
+    _pin(os.getpid(), core)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _pin(pid: int, core: int) -> None:
+    """Keep a process on one core, so that load and server do not take each other's."""
+    if len(_CORES) > 1:
+        os.sched_setaffinity(pid, {_CORES[core]})
+
+
+if __name__ == "__main__":
+    run_command("speed.server", Options, lambda options: publish(run(options), options.out))

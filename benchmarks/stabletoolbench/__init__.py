@@ -1,0 +1,1 @@
+"""Figures on the public data of StepTool and StableToolBench."""

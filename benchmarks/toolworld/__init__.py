@@ -1,0 +1,1 @@
+"""Figures of ToolWorld: verifier, tasks, cost of worlds."""

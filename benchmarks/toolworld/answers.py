@@ -1,0 +1,117 @@
+"""Labelled answers, each with the task of world 0 (level `standard`) that it answers.
+
+They are kept in a file of JSON lines. A line is a question: an id, the kind of its slots, a query, the plan that
+answers it (per node the operation and its inputs: a value that the query states, or `[node, output]` of an earlier
+node), what is asked of the plan (`[node, output]`, with `true` behind it for all rows), the values that this gives, and
+answers with their labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from steptool_env.errors import DataError
+from steptool_env.toolworld import WorldTask
+from steptool_env.toolworld.planning.columns import Columns
+from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
+from steptool_env.toolworld.planning.toolset import Offer
+from toolserver.world import World
+from toolserver.world.vendors import Health, VendorApi, Vendors
+
+LEVEL = "standard"
+CORPUS = Path(__file__).parents[2] / "tests" / "data" / "answers.jsonl"
+"""The file in the repository."""
+
+
+class Answer(NamedTuple):
+    """An answer with what a careful reader says of it.
+
+    Attributes:
+        text: The answer.
+        right: Whether it answers the question, and nothing in it contradicts that.
+        style: How it is written.
+    """
+
+    text: str
+    right: bool
+    style: str
+
+
+class Question(NamedTuple):
+    """A question with its answers.
+
+    Attributes:
+        id: Its name in the file.
+        kind: The kind of what is asked.
+        task: The task that asks it.
+        answers: Its answers.
+        values: What the plan must give for each thing asked.
+    """
+
+    id: str
+    kind: str
+    task: WorldTask
+    answers: tuple[Answer, ...]
+    values: list[list[Any]]
+
+
+def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
+    """All questions, in the order of the file.
+
+    Raises:
+        DataError: The file does not exist.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; give the corpus of labelled answers, {CORPUS.name}")
+    return tuple(_question(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines())
+
+
+@cache
+def _vendors() -> Vendors:
+    return Vendors(World(0, LEVEL))
+
+
+@cache
+def _columns() -> Columns:
+    return Columns(_vendors().world)
+
+
+def _question(record: Mapping[str, Any]) -> Question:
+    plan = _plan(record)
+    bound = tuple(_api(node.operation) for node in plan.nodes)
+    apis = tuple(dict.fromkeys(bound))
+    task = WorldTask(f"corpus-{record['id']}", "corpus", record["query"], plan, Offer(apis, bound), columns=_columns())
+    answers = tuple(Answer(**each) for each in record["answers"])
+    return Question(record["id"], record["kind"], task, answers, record["values"])
+
+
+def _plan(record: Mapping[str, Any]) -> Plan:
+    nodes: list[Node] = []
+    plan = Plan((), (), ())
+    world = _vendors().world
+    for operation, inputs in record["nodes"]:
+        nodes.append(Node(operation, {name: _source(value) for name, value in inputs.items()}))
+        arguments = {name: plan.value(source) for name, source in nodes[-1].inputs.items()}
+        plan = Plan(tuple(nodes), (*plan.results, world.execute(operation, arguments)), ())
+    return Plan(plan.nodes, plan.results, tuple(Asked(*each) for each in record["asked"]))
+
+
+def _source(value: Any) -> Source:
+    return From(*value) if isinstance(value, list) else Given(value)
+
+
+@cache
+def _api(operation: str) -> VendorApi:
+    """The first sound API for an operation whose vendor keeps to the world's own units."""
+    vendors = _vendors()
+    for index in vendors.offering(operation):
+        api = vendors.tool(index).api_of(operation)
+        if api is None or api.health is not Health.OK:
+            continue
+        if not (api.tool.skin.values.imperial or api.tool.skin.values.cents):
+            return api
+    raise DataError(f"{operation}: no sound vendor of level {LEVEL} offers it in the world's own units")

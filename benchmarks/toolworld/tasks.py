@@ -1,0 +1,116 @@
+"""ToolWorld's tasks: how fast they are generated, and what each split is like, with floors and ceiling.
+
+    python -m benchmarks.toolworld.tasks [--episodes N]
+
+The floors are agents that learn nothing: `random` calls and then answers with words of the query, `no-tools` answers at
+once with the best guess that the query allows, `greedy-docs` calls the functions whose documentation shares most words
+with the query. The ceiling is the `oracle`, which knows the gold solution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+from typing import Annotated
+
+import tyro
+
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.registry import make_agent
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld import SPLITS, TaskSampler
+from toolserver.world import Vendors, World
+from toolserver.world.levels import LEVELS
+
+_AGENTS = ("random", "no-tools", "greedy-docs", "oracle")
+_BUDGET = 20
+_WARM_UP = 100  # tasks made before the clock starts: tables and documentation are made when first needed
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure ToolWorld's tasks. Example: `python -m benchmarks.toolworld.tasks --episodes 100`."""
+
+    episodes: int = 200
+    """Tasks per split and agent."""
+    timed: int = 1000
+    """Tasks that are generated against the clock."""
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "timed"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
+
+
+def generation(level: str, split: str, timed: int) -> Row:
+    """Tasks per second of processor time."""
+    sampler = TaskSampler(Vendors(World(0, level)), split)
+    for index in range(_WARM_UP):
+        sampler.task(index)
+    started = process_time()
+    for index in range(_WARM_UP, _WARM_UP + timed):
+        sampler.task(index)
+    return {"level": level, "split": split, "tasks_per_second": round(timed / (process_time() - started))}
+
+
+def profile(split: str, level: str, episodes: int) -> Row:
+    """What a split is like, and how agents do in it."""
+    count = min(episodes, SPLITS[split].size)
+    sampler = TaskSampler(Vendors(World(0, level)), split)
+    tasks = [sampler.task(index) for index in range(count)]
+    row: dict[str, str | int | float | None] = {
+        "split": split,
+        "size": SPLITS[split].size,
+        "depth": _range([task.plan.depth for task in tasks]),
+        "offered": _range([len(task.offer.apis) for task in tasks]),
+        "state changes %": _percent(sum(task.plan.writes for task in tasks), count),
+    }
+    for name in _AGENTS:
+        outcomes = _play(name, split, level, count)
+        row[f"{name} %"] = _percent(outcomes["solved"], count)
+        if name == "oracle":
+            row["oracle calls"] = round(outcomes["calls"] / count, 2)
+    return row
+
+
+def _play(name: str, split: str, level: str, count: int) -> Mapping[str, float]:
+    settings = {"split": split, "level": level, "call_budget": _BUDGET}
+    played = evaluate(Evaluation("StepTool/ToolWorld-v0", settings, episodes=count), make_agent(name))
+    return {
+        "solved": sum(each.metadata["outcome"]["is_solved"] for each in played),
+        "calls": sum(len(each.steps) - 1 for each in played),  # without Finish
+    }
+
+
+def _percent(part: float, whole: int) -> float:
+    return round(100 * part / whole, 1)
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    mean = f" ({sum(values) / len(values):.1f})"
+    return f"{low}" if low == high else f"{low}-{high}{mean}"
+
+
+def main(options: Options) -> None:
+    """Measure and publish both tables."""
+    came_from = origin()
+    tables = {
+        "Generation": [generation(level, "train", options.timed) for level in LEVELS],
+        "Splits, level lite": [profile(split, "lite", options.episodes) for split in SPLITS],
+    }
+    notes = (
+        "generation is by processor time of one process, after the world's tables and documentation were made",
+        f"{options.episodes} tasks per split, call budget {_BUDGET}; a share is of tasks solved; calls without Finish",
+    )
+    publish(Result("toolworld_tasks", "ToolWorld's tasks", tables, came_from, notes), options.out)
+
+
+if __name__ == "__main__":
+    run_command("toolworld.tasks", Options, main)

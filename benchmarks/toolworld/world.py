@@ -1,0 +1,108 @@
+"""What ToolWorld costs: building worlds, their memory, and calls of their tools in process.
+
+    python -m benchmarks.toolworld.world
+
+Each level is measured in a fresh process. A build makes every table and writes the documentation of every API. A call
+goes through the tool service: names, validation, the vendor, the world, and JSON out; calls are valid samples of all
+healthy APIs, each timed on its own, and no answer is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from time import perf_counter, perf_counter_ns
+from typing import Annotated
+
+import tyro
+
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from toolserver.catalog.api_schema import ToolCall
+from toolserver.episodes.state_token import StateCodec
+from toolserver.service.service import ToolService
+from toolserver.world import Health, Vendors, World
+from toolserver.world.levels import LEVELS
+from toolserver.world.resolver import WorldResolver
+from toolserver.world.samples import sample_arguments
+
+_SEED = 0
+_CALLS = 4000  # APIs that are called
+_ROUNDS = 3
+_MEGABYTE = 1024.0  # kilobytes; `ru_maxrss` counts those on Linux
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure ToolWorld. Example: python -m benchmarks.toolworld.world --out results."""
+
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
+    """Folder for the result files."""
+
+
+def measure(level: str) -> Row:
+    """Build the world of a level and call its tools."""
+    before = _resident()  # with everything imported
+    started = perf_counter()
+    vendors = Vendors(World(_SEED, level))
+    rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
+    apis = sum(1 for _ in vendors.specs())
+    seconds = perf_counter() - started
+    memory = _resident() - before
+    times = sorted(_call_times(vendors))
+    return {
+        "level": level,
+        "operations": len(vendors.world.operations),
+        "rows": rows,
+        "tools": len(vendors),
+        "apis": apis,
+        "build_seconds": round(seconds, 3),
+        "memory_mb": round(memory, 1),
+        "call_p50_us": round(times[len(times) // 2] / 1000, 1),
+        "call_p99_us": round(times[len(times) * 99 // 100] / 1000, 1),
+        "calls_per_second": round(1e9 * len(times) / sum(times)),
+    }
+
+
+def _call_times(vendors: Vendors) -> list[int]:
+    """Nanoseconds of each call; the best of some rounds, as other processes share the machine."""
+    resolver = WorldResolver(vendors, StateCodec())
+    service = ToolService(resolver, [resolver])
+    healthy = (api for api in vendors.apis() if api.health is Health.OK)
+    world = vendors.world
+    calls = [
+        ToolCall(*api.key, json.dumps(api.encode_arguments(sample_arguments(api, world, position))))
+        for position, api in enumerate(islice(healthy, _CALLS))
+    ]
+    rounds = [[_timed(service, call) for call in calls] for _ in range(_ROUNDS + 1)]
+    return [min(times) for times in zip(*rounds[1:], strict=True)]
+
+
+def _timed(service: ToolService, call: ToolCall) -> int:
+    started = perf_counter_ns()
+    service.call(call)
+    return perf_counter_ns() - started
+
+
+def _resident() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE
+
+
+def main(options: Options) -> None:
+    """Measure all levels and publish the table."""
+    came_from = origin()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
+        levels = list(fresh.map(measure, LEVELS))
+    notes = (
+        "memory_mb is what the process grew by; calls are single, in process, arguments as text, answers as bytes",
+    )
+    publish(Result("world", "What ToolWorld costs", {"Levels": levels}, came_from, notes), options.out)
+
+
+if __name__ == "__main__":
+    run_command("toolworld.world", Options, main)

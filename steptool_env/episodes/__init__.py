@@ -1,0 +1,1 @@
+"""Episodes: parsing actions, applying responses, observations, snapshots."""

@@ -1,0 +1,75 @@
+"""What holds for every episode of an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from steptool_env.episodes.prompts import check_style
+from steptool_env.errors import ConfigurationError
+from steptool_env.formats import Format, make_format
+from steptool_env.rewards import REWARDS, RewardFunction, make_reward
+from toolserver.catalog.api_schema import OBSERVATION_LENGTH
+
+DEFAULT_CALL_BUDGET = 12
+DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the episodes of an environment are told, bounded and scored.
+
+    Attributes:
+        reward: Scores the steps.
+        format: How the model writes its calls.
+        prompt: Style of the opening, one of `prompts.STYLES`.
+        call_budget: Steps after which an episode ends. Every step counts, `Finish` too.
+        max_observation_length: Characters of an answer that are shown.
+        reward_settings: Name and options of `reward`, by which snapshots of other rewards are told apart; by default
+            the name of its class.
+    """
+
+    reward: RewardFunction
+    format: Format = field(default_factory=lambda: make_format("react"))
+    prompt: str = "toolbench"
+    call_budget: int = DEFAULT_CALL_BUDGET
+    max_observation_length: int = DEFAULT_OBSERVATION_LENGTH
+    reward_settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_style(self.prompt)
+        _check_count("call_budget", self.call_budget)
+        _check_count("max_observation_length", self.max_observation_length)
+        if not self.reward_settings:
+            kind = type(self.reward)
+            object.__setattr__(self, "reward_settings", {"kind": f"{kind.__module__}:{kind.__qualname__}"})
+
+    def record(self) -> dict[str, Any]:
+        """What a trajectory remembers of the rules."""
+        return {
+            "format": self.format.name,
+            "prompt": self.prompt,
+            "call_budget": self.call_budget,
+            "max_observation_length": self.max_observation_length,
+        }
+
+
+def make_rules(
+    reward: str,
+    reward_options: Mapping[str, Any] | None,
+    call_format: str,
+    prompt: str,
+    call_budget: int,
+    max_observation_length: int,
+) -> Rules:
+    """Rules from what `gym.make` can be given. Raises `ConfigurationError`, which lists what is valid."""
+    options = reward_options or {}
+    made = make_reward(reward, **options)
+    settings = {"kind": reward, **REWARDS.settings(reward, **options)}
+    return Rules(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigurationError(f"{name}={value!r}: must be an integer of at least 1")

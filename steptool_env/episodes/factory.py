@@ -1,0 +1,111 @@
+"""Where the episodes of an environment come from: a suite, the rules and a random generator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+
+from steptool_env.episodes.config import Rules
+from steptool_env.episodes.episode import Episode
+from steptool_env.errors import ConfigurationError
+from steptool_env.suites.base import TaskSuite
+from steptool_env.trajectories.records import Record, read_step, step_record
+from steptool_env.types import Task
+
+_OPTIONS = ("task", "episode_seed")
+_SEEDS = 2**63
+
+
+class EpisodeSource:
+    """Starts episodes, and brings them back from a record."""
+
+    def __init__(self, suite: TaskSuite, rules: Rules) -> None:
+        self.suite = suite
+        self.rules = rules
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Settings that two environments must share to exchange snapshots: JSON values by group and name."""
+        groups = {
+            "suite": {"name": self.suite.name, **self.suite.settings},
+            "rules": self.rules.record(),
+            "reward": self.rules.reward_settings,
+        }
+        return cast("dict[str, Any]", json.loads(json.dumps(groups, default=_class_name)))
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Episode:
+        """A new episode.
+
+        Two numbers are drawn from `rng` whatever the options, so that a task chosen by hand does not change the
+        episodes after it.
+
+        Args:
+            rng: Draws the task and the episode's seed.
+            options: `task` (an id, or an index into the suite) and `episode_seed` in place of the draws.
+
+        Raises:
+            ConfigurationError: An option is unknown, or names no task.
+        """
+        options = options or {}
+        _check_options(options)
+        index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_SEEDS, dtype=np.uint64))
+        task = self._find(options.get("task"), index)
+        seed = _episode_seed(options.get("episode_seed", seed))
+        task = self._opened(task, seed)
+        return Episode(task, self.rules, task.state, seed)
+
+    def restore(self, record: Record) -> Episode:
+        """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
+        task = self._opened(self.suite.find(record["task"]), record["seed"])
+        episode = Episode(task, self.rules, record["state"], record["seed"])
+        return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
+
+    def _opened(self, task: Task, seed: int) -> Task:
+        """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
+        opening = self.suite.opening(task, seed)
+        return replace(task, state=opening) if opening else task
+
+    def _find(self, choice: Any, index: int) -> Task:
+        if choice is None:
+            return self.suite.task(index)
+        if isinstance(choice, str):
+            return self.suite.find(choice)
+        if isinstance(choice, int | np.integer) and 0 <= choice < len(self.suite):
+            return self.suite.task(int(choice))
+        raise ConfigurationError(
+            f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
+        )
+
+
+def record_episode(episode: Episode) -> Record:
+    """An episode as a JSON object: the task's id, the state token and the steps."""
+    return {
+        "task": episode.task.id,
+        "seed": episode.seed,
+        "state": episode.state,
+        "lost": episode.lost,
+        "truncated": episode.truncated,
+        "steps": [step_record(step) for step in episode.steps],
+    }
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    unknown = sorted(set(options) - set(_OPTIONS))
+    if unknown:
+        raise ConfigurationError(f"options {', '.join(unknown)}: not known; there are {', '.join(_OPTIONS)}")
+
+
+def _episode_seed(seed: Any) -> int:
+    if isinstance(seed, int | np.integer) and 0 <= seed < _SEEDS:
+        return int(seed)
+    raise ConfigurationError(f"options['episode_seed']={seed!r}: must be an integer from 0 to 2**63 - 1")
+
+
+def _class_name(thing: Any) -> str:
+    """The class of a reward option that is no JSON value, such as a judge made by hand."""
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"

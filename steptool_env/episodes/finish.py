@@ -1,0 +1,96 @@
+"""The `Finish` function, which ends an episode, as ToolBench documents it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
+from toolserver.catalog.api_schema import StatusCode
+
+FINISH_FUNCTION: dict[str, Any] = {
+    "name": FINISH,
+    "description": (
+        "If you believe that you have obtained a result that can answer the task, please call this function to provide "
+        "the final answer. Alternatively, if you recognize that you are unable to proceed with the task in the current "
+        "state, call this function to restart. Remember: you must ALWAYS call this function at the end of your "
+        "attempt, and the only part that will be shown to the user is the final answer, so it should contain "
+        "sufficient information."
+    ),
+    "parameters": {
+        "type": "object",
+        "properties": {
+            "return_type": {"type": "string", "enum": [GIVE_ANSWER, GIVE_UP]},
+            "final_answer": {
+                "type": "string",
+                "description": (
+                    "The final answer you want to give the user. You should have this field if "
+                    '"return_type"=="give_answer"'
+                ),
+            },
+        },
+        "required": ["return_type"],
+    },
+}
+"""The schema, word for word as ToolBench offers it with every task (`rapidapi.py`)."""
+
+
+class Finished(NamedTuple):
+    """What a call of `Finish` comes to.
+
+    `status` is `FINAL_ANSWER`, `GAVE_UP`, or `BAD_INPUT` when the call does not end the episode.
+    """
+
+    status: StatusCode
+    observation: str
+    answer: str = ""
+
+
+_ANSWERED = '{"response":"successfully giving the final answer."}'
+_GAVE_UP = Finished(StatusCode.GAVE_UP, '{"response":"chose to give up and restart"}')
+_NO_RETURN_TYPE = Finished(StatusCode.BAD_INPUT, '{error:"must have "return_type""}')
+_NO_ANSWER = Finished(StatusCode.BAD_INPUT, '{error:"must have "final_answer""}')
+_BAD_CHOICE = Finished(StatusCode.BAD_INPUT, '{error:""return_type" is not a valid choice"}')
+
+
+_LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
+
+
+def read_finish(arguments: str) -> Finished:
+    """Read the arguments of a `Finish` call, with ToolBench's texts and its leniency.
+
+    Arguments that are no JSON are searched for the two fields, as ToolBench does: its models often
+    break off inside a long answer.
+    """
+    fields = _fields(arguments)
+    if "return_type" not in fields:
+        return _NO_RETURN_TYPE
+    if fields["return_type"] == GIVE_UP:
+        return _GAVE_UP
+    if fields["return_type"] != GIVE_ANSWER:
+        return _BAD_CHOICE
+    if "final_answer" not in fields:
+        return _NO_ANSWER
+    answer = fields["final_answer"]
+    text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+    return Finished(StatusCode.FINAL_ANSWER, _ANSWERED, text)
+
+
+def _fields(arguments: str) -> dict[str, Any]:
+    try:
+        fields = _LENIENT.decode(arguments)
+    except (ValueError, RecursionError):
+        return _salvage(arguments)
+    return fields if isinstance(fields, dict) else {}
+
+
+def _salvage(arguments: str) -> dict[str, Any]:
+    """The two fields of a broken object, found as ToolBench finds them."""
+    fields: dict[str, Any] = {}
+    for choice in (GIVE_ANSWER, GIVE_UP):
+        if f'"return_type": "{choice}"' in arguments:
+            fields.setdefault("return_type", choice)
+    _, found, answer = arguments.partition('"final_answer": "')
+    if found:
+        fields["final_answer"] = answer
+    return fields

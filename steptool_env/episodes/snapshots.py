@@ -1,0 +1,77 @@
+"""Snapshots: an episode and its random generator as JSON bytes. No pickle, so that a snapshot can be shared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from steptool_env.episodes.episode import Episode
+from steptool_env.episodes.factory import EpisodeSource, record_episode
+from steptool_env.errors import ConfigurationError, DataError
+from steptool_env.trajectories.records import encode
+from toolserver.errors import ToolServerError
+
+_VERSION = 2
+
+
+def pack(episode: Episode, rng: np.random.Generator, source: EpisodeSource) -> bytes:
+    """The snapshot of an episode of `source`, in an environment whose next reset draws from `rng`."""
+    record = {
+        "steptool_snapshot": _VERSION,
+        **source.identity,
+        "episode": record_episode(episode),
+        "random": rng.bit_generator.state,
+    }
+    return encode(record)
+
+
+def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.Generator]:
+    """The episode and the generator of `snapshot`.
+
+    Raises:
+        DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
+    """
+    record = _read(snapshot)
+    _check_kind(record, source.identity)
+    try:
+        return source.restore(record["episode"]), _generator(record["random"])
+    except (ConfigurationError, ToolServerError) as error:
+        raise DataError(f"the snapshot is of another environment: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"the snapshot is damaged: {error!r}") from error
+
+
+def _check_kind(record: dict[str, Any], here: dict[str, Any]) -> None:
+    """Raise `DataError`, with each difference, for a snapshot of another environment."""
+    differences = []
+    for group, ours in here.items():
+        theirs = record.get(group)
+        theirs = theirs if isinstance(theirs, dict) else {}
+        differences += [
+            f"{group}.{name}={theirs.get(name)!r} there and {ours.get(name)!r} here"
+            for name in sorted(theirs.keys() | ours.keys())
+            if theirs.get(name) != ours.get(name)
+        ]
+    if differences:
+        raise DataError(
+            f"the snapshot is of another environment: {'; '.join(differences)}; restore it in an environment that was "
+            "made with the same arguments"
+        )
+
+
+def _read(snapshot: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(snapshot)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"the snapshot is damaged: {error}") from error
+    if not isinstance(record, dict) or record.get("steptool_snapshot") != _VERSION:
+        raise DataError(f"these bytes are no snapshot of version {_VERSION}; take one with env.snapshot()")
+    return record
+
+
+def _generator(state: dict[str, Any]) -> np.random.Generator:
+    generator = np.random.Generator(np.random.PCG64(0))
+    generator.bit_generator.state = state
+    return generator

@@ -1,0 +1,1 @@
+"""Grading of ToolWorld episodes: answer verification, progress and contribution of calls."""

@@ -1,0 +1,257 @@
+"""What an answer must state, and whether a text states it: typed slots instead of a judge."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from steptool_env.toolworld.grading.answer_parsing import fold
+from steptool_env.toolworld.grading.quantities import Quantity, Reading
+from steptool_env.toolworld.grading.units import Unit, meanings
+from steptool_env.toolworld.planning.plan import Asked
+from steptool_env.toolworld.task import WorldTask
+from toolserver.world.schema import Fact, Kind, Output, Result, SemanticType
+from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.value_codecs import unit_of
+
+_RELATIVE = 0.002
+"""Relative tolerance of quantities with a unit: room for one conversion, not for rounding to two digits."""
+BASE_UNITS = {
+    "m": "m", "km": "km", "cm": "cm", "mm": "mm", "kg": "kg", "g": "g", "C": "° C", "km/h": "km / h", "kcal": "kcal",
+    "min": "min", "days": "days", "%": "%", "USD": "USD",
+}  # fmt: skip
+"""The words for the units of semantic types."""
+_IN_LABEL = re.compile(r".* in (.+)$")
+_PER_LABEL = re.compile(r"\bper (?:(\d+) )?(\w+)$")
+_ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "week", "daily": "day", "hourly": "hour"}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSlot:
+    """One thing that an answer must state.
+
+    Attributes:
+        label: What it is, in words.
+        type: The semantic type of its values.
+        attribute: The qualified name of what it states, e.g. `city.population`.
+        values: One value, or all members of a set.
+        facts: The facts behind the values, in the same order.
+        node: The node of the plan that supplies it.
+        values_shown: How the vendor that is asked writes quantities.
+        scale: The end of the scale of a rating (5 or 10); 0 for everything else.
+        currencies: The codes of the words for the currencies of a foreign amount or an exchange rate; else empty.
+        currency_names: The folded names of these currencies.
+    """
+
+    label: str
+    type: SemanticType
+    attribute: str
+    values: tuple[object, ...]
+    facts: tuple[Fact, ...]
+    node: int
+    values_shown: Values
+    scale: float = 0.0
+    currencies: frozenset[str] = frozenset()
+    currency_names: frozenset[str] = frozenset()
+
+    @property
+    def unit(self) -> Unit | None:
+        """Its unit; `None` for a plain number."""
+        return _unit(self.type, self.label)
+
+    @property
+    def per(self) -> tuple[float, str] | None:
+        """What it is measured per, as in `price per night`."""
+        return _per(self.label)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is stated by words rather than by a number, date or time."""
+        return self.type.kind in (Kind.TEXT, Kind.ENUM, Kind.ID)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it is stated by a number that is no date and no time of day."""
+        return self.type.kind in (Kind.INTEGER, Kind.NUMBER)
+
+    def matches(self, quantity: Quantity) -> bool:
+        """Whether a number as written states the slot's value, under any meaning of its unit."""
+        if quantity.bounded or not self._fits_scale(quantity) or not self._fits_per(quantity):
+            return False
+        own = self.unit.dimension if self.unit is not None else ""
+        fitting = [
+            reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own
+        ]
+        return any(self._is_stated(reading) for reading in fitting or quantity.readings) or self._is_shorter(quantity)
+
+    def _is_shorter(self, quantity: Quantity) -> bool:
+        """True where a number is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
+        if self.type.kind is not Kind.NUMBER or self.type.unit:
+            return False
+        value = abs(float(str(self.values[0])))
+        return 0 < quantity.last <= _RELATIVE * value and any(
+            reading.unit is None and self._is_near(reading, quantity.last) for reading in quantity.readings
+        )
+
+    def is_multiple(self, quantity: Quantity, factor: float) -> bool:
+        """True where a number is the slot's value times a factor: a total beside a mean, a share beside a total."""
+        value = abs(float(str(self.values[0])) * factor)
+        slack = max(2 * _RELATIVE * value, 10.0**-self.type.decimals)
+        return any(self._is_near(reading, slack, factor) for reading in quantity.readings)
+
+    def _is_rounded(self, quantity: Quantity) -> bool:
+        """Whether a number says itself to be rounded, and is the slot's value rounded."""
+        return bool(quantity.step) and any(self._is_near(reading, quantity.step) for reading in quantity.readings)
+
+    def goes_with(self, quantity: Quantity) -> bool:
+        """Whether a number is said beside the slot's: 1 USD beside a rate, 0.96 beside 96 %, 1.9 million, rounded."""
+        if self.type.unit == "%" and any(
+            unit is None and self._close(100 * v, 1.0, 0.0) for v, unit in quantity.readings
+        ):
+            return True
+        units = [unit for value, unit in quantity.readings if unit is not None and value == 1]
+        if self.currencies and any(unit.dimension == "currency" for unit in units):
+            return True
+        return self._is_rounded(quantity)
+
+    def _is_near(self, reading: Reading, step: float, factor: float = 1.0) -> bool:
+        value, (stated, unit), own = float(str(self.values[0])) * factor, reading, self.unit
+        if unit is not None:
+            if own is None or (own.dimension, own.code) != (unit.dimension, unit.code):
+                return False
+            value = (value * own.factor + own.offset - unit.offset) / unit.factor
+        return abs(stated - value) <= step * 0.500001
+
+    def _is_stated(self, reading: Reading) -> bool:
+        value, unit = reading
+        if unit is None:
+            shown = unit_of(self.type, self.values_shown)
+            return self._close(value, 1.0, 0.0) or self._close(value, shown.factor, shown.offset)
+        if unit.dimension == "currency" and self.currencies:
+            return unit.code in self.currencies and self._close(value, 1.0, 0.0)
+        own = self.unit
+        if own is None or (own.dimension, own.code) != (unit.dimension, unit.code):
+            return False
+        stated = (value * unit.factor + unit.offset - own.offset) / own.factor
+        if self._close(stated, 1.0, 0.0, exact=unit.factor == own.factor):
+            return True
+        # A difference of temperatures has no zero point.
+        return (
+            self.is_difference and unit.offset != own.offset and self._close(value * unit.factor / own.factor, 1.0, 0.0)
+        )
+
+    def _fits_scale(self, quantity: Quantity) -> bool:
+        return not quantity.scale or quantity.scale == self.scale
+
+    def _fits_per(self, quantity: Quantity) -> bool:
+        """Whether what a number is said per is what the slot is measured per, as far as both are units."""
+        if quantity.per is None:
+            return True
+        paid, wanted_code = _code(quantity.per), _code(self.per)
+        if paid and wanted_code and paid != wanted_code:
+            return False  # "75.8 dinars per euro" for a rate per USD
+        stated = _sized(quantity.per)
+        if stated is None:
+            return True
+        if self.per is None and quantity.per[0] != 1:
+            return True  # of an amount that is said: "31 g per 100 g"
+        if self.per is None:  # "7 parcels a day"; but a length is no speed, and a weight no density
+            return self.unit is None or self.unit.dimension in ("currency", "ratio", "time")
+        wanted = _sized(self.per)
+        return wanted is not None and wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
+
+    def _close(self, stated: float, factor: float, offset: float, exact: bool = True) -> bool:
+        value = float(str(self.values[0]))
+        if self.type.kind is Kind.INTEGER and not self.type.unit and factor == 1.0 and exact:
+            return round(stated, 6) == value
+        has_unit = self.type.unit or not exact
+        slack = max(abs(value) * _RELATIVE if has_unit else 0.0, 0.5 * 10.0**-self.type.decimals) * abs(factor)
+        return abs(stated - (value * factor + offset)) <= slack * 1.000001
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words of its label."""
+        return _words(self.label)
+
+    @property
+    def is_difference(self) -> bool:
+        """Whether it is the difference of two values."""
+        return self.attribute.endswith(".difference")
+
+
+def _code(per: tuple[float, str] | None) -> str:
+    """The currency that something is said per; empty when it is none."""
+    units = meanings(per[1]) if per is not None else ()
+    return next((unit.code for unit in units if unit.code), "")
+
+
+def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
+    """The dimension and the size of what something is said per; `None` when it is no unit."""
+    count, word = per
+    word = "day" if word in ("night", "nights") else word
+    units = [unit for unit in meanings(word) if unit.dimension not in ("scale", "currency")]
+    return (units[0].dimension, count * units[0].factor) if units else None
+
+
+@cache
+def _unit(kind: SemanticType, label: str) -> Unit | None:
+    """The unit of a slot: that of its type, or of its label (`area in square kilometres`)."""
+    word = BASE_UNITS.get(kind.unit, "")
+    if not word and kind.name == "coordinate":
+        word = "deg"
+    if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not Kind.TEXT:
+        word = named[1]
+    found = meanings(word) if word else ()
+    return found[0] if found else None
+
+
+@cache
+def _words(label: str) -> frozenset[str]:
+    return frozenset(word for word in re.findall(r"[a-z]+", label.lower()) if len(word) > 3)
+
+
+@cache
+def _per(label: str) -> tuple[float, str] | None:
+    """What a slot is measured per, by its label (`energy per 100 g`, `yearly tuition`)."""
+    match = _PER_LABEL.search(label)
+    if match is not None:
+        return float(match[1] or 1), match[2]
+    return next(((1.0, unit) for adverb, unit in _ADVERBS.items() if adverb in label), None)
+
+
+def slots_of(task: WorldTask) -> tuple[AnswerSlot, ...]:
+    """The slots of a task's answer; none where the task ends in a change of state or in giving up."""
+    if not task.solvable:
+        return ()
+    return tuple(_slot(task, asked) for asked in task.plan.asked)
+
+
+def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
+    result = task.plan.results[asked.node]
+    output: Output = result.operation.outputs[asked.output]
+    facts = task.plan.asked_facts(asked)
+    values = tuple(fact.value for fact in facts)
+    shown = task.offer.bound[asked.node].tool.skin.values
+    scale, names = _scale(task, result, output), _currency_names(task, result, output)
+    currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
+    return AnswerSlot(
+        output.label, output.type, output.attribute, values, facts, asked.node, shown, scale, currencies, names
+    )
+
+
+def _scale(task: WorldTask, result: Result, output: Output) -> float:
+    """The end of a rating's scale, by the highest rating of its column."""
+    if output.type.name != "rating":
+        return 0.0
+    measured = f"{result.operation.subject}.{result.operation.attribute}" if output.derived else output.attribute
+    return 5.0 if task.columns.highest(measured) <= 5 else 10.0
+
+
+def _currency_names(task: WorldTask, result: Result, output: Output) -> frozenset[str]:
+    """The folded names of the currencies of an amount or an exchange rate."""
+    if output.type.name not in ("foreign_money", "factor") or result.operation.subject != "currency":
+        return frozenset()
+    ids = [*result.arguments.values(), *(row.entity for row in result.rows)]
+    rows = [task.columns.world.row("currency", each, result.delta) for each in ids if isinstance(each, str)]
+    return frozenset(fold(str(row["name"])) for row in rows if row is not None)

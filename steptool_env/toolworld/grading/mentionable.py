@@ -1,0 +1,189 @@
+"""The names and values that an answer to a task may mention beside its slots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any
+
+from steptool_env.toolworld.grading.answer_parsing import Readings, fold, read
+from steptool_env.toolworld.grading.answer_slots import BASE_UNITS
+from steptool_env.toolworld.grading.mentions import without, words_of
+from steptool_env.toolworld.grading.quantities import Quantity, Reading
+from steptool_env.toolworld.planning.plan import Plan
+from steptool_env.toolworld.task import WorldTask
+from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
+from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.value_codecs import codec_of
+
+_KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
+"""Before the value of a key (`"fare": 5`), but not before the result of an equation."""
+_LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
+"""Before an entry of a list."""
+_NAMING = (Kind.TEXT, Kind.ID)
+_MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
+
+
+class Known:
+    """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
+
+    It is what the query says, and what passed between the calls of the gold solution. Other values that the calls
+    before the asked one gave are known in a sentence only: an answer may explain its steps, but not copy responses.
+    What the asked call gave beside the answer is not known, or an answer could state all of it and choose nothing.
+
+    Args:
+        task: The task.
+    """
+
+    def __init__(self, task: WorldTask) -> None:
+        self._task = task
+
+    @cached_property
+    def _texts(self) -> dict[str, None]:
+        return dict.fromkeys(_texts(self._task.plan))
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The folded names."""
+        said = self._task.columns.names.find(words_of(self._task.query))
+        return frozenset(map(fold, self._texts)).union(*(mention.names for mention in said))
+
+    @cached_property
+    def said(self) -> Readings:
+        """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
+        plan = self._task.plan
+        labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
+        return self._read([self._task.query, *_values(self._task), *self._texts, *labels])
+
+    @cached_property
+    def steps(self) -> Readings:
+        """The dates, times and numbers that the steps before the asked call gave, known where a sentence tells them."""
+        return self._read(_steps(self._task))
+
+    def _read(self, texts: Iterable[str]) -> Readings:
+        text = " ; ".join(texts)
+        words = words_of(text)
+        return read(without(text, words, self._task.columns.names.find(words)))
+
+
+def _texts(plan: Plan) -> Iterator[str]:
+    """The names and ids that passed between the calls: texts among the arguments, in the rows that count, and of them.
+
+    Node by node, as do `_values`, so that what is said is said in one order.
+    """
+    for node, result in enumerate(plan.results):
+        outputs = result.operation.outputs
+        for value in plan.arguments(node).values():
+            if isinstance(value, str):
+                yield value
+        for row in _rows(plan, node):
+            yield row.entity
+            for name, value in row.values.items():
+                if outputs[name].type.kind in _NAMING:
+                    yield str(value)
+
+
+def _values(task: WorldTask) -> Iterator[str]:
+    """The other values that passed between the calls, in the world's units and as the vendors show them.
+
+    What is asked is not among them: a slot accounts for it, under the units that fit.
+    """
+    plan = task.plan
+    asked = {(each.node, each.output) for each in plan.asked}
+    for node, result in enumerate(plan.results):
+        outputs, used = result.operation.outputs, plan.used_outputs(node)
+        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in plan.arguments(node).items():
+            if result.operation.inputs[name].type.kind not in _NAMING:
+                yield from _as_shown(result.operation.inputs[name].type, value, shown)
+        for row in _rows(plan, node):
+            for name, value in row.values.items():
+                kind = outputs[name].type
+                if name in used and (node, name) not in asked and kind.kind not in _NAMING:
+                    yield from _as_shown(kind, value, shown)
+        if result.operation.kind is OperationKind.COMPARE:  # what a difference is worked out from
+            world, subject = task.columns.world, result.operation.subject
+            for side in ("first_id", "second_id"):
+                value = world.need(subject, result.arguments[side], result.delta)[result.operation.attribute]
+                yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
+
+
+def _steps(task: WorldTask) -> Iterator[str]:
+    """The values of the rows that count which no later call used: what an explanation of the steps tells.
+
+    Of an asked call these are only what its answer rests on. Values of an asked column are not among them: those of
+    other rows are rivals.
+    """
+    plan = task.plan
+    asked = {(each.node, each.output) for each in plan.asked}
+    columns = {plan.results[node].operation.outputs[output].attribute for node, output in asked}
+    last = {node for node, _ in asked}
+    for node, result in enumerate(plan.results):
+        operation = result.operation
+        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        for name, value in result.values.items():
+            output = operation.outputs[name]
+            if (node, name) in asked or output.attribute in columns or output.type.kind not in _MEASURED:
+                continue
+            if node not in last or name == _basis(operation) or _is_calculation(operation):
+                yield from _as_shown(output.type, value, shown)
+
+
+def _basis(operation: Operation) -> str:
+    """The output that the rest of a result rests on: what a ranking or a comparison went by, the rows of a mean."""
+    match operation.kind:
+        case OperationKind.AGGREGATE:
+            return "count"
+        case OperationKind.COMPARE:
+            return "difference"
+        case OperationKind.RANK:
+            return operation.attribute
+    return ""
+
+
+def _is_calculation(operation: Operation) -> bool:
+    """True where a call works out values from values alone: a tip and a total are steps to the share of each."""
+    return operation.kind is OperationKind.COMPUTE and all(
+        slot.type.kind is not Kind.ID for slot in operation.inputs.values()
+    )
+
+
+def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
+    """A value in the world's unit, and as a vendor writes it."""
+    yield f"{value} {BASE_UNITS.get(kind.unit, '')}".rstrip()
+    codec = codec_of(kind, shown) if shown is not None else None
+    if codec is not None and codec.encode is not None:
+        yield f"{codec.encode(value)} {codec.unit}"
+
+
+def _rows(plan: Plan, node: int) -> Sequence[Row]:
+    """The rows of a node's result that count: all where all are asked, else the first."""
+    every = any(asked.node == node and asked.every for asked in plan.asked)
+    return plan.results[node].rows if every else plan.results[node].rows[:1]
+
+
+def is_in_sentence(before: str) -> bool:
+    """True where what stands behind a text is neither the value of a key nor the entry of a list."""
+    return _KEYED.search(before) is None and _LISTED.search(before) is None
+
+
+def is_explained(stated: Quantity) -> bool:
+    """True where a number stands in a sentence: not as the value of a key, nor bare in a list."""
+    if stated.word or any(reading.unit is not None for reading in stated.readings):
+        return _KEYED.search(stated.gap) is None
+    return is_in_sentence(stated.gap)
+
+
+def is_same(stated: Reading, known: Reading, step: float) -> bool:
+    """True where a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
+    if stated.unit is None or known.unit is None:
+        values = [known.value]
+        if known.unit is not None and known.unit.dimension == "ratio":
+            values.append(round(known.value * known.unit.factor, 9))  # 0.09 for 9 %
+        return any(abs(stated.value - value) <= step * 0.500001 for value in values)
+    if (stated.unit.dimension, stated.unit.code) != (known.unit.dimension, known.unit.code):
+        return False
+    one = stated.value * stated.unit.factor + stated.unit.offset
+    other = known.value * known.unit.factor + known.unit.offset
+    return abs(one - other) <= 0.002 * abs(other)

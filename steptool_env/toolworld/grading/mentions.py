@@ -1,0 +1,138 @@
+"""Finds the names of a world in an answer: as whole words, longest first, over all entity types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from steptool_env.toolworld.grading.answer_parsing import fold
+
+_WORD = re.compile(r"[^\W_]+")
+_APART = re.compile(r"[,;:|\n]")
+_LEADS = ("the", "dr")
+"""Words before a name that may be left out, unless another name of the column is told apart by them."""
+
+Attributes = frozenset[str]
+
+
+class Word(NamedTuple):
+    """One word of an answer.
+
+    Attributes:
+        text: The word, folded.
+        start: Place of its first character.
+        end: Place behind its last character.
+        before: What stands between the word before and this one.
+    """
+
+    text: str
+    start: int
+    end: int
+    before: str
+
+
+class Mention(NamedTuple):
+    """A name in an answer.
+
+    Attributes:
+        first: Place of its first word.
+        last: Place behind its last word.
+        names: The folded names that it can stand for -> the columns (`city.name`) that hold each.
+    """
+
+    first: int
+    last: int
+    names: Mapping[str, Attributes]
+
+    def of(self, attribute: str) -> frozenset[str]:
+        """The names of one column that it can stand for."""
+        return frozenset(name for name, attributes in self.names.items() if attribute in attributes)
+
+
+class Names:
+    """A set of names that is looked for in answers.
+
+    Args:
+        names: Each name with the column that holds it.
+    """
+
+    def __init__(self, names: Iterable[tuple[str, str]]) -> None:
+        found: dict[str, dict[str, set[str]]] = {}
+        for name, attribute in names:
+            keys = _keys(name)
+            for key in (*keys, *(f"{each}s" for each in keys)) if attribute == "currency.name" else keys:
+                found.setdefault(key, {}).setdefault(fold(name), set()).add(attribute)
+        self._names = {
+            key: {name: frozenset(attributes) for name, attributes in each.items()} for key, each in found.items()
+        }
+        lengths: dict[str, set[int]] = {}
+        for key in self._names:
+            first, *rest = key.split(" ")
+            lengths.setdefault(first, set()).add(len(rest) + 1)
+        self._lengths = {first: sorted(each, reverse=True) for first, each in lengths.items()}
+
+    def find(self, words: Sequence[Word]) -> list[Mention]:
+        """The names in a text, from left to right; of those that overlap the longer."""
+        found: list[Mention] = []
+        lengths, place = self._lengths, 0
+        while place < len(words):
+            mention = self._at(words, place) if words[place].text in lengths else None
+            if mention is not None:
+                found.append(mention)
+                place = mention.last
+            else:
+                place += 1
+        return found
+
+    def _at(self, words: Sequence[Word], place: int) -> Mention | None:
+        for length in self._lengths[words[place].text]:
+            part = words[place : place + length]
+            names = self._names.get(" ".join([word.text for word in part])) if len(part) == length else None
+            if names is not None and not any(_APART.search(word.before) for word in part[1:]):
+                return Mention(place, place + length, _told_apart(names, words[place - 1].text if place else ""))
+        return None
+
+
+def words_of(text: str) -> list[Word]:
+    """The words of a text, folded."""
+    words, end = list[Word](), 0
+    ascii_only = text.isascii()
+    for match in _WORD.finditer(text):
+        word = match.group()
+        folded = word.lower() if ascii_only else fold(word)
+        words.append(Word(folded, match.start(), match.end(), text[end : match.start()]))
+        end = match.end()
+    return words
+
+
+def without(text: str, words: Sequence[Word], mentions: Iterable[Mention]) -> str:
+    """A text of the same length without the names: digits in them are not read as numbers."""
+    parts, end = list[str](), 0
+    for mention in mentions:
+        start = words[mention.first].start
+        parts += (text[end:start], "\x00" * (words[mention.last - 1].end - start))
+        end = words[mention.last - 1].end
+    return "".join((*parts, text[end:]))
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """The ways to write a name, folded, without words before it that may be left out."""
+    folded = fold(name)
+    first, _, rest = folded.partition(" ")
+    key = rest if rest and first in _LEADS else folded
+    return (key, fold(name.replace("&", " and "))) if "&" in name else (key,)
+
+
+def _told_apart(names: Mapping[str, Attributes], before: str) -> Mapping[str, Attributes]:
+    """Of names that differ in `The` alone those that are written as they stand, per column."""
+    if len(names) == 1:
+        return names
+    lead = before if before in _LEADS else ""
+    exact = {
+        name: each
+        for name, each in names.items()
+        if (name.partition(" ")[0] if name.split(" ")[0] in _LEADS else "") == lead
+    }
+    taken = frozenset[str]().union(*exact.values()) if exact else frozenset[str]()
+    return {**exact, **{name: each - taken for name, each in names.items() if name not in exact}}

@@ -1,0 +1,33 @@
+"""What the changes of an episode amount to in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from toolserver.world.changes import Delta
+from toolserver.world.operations.mutations import CANCELLED
+from toolserver.world.world import World
+
+
+def net_state(world: World, delta: Delta) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
+    """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
+
+    A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
+    forgiven.
+    """
+    if not delta:
+        return [], {}
+    created: list[str] = []
+    changed: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for entity in sorted({change.entity for change in delta.changes}):
+        for row_id in delta.rows(entity):
+            before = world.row(entity, row_id)
+            after = world.row(entity, row_id, delta) or {}
+            if before is None and after.get("status") != CANCELLED:
+                created.append(f"{entity}: {sorted(after.items())}")
+            elif before is not None:
+                different = {name: value for name, value in after.items() if before[name] != value}
+                if different:
+                    changed[entity, row_id] = different
+    return sorted(created), changed

@@ -1,0 +1,133 @@
+"""The solver that knows the gold solution: it calls what is needed, retries what failed, and answers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from steptool_env.toolworld.grading.answer_slots import slots_of
+from steptool_env.toolworld.grading.progress_tracker import milestones_of
+from steptool_env.toolworld.task import Obstacle, WorldTask
+from toolserver.catalog.api_schema import Provenance
+from toolserver.world.vendors import Health, VendorApi
+from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
+from toolserver.world.vendors.value_codecs import codec_of
+
+_TRIES = 3
+
+
+class OracleCall(NamedTuple):
+    """One call of the gold solution, as the vendor wants it."""
+
+    api: VendorApi
+    arguments: dict[str, Any]
+
+
+class Oracle:
+    """Solves one task, one call at a time: ask for `next_call`, make it, `observe` what came of it.
+
+    Without faults it solves every task. With faults it tries a failing call again, and then goes to another offered
+    API that does the same; when there is none it gives up.
+    """
+
+    def __init__(self, task: WorldTask) -> None:
+        self.task = task
+        self.stuck = False
+        self._todo = list(milestones_of(task))
+        self._page = 1
+        self._failures = 0
+        self._tokens: dict[int, str] = {}
+        self._avoided: set[VendorApi] = set()
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether the end is to give up."""
+        return self.stuck or not self.task.solvable
+
+    def next_call(self) -> OracleCall | None:
+        """The next call; `None` when it is time to finish."""
+        if not self._todo or self.stuck:
+            return None
+        api = self._serving()
+        login = api.tool.login_api
+        if api.needs_token and login is not None and api.tool.index not in self._tokens:
+            return OracleCall(login, {})
+        if self._todo[0].node < 0:
+            return OracleCall(api, {})
+        values = self.task.plan.arguments(self._todo[0].node)
+        if api.needs_token:
+            values[TOKEN_INPUT] = self._tokens[api.tool.index]
+        if self._page > 1:
+            values[PAGE_INPUT] = self._page
+        return OracleCall(api, api.encode_arguments(values))
+
+    def observe(self, call: OracleCall, succeeded: bool, response: Any, provenance: Provenance) -> None:
+        """Take note of what a call came to.
+
+        Args:
+            call: The call.
+            succeeded: Whether its outcome was `OK`.
+            response: Its JSON value; of no interest on failure.
+            provenance: Where the answer came from.
+        """
+        milestone = self._todo[0]
+        if milestone.obstacle and provenance is not Provenance.INJECTED:
+            self._next()
+        elif not succeeded:
+            self._fail(call.api)
+        elif call.api is call.api.tool.login_api:
+            self._tokens[call.api.tool.index] = call.api.read(response)[0]["token"]
+            if milestone.node < 0:
+                self._next()
+        elif self._is_partial(call.api, milestone.node):
+            self._page += 1
+        else:
+            self._next()
+
+    def _serving(self) -> VendorApi:
+        """The API for the next call: the one of the gold solution, unless it stays away."""
+        api = self._todo[0].api
+        return api if api not in self._avoided else self._others(api)[0]
+
+    def _others(self, api: VendorApi) -> list[VendorApi]:
+        return [
+            each
+            for each in self.task.offer.apis
+            if each.operation is api.operation and each.health is Health.OK and each not in self._avoided
+        ]
+
+    def _fail(self, api: VendorApi) -> None:
+        self._failures += 1
+        if self._failures >= _TRIES:
+            self._failures = 0
+            self._avoided.add(api)
+            self.stuck = self._todo[0].api in self._avoided and not self._others(self._todo[0].api)
+
+    def _next(self) -> None:
+        self._todo.pop(0)
+        self._page, self._failures = 1, 0
+
+    def _is_partial(self, api: VendorApi, node: int) -> bool:
+        """Whether rows that are asked for stand on a later page."""
+        plan, size = self.task.plan, api.layout.page_size
+        every = any(asked.node == node and asked.every for asked in plan.asked)
+        return bool(every and size and self._page * size < len(plan.results[node].rows))
+
+
+def gold_answer(task: WorldTask) -> str:
+    """The answer of the gold solution: the asked values as the called vendors write them, set apart by `; `."""
+    values = []
+    for slot in slots_of(task):
+        encode = codec_of(slot.type, slot.values_shown).encode
+        values += [str(value if encode is None else encode(value)) for value in slot.values]
+    return "; ".join(values) or "Done."
+
+
+def describes_obstacle(task: WorldTask) -> str:
+    """Why a task cannot be solved, in words, for people who look at it."""
+    operation = task.plan.results[task.blocked].operation.name if not task.solvable else ""
+    return {
+        Obstacle.NONE: "",
+        Obstacle.MISSING: f"no offered API does {operation}",
+        Obstacle.BROKEN: f"the offered API for {operation} is broken",
+        Obstacle.UNKNOWN: f"{operation} finds nothing of that name",
+    }[task.obstacle]

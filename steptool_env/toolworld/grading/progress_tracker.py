@@ -1,0 +1,265 @@
+"""Follows an episode of a task: what each call came to, which needed calls are done, what they supplied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from steptool_env.toolworld.planning.plan import Plan
+from steptool_env.toolworld.task import Obstacle, WorldTask
+from toolserver.catalog.api_schema import Outcome
+from toolserver.world.changes import Delta
+from toolserver.world.schema import Kind, Operation, OperationKind, Result
+from toolserver.world.vendors import Health, VendorApi
+
+Supply = tuple[str, str, Any]
+"""Fact that a response tells, with its identity; for an id also `("id", "", C1093)`, wherever it stands."""
+
+_BY_CALL = frozenset(
+    {OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE, OperationKind.COMPUTE,
+     OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE, OperationKind.LOGIN}
+)  # fmt: skip
+"""Kinds whose result is more than facts of rows (a choice, a mean, a change): only that very call supplies it."""
+
+_SLACK = 0.005
+"""Relative difference up to which two quantities are the same argument: units are converted, and rounded, on the way.
+
+Numbers without a unit are the same only when they are equal.
+"""
+
+
+_PAIRS = {OperationKind.COMPARE: ("first_id", "second_id"), OperationKind.COMPUTE: ("origin_id", "destination_id")}
+"""Kind -> two inputs whose order makes no difference to the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Milestone:
+    """One needed call.
+
+    Attributes:
+        node: The node of the plan; -1 for a login.
+        api: The API that the gold solution calls.
+        needs: What the responses must tell.
+        by_call: Whether only the very call counts; else any response that tells what is needed.
+        obstacle: Whether it is the call that shows that the task cannot be solved.
+    """
+
+    node: int
+    api: VendorApi
+    needs: frozenset[Supply] = frozenset()
+    by_call: bool = True
+    obstacle: bool = False
+
+
+@dataclass(slots=True)
+class Observed:
+    """Result of one step.
+
+    Attributes:
+        api: The API that was called; `None` when the step reached no tool of the world.
+        values: The semantic arguments, defaults included; empty when they did not fit.
+        supplied: What the response told; empty without success.
+        nodes: The nodes of the plan that this very call is.
+        done: The milestones that the step was the first to reach.
+        useful: Whether it told something needed that nothing before had told, be it a milestone or a part of one.
+        failed: The outcome when it is not a success.
+        changed: Whether it changed the world.
+    """
+
+    api: VendorApi | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    supplied: frozenset[Supply] = frozenset()
+    nodes: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    useful: bool = False
+    failed: Outcome | None = None
+    changed: bool = False
+
+
+class Tracker:
+    """The truth about one episode, step by step.
+
+    It answers each call again, in process and by the same rules, so it knows where every value comes from; it is a
+    deterministic function of the task, the salt and the calls.
+
+    Args:
+        task: The task.
+        salt: What salts the episode's created ids and tokens (see `toolserver.world.resolver.delta_of`).
+    """
+
+    def __init__(self, task: WorldTask, salt: str | int = "") -> None:
+        self.world = task.columns.world
+        self.task = task
+        self.delta = Delta((), salt)
+        self.steps: list[Observed] = []
+        self.milestones = milestones_of(task)
+        self.reached: dict[int, int] = {}  # milestone -> step
+        self._missing = [set(milestone.needs) for milestone in self.milestones]
+
+    @property
+    def progress(self) -> float:
+        """The share of needed calls that are done, 0 to 1; 1 where none is needed."""
+        return len(self.reached) / len(self.milestones) if self.milestones else 1.0
+
+    @property
+    def met_obstacle(self) -> bool:
+        """True where the episode has seen why the task cannot be solved, so that giving up is right.
+
+        That a tool is missing is seen at once; the call that another obstacle blocks has to be made.
+        """
+        hidden = (index for index, milestone in enumerate(self.milestones) if milestone.obstacle)
+        return not self.task.solvable and all(index in self.reached for index in hidden)
+
+    def idle(self) -> Observed:
+        """Take note of a step that reached no tool: no call, a failure that was injected, `Finish`."""
+        self.steps.append(Observed())
+        return self.steps[-1]
+
+    def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
+        """Take note of a call that the world answered."""
+        answer = api.answer(self.world, arguments, self.delta)
+        result = answer.result
+        if answer.outcome is not Outcome.OK or result is None:
+            observed = Observed(api, failed=answer.outcome)
+        else:
+            nodes = self._nodes(api.operation, result.arguments)
+            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta is not self.delta)
+            self.delta = answer.delta
+        self._reach(observed, result)
+        self.steps.append(observed)
+        return observed
+
+    def _nodes(self, operation: Operation, values: Mapping[str, Any]) -> tuple[int, ...]:
+        wanted = _wanted(self.task).get(operation.name)
+        if wanted is None:
+            return ()
+        return tuple([node for node, arguments in wanted if same_call(operation, arguments, values)])
+
+    def _reach(self, observed: Observed, result: Result | None) -> None:
+        """Note the milestones that a call is the first to reach."""
+        for index, milestone in enumerate(self.milestones):
+            if index not in self.reached and self._reaches(index, milestone, observed, result):
+                self.reached[index] = len(self.steps)
+                observed.done += (index,)
+                observed.useful = True
+
+    def _reaches(self, index: int, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
+        if milestone.obstacle:
+            return self._meets(milestone, observed, result)
+        if observed.failed is not None:
+            return False
+        if milestone.node < 0:
+            return observed.api is milestone.api
+        if milestone.by_call:
+            return milestone.node in observed.nodes and milestone.needs <= observed.supplied
+        missing = self._missing[index]
+        if not missing.isdisjoint(observed.supplied):
+            missing -= observed.supplied
+            observed.useful = True
+        return not missing
+
+    def _meets(self, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
+        """True where a call shows that the task cannot be solved."""
+        if observed.api is None or observed.api.operation is not milestone.api.operation:
+            return False
+        if self.task.obstacle is Obstacle.BROKEN:
+            return observed.api.health is Health.BROKEN
+        return result is not None and not result.rows and milestone.node in observed.nodes
+
+
+@lru_cache(maxsize=4096)
+def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
+    """Per operation of a task's plan, its nodes and their arguments."""
+    calls: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    for index, node in enumerate(task.plan.nodes):
+        calls.setdefault(node.operation, []).append((index, task.plan.arguments(index)))
+    return calls
+
+
+@lru_cache(maxsize=4096)
+def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
+    """The needed calls of a task, in the order in which the gold solution makes them."""
+    milestones: list[Milestone] = []
+    for node in task.calls:
+        api = task.offer.bound[node]
+        login = api.tool.login_api if api.needs_token else None
+        if login is not None and all(each.api is not login for each in milestones):
+            milestones.append(Milestone(-1, login))
+        if node == task.blocked:
+            milestones.append(Milestone(node, api, obstacle=True))
+        else:
+            by_call = task.plan.results[node].operation.kind in _BY_CALL
+            milestones.append(Milestone(node, api, needs_of(task.plan, node), by_call))
+    return tuple(milestones)
+
+
+def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
+    """Outputs that a node's response must tell: those that are used, of its first row, or of each where all are asked.
+
+    An id counts only with whose it is: that a city has an id does not tell that a restaurant is there.
+    """
+    result, used = plan.results[node], plan.used_outputs(node)
+    every = any(asked.node == node and asked.every for asked in plan.asked)
+    outputs = result.operation.outputs
+    return frozenset(
+        (row.entity, outputs[name].attribute, row.values[name])
+        for row in (result.rows if every else result.rows[:1])
+        for name in used
+        if not outputs[name].derived
+    )
+
+
+def supplies(result: Result) -> frozenset[Supply]:
+    """Everything that a response tells, computed values apart."""
+    told = _told(result.operation)
+    return frozenset(
+        [
+            (entity, attribute, values[name]) if attribute else ("id", "", values[name])
+            for entity, values in result.rows
+            for name, attribute in told
+            if name in values
+        ]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
+    """The outputs of an operation, computed ones apart: name and attribute of the fact; ids again without one."""
+    shown = [(name, output) for name, output in operation.outputs.items() if not output.derived]
+    facts = [(name, output.attribute) for name, output in shown]
+    return (*facts, *((name, "") for name, output in shown if output.type.kind is Kind.ID))
+
+
+def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    """True where two calls of an operation ask the same.
+
+    How many rows a ranking shows makes no difference, nor does the order of two rows that are compared or measured.
+    """
+    if _are_alike(operation, wanted, given):
+        return True
+    first, second = _PAIRS.get(operation.kind, ("", ""))
+    if first not in operation.inputs or second not in operation.inputs:
+        return False
+    return _are_alike(operation, wanted, {**given, first: given.get(second), second: given.get(first)})
+
+
+def _are_alike(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+    for name, slot in operation.inputs.items():
+        value = given.get(name, slot.default)
+        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
+            continue
+        if not _equal(wanted.get(name, slot.default), value, _SLACK if slot.type.unit else 0.0):
+            return False
+    return True
+
+
+def _equal(wanted: Any, given: Any, slack: float) -> bool:
+    if wanted == given:
+        return True
+    if isinstance(wanted, str) and isinstance(given, str):
+        return wanted.strip().casefold() == given.strip().casefold()
+    if isinstance(wanted, int | float) and isinstance(given, int | float):
+        return abs(wanted - given) <= slack * abs(wanted)
+    return False

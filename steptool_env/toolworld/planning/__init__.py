@@ -1,0 +1,1 @@
+"""Planning of ToolWorld tasks: plans, tool sets, splits and samplers."""

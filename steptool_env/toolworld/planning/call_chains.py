@@ -1,0 +1,153 @@
+"""Which plans a set of operations can form: what can end a chain of calls, and what can supply an input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from steptool_env.toolworld.wording.templates import STATED
+from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
+
+MAX_DEPTH = 6
+_JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
+_SUPPLIERS = frozenset(
+    {OperationKind.SEARCH, OperationKind.DETAILS, OperationKind.LOOKUP, OperationKind.RANK, OperationKind.COMPARE,
+     OperationKind.COMPUTE, OperationKind.RELATED, OperationKind.AGGREGATE}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Supplier:
+    """An output that can feed an input."""
+
+    operation: Operation
+    output: str
+
+
+class Grammar:
+    """Which plans a set of operations can form.
+
+    There is one for nearly every vendor, so it keeps few objects of its own: they are what garbage collection goes
+    through.
+
+    Args:
+        operations: The operations at hand, in a fixed order.
+    """
+
+    def __init__(self, operations: Iterable[Operation]) -> None:
+        self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN and not _is_series(each)]
+        self._chains = dict.fromkeys([each.name for each in self.operations], 0)  # lengths, as bits
+        self._shallowest: dict[str, int] = {}
+        self._reach()
+        # Asked for at every draw of every attempt: each is found once.
+        self._giving: dict[tuple[str, int], Sequence[Supplier]] = {}
+        self._supplying: dict[tuple[str, str, int], Sequence[Supplier]] = {}
+        self._deep_inputs: dict[tuple[str, int], tuple[str, ...]] = {}
+
+    def suppliers(self, taker: Operation, name: str, depth: int) -> Sequence[Supplier]:
+        """What can supply an input of `taker` by a chain of exactly `depth` calls; never the same operation twice."""
+        key = taker.name, name, depth
+        found = self._supplying.get(key)
+        if found is None:
+            kind = taker.inputs[name].type
+            given = self._given(kind.name, depth)
+            fitting = [each for each in given if _fits(each.operation, taker, kind)]
+            found = self._supplying[key] = given if len(fitting) == len(given) else fitting
+        return found
+
+    def deep_inputs(self, operation: Operation, depth: int) -> tuple[str, ...]:
+        """The inputs that a chain of exactly `depth` calls can supply."""
+        key = operation.name, depth
+        names = self._deep_inputs.get(key)
+        if names is None:
+            fed = (name for name, slot in needed(operation).items() if _is_fed(operation, slot))
+            names = self._deep_inputs[key] = tuple(name for name in fed if self.suppliers(operation, name, depth))
+        return names
+
+    def shallowest(self, kind: SemanticType) -> int:
+        """The fewest calls that supply a value of a type; 0 when none do."""
+        return self._shallowest.get(kind.name, 0)
+
+    def targets(self, depth: int) -> list[Operation]:
+        """The operations that can end a chain of exactly `depth` calls."""
+        return [
+            each
+            for each in self.operations
+            if self._chains[each.name] >> depth & 1 and each.kind is not OperationKind.SEARCH
+        ]
+
+    def _given(self, kind: str, depth: int) -> Sequence[Supplier]:
+        """The outputs of a type at the ends of chains of exactly `depth` calls."""
+        given = self._giving.get((kind, depth))
+        if given is None:
+            ends = [each for each in self.operations if self._chains[each.name] >> depth & 1]
+            given = self._giving[kind, depth] = [outlet for each in ends for outlet in _outlets(each).get(kind, ())]
+        return given
+
+    def _reach(self) -> None:
+        """Find the lengths of the chains that can end in each operation, length by length."""
+        reached = [each for each in self.operations if not _takes(each)[1]]
+        for depth in range(1, MAX_DEPTH + 1):
+            fed = set[str]()
+            for operation in reached:
+                self._chains[operation.name] |= 1 << depth
+                fed.update(_outlets(operation))
+            for kind in fed:
+                self._shallowest.setdefault(kind, depth)
+            reached = [each for each in self.operations if self._is_within_reach(each, fed)]
+
+    def _is_within_reach(self, operation: Operation, fed: set[str]) -> bool:
+        """Whether the longest chains so far, which give `fed`, can go on with an operation, and all else is at hand."""
+        takes, finds = _takes(operation)
+        return not fed.isdisjoint(takes) and all(kind in self._shallowest for kind in finds)
+
+
+def _is_series(operation: Operation) -> bool:
+    """Whether an operation computes several rows, none of which is the one that is meant."""
+    return operation.kind is OperationKind.COMPUTE and operation.many
+
+
+@lru_cache(maxsize=4096)
+def needed(operation: Operation) -> Mapping[str, Slot]:
+    """The inputs that a call of an operation must give."""
+    return {name: slot for name, slot in operation.inputs.items() if slot.required}
+
+
+@lru_cache(maxsize=4096)
+def _takes(operation: Operation) -> tuple[frozenset[str], tuple[str, ...]]:
+    """The types of the inputs that may come from another call, and of those that must."""
+    slots = needed(operation).values()
+    return (
+        frozenset(slot.type.name for slot in slots if _is_fed(operation, slot)),
+        tuple(slot.type.name for slot in slots if not stated(slot)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def _outlets(operation: Operation) -> Mapping[str, Sequence[Supplier]]:
+    """The outputs of an operation that can feed an input, by the name of their type."""
+    outlets: dict[str, list[Supplier]] = {}
+    for name, output in operation.outputs.items() if operation.kind in _SUPPLIERS else ():
+        if _joins(output.type):
+            outlets.setdefault(output.type.name, []).append(Supplier(operation, name))
+    return outlets
+
+
+def _is_fed(operation: Operation, slot: Slot) -> bool:
+    """Whether an input may come from another call."""
+    return not slot.test and operation.name not in STATED
+
+
+def stated(slot: Slot) -> bool:
+    """Whether a query can state a value for an input. An id must be found, unless it is where a task starts."""
+    return slot.type.kind is not Kind.ID
+
+
+def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
+    """Whether a chain may go from one operation to the other; sums of sums of money make no sensible question."""
+    return supplier is not taker and not (supplier.kind is taker.kind is OperationKind.COMPUTE and kind.unit == "USD")
+
+
+def _joins(kind: SemanticType) -> bool:
+    return kind.kind in (Kind.ID, Kind.DATE) or kind.unit in _JOINABLE_UNITS

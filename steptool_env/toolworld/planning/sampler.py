@@ -1,0 +1,207 @@
+"""Samples tasks: a plan, vendors for its calls, distractors, words; for each split and level, by index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, Grammar
+from steptool_env.toolworld.planning.columns import Columns
+from steptool_env.toolworld.planning.plan import Plan
+from steptool_env.toolworld.planning.planner import Planner
+from steptool_env.toolworld.planning.shown import is_shown
+from steptool_env.toolworld.planning.splits import (
+    DEPTHS,
+    ONE_CATEGORY,
+    ONE_TOOL,
+    Split,
+    admits,
+    part_of,
+    split_of,
+    unseen_categories,
+)
+from steptool_env.toolworld.planning.toolset import Offers
+from steptool_env.toolworld.planning.unsolvable import OBSTACLES, obstruct
+from steptool_env.toolworld.task import Obstacle, WorldTask
+from steptool_env.toolworld.wording import query_of
+from toolserver.errors import ConfigurationError
+from toolserver.world.schema import Operation
+from toolserver.world.seeded_random import Stream, digest
+from toolserver.world.vendors import VendorApi, Vendors
+
+UNSOLVABLE = 0.05
+"""The share of unsolvable tasks in `train`."""
+
+_ATTEMPTS = 4_000
+_LITE_DEPTH, _LITE_LENGTH = 3, 690  # characters of query and offer, for which 256 tokens hold the whole prompt
+_ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
+
+
+class _Shape(NamedTuple):
+    """What a task is to be like."""
+
+    obstacle: Obstacle
+    depth: int
+    span: str
+
+
+class TaskSampler:
+    """The tasks of one split of one world.
+
+    Args:
+        vendors: The world's vendors.
+        split: Name of the split.
+        unsolvable: Share of unsolvable tasks where the split leaves it open (`train`).
+        depths: Depth -> weight in place of those of the level, where the split does not fix them.
+
+    Raises:
+        ConfigurationError: The split is unknown, or a share or depth is out of range.
+    """
+
+    def __init__(
+        self,
+        vendors: Vendors,
+        split: str = "train",
+        unsolvable: float = UNSOLVABLE,
+        depths: Mapping[int, float] | None = None,
+    ) -> None:
+        if not 0 <= unsolvable <= 1:
+            raise ConfigurationError(f"unsolvable: {unsolvable} is no share; use a number from 0 to 1")
+        self.vendors = vendors
+        self.world = vendors.world
+        self.split: Split = split_of(split)
+        self.unsolvable = unsolvable if self.split.unsolvable is None else self.split.unsolvable
+        self.depths = dict(self.split.depths or depths or DEPTHS[self.world.level.name])
+        if ONE_TOOL not in self.split.spans:
+            self.depths.pop(1, None)  # one call is of one tool
+        _check_depths(self.depths)
+        unseen = unseen_categories(self.world)
+        self.offers = Offers(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
+        self.columns = Columns(self.world)
+        self._variant = self._name_variant(unsolvable, depths)
+        self._planners: dict[int | str, Planner] = {}
+        self._made: list[WorldTask] = []
+        self._signatures: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return self.split.size
+
+    def task(self, index: int) -> WorldTask:
+        """The task at `index`. Raises `IndexError` beyond the end.
+
+        Tasks of `train` are made one by one and may repeat; those of the other splits differ from each other, so they
+        are made in order up to `index`.
+        """
+        if not 0 <= index < self.split.size:
+            raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
+        if self.split.part == "train":
+            return self._sample(index)
+        while len(self._made) <= index:
+            self._made.append(self._sample(len(self._made)))
+            self._signatures.add(self._made[-1].plan.signature)
+        return self._made[index]
+
+    def task_id(self, index: int) -> str:
+        """The id of the task at `index`."""
+        return f"w{self.world.seed}-{self.world.level.name}-{self.split.name}{self._variant}-{index}"
+
+    def _name_variant(self, unsolvable: float, depths: Mapping[int, float] | None) -> str:
+        """What tells the ids of these tasks from those under the default settings; empty under these."""
+        own_share = self.split.unsolvable is None and unsolvable != UNSOLVABLE
+        settings = [
+            f"unsolvable={unsolvable}" if own_share else "",
+            f"depths={sorted(self.depths.items())}" if depths and not self.split.depths else "",
+            f"tools={len(self.vendors)}" if len(self.vendors) != self.world.level.tools else "",
+        ]
+        return f".{digest(*settings)[:3].hex()}" if any(settings) else ""
+
+    def _sample(self, index: int) -> WorldTask:
+        stream = Stream(self.world.seed, "task", self.world.level.name, self.split.name, index)
+        shape = self._shape(stream)
+        for _ in range(_ATTEMPTS):
+            task = self._attempt(self.task_id(index), shape, stream)
+            if task is not None:
+                return task
+            if stream.chance(0.02):  # a shape that this world has no room for gives way to another
+                shape = self._shape(stream)
+        raise ConfigurationError(
+            f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
+        )
+
+    def _shape(self, stream: Stream) -> _Shape:
+        obstacle = stream.pick(OBSTACLES) if stream.chance(self.unsolvable) else Obstacle.NONE
+        draw = stream.unit() * sum(self.depths.values())
+        depth = max(self.depths)
+        for each, weight in self.depths.items():
+            draw -= weight
+            if draw < 0:
+                depth = each
+                break
+        return _Shape(obstacle, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL)
+
+    def _attempt(self, task_id: str, shape: _Shape, stream: Stream) -> WorldTask | None:
+        one, depth = shape.span == ONE_TOOL, shape.depth
+        drawn = self._one_tool(depth, stream) if one else self._several(depth, shape.span, stream)
+        if drawn is None:
+            return None
+        plan, bound = drawn
+        if part_of(plan.signature) != self.split.part or plan.signature in self._signatures:
+            return None
+        if not is_shown(plan, bound):
+            return None
+        offer = self.offers.complete(bound, stream)
+        if offer is None:
+            return None
+        task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
+        if shape.obstacle:
+            hindered = obstruct(task, shape.obstacle, self.offers, stream)
+            if hindered is None:
+                return None
+            task = hindered
+        # Words have a stream of their own: how many draws they take does not change which plan comes next.
+        words = Stream(task_id, "words", stream.below(1 << 30))
+        task = replace(task, query=query_of(self.world, task.plan, words))
+        too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
+        return None if too_long else task
+
+    def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        tool = stream.pick(self.offers.tools)
+        plan = self._planner(tool.index, lambda: tool.operations).sample(stream, depth)
+        bound = None if plan is None else self.offers.of_tool(plan, tool)
+        return None if plan is None or bound is None else (plan, bound)
+
+    def _several(self, depth: int, span: str, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
+        plan = self._planner(category, lambda: self.offers.operations(category)).sample(stream, depth)
+        bound = None if plan is None else self.offers.spread(plan, span, category, stream)
+        return None if plan is None or bound is None else (plan, bound)
+
+    def _planner(self, key: int | str, operations: Callable[[], Iterable[Operation]]) -> Planner:
+        """The planner of a vendor, by its index, or of a category, by its name."""
+        planner = self._planners.get(key)
+        if planner is None:
+            planner = self._planners[key] = Planner(self.columns, Grammar(operations()))
+        return planner
+
+
+def _length(task: WorldTask) -> int:
+    return len(task.query) + task.offer.length
+
+
+def _check_depths(depths: Mapping[int, float]) -> None:
+    if not depths or any(not 1 <= depth <= MAX_DEPTH or weight < 0 for depth, weight in depths.items()):
+        raise ConfigurationError(
+            f"depths: {dict(depths)} must map depths from 1 to {MAX_DEPTH} to weights of at least 0"
+        )
+    if sum(depths.values()) <= 0:
+        raise ConfigurationError(f"depths: {dict(depths)} has no weight above 0")
+
+
+def read_task_id(task_id: str) -> tuple[int, str, str, int]:
+    """World seed, level, split and index of a task's id. Raises `ConfigurationError` when it is none."""
+    match = _ID.fullmatch(task_id)
+    if match is None:
+        raise ConfigurationError(f"task: {task_id!r} is no task of ToolWorld; ids look like w0-lite-train-17")
+    return int(match["seed"]), match["level"], match["split"], int(match["index"])

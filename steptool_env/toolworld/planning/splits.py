@@ -1,0 +1,105 @@
+"""The splits of ToolWorld: which tools, categories and instructions each may use.
+
+The six test splits carry StableToolBench's names and say the same: new instructions (`G1_instruction`,
+`G2_instruction`, `G3_instruction`), new tools of seen categories (`G1_tool`), new categories (`G1_category`,
+`G2_category`); one tool, several tools of a category, tools of several categories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from toolserver.errors import ConfigurationError
+from toolserver.world.seeded_random import number
+from toolserver.world.vendors import VendorTool
+from toolserver.world.world import World
+
+ONE_TOOL, ONE_CATEGORY, CROSS = "one tool", "one category", "across categories"
+_SHARES = 10  # instructions are dealt in tenths: 7 for training, 1 for validation, 2 for tests
+_UNSEEN_TOOLS = 6  # one tool in so many is kept for G1_tool
+_UNSEEN_CATEGORIES = 5  # one category in so many is kept for G1_category and G2_category
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One split.
+
+    Attributes:
+        name: Its name.
+        size: Number of tasks.
+        part: Which instructions it may use: `train`, `validation` or `test`.
+        spans: How far a task's tools may be apart, each as likely.
+        depths: Depth -> weight; `None` for those of the level.
+        tools: `seen`, or `unseen` for tools that training never meets.
+        categories: `seen`, or `unseen` for categories that training never meets.
+        unsolvable: Share of tasks that cannot be solved; `None` for a setting of the suite.
+    """
+
+    name: str
+    size: int
+    part: str = "test"
+    spans: tuple[str, ...] = (ONE_TOOL, ONE_CATEGORY, CROSS)
+    depths: Mapping[int, float] | None = None
+    tools: str = "seen"
+    categories: str = "seen"
+    unsolvable: float | None = 0.0
+
+
+SPLITS = {
+    split.name: split
+    for split in (
+        Split("train", 20_000, "train", unsolvable=None),
+        Split("validation", 200, "validation"),
+        Split("G1_instruction", 200, spans=(ONE_TOOL,)),
+        Split("G1_tool", 200, spans=(ONE_TOOL,), tools="unseen"),
+        Split("G1_category", 200, spans=(ONE_TOOL,), categories="unseen"),
+        Split("G2_instruction", 200, spans=(ONE_CATEGORY,)),
+        Split("G2_category", 200, spans=(ONE_CATEGORY,), categories="unseen"),
+        Split("G3_instruction", 200, spans=(CROSS,)),
+        *(Split(f"depth-{depth}", 200, depths={depth: 1.0}) for depth in range(1, 7)),
+        Split("unsolvable", 200, unsolvable=1.0),
+    )
+}
+
+DEPTHS: dict[str, dict[int, float]] = {
+    "lite": {1: 0.3, 2: 0.45, 3: 0.25},
+    "standard": {1: 0.15, 2: 0.3, 3: 0.25, 4: 0.15, 5: 0.1, 6: 0.05},
+    "full": {1: 0.1, 2: 0.25, 3: 0.25, 4: 0.2, 5: 0.12, 6: 0.08},
+}
+"""Level -> depth -> weight, for splits that do not fix the depth."""
+
+
+def split_of(name: str) -> Split:
+    """The split called `name`. Raises `ConfigurationError`, which lists the valid ones."""
+    if name not in SPLITS:
+        raise ConfigurationError(f"split: {name!r} is no split of ToolWorld; use one of {', '.join(SPLITS)}")
+    return SPLITS[name]
+
+
+def part_of(signature: bytes) -> str:
+    """The part that a plan belongs to, whichever split draws it: so no plan is in two parts."""
+    share = number("part", signature.decode()) % _SHARES
+    if share < 7:
+        return "train"
+    return "validation" if share == 7 else "test"
+
+
+def unseen_categories(world: World) -> frozenset[str]:
+    """The categories that are kept for the category splits: a fifth, at least one."""
+    categories = sorted({domain.category for domain in world.domains.values()})
+    categories.sort(key=lambda category: number("unseen category", world.seed, category))
+    return frozenset(categories[: max(1, len(categories) // _UNSEEN_CATEGORIES)])
+
+
+def is_unseen_tool(world: World, index: int) -> bool:
+    """Whether the vendor at `index` is kept for the split of new tools."""
+    return number("unseen tool", world.seed, index) % _UNSEEN_TOOLS == 0
+
+
+def admits(split: Split, world: World, tool: VendorTool, unseen: frozenset[str]) -> bool:
+    """Whether a tool may be offered in a task of a split."""
+    if (tool.domain.category in unseen) != (split.categories == "unseen"):
+        return False
+    # New categories have only new tools anyway; elsewhere new tools are for the split that is named after them.
+    return split.categories == "unseen" or is_unseen_tool(world, tool.index) == (split.tools == "unseen")

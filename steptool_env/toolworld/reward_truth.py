@@ -1,0 +1,102 @@
+"""The truth about an episode in ToolWorld, for the rewards and the judge that need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from steptool_env.episodes.finish import read_finish
+from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld import Grade, Tracker, grader_of
+from steptool_env.toolworld.grading.progress_tracker import Observed
+from steptool_env.toolworld.suite import gold_of
+from steptool_env.types import FINISH, Step, Task
+from toolserver.catalog.api_schema import Provenance, StatusCode
+from toolserver.episodes.state_token import StateCodec
+from toolserver.errors import StateTokenError
+from toolserver.service.json_parsing import parse
+from toolserver.world.resolver import delta_of
+
+_CODEC = StateCodec()
+
+
+class WorldEpisode:
+    """Follows the steps of one episode and grades it.
+
+    It is a deterministic function of the task and the steps.
+
+    Args:
+        task: A task of ToolWorld; `task.state` is the episode's opening token.
+
+    Raises:
+        ConfigurationError: The task is not ToolWorld's, or its state is no opening token.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.gold = gold_of(task)
+        self._apis = {api.spec.function_name: api for api in self.gold.offer.apis}
+        self.tracker = Tracker(self.gold, _salt(task))
+        self._last: Step | None = None
+
+    def take(self, step: Step) -> Observed:
+        """Take note of the next step."""
+        self._last = step
+        api = self._apis.get(step.action.name)
+        if api is None or step.provenance is not Provenance.WORLD:
+            return self.tracker.idle()
+        arguments = _arguments(step.action.arguments)
+        return self.tracker.idle() if arguments is None else self.tracker.call(api, arguments)
+
+    @cached_property
+    def grade(self) -> Grade:
+        """What the episode achieved; to be asked for after the last step."""
+        last = self._last
+        answer = None
+        if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
+            answer = read_finish(last.action.arguments).answer
+        gave_up = last is not None and last.status is StatusCode.GAVE_UP
+        return grader_of(self.gold).grade(self.tracker, answer, gave_up)
+
+    @cached_property
+    def contribution(self) -> tuple[bool, ...]:
+        """Per step, whether it contributed; to be asked for after the last step. Shape: (steps,)."""
+        return grader_of(self.gold).contribution(self.tracker, self.grade)
+
+    def outcome(self) -> dict[str, float]:
+        """What the episode achieved, for `info["outcome"]`.
+
+        `is_solved` (1 or 0), `slots_right` (the share of what was asked that the answer states rightly), `progress`
+        (the share of needed calls that were made) and `is_solvable`.
+        """
+        return {
+            "is_solved": float(self.grade.solved),
+            "slots_right": self.grade.fraction,
+            "progress": self.tracker.progress,
+            "is_solvable": float(self.gold.solvable),
+        }
+
+
+def follow(task: Task, steps: Sequence[Step]) -> WorldEpisode:
+    """The truth about an episode that is over."""
+    episode = WorldEpisode(task)
+    for step in steps:
+        episode.take(step)
+    return episode
+
+
+def _salt(task: Task) -> str | int:
+    if not task.state:
+        return ""
+    try:
+        return delta_of(_CODEC.read(task.state)).salt
+    except StateTokenError as error:
+        raise ConfigurationError(f"task {task.id!r}: its state must be an opening token; {error}") from error
+
+
+def _arguments(text: str) -> dict[str, Any] | None:
+    try:
+        arguments = parse(text) if text else {}
+    except ValueError:
+        return None
+    return arguments if isinstance(arguments, dict) else None

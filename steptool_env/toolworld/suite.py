@@ -1,0 +1,195 @@
+"""ToolWorld's tasks: generated, verified without a judge, with the truth about every step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+from weakref import WeakValueDictionary
+
+from steptool_env.client.info_check import ServerMatch
+from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
+from steptool_env.types import Task
+from toolserver.episodes.episodes import EpisodeFaults
+from toolserver.episodes.faults import is_down
+from toolserver.episodes.state_token import opening_token
+from toolserver.errors import ToolServerError
+from toolserver.service.info import ServerInfo, world_info
+from toolserver.service.service import ToolService
+from toolserver.world import World
+from toolserver.world.resolver import WorldResolver
+from toolserver.world.tokens import world_codec
+from toolserver.world.vendors import Vendors
+
+_SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
+
+
+_LIVE: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
+"""The suites of this process, so that a task is found again by its id whatever the settings of its suite."""
+
+
+class ToolWorldSuite:
+    """One split of one world.
+
+    Args:
+        split: Name of the split, one of `steptool_env.toolworld.SPLITS`.
+        level: `lite`, `standard` or `full`.
+        world_seed: Seed of the world.
+        faults: Injected faults: `none`, `mild` or `harsh`.
+        unsolvable: Share of tasks of `train` that cannot be solved.
+        depths: Depth -> weight in place of the level's, where the split does not fix the depth.
+        tools: Number of vendors in place of the level's. A server has to be started with the same number.
+
+    Raises:
+        ConfigurationError: An argument is wrong; the message lists what is valid.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        level: str = "lite",
+        world_seed: int = 0,
+        faults: str = "none",
+        unsolvable: float = 0.05,
+        depths: Mapping[int, float] | None = None,
+        tools: int | None = None,
+    ) -> None:
+        self._arguments = (split, level, world_seed, faults, unsolvable, tuple((depths or {}).items()), tools)
+        self._faults = faults
+        try:
+            opening_token(0, faults)
+            self.vendors = _vendors(world_seed, level, tools)
+            self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
+        except ToolServerError as error:
+            raise ConfigurationError(str(error)) from error
+        self.name = split
+        self._task = lru_cache(maxsize=4096)(self._made)
+        _LIVE[_family(self.sampler.task_id(0))] = self
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def task(self, index: int) -> Task:
+        """See `TaskSuite.task`. `Task.gold` is the `WorldTask`."""
+        return self._task(index)
+
+    def find(self, task_id: str) -> Task:
+        """See `TaskSuite.find`."""
+        try:
+            *_, index = read_task_id(task_id)
+        except ToolServerError as error:
+            raise ConfigurationError(str(error)) from error
+        if index >= len(self) or self.sampler.task_id(index) != task_id:
+            first, last = self.sampler.task_id(0), self.sampler.task_id(len(self) - 1)
+            raise ConfigurationError(f"task {task_id!r}: not in this suite, which has {first} to {last}")
+        return self.task(index)
+
+    def opening(self, task: Task, episode_seed: int) -> str:
+        """The opening token.
+
+        With faults, seeds whose permanent failures would leave a needed call without any offered API are passed over.
+        """
+        seed = episode_seed
+        if self._faults != "none":
+            candidates = (episode_seed ^ salt for salt in range(_SALTS))
+            seed = next((each for each in candidates if self._is_fair(task.gold, each)), episode_seed)
+        return opening_token(seed, self._faults, task.id)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`."""
+        names = ("level", "world_seed", "faults", "unsolvable", "depths", "tools")
+        return dict(zip(names, self._arguments[1:], strict=True))
+
+    def service(self) -> ToolService:
+        """See `TaskSuite.service`. Suites of one world share it."""
+        return _service(self._arguments[2], self._arguments[1], self._arguments[6])
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: this world, of this version."""
+        info = _info(self._arguments[2], self._arguments[1], self._arguments[6])
+        return ServerMatch(("world", "both"), info.model_dump(exclude={"kind", "miss"}))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _make, self._arguments
+
+    def _made(self, index: int) -> Task:
+        task = self.sampler.task(index)
+        specs = tuple(api.spec for api in task.offer.apis)
+        relevant = tuple(api.spec.function_name for api in task.needed)
+        return Task(task.id, self.name, task.query, specs, relevant, gold=task)
+
+    def _is_fair(self, task: WorldTask, seed: int) -> bool:
+        def up(operation: str) -> bool:
+            return any(
+                not is_down(seed, task.id, self._faults, api.key[1], api.key[2])
+                for api in task.offer.apis
+                if api.operation.name == operation
+            )
+
+        return all(up(api.operation.name) for api in task.needed)
+
+
+@lru_cache(maxsize=4)
+def _vendors(world_seed: int, level: str, tools: int | None) -> Vendors:
+    return Vendors(World(world_seed, level), tools)
+
+
+@lru_cache(maxsize=4)
+def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
+    vendors = _vendors(world_seed, level, tools)
+    codec = world_codec(vendors)
+    resolver = WorldResolver(vendors, codec)
+    return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+
+
+@lru_cache(maxsize=4)
+def _info(world_seed: int, level: str, tools: int | None) -> ServerInfo:
+    return world_info(_vendors(world_seed, level, tools))
+
+
+@lru_cache(maxsize=32)
+def load_suite(
+    split: str = "train",
+    level: str = "lite",
+    world_seed: int = 0,
+    faults: str = "none",
+    unsolvable: float = 0.05,
+    depths: tuple[tuple[int, float], ...] = (),
+    tools: int | None = None,
+) -> ToolWorldSuite:
+    """The suite of these arguments; environments with the same arguments share it."""
+    return ToolWorldSuite(split, level, world_seed, faults, unsolvable, dict(depths) or None, tools)
+
+
+_make = load_suite
+
+
+def gold_of(task: Task) -> WorldTask:
+    """What ToolWorld knows about a task. One that was read from a file has lost its gold and is found by its id.
+
+    Raises:
+        ConfigurationError: The task is not ToolWorld's, or is of a suite with settings of its own.
+    """
+    return task.gold if isinstance(task.gold, WorldTask) else find_gold(task.id)
+
+
+def find_gold(task_id: str) -> WorldTask:
+    """What ToolWorld knows about the task of an id. Raises `ConfigurationError` as `gold_of` does."""
+    suite = _LIVE.get(_family(task_id))
+    if suite is None:
+        try:
+            seed, level, split, _ = read_task_id(task_id)
+        except ToolServerError as error:
+            raise ConfigurationError(str(error)) from error
+        suite = load_suite(split, level, seed)
+    gold = suite.find(task_id).gold
+    assert isinstance(gold, WorldTask)
+    return gold
+
+
+def _family(task_id: str) -> str:
+    """A task's id without its index."""
+    return task_id.rpartition("-")[0]

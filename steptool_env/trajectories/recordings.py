@@ -1,0 +1,53 @@
+"""Recorded episodes from any file that holds some: our trajectories, or judged runs as StepTool publishes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from steptool_env.errors import DataError
+from steptool_env.suites.sample import suite_name
+from steptool_env.trajectories.toolbench import from_judged
+from steptool_env.trajectories.trajectories import read_trajectories
+from steptool_env.types import Task, Trajectory
+from toolserver.errors import DataError as FileError
+from toolserver.stabletoolbench import read_judged_run
+
+
+def read_recordings(path: str | Path) -> list[Trajectory]:
+    """The episodes of `path`, in its order.
+
+    Args:
+        path: A `.jsonl` file of trajectories, a `<set>.json` file of a judged run, or a folder that holds either
+            `trajectories.jsonl` or such `.json` files. The tasks of a judged run have an id, a query and the name of
+            the set, but no tools.
+
+    Raises:
+        DataError: There is no such file, it holds no episode, or a line or entry is damaged (named by its number or
+            query).
+    """
+    path = Path(path)
+    trajectories = [trajectory for file in _files(path) for trajectory in _read(file)]
+    if not trajectories:
+        raise DataError(f"{path}: holds no episodes; give trajectories (.jsonl) or a judged run (<set>.json)")
+    return trajectories
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    own = path / "trajectories.jsonl"
+    return [own] if own.is_file() else sorted(path.glob("*.json"))
+
+
+def _read(file: Path) -> list[Trajectory]:
+    if file.suffix == ".jsonl":
+        content = read_trajectories(file)
+        if content.bad_lines:
+            raise DataError(f"{file}: {'; '.join(map(str, content.bad_lines[:3]))}")
+        return content.trajectories
+    try:
+        episodes = read_judged_run(file)
+    except FileError as error:
+        raise DataError(str(error)) from error
+    suite = suite_name(file.stem, file)
+    return [from_judged(episode, Task(episode.query_id, suite, episode.query, ())) for episode in episodes]

@@ -1,0 +1,69 @@
+"""Wrappers that write every finished episode to a file of trajectories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import VectorEnv, VectorWrapper
+
+from steptool_env.trajectories.trajectories import TrajectoryWriter
+
+
+class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs):
+    """Writes the trajectory of every finished episode of a tool environment as a line of JSON.
+
+    Args:
+        env: A tool environment.
+        path: The file; see `steptool_env.trajectories.trajectories.read_trajectories`.
+        append: Add to an existing file instead of replacing it.
+    """
+
+    def __init__(self, env: gym.Env[str, str], path: str | Path, append: bool = False) -> None:
+        RecordConstructorArgs.__init__(self, path=str(path), append=append)
+        gym.Wrapper.__init__(self, env)
+        self._writer = TrajectoryWriter(path, append=append)
+
+    def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step, and write the trajectory when the episode is over."""
+        result = self.env.step(action)
+        trajectory = result[4].get("trajectory")
+        if trajectory is not None:
+            self._writer.write(trajectory)
+        return result
+
+    def close(self) -> None:
+        """Close the file and the environment."""
+        self._writer.close()
+        super().close()
+
+
+class RecordVectorTrajectories(VectorWrapper[Any, Any, Any, Any, Any]):
+    """`RecordTrajectories` for vector environments, in any autoreset mode.
+
+    Args:
+        env: A vector environment of tool environments.
+        path: The file.
+        append: Add to an existing file instead of replacing it.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], path: str | Path, append: bool = False) -> None:
+        super().__init__(env)
+        self._writer = TrajectoryWriter(path, append=append)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step, and write the trajectories of the episodes that are over, in the order of their environments."""
+        result = self.env.step(actions)
+        infos = result[4].get("final_info", result[4])
+        if "trajectory" in infos:
+            for index in np.flatnonzero(infos["_trajectory"]):
+                self._writer.write(infos["trajectory"][index])
+        return result
+
+    def close(self, **kwargs: Any) -> None:
+        """Close the file and the environments."""
+        self._writer.close()
+        super().close(**kwargs)

@@ -1,0 +1,217 @@
+"""Checkpoints: complete or absent, exact, and refused when they do not fit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from agents.errors import CheckpointError, ConfigurationError
+from agents.models import checkpoint
+from agents.models.bundle import load_learner
+from agents.models.checkpoint import Progress
+from agents.models.decoder import SHAPES, build_decoder
+from agents.models.policy import Policy
+from agents.training import resumption
+from agents.training.config import make_config, merged
+from agents.training.resumption import check_resumed
+from tests.agents.bandit import as_settings, bandit_config, learner, llama, trainer, weights
+from tests.agents.disk import files_no_larger_than
+from tests.agents.models.pretrained import chat_tokenizer
+
+
+@pytest.mark.parametrize("algo", ["steptool", "grpo", "archer"])
+def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(tmp_path: Path, algo: str) -> None:
+    config = bandit_config(algo=algo, iterations=6, episodes=32, warmup=2, step_critic={"updates": 4})
+    unbroken = trainer(config)
+    unbroken.run()
+    first = trainer(config)
+    for _ in range(3):
+        first.iterate()
+    first.save(tmp_path / "checkpoint-3")
+    second = trainer(config, seed=5)  # other weights until it resumes
+    second.resume(tmp_path / "checkpoint-3")
+    second.run()
+    assert second.progress == unbroken.progress
+    want, got = weights(unbroken), weights(second)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
+    made = learner("apart")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, config={"algo": "steptool"})
+    loaded = load_learner(tmp_path / "c")
+    ids = torch.tensor([[3, 5, 7]])
+    assert torch.equal(loaded.policy.hidden(ids), made.policy.hidden(ids))
+    assert loaded.codec.action_ids("a") == made.codec.action_ids("a")
+    assert loaded.context == 64
+    assert json.loads((tmp_path / "c" / "config.json").read_text()) == {"algo": "steptool"}
+
+
+def test_half_precision_halves_the_file(tmp_path: Path) -> None:
+    made = learner("none")
+    for name, half in (("full", False), ("half", True)):
+        checkpoint.save(tmp_path / name, made.policy, made.tokenizer, half=half)
+    full, half_size = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("full", "half"))
+    assert half_size < 0.7 * full
+    assert load_learner(tmp_path / "half").policy.dtype == torch.float32
+
+
+def test_a_critic_that_the_checkpoint_lacks_starts_as_the_decoder(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    other = Policy(llama(seed=9), "apart")
+    checkpoint.load_weights(tmp_path / "c", other)
+    assert other.critic is not None
+    for own, copied in zip(other.decoder.parameters(), other.critic.parameters(), strict=True):
+        assert torch.equal(own, copied)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    other = Policy(build_decoder(SHAPES["nano"], made.tokenizer, 64), "none")
+    with pytest.raises(
+        CheckpointError, match=r"of another model: .* should be \[11, 128\], the checkpoint has \[11, 32\]"
+    ):
+        checkpoint.load_weights(tmp_path / "c", other)
+
+
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    made = learner("none")
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    path = tmp_path / "c" / "model.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load_weights(tmp_path / "c", made.policy)
+    path.unlink()
+    with pytest.raises(CheckpointError, match="incomplete"):
+        checkpoint.load_weights(tmp_path / "c", made.policy)
+    with pytest.raises(CheckpointError, match="no complete checkpoint"):
+        checkpoint.load_weights(tmp_path / "nothing", made.policy)
+
+
+def test_a_checkpoint_for_use_only_cannot_be_resumed(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    checkpoint.save(tmp_path / "c", run.learner.policy, run.learner.tokenizer)
+    with pytest.raises(CheckpointError, match="not for resumption"):
+        run.resume(tmp_path / "c")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "tokenizer/tokenizer.json"])
+def test_a_disk_that_fills_up_leaves_the_old_checkpoint(tmp_path: Path, name: str) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.iterate()
+    policy = Policy(llama(hidden=4), "none")
+    words = chat_tokenizer()
+
+    def save(iteration: int) -> None:
+        if name.startswith("tokenizer"):  # smaller weights, so that the tokenizer is what does not fit
+            checkpoint.save(tmp_path / "c", policy, words, progress=Progress(iteration=iteration))
+        else:
+            run.progress = Progress(iteration=iteration)
+            run.save(tmp_path / "c")
+
+    save(1)
+    before = contents(tmp_path / "c")
+    with files_no_larger_than(len(before[name]) - 1), pytest.raises(CheckpointError, match=r"cannot write .*too large"):
+        save(2)
+    assert contents(tmp_path / "c") == before
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    save(2)
+    assert checkpoint.load_progress(tmp_path / "c").iteration == 2
+
+
+def test_the_optimiser_state_of_another_critic_is_refused(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.run()
+    run.save(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="another model, or of one with another critic"):
+        checkpoint.load_optimizer(tmp_path / "c", trainer(bandit_config(algo="grpo"))._updater.optimizer)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"algo": "final", "optim": {"lr": 1.0}}, r"algo='final', the run has 'steptool'; env.reward=.*optim.lr=1.0"),
+        ({"env": {"args": {"level": "full"}}}, r"env.args.level='full', the run has None"),
+        ({"optim": {"betas": [0.5, 0.5]}}, r"optim.betas=\[0.5, 0.5\], the run has \[0.9, 0.95\]"),
+        ({"policy": {"checkpoint": "elsewhere"}}, r"policy.checkpoint='elsewhere', the run has ''"),
+    ],
+)
+def test_other_settings_are_refused_by_name(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    trainer(bandit_config(optim={"lr": 3e-3})).save(tmp_path / "c")
+    run = trainer(bandit_config(**{"optim": {"lr": 3e-3}, **settings}))
+    before = weights(run)
+    with pytest.raises(ConfigurationError, match=words):
+        run.resume(tmp_path / "c")
+    for name, tensor in weights(run).items():
+        np.testing.assert_array_equal(tensor, before[name], err_msg=name)
+
+
+def test_every_setting_that_may_change_is_one(tmp_path: Path) -> None:
+    trainer(bandit_config(iterations=1)).save(tmp_path / "c")
+    arguments = {"args": {"server_url": "http://tools"}, "eval_args": {"server_url": "http://tools"}}
+    values: dict[str, Any] = {
+        "iterations": 9,
+        "calls": 900,
+        "out": str(tmp_path),
+        "resume": True,
+        "checkpoint_every": 7,
+        "eval_every": 5,
+        "shard": True,
+        "policy": {"device": "cuda", "gradient_checkpointing": True},
+        "optim": {"max_tokens": 99},
+        "env": {"num_envs": 3, **arguments},
+        "rollout": {"url": "http://gpu", "model": "m", "concurrency": 2, "timeout": 1.0, "retries": 0},
+    }
+    check_resumed(make_config(merged(as_settings(bandit_config(iterations=1)), values)), tmp_path / "c")
+    known = resumption._flat(as_settings(make_config({"env": arguments})))
+    assert set(resumption.MAY_CHANGE) <= known.keys()
+
+
+def test_learning_rates_that_fall_over_the_run_keep_its_length(tmp_path: Path) -> None:
+    trainer(bandit_config(anneal=True, iterations=3)).save(tmp_path / "c")
+    with pytest.raises(ConfigurationError, match="iterations=4, the run has 3"):
+        trainer(bandit_config(anneal=True, iterations=4)).resume(tmp_path / "c")
+
+
+def test_divergence_is_measured_from_the_policy_that_the_run_began_with(tmp_path: Path) -> None:
+    config = bandit_config(algorithm={"kl_coef": 0.1}, episodes=16)
+    run = trainer(config)
+    run.iterate()
+    run.save(tmp_path / "c")
+    with pytest.raises(CheckpointError, match="no longer holds the policy that the run began with"):
+        trainer(config, seed=5).resume(tmp_path / "c")
+    same = trainer(config)
+    same.resume(tmp_path / "c")
+    assert same.progress.iteration == 1
+
+
+def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
+    made = learner("none")
+    assert checkpoint.newest(tmp_path) is None
+    for iteration in (2, 10):
+        checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer)
+    (tmp_path / "checkpoint-11").mkdir()  # a crash before its first file
+    assert checkpoint.newest(tmp_path) == tmp_path / "checkpoint-10"
+
+
+def test_no_file_is_a_pickle(tmp_path: Path) -> None:
+    run = trainer(bandit_config(iterations=1))
+    run.run()
+    run.save(tmp_path / "c")
+    names = sorted(str(p.relative_to(tmp_path / "c")) for p in (tmp_path / "c").rglob("*") if p.is_file())
+    assert all(name.endswith((".json", ".safetensors", ".jinja", ".txt")) for name in names), names
+    assert json.loads((tmp_path / "c" / "config.json").read_text())["algo"] == "steptool"

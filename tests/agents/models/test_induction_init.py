@@ -1,0 +1,86 @@
+"""The copying circuit and its exercises."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from agents.errors import ConfigurationError
+from agents.models.bundle import Learner, build_learner
+from agents.models.induction_init import copying_episodes
+from agents.models.tokenizer import train_tokenizer
+from agents.training.apprentice import Apprentice
+from agents.training.batch import collate
+from agents.training.config import PolicyConfig
+from agents.training.forward import score
+
+VOCABULARY = 300
+
+
+def fresh(seed: int = 0) -> Learner:
+    tokenizer = train_tokenizer(["every byte has a token of its own, and so have some words of this sentence"], 300)
+    return build_learner(PolicyConfig(value_trunk="none", context=512), tokenizer, seed)
+
+
+def test_what_follows_the_first_token_of_a_chunk_stood_behind_that_token_before() -> None:
+    for episode in copying_episodes(VOCABULARY, 20, seed=3, chunks=5):
+        first_copied = episode.spans[0][0] - 1
+        seen = episode.ids[:first_copied]
+        for start, end in episode.spans:
+            chunk = episode.ids[start - 1 : end]
+            assert any(seen[at : at + len(chunk)] == chunk for at in range(len(seen)))
+        assert min(episode.ids) >= 3
+        assert max(episode.ids) < VOCABULARY
+
+
+def test_the_same_seed_gives_the_same_exercises_and_another_seed_others() -> None:
+    first, again, other = (list(copying_episodes(VOCABULARY, 4, seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+@pytest.fixture(scope="module")
+def attention() -> list[Tensor]:
+    """Attention (heads, l, l) of each layer of a fresh decoder, on 100 random tokens twice."""
+    learner = fresh()
+    learner.policy.decoder.set_attn_implementation("eager")
+    chunk = torch.randperm(VOCABULARY - 3, generator=torch.Generator().manual_seed(0))[:100] + 3
+    with torch.no_grad():
+        output = learner.policy.decoder(input_ids=chunk.repeat(2)[None], output_attentions=True)
+    return [layer[0] for layer in output.attentions]
+
+
+def test_the_first_head_looks_at_the_token_before(attention: list[Tensor]) -> None:
+    before = attention[0].diagonal(-1, dim1=1, dim2=2)  # (heads, l - 1)
+    assert before[0].min() > 0.95
+    assert before[1:].mean() < 0.2
+
+
+def test_the_matching_head_finds_what_followed_the_same_token(attention: list[Tensor]) -> None:
+    followed = attention[1].diagonal(-99, dim1=1, dim2=2)[:, 1:]  # from the second half to the place after the first's
+    assert followed[0].mean() > 0.7
+    assert followed[1:].mean() < 0.05
+
+
+def test_a_fresh_decoder_copies_and_cannot_without_the_look_back() -> None:
+    learner = fresh()
+    chance = math.log(VOCABULARY)
+    assert copying_loss(learner) < 0.6 * chance
+    torch.nn.init.zeros_(learner.policy.decoder.layers[0].self_attn.q_proj.bias)
+    assert copying_loss(learner) > 0.9 * chance
+
+
+def copying_loss(learner: Learner) -> float:
+    """Nats per token that could be copied."""
+    exercises = list(copying_episodes(len(learner.tokenizer), 16, seed=0, chunks=6))
+    with torch.no_grad():
+        scores = score(learner.policy, collate(exercises, learner.codec.pad_id))
+    return -float(scores.log_prob.sum()) / sum(episode.action_tokens for episode in exercises)
+
+
+def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
+    apprentice = Apprentice(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
+    with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
+        apprentice.learn([], tmp_path)

@@ -1,0 +1,302 @@
+"""Pretrained models: a folder with a chat template, low-rank adapters, recomputed activations, half precision."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from agents.cli import main
+from agents.errors import CheckpointError, ModelError
+from agents.models import checkpoint
+from agents.models.bundle import Learner, build_learner, load_learner
+from agents.models.chat_template import ChatCodec
+from agents.rollout.collector import Start
+from agents.training.batch import Batch, Episode, collate
+from agents.training.config import PolicyConfig, TrainConfig
+from agents.training.forward import score, score_all
+from agents.training.objective import policy_loss, prepare
+from agents.training.optimizer import Updater
+from agents.training.trainer import OnlineTrainer
+from tests.agents.bandit import bandit_config, bandits, weights
+from tests.agents.conftest import TASKS
+from tests.agents.models.pretrained import gpt2_folder, llama_folder
+from tests.agents.rollout.test_collector import collector
+from tests.agents.training.test_losses import assert_close, gradients
+
+Settings = dict[str, Any]
+# peft asks for it by the old of its two names in Transformers
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return llama_folder(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def dropping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return gpt2_folder(tmp_path_factory.mktemp("gpt2"))
+
+
+def config_of(folder: Path, algo: str = "steptool", optim: Settings | None = None, **policy: Any) -> TrainConfig:
+    trunk = "apart" if algo == "steptool" else "none"
+    return bandit_config(
+        algo=algo,
+        iterations=4,
+        episodes=8,
+        policy={"model": str(folder), "value_trunk": trunk, "context": 256, **policy},
+        optim={"lr": 1e-2, "value_lr": 1e-2, **(optim or {})},
+        sampling={"max_action_tokens": 4},
+    )
+
+
+def trainer(config: TrainConfig) -> OnlineTrainer:
+    return OnlineTrainer(config, build_learner(config.policy, seed=config.seed), bandits(4))
+
+
+def played(made: Learner, count: int = 6) -> list[Episode]:
+    """Episodes of the bandit, whose rewards differ so that there is something to learn."""
+    rollout = collector(bandits(4), made, context=256, max_action_tokens=4).collect([Start(s) for s in range(count)])
+    return [replace(episode, rewards=(0.1 * row, 1.0)) for row, episode in enumerate(rollout.episodes)]
+
+
+def loss_of(made: Learner, episodes: list[Episode], config: TrainConfig) -> Tensor:
+    """The loss with its gradient, as an update takes it."""
+    batch = collate(episodes, made.codec.pad_id, dtype=made.policy.score_dtype)
+    prepared = prepare(made.policy, batch, config)
+    made.policy.zero_grad()
+    with made.policy.learning():
+        terms = policy_loss(made.policy, prepared, config)(batch, torch.arange(len(batch)))
+        (terms["loss"] / batch.tokens).backward()  # type: ignore[no-untyped-call]
+    return (terms["loss"] / batch.tokens).detach()
+
+
+# The model.
+
+
+def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says(folder: Path) -> None:
+    made = build_learner(PolicyConfig(model=str(folder), context=0))
+    assert isinstance(made.codec, ChatCodec)
+    assert made.context == 4096
+    ids = torch.tensor([made.codec.opening("How warm is it?", {})])
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
+
+
+def test_a_tokenizer_without_a_pad_token_pads_with_its_stop_token(folder: Path) -> None:
+    made = build_learner(PolicyConfig(model=str(folder)))
+    assert made.tokenizer.pad_token_id is None
+    assert made.codec.pad_id == made.codec.stop_id == made.tokenizer.eos_token_id
+    run = trainer(config_of(folder))
+    assert np.isfinite(run.update(played(run.learner))["train/loss"])
+
+
+@pytest.mark.parametrize(("template", "words"), [(None, "no chat template"), ("hello", "cannot grow by appending")])
+def test_a_template_that_is_missing_or_useless_is_a_clear_error(
+    template: str | None, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=words):
+        build_learner(PolicyConfig(model=str(llama_folder(tmp_path, template))))
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"cannot load the model '.*nothing'"):
+        build_learner(PolicyConfig(model=str(tmp_path / "nothing")))
+
+
+# Low-rank adapters.
+
+
+@pytest.mark.parametrize("algo", ["steptool", "grpo"])
+def test_only_adapters_and_the_value_head_are_trained(folder: Path, algo: str) -> None:
+    run = trainer(config_of(folder, algo, lora_rank=2))
+    before = weights(run)
+    run.update(played(run.learner))
+    moved = {name for name, tensor in weights(run).items() if not np.array_equal(tensor, before[name])}
+    assert any("lora_" in name for name in moved)
+    assert all("lora_" in name or name.startswith("value_head.") for name in moved)
+    assert any(name.startswith("value_head.") for name in moved) == (algo == "steptool")
+
+
+def test_fresh_adapters_change_nothing_and_follow_from_the_seed(folder: Path) -> None:
+    plain = build_learner(PolicyConfig(model=str(folder)))
+    adapted = build_learner(PolicyConfig(model=str(folder), lora_rank=2), seed=3)
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(adapted.policy.hidden(ids), plain.policy.hidden(ids))
+    again, other = (build_learner(PolicyConfig(model=str(folder), lora_rank=2), seed=seed) for seed in (3, 4))
+    want = adapted.policy.state_dict()
+    assert all(torch.equal(tensor, want[name]) for name, tensor in again.policy.state_dict().items())
+    assert not all(torch.equal(tensor, want[name]) for name, tensor in other.policy.state_dict().items())
+
+
+def test_adapters_of_a_model_in_half_precision_are_in_single(folder: Path) -> None:
+    made = build_learner(PolicyConfig(model=str(folder), lora_rank=2, dtype="bfloat16", value_trunk="none"))
+    kinds = {("lora_" in name, p.dtype) for name, p in made.policy.named_parameters()}
+    assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
+
+
+@pytest.mark.parametrize("algo", ["steptool", "grpo"])
+def test_a_run_with_adapters_resumes_to_the_same_numbers(folder: Path, tmp_path: Path, algo: str) -> None:
+    config = config_of(folder, algo, lora_rank=2)
+    unbroken, first = trainer(config), trainer(config)
+    unbroken.run()
+    for _ in range(2):
+        first.iterate()
+    first.save(tmp_path / "c")
+    second = trainer(config)
+    second.resume(tmp_path / "c")
+    second.run()
+    want, got = weights(unbroken), weights(second)
+    for name in want:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+
+
+def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Path, tmp_path: Path) -> None:
+    run = trainer(config_of(folder, lora_rank=2))
+    run.update(played(run.learner))
+    run.save(tmp_path / "c")
+    loaded = load_learner(tmp_path / "c")
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(loaded.policy.hidden(ids), run.learner.policy.hidden(ids))
+    plain = build_learner(PolicyConfig(model=str(folder)))
+    assert not torch.equal(loaded.policy.hidden(ids), plain.policy.hidden(ids))
+    onward = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), value_trunk="none"))
+    assert [n for n, p in onward.policy.named_parameters() if p.requires_grad and "lora_" not in n] == []
+    with pytest.raises(CheckpointError, match=r"has adapters of rank 2, not policy.lora_rank=4"):
+        build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=4))
+
+
+def test_a_checkpoint_without_adapters_can_be_given_some(folder: Path, tmp_path: Path) -> None:
+    made = build_learner(PolicyConfig(model=str(folder), value_trunk="none"))
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=2))
+    ids = torch.tensor([[5, 6, 7]])
+    assert adapted.policy.lora_rank == 2
+    assert torch.equal(adapted.policy.hidden(ids), made.policy.hidden(ids))
+
+
+# Recomputed activations.
+
+
+def forward_passes(policy: nn.Module) -> list[int]:
+    """A count that grows with every pass through the first feed-forward block."""
+    block = next(module for name, module in policy.named_modules() if name.endswith(".mlp"))
+    passes: list[int] = []
+    block.register_forward_pre_hook(lambda *_: passes.append(1))  # the second pass stops before its end
+    return passes
+
+
+@pytest.mark.parametrize(("kind", "lora_rank"), [("folder", 0), ("folder", 2), ("dropping", 0)])
+def test_recomputing_activations_leaves_the_gradient_as_it_is(
+    kind: str, lora_rank: int, request: pytest.FixtureRequest
+) -> None:
+    where = request.getfixturevalue(kind)
+    found: list[tuple[Tensor, dict[str, Tensor], int]] = []
+    for recompute in (False, True):
+        config = config_of(where, gradient_checkpointing=recompute, lora_rank=lora_rank, dtype="float64")
+        made = build_learner(config.policy)
+        episodes, passes = played(made), forward_passes(made.policy)
+        loss = loss_of(made, episodes, config)
+        found.append((loss, gradients(made.policy), len(passes)))
+    (loss, plain, few), (again, recomputed, many) = found
+    torch.testing.assert_close(again, loss, atol=1e-12, rtol=0)
+    assert_close(recomputed, plain, atol=1e-12)
+    assert any(bool(gradient.abs().max() > 0) for gradient in plain.values())
+    assert many > few  # the negative control: layers in evaluation mode would never be computed again
+
+
+def test_a_policy_that_recomputes_samples_with_its_cache_all_the_same(folder: Path) -> None:
+    plain, saving = (played(build_learner(config_of(folder, gradient_checkpointing=on).policy)) for on in (False, True))
+    assert plain == saving
+
+
+def test_there_is_no_dropout_in_training(dropping: Path) -> None:
+    """The sampler has none, so the trainer must not: else the first update's ratio is not 1."""
+    made = build_learner(PolicyConfig(model=str(dropping), gradient_checkpointing=True))
+    episodes = played(made)
+    batch = collate(episodes, made.codec.pad_id)
+    with made.policy.learning():
+        ratio = (score(made.policy, batch).log_prob - batch.old_log_prob)[batch.mask].exp()
+    torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
+
+
+def test_a_checkpoint_of_a_model_with_dropout_acts_without_it(dropping: Path, tmp_path: Path) -> None:
+    made = build_learner(PolicyConfig(model=str(dropping), value_trunk="none"))
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(load_learner(tmp_path / "c").policy.hidden(ids), made.policy.hidden(ids))
+
+
+# Half precision.
+
+
+def test_half_precision_keeps_the_positions_of_the_model(folder: Path, tmp_path: Path) -> None:
+    """Rotary frequencies rounded to bfloat16 are other positions, far from the start."""
+    ids = torch.arange(3000)[None] % 200
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    made = build_learner(PolicyConfig(model=str(folder), dtype="bfloat16", value_trunk="none", context=0))
+    assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
+    checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
+    again = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), dtype="bfloat16", value_trunk="none"))
+    assert torch.equal(again.policy.hidden(ids), made.policy.hidden(ids))
+
+
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"dtype": "bfloat16", "lora_rank": 2}])
+def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change: Settings) -> None:
+    made = build_learner(config_of(folder, **change).policy)
+    batch = collate(played(made), made.codec.pad_id, dtype=made.policy.score_dtype)
+    ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
+    torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
+
+
+def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], Learner]:
+    """Metrics of one optimiser step on given episodes."""
+    config = config_of(folder, **settings)
+    made = build_learner(config.policy)
+    batch: Batch = collate(episodes, made.codec.pad_id, dtype=made.policy.score_dtype)
+    loss = policy_loss(made.policy, prepare(made.policy, batch, config), config)
+    return Updater(made.policy, config.optim).step(batch, torch.arange(len(batch)), loss), made
+
+
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"optim": {"autocast": True}}])
+def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, change: Settings) -> None:
+    episodes = played(build_learner(PolicyConfig(model=str(folder))), 8)
+    exact, _ = first_step(folder, episodes)
+    rough, made = first_step(folder, episodes, **change)
+    for name in ("loss", "value_loss", "entropy", "grad_norm"):
+        assert rough[name] == pytest.approx(exact[name], rel=0.05, abs=0.01), name
+        assert rough[name] != exact[name] or name == "value_loss", name
+    assert all(bool(parameter.isfinite().all()) for parameter in made.policy.parameters())
+
+
+def test_autocast_leaves_the_weights_in_single_precision(folder: Path) -> None:
+    run = trainer(config_of(folder, optim={"autocast": True}))
+    run.iterate()
+    assert {parameter.dtype for parameter in run.learner.policy.parameters()} == {torch.float32}
+
+
+# All of it at once.
+
+
+def test_a_pretrained_model_is_trained_resumed_and_evaluated(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = ["--policy.model", str(folder), "--policy.lora-rank", "2", "--policy.dtype", "bfloat16"]
+    flags += ["--policy.gradient-checkpointing", "--policy.context", "4096", "--sampling.max-action-tokens", "4"]
+    flags += ["--env.args", *TASKS, "--env.num-envs", "4", "--episodes", "4", "--eval-every", "0", "--out", str(out)]
+    main(["train", "--iterations", "1", *flags])
+    main(["train", "--iterations", "2", "--resume", *flags])
+    newest = checkpoint.newest(out)
+    assert newest == out / "checkpoint-2"
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "2"]
+    agent = ["--agent", f"policy:{newest}", "--agent-arg", "max_action_tokens=4"]
+    main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["calls"] == 2.0

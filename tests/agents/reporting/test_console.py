@@ -1,0 +1,120 @@
+"""Progress where the output is no terminal: plain lines at regular times."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from agents.reporting.console import SECONDS_VARIABLE, Display, EpisodeProgress
+from steptool_env.errors import ConfigurationError
+from tests.steptool_env.episodes import answered, trajectory
+
+
+class Clock:
+    """Seconds that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def pipe() -> Console:
+    return Console(file=io.StringIO(), force_terminal=False, width=40)
+
+
+def written(console: Console) -> list[str]:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue().splitlines()
+
+
+def test_a_line_says_phase_count_rate_and_time_left() -> None:
+    """Whatever the width of the output; the rate counts from a phase's first news, so a resumed run's is right."""
+    console, clock = pipe(), Clock()
+    display = Display(console=console, clock=clock)
+    with display:
+        phase, waiting = display.add_phase("steptool"), display.add_phase("final")
+        clock.now += 30
+        display.write_lines()
+        display.update(phase, 1000, 3000, "pass 41.0 %")
+        clock.now += 100
+        display.update(phase, 1200, 3000, "pass 42.0 %")
+        display.write_lines()
+        display.update(phase, 3000, 3000, "pass 50.0 %")
+        display.update(waiting, 1, 2)
+        display.write_lines()
+    assert written(console) == [
+        "steptool: 0:00:30 so far",
+        "final: 0:00:30 so far",
+        "steptool: 1,200/3,000 (40 %), pass 42.0 %, 0:02:10 so far, 2/s, 0:15:00 left",
+        "final: 0:02:10 so far",
+        "steptool: 3,000/3,000 (100 %), pass 50.0 %, 0:02:10 so far, 20/s",
+        "final: 1/2 (50 %), 0:02:10 so far",
+        "final: 1/2 (50 %), 0:02:10 so far",  # on leaving; the other's end was written
+    ]
+
+
+def test_a_phase_that_begins_again_goes_on_writing() -> None:
+    """`steptool sft` counts its copying exercises and then its demonstrations in one phase."""
+    console, clock = pipe(), Clock()
+    with Display(console=console, clock=clock) as display:
+        phase = display.add_phase("sft")
+        display.update(phase, 200, 200)
+        display.write_lines()
+        clock.now += 50
+        display.update(phase, 1, 1250)
+        clock.now += 10
+        display.update(phase, 21, 1250)
+        display.write_lines()
+    assert written(console)[:2] == [
+        "sft: 200/200 (100 %), 0:00:00 so far",
+        "sft: 21/1,250 (2 %), 0:01:00 so far, 2/s, 0:10:14 left",
+    ]
+
+
+def test_episodes_say_how_many_were_solved() -> None:
+    console, clock = pipe(), Clock()
+    with EpisodeProgress("oracle", console, clock) as progress:
+        progress.expect(2)
+        clock.now += 10
+        progress.add(trajectory(answered("x"), is_solved=1.0))
+        clock.now += 10
+        progress.add(trajectory(answered("x"), is_solved=0.0))
+    assert written(console) == ["oracle: 2/2 (100 %), pass 50.0 %, 0:00:20 so far, 0.1/s"]
+
+
+def test_nothing_is_written_for_a_terminal_that_is_shown_nothing() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with Display(console=console, live=False) as display:
+        display.add_phase("server")
+    assert not written(console)
+
+
+@pytest.mark.parametrize("seconds", ["soon", "0", "nan"])
+def test_times_that_cannot_be_are_refused(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SECONDS_VARIABLE, seconds)
+    with pytest.raises(ConfigurationError, match=SECONDS_VARIABLE):
+        Display()
+
+
+def test_a_command_whose_output_is_piped_writes_a_line_regularly(tmp_path: Path) -> None:
+    command = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=depth-2", "--agent", "oracle"]
+    done = subprocess.run(
+        [sys.executable, "-m", "agents.cli", *command, "--out", str(tmp_path), "--slots", "1"],
+        env={**os.environ, SECONDS_VARIABLE: "0.02"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = re.findall(r"^oracle: (\d+)/200 \(\d+ %\), pass 100\.0 %, 0:00:\d\d so far.*$", done.stdout, re.MULTILINE)
+    assert len(lines) > 2
+    assert lines == sorted(lines, key=int)
+    assert lines[-1] == "200"

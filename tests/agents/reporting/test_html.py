@@ -1,0 +1,152 @@
+"""The page about runs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from agents.demo.report import budgets
+from agents.reporting.evaluation import evaluation_report
+from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
+from agents.reporting.plots import Curve, line_plot
+from tests.steptool_env.episodes import answered, called, gave_up, malformed, task, trajectory
+
+EPISODES = [
+    trajectory(called("a", "x"), answered("x"), of=task(task_id="1"), rewards=(0.5, 1.0), is_solved=1.0),
+    trajectory(malformed("<script>alert(1)</script>"), gave_up(), of=task("<b>bold</b>", task_id="2"), is_solved=0.0),
+    trajectory(called("a", error="timed out"), of=task(task_id="3"), is_solved=0.0),
+]
+
+
+class Page(HTMLParser):
+    """Collects the tags, and complains about one that is closed and was not open."""
+
+    VOID = frozenset({"meta", "br", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes += attrs
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def page(report: Report, tmp_path: Path) -> str:
+    write_report(report, tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
+    text = page(evaluation_report("run", "three tasks", EPISODES), tmp_path)
+    parsed = Page(text)
+    assert not parsed.open
+    assert {"src", "href"}.isdisjoint(name for name, value in parsed.attributes if not (value or "").startswith("#"))
+    assert "@import" not in text
+    assert "url(http" not in text
+
+
+def test_every_episode_and_step_is_shown_with_its_terms(tmp_path: Path) -> None:
+    text = page(evaluation_report("run", "", EPISODES), tmp_path)
+    assert text.count("<details") == 3
+    assert text.count('<article class="step">') == sum(len(episode.steps) for episode in EPISODES)
+    for words in ("Task 1: solved, answered", "Task 2: unsolved, gave up", "Task 3: unsolved, ran out of calls"):
+        assert words in text
+
+
+def test_what_models_and_tools_write_cannot_become_markup(tmp_path: Path) -> None:
+    text = page(evaluation_report("run", "", EPISODES), tmp_path)
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>bold</b>" not in text
+
+
+def test_any_text_can_be_written(tmp_path: Path) -> None:
+    odd = trajectory(malformed("\ud800 \x00 ü"), is_solved=0.0)
+    assert "ü" in page(evaluation_report("run", "", [odd]), tmp_path)
+
+
+def test_nothing_to_report_is_a_page_too(tmp_path: Path) -> None:
+    assert "–" in page(evaluation_report("run", "", []), tmp_path)
+
+
+def test_episodes_stand_side_by_side(tmp_path: Path) -> None:
+    report = Report("t", examples=[Example("task 1", [("before", EPISODES[2]), ("after", EPISODES[0])])])
+    text = page(report, tmp_path)
+    assert text.index("before") < text.index("after")
+
+
+def test_tables_and_plots_are_shown(tmp_path: Path) -> None:
+    table = Table("Arms", ("arm", "pass"), [("a & b", "1.0")], note="means")
+    text = page(Report("t", tables=[table], plots=[Plot("Curve", "<svg>drawn</svg>", "calls")]), tmp_path)
+    assert "a &amp; b" in text
+    assert "<svg>drawn</svg>" in text
+
+
+def test_a_plot_is_the_same_every_time_and_names_its_curves() -> None:
+    curves = {"one": Curve([1, 2, 3], [0, 0.5, 1], [0, 0.4, 0.9], [0.1, 0.6, 1]), "two": Curve([1, 2], [1, 0])}
+    svg = line_plot(curves, "calls", "pass rate", percent=True, steps=True)
+    assert svg == line_plot(curves, "calls", "pass rate", percent=True, steps=True)
+    assert {"one", "two", "calls", "pass rate"} <= words_of(svg)
+    assert not re.search(r"\d{4}-\d\d-\d\d", svg)
+
+
+def strokes(svg: str) -> Counter[tuple[str, bool]]:
+    """Colour of each line that is drawn, in the plot or in the legend, and whether it is dashed."""
+    lines = re.findall(r'style="(fill: none; [^"]*stroke-width: 2(?:;[^"]*)?)"', svg)
+    return Counter((re.findall("stroke: (#[0-9a-f]+)", line)[0], "dasharray" in line) for line in lines)
+
+
+def words_of(svg: str) -> set[str]:
+    return {element.text for element in ElementTree.fromstring(svg).iter() if element.text and element.text.strip()}
+
+
+def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
+    line = Curve([1, 2], [0, 1])
+    curves = {"one": line, "two": line, "two again": line._replace(kin="two")}
+    drawn = strokes(line_plot(curves, "x", "y"))
+    assert sorted(drawn.values()) == [2, 2, 2]  # in the plot and in the legend
+    (dashed,) = (colour for colour, is_dashed in drawn if is_dashed)
+    plain = {colour for colour, is_dashed in drawn if not is_dashed}
+    assert len(plain) == 2
+    assert dashed in plain
+
+
+FLOORS_AND_CEILING = dict.fromkeys(("random", "no-tools", "greedy-docs", "oracle"), EPISODES)
+
+
+def test_every_curve_of_the_demonstration_can_be_told_from_the_others() -> None:
+    trained = dict.fromkeys(("sft", "steptool", "final"), EPISODES)
+    greedy = {f"{name}, greedy": EPISODES for name in trained}
+    plot = budgets({**trained, **greedy, **FLOORS_AND_CEILING, "a guest": EPISODES})
+    assert set(strokes(plot.svg).values()) == {2}
+    assert len(strokes(plot.svg)) == 8
+    assert {*trained, *greedy, "oracle", "a guest"} <= words_of(plot.svg)
+    assert words_of(plot.svg).isdisjoint({"random", "no-tools", "greedy-docs"})
+    assert "Floors are in the table" in plot.caption
+
+
+def test_floors_are_drawn_where_no_policy_was_trained() -> None:
+    plot = budgets(FLOORS_AND_CEILING)
+    assert words_of(plot.svg) >= set(FLOORS_AND_CEILING)
+    assert "Floors" not in plot.caption
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.5, "50.0 %"), (float("nan"), "–"), (1.0, "100.0 %")])
+def test_rates_read_as_percentages(value: float, shown: str) -> None:
+    assert format_rate(value) == shown
+
+
+def test_numbers_have_their_digits() -> None:
+    assert (format_number(1.005, 1), format_number(float("nan"))) == ("1.0", "–")

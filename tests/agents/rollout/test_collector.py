@@ -1,0 +1,203 @@
+"""Rollouts: what was sampled is what is trained on, whatever happens around it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from agents.errors import ModelError
+from agents.models.bundle import Learner
+from agents.models.chat_template import PlainCodec
+from agents.models.policy import Policy
+from agents.rollout.collector import Collector, Start, slot_info
+from agents.rollout.sampler import Generator, Sampling
+from agents.training.archer.replay_buffer import replay_steps
+from agents.training.batch import Episode, collate
+from agents.training.forward import final_values, score_all
+from steptool_env.env import ToolEnv
+from steptool_env.spaces import UnicodeText
+from steptool_env.vector import ToolVectorEnv
+from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner, word_tokenizer
+from tests.steptool_env.toys import ToySuite, toy_rules
+
+
+def collector(
+    envs: VectorEnv[Any, Any, Any], made: Learner, context: int = 64, seed: int = 0, max_action_tokens: int = 2
+) -> Collector:
+    sampling = Sampling(max_action_tokens=max_action_tokens)
+    sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling, seed=seed)
+    return Collector(envs, sampler, made.codec)
+
+
+def text_of(made: Learner, episode: Episode) -> list[str]:
+    return [made.codec.action_text(episode.ids[start:end]).strip() for start, end in episode.spans]
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 8, 20])
+def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs: int) -> None:
+    made = learner("none")
+    starts = [Start(seed, seed % 5) for seed in range(13)]
+    rollout = collector(bandits(num_envs), made).collect(starts)
+    assert [e.group for e in rollout.episodes] == [s.group for s in starts]
+    assert rollout.calls == 26  # the idle slots' steps are not counted
+    for start, episode in zip(starts, rollout.episodes, strict=True):
+        case, _ = ToolBandit().reset(seed=start.seed)
+        assert made.codec.opening(case, {}) == list(episode.ids[: episode.spans[0][0]])
+        actions = text_of(made, episode)
+        assert episode.rewards == tuple(0.5 * (a == r) for a, r in zip(actions, RIGHT[case], strict=True))
+        assert episode.metrics["is_solved"] == float(sum(episode.rewards) == 1)
+
+
+def test_the_first_update_starts_at_ratio_one() -> None:
+    made = learner("none")
+    rollout = collector(bandits(8), made).collect([Start(seed) for seed in range(20)])
+    batch = collate(rollout.episodes, 0)
+    ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
+    torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
+
+
+def test_equal_seeds_of_a_group_begin_alike() -> None:
+    rollout = collector(bandits(4), learner("none")).collect([Start(3, 0)] * 6)
+    assert len({e.ids[: e.spans[0][0]] for e in rollout.episodes}) == 1
+    assert len({e.anchors[0] for e in rollout.episodes}) == 1
+    assert len({e.anchors[1] for e in rollout.episodes}) == 2  # "ok" and "no"
+
+
+def test_a_cut_action_is_closed_by_a_token_that_is_not_trained() -> None:
+    made = learner("none")
+    rollout = collector(bandits(4), made, max_action_tokens=1).collect([Start(seed) for seed in range(4)])
+    for episode in rollout.episodes:
+        (first, end), _ = episode.spans
+        assert end - first == 1
+        assert episode.ids[end] == made.codec.stop_id
+
+
+class Lessons(gym.Env[str, str]):
+    """Ends in hindsight, loses its server, or talks too much, as its seed says."""
+
+    def __init__(self) -> None:
+        self.observation_space = self.action_space = UnicodeText(1000)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._kind, self._steps = {1: "hindsight", 2: "lost", 3: "long", 4: "interrupted"}.get(seed or 0, "idle"), 0
+        return "x", {"task_id": str(seed)}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._steps += 1
+        if self._kind == "hindsight" and self._steps == 2:
+            return "ok", 0.0, True, False, {"status": 3, "step_rewards": (0.25, 0.75), "outcome": {"is_solved": 1.0}}
+        if self._kind == "lost" and self._steps == 2:
+            return "no", 0.0, False, True, {"status": 12, "transport_error": "the server is away"}
+        if self._kind == "interrupted" and self._steps == 2:
+            return "ok " * 60, 0.1, False, True, {"status": 0}
+        return "ok " * (10 if self._kind == "long" else 1), 0.1, False, False, {"status": 0}
+
+
+def lessons(num_envs: int) -> SyncVectorEnv:
+    return SyncVectorEnv([Lessons for _ in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED)
+
+
+def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
+    (episode,) = collector(lessons(2), learner("none")).collect([Start(1)]).episodes
+    assert episode.rewards == (0.25, 0.75)
+    assert episode.terminated
+
+
+def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
+    rollout = collector(lessons(2), learner("none")).collect([Start(2), Start(1), Start(2), Start(1)])
+    assert rollout.dropped == 2
+    assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
+
+
+def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
+    made = learner("apart")
+    envs = ToolVectorEnv(2, ToySuite(), toy_rules(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
+    (episode,) = collector(envs, made, context=400).collect([Start(0)]).episodes
+    assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
+    assert episode.metrics["finished"] == 0.0
+    assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
+    assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
+    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+
+
+def test_finish_is_told_from_the_end_of_the_budget() -> None:
+    (episode,) = collector(lessons(1), learner("none")).collect([Start(1)]).episodes
+    assert episode.metrics["finished"] == 1.0
+
+
+def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
+    rollout = collector(lessons(1), learner("none"), context=40).collect([Start(3)])
+    (episode,) = rollout.episodes
+    assert episode.end == "context"
+    assert not episode.terminated
+    assert not episode.truncated
+    assert episode.ids[episode.spans[-1][1] :] == ()
+    assert len(episode.ids) <= 40
+    assert len(episode.rewards) == len(episode.spans) > 1
+    assert episode.rewards == (0.1,) * len(episode.spans)
+    assert rollout.calls == len(episode.spans)  # nothing is played behind the end
+    assert rollout.metrics()["rollout/context_full"] == 1
+
+
+@pytest.mark.parametrize("seed", [3, 4], ids=["full", "full and interrupted"])
+def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
+    tokenizer = word_tokenizer()
+    made = Learner(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
+    (episode,) = collector(lessons(1), made, context=64).collect([Start(seed)]).episodes
+    assert episode.end == "context"
+    batch = collate([episode], 0, dtype=torch.float64)
+    assert score_all(made.policy, batch, 1000).log_prob.isfinite().all()
+    assert final_values(made.policy, batch, 1000).tolist() == [0.0]
+    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+
+
+def test_an_interruption_that_fits_the_context_is_one() -> None:
+    (episode,) = collector(lessons(1), learner("none"), context=100).collect([Start(4)]).episodes
+    assert episode.end == "truncated"
+    assert len(episode.ids) > episode.spans[-1][1]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: bool) -> None:
+    rules = toy_rules(call_budget=50, prompt="compact")
+    envs: VectorEnv[Any, Any, Any] = (
+        ToolVectorEnv(2, ToySuite(), rules, autoreset_mode="Disabled")
+        if together
+        else SyncVectorEnv([lambda: ToolEnv(ToySuite(), rules)] * 2, autoreset_mode=AutoresetMode.DISABLED)
+    )
+    rollout = collector(envs, learner("none"), context=400).collect([Start(seed) for seed in range(4)])
+    for episode in rollout.episodes:
+        assert episode.end == "context"
+        assert 1 < len(episode.rewards) < 50
+        assert episode.rewards == tuple(map(float, range(len(episode.rewards))))  # on the way no step was paid
+        assert episode.metrics["is_solved"] == episode.metrics["finished"] == 0
+
+
+def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:
+    with pytest.raises(ModelError, match="a prompt of 2 tokens leaves no room"):
+        collector(bandits(1), learner("none"), context=2).collect([Start(0)])
+
+
+def test_infos_are_read_slot_by_slot() -> None:
+    infos: Mapping[str, Any] = {
+        "status": [0, 3],
+        "_status": [True, True],
+        "outcome": {"is_solved": [0.0, 1.0], "_is_solved": [False, True]},
+        "_outcome": [False, True],
+    }
+    assert slot_info(infos, 0) == {"status": 0}
+    assert slot_info(infos, 1) == {"status": 3, "outcome": {"is_solved": 1.0}}
+
+
+def played(seeds: Sequence[int], num_envs: int) -> list[tuple[int, ...]]:
+    return [e.ids for e in collector(bandits(num_envs), learner("none")).collect([Start(s) for s in seeds]).episodes]
+
+
+def test_the_same_seeds_play_the_same_episodes() -> None:
+    assert played(range(10), 4) == played(range(10), 4)

@@ -1,0 +1,74 @@
+"""The draws of an episode follow from its task, not from the episodes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from typing import Any
+
+import pytest
+import torch
+
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.results import panel_digest
+from agents.models.bundle import load_learner
+from agents.rollout.collector import Collector, Start
+from agents.rollout.policy_agent import PolicyAgent
+from agents.rollout.sampler import Generator, Sampling, _inverse
+from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.training.config import EnvConfig
+from tests.agents.bandit import bandits, learner
+
+_GRID = [i / 1000 for i in range(1000)]
+TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
+
+
+def played(slots: int, seed: int = 0, episodes: int = 12) -> list[list[str]]:
+    """What a sampled policy wrote in every episode."""
+    with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as folder:
+        agent = PolicyAgent.of(load_learner(folder), Sampling(1.0, 1.0, 48), seed=seed)
+    episodes_of = evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes, slots), agent)
+    return [[step.action.text for step in trajectory.steps] for trajectory in episodes_of]
+
+
+def test_a_sampled_evaluation_gives_the_same_episodes_for_every_number_of_slots() -> None:
+    alone = played(1)
+    assert played(4) == alone
+    assert played(12) == alone
+    assert played(5, episodes=5) == alone[:5]
+    assert played(5, episodes=5, seed=1) != alone[:5]
+
+
+@pytest.mark.parametrize("num_envs", [1, 3, 16])
+def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int) -> None:
+    """Members of a group, which begin alike, draw differently."""
+    made = learner("none")
+    starts = [Start(seed // 4, seed // 4) for seed in range(24)]
+
+    def collected(count: int) -> list[tuple[int, ...]]:
+        sampler = Generator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
+        return [e.ids for e in Collector(bandits(count), sampler, made.codec).collect(starts).episodes]
+
+    want = collected(8)
+    assert collected(num_envs) == want
+    assert all(len(set(want[first : first + 4])) > 1 for first in range(0, 24, 4))
+
+
+def test_an_inverse_takes_every_token_as_often_as_its_weight_and_none_of_weight_zero() -> None:
+    weights = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]])
+    last = 1 - 2.0**-53  # the greatest that a generator gives
+    drawn = [int(_inverse(weights, torch.tensor([uniform], dtype=torch.float64))) for uniform in (*_GRID, last)]
+    assert [drawn.count(token) for token in range(6)] == [0, 250, 0, 500, 251, 0]
+
+
+def test_a_learning_curve_has_the_panel_of_its_tasks() -> None:
+    """That of the tasks which its environments begin with, whatever their number."""
+    made, panels = learner("none"), []
+    for count, seed in ((2, 0), (3, 0), (2, 1)):
+        envs = make_envs(EnvConfig(num_envs=count, args={"split": "depth-1"}))
+        panels.append(PeriodicEvaluation(envs, made, 4, Sampling(), seed).panel)
+        starts = PeriodicEvaluation(envs, made, 4, Sampling(), seed)._starts
+        ids = [str(envs.reset(seed=[start.seed] * count)[1]["task_id"][0]) for start in starts]
+        assert panels[-1] == panel_digest(envs.unwrapped.suite.find(each) for each in ids)
+        envs.close()
+    assert panels[0] == panels[1] != panels[2]

@@ -1,0 +1,468 @@
+"""Rollouts at a server: the tokens, the probabilities and the learning of rollouts in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+import uvicorn
+from fastapi import FastAPI
+
+from agents.commands.train import parse
+from agents.errors import ConfigurationError, EngineError
+from agents.models.bundle import Learner
+from agents.models.chat_template import PlainCodec
+from agents.models.policy import Policy
+from agents.models.weights import read_model, write_model
+from agents.rollout.collector import Collector, Start
+from agents.rollout.engine import RolloutConfig, RolloutEngine
+from agents.rollout.engines import make_engine
+from agents.rollout.http_engine import HttpEngine
+from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
+from agents.rollout.sampler import Sampled, Sampling
+from agents.rollout.static_sampler import StaticGenerator
+from agents.training.config import make_config
+from agents.training.trainer import OnlineTrainer
+from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
+
+
+class _Server(uvicorn.Server):
+    """Says when it listens."""
+
+    def __init__(self, app: FastAPI) -> None:
+        super().__init__(uvicorn.Config(app, port=0, log_level="warning"))
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def serving(policy: Policy, kind: type[Decoder] = Decoder) -> Iterator[str]:
+    """The URL of a policy server, in a thread."""
+    with kind(policy, 64) as decoder:
+        server = _Server(create_app(decoder, "bandit"))
+        thread = threading.Thread(target=server.run)
+        thread.start()
+        assert server.listening.wait(30)
+        try:
+            yield server.url
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def exact_learner(seed: int = 0) -> Learner:
+    tokenizer = word_tokenizer()
+    return Learner(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
+
+
+def equal(one: Policy, other: Policy) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def remote(made: Learner, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
+    settings = {"retries": 0, **settings}
+    return make_engine(RolloutConfig(engine="http", url=url, weights_dir=str(folder), **settings), made, sampling)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_rollouts_equal_those_in_this_process(temperature: float) -> None:
+    """Sampled ones as well: both draw from the same seeds, whatever is decoded together."""
+    made, sampling = exact_learner(), Sampling(temperature, max_action_tokens=4)
+    starts = [Start(seed // 2, seed) for seed in range(12)]
+    here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
+    with serving(exact_learner().policy) as url:
+        engine = remote(made, url, sampling)
+        there = Collector(bandits(5), engine, made.codec).collect(starts)
+        engine.close()
+    assert [e.ids for e in there.episodes] == [e.ids for e in here.episodes]
+    assert [e.rewards for e in there.episodes] == [e.rewards for e in here.episodes]
+    for a, b in zip(there.episodes, here.episodes, strict=True):
+        assert a.log_probs == pytest.approx(b.log_probs, abs=1e-12)
+
+
+def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_within_a_group() -> None:
+    made, sampling = exact_learner(), Sampling(max_action_tokens=4)
+    played = []
+    with serving(exact_learner().policy) as url:
+        for concurrency in (1, 16):
+            engine = remote(made, url, sampling, concurrency=concurrency)
+            engine.seed(3)
+            played.append([e.ids for e in Collector(bandits(8), engine, made.codec).collect([Start(1)] * 8).episodes])
+            engine.close()
+    assert played[0] == played[1]
+    assert len(set(played[0])) > 4
+
+
+CROWD = 64
+"""Requests at once: more than the threads (40) of the pool that endpoints without `async` run in."""
+
+
+class WaitingForTheCrowd(Decoder):
+    """Begins when that many requests have come."""
+
+    asked = 0
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    async def complete(self, request: CompletionRequest) -> Sampled:
+        self.asked += 1
+        if self.asked == CROWD:
+            super().__enter__()
+        return await super().complete(request)
+
+
+def completions(prompts: list[list[int]], url: str, **changes: Any) -> list[httpx.Response]:
+    """What a server answers to prompts that are all sent at once."""
+    request = {"model": "bandit", "max_tokens": 4, "stop_token_ids": [2], **changes}
+    with ThreadPoolExecutor(len(prompts)) as pool, httpx.Client(limits=httpx.Limits(), timeout=60) as client:
+        return list(
+            pool.map(lambda ids: client.post(f"{url}/v1/completions", json={**request, "prompt": ids}), prompts)
+        )
+
+
+def prompt(i: int) -> list[int]:
+    return [3 + i % 8, 3 + i // 8]
+
+
+def test_any_number_of_requests_is_decoded_together() -> None:
+    policy, rows = exact_learner().policy, [0]
+    policy.decoder.register_forward_pre_hook(
+        lambda _, __, fed: rows.append(len(fed["input_ids"])),  # type: ignore[func-returns-value]
+        with_kwargs=True,
+    )
+    with serving(policy, WaitingForTheCrowd) as url:
+        answers = completions([prompt(i) for i in range(CROWD)], url)
+    assert [answer.status_code for answer in answers] == [200] * CROWD
+    assert [answer.json()["choices"][0]["prompt_token_ids"] for answer in answers] == [prompt(i) for i in range(CROWD)]
+    assert max(rows) > 40
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ([3, 11], "prompt[1]=11 is no token of this model, which has 0 to 10; use the tokenizer"),
+        ([-1], "prompt[0]=-1 is no token"),
+        ([3] * 64, "prompt has 64 tokens and leaves no room for an action in a context of 64; shorten it"),
+    ],
+)
+def test_a_request_that_cannot_be_answered_is_refused_alone(wrong: list[int], says: str) -> None:
+    with serving(exact_learner().policy, WaitingForTheCrowd) as url:
+        *answers, refused = completions([*(prompt(i) for i in range(CROWD - 1)), wrong], url)
+    assert {answer.status_code for answer in answers} == {200}
+    assert refused.status_code == 400
+    assert says in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [({"stop_token_ids": [11]}, 400, "stop_token_ids[0]=11 is no token"), ({"seed": 2**63}, 422, "seed")],
+)
+def test_other_fields_are_refused_by_name(changes: dict[str, Any], status: int, says: str) -> None:
+    with serving(exact_learner().policy) as url:
+        (answer,) = completions([[3]], url, **changes)
+    assert answer.status_code == status
+    assert says in answer.text
+
+
+def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
+    request = CompletionRequest(model="bandit", prompt=[3, 4], max_tokens=4, stop_token_ids=[2])
+
+    async def given_up_and_kept() -> Sampled:
+        decoder = Decoder(exact_learner().policy, 64)
+        given_up, kept = (asyncio.ensure_future(decoder.complete(request)) for _ in range(2))
+        await asyncio.wait([given_up, kept], timeout=0)  # until both are asked for; nobody decodes yet
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        with decoder:
+            return await asyncio.wait_for(kept, 60)
+
+    assert asyncio.run(given_up_and_kept()).ids
+
+
+def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
+    engine = remote(exact_learner(), "http://127.0.0.1:9", Sampling(), model="bandit")
+    engine.start(0, [3] * 64)
+    assert engine.act([0]) == [Sampled([], [], stopped=False, overflow=True)]
+    engine.close()
+
+
+def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
+    made, served = exact_learner(seed=1), exact_learner(seed=0)
+
+    def agree() -> bool:
+        return equal(made.policy, served.policy)
+
+    with serving(served.policy) as url:
+        engine = remote(made, url, Sampling(), tmp_path, sync_every=2)
+        assert not agree()
+        assert engine.publish(4) == 4
+        assert agree()
+        with torch.no_grad():
+            next(made.policy.parameters()).add_(1.0)
+        assert engine.publish(5) == 4
+        assert not agree()
+        assert engine.publish(6) == 6
+        assert agree()
+        with torch.no_grad():
+            next(made.policy.parameters()).add_(1.0)
+        assert engine.publish(7, at_once=True) == 7
+        assert agree()
+        assert [path.name for path in tmp_path.iterdir()] == ["weights-7"]
+        engine.close()
+    assert not list(tmp_path.iterdir())
+
+
+def trained(folder: Path, sync_every: int = 1, model_seed: int = 0, **settings: Any) -> list[dict[str, float]]:
+    """Metrics of training at a server that begins with other weights than training does."""
+    rows: list[dict[str, float]] = []
+    with serving(learner("none", seed=model_seed + 1).policy) as url:
+        rollout = {"engine": "http", "url": url, "weights_dir": str(folder), "sync_every": sync_every}
+        config, made = bandit_config(rollout=rollout, **settings), learner("none", seed=model_seed)
+        engine = make_engine(config.rollout, made, config.sampling)
+        OnlineTrainer(config, made, bandits(32), engine=engine).run(lambda _, metrics: rows.append(metrics))
+        engine.close()
+    return rows
+
+
+def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
+    """One gradient step per iteration never leaves ratio 1 where each rollout had the weights of its update."""
+    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip": 1e-4}, optim={"lr": 6e-3})
+    assert [row["train/clip_fraction"] for row in rows] == [0.0] * 3
+    assert [row["rollout/staleness"] for row in rows] == [0.0] * 3
+
+
+def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) -> None:
+    """The negative control of the test above."""
+    settings: dict[str, Any] = {"algorithm": {"clip": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
+    rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
+    assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
+    assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
+
+
+@pytest.mark.parametrize(("eval_every", "staleness"), [(2, [0.0, 1.0, 0.0]), (0, [0.0, 1.0, 2.0])])
+def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, staleness: list[float]) -> None:
+    """An evaluation and the end of the run find the weights of their own time at the server."""
+    made, served = learner("none"), learner("none", seed=1)
+    found: list[bool] = []
+
+    def evaluation() -> dict[str, float]:
+        found.append(equal(made.policy, served.policy))
+        return {}
+
+    rows: list[dict[str, float]] = []
+    with serving(served.policy) as url:
+        rollout = {"engine": "http", "url": url, "weights_dir": str(tmp_path), "sync_every": 5}
+        settings: dict[str, Any] = {"algo": "grpo", "iterations": 3, "eval_every": eval_every, "rollout": rollout}
+        config = bandit_config(episodes=16, **settings)
+        engine = make_engine(config.rollout, made, config.sampling)
+        run = OnlineTrainer(config, made, bandits(16), evaluation=evaluation, engine=engine)
+        before = [weight.detach().clone() for weight in made.policy.parameters()]
+        run.run(lambda _, metrics: rows.append(metrics))
+        engine.close()
+    assert [row["rollout/staleness"] for row in rows] == staleness
+    assert found == ([True, True] if eval_every else [])  # after the second iteration, and after the third, the last
+    assert equal(made.policy, served.policy)
+    assert not all(torch.equal(a, b) for a, b in zip(before, made.policy.parameters(), strict=True))
+
+
+@pytest.mark.slow
+def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None:
+    """From 0.25 (blind) the return doubles."""
+    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"entropy_coef": 0.01}, "optim": {"lr": 1.5e-3}}
+    rows = trained(tmp_path, algo="grpo", model_seed=learning_seed, seed=learning_seed, **settings)
+    assert rows[0]["rollout/return"] < 0.4
+    assert sum(row["rollout/return"] for row in rows[-3:]) / 3 > 0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: torch.dtype) -> None:
+    policy, other = (Policy(llama(seed).to(dtype), "none") for seed in (0, 1))
+    write_model(tmp_path / "model", policy, word_tokenizer())
+    read_model(tmp_path / "model", other)
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+def test_adapters_are_merged_on_the_way(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    policy, other = (Policy(llama(seed).double(), "none") for seed in (0, 1))
+    bare = Policy(llama().double(), "none")
+    policy.language_model = peft.get_peft_model(
+        policy.language_model, peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
+    )
+    ids = torch.tensor([[3, 4, 5, 6]])
+    write_model(tmp_path / "model", policy, word_tokenizer())
+    read_model(tmp_path / "model", other)
+    torch.testing.assert_close(other.hidden(ids), policy.hidden(ids), atol=1e-6, rtol=0)
+    assert not torch.allclose(other.hidden(ids), bare.hidden(ids), atol=1e-3)
+
+
+CHOICE = {
+    "token_ids": [5, 2],
+    "prompt_token_ids": [3, 1],
+    "logprobs": {"token_logprobs": [-0.5, -0.25]},
+    "finish_reason": "stop",
+}
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """Answers with the server's `replies` in turn, the last one for ever; keeps what it was asked."""
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.asked.append((self.path, asked))  # type: ignore[attr-defined]
+        replies = self.server.replies  # type: ignore[attr-defined]
+        status, body = replies.pop(0) if len(replies) > 1 else replies[0]
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def scripted(*replies: tuple[int, Any]) -> Iterator[ThreadingHTTPServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
+    server.asked = []  # type: ignore[attr-defined]
+    server.replies = [(s, r if isinstance(r, bytes) else json.dumps(r).encode()) for s, r in replies]  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def ask(server: ThreadingHTTPServer, retries: int = 0) -> list[Sampled]:
+    engine = remote(
+        exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling(), model="m", retries=retries
+    )
+    engine.start(0, [3, 1])
+    try:
+        return engine.act([0])
+    finally:
+        engine.close()
+
+
+def reply(**changes: Any) -> tuple[int, Any]:
+    return 200, {"choices": [{**CHOICE, **changes}]}
+
+
+def test_a_request_carries_tokens_and_leaves_nothing_to_the_server() -> None:
+    with scripted(reply()) as server:
+        assert ask(server) == [Sampled([5, 2], [-0.5, -0.25], stopped=True)]
+    ((path, asked),) = server.asked  # type: ignore[attr-defined]
+    assert path == "/v1/completions"
+    assert asked["prompt"] == [3, 1]
+    assert asked["stop_token_ids"] == [2]
+    assert (asked["top_k"], asked["top_p"], asked["ignore_eos"], asked["max_tokens"]) == (-1, 1.0, True, 62)
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (reply(token_ids=None), "no token ids; it must know `return_token_ids`"),
+        (reply(prompt_token_ids=[0, 3, 1]), "changed the prompt's tokens"),
+        (reply(logprobs=None), "no log-probabilities; start it without `--max-logprobs`"),
+        (reply(logprobs={"token_logprobs": [-0.5]}), "every token a finite log-probability"),
+        (reply(logprobs={"token_logprobs": [-0.5, None]}), "every token a finite log-probability"),
+        (reply(token_ids=[5, 6]), "without its stop token"),
+        ((200, {"choices": []}), "not answer as a completions server"),
+        ((200, b"<html>"), "not answer as a completions server"),
+        ((404, b"no such model"), "HTTP 404: no such model"),
+    ],
+)
+def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, Any], says: str) -> None:
+    with scripted(answer) as server, pytest.raises(EngineError, match=says):
+        ask(server)
+    assert len(server.asked) == 1  # type: ignore[attr-defined]
+
+
+def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
+    """ArCHer acts in many states, some at a time, and clears in between."""
+    with scripted(reply()) as server:
+        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), model="m")
+        for _ in range(2):
+            engine.seed(3)
+            for _ in range(2):
+                engine.clear()
+                engine.start(0, [3, 1])
+                engine.act([0])
+        engine.close()
+    first, second, *again = [asked["seed"] for _, asked in server.asked]  # type: ignore[attr-defined]
+    assert first != second
+    assert again == [first, second]
+
+
+def test_a_failure_that_passes_is_waited_out() -> None:
+    with scripted((503, b"starting"), reply()) as server:
+        assert ask(server, retries=1)[0].ids == [5, 2]
+
+
+def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None:
+    with scripted((404, b"Not Found")) as server:
+        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
+        with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
+            engine.publish(0)
+        engine.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "weights-of-mine").mkdir()
+    with serving(exact_learner().policy) as url:
+        engine = remote(exact_learner(), url, Sampling(), tmp_path)
+        for version in (0, 1):
+            engine.publish(version)
+        engine.close()
+        engine.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["weights-of-mine"]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "algo", "says"),
+    [
+        ({"engine": "http", "url": "http://x"}, "steptool", "rollout.weights_dir"),
+        ({"engine": "http", "weights_dir": "w"}, "steptool", "rollout.url"),
+        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "reinforce", "sync_every=2"),
+        ({"sync_every": 0}, "steptool", "at least 1"),
+        ({"engine": "none"}, "steptool", "rollout.engine"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(rollout: dict[str, Any], algo: str, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        make_config({"algo": algo, "rollout": rollout})
+
+
+def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\npolicy: {compile: true}\n")
+    config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.concurrency", "3"]).settings
+    assert config.rollout == RolloutConfig(engine="static", concurrency=3)
+    assert config.policy.compile
+    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
+    flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
+    engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
+    assert type(engine) is HttpEngine
+    engine.close()

@@ -1,0 +1,167 @@
+"""A tool server that goes away while a policy is trained: asked again, then dropped and counted; training goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.errors import TrainingError
+from agents.models.bundle import Learner
+from agents.models.policy import Policy
+from agents.rollout.collector import Rollout
+from agents.rollout.sampler import Sampled
+from agents.rollout.vector_env import make_envs
+from agents.training.advantages import step_grpo
+from agents.training.config import make_config
+from agents.training.patience import Patience
+from agents.training.trainer import OnlineTrainer
+from tests.agents.bandit import llama, word_tokenizer
+from toolserver.testing import ServerProcess
+
+WORLD = ["--world", "0", "--world-level", "lite"]
+ACT, STOP, BYTES = 1, 0, 2
+
+
+class ByteCodec:
+    """A token per byte of an action; what the environment says is one token."""
+
+    stop_id = pad_id = STOP
+    offered = ""
+
+    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+        self.offered = str(info["functions"][0]["name"])
+        return [ACT]
+
+    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+        return [ACT]
+
+    def action_text(self, ids: Sequence[int]) -> str:
+        return bytes(i - BYTES for i in ids if i != STOP).decode()
+
+    def action_ids(self, text: str) -> list[int]:
+        return [*(byte + BYTES for byte in text.encode()), STOP]
+
+
+class Caller:
+    """An engine that always calls the first function that is offered; `before_act` is run ahead of every step."""
+
+    def __init__(self, codec: ByteCodec) -> None:
+        self._codec = codec
+        self._names: dict[int, str] = {}
+        self.before_act: Callable[[], None] = lambda: None
+
+    def seed(self, seed: int) -> None:
+        pass
+
+    def publish(self, version: int, *, at_once: bool = False) -> int:
+        return version
+
+    def clear(self) -> None:
+        pass
+
+    def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
+        self._names[slot] = self._codec.offered
+
+    def append(self, slot: int, ids: Sequence[int]) -> None:
+        pass
+
+    def room(self, slot: int) -> int:
+        return 1_000_000
+
+    def free(self, slot: int) -> None:
+        pass
+
+    def act(self, slots: Sequence[int]) -> list[Sampled]:
+        self.before_act()
+        texts = (f"Thought: go\nAction: {self._names[slot]}\nAction Input: {{}}" for slot in slots)
+        return [Sampled(ids := self._codec.action_ids(text), [-5.5] * len(ids), stopped=True) for text in texts]
+
+    def close(self) -> None:
+        pass
+
+
+def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
+    """Two groups of three episodes of two steps each, in three slots."""
+    codec = ByteCodec()
+    engine = Caller(codec)
+    config = make_config(
+        {
+            "algo": "grpo",
+            "episodes": 6,
+            "out": str(out),
+            "algorithm": {"group_size": 3},
+            "env": {"num_envs": 3, "args": {"split": "train", "level": "lite", "call_budget": 2, "server_url": url}},
+        }
+    )
+    made = Learner(Policy(llama(vocab=BYTES + 256), "none"), word_tokenizer(), codec, 1024)
+    return OnlineTrainer(config, made, make_envs(config.env), engine=engine), engine
+
+
+def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) -> None:
+    with ServerProcess(WORLD) as first:
+        run, engine = training(first.url, tmp_path)
+        port = int(first.url.rsplit(":", 1)[1])
+        whole = run.iterate()
+        steps = iter(range(100))
+
+        def end_server_at_fourth_step() -> None:
+            if next(steps) == 3:
+                first.close()
+
+        engine.before_act = end_server_at_fourth_step
+        partly = run.iterate()
+        engine.before_act = lambda: None
+        run._patience = Patience(sleep=lambda _: None)
+        none = run.iterate()
+    with ServerProcess(WORLD, port=port) as second:
+        again = run.iterate()
+        steps, third = iter(range(100)), ServerProcess(WORLD, port=port)
+
+        def restart_server_at_second_step() -> None:
+            if next(steps) == 1:
+                second.close()
+                third.__enter__()
+
+        engine.before_act = restart_server_at_second_step
+        try:
+            retried = run.iterate()
+        finally:
+            third.close()
+    run._collector._envs.close()
+    results = (whole, partly, none, again, retried)
+    assert [metrics["rollout/dropped"] for metrics in results] == [0, 3, 6, 0, 0]
+    assert run.progress.episodes == 6 + 3 + 0 + 6 + 6
+    assert run.progress.dropped == 9
+    assert ["train/idle_episodes" in metrics for metrics in results] == [True, True, False, True, True]
+
+
+def test_patience_waits_longer_each_time_and_ends() -> None:
+    waits: list[float] = []
+    patience = Patience(sleep=waits.append)
+    lost, partly = Rollout(dropped=4), Rollout(episodes=[None], dropped=3)  # type: ignore[list-item]
+    assert patience.bear(lost)
+    assert patience.bear(lost)
+    assert patience.bear(partly)
+    assert all(patience.bear(lost) for _ in range(8))
+    assert waits == [1, 2, 1, 2, 4, 8, 16, 32, 60, 60]
+    assert not patience.bear(lost)
+
+
+def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+    run, _ = training("http://127.0.0.1:9", tmp_path)
+    run._patience = Patience(tries=1, sleep=lambda _: None)
+    with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and go on with --resume"):
+        run.run()
+    assert (tmp_path / "checkpoint-1" / "state.json").exists()
+    run._collector._envs.close()
+
+
+def test_the_last_of_a_group_has_nothing_to_be_compared_with() -> None:
+    reward, steps = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([2, 2, 2])
+    advantage = step_grpo(reward, steps, torch.tensor([0, 0, 1]), gamma=1.0)
+    assert advantage[:2].abs().sum() > 0
+    assert torch.equal(advantage[2], torch.zeros(2))

@@ -1,0 +1,185 @@
+"""Cached sampling against whole sequences: token in, token out."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from agents.models.decoder import SHAPES, build_decoder
+from agents.models.policy import Policy
+from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.static_sampler import StaticGenerator
+from tests.agents.bandit import WORDS, exact_model, llama, word_tokenizer
+
+STOP = 2
+
+
+def generator(policy: Policy, **sampling: float) -> Generator:
+    settings = Sampling(**{"max_action_tokens": 6, **sampling})  # type: ignore[arg-type]
+    return Generator(policy, context=60, stop_id=STOP, sampling=settings, seed=1)
+
+
+def play(policy: Policy, sampler: Generator, temperature: float = 1.0) -> list[float]:
+    """Episodes that begin, end, overflow and act in changing company; returns the errors of each slot's log-probs."""
+    draw = random.Random(0)
+    made = {slot: [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(2, 12))] for slot in range(5)}
+    scores: dict[int, list[tuple[int, float]]] = {slot: [] for slot in made}
+    for slot, ids in made.items():
+        sampler.start(slot, ids)
+    for turn, live in enumerate([[0, 1, 2, 3, 4], [4, 1], [1, 4, 0, 2], [0], [0, 1, 4], [2, 4], [4, 0, 2]]):
+        if turn == 2:
+            made[2], scores[2] = [5, 6, 7], []
+            sampler.start(2, made[2])
+            sampler.free(3)
+        for slot, sampled in zip(live, sampler.act(live), strict=True):
+            begin = len(made[slot])
+            made[slot] += sampled.ids
+            scores[slot] += [(begin + i, score) for i, score in enumerate(sampled.log_probs)]
+            answer = [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(1, 5))]
+            made[slot] += answer
+            sampler.append(slot, answer)
+    return [error(policy, ids, scores[slot], temperature) for slot, ids in made.items()]
+
+
+def error(policy: Policy, ids: list[int], scores: list[tuple[int, float]], temperature: float = 1.0) -> float:
+    """How far log-probabilities of an episode's tokens are from those of the whole sequence, at most."""
+    whole, positions = torch.tensor([ids]), torch.tensor([i for i, _ in scores])
+    want, _ = policy.log_probs(policy.hidden(whole)[0][positions - 1], whole[0][positions], temperature)
+    got = torch.tensor([score for _, score in scores], dtype=want.dtype)
+    return float((want - got).detach().abs().max())
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_sampler_and_trainer_agree_to_the_last_digit(temperature: float) -> None:
+    """With the cache kept across steps, rows moved and dropped, in float64: so the first ratio of an update is 1."""
+    policy = Policy(exact_model(), "none")
+    assert max(play(policy, generator(policy, temperature=temperature), temperature)) < 1e-12
+
+
+@pytest.mark.parametrize("tokens", [1, 12, 25])
+def test_it_does_not_matter_how_many_tokens_are_read_together(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.rollout.sampler._block_tokens", lambda _: tokens)
+    policy = Policy(exact_model(), "none")
+    assert max(play(policy, generator(policy))) < 1e-12
+
+
+@pytest.mark.parametrize("kind", [Generator, StaticGenerator])
+def test_a_prompt_is_read_once_by_all_who_begin_with_it(kind: type[Generator], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then they go their own ways; an episode that begins like one in progress reads for itself."""
+    policy = Policy(exact_model(), "none")
+    sampler = kind(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=6), seed=1)
+    read: list[int] = []
+    monkeypatch.setattr(sampler, "_read", lambda slots, first: read.extend(slots) or kind._read(sampler, slots, first))
+    made: dict[int, list[int]] = {}
+    scores: dict[int, list[tuple[int, float]]] = {}
+    for begun, readers in (([0, 1, 2, 3, 4], [0, 1]), ([2, 4], [0, 1, 2, 3])):
+        for slot in begun:
+            made[slot], scores[slot] = [7, 8] if slot % 2 else [3, 4, 5, 6], []
+            sampler.start(slot, made[slot])
+        read.clear()
+        for slot, sampled in zip(made, sampler.act(list(made)), strict=True):
+            begin = len(made[slot])
+            made[slot] = made[slot] + sampled.ids
+            scores[slot] += [(begin + i, score) for i, score in enumerate(sampled.log_probs)]
+        assert sorted(read) == readers
+    assert len({tuple(ids) for ids in made.values()}) == 5
+    assert max(error(policy, made[slot], scores[slot]) for slot in made) < 1e-12
+
+
+def test_sampler_and_trainer_agree_in_single_precision() -> None:
+    policy = Policy(llama(), "none")
+    assert max(play(policy, generator(policy))) < 1e-5
+
+
+def test_an_action_ends_at_its_stop_token_or_its_longest_length() -> None:
+    policy = Policy(llama(), "none")
+    sampler = generator(policy, max_action_tokens=40)
+    for slot in range(30):
+        sampler.start(slot, [3, 4])
+    sampled = sampler.act(range(30))
+    assert any(s.stopped for s in sampled)
+    for s in sampled:
+        assert s.ids.count(STOP) == int(s.stopped)
+        assert s.stopped == (s.ids[-1] == STOP)
+        assert len(s.ids) == len(s.log_probs) <= 40
+        assert s.stopped or len(s.ids) == 40
+
+
+def test_actions_that_have_ended_are_soon_fed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = generator(Policy(llama(), "none"), max_action_tokens=40)
+    fed: list[int] = []
+    feed = sampler._feed
+
+    def counted(ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        fed.append(len(ids))
+        return feed(ids, *rest, **more)
+
+    monkeypatch.setattr(sampler, "_feed", counted)
+    for slot in range(32):
+        sampler.start(slot, [3, 4])
+    lengths = [len(sampled.ids) for sampled in sampler.act(range(32))]
+    assert len(fed) == max(lengths)  # the first time the prompt, then token by token
+    for t in range(1, len(fed)):
+        live = sum(length > t for length in lengths)
+        assert live <= fed[t] <= live * 8 / 7
+    assert fed[-1] < 32
+
+
+def test_the_context_bounds_an_action_and_then_overflows() -> None:
+    policy = Policy(llama(), "none")
+    sampler = Generator(policy, context=10, stop_id=STOP, sampling=Sampling(max_action_tokens=8))
+    sampler.start(0, [3] * 9)
+    sampler.start(1, [3] * 10)
+    short, none = sampler.act([0, 1])
+    assert len(short.ids) == 1
+    assert none.overflow
+    assert none.ids == []
+    sampler.append(0, [4])
+    assert sampler.act([0])[0].overflow
+
+
+def test_the_same_seed_draws_the_same_tokens() -> None:
+    policy = Policy(llama(), "none")
+    draws = []
+    for seed in (7, 7, 8):
+        sampler = Generator(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=12), seed=seed)
+        sampler.start(0, [3, 4, 5])
+        draws.append(sampler.act([0])[0].ids)
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_draws_follow_the_policy() -> None:
+    """Frequencies of 4,000 draws lie within five deviations of the probabilities."""
+    policy = Policy(llama(), "none")
+    count = 4000
+    sampler = Generator(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=1), seed=3)
+    for slot in range(count):
+        sampler.start(slot, [3, 4])
+    drawn = torch.tensor([s.ids[0] for s in sampler.act(range(count))])
+    with torch.no_grad():
+        probability = policy.output_layer(policy.hidden(torch.tensor([[3, 4]]))[0, -1]).softmax(-1)
+    frequency = torch.bincount(drawn, minlength=len(WORDS)) / count
+    assert ((frequency - probability).abs() < 5 * (probability * (1 - probability) / count).sqrt() + 1e-9).all()
+
+
+def test_temperature_zero_takes_the_most_probable_and_top_p_keeps_to_the_nucleus() -> None:
+    policy = Policy(llama(), "none")
+    with torch.no_grad():
+        probability = policy.output_layer(policy.hidden(torch.tensor([[3, 4]]))[0, -1]).softmax(-1)
+    order = probability.argsort(descending=True).tolist()
+    size = int((probability.sort(descending=True).values.cumsum(0) < 0.3).sum()) + 1
+    for sampling, allowed in ((Sampling(0, 1.0, 1), order[:1]), (Sampling(1.0, 0.3, 1), order[:size])):
+        sampler = Generator(policy, context=60, stop_id=STOP, sampling=sampling)
+        for slot in range(200):
+            sampler.start(slot, [3, 4])
+        drawn = {s.ids[0] for s in sampler.act(range(200))}
+        assert drawn <= set(allowed)
+        assert len(drawn) == len(allowed)
+
+
+def test_a_decoder_of_the_smallest_size_has_about_a_million_parameters() -> None:
+    model = build_decoder(SHAPES["nano"], word_tokenizer(), 64)
+    assert 0.5e6 < sum(p.numel() for p in model.parameters()) < 1.5e6

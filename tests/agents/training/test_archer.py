@@ -1,0 +1,234 @@
+"""ArCHer's critic: against dynamic programming, its target network, its replay, and what a policy learns from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agents.errors import CheckpointError, ConfigurationError, TrainingError
+from agents.models.policy import Policy
+from agents.training import losses
+from agents.training.archer.archer import Archer
+from agents.training.archer.critic import StepCriticConfig, StepCriticLearner, follow
+from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
+from agents.training.batch import Episode
+from agents.training.config import make_config
+from agents.training.optimizer import OptimConfig
+from tests.agents.bandit import bandit_config, exact_model, train, trainer
+
+X, Y, A, B = 3, 4, 5, 6  # two states and two actions, as tokens
+GAMMA = 0.9
+FIRST = {A: 0.1, B: 0.4}  # the first state is always X
+SECOND = {(X, A): 1.0, (X, B): 0.0, (Y, A): -0.5, (Y, B): 0.5}
+POLICY = [A, A, B]  # takes A in two of three cases, whatever the state
+
+
+def episode(first: int, state: int, second: int, **ending: Any) -> Episode:
+    """Two steps of one token each: the second state is drawn by a fair coin."""
+    rewards = (FIRST[first], SECOND[state, second])
+    return Episode((X, first, state, second, X), ((1, 2), (3, 4)), (0.0, 0.0), rewards, **ending)
+
+
+def every_step() -> list[ReplayStep]:
+    """Each transition as often as each other; the policy of the replay is not the policy that is judged."""
+    played = [episode(*tokens) for tokens in product((A, B), (X, Y), (A, B))]
+    return replay_steps(played, [e.rewards for e in played])
+
+
+def step_critic(gamma: float = GAMMA, lr: float = 5e-3, max_tokens: int = 16384, **settings: Any) -> StepCriticLearner:
+    optim = OptimConfig(value_lr=lr, max_tokens=max_tokens, max_grad_norm=10.0)
+    return StepCriticLearner(Policy(exact_model(), "none"), StepCriticConfig(**settings), optim, gamma)
+
+
+def weights_of(module: torch.nn.Module) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in module.parameters()]
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+@pytest.mark.parametrize("twin", ["min", "mean"])
+def test_the_critic_converges_to_dynamic_programming(twin: str) -> None:
+    """Expectations over coin and policy are enumerated, so each update is the exact gradient."""
+    steps, actions = zip(*product(every_step(), POLICY), strict=True)
+    learner = step_critic(tau=0.3, twin=twin)
+    for _ in range(200):
+        learner.update(steps, [[action] for action in actions])
+    v_second = {state: mean([SECOND[state, action] for action in POLICY]) for state in (X, Y)}
+    q_first = {action: reward + GAMMA * mean([*v_second.values()]) for action, reward in FIRST.items()}
+    v_first = mean([q_first[action] for action in POLICY])
+    for first, state, second in product((A, B), (X, Y), (A, B)):
+        q, v = learner.critic([(X, first, state, second)], [(0, 1, 2), (0, 3, 4)])
+        want_q = torch.tensor([q_first[first], SECOND[state, second]], dtype=torch.float64)
+        want_v = torch.tensor([v_first, v_second[state]], dtype=torch.float64)
+        torch.testing.assert_close(q, want_q[:, None].expand(2, 2), atol=0.02, rtol=0)
+        torch.testing.assert_close(v, want_v, atol=0.02, rtol=0)
+        played = learner.advantage([episode(first, state, second)])[0]
+        torch.testing.assert_close(played, want_q - want_v, atol=0.04, rtol=0)
+
+
+def test_v_is_of_what_the_policy_does_now_and_not_of_what_was_replayed() -> None:
+    steps = [ReplayStep((X, action), 1, 2, float(action == A), 0) for action in (A, B)]
+    learner = step_critic(tau=1.0, lr=1e-2)
+    for _ in range(120):
+        learner.update(steps, [[A], [A]])
+    q, v = learner.critic([(X, A), (X, B)], [(0, 1, 2), (1, 1, 2)])
+    torch.testing.assert_close(q.mean(1), torch.tensor([1.0, 0.0], dtype=torch.float64), atol=0.02, rtol=0)
+    torch.testing.assert_close(v, torch.ones(2, dtype=torch.float64), atol=0.02, rtol=0)  # 0.5 over the replay
+
+
+def test_the_target_network_moves_by_exactly_tau() -> None:
+    learner = step_critic(tau=0.25)
+    before = weights_of(learner.target)
+    learner.update(every_step(), [[A]] * 16)
+    learnt, after = weights_of(learner.critic), weights_of(learner.target)
+    assert any(not torch.equal(old, new) for old, new in zip(before, learnt, strict=True))
+    for old, new, moved in zip(before, learnt, after, strict=True):
+        torch.testing.assert_close(moved, 0.75 * old + 0.25 * new, atol=1e-15, rtol=0)
+    follow(learner.target, learner.critic, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(learnt, weights_of(learner.target), strict=True))
+
+
+def test_micro_batches_change_nothing() -> None:
+    whole, pieces = step_critic(), step_critic(max_tokens=12)
+    told = [each.update(every_step(), [[A], [B]] * 8) for each in (whole, pieces)]
+    assert told[0] == pytest.approx(told[1], abs=1e-12)
+    for one, other in zip(weights_of(whole.critic), weights_of(pieces.critic), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
+
+
+def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
+    learner = step_critic()
+    for _ in range(3):
+        learner.update(every_step(), [[A]] * 16)
+    long = episode(B, Y, A)
+    short = Episode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
+    together = learner.advantage([short, long])
+    torch.testing.assert_close(together[0, 0], together[1, 0], atol=1e-12, rtol=0)
+    assert float(together[0, 1]) == 0
+    torch.testing.assert_close(learner.advantage([long])[0], together[1], atol=1e-12, rtol=0)
+    assert float(together.abs().min(1).values[1]) > 0
+
+
+def test_a_value_stands_behind_truncated_episodes_only_when_asked_for() -> None:
+    cut, over = (episode(A, Y, B, end=end) for end in ("truncated", "terminated"))
+    for played, bootstrap, behind in ((cut, False, 0), (cut, True, 5), (over, False, 0), (over, True, 0)):
+        steps = replay_steps([played], [played.rewards], bootstrap=bootstrap)
+        assert [step.following for step in steps] == [3, behind]
+
+
+@pytest.mark.parametrize(("share", "want"), [(0.5, 0.5), (0.9, 0.9), (0.1, 0.1)])
+def test_the_expectile_of_a_fair_coin(share: float, want: float) -> None:
+    """Of targets 0 and 1 the expectile is the share itself: there the gradient is zero."""
+    value = torch.tensor(want, dtype=torch.float64, requires_grad=True)
+    target = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    losses.expectile(value, target, share).sum().backward()  # type: ignore[no-untyped-call]
+    assert value.grad is not None
+    assert float(value.grad) == pytest.approx(0, abs=1e-15)
+
+
+def test_the_middle_expectile_is_the_squared_error() -> None:
+    value, target = torch.randn(2, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    assert torch.equal(losses.expectile(value, target, 0.5), losses.squared_error(value, target))
+
+
+def numbered(numbers: Sequence[int]) -> list[ReplayStep]:
+    return [ReplayStep((n, n, n), 1, 2, n / 3, 0) for n in numbers]
+
+
+def test_the_newest_steps_are_kept_and_drawn_reproducibly() -> None:
+    buffer = ReplayBuffer(10)
+    buffer.extend(numbered(range(25)))
+    draws = [buffer.sample(400, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    assert {step.ids[0] for step in draws[0]} == set(range(15, 25))
+    assert len(buffer) == 10
+    assert draws[0] == draws[1] != draws[2]
+    with pytest.raises(IndexError, match="empty"):
+        ReplayBuffer(3).sample(1, torch.Generator())
+
+
+def test_a_buffer_is_stored_whole_with_each_episode_once() -> None:
+    buffer, other = ReplayBuffer(30), ReplayBuffer(30)
+    buffer.extend(every_step())
+    stored = buffer.tensors()
+    assert len(stored["tokens"]) < 5 * len(buffer)
+    other.extend(numbered([1, 2]))
+    other.load(stored)
+    draws = [each.sample(100, torch.Generator().manual_seed(4)) for each in (buffer, other)]
+    assert draws[0] == draws[1]
+    other.load(ReplayBuffer(1).tensors())
+    assert len(other) == 0
+
+
+def test_the_policy_acts_anew_where_steps_are_replayed() -> None:
+    """In the state's own context: each fresh action is as likely as the sampler of the rollout would make it."""
+    run = trainer(bandit_config(algo="archer", iterations=1, episodes=16, step_critic={"updates": 2}))
+    archer = run._archer
+    assert isinstance(archer, Archer)
+    run.iterate()
+    states = [step.state for step in archer.buffer.sample(300, torch.Generator().manual_seed(0))]
+    actions = archer._act(states, 0)
+    assert actions == archer._act(states, 0) != archer._act(states, 1)
+    named = [action[0] for action in actions]
+    assert all(sum(token == word for token in named) > 30 for word in (5, 6, 7, 8))  # a, b, c, d: the blind policy
+
+
+def test_archer_learns_step_rewards(learning_seed: int) -> None:
+    """One case of the bandit: from 0.25 (blind) to more than the 0.5 of one right action."""
+    settings = {"critic_warmup": 4, "iterations": 30, "seed": learning_seed}
+    steady = {"optim": {"lr": 1e-3}, "algorithm": {"entropy_coef": 0.01}}
+    returns = train(bandit_config(algo="archer", **settings, **steady), seed=learning_seed, cases="x")
+    assert sum(returns[-5:]) / 5 > 0.7
+
+
+def test_the_policy_waits_while_the_critic_warms_up() -> None:
+    run = trainer(bandit_config(algo="archer", critic_warmup=1, episodes=16, step_critic={"updates": 2}))
+    before = weights_of(run.learner.policy)
+    metrics = run.iterate()
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.learner.policy), strict=True))
+    assert "train/loss" not in metrics
+    assert metrics["train/replay_steps"] == 32
+    assert metrics["train/critic_grad_norm"] > 0
+    assert "train/loss" in run.iterate()
+
+
+def test_a_reward_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
+    learner = step_critic()
+    before = weights_of(learner.critic)
+    with pytest.raises(TrainingError, match=r"q_loss .*not finite"):
+        learner.update([ReplayStep((X, A), 1, 2, float("nan"), 0)], [[A]])
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(learner.critic), strict=True))
+
+
+def test_a_checkpoint_of_another_algorithm_cannot_be_resumed(tmp_path: Path) -> None:
+    trainer(bandit_config(algo="grpo")).save(tmp_path / "c")
+    run = trainer(bandit_config(algo="archer"))
+    with pytest.raises(ConfigurationError, match=r"algo='archer', the run has 'grpo'"):
+        run.resume(tmp_path / "c")
+    assert run._archer is not None
+    with pytest.raises(CheckpointError, match=r"no step_critic.safetensors: .*another algorithm"):
+        run._archer.load(tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"policy": {"value_trunk": "apart"}}, "critic of its own .* set policy.value_trunk=none"),
+        ({"step_critic": {"tau": 0.0}}, "step_critic.tau=0.0 must be above 0 and at most 1"),
+        ({"step_critic": {"expectile": 1.0}}, "step_critic.expectile=1.0 must be between 0 and 1"),
+        ({"step_critic": {"replay_steps": 0}}, "step_critic.replay_steps=0 must be 1 or more"),
+        ({"step_critic": {"updates": 0}}, "step_critic.updates=0"),
+        ({"step_critic": {"batch_steps": -1}}, "step_critic.batch_steps=-1"),
+        ({"step_critic": {"twin": "max"}}, "step_critic.twin: .*'max'"),
+        ({"step_critic": {"taus": 1}}, "step_critic.taus"),
+    ],
+)
+def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_config({"algo": "archer", **settings})

@@ -1,0 +1,99 @@
+"""Batches: what is trained on, and that cutting and padding change nothing."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.training.batch import Episode, collate, micro_batches, mini_batches
+from agents.training.objective import policy_loss, prepare
+from agents.training.optimizer import OptimConfig, Updater
+from tests.agents.bandit import bandit_config
+from tests.agents.training.test_losses import assert_close, episodes, gradients, policy
+
+ONE = Episode(
+    ids=(9, 8, 5, 2, 7, 7, 6, 2), spans=((2, 4), (6, 8)), log_probs=(-1.0, -2.0, -3.0, -4.0), rewards=(0.5, 1.0)
+)
+
+
+def test_targets_are_the_sampled_tokens_and_columns_stand_before_them() -> None:
+    batch = collate([ONE], pad_id=0)
+    assert batch.target.tolist() == [[5, 2, 6, 2]]
+    assert batch.column.tolist() == [[1, 2, 5, 6]]
+    assert batch.step.tolist() == [[0, 0, 1, 1]]
+    assert batch.gap.tolist() == [[0, 2, 0, 0]]
+
+
+def test_neighbouring_steps_stay_two_steps() -> None:
+    """No observation between them: runs of a mask would merge, step ids do not."""
+    batch = collate([Episode((9, 5, 6), ((1, 2), (2, 3)), (-1.0, -1.0), (1.0, 2.0))], pad_id=0)
+    assert batch.step.tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+def test_rows_are_the_same_alone_and_in_company(padding: str) -> None:
+    played = episodes(6)
+    whole = collate(played, 0, padding=padding)  # type: ignore[arg-type]
+    for row, episode in enumerate(played):
+        alone, picked = collate([episode], 0), whole.rows(torch.tensor([row]))
+        for field in ("ids", "column", "target", "step", "old_log_prob", "reward"):
+            assert torch.equal(getattr(alone, field), getattr(picked, field)), field
+
+
+def test_bad_episodes_are_refused() -> None:
+    with pytest.raises(ValueError, match="2 steps but 1 rewards"):
+        Episode((1, 2, 3), ((1, 2), (2, 3)), (0.0, 0.0), (1.0,))
+    with pytest.raises(ValueError, match="at least one token"):
+        Episode((1, 2), ((1, 1),), (), (1.0,))
+
+
+@settings(max_examples=50, deadline=None)
+@given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30), budget=st.integers(1, 200))
+def test_micro_batches_hold_every_row_once_within_their_budget(lengths: list[int], budget: int) -> None:
+    groups = list(micro_batches(lengths, budget))
+    assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
+    assert all(len(g) == 1 or len(g) * max(lengths[row] for row in g) <= budget for g in groups)
+
+
+def test_mini_batches_hold_every_row_once() -> None:
+    parts = mini_batches(10, 3, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat(parts).tolist()) == list(range(10))
+    assert [len(part) for part in parts] == [4, 3, 3]
+    assert [len(part) for part in mini_batches(2, 5, torch.Generator())] == [1, 1]
+
+
+def test_the_size_of_micro_batches_changes_no_gradient() -> None:
+    played, config = episodes(6), bandit_config()
+    seen = []
+    for max_tokens in (1, 20, 10_000):
+        model = policy()
+        batch = collate(played, 0, dtype=torch.float64)
+        loss = policy_loss(model, prepare(model, batch, config), config)
+        updater = Updater(model, OptimConfig(max_tokens=max_tokens, max_grad_norm=1e9, lr=0.0, value_lr=0.0))
+        metrics = updater.step(batch, torch.arange(len(batch)), loss)
+        seen.append((metrics, gradients(model)))
+    for metrics, found in seen[1:]:
+        assert metrics == pytest.approx(seen[0][0], abs=1e-12)
+        assert_close(found, seen[0][1])
+
+
+def test_the_gradient_is_exactly_zero_at_observations() -> None:
+    """Logits at positions that score no action token get no gradient at all."""
+    model, config = policy("none"), bandit_config(algo="reinforce")
+    batch = collate([ONE], 0, dtype=torch.float64)
+    captured: list[torch.Tensor] = []
+    original = model.hidden
+
+    def hidden(ids: torch.Tensor, attention: torch.Tensor | None = None) -> torch.Tensor:
+        states = original(ids, attention).detach().requires_grad_()
+        captured.append(states)
+        return states
+
+    model.hidden = hidden  # type: ignore[method-assign]
+    terms = policy_loss(model, prepare(model, batch, config), config)(batch, torch.tensor([0]))
+    terms["loss"].backward()  # type: ignore[no-untyped-call]
+    assert captured[-1].grad is not None
+    touched = captured[-1].grad[0].abs().sum(-1) > 0
+    assert touched.tolist() == [False, True, True, False, False, True, True, False]

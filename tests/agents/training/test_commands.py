@@ -1,0 +1,195 @@
+"""`steptool sft`, `train` and `evaluate` one after the other, small but whole; and the policy as an agent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agents.cli import main
+from agents.errors import ConfigurationError
+from agents.models import checkpoint
+from agents.models.bundle import Learner
+from agents.rollout.policy_agent import PolicyAgent
+from agents.rollout.sampler import Sampling
+from agents.rollout.vector_env import make_envs
+from agents.training.metrics_log import read_metrics
+from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
+from tests.agents.conftest import TASKS
+from tests.agents.disk import files_no_larger_than
+
+SMALL = ["--episodes", "8", "--env.num-envs", "4", "--eval-episodes", "4", "--eval-every", "1"]
+
+
+def test_a_run_is_trained_resumed_and_evaluated(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
+    flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
+    main(["train", "--iterations", "1", *flags])
+    main(["train", "--resume", "--out", str(out), "--iterations", "2"])
+    stored = [checkpoint.load_config(out / f"checkpoint-{i}") for i in (1, 2)]
+    assert [s | {"iterations": 0, "resume": 0} for s in stored] == [stored[0] | {"iterations": 0, "resume": 0}] * 2
+    records = read_metrics(out)
+    assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 16), (2, 32)]
+    assert all("eval/is_solved" in record for record in records)
+    assert [("train/loss" in record) for record in records] == [False, True, True]
+    assert (out / "config.yaml").exists()
+    assert checkpoint.newest(out) == out / "checkpoint-2"
+    main(["train", "--resume", "--out", str(out)])  # nothing is left to do
+    for other in (["--algo", "final"], ["--optim.lr", "1.0"]):
+        with pytest.raises(SystemExit):
+            main(["train", "--resume", "--out", str(out), *other])
+        assert f"{other[0][2:]}=" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "--iterations", "1", *flags])  # without --resume
+    assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
+    assert len(read_metrics(out)) == 3
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
+    agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
+    main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
+    metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
+    assert metrics["calls"] == 2.0
+
+
+def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
+    flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
+    main(["train", "--iterations", "1", *flags])
+    resumed = ["train", "--iterations", "2", "--resume", *flags]
+    with files_no_larger_than(100_000), pytest.raises(SystemExit) as ended:  # the weights have megabytes
+        main(resumed)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: cannot write the checkpoint {out / 'checkpoint-2'}")
+    assert checkpoint.newest(out) == out / "checkpoint-1"
+    main(resumed)
+    assert checkpoint.newest(out) == out / "checkpoint-2"
+    assert [record["iteration"] for record in read_metrics(out)] == [1, 2]
+
+
+def test_a_context_shorter_than_the_prompt_is_a_clear_error(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--out", str(tmp_path), "--policy.checkpoint", str(start), "--policy.context", "16", *SMALL]
+    with pytest.raises(SystemExit):
+        main(["train", *flags, "--env.args", *TASKS, "--env.eval-args", "split=validation"])
+    assert "leaves no room for an action; raise the context length" in capsys.readouterr().err
+
+
+def test_another_start_cannot_go_on_from_a_run(start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trainer(bandit_config(iterations=1, checkpoint_every=1, out=str(tmp_path)))
+    run.run()
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", "--out", str(tmp_path), "--policy.checkpoint", str(start), *SMALL])
+    assert f"policy.checkpoint='{start}', the run has ''" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:
+    main(["export", "--checkpoint", str(start), "--out", str(tmp_path / "model")])
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == model.config.vocab_size
+    command = [
+        sys.executable,
+        "-c",
+        "from agents.cli import main; main()",
+        "serve-policy",
+        "--checkpoint",
+        str(start),
+        "--port",
+        "0",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().split()[-1]
+        try:
+            models = httpx.get(f"{url}/v1/models", timeout=60).json()
+        finally:
+            server.terminate()
+    assert [entry["id"] for entry in models["data"]] == ["start"]
+
+
+def test_a_run_without_checkpoint_cannot_be_resumed(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--resume", "--out", str(tmp_path / "none"), "--policy.checkpoint", str(start)])
+    assert "holds no checkpoint to resume from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(
+    device: str, start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--out", str(tmp_path), "--policy.checkpoint", str(start), "--policy.device", device])
+    assert capsys.readouterr().err.startswith(f"error: device={device}: cannot be used here (")
+
+
+def test_a_file_without_demonstrations_teaches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path := tmp_path / "bad.jsonl").write_text("{broken\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["sft", "--demonstrations", str(path), "--out", str(tmp_path / "none")])
+    captured = capsys.readouterr()
+    assert "bad.jsonl:1:" in captured.out.replace("\n", "")
+    assert captured.err == f"error: demonstrations={path}: of 0 read, none is left to learn from\n"
+
+
+def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--out", str(tmp_path / "none")])
+    assert "steptool sft" in capsys.readouterr().err
+
+
+def test_an_environment_that_does_not_exist_is_named() -> None:
+    config = bandit_config(env={"id": "StepTool/Nothing-v0"})
+    with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
+        make_envs(config.env)
+
+
+def greedy(made: Learner, ids: list[int], longest: int) -> list[int]:
+    """The most probable action, each token from the whole sequence anew."""
+    action: list[int] = []
+    while len(action) < longest and (not action or action[-1] != made.codec.stop_id):
+        hidden = made.policy.hidden(torch.tensor([ids + action]))
+        action.append(int(made.policy.output_layer(hidden)[0, -1].argmax()))
+    return action
+
+
+def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
+    made = learner("none")
+    agent = PolicyAgent.of(made, Sampling(temperature=0, max_action_tokens=3))
+    episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
+
+    def begin(slot: int, seed: int) -> None:
+        env = ToolBandit()
+        observation, info = env.reset(seed=seed)
+        agent.reset([slot], [observation], [info])
+        episodes[slot] = env, made.codec.opening(observation, info), observation
+
+    for slot, seed in ((0, 1), (1, 2), (2, 3)):
+        begin(slot, seed)
+    for turn, live in enumerate([[0, 1, 2], [2, 0], [1, 2], [0, 1]]):
+        if turn == 2:
+            begin(2, 5)
+        if turn == 3:
+            begin(0, 7)
+            begin(1, 8)
+        actions = agent.act(live, [episodes[slot][2] for slot in live], [{}] * len(live))
+        for slot, action in zip(live, actions, strict=True):
+            env, ids, _ = episodes[slot]
+            want = greedy(made, ids, 3)
+            assert action == made.codec.action_text(want)
+            observation = env.step(action)[0]
+            closing = [] if want[-1] == made.codec.stop_id else [made.codec.stop_id]
+            episodes[slot] = env, [*ids, *want, *closing, *made.codec.continuation(observation)], observation

@@ -1,0 +1,123 @@
+"""ETO: exactly DPO's gradient, and a policy that learns from comparisons."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from agents.models.bundle import Learner
+from agents.models.chat_template import PlainCodec
+from agents.models.policy import Policy
+from agents.training import losses
+from agents.training.batch import Episode, collate
+from agents.training.dpo import PreferenceConfig, paired, preference_step, train_preference
+from agents.training.forward import score, score_all
+from agents.training.objective import frozen
+from agents.training.optimizer import OptimConfig, Updater
+from steptool_env.types import Task, Trajectory
+from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer
+from tests.agents.training.test_losses import assert_close, episodes, gradients
+
+
+@pytest.mark.parametrize("max_tokens", [1, 10_000])
+def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
+    tokenizer = word_tokenizer()
+    made = Learner(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    reference = frozen(Policy(exact_model(2), "none"))
+    played = episodes(6)
+    batch = collate(played, 0, dtype=torch.float64)
+    gain = score(made.policy, batch).log_prob.sum(1) - score_all(reference, batch, 1000).log_prob.sum(1)
+    direct = losses.preference(gain[:3], gain[3:], 0.3).mean()
+    direct.backward()  # type: ignore[no-untyped-call]
+    want = gradients(made.policy)
+    updater = Updater(made.policy, OptimConfig(lr=0.0, max_grad_norm=1e9, max_tokens=max_tokens))
+    metrics = preference_step(updater, made, reference, list(zip(played[:3], played[3:], strict=True)), 0.3)
+    assert metrics["loss"] == pytest.approx(float(direct.detach()), abs=1e-12)
+    assert_close(gradients(made.policy), want)
+
+
+def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
+    """Right attempts against wrong ones: each pair's margin over the reference grows, by more than a nat.
+
+    DPO promises no more: which of all attempts becomes the likeliest is left open, and both of a pair may become rarer.
+    """
+    made = learner("none", learning_seed)
+    reference = frozen(made.policy)
+    pairs = right_and_wrong(made)
+    optim = OptimConfig(lr=1e-3)
+    config = PreferenceConfig(epochs=40, batch_pairs=10, beta=1.0, seed=learning_seed, optim=optim)
+    metrics = train_preference(made, pairs, config)
+    assert metrics["accuracy"] == 1.0
+    assert metrics["loss"] < 0.5 * math.log(2)
+
+    def gain(episodes: list[Episode]) -> Tensor:
+        batch = collate(episodes, 0)
+        return (score_all(made.policy, batch, 1000).log_prob - score_all(reference, batch, 1000).log_prob).sum(1)
+
+    margins = gain([right for right, _ in pairs]) - gain([wrong for _, wrong in pairs])
+    assert len(margins) == 30
+    assert margins.min() > 1
+
+
+def right_and_wrong(made: Learner) -> list[tuple[Episode, Episode]]:
+    """In each case of the bandit the right attempt beside each of the wrong ones."""
+    shown = blind_demonstrations(made.codec)  # type: ignore[arg-type]
+
+    def actions(episode: Episode) -> tuple[str, ...]:
+        return tuple(made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans)
+
+    tried = [(right, [e for e in shown if WORDS[e.ids[0]] == case]) for case, right in RIGHT.items()]
+    return [
+        (good, bad)
+        for right, attempts in tried
+        for good in attempts
+        for bad in attempts
+        if actions(good) == right != actions(bad)
+    ]
+
+
+def attempts(**outcomes: tuple[int, int]) -> list[Trajectory]:
+    """Of each task as many solved and failed attempts, in turn."""
+    return [
+        Trajectory(
+            Task(task, "toys", "", ()), (), (), True, False, {"outcome": {"is_solved": solved}, "number": number}
+        )
+        for task, counts in outcomes.items()
+        for solved, count in zip((1.0, 0.0), counts, strict=True)
+        for number in range(count)
+    ]
+
+
+def encode(trajectory: Trajectory) -> Episode:
+    """Task, outcome and number as tokens."""
+    solved, number = int(trajectory.metadata["outcome"]["is_solved"]), int(trajectory.metadata["number"])
+    return Episode((ord(trajectory.task.id), solved, number), ((1, 3),), (0.0, 0.0), (0.0,))
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (3, 5), (1, 5), (5, 1), (2, 4), (0, 3)])
+@pytest.mark.parametrize("per_task", [1, 3, 4, 6, 50])
+def test_attempts_are_paired_evenly_and_no_pair_comes_twice(counts: tuple[int, int], per_task: int) -> None:
+    pairs = paired(attempts(a=counts, b=(1, 1)), encode, per_task, seed=3)
+    found = [(good.ids, bad.ids) for good, bad in pairs if good.ids[0] == ord("a")]
+    assert len(found) == len(set(found)) == min(per_task, counts[0] * counts[1])
+    assert len(pairs) == len(found) + 1
+    for side, (kind, count) in enumerate(zip((1, 0), counts, strict=True)):
+        used = [pair[side][2] for pair in found]
+        assert all(pair[side][1] == kind for pair in found)
+        often = [used.count(number) for number in range(count)]
+        assert max(often, default=0) - min(often, default=0) <= 1
+
+
+def test_pairs_follow_from_the_seed_and_equal_attempts_count_as_one() -> None:
+    tried = attempts(a=(6, 6), b=(6, 6))
+    chosen = [[(g.ids, b.ids) for g, b in paired(tried, encode, 3, seed)] for seed in (1, 1, 2)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(paired([*attempts(a=(1, 1))] * 3, encode)) == 1
+
+
+def test_no_pairs_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no task has both"):
+        train_preference(learner("none"), [], PreferenceConfig())

@@ -1,0 +1,245 @@
+"""The losses against loops, closed forms and exact enumeration, in float64."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from agents.models.policy import Policy
+from agents.training import advantages, losses
+from agents.training.batch import Episode, collate
+from agents.training.config import TrainConfig
+from agents.training.objective import policy_loss, prepare
+from tests.agents.bandit import WORDS, bandit_config, exact_model
+
+
+def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
+    """Random episodes of 1 to 3 steps, observations between them."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int) -> int:
+        return int(torch.randint(low, high, (1,), generator=generator))
+
+    made = []
+    for group in range(count):
+        ids = [draw(3, len(WORDS)) for _ in range(draw(2, 6))]
+        spans = []
+        for _ in range(draw(1, 4)):
+            length = draw(1, 4)
+            spans.append((len(ids), len(ids) + length))
+            ids += [draw(3, len(WORDS)) for _ in range(length + draw(0, 4))]
+        ids = ids[: spans[-1][1]]
+        count_tokens = sum(end - start for start, end in spans)
+        log_probs = tuple(-2 + 0.3 * float(torch.randn(1, generator=generator)) for _ in range(count_tokens))
+        rewards = tuple(float(torch.randn(1, generator=generator)) for _ in spans)
+        made.append(
+            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, anchors=("s",) * len(spans))
+        )
+    return made
+
+
+def policy(trunk: Any = "apart", seed: int = 0) -> Policy:
+    made = Policy(exact_model(seed), trunk)
+    if made.value_head is not None:
+        with torch.no_grad():
+            made.value_head[2].weight.normal_(generator=torch.Generator().manual_seed(1))  # type: ignore[index, operator, union-attr]
+    return made.double()
+
+
+def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Tensor:
+    """PPO with step-grained advantages, one episode and one token at a time, as the formulas say it."""
+    algorithm = config.algorithm
+    scored = []
+    for episode in played:
+        ids = torch.tensor([episode.ids])
+        hidden = model.hidden(ids)
+        log_probs = model.output_layer(hidden)[0].log_softmax(-1)
+        tokens = [(k, t) for k, (start, end) in enumerate(episode.spans) for t in range(start, end)]
+        rows = torch.zeros(len(tokens), dtype=torch.long)
+        value = model.values(hidden, ids, None, rows, torch.tensor([t - 1 for _, t in tokens]))
+        logp = torch.stack([log_probs[t - 1, episode.ids[t]] for _, t in tokens])
+        scored.append((episode, [k for k, _ in tokens], logp, value))
+    credited = []
+    for episode, steps, _, value in scored:
+        v, a = value.detach().tolist(), [0.0] * len(steps)
+        for j in reversed(range(len(steps))):
+            if j + 1 < len(steps) and steps[j + 1] == steps[j]:
+                a[j] = v[j + 1] - v[j] + algorithm.lam_token * a[j + 1]
+            elif j + 1 < len(steps):
+                delta = episode.rewards[steps[j]] + algorithm.gamma * v[j + 1] - v[j]
+                a[j] = delta + algorithm.gamma * algorithm.lam * a[j + 1]
+            else:
+                a[j] = episode.rewards[steps[j]] - v[j]
+        credited.append(a)
+    means = [
+        sum(x for x, s in zip(a, steps, strict=True) if s == k) / steps.count(k)
+        for (_, steps, _, _), a in zip(scored, credited, strict=True)
+        for k in range(max(steps) + 1)
+    ]
+    centre = sum(means) / len(means)
+    spread = math.sqrt(sum((m - centre) ** 2 for m in means) / len(means)) + 1e-8
+    total, count = torch.zeros((), dtype=torch.float64), 0
+    for (episode, steps, logp, value), a in zip(scored, credited, strict=True):
+        for j in range(len(steps)):
+            advantage = (a[j] - centre) / spread
+            ratio = (logp[j] - episode.log_probs[j]).exp()
+            now = float(ratio.detach())
+            clipped = min(max(now, 1 - algorithm.clip), 1 + algorithm.clip)
+            surrogate = ratio * advantage if now * advantage <= clipped * advantage else clipped * advantage
+            error = value[j] - (a[j] + float(value[j].detach()))
+            total = total - surrogate + algorithm.value_coef * 0.5 * error**2
+            count += 1
+    return total / count
+
+
+def loss_and_gradients(
+    model: Policy, played: list[Episode], config: TrainConfig, **options: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    batch = collate(played, 0, dtype=torch.float64, **options)
+    prepared = prepare(model, batch, config)
+    model.zero_grad()
+    loss = policy_loss(model, prepared, config)(batch, torch.arange(len(batch)))["loss"] / batch.tokens
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), gradients(model)
+
+
+def gradients(model: Policy) -> dict[str, Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_close(a: dict[str, Tensor], b: dict[str, Tensor], atol: float = 1e-10) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], atol=atol, rtol=0)
+
+
+CONFIG = bandit_config(algorithm={"lam_token": 0.9, "gamma": 0.9, "lam": 0.8})
+
+
+def test_the_vectorised_loss_and_its_gradient_equal_a_loop_over_tokens() -> None:
+    played, model = episodes(), policy()
+    loss, vectorised = loss_and_gradients(model, played, CONFIG)
+    model.zero_grad()
+    naive = naive_loss(model, played, CONFIG)
+    naive.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(loss, naive.detach(), atol=1e-10, rtol=0)
+    assert_close(vectorised, gradients(model))
+
+
+def test_the_side_of_the_padding_changes_nothing() -> None:
+    played, model = episodes(), policy()
+    right, left = (loss_and_gradients(model, played, CONFIG, padding=side) for side in ("right", "left"))
+    torch.testing.assert_close(right[0], left[0], atol=1e-10, rtol=0)
+    assert_close(right[1], left[1])
+
+
+def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
+    """At ratio 1 nothing is clipped and d ratio = d log p: PPO's first gradient is A2C's."""
+    log_prob = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
+    advantage = torch.randn(2, 5, dtype=torch.float64)
+    for step in (None, torch.tensor([[0, 0, 1, 1, 1], [0, 1, 2, 2, 2]])):
+        credit = advantage if step is None else advantages.per_token(advantages.per_step(advantage, step, 3), step)
+        losses.clipped(log_prob, log_prob.detach(), credit, 0.2, step).sum().backward()
+        first, log_prob.grad = log_prob.grad, None
+        losses.policy_gradient(log_prob, credit).sum().backward()
+        torch.testing.assert_close(first, log_prob.grad, atol=1e-12, rtol=0)
+        log_prob.grad = None
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "slope"), [(1.5, 1.0, 0), (1.5, -1.0, 1), (0.5, 1.0, 1), (0.5, -1.0, 0)]
+)
+def test_clipping_stops_only_what_goes_too_far(ratio: float, advantage: float, slope: int) -> None:
+    log_prob = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
+    losses.clipped(log_prob, torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[advantage]]), 0.2).sum().backward()
+    assert log_prob.grad is not None
+    assert float(log_prob.grad) == pytest.approx(-slope * ratio * advantage)
+
+
+def test_a_step_shares_one_ratio_the_geometric_mean() -> None:
+    log_prob = torch.log(torch.tensor([[2.0, 0.5, 4.0]], dtype=torch.float64))
+    step = torch.tensor([[0, 0, 1]])
+    got = losses.log_ratio(log_prob, torch.zeros_like(log_prob), step).exp()
+    torch.testing.assert_close(got, torch.tensor([[1.0, 1.0, 4.0]], dtype=torch.float64))
+
+
+def test_k3_is_never_negative_and_zero_only_at_equality() -> None:
+    log_prob = torch.linspace(-3, 0, 7, dtype=torch.float64)
+    assert (losses.kl_k3(log_prob, log_prob) == 0).all()
+    assert (losses.kl_k3(log_prob, log_prob.flip(0)) >= 0).all()
+
+
+def test_k3_is_unbiased() -> None:
+    """Its expectation under p is KL(p | q), summed exactly over a small vocabulary."""
+    generator = torch.Generator().manual_seed(0)
+    p, q = (torch.randn(6, generator=generator, dtype=torch.float64).log_softmax(0) for _ in range(2))
+    exact = (p.exp() * (p - q)).sum()
+    torch.testing.assert_close((p.exp() * losses.kl_k3(p, q)).sum(), exact, atol=1e-12, rtol=0)
+
+
+def test_preference_falls_with_the_margin_and_is_log_two_at_none() -> None:
+    margin = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
+    loss = losses.preference(margin, torch.zeros_like(margin), beta=1.0)
+    assert float(loss[1]) == pytest.approx(math.log(2))
+    assert loss[0] > loss[1] > loss[2]
+
+
+# A tabular task: 2 tools, 3 steps; a policy with a row of logits for every history.
+REWARD = torch.tensor([[0.3, -0.1], [0.0, 0.5], [-0.4, 0.9]], dtype=torch.float64)
+
+
+def table() -> Tensor:
+    return torch.randn(7, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64).requires_grad_()
+
+
+def histories(actions: tuple[int, ...]) -> list[int]:
+    """Index of the state before each action: histories in order of length, then as binary numbers."""
+    return [2**t - 1 + sum(a * 2 ** (t - 1 - i) for i, a in enumerate(actions[:t])) for t in range(3)]
+
+
+def rewards_of(actions: tuple[int, ...]) -> list[float]:
+    """The third step pays its reward only when the first chose tool 1: delayed credit."""
+    return [float(REWARD[t, a]) * (1 if t < 2 else actions[0]) for t, a in enumerate(actions)]
+
+
+@pytest.mark.parametrize("gamma", [1.0, 0.9])
+def test_the_policy_gradient_equals_that_of_the_enumerated_objective(gamma: float) -> None:
+    """E[sum_k log p * G_k gamma^k] over all 8 trajectories has exactly the gradient of J = E[sum gamma^k r_k]."""
+    logits = table()
+    every = list(itertools.product((0, 1), repeat=3))
+    log_prob = torch.stack([logits[histories(a)].log_softmax(-1)[range(3), list(a)] for a in every])
+    probability = log_prob.sum(1).exp()
+    reward = torch.tensor([rewards_of(a) for a in every], dtype=torch.float64)
+    weight = gamma ** torch.arange(3, dtype=torch.float64)
+    exact = torch.autograd.grad((probability * (reward * weight).sum(1)).sum(), logits, retain_graph=True)[0]
+
+    step = torch.arange(3).expand(8, 3)
+    steps = torch.full((8,), 3)
+    for credit in (
+        advantages.reinforce(reward, steps, gamma=gamma),
+        advantages.step_gae(reward, torch.full((8, 3), 0.7, dtype=torch.float64), step, gamma=gamma, lam=1.0),
+    ):
+        sampled = (losses.policy_gradient(log_prob, credit * weight).sum(1) * probability.detach()).sum()
+        (estimate,) = torch.autograd.grad(-sampled, logits, retain_graph=True)
+        torch.testing.assert_close(estimate, exact, atol=1e-12, rtol=0)
+
+
+def test_released_weighting_has_another_gradient_than_the_objective() -> None:
+    """The negative control of the test above: the last reward is lost, so the gradient is wrong."""
+    logits = table()
+    every = list(itertools.product((0, 1), repeat=3))
+    log_prob = torch.stack([logits[histories(a)].log_softmax(-1)[range(3), list(a)] for a in every])
+    probability = log_prob.sum(1).exp()
+    reward = torch.tensor([rewards_of(a) for a in every], dtype=torch.float64)
+    exact = torch.autograd.grad((probability * reward.sum(1)).sum(), logits, retain_graph=True)[0]
+    step = torch.arange(3).expand(8, 3)
+    zeros = torch.zeros(8, 3, dtype=torch.float64)
+    credit = advantages.released(reward, zeros, step, zeros.long(), gamma=1.0, lam=1.0)
+    sampled = (log_prob * credit * probability.detach()[:, None]).sum()
+    (estimate,) = torch.autograd.grad(sampled, logits)
+    assert (estimate - exact).abs().max() > 0.01

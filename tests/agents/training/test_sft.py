@@ -1,0 +1,77 @@
+"""Supervised fine-tuning: only actions are learnt, and learnt they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from agents.training.batch import collate
+from agents.training.forward import score_all
+from agents.training.optimizer import OptimConfig
+from agents.training.sft import SftConfig, distinct, encode_turns, schedule, train_sft
+from tests.agents.bandit import RIGHT, blind_demonstrations, learner
+
+
+def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
+    made = learner("none", learning_seed)
+    shown = [
+        encode_turns(made.codec, made.codec.opening(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
+        for case, right in RIGHT.items()
+    ]
+    seen: list[tuple[int, int]] = []
+    config = SftConfig(epochs=40, batch_episodes=2, seed=learning_seed, optim=OptimConfig(lr=1e-2))
+    loss = train_sft(made, shown, config, lambda step, total, _: seen.append((step, total)))
+    assert loss < 0.05
+    assert seen == [(i + 1, 40) for i in range(40)]
+    batch = collate(shown, 0)
+    assert (score_all(made.policy, batch, 1000).log_prob[batch.mask].exp() > 0.9).all()
+
+
+def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> None:
+    made = learner("none")
+    episode = encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0))
+    assert episode.ids[-1] == made.codec.stop_id
+    assert [made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
+
+
+def test_equal_demonstrations_count_once() -> None:
+    episodes = blind_demonstrations(learner("none").codec)  # type: ignore[arg-type]
+    assert len(distinct([*episodes, *episodes])) == len(episodes)
+
+
+def test_the_rate_rises_and_falls_to_a_tenth() -> None:
+    rates = [schedule(step, 100, 0.1) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * (i + 1) for i in range(10)])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.1, abs=0.01)
+
+
+def test_nothing_to_learn_from_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no demonstrations"):
+        train_sft(learner("none"), [], SftConfig())
+
+
+def test_training_is_reproducible() -> None:
+    results = []
+    for _ in range(2):
+        made = learner("none")
+        train_sft(made, blind_demonstrations(made.codec), SftConfig(epochs=2, batch_episodes=8))  # type: ignore[arg-type]
+        results.append(torch.cat([p.flatten() for p in made.policy.parameters()]))
+    assert torch.equal(*results)
+
+
+def test_the_context_is_learnt_only_when_it_has_a_weight(learning_seed: int) -> None:
+    """With a weight the policy comes to expect the tool's answers; without it their likelihood is not raised."""
+    likelihood = []
+    for weight in (0.0, 1.0):
+        made = learner("none", learning_seed)
+        shown = [encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
+        config = SftConfig(epochs=40, seed=learning_seed, context_weight=weight, optim=OptimConfig(lr=1e-2))
+        loss = train_sft(made, shown, config)
+        assert loss < 0.2
+        end = shown[0].spans[0][1]
+        answer = replace(shown[0], spans=((end, end + 1),), log_probs=(0.0,), rewards=(0.0,))
+        likelihood.append(float(score_all(made.policy, collate([answer], 0), 1000).log_prob[0, 0].exp()))
+    assert likelihood[1] > 0.8 > likelihood[0]

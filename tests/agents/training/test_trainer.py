@@ -1,0 +1,274 @@
+"""Learning: each algorithm solves the bandit of tools; the released weighting cannot where the end decides."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from agents.errors import ConfigurationError, TrainingError
+from agents.rollout.collector import Collector, Start
+from agents.rollout.sampler import Generator, Sampling
+from agents.training.batch import Episode, collate
+from agents.training.config import make_config, read_config
+from agents.training.forward import score_all
+from agents.training.metrics_log import MetricsLog, read_metrics
+from agents.training.objective import policy_loss, prepare
+from agents.training.trainer import OnlineTrainer
+from tests.agents.bandit import bandit_config, bandits, train, trainer
+from tests.agents.disk import files_no_larger_than
+
+CHANCE = 1 / 16
+LEARNT = 0.7
+"""A return far above the 0.25 of the blind policy. The best is 1."""
+
+
+EXPLORE = {"entropy_coef": 0.01}
+"""Without it some seeds settle on a policy before they have tried the better action."""
+STEADY: dict[str, Any] = {"iterations": 40, "algorithm": EXPLORE, "optim": {"lr": 1.5e-3, "value_lr": 3e-3}}
+
+
+def final_return(seed: int, settings: dict[str, Any], **arguments: Any) -> float:
+    """Mean return of the last five iterations."""
+    return sum(train(bandit_config(seed=seed, **settings), seed=seed, **arguments)[-5:]) / 5
+
+
+def play(run: OnlineTrainer) -> list[Episode]:
+    """Some episodes of the run's policy."""
+    sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
+    starts = [Start(seed, seed // 8) for seed in range(64)]
+    return Collector(bandits(), sampler, run.learner.codec).collect(starts).episodes
+
+
+@pytest.mark.parametrize("algo", ["steptool", "final_dense_sum", "token_gae", "rloo", "grpo", "step_grpo", "gigpo"])
+def test_step_rewards_are_learnt(algo: str, learning_seed: int) -> None:
+    assert final_return(learning_seed, {**STEADY, "algo": algo}) > LEARNT
+
+
+def test_reinforce_learns_with_one_step_per_iteration(learning_seed: int) -> None:
+    settings = {"algo": "reinforce", "iterations": 60, "algorithm": {"entropy_coef": 0.03}}
+    assert final_return(learning_seed, settings) > LEARNT
+
+
+@pytest.mark.parametrize(("algo", "learns"), [("final", True), ("released", False)])
+def test_a_final_reward_is_learnt_from_its_first_successes(algo: str, learns: bool, learning_seed: int) -> None:
+    """The negative control is the released weighting, which learns nothing where the final reward decides."""
+    settings = {"algo": algo, "algorithm": {"entropy_coef": 0.05}}
+    got = final_return(learning_seed, settings, reward="final", cases="x")
+    assert got > 0.6 if learns else got < 4 * CHANCE
+
+
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+def test_a_divergence_from_the_reference_is_logged_where_there_is_one(kl_coef: float) -> None:
+    run = trainer(bandit_config(algorithm={"kl_coef": kl_coef}))
+    assert ("train/reference_kl" in run.update(play(run))) == (kl_coef > 0)
+
+
+@pytest.mark.parametrize("change", [{"ratio": "step"}, {"kl_coef": 0.001}])
+def test_variants_learn_too(change: dict[str, Any], learning_seed: int) -> None:
+    assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | change}) > LEARNT
+
+
+def test_a_strong_pull_to_the_reference_keeps_the_policy_there(learning_seed: int) -> None:
+    free, held = (
+        final_return(learning_seed, {"iterations": 15, "algorithm": EXPLORE | {"kl_coef": coefficient}})
+        for coefficient in (0.0, 10.0)
+    )
+    assert held < 0.4 < LEARNT < free
+
+
+def test_the_first_loss_is_measured_at_ratio_one() -> None:
+    run = trainer(bandit_config())
+    batch = collate(play(run), 0)
+    terms = policy_loss(run.learner.policy, prepare(run.learner.policy, batch, run.config), run.config)(
+        batch, torch.arange(len(batch))
+    )
+    assert float(terms["clip_fraction"]) == 0
+    assert float(terms["approx_kl"].detach()) / batch.tokens < 1e-9
+
+
+@pytest.mark.parametrize("trunk", ["shared", "detached", "apart"])
+def test_the_critic_warms_up_alone(trunk: str) -> None:
+    """Bit by bit the same policy while the critic moves; afterwards the policy moves too."""
+    settings = {"policy": {"value_trunk": trunk}, "optim": {"lr": 3e-3, "value_lr": 3e-3, "weight_decay": 0.1}}
+    run = trainer(bandit_config(critic_warmup=1, episodes=16, **settings))
+    policy, batch = run.learner.policy, collate(play(run)[:8], 0)
+
+    def outputs() -> tuple[torch.Tensor, torch.Tensor]:
+        scores = score_all(policy, batch, 1000)
+        return scores.log_prob, scores.value
+
+    log_prob, value = outputs()
+    run.iterate()
+    warmed, learnt = outputs()
+    assert torch.equal(warmed, log_prob)
+    assert not torch.equal(learnt, value)
+    run.iterate()
+    assert not torch.equal(outputs()[0], log_prob)
+
+
+def test_the_critic_learns_what_the_policy_is_worth(learning_seed: int) -> None:
+    """Before the first action the value, at first 0, is the mean return of the policy; gamma 1, the policy held."""
+    settings = {"critic_warmup": 10, "iterations": 10, "episodes": 256, "seed": learning_seed}
+    run = trainer(bandit_config(algorithm={"gamma": 1.0}, **settings), seed=learning_seed)
+    returns: list[float] = []
+    run.run(lambda _, metrics: returns.append(metrics["rollout/return"]))
+    batch = collate(play(run), 0)
+    value = score_all(run.learner.policy, batch, 10_000).value
+    assert float(value[:, 0].mean()) == pytest.approx(sum(returns) / len(returns), abs=0.1)
+
+
+def test_an_entropy_bonus_keeps_the_policy_broader(learning_seed: int) -> None:
+    entropies = []
+    for coefficient in (0.0, 0.2):
+        config = bandit_config(iterations=12, algorithm={"entropy_coef": coefficient}, seed=learning_seed)
+        last: dict[str, float] = {}
+        trainer(config, seed=learning_seed).run(lambda _, metrics, last=last: last.update(metrics))
+        entropies.append(last["train/entropy"])
+    assert entropies[1] > 1.3 * entropies[0]
+
+
+def test_a_loss_that_is_not_finite_stops_training_with_the_weights_intact() -> None:
+    run = trainer(bandit_config())
+    episodes = play(run)
+    object.__setattr__(episodes[0], "rewards", (float("nan"), 0.0))
+    before = [p.detach().clone() for p in run.learner.policy.parameters()]
+    with pytest.raises(TrainingError, match="not finite"):
+        run.update(episodes)
+    assert all(torch.equal(a, b) for a, b in zip(before, run.learner.policy.parameters(), strict=True))
+
+
+def test_a_group_without_variance_costs_no_training() -> None:
+    run = trainer(bandit_config(algo="grpo", episodes=16))
+    episodes = play(run)
+    for episode in episodes:
+        object.__setattr__(episode, "rewards", (0.1, 0.1))
+    metrics = run.update(episodes)
+    assert metrics == {"train/idle_episodes": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("mini_batches", "active", "steps"), [(8, 8, 8), (8, 4, 4), (8, 1, 1), (2, 7, 2), (2, 5, 1), (4, 1, 1)]
+)
+def test_groups_without_variance_make_fewer_mini_batches_and_no_smaller_ones(
+    mini_batches: int, active: int, steps: int
+) -> None:
+    """Of 64 episodes in 8 groups: optimiser steps in proportion to the groups that teach."""
+    run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": mini_batches, "epochs": 1}))
+    episodes = play(run)
+    for i, episode in enumerate(episodes):
+        object.__setattr__(episode, "rewards", (float(i % 2 and episode.group < active), 0.0))
+    metrics = run.update(episodes)
+    assert metrics["train/idle_episodes"] == pytest.approx(1 - active / 8)
+    taken = {int(state["step"]) for state in run._updater.optimizer.state.values()}
+    assert taken == {steps}
+
+
+def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path: Path) -> None:
+    config = bandit_config(iterations=3, episodes=16, checkpoint_every=2, eval_every=2, out=str(tmp_path))
+    seen: list[int] = []
+    log = MetricsLog(tmp_path, tensorboard=True, hooks=[lambda calls, _: seen.append(calls)])
+    run = trainer(config)
+    run = type(run)(config, run.learner, bandits(), evaluation=lambda: {"eval/is_solved": 0.5}, log=log)
+    run.run()
+    log.close()
+    records = read_metrics(tmp_path)
+    assert [r["calls"] for r in records] == [0, 32, 64, 96] == seen
+    assert [("eval/is_solved" in r) for r in records] == [True, False, True, True]
+    assert (tmp_path / "checkpoint-2").exists()
+    assert (tmp_path / "checkpoint-3").exists()
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"calls": 12')  # the run was killed, or its disk was full
+    MetricsLog(tmp_path, tensorboard=False, keep_until=2)
+    assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"calls": 96, "iter')  # what a reader sees of a record that is being written
+    assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("keep_until", "want"), [(2, [(0, 0.0), (10, 1.0), (20, 2.0), (30, -3.0)]), (None, [(30, -3.0)])]
+)
+def test_a_resumed_run_drops_what_was_logged_behind_its_checkpoint(
+    tmp_path: Path, keep_until: int | None, want: list[tuple[int, float]]
+) -> None:
+    log = MetricsLog(tmp_path)
+    for iteration in range(5):
+        log.write(10 * iteration, {"iteration": float(iteration), "train/loss": float(iteration)})
+    log.close()
+    log = MetricsLog(tmp_path, keep_until=keep_until)
+    log.write(30, {"iteration": 3.0, "train/loss": -3.0})
+    log.close()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("train/loss")] == want
+    assert [(record["calls"], record["train/loss"]) for record in read_metrics(tmp_path)] == want
+
+
+def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path, tensorboard=False)
+    log.write(1, {"iteration": 1.0})
+    with files_no_larger_than(30), pytest.raises(TrainingError, match=r"cannot write .*metrics.jsonl"):
+        log.write(2, {"iteration": 2.0})
+    assert [record["calls"] for record in read_metrics(tmp_path)] == [1]
+
+
+def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> None:
+    run = trainer(bandit_config(anneal=True, calls=96, episodes=16, optim={"lr": 0.1}))
+    rates = []
+    while not run.over:
+        run.iterate()
+        rates.append(run._updater.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
+        ({"iterations": "many"}, "iterations: .*'many'"),
+        ({"algorithm": {"gama": 1}}, "algorithm.gama"),
+        ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
+        ({"sampling": {"top_p": 0.9}}, "sampling.top_p=1"),
+        ({"policy": {"value_trunk": "none"}}, "needs a critic"),
+        ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
+        ({"shard": True, "rollout": {"engine": "static"}}, "shard=True goes with neither"),
+    ],
+)
+def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_config(settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"calls": -5}, "calls=-5 must be 0 or more"),
+        ({"optim": {"lr": math.nan}}, "lr=nan must be 0 or more"),
+        ({"seed": -1}, "seed=-1 must be 0 or more"),
+        ({"iterations": 0}, "iterations=0 must be 1 or more"),
+        ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make_config(settings)
+
+
+def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("algo: final\nepisodes: 32\nenv:\n  args: {split: train, level: lite}\nalgorithm: {gamma: 0.5}\n")
+    config = read_config(path, {"seed": 3, "algorithm": {"clip": 0.1}})
+    assert config.env.reward == "final"
+    assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip) == (32, 3, 0.5, 0.1)
+    assert config.env.args == {"split": "train", "level": "lite"}
+    path.write_text("env: {nmu_envs: 4}")
+    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help lists"):
+        read_config(path)
+    path.write_text("- a list")
+    with pytest.raises(ConfigurationError, match="expected `field: value` lines"):
+        read_config(path)

@@ -1,0 +1,60 @@
+"""Every benchmark that measures is called in one way."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness.command import run_command
+from benchmarks.speed.store import Options
+from toolserver.errors import CacheError
+
+NAMES = (
+    "speed.server",
+    "speed.environment",
+    "speed.scaling",
+    "speed.rollout",
+    "speed.learner",
+    "speed.store",
+    "toolworld.world",
+    "toolworld.tasks",
+    "toolworld.verifier",
+    "learning.experiment",
+    "learning.demo",
+    "learning.sb3",
+    "stabletoolbench.make_sample",
+    "stabletoolbench.table",
+    "stabletoolbench.judge_agreement",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_benchmark_is_called_by_its_name_and_has_an_example(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [name, "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        run_command(name, import_module(f"benchmarks.{name}").Options, lambda _: None)
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: python -m benchmarks.{name} ")
+    assert f"Example: python -m benchmarks.{name}" in said.replace("`", "")
+
+
+def test_errors_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(options: Options) -> None:
+        raise CacheError(f"{options.out}: away")
+
+    monkeypatch.setattr("sys.argv", ["store", "--allow-dirty", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match=f"^error: {tmp_path}: away$"):
+        run_command("store", Options, away)
+
+
+def test_sizes_that_cannot_be_made_are_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["store", "--sizes", "1000", "0"])
+    with pytest.raises(SystemExit) as ended:
+        run_command("store", Options, lambda _: None)
+    assert "sizes=" in str(ended.value) + capsys.readouterr().err

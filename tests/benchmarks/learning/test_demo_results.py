@@ -1,0 +1,36 @@
+"""The demonstration and Stable-Baselines3's table as result files, in their shortest form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning import demo
+
+
+def test_the_demonstration_leaves_a_result_of_every_agent(tmp_path: Path) -> None:
+    demo.main(demo.Options(learner="none", episodes=4, runs=tmp_path / "runs", out=tmp_path))
+    written = json.loads((tmp_path / "demo_none.json").read_text())
+    (rows,) = written["tables"].values()
+    assert {row["agent"]: row["pass %"] for row in rows if row["agent"] in ("oracle", "no-tools")} == {
+        "oracle": "100.0",
+        "no-tools": "0.0",
+    }
+    panel = json.loads((tmp_path / "runs" / "result.json").read_text())["oracle"]["panel"]
+    assert f"panel {panel}" in (tmp_path / "demo_none.md").read_text()
+    assert (tmp_path / "runs" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_policies_of_stable_baselines3_stand_beside_their_floor(tmp_path: Path) -> None:
+    pytest.importorskip("sb3_contrib")
+    from benchmarks.learning import sb3
+
+    sb3.main(sb3.Options(total_steps=1, episodes=2, out=tmp_path))
+    (rows,) = json.loads((tmp_path / "sb3.json").read_text())["tables"].values()
+    assert [(row["agent"], row["split"]) for row in rows] == [
+        (agent, split) for agent in ("random-candidates", "MaskablePPO, seed 0") for split in ("depth-1", "depth-2")
+    ]
+    assert rows[0]["panel"] == rows[2]["panel"] != rows[1]["panel"]

@@ -1,0 +1,177 @@
+"""The StableToolBench suite: what it reads, what it shares, and what it says about wrong arguments."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+from steptool_env.errors import ConfigurationError
+from steptool_env.suites import make_suite
+from steptool_env.suites.stabletoolbench import StableToolBenchSuite, load_suite
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
+
+QUERIES = [
+    {
+        "query_id": 7,
+        "query": "Who is Messi?",
+        "api_list": [
+            {
+                "category_name": "Data",
+                "tool_name": "TheClique",
+                "api_name": "Transfermarkt search",
+                "api_description": "Search by name",
+                "required_parameters": [{"name": "name", "type": "string", "description": "", "default": "messi"}],
+                "optional_parameters": [],
+                "method": "GET",
+            }
+        ],
+        "relevant APIs": [["TheClique", "Transfermarkt search"]],
+    }
+]
+RESPONSES = {"{'name': 'Messi'}": {"error": "", "response": "A player."}}
+TOOL = {
+    "tool_name": "TheClique",
+    "tool_description": "Sports and\nmusic.",
+    "api_list": [
+        {
+            "name": "Transfermarkt search",
+            "description": "Search by name",
+            "method": "GET",
+            "required_parameters": [],
+            "optional_parameters": [],
+        }
+    ],
+}
+
+
+def write(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One query, one tool and one recorded call, laid out as StableToolBench's data."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "data"
+    write(folder / "solvable_queries/test_instruction/G1_instruction.json", QUERIES)
+    responses = "server/tool_response_cache/Data/theclique_for_Data/transfermarkt_search.json"
+    write(folder / responses, RESPONSES)
+    write(folder / "server/tools/Data/theclique.json", TOOL)
+    return folder
+
+
+def ask(suite: StableToolBenchSuite, name: str) -> tuple[Outcome, Provenance, bytes]:
+    spec = suite.task(0).tools[0]
+    call = ToolCall(spec.category, spec.tool, spec.name, json.dumps({"name": name}))
+    (answer,) = suite.service().call_many([call])
+    return answer.outcome, answer.provenance, answer.body
+
+
+def test_a_folder_gives_tasks_and_recorded_answers(data: Path) -> None:
+    suite = StableToolBenchSuite("G1_instruction", data)
+    task = suite.task(0)
+    assert (len(suite), task.id, task.query, task.suite) == (1, "7", "Who is Messi?", "G1_instruction")
+    assert task.relevant == ("transfermarkt_search_for_theclique",) == (task.tools[0].function_name,)
+    assert task.tools[0].tool_description == "Sports and\nmusic."
+    assert suite.find("7") == task
+    assert ask(suite, "Messi") == (Outcome.OK, Provenance.RECORDED, b'{"error": "", "response": "A player."}')
+    assert ask(suite, "Pele")[0] is Outcome.NOT_RECORDED
+
+
+def test_a_miss_may_be_made_up_but_says_so(data: Path) -> None:
+    suite = StableToolBenchSuite("G1_instruction", data, miss="synthetic")
+    assert ask(suite, "Messi")[1] is Provenance.RECORDED
+    assert ask(suite, "Pele")[:2] == (Outcome.OK, Provenance.SYNTHETIC)
+
+
+def test_recordings_are_imported_once_and_again_when_they_change(data: Path, tmp_path: Path) -> None:
+    home = tmp_path / "cache" / "steptool-env"
+    StableToolBenchSuite("G1_instruction", data)
+    (first,) = home.iterdir()
+    before = first.stat().st_mtime_ns
+    StableToolBenchSuite("G1_instruction", data)
+    assert [path.stat().st_mtime_ns for path in home.iterdir()] == [before]
+    file = data / "server/tool_response_cache/Data/theclique_for_Data/transfermarkt_search.json"
+    write(file, {**RESPONSES, "{'name': 'Pele'}": {"error": "", "response": "Another."}})
+    assert ask(StableToolBenchSuite("G1_instruction", data), "Pele")[0] is Outcome.OK
+    assert len(list(home.iterdir())) == 2
+
+
+def test_faults_open_the_episode_with_its_seed(data: Path) -> None:
+    suite = StableToolBenchSuite("G1_instruction", data, faults="mild")
+    assert suite.opening(suite.task(0), 5) == "open:seed=5:faults=mild:task=7"
+    assert StableToolBenchSuite("G1_instruction", data).opening(suite.task(0), 5) == ""
+
+
+def test_a_suite_is_pickled_as_its_arguments(data: Path) -> None:
+    suite = StableToolBenchSuite("G1_instruction", data, miss="synthetic")
+    twin = pickle.loads(pickle.dumps(suite))
+    assert twin.task(0) == suite.task(0)
+    assert ask(twin, "Pele") == ask(suite, "Pele")
+
+
+def test_suites_with_the_same_arguments_are_one(data: Path) -> None:
+    assert load_suite("G1_instruction", str(data)) is load_suite("G1_instruction", str(data))
+    assert make_suite("stabletoolbench/G1_instruction", data=str(data)).task(0).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("G9", {}, "G9.*there are G1_instruction"),
+        ("G1_instruction", {"miss": "llm"}, "miss='llm'.*strict, synthetic"),
+        ("G1_instruction", {"faults": "awful"}, "none, mild, harsh"),
+        ("G1_instruction", {"cache": "nowhere"}, r"(?s)cache='nowhere'.*toolserver import"),
+        (
+            "G1_instruction",
+            {"data": "nowhere"},
+            r"(?s)data='nowhere': no such folder.*github.com/THUNLP-MT/StableToolBench.*toolserver import",
+        ),
+        ("G1_instruction", {"data": None, "cache": "."}, "cache= alone has no tasks"),
+    ],
+)
+def test_wrong_arguments_are_named(data: Path, name: str, arguments: dict[str, str], says: str) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        StableToolBenchSuite(name, **{"data": data, **arguments})  # type: ignore[arg-type]
+
+
+def test_a_query_file_that_is_none_is_named(data: Path) -> None:
+    file = data / "solvable_queries/test_instruction/G1_instruction.json"
+    for content, says in (([], "no queries"), ({"a": 1}, "list of queries"), ([{"query_id": 1}], "query must be text")):
+        write(file, content)
+        with pytest.raises(ConfigurationError, match=says):
+            StableToolBenchSuite("G1_instruction", data)
+
+
+def test_without_recordings_the_calls_need_a_server(data: Path) -> None:
+    queries = data / "solvable_queries/test_instruction"
+    suite = StableToolBenchSuite("G1_instruction", queries=queries)
+    with pytest.raises(ConfigurationError, match="server_url="):
+        suite.service()
+
+
+def test_unknown_tasks_and_families_are_named(data: Path) -> None:
+    suite = StableToolBenchSuite("G1_instruction", data)
+    with pytest.raises(ConfigurationError, match="'8': not in G1_instruction, which has 7"):
+        suite.find("8")
+    with pytest.raises(IndexError):
+        suite.task(1)
+    with pytest.raises(ConfigurationError, match="stabletoolbench, toolworld"):
+        make_suite("gaia/all")
+
+
+@pytest.mark.parametrize("name", ["G1_instruction", "G1_category", "G2_instruction", "G2_category"])
+def test_the_published_queries_are_read_whole(
+    name: str, stabletoolbench_data: Path, stabletoolbench_cache: Path
+) -> None:
+    queries = stabletoolbench_data / "solvable_queries/test_instruction"
+    suite = StableToolBenchSuite(name, queries=queries, cache=stabletoolbench_cache)
+    ids = json.loads((stabletoolbench_data / f"solvable_queries/test_query_ids/{name}.json").read_text())
+    assert {suite.task(index).id for index in range(len(suite))} == set(ids)
+    for index in range(len(suite)):
+        task = suite.task(index)
+        assert set(task.relevant) <= {spec.function_name for spec in task.tools}

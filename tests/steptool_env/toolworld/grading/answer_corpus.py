@@ -1,0 +1,13 @@
+"""The labelled answers of `tests/data/answers.jsonl`; they are read once per process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from benchmarks.toolworld.answers import Question, read_questions
+
+
+@cache
+def questions() -> tuple[Question, ...]:
+    """All questions, in the order of the file."""
+    return read_questions()

@@ -1,0 +1,78 @@
+"""The verifier agrees with the labels of a corpus of answers, written before it was made to."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from benchmarks.toolworld.answers import read_questions
+from benchmarks.toolworld.verifier import Figures, Judged, Options, by_kind, judge, main, misses
+from steptool_env.errors import DataError
+from steptool_env.toolworld import gold_answer
+from steptool_env.toolworld.grading.answer_slots import slots_of
+from tests.steptool_env.toolworld.grading.answer_corpus import questions
+from toolserver.world.schema import Kind
+
+
+@pytest.fixture(scope="module")
+def judged() -> list[Judged]:
+    return list(judge(questions()))
+
+
+def test_the_plans_give_what_the_corpus_was_labelled_by() -> None:
+    for question in questions():
+        plan = question.task.plan
+        assert [[fact.value for fact in plan.asked_facts(asked)] for asked in plan.asked] == question.values, (
+            question.id
+        )
+
+
+def test_the_corpus_is_large_balanced_and_says_nothing_twice() -> None:
+    answers = [answer for question in questions() for answer in question.answers]
+    right = sum(answer.right for answer in answers)
+    assert len(answers) >= 1000
+    assert 0.45 <= right / len(answers) <= 0.55
+    for question in questions():
+        assert Counter(answer.text for answer in question.answers).most_common(1)[0][1] == 1, question.id
+        assert {answer.right for answer in question.answers} == {True, False}, question.id
+
+
+def test_the_corpus_has_every_kind_of_slot_and_every_unit() -> None:
+    types = [slot.type for question in questions() for slot in slots_of(question.task)]
+    assert {kind.kind for kind in types} == set(Kind) - {Kind.ID}  # ids are found, never asked for
+    assert {"USD", "km", "m", "kg", "g", "C", "mm", "km/h", "%", "kcal", "min", "days"} <= {kind.unit for kind in types}
+
+
+def test_the_gold_answer_of_each_question_is_accepted() -> None:
+    gold = [
+        question._replace(answers=(question.answers[0]._replace(text=gold_answer(question.task), right=True),))
+        for question in questions()
+    ]
+    assert not list(misses(judge(gold)))
+
+
+def test_precision_and_recall_on_the_corpus(judged: list[Judged]) -> None:
+    figures = Figures.of(judged)
+    listed = "\n".join(f"{each['label']}: {each['answer']} to {each['question']}" for each in misses(judged))
+    assert figures.precision >= 0.99, listed
+    assert figures.recall >= 0.99, listed
+
+
+def test_the_figures_add_up(judged: list[Judged]) -> None:
+    *kinds, total = by_kind(judged)
+    for column in ("questions", "answers", "right", "accepted"):
+        assert sum(int(row[column] or 0) for row in kinds) == total[column]
+    wrong = sum(each.is_miss for each in judged)
+    assert len(list(misses(judged))) == wrong
+
+
+def test_the_figures_are_written_for_people_and_programs(tmp_path) -> None:
+    main(Options(out=tmp_path))
+    written = json.loads((tmp_path / "verifier.json").read_text(encoding="utf-8"))
+    assert written["tables"]["By kind of question"][-1]["kind"] == "all"
+    assert "precision" in (tmp_path / "verifier.md").read_text(encoding="utf-8")
+
+
+def test_a_corpus_that_is_not_there_is_named(tmp_path) -> None:
+    with pytest.raises(DataError, match=r"none\.jsonl: no such file"):
+        read_questions(tmp_path / "none.jsonl")

@@ -1,0 +1,126 @@
+"""What the offered APIs of a task can tell, however they are combined: a fixpoint over the tables, not over the plan.
+
+It is written against `world.execute` alone and shares nothing with `steptool_env.toolworld.planning.unsolvable`. A
+column counts
+as told when an operation shows it, or when its answer depends on it at all (a total, a filter, a mean): a solver could
+work it out from such answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from steptool_env.toolworld import WorldTask
+from steptool_env.toolworld.planning.plan import Given
+from toolserver.world import World
+from toolserver.world.samples import sample_value
+from toolserver.world.schema import Kind, Operation
+from toolserver.world.tables import Table
+from toolserver.world.vendors import Health, VendorApi
+
+_SAMPLES = 6
+
+
+class _Row(dict[str, Any]):
+    """A row that notes which of its columns are read."""
+
+    def __init__(self, entity: str, values: dict[str, Any], read: set[str]) -> None:
+        super().__init__(values)
+        self._entity = entity
+        self._read = read
+
+    def __getitem__(self, name: str) -> Any:
+        self._read.add(f"{self._entity}.{name}")
+        return super().__getitem__(name)
+
+
+class _NotingWorld(World):
+    """A world that notes which columns an operation reads."""
+
+    def __init__(self, level: str) -> None:
+        super().__init__(0, level)
+        self.read: set[str] = set()
+
+    def table(self, entity: str) -> Table:
+        known = entity in self._tables
+        table = super().table(entity)
+        if not known:
+            table.rows = {row_id: _Row(entity, values, self.read) for row_id, values in table.rows.items()}
+        return table
+
+    def columns_read(self, operation: Operation) -> frozenset[str]:
+        """The columns on which answers to an operation depend, over some calls of it with every input given."""
+        for table in self._tables.values():
+            table._indexes.clear()
+            table._rankings.clear()
+        self.read.clear()
+        for pick in range(_SAMPLES):
+            items = enumerate(operation.inputs.items())
+            values = {name: sample_value(slot, self, pick + place) for place, (name, slot) in items}
+            list(self.execute(operation, values).rows)
+        return frozenset(self.read)
+
+
+@cache
+def _noting(level: str) -> _NotingWorld:
+    return _NotingWorld(level)
+
+
+@cache
+def columns_read(level: str, operation: str) -> frozenset[str]:
+    """The columns on which the answers of an operation depend."""
+    world = _noting(level)
+    known = world.operations.get(operation)  # a login is a vendor's own operation and reads nothing
+    return frozenset() if known is None else world.columns_read(known)
+
+
+def told(task: WorldTask) -> frozenset[str]:
+    """The columns and types of ids that the working APIs of a task's offer can tell, from what its query states."""
+    level = task.columns.world.level.name
+    working = [api for api in task.offer.apis if api.health in (Health.OK, Health.STALE)]
+    known = _stated(task)
+    while True:
+        more = set(known)
+        for api in working:
+            if _is_callable(api, known):
+                more |= kinds(api.operation, api.operation.outputs)
+                more |= columns_read(level, api.operation.name)
+        if more == known:
+            return frozenset(known)
+        known = more
+
+
+def kinds(operation: Operation, outputs: Iterable[str]) -> set[str]:
+    """The columns and types of ids that outputs of an operation are."""
+    chosen = [operation.outputs[name] for name in outputs]
+    return {each.type.name if each.type.kind is Kind.ID else each.attribute for each in chosen}
+
+
+def wanted(task: WorldTask) -> set[str]:
+    """The columns and types of ids of which at least one must stay unknown for the blocked call to have no substitute.
+
+    What a mean or a difference is computed from stands for it; a choice also needs the measure.
+    """
+    operation = task.plan.results[task.blocked].operation
+    outputs = task.plan.used_outputs(task.blocked)
+    shown = [name for name in outputs if not operation.outputs[name].derived]
+    measure = {f"{operation.subject}.{operation.attribute}"} if operation.attribute else set()
+    return kinds(operation, shown) | measure
+
+
+def _stated(task: WorldTask) -> set[str]:
+    """The types of the ids that the query states."""
+    inputs = [
+        (task.plan.results[index].operation.inputs[name].type, source)
+        for index, node in enumerate(task.plan.nodes)
+        for name, source in node.inputs.items()
+    ]
+    return {kind.name for kind, source in inputs if kind.kind is Kind.ID and isinstance(source, Given)}
+
+
+def _is_callable(api: VendorApi, known: set[str]) -> bool:
+    """Whether every id that a call must give is known; names, dates and numbers can always be tried."""
+    required = [slot.type for slot in api.operation.inputs.values() if slot.required]
+    return all(kind.kind is not Kind.ID or kind.name in known for kind in required)

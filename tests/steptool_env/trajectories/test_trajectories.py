@@ -1,0 +1,229 @@
+"""Trajectories survive the disk, and travel to and from ToolBench's files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steptool_env.env import ToolEnv
+from steptool_env.errors import DataError
+from steptool_env.metrics import result_of
+from steptool_env.rewards import make_reward
+from steptool_env.suites.stabletoolbench import StableToolBenchSuite
+from steptool_env.trajectories import RecordTrajectories, RecordVectorTrajectories
+from steptool_env.trajectories.records import encode, read_trajectory, trajectory_record
+from steptool_env.trajectories.toolbench import from_answer, from_judged, to_answer, write_answers
+from steptool_env.trajectories.trajectories import TrajectoryWriter, read_trajectories, write_trajectories
+from steptool_env.types import FINISH, Action, Step, Task, Trajectory
+from steptool_env.vector import ToolVectorEnv
+from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, call, toy_rules
+from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
+from toolserver.stabletoolbench import read_answer, read_judged_run
+
+TEXT = st.text(max_size=20)
+NUMBERS = st.floats(allow_nan=False)
+TOOLS = st.builds(
+    ApiSpec,
+    category=TEXT,
+    tool=TEXT,
+    name=TEXT,
+    description=TEXT,
+    required=st.lists(st.builds(Parameter, TEXT, TEXT, TEXT, TEXT | st.integers()), max_size=2).map(tuple),
+    optional=st.just(()),
+    method=TEXT,
+    tool_description=TEXT,
+)
+STEPS = st.builds(
+    Step,
+    action=st.builds(Action, TEXT, TEXT, TEXT, TEXT, TEXT),
+    observation=TEXT,
+    status=st.sampled_from(list(StatusCode)),
+    body=TEXT,
+    provenance=st.none() | st.sampled_from(list(Provenance)),
+    reward=NUMBERS,
+    reward_terms=st.dictionaries(TEXT, NUMBERS, max_size=3),
+)
+TRAJECTORIES = st.builds(
+    Trajectory,
+    task=st.builds(Task, TEXT, TEXT, TEXT, st.lists(TOOLS, max_size=2).map(tuple), st.lists(TEXT).map(tuple), TEXT),
+    steps=st.lists(STEPS, max_size=3).map(tuple),
+    rewards=st.lists(NUMBERS, max_size=3).map(tuple),
+    terminated=st.booleans(),
+    truncated=st.booleans(),
+    metadata=st.dictionaries(TEXT, TEXT | st.integers() | NUMBERS, max_size=3),
+)
+
+
+def episode(actions: tuple[str, ...] = (COUNT, SAY, ANSWER)) -> Trajectory:
+    env = ToolEnv(ToySuite(), toy_rules())
+    env.reset(seed=0)
+    for action in actions:
+        *_, info = env.step(action)
+    trajectory: Trajectory = info["trajectory"]
+    return trajectory
+
+
+EPISODE = trajectory_record(episode())
+
+
+@given(trajectories=st.lists(TRAJECTORIES, max_size=3))
+def test_what_is_written_is_read(trajectories: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("runs") / "trajectories.jsonl"
+    write_trajectories(path, trajectories)
+    assert read_trajectories(path) == (trajectories, [])
+    assert len(path.read_bytes().splitlines()) == len(trajectories)
+
+
+def test_lone_surrogates_of_a_model_survive(tmp_path: Path) -> None:
+    trajectory = episode((call("say_it_for_echo", text="\ud800"), "\udfff", ANSWER))
+    write_trajectories(tmp_path / "t.jsonl", [trajectory])
+    assert read_trajectories(tmp_path / "t.jsonl").trajectories == [trajectory]
+
+
+def test_a_bad_line_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    trajectory = episode()
+    write_trajectories(path, [trajectory] * 2)
+    good, other = path.read_bytes().splitlines()
+    cut = json.loads(good)
+    del cut["steps"][0]["status"]
+    path.write_bytes(b"\n".join([good, b"{", b"[]", b"\xff", json.dumps(cut).encode(), b"", other, good[:100]]))
+    content = read_trajectories(path)
+    assert content.trajectories == [trajectory] * 2
+    assert [line.number for line in content.bad_lines] == [2, 3, 4, 5, 8]
+    assert "KeyError: 'status'" in str(content.bad_lines[3])
+
+
+@settings(max_examples=100)
+@given(data=st.data(), wrong=st.none() | st.integers() | st.text(max_size=2) | st.just([1]) | st.just({"a": []}))
+def test_a_line_with_any_field_wrong_is_read_or_refused(data: st.DataObject, wrong: object) -> None:
+    record: Any = json.loads(encode(EPISODE))
+    place = record
+    while isinstance(place, dict | list) and place:
+        key = data.draw(st.sampled_from(list(place) if isinstance(place, dict) else list(range(len(place)))))
+        if data.draw(st.booleans()) or not isinstance(place[key], dict | list) or not place[key]:
+            place[key] = wrong
+            break
+        place = place[key]
+    try:
+        read = read_trajectory(record)
+    except DataError:
+        return
+    assert encode(trajectory_record(read))
+
+
+def test_appending_keeps_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "t.jsonl"
+    for append in (False, True, True):
+        with TrajectoryWriter(path, append=append) as writer:
+            writer.write(episode())
+    assert len(read_trajectories(path).trajectories) == 3
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone\.jsonl"):
+        read_trajectories(tmp_path / "gone.jsonl")
+
+
+def test_a_recorded_episode_replays_to_the_same_bytes(tmp_path: Path) -> None:
+    env = RecordTrajectories(ToolEnv(ToySuite(), toy_rules()), tmp_path / "first.jsonl")
+    for actions in ((COUNT, "nonsense", SAY, ANSWER), (GIVE_UP,), (COUNT,) * 6):
+        env.reset()
+        for action in actions:
+            env.step(action)
+    env.close()
+    again = RecordTrajectories(ToolEnv(ToySuite(), toy_rules()), tmp_path / "second.jsonl")
+    for trajectory in read_trajectories(tmp_path / "first.jsonl").trajectories:
+        seed = trajectory.metadata["episode_seed"]
+        again.reset(options={"task": trajectory.task.id, "episode_seed": seed})
+        for step in trajectory.steps:
+            again.step(step.action.text)
+    again.close()
+    assert (tmp_path / "first.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+def test_a_vector_environment_records_every_episode(mode: AutoresetMode, tmp_path: Path) -> None:
+    env = RecordVectorTrajectories(ToolVectorEnv(2, ToySuite(), toy_rules(), autoreset_mode=mode), tmp_path / "t.jsonl")
+    env.reset(seed=0)
+    for actions in ((COUNT, ANSWER), (ANSWER, COUNT), (COUNT, ANSWER), (GIVE_UP, GIVE_UP)):
+        env.step(actions)
+    env.close()
+    recorded = read_trajectories(tmp_path / "t.jsonl").trajectories
+    lengths = [len(trajectory.steps) for trajectory in recorded]
+    assert lengths == ([1, 2, 1, 1] if mode is AutoresetMode.NEXT_STEP else [1, 2, 2, 2, 1])
+
+
+def test_an_episode_becomes_a_toolbench_answer_and_comes_back(tmp_path: Path) -> None:
+    trajectory = episode((f"Thought: First.\n{COUNT}", call("unknown"), SAY, ANSWER))
+    write_answers(tmp_path / "answers", [trajectory])
+    (path,) = (tmp_path / "answers").iterdir()
+    answer = read_answer(path)
+    assert (answer.query_id, answer.method, answer.valid) == (trajectory.task.id, "CoT@1", True)
+    assert json.loads(answer.final_answer)["final_answer"] == "done"
+    back = from_answer(answer, trajectory.task)
+    assert [step.action for step in back.steps] == [step.action for step in trajectory.steps]
+    assert [step.status for step in back.steps] == [step.status for step in trajectory.steps]
+    assert [step.body for step in back.steps] == [step.body for step in trajectory.steps]
+    assert (back.terminated, back.truncated) == (True, False)
+
+
+def test_the_end_of_a_budget_counts_the_same_in_files_that_call_it_truncated() -> None:
+    now = episode((COUNT,) * 6)
+    assert (now.terminated, now.truncated, now.finished) == (True, False, False)
+    record = {**trajectory_record(now), "terminated": False, "truncated": True}
+    before = read_trajectory(json.loads(encode(record)))
+    assert (before.terminated, before.truncated) == (False, True)
+    assert result_of(before) == result_of(now)
+    assert not result_of(now).finished
+    assert result_of(episode((COUNT,) * 5 + (ANSWER,))).finished
+
+
+@pytest.mark.parametrize("actions", [(COUNT, GIVE_UP), (COUNT,) * 6])
+def test_an_episode_without_an_answer_is_no_valid_data(actions: tuple[str, ...]) -> None:
+    generation = to_answer(episode(actions))["answer_generation"]
+    assert (generation["valid_data"], generation["final_answer"]) == (False, "")
+
+
+def test_the_converter_of_toolbench_finds_calls_and_answers_in_our_messages() -> None:
+    """Its rule: after each `function_call` but `Finish` comes the message with the response."""
+    messages = to_answer(episode())["answer_generation"]["train_messages"][-1]
+    calls = [index for index, message in enumerate(messages) if "function_call" in message]
+    assert [messages[index]["function_call"]["name"] for index in calls][-1] == FINISH == "Finish"
+    assert all(messages[index + 1]["content"].startswith('{"error"') for index in calls[:-1])
+
+
+def test_the_published_answers_are_read(stabletoolbench_data: Path) -> None:
+    folder = stabletoolbench_data / "toolbench_answer_examples" / "answer"
+    for path in sorted(folder.rglob("*.json")):
+        answer = read_answer(path)
+        trajectory = from_answer(answer, Task(answer.query_id, path.parent.name, answer.query, ()))
+        assert trajectory.terminated == answer.valid
+        assert len(trajectory.rewards) == len(trajectory.steps) > 0
+        assert all(not step.action.error and step.action.name for step in trajectory.steps)
+
+
+def test_the_published_runs_are_read_with_their_judgements(
+    stabletoolbench_data: Path, stabletoolbench_cache: Path, judged_run: Path, tmp_path: Path
+) -> None:
+    queries = stabletoolbench_data / "solvable_queries/test_instruction"
+    suite = StableToolBenchSuite("G1_category", queries=queries, cache=stabletoolbench_cache)
+    episodes = read_judged_run(judged_run / "G1_category.json")
+    trajectories = [from_judged(episode, suite.find(episode.query_id)) for episode in episodes]
+    finished = sum(trajectory.terminated for trajectory in trajectories)
+    solved = [trajectory.metadata["outcome"]["is_solved"] for trajectory in trajectories]
+    assert 0.5 < finished / len(trajectories) <= 1
+    assert all(trajectory.terminated for trajectory, passed in zip(trajectories, solved, strict=True) if passed == 1)
+    write_trajectories(tmp_path / "run.jsonl", trajectories)
+    assert read_trajectories(tmp_path / "run.jsonl") == (trajectories, [])
+    scorer = make_reward("steptool").start(trajectories[0].task)
+    for step in trajectories[0].steps:
+        scorer.score(replace(step, reward=0.0))
+    assert len(scorer.hindsight() or ()) == len(trajectories[0].steps)

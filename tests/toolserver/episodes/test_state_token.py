@@ -1,0 +1,125 @@
+"""An episode's state survives its token, and nobody can change it on the way."""
+
+import base64
+import contextlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from toolserver.episodes.state_token import CONTINUING, EpisodeState, StateCodec, opening_token
+from toolserver.errors import ConfigurationError, StateTokenError
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+states = st.builds(
+    EpisodeState,
+    seed=st.integers(0, 2**63 - 1),
+    faults=st.sampled_from(["none", "mild", "harsh"]),
+    task=st.from_regex(r"[a-z0-9.\-]{0,20}", fullmatch=True),
+    step=st.integers(0, 40),
+    clock=st.integers(0, 10**9),
+    usage=st.dictionaries(
+        st.text("abc_", min_size=1, max_size=5), st.lists(st.integers(0, 99), min_size=3, max_size=3)
+    ),
+    delta=st.lists(json_values, max_size=12).map(tuple),
+)
+STATE = EpisodeState(7, "mild", "lite-train-3", 2, 1200, {"stays": [1, 0, 1]}, ({"op": "book", "id": "h12"},))
+
+
+@given(states)
+def test_a_token_gives_its_state_back_to_every_replica(state: EpisodeState) -> None:
+    token = StateCodec(b"shared").write(state)
+    assert StateCodec(b"shared").read(token) == state
+    assert StateCodec(b"shared").write(state) == token
+
+
+@given(states, st.data())
+def test_no_changed_byte_goes_unnoticed(state: EpisodeState, data: st.DataObject) -> None:
+    raw = bytearray(base64.urlsafe_b64decode(StateCodec().write(state)[len(CONTINUING) :]))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(StateTokenError):
+        StateCodec().read(CONTINUING + base64.urlsafe_b64encode(raw).decode())
+
+
+@given(st.text(max_size=60) | st.text(max_size=60).map(CONTINUING.__add__) | st.text(max_size=60).map("open:".__add__))
+def test_any_text_is_a_state_or_a_typed_error(token: str) -> None:
+    with contextlib.suppress(StateTokenError):
+        assert isinstance(StateCodec().read(token), EpisodeState)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 10, 60])
+def test_a_cut_token_is_called_cut(cut: int) -> None:
+    with pytest.raises(StateTokenError, match="cut"):
+        StateCodec().read(StateCodec().write(STATE)[:-cut])
+
+
+def test_a_foreign_token_is_called_foreign() -> None:
+    with pytest.raises(StateTokenError, match="another key"):
+        StateCodec(b"ours").read(StateCodec(b"theirs").write(STATE))
+
+
+def test_a_token_that_names_our_key_but_was_signed_by_another_is_refused() -> None:
+    ours, theirs = (base64.urlsafe_b64decode(StateCodec(key).write(STATE)[4:]) for key in (b"ours", b"theirs"))
+    forged = CONTINUING + base64.urlsafe_b64encode(ours[:5] + theirs[5:]).decode()
+    with pytest.raises(StateTokenError, match="signature"):
+        StateCodec(b"ours").read(forged)
+
+
+def test_an_overlong_token_is_refused_before_it_is_decoded() -> None:
+    with pytest.raises(StateTokenError, match="at most"):
+        StateCodec().read(CONTINUING + "A" * 100_000)
+
+
+@given(st.integers(0, 2**63 - 1), st.sampled_from(["none", "mild", "harsh"]))
+def test_anybody_can_write_an_opening_token(seed: int, faults: str) -> None:
+    state = StateCodec().read(opening_token(seed, faults, "full-G3_instruction-11"))
+    assert (state.seed, state.faults, state.task, state.step) == (seed, faults, "full-G3_instruction-11", 0)
+
+
+def test_the_fields_of_an_opening_token_are_optional() -> None:
+    assert StateCodec().read("open") == EpisodeState()
+    assert StateCodec().read("open:seed=4") == EpisodeState(seed=4)
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["open:seed=x", "open:seed=-1", "open:seed=" + "9" * 40, "open:faults=evil", "open:task=a b", "open:x=1", "open:"],
+)
+def test_a_wrong_opening_token_says_which_field(token: str) -> None:
+    with pytest.raises(StateTokenError, match=r"opening token|seed"):
+        StateCodec().read(token)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"), [("seed", (-1, "none", "")), ("faults", (0, "x", "")), ("task", (0, "none", "ä"))]
+)
+def test_writing_a_wrong_opening_token_names_the_field(field: str, values: tuple[int, str, str]) -> None:
+    with pytest.raises(ConfigurationError, match=field):
+        opening_token(*values)
+
+
+def test_a_key_is_required() -> None:
+    with pytest.raises(ConfigurationError, match="key"):
+        StateCodec(b"")
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 8))
+def test_a_typical_token_fits_a_kilobyte(writes: int) -> None:
+    change = {
+        "op": "reserve_room",
+        "id": "BK-7F3A9C",
+        "hotel": "htl_48213",
+        "guest": "Maren Oduya",
+        "date": "2031-05-14",
+    }
+    usage = {f"vendor_{i}_travel_tools": [3, 12_000, 2] for i in range(4)}
+    state = EpisodeState(2**60, "harsh", "standard-G3_instruction-117", 9, 55_000, usage, (change,) * writes)
+    assert len(StateCodec().write(state)) <= 1024

@@ -1,0 +1,157 @@
+"""Keys, rates, sizes and time-outs hold on every way in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, serving
+from tests.toolserver.upstream_stub import upstream_stub
+from toolserver.errors import ConfigurationError
+from toolserver.http.admission import Refusal
+from toolserver.http.auth import ApiKeys
+from toolserver.http.rate_limit import RateLimiter
+from toolserver.http.request_body import BodyReader, Disconnect
+from toolserver.testing import ServerProcess
+
+KEYS = "first-key-of-the-file", "second-key-of-the-file"
+WAYS = pytest.mark.parametrize("hot_path", [True, False])
+POSTS = [("/virtual", as_virtual(OSLO)), ("/v1/call", as_request(OSLO)), ("/v1/calls", [as_request(OSLO)])]
+
+
+def key_file(folder: Path) -> Path:
+    path = folder / "keys"
+    path.write_text("# the keys\n\n" + "\n".join(KEYS) + "\n")
+    return path
+
+
+@WAYS
+def test_without_a_key_nothing_is_answered_but_health_and_documentation(tmp_path: Path, hot_path: bool) -> None:
+    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path), hot_path=hot_path) as client:
+        for path, body in POSTS:
+            for headers in ({}, {"x-api-key": "wrong"}, {"authorization": f"Basic {KEYS[0]}"}):
+                refused = client.post(path, json=body, headers=headers)
+                assert (refused.status_code, refused.json()) == (401, {"detail": "missing or unknown API key"})
+        for path in ("/v1/apis", "/metrics", "/v1/apis/a/b/c", "/nowhere"):
+            assert client.get(path).status_code == 401
+        for path in ("/healthz", "/readyz", "/docs", "/openapi.json"):
+            assert client.get(path).status_code == 200
+
+
+@WAYS
+def test_every_key_opens_in_every_form(tmp_path: Path, hot_path: bool) -> None:
+    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path), hot_path=hot_path) as client:
+        for key in KEYS:
+            for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"toolbench_key": key}):
+                for path, body in POSTS:
+                    assert client.post(path, json=body, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(("content", "words"), [("", "no key"), ("# only\n", "no key"), ("changeme", "16 or more")])
+def test_a_key_file_without_secrets_is_refused(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(content)
+    with pytest.raises(ConfigurationError, match=words):
+        ApiKeys.from_file(path)
+    with pytest.raises(ConfigurationError, match="cannot read"):
+        ApiKeys.from_file(tmp_path / "nowhere")
+
+
+@WAYS
+def test_the_rate_holds_per_key_and_counts_calls(tmp_path: Path, hot_path: bool) -> None:
+    settings: dict[str, Any] = {"api_key_file": key_file(tmp_path), "rate_limit": 3.0, "hot_path": hot_path}
+    with serving(make_cache(tmp_path / "c"), **settings) as client:
+        first, second = ({"x-api-key": key} for key in KEYS)
+        batch = [as_request(OSLO)] * 60  # pays for twenty seconds
+        assert client.post("/v1/calls", json=batch, headers=first).status_code == 200
+        refused = client.post("/virtual", json=as_virtual(OSLO), headers=first)
+        assert (refused.status_code, refused.json()) == (429, {"detail": "rate limit exceeded"})
+        assert 10 <= int(refused.headers["retry-after"]) <= 20
+        assert client.post("/virtual", json=as_virtual(OSLO), headers=second).status_code == 200
+        assert client.get("/healthz", headers=first).status_code == 200
+
+
+def test_the_rate_over_time_is_the_rate(tmp_path: Path) -> None:
+    now = [100.0]
+    limiter = RateLimiter(10.0, 2, clock=lambda: now[0])
+    admitted = 0
+    for _ in range(1000):  # ten seconds of asking a hundred times a second
+        admitted += limiter.take(0) == 0
+        now[0] += 0.01
+    assert 100 <= admitted <= 111
+    assert limiter.take(1) == 0
+    now[0] += limiter.take(0) or 1.0
+    assert limiter.take(0) == 0
+
+
+def test_limiters_of_one_file_share_their_count(tmp_path: Path) -> None:
+    limiters = [RateLimiter(5.0, 1, tmp_path / "rates", clock=lambda: 50.0) for _ in range(3)]
+    admitted = sum(limiter.take(0) == 0 for _ in range(10) for limiter in limiters)
+    assert admitted == 5
+
+
+@WAYS
+def test_bodies_batches_and_depth_are_limited(tmp_path: Path, hot_path: bool) -> None:
+    settings: dict[str, Any] = {"max_body_bytes": 2000, "max_batch": 3, "max_depth": 4, "hot_path": hot_path}
+    with serving(make_cache(tmp_path), **settings) as client:
+        for path, _ in POSTS:
+            for content in (b" " * 2001, iter([b" " * 1000] * 3)):
+                large = client.post(path, content=content, headers={"content-type": "application/json"})
+                assert (large.status_code, large.json()) == (413, {"detail": "request body larger than 2000 bytes"})
+        many = client.post("/v1/calls", json=[{}] * 4)
+        assert many.status_code == 413
+        assert "at most 3" in many.json()["detail"]
+        deep = as_request(OSLO._replace(arguments={"a": {"b": {"c": {"d": {}}}}}))
+        assert client.post("/v1/call", json=deep).json()["outcome"] == "invalid_arguments"
+
+
+def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
+    arguments = ["--cache", str(make_cache(tmp_path))]
+    with ServerProcess(arguments, settings={"request_timeout": 0.2}) as server:
+        host, port = server.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall(b"POST /virtual HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 408")
+
+
+def test_a_client_that_goes_away_is_no_refusal() -> None:
+    async def read() -> bytes | Refusal:
+        messages = iter([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}])
+
+        async def receive() -> Any:
+            return next(messages)
+
+        return await BodyReader(100, 1.0).read(receive, 0)
+
+    with pytest.raises(Disconnect):
+        asyncio.run(read())
+
+
+@WAYS
+def test_a_slow_tool_times_out_and_does_not_hold_up_the_rest(tmp_path: Path, hot_path: bool) -> None:
+    done = Event()
+
+    def stall(request: dict[str, Any]) -> dict[str, Any]:
+        done.wait(20)
+        return {"error": "", "response": "late"}
+
+    with upstream_stub(stall) as stub:
+        settings: dict[str, Any] = {"miss": "live", "live_url": stub.url, "request_timeout": 0.2, "read_only": False}
+        with serving(make_cache(tmp_path), hot_path=hot_path, **settings) as client:
+            slow = as_request(OSLO._replace(arguments={"city": "Rome"}, state="open:seed=1"))
+            answers = client.post("/v1/calls", json=[slow, as_request(OSLO)]).json()
+            assert [answer["outcome"] for answer in answers] == ["timeout", "ok"]
+            assert answers[0]["state"] == "open:seed=1"
+            done.set()
+
+
+def test_secrets_are_not_echoed(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path)) as client:
+        wrong = client.post("/virtual", content=json.dumps({"category": 1, "toolbench_key": ["my-secret"]}))
+        assert "my-secret" not in wrong.text

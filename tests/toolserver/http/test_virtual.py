@@ -1,0 +1,100 @@
+"""`/virtual` is a drop-in for StableToolBench's server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from benchmarks.speed.reference_server import create_reference
+from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_virtual, make_cache, serving
+from toolserver.cache import ResponseCache
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with serving(make_cache(tmp_path_factory.mktemp("cache"))) as client:
+        yield client
+
+
+def test_a_hit_is_the_stored_bytes(client: TestClient) -> None:
+    response = client.post("/virtual", json=as_virtual(OSLO))
+    assert response.content == OSLO_BODY
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-toolserver-provenance"] == "recorded"
+    assert response.headers["x-toolserver-status"] == "0"
+
+
+def test_status_and_provenance_are_in_the_headers(client: TestClient) -> None:
+    failed = client.post("/virtual", json=as_virtual(RECORDED[1][0]))
+    assert failed.headers["x-toolserver-status"] == "10"
+    missed = client.post("/virtual", json=as_virtual(OSLO._replace(arguments={})))
+    assert missed.status_code == 200
+    assert missed.headers["x-toolserver-provenance"] == "service"
+    assert missed.json() == {"error": "No recorded response for this call.", "response": ""}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"tool_input": OSLO.arguments},
+        {"tool_input": '{ "city" : "Os\\u006co" }'},
+        {"tool_name": "Sky Watch"},
+        {"tool_name": "sky_watch_for_Weather"},
+        {"api_name": "getForecast"},
+        {"api_name": "getforecast_for_sky_watch"},
+        {"strip": "filter", "toolbench_key": "key", "unknown": 1},
+    ],
+)
+def test_spellings_that_the_reference_takes(client: TestClient, changed: dict[str, Any]) -> None:
+    assert client.post("/virtual", json=as_virtual(OSLO) | changed).content == OSLO_BODY
+
+
+def test_empty_input_means_no_arguments(client: TestClient) -> None:
+    request = {"category": "Lost", "tool_name": "forgotten", "api_name": "no_document", "tool_input": ""}
+    assert client.post("/virtual", json=request).json()["response"] == "kept all the same"
+
+
+@pytest.mark.parametrize("text", ["{'city': 'Oslo'}", "{", "city=Oslo"])
+def test_input_that_does_not_parse(client: TestClient, text: str) -> None:
+    response = client.post("/virtual", json=as_virtual(OSLO._replace(arguments=text)))
+    assert response.json() == {"error": "Tool input parse error...\n", "response": ""}
+
+
+def test_chatting_with_the_user(client: TestClient) -> None:
+    request = as_virtual(OSLO._replace(api="chat_with_user", arguments="anything"))
+    assert client.post("/virtual", json=request).json() == {"error": "", "response": "Chat with user."}
+
+
+@pytest.mark.parametrize("field", ["category", "tool_name", "api_name"])
+def test_a_missing_field_is_refused_as_fastapi_does(client: TestClient, field: str) -> None:
+    request = as_virtual(OSLO)
+    del request[field]
+    response = client.post("/virtual", json=request)
+    assert response.status_code == 422
+    assert response.json()["detail"][0]["loc"] == ["body", field]
+
+
+def test_every_published_recording_is_answered_as_the_reference_answers_it(
+    stabletoolbench_data: Path, stabletoolbench_cache: Path
+) -> None:
+    reference = create_reference(stabletoolbench_data / "server" / "tool_response_cache")
+    with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
+        calls = [entry.describe().call for _, entry in cache.entries()]
+    with serving(stabletoolbench_cache) as ours, TestClient(reference) as theirs:
+        compared = sum(_answers_agree(ours, theirs, as_virtual(call)) for call in calls)
+    assert compared >= 0.99 * len(calls)  # the reference misses the rest: it keys by the order of the arguments
+
+
+def _answers_agree(ours: TestClient, theirs: TestClient, request: dict[str, Any]) -> bool:
+    """Whether the reference has an answer; where it has one, it must be ours, to the order of the fields."""
+    answer, expected = ours.post("/virtual", json=request), theirs.post("/virtual", json=request).json()
+    assert answer.headers["x-toolserver-provenance"] in ("recorded", "generated")
+    if expected["error"] == "miss":
+        return False
+    assert json.dumps(answer.json()) == json.dumps({"error": expected["error"], "response": expected["response"]})
+    return True

@@ -1,0 +1,119 @@
+"""Worlds, samplers and episodes that several tests share; each world is made once per process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from steptool_env.toolworld import Oracle, TaskSampler, WorldTask, gold_answer
+from steptool_env.toolworld.suite import ToolWorldSuite, load_suite
+from steptool_env.types import FINISH, Action, Step, Task
+from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
+from toolserver.episodes.state_token import StateCodec, opening_token
+from toolserver.world import World
+from toolserver.world.changes import NO_CHANGES, Delta
+from toolserver.world.resolver import delta_of
+from toolserver.world.vendors import VendorApi, Vendors
+
+LEVELS = ("lite", "standard", "full")
+
+
+@cache
+def vendors(level: str = "lite", seed: int = 0) -> Vendors:
+    return Vendors(World(seed, level))
+
+
+@cache
+def sampler(split: str, level: str = "lite") -> TaskSampler:
+    return TaskSampler(vendors(level), split)
+
+
+def tasks(split: str, level: str = "lite", count: int = 40) -> list[WorldTask]:
+    return [sampler(split, level).task(index) for index in range(count)]
+
+
+def suite(split: str = "train", level: str = "lite", **settings: Any) -> ToolWorldSuite:
+    return load_suite(split, level, **settings)
+
+
+def opened(task: Task, seed: int = 3) -> Task:
+    """`task` as an episode has it."""
+    return Task(
+        task.id, task.suite, task.query, task.tools, task.relevant, opening_token(seed, "none", task.id), task.gold
+    )
+
+
+class Play:
+    """Plays an episode by hand and keeps its steps, as the environment would make them."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = opened(task)
+        self.gold: WorldTask = task.gold
+        self.steps: list[Step] = []
+        state = StateCodec().read(self.task.state)
+        self._delta: Delta = delta_of(state)
+
+    def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
+        answer = api.answer(self.gold.columns.world, arguments, self._delta)
+        self._delta = answer.delta
+        body = encode_body(answer.error, answer.response).decode()
+        action = Action("", api.spec.function_name, json.dumps(arguments))
+        return self._add(Step(action, body, answer.outcome.status_code, body, Provenance.WORLD))
+
+    def junk(self) -> Step:
+        return self._add(Step(Action("hello", error="no call"), "", StatusCode.BAD_INPUT))
+
+    def finish(self, answer: str | None) -> list[Step]:
+        gave_up = answer is None
+        arguments = (
+            {"return_type": "give_up_and_restart"}
+            if gave_up
+            else {"return_type": "give_answer", "final_answer": answer}
+        )
+        status = StatusCode.GAVE_UP if gave_up else StatusCode.FINAL_ANSWER
+        self._add(Step(Action("", FINISH, json.dumps(arguments)), "", status))
+        return self.steps
+
+    def _add(self, step: Step) -> Step:
+        self.steps.append(step)
+        return step
+
+
+def solve(task: Task) -> list[Step]:
+    """The oracle's steps."""
+    play, oracle = Play(task), Oracle(task.gold)
+    while (call := oracle.next_call()) is not None:
+        step = play.call(call.api, call.arguments)
+        oracle.observe(call, step.status == StatusCode.OK, json.loads(step.body)["response"], Provenance.WORLD)
+    return play.finish(None if oracle.gives_up else gold_answer(task.gold))
+
+
+def rewards(reward: Any, task: Task, steps: Sequence[Step]) -> list[float]:
+    """The rewards of an episode, as hindsight has them."""
+    scorer = reward.start(opened(task))
+    given = [scorer.score(step).reward for step in steps]
+    hindsight = scorer.hindsight()
+    return given if hindsight is None else [each.reward for each in hindsight]
+
+
+def of_depth(suite_: ToolWorldSuite, depth: int, count: int) -> Iterable[Task]:
+    found = (suite_.task(index) for index in range(len(suite_)))
+    matching = (task for task in found if task.gold.plan.depth == depth and task.gold.solvable)
+    return [next(matching) for _ in range(count)]
+
+
+__all__ = [
+    "LEVELS",
+    "NO_CHANGES",
+    "Play",
+    "of_depth",
+    "opened",
+    "rewards",
+    "sampler",
+    "solve",
+    "suite",
+    "tasks",
+    "vendors",
+]

@@ -1,0 +1,189 @@
+"""A cache and its catalog as one file: JSON Lines, compressed by zstd, with a checksum.
+
+    {"format": "toolserver-archive", "version": 1}
+    {"api": {...}}                                   one per API (`views.documentation`), in the order of names
+    {"call": [category, tool, API], "arguments": "...", "body": "...", "outcome": ..., "provenance": ...,
+     "source": ..., "recorded_at": ...}              one per recorded call, in the order of keys
+    {"end": {"apis": n, "calls": n, "blake2b": "..."}}
+
+`arguments` and `body` are JSON texts, so that they come back byte for byte. The checksum covers every line before
+the last. The same content gives the same bytes, with the same version of zstd.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from io import TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from toolserver.cache import CacheEntry, OnConflict, PutResult, ResponseCache
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
+from toolserver.catalog.catalog import AddResult, Catalog
+from toolserver.catalog.views import documentation, read_documentation
+from toolserver.errors import ConflictError, DataError
+
+_HEADER = {"format": "toolserver-archive", "version": 1}
+_LEVEL = 9  # Of zstd: written once, read often.
+_BATCH = 1000  # Calls per transaction.
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveReport:
+    """What an import did: APIs and calls, by what became of them."""
+
+    apis: Counter[AddResult] = field(default_factory=Counter)
+    calls: Counter[PutResult] = field(default_factory=Counter)
+
+
+def export_archive(path: str | Path, cache: ResponseCache, catalog: Catalog) -> tuple[int, int]:
+    """Write `cache` and `catalog` into one file; how many APIs and calls there are.
+
+    The file appears when it is whole: a killed export leaves what was there before.
+    """
+    path = Path(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as raw, _compressor().stream_writer(raw) as stream:
+            counts = _write(stream, cache, catalog)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return counts
+
+
+def import_archive(
+    path: str | Path, cache: ResponseCache, catalog: Catalog, *, on_conflict: OnConflict = "keep"
+) -> ArchiveReport:
+    """Read a file of `export_archive` into `cache` and `catalog` (in memory: saving it is for the caller).
+
+    Raises:
+        DataError: The file is damaged or no archive; nothing was imported.
+        ConflictError: A call has another answer, and `on_conflict` is `error`.
+    """
+    path = Path(path)
+    check_archive(path)
+    report = ArchiveReport()
+    lines = (json.loads(line) for line in _lines(path))
+    calls = _after_apis(lines, catalog, report)
+    while batch := list(islice(calls, _BATCH)):
+        with cache.transaction():
+            for item in batch:
+                report.calls[_put(cache, item, on_conflict)] += 1
+    return report
+
+
+def check_archive(path: str | Path) -> None:
+    """Read an archive to its end. Raises `DataError` unless it is whole and matches its checksum."""
+    path = Path(path)
+    digest = blake2b()
+    last = ""
+    for number, line in enumerate(_lines(path)):
+        if number == 0:
+            _check_header(path, line)
+        digest.update(last.encode())
+        last = line
+    end = _parse(path, last).get("end")
+    if not isinstance(end, dict):
+        raise DataError(f"{path}: the end is missing; the file was cut")
+    if end.get("blake2b") != digest.hexdigest():
+        raise DataError(f"{path}: the content does not match the checksum")
+
+
+def _write(stream: zstandard.ZstdCompressionWriter, cache: ResponseCache, catalog: Catalog) -> tuple[int, int]:
+    digest = blake2b()
+    counts = Counter[str]()
+    for item in _items(cache, catalog):
+        line = _line(item)
+        stream.write(line)
+        digest.update(line)
+        counts.update(item.keys() & {"api", "call"})
+    end = {"apis": counts["api"], "calls": counts["call"], "blake2b": digest.hexdigest()}
+    stream.write(_line({"end": end}))
+    return counts["api"], counts["call"]
+
+
+def _items(cache: ResponseCache, catalog: Catalog) -> Iterator[dict[str, Any]]:
+    yield _HEADER
+    for spec in catalog:
+        yield {"api": documentation(spec)}
+    for _, entry in cache.entries():
+        yield _call(entry)
+
+
+def _call(entry: CacheEntry) -> dict[str, Any]:
+    call, source, recorded_at = entry.describe()
+    return {
+        "call": [call.category, call.tool, call.api],
+        "arguments": json.dumps(call.arguments),
+        "body": entry.body.decode(),
+        "outcome": entry.outcome,
+        "provenance": entry.provenance,
+        "source": source,
+        "recorded_at": recorded_at,
+    }
+
+
+def _line(item: dict[str, Any]) -> bytes:
+    return json.dumps(item, separators=(",", ":")).encode() + b"\n"
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
+            yield from TextIOWrapper(stream, encoding="utf-8", newline="\n")
+    except (OSError, zstandard.ZstdError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable archive ({error})") from error
+
+
+def _check_header(path: Path, line: str) -> None:
+    header = _parse(path, line)
+    if header != _HEADER:
+        raise DataError(f"{path}: not an archive of this version: {line:.100}")
+
+
+def _parse(path: Path, line: str) -> dict[str, Any]:
+    try:
+        item = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{path}: not an archive: {error}") from None
+    return item if isinstance(item, dict) else {}
+
+
+def _after_apis(lines: Iterator[dict[str, Any]], catalog: Catalog, report: ArchiveReport) -> Iterator[dict[str, Any]]:
+    """Adds the APIs to `catalog` on the way to the calls, which it yields."""
+    for item in lines:
+        if "api" in item:
+            report.apis[catalog.add(read_documentation(item["api"]))] += 1
+        elif "call" in item:
+            yield item
+
+
+def _put(cache: ResponseCache, item: dict[str, Any], on_conflict: OnConflict) -> PutResult:
+    try:
+        category, tool, api = item["call"]
+        return cache.put(
+            ToolCall(category, tool, api, json.loads(item["arguments"])),
+            item["body"].encode(),
+            Outcome(item["outcome"]),
+            Provenance(item["provenance"]),
+            source=item["source"],
+            recorded_at=item["recorded_at"],
+            on_conflict=on_conflict,
+        )
+    except ConflictError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"not a recorded call ({error!r}): {item!s:.200}") from None

@@ -1,0 +1,1 @@
+"""Documentation of APIs: catalog, search and formats."""

@@ -1,0 +1,198 @@
+"""What travels through the tool server: API documentation, calls and responses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import orjson
+
+from toolserver.service.naming import api_key, function_name
+
+OBSERVATION_LENGTH = 1024
+"""Characters of an answer that environments show by default, as ToolBench does; ToolWorld's tasks rely on them."""
+
+
+class Provenance(StrEnum):
+    """Where an answer comes from. It is never lost on the way to the environment."""
+
+    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its provenance up
+
+    RECORDED = "recorded"  # a real answer, recorded once
+    GENERATED = "generated"  # written by a language model
+    SYNTHETIC = "synthetic"  # derived from the API's template and the call
+    LIVE = "live"  # fetched from an upstream server now
+    WORLD = "world"  # computed by ToolWorld
+    INJECTED = "injected"  # a fault that was injected on purpose
+    SERVICE = "service"  # the service itself: validation, a miss
+
+
+class StatusCode(IntEnum):
+    """ToolBench's step status codes (`rapidapi.py` of ToolBench; 3 and 4 belong to `Finish`)."""
+
+    OK = 0
+    NO_SUCH_FUNCTION = 1
+    BAD_INPUT = 2
+    FINAL_ANSWER = 3
+    GAVE_UP = 4
+    TIMEOUT = 5
+    NOT_WORKING = 6
+    UNAUTHORIZED = 7
+    UNSUBSCRIBED = 8
+    TOO_MANY_REQUESTS = 9
+    RATE_LIMITED = 10
+    MESSAGE_ERROR = 11
+    REQUEST_FAILED = 12
+
+
+class Outcome(StrEnum):
+    """The typed outcome of a call that reached the service. Only `OK` is a success."""
+
+    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its outcome up
+
+    OK = "ok"
+    UNKNOWN_API = "unknown_api"
+    INVALID_ARGUMENTS = "invalid_arguments"
+    NOT_FOUND = "not_found"
+    CONFLICT = "conflict"
+    UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    TIMEOUT = "timeout"
+    UNAVAILABLE = "unavailable"
+    NOT_RECORDED = "not_recorded"
+    FAILED = "failed"
+
+    @property
+    def status_code(self) -> StatusCode:
+        """ToolBench's code for this outcome."""
+        return _STATUS_CODES[self]
+
+
+_STATUS_CODES = {
+    Outcome.OK: StatusCode.OK,
+    Outcome.UNKNOWN_API: StatusCode.NO_SUCH_FUNCTION,
+    Outcome.INVALID_ARGUMENTS: StatusCode.BAD_INPUT,
+    Outcome.NOT_FOUND: StatusCode.MESSAGE_ERROR,
+    Outcome.CONFLICT: StatusCode.MESSAGE_ERROR,
+    Outcome.UNAUTHORIZED: StatusCode.UNAUTHORIZED,
+    Outcome.FORBIDDEN: StatusCode.UNSUBSCRIBED,
+    Outcome.RATE_LIMITED: StatusCode.RATE_LIMITED,
+    Outcome.QUOTA_EXCEEDED: StatusCode.TOO_MANY_REQUESTS,
+    Outcome.TIMEOUT: StatusCode.TIMEOUT,
+    Outcome.UNAVAILABLE: StatusCode.NOT_WORKING,
+    Outcome.NOT_RECORDED: StatusCode.REQUEST_FAILED,
+    Outcome.FAILED: StatusCode.REQUEST_FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter of an API, as RapidAPI documents it."""
+
+    name: str
+    type: str = "STRING"
+    description: str = ""
+    default: Any = ""
+
+
+@dataclass(frozen=True)
+class ApiSpec:
+    """The documentation of one API. Names are as published; the `*_key` views are standardised."""
+
+    category: str
+    tool: str
+    name: str
+    description: str = ""
+    required: tuple[Parameter, ...] = ()
+    optional: tuple[Parameter, ...] = ()
+    method: str = "GET"
+    template_response: Any = field(default=None, compare=False)
+    tool_description: str = ""
+
+    @cached_property
+    def key(self) -> tuple[str, str, str]:
+        """Category, tool and API name, standardised: what identifies the API."""
+        return api_key(self.category, self.tool, self.name)
+
+    @cached_property
+    def function_name(self) -> str:
+        """The name under which the API is offered to a model: `<api>_for_<tool>`."""
+        return function_name(self.tool, self.name)
+
+
+class ToolCall(NamedTuple):
+    """One call of one API.
+
+    `arguments` is an object, or text as a model wrote it (the service parses it). `state` is the
+    episode's state token, empty where the tools keep no state.
+    """
+
+    category: str
+    tool: str
+    api: str
+    arguments: dict[str, Any] | str
+    state: str = ""
+
+
+class ToolResponse(NamedTuple):
+    """The answer to one call.
+
+    `body` is the UTF-8 JSON text `{"error": ..., "response": ...}` exactly as it is stored, sent and
+    shown, so that a hit is never parsed on its way. `state` is the next state token; `latency` is in
+    seconds of the virtual clock (0 unless a fault or a world says otherwise).
+    """
+
+    body: bytes
+    outcome: Outcome = Outcome.OK
+    provenance: Provenance = Provenance.RECORDED
+    state: str = ""
+    latency: float = 0.0
+
+    @property
+    def error(self) -> str:
+        """The error text, empty on success."""
+        return str(decode_body(self.body)["error"])
+
+    @property
+    def response(self) -> Any:
+        """The parsed response."""
+        return decode_body(self.body)["response"]
+
+
+_BODIES = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False)
+
+
+def encode_body(error: str, response: Any) -> bytes:
+    """`{"error": ..., "response": ...}` as StableToolBench's client writes it into an observation.
+
+    Python's `json.dumps` separators, so that an observation is the stored bytes and reads like the
+    published runs. Lone surrogates, which UTF-8 cannot hold, make the whole body ASCII-escaped; NaN and
+    Infinity, which JSON does not have, become text.
+    """
+    body = {"error": error, "response": response}
+    try:
+        return _BODIES.encode(body).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body).encode()
+    except ValueError:
+        return encode_body(error, json.loads(json.dumps(response), parse_constant=str))
+
+
+def decode_body(body: bytes) -> dict[str, Any]:
+    """Read a body back. Raises `ValueError` when it is not `{"error": ..., "response": ...}` in JSON."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)  # lone surrogates, which orjson refuses
+    if not isinstance(value, dict) or value.keys() != {"error", "response"}:
+        raise ValueError('it must be {"error": ..., "response": ...}')
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,1 @@
+"""Episode state: signed state tokens and fault injection."""

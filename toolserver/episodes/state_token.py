@@ -1,0 +1,251 @@
+"""The state of an episode, as the value that travels with its calls.
+
+The server keeps no session. What an episode has changed goes out with each answer as a short text and comes back
+with the next call, so that any replica can serve any call and a copy of the text is a copy of the episode.
+
+Two kinds of text, told apart by their prefix:
+
+* an *opening token* is plain and may be written by anybody: `open:seed=7:faults=mild:task=lite-train-0`;
+* a *continuing token* is what a server hands out: the state as JSON, compressed where that helps, with a keyed
+  BLAKE2b signature. It is not secret, only protected against change.
+
+An empty token means that the call keeps no state.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from toolserver.errors import ConfigurationError, StateTokenError
+
+PUBLIC_KEY = b"steptool-env"
+"""The default key: whoever holds a token in process also holds the world."""
+
+OPENING = "open"
+CONTINUING = "st1."
+FAULT_LEVELS = ("none", "mild", "harsh")
+MAX_TOKEN_LENGTH = 65_536
+
+_KEY_ID_SIZE = 4
+_MAC_SIZE = 16
+_LENGTH_SIZE = 4
+_HEADER_SIZE = 1 + _KEY_ID_SIZE + _LENGTH_SIZE
+_PLAIN, _DEFLATED = 0, 1
+_COMPRESS_FROM = 200  # bytes; below, compression costs more time than it saves bytes
+_MEMORY = 4096  # tokens whose state is remembered, so that a token that was just written is not decoded again
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_TASK_ID = re.compile(r"[A-Za-z0-9_.\-]{0,80}")
+_WHOLE_OPENING = re.compile(
+    rf"{OPENING}:seed=([0-9]{{1,19}}):faults=({'|'.join(FAULT_LEVELS)}):task=({_TASK_ID.pattern})"
+)
+"""What `opening_token` writes. Any other opening is read field by field, which takes five times as long."""
+_MAX_SEED = 2**63
+_MAX_COUNT = 2**53
+_MAX_STATE_LENGTH = 2**20  # bytes of a state before compression
+_USAGE_FIELDS = 3
+
+Check = Callable[[Sequence[Any]], None]
+"""Raises `StateTokenError` for changes that a token cannot hold."""
+
+
+@dataclass(slots=True)  # not frozen: that triples the time of making one, and every call makes one
+class EpisodeState:
+    """What an episode's calls have left behind. Never changed in place.
+
+    Attributes:
+        seed: Seed of the episode; with `task` it names the episode to everything that is drawn at random.
+        faults: Fault level, one of `FAULT_LEVELS`.
+        task: Id of the task, for the record; empty where there is none.
+        step: Calls made so far.
+        clock: Milliseconds of the virtual clock.
+        usage: Per tool key, what its quotas count (see `toolserver.episodes.faults`).
+        delta: The changes made to the world, in order; any JSON values.
+    """
+
+    seed: int = 0
+    faults: str = "none"
+    task: str = ""
+    step: int = 0
+    clock: int = 0
+    usage: Mapping[str, list[int]] = field(default_factory=dict)
+    delta: tuple[Any, ...] = ()
+
+
+def opening_token(seed: int = 0, faults: str = "none", task: str = "") -> str:
+    """The text with which an episode starts. Raises `ConfigurationError` when a field is wrong."""
+    if not 0 <= seed < _MAX_SEED:
+        raise ConfigurationError(f"seed: {seed} is outside 0..2**63-1; use a non-negative 63-bit integer")
+    if faults not in FAULT_LEVELS:
+        raise ConfigurationError(f"faults: {faults!r} is no fault level; use one of {', '.join(FAULT_LEVELS)}")
+    if not _TASK_ID.fullmatch(task):
+        raise ConfigurationError(f"task: {task!r} is no task id; use up to 80 letters, digits and _ . -")
+    return f"{OPENING}:seed={seed}:faults={faults}:task={task}"
+
+
+class StateCodec:
+    """Reads and writes state tokens under one key.
+
+    Replicas that share an episode share the key and the world. The default key is public; a server that strangers can
+    reach sets its own. So a signature that holds says nothing about the fields, and each is checked.
+
+    Args:
+        key: Signs the tokens.
+        world: Identity of the world whose changes the tokens hold; empty where there is no world. A token of another
+            world is refused like one of another key.
+        check: Checks the changes in a token that was not written by this codec.
+    """
+
+    def __init__(self, key: bytes = PUBLIC_KEY, world: str = "", check: Check | None = None) -> None:
+        if not key:
+            raise ConfigurationError("key: the key of state tokens is empty; give at least one byte")
+        bound = blake2b(world.encode(), digest_size=32).digest() if world else b""
+        self._key = blake2b(key, digest_size=32, person=b"steptool-token", key=bound).digest()
+        self._check = check
+        self._key_id = blake2b(self._key, digest_size=_KEY_ID_SIZE, person=b"steptool-key-id").digest()
+        self._keyed = blake2b(key=self._key, digest_size=_MAC_SIZE)
+        self._memory: dict[str, EpisodeState] = {}
+
+    def read(self, token: str) -> EpisodeState:
+        """The state behind an opening or continuing token. Raises `StateTokenError`, saying what is wrong."""
+        known = self._memory.get(token)
+        if known is not None:
+            return known
+        if len(token) > MAX_TOKEN_LENGTH:
+            raise StateTokenError(f"the state token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
+        if token.startswith(CONTINUING):
+            state = _decode(self._verified(token))
+            if self._check is not None and state.delta:
+                self._check(state.delta)
+        elif token.startswith(OPENING + ":") or token == OPENING:
+            state = _read_opening(token)
+        else:
+            raise StateTokenError(
+                f"{token[:24]!r} is no state token; it starts with {CONTINUING!r} (from a server) or {OPENING + ':'!r}"
+            )
+        self._remember(token, state)
+        return state
+
+    def write(self, state: EpisodeState) -> str:
+        """The continuing token of `state`. The same state and key give the same text."""
+        payload = _encode(state)
+        flag = _PLAIN
+        if len(payload) >= _COMPRESS_FROM:
+            # zlib and not zstandard: its compressor may not be shared by threads.
+            payload, flag = zlib.compress(payload), _DEFLATED
+        signed = b"%c%b%b%b" % (flag, self._key_id, len(payload).to_bytes(_LENGTH_SIZE, "big"), payload)
+        # `urlsafe_b64encode` does the same, and takes five times as long around it.
+        text = binascii.b2a_base64(signed + self._mac(signed), newline=False).translate(_URL_SAFE)
+        token = CONTINUING + text.decode()
+        self._remember(token, state)
+        return token
+
+    def _verified(self, token: str) -> bytes:
+        """The JSON inside a continuing token, once its signature holds."""
+        try:
+            raw = base64.b64decode(token[len(CONTINUING) :].encode("ascii"), altchars=b"-_", validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            raise StateTokenError("the state token is cut or changed: its text is not whole base64") from None
+        length = int.from_bytes(raw[1 + _KEY_ID_SIZE : _HEADER_SIZE], "big")
+        if len(raw) != _HEADER_SIZE + length + _MAC_SIZE:
+            raise StateTokenError("the state token is cut or lengthened; send it back exactly as it was received")
+        if raw[1 : 1 + _KEY_ID_SIZE] != self._key_id:
+            raise StateTokenError(
+                "the state token is from a server with another key or of another world; start a new episode here"
+            )
+        if not hmac.compare_digest(self._mac(raw[:-_MAC_SIZE]), raw[-_MAC_SIZE:]):
+            raise StateTokenError("the state token was changed: its signature does not hold")
+        return _inflated(raw[0], raw[_HEADER_SIZE:-_MAC_SIZE])
+
+    def _mac(self, signed: bytes) -> bytes:
+        mac = self._keyed.copy()  # half of the time that a new one with the key takes
+        mac.update(signed)
+        return mac.digest()
+
+    def _remember(self, token: str, state: EpisodeState) -> None:
+        # Bounded by starting over: simpler than LRU, as good for tokens that are read once, right after being written.
+        if len(self._memory) >= _MEMORY:
+            self._memory.clear()
+        self._memory[token] = state
+
+
+def _encode(state: EpisodeState) -> bytes:
+    fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.delta]
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+
+
+def _inflated(flag: int, payload: bytes) -> bytes:
+    if flag == _PLAIN:
+        return payload
+    inflater = zlib.decompressobj()
+    try:
+        text = inflater.decompress(payload, _MAX_STATE_LENGTH) if flag == _DEFLATED else b""
+    except zlib.error:
+        text = b""
+    if not text or not inflater.eof:
+        raise StateTokenError(f"the state token holds no compressed state of at most {_MAX_STATE_LENGTH} bytes")
+    return text
+
+
+def _decode(payload: bytes) -> EpisodeState:
+    """The state behind a signature that holds. The key may be public, so each field is checked."""
+    try:
+        seed, faults, task, step, clock, usage, delta = orjson.loads(payload)
+    except (ValueError, TypeError):
+        raise StateTokenError("the state token holds no list of seven fields") from None
+    _demand("seed", seed, is_count(seed, _MAX_SEED - 1), "an integer in 0..2**63-1")
+    _demand("faults", faults, faults in FAULT_LEVELS, f"one of {', '.join(FAULT_LEVELS)}")
+    _demand("task", task, isinstance(task, str) and _TASK_ID.fullmatch(task) is not None, "a task id")
+    _demand("step", step, is_count(step), "an integer in 0..2**53")
+    _demand("clock", clock, is_count(clock), "an integer in 0..2**53")
+    _demand("usage", usage, _is_usage(usage), "an object of three counts per tool")
+    _demand("delta", delta, isinstance(delta, list), "a list of changes")
+    return EpisodeState(seed, faults, task, step, clock, usage, tuple(delta))
+
+
+def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise StateTokenError(f"{name}={value!r:.40} in the state token is not {wanted}")
+
+
+def is_count(value: Any, largest: int = _MAX_COUNT) -> bool:
+    """True for a JSON value that is an integer in 0..`largest`."""
+    return type(value) is int and 0 <= value <= largest
+
+
+def _is_usage(usage: Any) -> bool:
+    return isinstance(usage, dict) and all(
+        isinstance(counts, list) and len(counts) == _USAGE_FIELDS and all(map(is_count, counts))
+        for counts in usage.values()
+    )
+
+
+def _read_opening(token: str) -> EpisodeState:
+    whole = _WHOLE_OPENING.fullmatch(token)
+    if whole is not None and int(whole[1]) < _MAX_SEED:
+        return EpisodeState(int(whole[1]), whole[2], whole[3])
+    fields: dict[str, str] = {}
+    for part in token.split(":")[1:]:
+        name, separator, value = part.partition("=")
+        if not separator or name not in ("seed", "faults", "task") or name in fields:
+            raise StateTokenError(
+                f"{part!r} in the opening token is wrong; write {OPENING}:seed=7:faults=mild:task=ID, each field once"
+            )
+        fields[name] = value
+    seed = fields.get("seed", "0")
+    if not (seed.isascii() and seed.isdigit() and len(seed) < 20):
+        raise StateTokenError(f"seed={seed[:24]!r} in the opening token is no non-negative 63-bit integer")
+    try:
+        opening_token(int(seed), fields.get("faults", "none"), fields.get("task", ""))
+    except ConfigurationError as error:
+        raise StateTokenError(f"opening token: {error}") from None
+    return EpisodeState(int(seed), fields.get("faults", "none"), fields.get("task", ""))

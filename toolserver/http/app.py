@@ -1,0 +1,119 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
+
+from toolserver.errors import CacheError
+from toolserver.http import api_routes, health_routes, info_routes, json_call_routes
+from toolserver.http.admission import Admission
+from toolserver.http.auth import ApiKeys
+from toolserver.http.call_routes import HotPath
+from toolserver.http.executor import Dispatcher
+from toolserver.http.gateway import FrontDoor
+from toolserver.http.metrics import Meter
+from toolserver.http.rate_limit import RateLimiter
+from toolserver.http.request_body import BodyReader
+from toolserver.service.factory import assemble
+from toolserver.service.info import InfoSource, package_version
+from toolserver.settings import Settings
+
+_TICK = 1.0  # seconds
+
+
+def create_app(settings: Settings | None = None) -> ToolServerApp:
+    """The application that `settings` describe; without them, the settings of the environment.
+
+    Raises:
+        ToolServerError: The cache cannot be opened, or a setting is wrong.
+        pydantic.ValidationError: A setting is missing or of the wrong type.
+    """
+    settings = settings or Settings()
+    assembly = assemble(settings)
+    meter = Meter(settings.runtime_dir)
+    admission = _admission(settings)
+    dispatcher = Dispatcher(
+        assembly.service, meter, timeout=settings.request_timeout, workers=settings.upstream_workers
+    )
+    bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
+    app = ToolServerApp(
+        title="toolserver",
+        version=package_version(),
+        summary="Recorded, synthetic, generated or live answers to tool calls.",
+        lifespan=_lifespan,
+        responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
+    )
+    app.state.dispatcher, app.state.meter, app.state.admission = dispatcher, meter, admission
+    app.state.info = InfoSource(
+        assembly.catalog, assembly.vendors, recorded=assembly.cache is not None, miss=settings.miss
+    )
+    app.state.settings, app.state.assembly, app.state.bodies = settings, assembly, bodies
+    for router in (json_call_routes.router, api_routes.router, info_routes.router, health_routes.router):
+        app.include_router(router)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(CacheError, _broken_store)
+    app.front_door = FrontDoor(
+        super(ToolServerApp, app).__call__,
+        admission=admission,
+        meter=meter,
+        bodies=bodies,
+        hot_path=HotPath(dispatcher, admission, meter, settings.max_batch) if settings.hot_path else None,
+    )
+    return app
+
+
+class ToolServerApp(FastAPI):
+    """FastAPI, with the front door before all of its layers: they cost a request more than the answer does."""
+
+    front_door: FrontDoor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self.front_door(scope, receive, send)
+
+
+def _admission(settings: Settings) -> Admission:
+    keys = ApiKeys.from_file(settings.api_key_file) if settings.api_key_file else None
+    if not settings.rate_limit:
+        return Admission(keys)
+    shared = settings.runtime_dir / "rates" if settings.runtime_dir else None
+    return Admission(keys, RateLimiter(settings.rate_limit, len(keys) if keys else 1, shared))
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    ticking = asyncio.create_task(_tick(app.state.meter, app.state.bodies))
+    try:
+        yield
+    finally:
+        ticking.cancel()
+        with suppress(asyncio.CancelledError):
+            await ticking
+        app.state.meter.save()
+        app.state.dispatcher.close()
+
+
+async def _tick(meter: Meter, bodies: BodyReader) -> None:
+    """Leave a snapshot for the other workers' `/metrics`, and end bodies that do not come."""
+    while True:
+        await asyncio.sleep(_TICK)
+        meter.save()
+        bodies.expire()
+
+
+async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    """What is wrong, without what was sent: the values may hold secrets, NaN or lone surrogates."""
+    assert isinstance(error, RequestValidationError)
+    problems = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
+    return JSONResponse({"detail": problems}, 422)
+
+
+async def _broken_store(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 503)

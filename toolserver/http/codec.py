@@ -1,0 +1,116 @@
+"""JSON on the wire: requests into calls, responses into bytes. Shared by the hot path and FastAPI's routes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
+from toolserver.resolvers.base import refuse
+
+RawHeaders = list[tuple[bytes, bytes]]
+"""Response headers as ASGI takes them."""
+
+
+class Fields(NamedTuple):
+    """The header fields of an answer with status 200, but for its length: for ASGI, and as they stand on the wire."""
+
+    raw: RawHeaders
+    text: bytes
+
+
+def _fields(*headers: tuple[bytes, bytes]) -> Fields:
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    return Fields(list(headers), b"HTTP/1.1 200 OK\r\n" + lines)
+
+
+_JSON_HEADER = (b"content-type", b"application/json")
+_STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
+
+JSON_FIELDS = _fields(_JSON_HEADER)
+
+VIRTUAL_FIELDS = {
+    (outcome, provenance): _fields(
+        _JSON_HEADER,
+        (b"x-toolserver-status", b"%d" % outcome.status_code),
+        (b"x-toolserver-provenance", provenance.encode()),
+    )
+    for outcome in Outcome
+    for provenance in Provenance
+}
+"""What `/virtual` says about an answer besides its body, ready to be sent."""
+
+_NO_ARGUMENTS: dict[str, Any] = {}
+_KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+
+
+def read_call(element: Any) -> ToolCall | str:
+    """The call that a JSON object describes, or what is wrong with it.
+
+    `category`, `tool` and `api` are strings; `arguments` is an object or text, `{}` by default; `state` is a string,
+    empty by default. Other fields are ignored.
+    """
+    if type(element) is not dict:
+        return f"a call is an object with category, tool, api and arguments, not {_kind(element)}"
+    for name in ("category", "tool", "api"):
+        if type(element.get(name)) is not str:
+            return f"{name}: expected a string, got {_kind(element[name]) if name in element else 'nothing'}"
+    arguments, state = element.get("arguments", _NO_ARGUMENTS), element.get("state", "")
+    if type(arguments) is not str and type(arguments) is not dict:
+        return f"arguments: expected an object or JSON text, got {_kind(arguments)}"
+    if type(state) is not str or not state.isascii():
+        return f"state: expected a state token or an empty string, got {_kind(state)}"
+    return ToolCall(element["category"], element["tool"], element["api"], arguments, state)
+
+
+def read_virtual(element: Any) -> ToolCall | None:
+    """The call in a request of StableToolBench's protocol, or `None` when a field is missing or of a wrong type."""
+    if type(element) is not dict:
+        return None
+    category, tool, api = element.get("category"), element.get("tool_name"), element.get("api_name")
+    if not (type(category) is str and type(tool) is str and type(api) is str):
+        return None
+    if type(element.get("strip", "")) is not str or type(element.get("toolbench_key", "")) is not str:
+        return None
+    arguments = element.get("tool_input", "")
+    if type(arguments) is not str and type(arguments) is not dict:
+        return None
+    return ToolCall(category, tool, api, arguments)
+
+
+def malformed(problem: str) -> ToolResponse:
+    """The answer to an element of a batch that is no call."""
+    return refuse(Outcome.INVALID_ARGUMENTS, f"Malformed call: {problem}.")
+
+
+def encode_response(response: ToolResponse) -> bytes:
+    """One response as JSON. The body travels as a string, so any client gets the exact bytes back."""
+    return orjson.dumps(_element(response))
+
+
+def encode_responses(responses: Sequence[ToolResponse]) -> bytes:
+    """Several responses as a JSON array, in order."""
+    return orjson.dumps([_element(response) for response in responses])
+
+
+def json_headers(body: bytes) -> RawHeaders:
+    """The headers of a JSON body."""
+    return [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
+
+
+def _element(response: ToolResponse) -> dict[str, Any]:
+    body, outcome, provenance, state, latency = response
+    return {
+        "outcome": outcome,
+        "status": _STATUS[outcome],
+        "provenance": provenance,
+        "state": state,
+        "latency": latency,
+        "body": body.decode(),
+    }
+
+
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value), "a number")

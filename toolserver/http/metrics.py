@@ -1,0 +1,137 @@
+"""What the server counts, summed over its workers, in Prometheus' text format.
+
+A worker counts in plain dictionaries, which costs a call well under a microsecond. It leaves a snapshot in the server's
+runtime directory once a second, and a scrape, whichever worker it reaches, adds up the snapshots of all. (The client
+library's own multi-process mode writes a memory map per sample and is chosen by an environment variable at import.)
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolResponse
+
+BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
+"""Upper bounds of the latency histogram, in seconds; above the last one is one more bucket."""
+
+_STORED = frozenset({Provenance.RECORDED, Provenance.GENERATED, Provenance.LIVE})
+_ASKED_AFTER = _STORED | {Provenance.SYNTHETIC}
+_MISSED = frozenset({Outcome.NOT_RECORDED, Outcome.UNKNOWN_API})
+
+_SEPARATOR = "\t"
+
+
+class Meter:
+    """The counts of one worker."""
+
+    def __init__(self, runtime_dir: Path | None = None) -> None:
+        self._calls: defaultdict[tuple[str, str, str, bool], int] = defaultdict(int)
+        self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._latency: dict[str, list[float]] = {}
+        self._runtime_dir = runtime_dir
+
+    def count_call(self, route: str, response: ToolResponse, instant: bool) -> None:
+        """Count one answered call. `instant`: it was answered without asking upstream."""
+        self._calls[route, response.outcome, response.provenance, instant] += 1
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        """Count one answered HTTP request."""
+        self._requests[route, status] += 1
+        latency = self._latency.get(route)
+        if latency is None:
+            latency = self._latency[route] = [0.0] * (len(BUCKETS) + 2)
+        latency[bisect_left(BUCKETS, seconds)] += 1
+        latency[-1] += seconds
+
+    def save(self) -> bool:
+        """Leave a snapshot for the other workers, if there may be any. Returns whether there is one now.
+
+        A full disk or a runtime directory that was cleaned away costs the sum over the workers, and nothing else.
+        """
+        if self._runtime_dir is None:
+            return False
+        path = self._runtime_dir / f"metrics-{os.getpid()}.json"
+        unfinished = path.with_suffix(".new")
+        try:
+            unfinished.write_bytes(orjson.dumps(self._snapshot()))
+            unfinished.replace(path)
+        except OSError:
+            return False
+        return True
+
+    def exposition(self) -> bytes:
+        """The counts of all workers in Prometheus' text format; without a shared directory, those of this one."""
+        shared = self._runtime_dir if self.save() else None
+        snapshots = [self._snapshot()] if shared is None else _read_snapshots(shared)
+        registry = CollectorRegistry()
+        registry.register(_Sum(snapshots))
+        return generate_latest(registry)
+
+    def _snapshot(self) -> dict[str, dict[str, Any]]:
+        calls: Counter[str] = Counter()
+        lookups: Counter[str] = Counter()
+        for (route, outcome, provenance, instant), count in self._calls.items():
+            calls[_SEPARATOR.join((route, outcome, provenance))] += count
+            if instant and provenance in _STORED:
+                lookups["hit"] += count
+            elif provenance in _ASKED_AFTER or outcome in _MISSED or not instant:
+                lookups["miss"] += count
+        return {
+            "calls": calls,
+            "lookups": lookups,
+            "requests": {f"{route}{_SEPARATOR}{status}": count for (route, status), count in self._requests.items()},
+            "latency": self._latency,
+        }
+
+
+class _Sum(Collector):
+    """The sum of several snapshots, as Prometheus metrics."""
+
+    def __init__(self, snapshots: Iterable[dict[str, dict[str, Any]]]) -> None:
+        self._snapshots = list(snapshots)
+
+    def collect(self) -> Iterator[Metric]:
+        calls = CounterMetricFamily(
+            "toolserver_calls", "Answered tool calls.", labels=["route", "outcome", "provenance"]
+        )
+        for labels, count in self._sums("calls"):
+            calls.add_metric(labels.split(_SEPARATOR), count)
+        yield calls
+        lookups = dict(self._sums("lookups"))
+        yield CounterMetricFamily("toolserver_cache_hits", "Calls answered from the record.", lookups.get("hit", 0))
+        yield CounterMetricFamily("toolserver_cache_misses", "Calls that were not recorded.", lookups.get("miss", 0))
+        requests = CounterMetricFamily("toolserver_requests", "Answered HTTP requests.", labels=["route", "status"])
+        for labels, count in self._sums("requests"):
+            requests.add_metric(labels.split(_SEPARATOR), count)
+        yield requests
+        yield self._latency()
+
+    def _sums(self, name: str) -> list[tuple[str, float]]:
+        total: Counter[str] = Counter()
+        for snapshot in self._snapshots:
+            total.update(snapshot[name])
+        return sorted(total.items())
+
+    def _latency(self) -> HistogramMetricFamily:
+        family = HistogramMetricFamily("toolserver_request_seconds", "Time to answer a request.", labels=["route"])
+        for route in sorted({route for snapshot in self._snapshots for route in snapshot["latency"]}):
+            rows = [snapshot["latency"][route] for snapshot in self._snapshots if route in snapshot["latency"]]
+            *counts, total = (sum(column) for column in zip(*rows, strict=True))
+            bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
+            cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
+            family.add_metric([route], list(zip(bounds, cumulative, strict=True)), total)
+        return family
+
+
+def _read_snapshots(directory: Path) -> list[dict[str, dict[str, Any]]]:
+    return [orjson.loads(path.read_bytes()) for path in sorted(directory.glob("metrics-*.json"))]

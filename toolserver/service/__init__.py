@@ -1,0 +1,1 @@
+"""Service: call validation, resolvers in order, typed outcomes."""

@@ -1,0 +1,121 @@
+"""Puts a service together from settings."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from toolserver.cache import ResponseCache
+from toolserver.catalog.api_schema import decode_body
+from toolserver.catalog.catalog import Catalog
+from toolserver.episodes.episodes import EpisodeFaults
+from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec
+from toolserver.resolvers.base import Resolver, ValidatedCall
+from toolserver.resolvers.live import LiveResolver
+from toolserver.resolvers.llm import LlmResolver
+from toolserver.resolvers.recorded import RecalledResolver, RecordedResolver, RecordingResolver
+from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
+from toolserver.resolvers.synthetic import SyntheticResolver
+from toolserver.service.service import ToolService
+from toolserver.settings import Settings
+
+if TYPE_CHECKING:
+    from toolserver.world.vendors import Vendors
+
+
+class Assembly(NamedTuple):
+    """A service and its parts. `cache` is `None` when nothing recorded is served, `vendors` when no world is."""
+
+    service: ToolService
+    catalog: Catalog
+    cache: ResponseCache | None
+    vendors: Vendors | None
+
+
+def build_service(settings: Settings) -> ToolService:
+    """The service that `settings` describe. Raises `ToolServerError` when something of it cannot be had."""
+    return assemble(settings).service
+
+
+def assemble(settings: Settings) -> Assembly:
+    """Open the cache, make the world, and put the resolvers in order: recorded, world, then what answers a miss.
+
+    Raises:
+        CacheError: There is no cache at that place, or it is damaged.
+        ConfigurationError: A setting is wrong.
+    """
+    key = PUBLIC_KEY if settings.state_key is None else settings.state_key.get_secret_value().encode()
+    codec, vendors = StateCodec(key), None
+    catalog, resolvers, cache = Catalog(), list[Resolver](), None
+    if settings.cache is not None:
+        catalog = Catalog.load(settings.cache)
+        cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
+        if cache.remote:
+            resolvers.append(RecalledResolver(cache))
+        resolvers.append(RecordedResolver(cache))
+    if settings.world is not None:
+        vendors, codec, resolver = _world(settings.world, settings.world_level, settings.world_tools, key)
+        resolvers.append(resolver)
+        for spec in vendors.specs():
+            catalog.add(spec)
+    service = ToolService(
+        catalog,
+        [*resolvers, *_on_a_miss(settings, cache)],
+        strict_arguments=settings.strict_arguments,
+        faults=EpisodeFaults(codec),
+        max_depth=settings.max_depth,
+        upstream_workers=settings.upstream_workers,
+    )
+    return Assembly(service, catalog, cache, vendors)
+
+
+def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendors, StateCodec, Resolver]:
+    # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
+    from toolserver.world.resolver import WorldResolver
+    from toolserver.world.tokens import world_codec
+    from toolserver.world.vendors import Vendors
+    from toolserver.world.world import World
+
+    vendors = Vendors(World(seed, level), tools)
+    codec = world_codec(vendors, key)
+    return vendors, codec, WorldResolver(vendors, codec)
+
+
+def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:
+    """The resolvers that the miss policy names, upstream ones with a memory where there is a cache."""
+    if settings.miss == "strict":
+        return []
+    if settings.miss == "synthetic":
+        return [SyntheticResolver()]
+    inner, source = _upstream(settings, cache)
+    return [inner if cache is None else RecordingResolver(inner, cache, source)]
+
+
+def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver, str]:
+    """Who is asked upstream, and what its recordings are to give as their source."""
+    timeout, retries = settings.upstream_timeout, settings.upstream_retries
+    if settings.miss == "live":
+        key = settings.live_key.get_secret_value()
+        return LiveResolver(settings.live_url, key, timeout=timeout, retries=retries), f"live:{settings.live_url}"
+    model = LlmResolver(
+        settings.llm_url,
+        settings.llm_model,
+        settings.llm_key.get_secret_value(),
+        simulator=settings.llm_simulator,
+        timeout=timeout,
+        retries=retries,
+        examples=None if cache is None else recorded_examples(cache),
+    )
+    return model, f"llm:{settings.llm_model}"
+
+
+def recorded_examples(cache: ResponseCache) -> Callable[[ValidatedCall], Sequence[Example]]:
+    """Gives the first recorded calls of a call's API, as they were when the server started."""
+    examples: defaultdict[tuple[str, str, str], list[Example]] = defaultdict(list)
+    for _, entry in cache.entries():
+        call = entry.describe().call
+        known = examples[call.category, call.tool, call.api]
+        if len(known) < MAX_EXAMPLES and isinstance(call.arguments, dict):
+            known.append(Example(call.arguments, decode_body(entry.body)))
+    return lambda call: examples.get((call.category, call.tool, call.api), ())

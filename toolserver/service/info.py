@@ -1,0 +1,92 @@
+"""Identity of a server's tools: version, kind, world and digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from functools import cached_property
+from hashlib import blake2b
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, Field
+
+from toolserver.catalog.api_schema import ApiSpec
+
+if TYPE_CHECKING:
+    from toolserver.world.vendors import Vendors
+
+Kind = Literal["world", "recorded", "both"]
+
+_DIGESTED_APIS = 100
+
+
+class ServerInfo(BaseModel):
+    """Answer of `GET /v1/info`."""
+
+    version: str = Field(description="Version of the package steptool-env.")
+    kind: Kind = Field(description="`world` (ToolWorld), `recorded` (a cache), or `both`.")
+    seed: int | None = Field(default=None, description="Seed of the world; null without a world.")
+    level: str | None = Field(default=None, description="Level of the world; null without a world.")
+    vendors: int | None = Field(default=None, description="Number of vendors of the world; null without a world.")
+    digest: str = Field(description="Digest of the world and its vendors; of the catalog where there is no world.")
+    miss: str = Field(description="Answer to a call that is not recorded: strict, synthetic, llm or live.")
+
+
+class InfoSource:
+    """Makes the `ServerInfo` of a server when it is first asked for.
+
+    Args:
+        catalog: The served APIs.
+        vendors: The served world; `None` without one.
+        recorded: Whether recordings are served.
+        miss: The miss policy.
+    """
+
+    def __init__(self, catalog: Iterable[ApiSpec], vendors: Vendors | None, recorded: bool, miss: str) -> None:
+        self._catalog = catalog
+        self._vendors = vendors
+        self._recorded = recorded
+        self._miss = miss
+
+    @cached_property
+    def info(self) -> ServerInfo:
+        """The answer of `GET /v1/info`."""
+        if self._vendors is None:
+            digest = catalog_digest(self._catalog)
+            return ServerInfo(version=package_version(), kind="recorded", digest=digest, miss=self._miss)
+        return world_info(self._vendors, "both" if self._recorded else "world", self._miss)
+
+
+def world_info(vendors: Vendors, kind: Kind = "world", miss: str = "strict") -> ServerInfo:
+    """The answer of a server of a world.
+
+    The digest is over all tables, the names and offers of all vendors, and the first 100 APIs with sample answers.
+    """
+    from toolserver.world.digest import world_digest
+
+    return ServerInfo(
+        version=package_version(),
+        kind=kind,
+        seed=vendors.world.seed,
+        level=vendors.world.level.name,
+        vendors=len(vendors),
+        digest=blake2b(
+            f"{vendors.identity} {world_digest(vendors, _DIGESTED_APIS)}".encode(), digest_size=16
+        ).hexdigest(),
+        miss=miss,
+    )
+
+
+def catalog_digest(specs: Iterable[ApiSpec]) -> str:
+    """BLAKE2b of the documentation of every API, in the order of the catalog."""
+    hasher = blake2b(digest_size=16)
+    for spec in specs:
+        hasher.update(json.dumps(asdict(spec), sort_keys=True, default=str).encode() + b"\n")
+    return hasher.hexdigest()
+
+
+def package_version() -> str:
+    """Version of the installed package."""
+    return version("steptool-env")

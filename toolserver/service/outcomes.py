@@ -1,0 +1,36 @@
+"""Typed outcomes of answers that came as StableToolBench's `{"error": ..., "response": ...}`."""
+
+from __future__ import annotations
+
+from toolserver.catalog.api_schema import Outcome
+
+# In this order; the words are ToolBench's (`process_error` of its server, `_step` of its `rapidapi.py`).
+_WORDS: tuple[tuple[str, Outcome], ...] = (
+    ("unauthorized", Outcome.UNAUTHORIZED),
+    ("unsubscribed", Outcome.FORBIDDEN),
+    ("not subscribed", Outcome.FORBIDDEN),
+    ("blocked", Outcome.FORBIDDEN),
+    ("too many requests", Outcome.QUOTA_EXCEEDED),
+    ("rate limit", Outcome.RATE_LIMITED),
+    ("not working", Outcome.UNAVAILABLE),
+    ("gateway", Outcome.UNAVAILABLE),
+    ("timed out", Outcome.TIMEOUT),
+    ("time out", Outcome.TIMEOUT),
+    ("timeout", Outcome.TIMEOUT),
+    ("parse error", Outcome.INVALID_ARGUMENTS),
+    ("unexpected keyword argument", Outcome.INVALID_ARGUMENTS),
+    ("required positional argument", Outcome.INVALID_ARGUMENTS),
+    ("message error", Outcome.NOT_FOUND),
+)
+
+
+def outcome_of_error(error: str) -> Outcome:
+    """The outcome that an error text stands for: `OK` when empty, `FAILED` when the words are unknown.
+
+    Only the error counts, never the response: a body that mentions 404 or 500 is no failure. (The reference server
+    takes such bodies for failures.)
+    """
+    if not error:
+        return Outcome.OK
+    text = error.lower()
+    return next((outcome for words, outcome in _WORDS if words in text), Outcome.FAILED)

@@ -1,0 +1,179 @@
+"""Answers calls: validate, then faults, then the resolvers in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import Any, NamedTuple, cast
+
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
+from toolserver.errors import DataError
+from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Faults, Resolver, ValidatedCall, refuse
+from toolserver.service.call_key import canonical_arguments, key_of_text
+from toolserver.service.json_parsing import is_deeper, parse
+from toolserver.service.naming import api_key
+from toolserver.service.validation import MAX_DEPTH, argument_problem
+
+PendingAnswer = Callable[[], ToolResponse]
+"""What is left to do for a call that only a blocking resolver can answer."""
+
+_REMEMBERED_LENGTH = 1024  # characters of names and argument text; longer calls are read anew each time
+
+_CHAT = ToolResponse(encode_body("", "Chat with user."), Outcome.OK, Provenance.SERVICE)
+_UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
+
+
+class _Api(NamedTuple):
+    """The names of a call, standardised, and the documentation they lead to."""
+
+    names: tuple[str, str, str]
+    spec: ApiSpec | None
+
+
+class ToolService:
+    """The tools' side of every call, without HTTP.
+
+    Safe to use from several threads. A call never raises for what its caller wrote or for what a tool did: it answers
+    with a typed outcome.
+
+    Args:
+        catalog: Which APIs exist.
+        resolvers: Sources of answers, asked in this order; the first answer counts. Those that block come last.
+        strict_arguments: Refuse calls whose arguments do not fit the documentation. Off by default, because the
+            recorded APIs were lax themselves.
+        faults: Advances the state of calls that carry a state token, and injects faults.
+        max_depth: Levels of nesting allowed in the arguments.
+        upstream_workers: Threads that `call_many` uses for blocking resolvers.
+    """
+
+    def __init__(
+        self,
+        catalog: ApiLookup,
+        resolvers: Sequence[Resolver],
+        *,
+        strict_arguments: bool = False,
+        faults: Faults | None = None,
+        max_depth: int = MAX_DEPTH,
+        upstream_workers: int = 8,
+    ) -> None:
+        self.catalog = catalog
+        self.resolvers = tuple(resolvers)
+        self._instant = tuple(resolver for resolver in resolvers if not resolver.blocking)
+        self._late = tuple(resolver for resolver in resolvers if resolver.blocking)
+        self._strict = strict_arguments
+        self._faults = faults
+        self._max_depth = max_depth
+        self._upstream_workers = upstream_workers
+        # Calls repeat, above all when a policy is trained: what was found out about the short ones is kept. Names alone
+        # are looked up from memory, too. The catalog of a service does not change.
+        self._check_again = lru_cache(maxsize=4096)(self._check_short)
+        self._look_up_again = lru_cache(maxsize=4096)(self._look_up)
+
+    def call(self, call: ToolCall) -> ToolResponse:
+        """Answer one call, waiting for blocking resolvers where the others have no answer."""
+        answer = self.start(call)
+        return answer if isinstance(answer, ToolResponse) else answer()
+
+    def start(self, call: ToolCall) -> ToolResponse | PendingAnswer:
+        """Answer one call if that takes no waiting; else give what is left to do, to be run on a thread."""
+        checked = self._check(call)
+        if isinstance(checked, ToolResponse):
+            return checked
+        if checked.state and self._faults is not None:
+            if self._late:
+                return partial(self._faults.answer, checked, self._resolve)
+            return self._faults.answer(checked, self._resolve)
+        answer = _first_answer(self._instant, checked)
+        if answer is not None:
+            return answer
+        return partial(self._resolve_late, checked) if self._late else _nobody_answers(checked)
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        """Answer several calls, in their order. They do not see each other's effects."""
+        answers = [self.start(call) for call in calls]
+        pending = [answer for answer in answers if not isinstance(answer, ToolResponse)]
+        if not pending:
+            return cast(list[ToolResponse], answers)
+        with ThreadPoolExecutor(min(self._upstream_workers, len(pending))) as pool:
+            late = pool.map(lambda answer: answer(), pending)
+            return [answer if isinstance(answer, ToolResponse) else next(late) for answer in answers]
+
+    def close(self) -> None:
+        """Close the resolvers; the service is not used afterwards."""
+        for resolver in self.resolvers:
+            resolver.close()
+
+    def _look_up(self, category: str, tool: str, api: str) -> _Api:
+        return _Api(api_key(category, tool, api), self.catalog.get(category, tool, api))
+
+    def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
+        """The call, ready for the resolvers, or the refusal."""
+        category, tool, api, arguments, state = call
+        length = len(category) + len(tool) + len(api)
+        if isinstance(arguments, str) and length + len(arguments) <= _REMEMBERED_LENGTH:
+            checked = self._check_again(category, tool, api, arguments)
+        else:
+            look_up = self._look_up_again if length <= _REMEMBERED_LENGTH else self._look_up
+            given = _read_arguments(arguments) if isinstance(arguments, str) else arguments
+            checked = self._check_arguments(look_up(category, tool, api), given)
+        if not state:
+            return checked
+        return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)
+
+    def _check_short(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
+        return self._check_arguments(self._look_up_again(category, tool, api), _read_arguments(arguments))
+
+    def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
+        if api.names[2] == "chat_with_user":  # the reference server answers this one before it looks at any argument
+            return _CHAT
+        if not isinstance(arguments, dict):
+            return _UNPARSED
+        if is_deeper(arguments, self._max_depth):
+            return refuse(Outcome.INVALID_ARGUMENTS, f"Arguments nested deeper than {self._max_depth} levels.")
+        if self._strict and api.spec is not None:
+            problem = argument_problem(api.spec, arguments)
+            if problem:
+                return refuse(Outcome.INVALID_ARGUMENTS, problem)
+        try:
+            key = key_of_text(api.names, canonical_arguments(arguments))
+        except DataError:  # only a caller in process can pass what is no JSON
+            return _UNPARSED
+        return ValidatedCall(*api.names, arguments, key, api.spec)
+
+    def _resolve(self, call: ValidatedCall) -> ToolResponse:
+        return _first_answer(self.resolvers, call) or _nobody_answers(call)
+
+    def _resolve_late(self, call: ValidatedCall) -> ToolResponse:
+        return _first_answer(self._late, call) or _nobody_answers(call)
+
+
+def _first_answer(resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolResponse | None:
+    for resolver in resolvers:
+        answer = resolver.resolve(call)
+        if answer is not None:
+            return _carry(answer, call.state)
+    return None
+
+
+def _read_arguments(text: str) -> Any:
+    if text == "":
+        return {}
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
+def _nobody_answers(call: ValidatedCall) -> ToolResponse:
+    if call.spec is None:
+        name = f"{call.api} of {call.tool} in {call.category}"
+        return _carry(refuse(Outcome.UNKNOWN_API, f"Unknown API: {name}."), call.state)
+    return _carry(refuse(Outcome.NOT_RECORDED, "No recorded response for this call."), call.state)
+
+
+def _carry(answer: ToolResponse, state: str) -> ToolResponse:
+    """`answer` with the caller's token where the answer has none: an episode that nothing changed goes on."""
+    if not state or answer.state:
+        return answer
+    return ToolResponse(answer.body, answer.outcome, answer.provenance, state, answer.latency)  # _replace takes 4x

@@ -1,0 +1,1 @@
+"""Operations of ToolWorld: lookups, aggregations, mutations."""

@@ -1,0 +1,190 @@
+"""Operations that find and show rows: search, details, look up one attribute, list with filters, go to children.
+
+Each function here takes an entity type and gives its operations of one kind; `operations.py` calls them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from toolserver.world.changes import Delta
+from toolserver.world.levels import Level
+from toolserver.world.operations.result_rows import id_slot, lister, listing, measures, output, words_of
+from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+IdRow = tuple[str, dict[str, Any]]
+
+
+def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Name -> ids."""
+    named = entity.attributes[0]
+    outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        return rows_of(world, world.find(entity.name, values[named.name], delta), delta), delta
+
+    slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
+    yield Operation(
+        f"{entity.name}.search", domain, OperationKind.SEARCH, entity.name, {named.name: slot}, outputs, run,
+        many=True, phrase=f"Find {entity.plural} by {named.label}",
+        paraphrases=(
+            f"Look up {_a(entity.label)} by {named.label}",
+            f"Search our {entity.plural} by {named.label}",
+            f"Gives the ids of {entity.plural} with a {named.label}",
+        ),
+        verbs=(f"search {entity.plural}", f"find {entity.label}", f"{entity.label} search"),
+    )  # fmt: skip
+
+
+def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Id -> attributes."""
+    shown = entity.attributes[: level.detail + 1]
+    outputs = {each.name: output(entity, each) for each in shown}
+    id_name = entity.id_name
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id = values[id_name]
+        row = world.need(entity.name, row_id, delta)
+        return [Row(row_id, {name: row[name] for name in outputs})], delta
+
+    yield Operation(
+        f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
+        outputs, run, phrase=f"Details of one {entity.label}",
+        paraphrases=(
+            f"Shows {_a(entity.label)} in full",
+            f"What we know about {_a(entity.label)}",
+            f"Facts about {_a(entity.label)} by id",
+        ),
+        verbs=(f"get {entity.label} details", f"{entity.label} info", f"{entity.label} by id"),
+    )  # fmt: skip
+
+
+def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Id -> one measure."""
+    for each in measures(entity, level):
+        yield _lookup(entity, domain, each)
+
+
+def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
+    word, id_name = words_of(attribute), entity.id_name
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id = values[id_name]
+        row = world.need(entity.name, row_id, delta)
+        return [Row(row_id, {attribute.name: row[attribute.name]})], delta
+
+    return Operation(
+        f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
+        {entity.id_name: id_slot(entity)}, {attribute.name: output(entity, attribute)}, run, attribute.name,
+        phrase=f"The {attribute.label} of one {entity.label}",
+        paraphrases=(
+            f"Get the {attribute.label} of {_a(entity.label)}",
+            f"Returns the {attribute.label} of the given {entity.label}",
+            f"Tells the {attribute.label} for {_a(entity.label)} id",
+        ),
+        verbs=(f"get {entity.label} {word}", f"{entity.label} {word}", f"{word} of {entity.label}"),
+    )  # fmt: skip
+
+
+def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
+    """Optional filters -> ids."""
+    filters = _filters(entity, level)
+    if not filters:
+        return
+    outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
+    words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        ids = _filtered(world, entity, filters, values, delta)
+        return rows_of(world, ids, delta), delta
+
+    yield Operation(
+        f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
+        many=True, phrase=f"List {entity.plural} by {words_of_filters}",
+        paraphrases=(
+            f"Browse {entity.plural} by {words_of_filters}",
+            f"All {entity.plural} of a given {words_of_filters}",
+            f"Filter {entity.plural} by {words_of_filters}",
+        ),
+        verbs=(f"list {entity.plural}", f"filter {entity.plural}", f"browse {entity.plural}"),
+    )  # fmt: skip
+
+
+def _filters(entity: EntityType, level: Level) -> dict[str, Slot]:
+    """One required enumeration, if the type has any, then bounds on its measures."""
+    filters: dict[str, Slot] = {}
+    for each in (each for each in entity.attributes if each.type.kind is Kind.ENUM):
+        filters[each.name] = Slot(
+            each.type, each.label, required=not filters, aka=each.aka, test="is", attribute=each.name
+        )
+    for each in measures(entity, level) if level.brief or not filters else ():
+        for bound in ("min", "max") if level.brief else ("min",):
+            filters[f"{bound}_{each.name}"] = Slot(
+                each.type, f"{bound}imum {each.label}", not filters, test=bound, attribute=each.name
+            )
+    return filters
+
+
+def _filtered(
+    world: World, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Delta
+) -> list[str]:
+    tests = [(slot, values[name]) for name, slot in filters.items() if values.get(name) is not None]
+    if tests and tests[0][0].test == "is":
+        slot, wanted = tests.pop(0)
+        ids = world.where(entity.name, slot.attribute, wanted, delta)
+    else:
+        ids = world.every(entity.name, delta)
+    rows = list(world.rows(entity.name, ids, delta)) if tests else []
+    for slot, wanted in tests:
+        rows = _passing(rows, slot.test, slot.attribute, wanted)
+    return [row_id for row_id, _ in rows] if tests else ids
+
+
+def _passing(rows: list[IdRow], test: str, attribute: str, wanted: Any) -> list[IdRow]:
+    """The rows that pass one filter. A loop per test: choosing the test row by row would double the time."""
+    if test == "min":
+        return [each for each in rows if each[1][attribute] >= wanted]
+    if test == "max":
+        return [each for each in rows if each[1][attribute] <= wanted]
+    return [each for each in rows if each[1][attribute] == wanted]
+
+
+def related(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+    """Parent id -> ids of its children, for every reference."""
+    for reference in entity.references():
+        yield _related(entity, domain, level, reference, types[reference.type.entity])
+
+
+def _related(entity: EntityType, domain: str, level: Level, reference: Attribute, parent: EntityType) -> Operation:
+    outputs = listing(entity, level)
+    rows_of = lister(entity, outputs)
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        parent_id = values[reference.name]
+        world.need(parent.name, parent_id, delta)
+        ids = world.where(entity.name, reference.name, parent_id, delta)
+        return rows_of(world, ids, delta), delta
+
+    word = reference.label
+    return Operation(
+        f"{entity.name}.by_{reference.name.removesuffix('_id')}", domain, OperationKind.RELATED, entity.name,
+        {reference.name: id_slot(parent, word)}, outputs, run, parent=parent.name, many=True,
+        phrase=f"{entity.plural.capitalize()} of one {word}",
+        paraphrases=(
+            f"Lists the {entity.plural} of {_a(word)}",
+            f"All {entity.plural} that belong to {_a(word)}",
+            f"Get {entity.plural} by {word} id",
+        ),
+        verbs=(f"{entity.plural} by {word}", f"get {word} {entity.plural}", f"{word} {entity.plural}"),
+    )  # fmt: skip
+
+
+def _a(noun: str) -> str:
+    """The noun with its indefinite article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

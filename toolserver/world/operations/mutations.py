@@ -1,0 +1,208 @@
+"""Operations that change the world: sell, cancel and reschedule. Domains say of what.
+
+A sale takes stock from a target (free rooms, seats, tickets) and creates a row of its own (a reservation); cancelling
+ends that row and gives the stock back. Both refuse with a typed outcome when the world does not allow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from toolserver.catalog.api_schema import Outcome
+from toolserver.world import calendar
+from toolserver.world.changes import Change, Delta
+from toolserver.world.operations.result_rows import id_output, output, reference_names
+from toolserver.world.schema import (
+    Answer,
+    Attribute,
+    EntityType,
+    Kind,
+    Operation,
+    OperationKind,
+    Output,
+    Refusal,
+    Row,
+    Slot,
+)
+from toolserver.world.types import COUNT, PERSON, id_of
+
+if TYPE_CHECKING:
+    from toolserver.world.world import World
+
+_MOST = 20
+ACTIVE, CANCELLED = "active", "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """How a sale works, by attribute names.
+
+    Attributes:
+        target: Entity type that is sold.
+        made: Entity type of the row that a sale creates.
+        quantity: Attribute of `made` that says how many; empty when it is always one.
+        customer: Attribute of `made` that names the customer (its first).
+        stock: Attribute of `target` that a sale lowers; empty when there is no limit.
+        price: Attribute of `target` that is the price of one; empty when it costs nothing.
+        chosen: Attributes of `made` that the customer chooses beside the quantity: a date, a city.
+        once: Whether a customer can hold only one of a target (subscriptions, applications).
+    """
+
+    target: str
+    made: str
+    quantity: str
+    customer: str
+    stock: str = ""
+    price: str = ""
+    chosen: tuple[str, ...] = ()
+    once: bool = False
+
+
+def create(
+    name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
+) -> Operation:
+    """The write that makes a row of `made` for a row of `target`."""
+    shown = {made.id_name: id_output(made)}
+    if sale.price:
+        shown["total"] = output(made, made.attribute("total"))
+    shown["status"] = output(made, made.attribute("status"))
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id, row, changes = _sell(world, sale, target, made, values, delta)
+        after = delta.then(*changes)
+        return [Row(row_id, {key: row_id if key == made.id_name else row[key] for key in shown})], after
+
+    inputs = _inputs(sale, target, made)
+    return Operation(
+        name, domain, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
+        stock=sale.stock,
+    )  # fmt: skip
+
+
+def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]:
+    inputs = {
+        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=reference_names(target.name)),
+        sale.customer: Slot(PERSON, f"full name of the {sale.customer}", aka=made.attributes[0].aka),
+    }
+    for each in (made.attribute(name) for name in sale.chosen):
+        inputs[each.name] = Slot(each.type, each.label, aka=each.aka)
+    if sale.quantity:
+        many = made.attribute(sale.quantity)
+        inputs[sale.quantity] = Slot(COUNT, many.label, False, 1, many.aka, low=1, high=_MOST)
+    return inputs
+
+
+def _sell(
+    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Delta
+) -> tuple[str, dict[str, Any], list[Change]]:
+    target_id = values[target.id_name]
+    goods = world.need(target.name, target_id, delta)
+    many = values.get(sale.quantity, 1)
+    customer = str(values[sale.customer]).strip()
+    _check_sale(world, sale, target, made, values, delta)
+    row_id = _new_id(world, made, delta)
+    row: dict[str, Any] = {each.name: None for each in made.attributes}
+    row |= {sale.customer: customer, target.id_name: target_id, "status": ACTIVE}
+    if sale.quantity:
+        row[sale.quantity] = many
+    row |= {name: values[name] for name in sale.chosen}
+    if sale.price:
+        row["total"] = round(goods[sale.price] * many, 2)
+    changes = [Change(made.name, row_id, row)]
+    if sale.stock:
+        changes.append(Change(target.name, target_id, {sale.stock: goods[sale.stock] - many}))
+    return row_id, row, changes
+
+
+def _check_sale(
+    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Delta
+) -> None:
+    """Refuse what the world does not allow."""
+    target_id, many = values[target.id_name], values.get(sale.quantity, 1)
+    customer = str(values[sale.customer]).strip()
+    if not customer:
+        raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{sale.customer}' must not be empty.")
+    for each in (made.attribute(name) for name in sale.chosen):
+        _check_value(world, each, values[each.name], delta)
+    left = world.need(target.name, target_id, delta)[sale.stock] if sale.stock else many
+    if left < many:
+        raise Refusal(Outcome.CONFLICT, f"Not available: {left} left, {many} requested.")
+    if sale.once and any(
+        row["status"] == ACTIVE and str(row[sale.customer]).casefold() == customer.casefold()
+        for row in (world.need(made.name, i, delta) for i in world.where(made.name, target.id_name, target_id, delta))
+    ):
+        raise Refusal(Outcome.CONFLICT, f"{customer} already has an active {made.label} for this {target.label}.")
+
+
+def _new_id(world: World, made: EntityType, delta: Delta) -> str:
+    """An id that no base row can have: one digit longer than theirs."""
+    low = 10**made.digits
+    return f"{made.prefix}{low + delta.new_number(world.seed, made.name) % (9 * low)}"
+
+
+def cancel(
+    name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
+) -> Operation:
+    """The write that ends a row of `made` and gives its stock back."""
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id = values[made.id_name]
+        row = _active(world, made, row_id, delta)
+        changes = [Change(made.name, row_id, {"status": CANCELLED})]
+        if sale.stock:
+            goods = world.need(target.name, row[target.id_name], delta)
+            many = row[sale.quantity] if sale.quantity else 1
+            changes.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
+        return [Row(row_id, {"status": CANCELLED})], delta.then(*changes)
+
+    inputs = {
+        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference"))
+    }
+    return Operation(
+        name, domain, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
+        phrase=phrase, verbs=verbs,
+    )  # fmt: skip
+
+
+def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str, domain: str) -> Operation:
+    """The write that gives an attribute of a row of `made` a new value: another date, another city."""
+    changed = made.attribute(attribute)
+    new = f"new_{attribute}"
+
+    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+        row_id, value = values[made.id_name], values[new]
+        _active(world, made, row_id, delta)
+        _check_value(world, changed, value, delta)
+        after = delta.then(Change(made.name, row_id, {attribute: value}))
+        return [Row(row_id, {attribute: value, "status": ACTIVE})], after
+
+    inputs = {
+        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference")),
+        new: Slot(changed.type, f"new {changed.label}", aka=tuple(f"new_{word}" for word in changed.aka)),
+    }
+    shown = {attribute: output(made, changed), **_status(made)}
+    return Operation(
+        name, domain, OperationKind.UPDATE, made.name, inputs, shown, run, attribute, made=made.name,
+        phrase=phrase, verbs=verbs,
+    )  # fmt: skip
+
+
+def _check_value(world: World, attribute: Attribute, value: Any, delta: Delta) -> None:
+    """Refuse dates in the past and ids of nothing."""
+    if attribute.type.kind is Kind.DATE and calendar.offset_of(value) < 0:
+        raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
+    if attribute.type.kind is Kind.ID:
+        world.need(attribute.type.entity, value, delta)
+
+
+def _status(made: EntityType) -> dict[str, Output]:
+    return {"status": output(made, made.attribute("status"))}
+
+
+def _active(world: World, made: EntityType, row_id: str, delta: Delta) -> dict[str, Any]:
+    row = world.need(made.name, row_id, delta)
+    if row["status"] != ACTIVE:
+        raise Refusal(Outcome.CONFLICT, f"The {made.label} '{row_id}' is already {row['status']}.")
+    return row
