@@ -9,9 +9,9 @@ import gymnasium as gym
 from gymnasium.error import ResetNeeded
 
 from steptool_env.client import LocalToolClient, ToolClient
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode, Transition
-from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.factory import EpisodeFactory
 from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ToolTransportError
 from steptool_env.spaces import UnicodeText
@@ -35,7 +35,7 @@ class ToolEnv(gym.Env[str, str]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
-        self, suite: TaskSuite, rules: Rules, client: ToolClient | None = None, render_mode: str | None = None
+        self, suite: TaskSuite, rules: EpisodeConfig, client: ToolClient | None = None, render_mode: str | None = None
     ) -> None:
         self.suite = suite
         self.rules = rules
@@ -44,7 +44,7 @@ class ToolEnv(gym.Env[str, str]):
         self.action_space = UnicodeText(MAX_TEXT)
         self.client = client or LocalToolClient(suite)
         self._owns_client = True
-        self._source = EpisodeSource(suite, rules)
+        self._source = EpisodeFactory(suite, rules)
         self._episode: Episode | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:

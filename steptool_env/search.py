@@ -25,7 +25,7 @@ Remember you are now in the intermediate state of a trail, you will first analyz
 candidates, then make actions that is different from all the previous."""
 
 
-class Place(NamedTuple):
+class SearchNode(NamedTuple):
     """Where in a search a decision is due.
 
     Attributes:
@@ -41,7 +41,7 @@ class Place(NamedTuple):
     siblings: tuple[Step, ...]
 
 
-Policy = Callable[[Place], str]
+Policy = Callable[[SearchNode], str]
 """Decides on the next action: a text in the environment's format."""
 
 
@@ -60,7 +60,7 @@ class SearchResult(NamedTuple):
     answered: bool
 
 
-def chains(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
+def cot(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
     """`CoT@n`: up to `attempts` independent episodes from where `env` is, until one gives an answer.
 
     Args:
@@ -95,7 +95,7 @@ def dfsdt(env: ToolEnv, policy: Policy, *, width: int = 2, max_calls: int | None
 
 
 def diversity_prompt(siblings: Sequence[Step]) -> str:
-    """ToolBench's message that asks a model to differ from what was tried; for a policy with `Place.siblings`."""
+    """ToolBench's message that asks a model to differ from what was tried; for a policy with `SearchNode.siblings`."""
     previous = [
         {"name": s.action.name, "arguments": s.action.arguments, "function_output": answer_in(s.observation)}
         for s in siblings
@@ -156,7 +156,7 @@ class _Search:
         """Take one step in `env`, if a call is left for it."""
         if self._calls >= self._left:
             return False
-        env.step(self._policy(Place(self._prompt, self._info, tuple(env.episode.steps), siblings)))
+        env.step(self._policy(SearchNode(self._prompt, self._info, tuple(env.episode.steps), siblings)))
         self._calls += 1
         self._last = env
         return True

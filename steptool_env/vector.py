@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import MAX_TEXT, ToolEnv
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode, Transition
-from steptool_env.episodes.exchange import advance
-from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.exchange import step_episodes
+from steptool_env.episodes.factory import EpisodeFactory
 from steptool_env.episodes.infos import Infos, batch_infos
 from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ConfigurationError
@@ -51,7 +51,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self,
         num_envs: int,
         suite: TaskSuite,
-        rules: Rules,
+        rules: EpisodeConfig,
         client: ToolClient | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -69,7 +69,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.client = client or LocalToolClient(suite)
-        self._source = EpisodeSource(suite, rules)
+        self._source = EpisodeFactory(suite, rules)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._episodes: list[Episode] = []
         self._observations: list[str] = [""] * num_envs
@@ -112,7 +112,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         if resting and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise ResetNeeded(f"the episodes of environments {sorted(resting)} are over; reset them by a reset_mask")
         moves = {i: (self._episodes[i], action) for i, action in enumerate(actions) if i not in resting}
-        return self._collect(dict(zip(moves, advance(self.client, tuple(moves.values())), strict=True)))
+        return self._collect(dict(zip(moves, step_episodes(self.client, tuple(moves.values())), strict=True)))
 
     def truncate(self, index: int) -> dict[str, Any]:
         """End the episode of one environment, as `ToolEnv.truncate` does. It then needs a reset."""

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from agents.errors import ConfigurationError
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.apprentice import Apprentice, read_apprentice, solved
+from agents.training.apprentice import SFTConfig, read_apprentice, solved
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
 
@@ -37,7 +37,7 @@ class Command:
     """Leave out demonstrations that did not solve their task."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """YAML file of the settings below, named as the flags are; flags override it."""
-    settings: Annotated[Apprentice, tyro.conf.arg(name="")] = field(default_factory=Apprentice)
+    settings: Annotated[SFTConfig, tyro.conf.arg(name="")] = field(default_factory=SFTConfig)
 
     def run(self) -> None:
         """Learn, showing the loss."""
@@ -72,6 +72,6 @@ def parse(words: Sequence[str]) -> Command:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     path = first.parse_known_args(words)[0].config
-    settings = read_apprentice(path) if path else Apprentice()
+    settings = read_apprentice(path) if path else SFTConfig()
     base = Command(out=tyro.MISSING, config=path, settings=settings)
     return tyro.cli(Command, prog="steptool sft", args=list(words), default=base)

@@ -16,7 +16,7 @@ from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
-from agents.models.bundle import Learner, build_learner
+from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.checkpoint import Progress
 from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.engine import RolloutEngine
@@ -127,7 +127,7 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
 
 
 def _evaluation(
-    config: TrainConfig, learner: Learner, engine: RolloutEngine, stack: ExitStack
+    config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine, stack: ExitStack
 ) -> PeriodicEvaluation | None:
     if not config.eval_every:
         return None

@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from agents.models.bundle import Learner, load_learner
+from agents.models.bundle import PolicyBundle, load_learner
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.apprentice import read_apprentice
 from agents.training.config import TrainConfig, read_config
@@ -34,7 +34,7 @@ class Arm:
         calls: Environment calls that the training took.
     """
 
-    learner: Learner
+    learner: PolicyBundle
     curve: list[dict[str, float]]
     calls: int
 

@@ -98,7 +98,7 @@ class Processes:
             torch.distributed.destroy_process_group()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 """One process by itself."""
 
 

@@ -11,13 +11,13 @@ from gymnasium.wrappers import OrderEnforcing
 
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Episode, Transition
-from steptool_env.episodes.exchange import advance
-from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.exchange import step_episodes
+from steptool_env.episodes.factory import EpisodeFactory
 
 TextEnv = gym.Env[str, str]
 
 
-class Slots(Protocol):
+class EpisodePool(Protocol):
     """Where episodes run; slots are numbered from 0."""
 
     def reset(self, index: int, task: int, seed: int) -> tuple[str, dict[str, Any]]:
@@ -38,20 +38,20 @@ class SharedSlots:
 
     def __init__(self, env: ToolEnv) -> None:
         self._env = env
-        self._source = EpisodeSource(env.suite, env.rules)
+        self._source = EpisodeFactory(env.suite, env.rules)
         self._episodes: dict[int, Episode] = {}
 
     def reset(self, index: int, task: int, seed: int) -> tuple[str, dict[str, Any]]:
-        """See `Slots.reset`."""
+        """See `EpisodePool.reset`."""
         self._episodes[index] = episode = self._source.start(seeding.np_random(seed)[0], {"task": task})
         return episode.open()
 
     def step(self, actions: Mapping[int, str]) -> list[Transition]:
-        """See `Slots.step`."""
-        return advance(self._env.client, [(self._episodes[index], action) for index, action in actions.items()])
+        """See `EpisodePool.step`."""
+        return step_episodes(self._env.client, [(self._episodes[index], action) for index, action in actions.items()])
 
     def close(self) -> None:
-        """See `Slots.close`."""
+        """See `EpisodePool.close`."""
         self._env.close()
 
 
@@ -62,20 +62,20 @@ class SeparateSlots:
         self._envs = envs
 
     def reset(self, index: int, task: int, seed: int) -> tuple[str, dict[str, Any]]:
-        """See `Slots.reset`."""
+        """See `EpisodePool.reset`."""
         return self._envs[index].reset(seed=seed, options={"task": task})
 
     def step(self, actions: Mapping[int, str]) -> list[Transition]:
-        """See `Slots.step`."""
+        """See `EpisodePool.step`."""
         return [Transition(*cast(Any, self._envs[index].step(action))) for index, action in actions.items()]
 
     def close(self) -> None:
-        """See `Slots.close`."""
+        """See `EpisodePool.close`."""
         for env in self._envs:
             env.close()
 
 
-def make_slots(first: TextEnv, make: Callable[[], TextEnv], count: int) -> Slots:
+def make_slots(first: TextEnv, make: Callable[[], TextEnv], count: int) -> EpisodePool:
     """`count` slots that begin with `first`; `make` gives further environments of its kind where they are needed.
 
     An environment whose steps are not `ToolEnv`'s own (it overrides them, or a wrapper takes part in them) is stepped

@@ -9,7 +9,7 @@ from typing import Any, cast
 import gymnasium as gym
 
 from agents.base import Agent
-from agents.evaluation.episode_pool import Slots, make_slots
+from agents.evaluation.episode_pool import EpisodePool, make_slots
 from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
@@ -50,7 +50,7 @@ class Evaluation:
 
 
 @dataclass
-class _Stand:
+class SlotState:
     """Where the episode of a slot stands."""
 
     episode: int
@@ -85,7 +85,7 @@ def evaluate(
     try:
         _check_tools(first)
         on_start(episodes)
-        for index, trajectory in _until_lost(_Match(evaluation, agent, slots).play(episodes, count)):
+        for index, trajectory in _until_lost(EvaluationLoop(evaluation, agent, slots).play(episodes, count)):
             order.add(index, trajectory)
         return order.told
     finally:
@@ -179,12 +179,12 @@ class _InOrder:
             self._tell(self._early.pop(index))
 
 
-class _Match:
+class EvaluationLoop:
     """The agent and the slots, and what stands in them."""
 
-    def __init__(self, evaluation: Evaluation, agent: Agent, slots: Slots) -> None:
+    def __init__(self, evaluation: Evaluation, agent: Agent, slots: EpisodePool) -> None:
         self._seed, self._agent, self._slots = evaluation.seed, agent, slots
-        self._live: dict[int, _Stand] = {}
+        self._live: dict[int, SlotState] = {}
 
     def play(self, episodes: int, count: int) -> Iterator[tuple[int, Trajectory]]:
         """Yield every episode's index and trajectory as it ends; a slot that is free takes the next task."""
@@ -210,7 +210,7 @@ class _Match:
     def _begin(self, episodes: Mapping[int, int]) -> None:
         """Start an episode in every slot of `episodes` and tell the agent."""
         for index, episode in episodes.items():
-            self._live[index] = _Stand(episode, *self._slots.reset(index, episode, self._seed + episode))
+            self._live[index] = SlotState(episode, *self._slots.reset(index, episode, self._seed + episode))
         stands = [self._live[index] for index in episodes]
         if stands:
             self._agent.reset(list(episodes), [stand.observation for stand in stands], [stand.info for stand in stands])

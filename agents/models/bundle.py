@@ -20,7 +20,7 @@ from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)
-class Learner:
+class PolicyBundle:
     """A policy, its tokenizer, its codec and its context length in tokens."""
 
     policy: Policy
@@ -29,7 +29,9 @@ class Learner:
     context: int
 
 
-def build_learner(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0) -> Learner:
+def build_learner(
+    config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0
+) -> PolicyBundle:
     """The learner that a configuration describes.
 
     Args:
@@ -67,14 +69,14 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
-def load_learner(folder: Path, *, device: str = "cpu") -> Learner:
+def load_learner(folder: Path, *, device: str = "cpu") -> PolicyBundle:
     """The learner of a checkpoint, or of the newest in a run's folder, to act (without its critic)."""
     found = checkpoint.newest(folder) or folder
     config = PolicyConfig(checkpoint=str(found), value_trunk="none", device=device, context=0)
     return build_learner(config)
 
 
-def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> Learner:
+def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
     """A checkpoint with adapters goes on with them; one without may be given some."""
     folder = Path(config.checkpoint)
     architecture = checkpoint.load_architecture(folder)
@@ -106,10 +108,10 @@ def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
     return policy
 
 
-def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig) -> Learner:
+def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig) -> PolicyBundle:
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)
     if config.compile:
         policy.compile_trunk()
-    return Learner(policy.to(device=config.device), tokenizer, codec, context)
+    return PolicyBundle(policy.to(device=config.device), tokenizer, codec, context)

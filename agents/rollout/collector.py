@@ -28,7 +28,7 @@ Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Start:
+class EpisodeSpec:
     """One episode to be played: the environment's seed, and the group that it is compared in."""
 
     seed: int
@@ -95,7 +95,7 @@ class _Step(NamedTuple):
 
 
 @dataclass
-class _Draft:
+class EpisodeBuilder:
     """An episode that is being played."""
 
     order: int
@@ -111,16 +111,19 @@ class _Draft:
     invalid: int = 0
 
     def act(self, sampled: Sampled) -> None:
+        """Append a sampled action."""
         self.anchors.append(_anchor(self.task, self.state))
         self.spans.append((len(self.ids), len(self.ids) + len(sampled.ids)))
         self.ids.extend(sampled.ids)
         self.log_probs.extend(sampled.log_probs)
 
     def reward(self, reward: float, info: Info) -> None:
+        """Append the reward of the last action."""
         self.rewards.append(reward)
         self.invalid += int(info.get("status", 0)) in _INVALID
 
     def finish(self, end: End, info: Info) -> Episode:
+        """Return the finished episode."""
         rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
         outcome = info.get("outcome") or {}
         metrics = {str(k): float(v) for k, v in outcome.items() if isinstance(v, int | float | np.number)}
@@ -156,10 +159,10 @@ class Collector:
 
     def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
         self._envs, self._engine, self._codec = envs, engine, codec
-        self._drafts: dict[int, _Draft] = {}
+        self._drafts: dict[int, EpisodeBuilder] = {}
         self._streams: Sequence[str] = ()
 
-    def collect(self, starts: Sequence[Start]) -> Rollout:
+    def collect(self, starts: Sequence[EpisodeSpec]) -> Rollout:
         """Play an episode for each start. A slot whose episode ends goes on with the next start.
 
         Raises:
@@ -178,7 +181,7 @@ class Collector:
         result.episodes = [done[order] for order in sorted(done)]
         return result
 
-    def _reset(self, mask: Flags, queue: deque[tuple[int, Start]]) -> None:
+    def _reset(self, mask: Flags, queue: deque[tuple[int, EpisodeSpec]]) -> None:
         """Give the masked slots their next episodes; a slot without one idles in an episode that nobody reads."""
         slots = [int(slot) for slot in np.flatnonzero(mask)]
         taken = {slot: queue.popleft() for slot in slots[: len(queue)]}
@@ -194,7 +197,7 @@ class Collector:
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
                 )
-            self._drafts[slot] = _Draft(
+            self._drafts[slot] = EpisodeBuilder(
                 order, start.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
             )
 
@@ -272,7 +275,7 @@ def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
     return several(slot) if several else {}
 
 
-def _streams(starts: Sequence[Start]) -> list[str]:
+def _streams(starts: Sequence[EpisodeSpec]) -> list[str]:
     """The name of each episode's draws: its seed, and which of the episodes with that seed it is.
 
     So an episode's actions do not depend on how many slots there are, or on which episodes end before it begins.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.weights import write_model
 from agents.rollout.engine import RolloutConfig, RolloutEngine
 from agents.rollout.http_engine import HttpEngine
@@ -12,7 +12,7 @@ from agents.rollout.sampler import Generator, Sampling
 from agents.rollout.static_sampler import StaticGenerator
 
 
-def make_engine(config: RolloutConfig, learner: Learner, sampling: Sampling) -> RolloutEngine:
+def make_engine(config: RolloutConfig, learner: PolicyBundle, sampling: Sampling) -> RolloutEngine:
     """An engine that samples with the learner's weights."""
     stop_id, context = learner.codec.stop_id, learner.context
     if config.engine == "http":

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.base import Info
-from agents.models.bundle import Learner, load_learner
+from agents.models.bundle import PolicyBundle, load_learner
 from agents.models.policy import Policy
 from agents.rollout.sampler import Generator, Sampled, Sampling
 from agents.seeding import stream_of
@@ -42,7 +42,7 @@ class PolicyAgent:
         self._begin(learner, _exact(learner.policy) if exact else learner.policy, sampling, seed, Path(checkpoint).name)
 
     @classmethod
-    def of(cls, learner: Learner, sampling: Sampling, name: str = "policy", seed: int = 0) -> PolicyAgent:
+    def of(cls, learner: PolicyBundle, sampling: Sampling, name: str = "policy", seed: int = 0) -> PolicyAgent:
         """An agent of a policy in memory, which stays as it is. On a CPU the agent is `exact`."""
         agent = cls.__new__(cls)
         agent._begin(learner, _exact(copy.deepcopy(learner.policy)), sampling, seed, name)
@@ -69,7 +69,7 @@ class PolicyAgent:
         self._last.update(zip(indices, sampled, strict=True))
         return [self._codec.action_text(sample.ids) for sample in sampled]
 
-    def _begin(self, learner: Learner, policy: Policy, sampling: Sampling, seed: int, name: str) -> None:
+    def _begin(self, learner: PolicyBundle, policy: Policy, sampling: Sampling, seed: int, name: str) -> None:
         self.name = name
         self._codec = learner.codec
         self._generator = Generator(

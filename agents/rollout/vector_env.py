@@ -12,14 +12,14 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 import steptool_env  # noqa: F401  registers the environments
 from agents.errors import ConfigurationError
 from agents.evaluation.results import panel_digest
-from agents.models.bundle import Learner
-from agents.rollout.collector import Collector, Start
+from agents.models.bundle import PolicyBundle
+from agents.rollout.collector import Collector, EpisodeSpec
 from agents.rollout.engine import RolloutConfig, RolloutEngine
 from agents.rollout.engines import make_engine
 from agents.rollout.sampler import Sampling
 from agents.seeding import derive
 from agents.training.config import EnvConfig
-from steptool_env.episodes.factory import EpisodeSource
+from steptool_env.episodes.factory import EpisodeFactory
 from steptool_env.vector import ToolVectorEnv
 
 TextEnvs = VectorEnv[Any, Any, Any]
@@ -66,7 +66,7 @@ class PeriodicEvaluation:
     def __init__(
         self,
         envs: TextEnvs,
-        learner: Learner,
+        learner: PolicyBundle,
         episodes: int,
         sampling: Sampling,
         seed: int,
@@ -75,7 +75,7 @@ class PeriodicEvaluation:
         self._engine = engine or make_engine(RolloutConfig(), learner, sampling)
         self._envs = envs.unwrapped
         self._collector = Collector(envs, self._engine, learner.codec)
-        self._starts = [Start(derive(seed, "evaluation", index), index) for index in range(episodes)]
+        self._starts = [EpisodeSpec(derive(seed, "evaluation", index), index) for index in range(episodes)]
         self._seed = derive(seed, "evaluation sampler")
 
     @property
@@ -83,7 +83,7 @@ class PeriodicEvaluation:
         """The panel digest of the tasks (see `panel_of`); empty for environments that are not this project's."""
         if not isinstance(self._envs, ToolVectorEnv):
             return ""
-        source = EpisodeSource(self._envs.suite, self._envs.rules)
+        source = EpisodeFactory(self._envs.suite, self._envs.rules)
         return panel_digest(source.start(np_random(start.seed)[0], None).task for start in self._starts)
 
     def __call__(self) -> dict[str, float]:

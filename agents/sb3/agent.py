@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.base import Info
-from steptool_env.discrete import Scene
+from steptool_env.discrete import CandidateView
 from steptool_env.discrete.lexicon import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import read_task_id
@@ -22,13 +22,13 @@ from toolserver.errors import ToolServerError
 class Chooser(Protocol):
     """Chooses a candidate in each scene. `keys` tell the episodes and steps apart: task id and step number."""
 
-    def __call__(self, scenes: Sequence[Scene], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
+    def __call__(self, scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
         """The candidates' indices. Shape: (scenes,)."""
         ...
 
 
 class CandidateAgent:
-    """Follows every episode by a `Scene` and writes down the candidate that is chosen.
+    """Follows every episode by a `CandidateView` and writes down the candidate that is chosen.
 
     Args:
         name: Name of the agent.
@@ -38,7 +38,7 @@ class CandidateAgent:
     def __init__(self, name: str, choose: Chooser) -> None:
         self.name = name
         self._choose = choose
-        self._scenes: dict[int, Scene] = {}
+        self._scenes: dict[int, CandidateView] = {}
         self._tasks: dict[int, str] = {}
         self._pending: dict[int, int] = {}
         self._steps: dict[int, int] = {}
@@ -47,7 +47,7 @@ class CandidateAgent:
         """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
         del observations
         for index, info in zip(indices, infos, strict=True):
-            self._scenes[index] = Scene(info, toolworld_lexicon(_level(info["task_id"])))
+            self._scenes[index] = CandidateView(info, toolworld_lexicon(_level(info["task_id"])))
             self._tasks[index], self._steps[index] = info["task_id"], 0
             self._pending.pop(index, None)
 
@@ -69,13 +69,13 @@ def random_candidates(*, seed: int = 0) -> CandidateAgent:
     Guessing is easier here than in text, because only calls that can be written are listed.
     """
 
-    def choose(scenes: Sequence[Scene], keys: Sequence[tuple[str, int]]) -> list[int]:
+    def choose(scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
         return [_draw(seed, *key) % len(scene.candidates) for scene, key in zip(scenes, keys, strict=True)]
 
     return CandidateAgent("random-candidates", choose)
 
 
-def stack(scenes: Sequence[Scene]) -> dict[str, np.ndarray[Any, Any]]:
+def stack(scenes: Sequence[CandidateView]) -> dict[str, np.ndarray[Any, Any]]:
     """The observations of scenes as one batch. Shapes: (scenes, ...) each."""
     observations = [scene.observation() for scene in scenes]
     return {name: np.stack([each[name] for each in observations]) for name in observations[0]}

@@ -23,7 +23,7 @@ import steptool_env  # noqa: F401  registers the environments
 from agents.errors import CheckpointError, ConfigurationError
 from agents.sb3.agent import CandidateAgent, stack
 from agents.sb3.policy import MaskableScoringPolicy, ScoringPolicy
-from steptool_env.discrete import Scene
+from steptool_env.discrete import CandidateView
 
 ENV_ID = "StepTool/ToolWorldDiscrete-v0"
 _ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
@@ -122,7 +122,7 @@ def agent_of(model: BaseAlgorithm, name: str = "sb3") -> CandidateAgent:
     predict: Any = model.predict
     masked = isinstance(model, MaskablePPO)
 
-    def choose(scenes: Sequence[Scene], keys: Sequence[tuple[str, int]]) -> list[int]:
+    def choose(scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
         del keys
         masks = {"action_masks": np.stack([scene.mask() for scene in scenes])} if masked else {}
         actions, _ = predict(stack(scenes), deterministic=True, **masks)

@@ -12,7 +12,7 @@ from agents.baselines.demonstrations import Noise, demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.induction_init import copying_episodes
 from agents.reporting.console import EpisodeProgress
 from agents.training.config import Arguments, PolicyConfig, checked, read_yaml
@@ -23,7 +23,7 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
-class Apprentice:
+class SFTConfig:
     """A policy and what it is shown: copying exercises first where it wants them, then demonstrations."""
 
     env_args: Arguments = field(default_factory=dict)
@@ -51,7 +51,9 @@ class Apprentice:
         with EpisodeProgress("demonstrations") as progress:
             return demonstrate(evaluation, self.noise, self.seed, progress.add, progress.expect)
 
-    def learn(self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None) -> tuple[Learner, float]:
+    def learn(
+        self, shown: Sequence[Trajectory], out: Path, on_step: OnStep | None = None
+    ) -> tuple[PolicyBundle, float]:
         """Learn and write a checkpoint to `out`. Returns the policy and the mean loss of the last pass.
 
         Raises:
@@ -72,9 +74,9 @@ class Apprentice:
         return learner, loss
 
 
-def read_apprentice(path: Path) -> Apprentice:
+def read_apprentice(path: Path) -> SFTConfig:
     """The settings in a YAML file. Raises `ConfigurationError`, naming field and value."""
-    return checked(Apprentice, read_yaml(path))
+    return checked(SFTConfig, read_yaml(path))
 
 
 def solved(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

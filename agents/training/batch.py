@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from agents.distributed.processes import ALONE, Processes
+from agents.distributed.processes import SINGLE_PROCESS, Processes
 
 End = Literal["terminated", "truncated", "context"]
 """Reason for which an episode ended: the environment's own rules (its call budget is one of them), an interruption by
@@ -205,7 +205,7 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]
 
 
 def micro_rows(
-    batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = ALONE
+    batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = SINGLE_PROCESS
 ) -> Iterator[tuple[Tensor, bool]]:
     """This process's part of some rows of a batch, as micro-batches of rows.
 

@@ -10,7 +10,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.seeding import derive
 from agents.training import losses
@@ -84,7 +84,7 @@ def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
 
 
 def train_preference(
-    learner: Learner,
+    learner: PolicyBundle,
     pairs: Sequence[Pair],
     config: PreferenceConfig,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
@@ -121,7 +121,7 @@ def train_preference(
 
 
 def preference_step(
-    updater: Updater, learner: Learner, reference: Policy, pairs: Sequence[Pair], beta: float
+    updater: Updater, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
 ) -> dict[str, float]:
     """One optimiser step on some pairs.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.distributed.processes import ALONE, Processes
+from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.models.policy import Policy
 from agents.training.batch import Batch, micro_rows
 
@@ -40,7 +40,7 @@ def score(policy: Policy, batch: Batch, temperature: float = 1.0, *, entropy_gra
 
 
 @torch.no_grad()
-def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
+def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = SINGLE_PROCESS) -> Tensor:
     """The values of `score_all` (b, j) alone: no token is scored, and a critic apart needs no policy."""
     values = torch.zeros_like(batch.old_log_prob)
     for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
@@ -64,7 +64,7 @@ def critic_values(policy: Policy, part: Batch) -> Tensor:
 
 
 @torch.no_grad()
-def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = ALONE) -> Tensor:
+def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = SINGLE_PROCESS) -> Tensor:
     """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
     values = batch.old_log_prob.new_zeros(len(batch))
     for index, counts in micro_rows(batch, batch.truncated.nonzero().squeeze(1), max_tokens, processes):
@@ -84,7 +84,7 @@ def _last_values(policy: Policy, part: Batch) -> Tensor:
 
 @torch.no_grad()
 def score_all(
-    policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0, processes: Processes = ALONE
+    policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0, processes: Processes = SINGLE_PROCESS
 ) -> Scores:
     """Score a whole batch without gradients, `max_tokens` padded tokens at a time, each process its rows of it."""
     whole = [torch.zeros_like(batch.old_log_prob) for _ in Scores._fields]

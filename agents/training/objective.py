@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from agents.distributed.processes import ALONE, Processes
+from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.models.policy import Policy
 from agents.training import advantages, losses
 from agents.training.batch import Batch
@@ -33,7 +33,7 @@ def prepare(
     config: TrainConfig,
     reference: Policy | None = None,
     step_advantage: Tensor | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> Prepared:
     """Score a batch with the policy as it is and credit its tokens.
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from agents.distributed.processes import ALONE, Processes
+from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.distributed.sharding import entire
 from agents.errors import TrainingError
 from agents.models.policy import Policy
@@ -57,7 +57,7 @@ class Updater:
         processes: Those that train copies of the policy together.
     """
 
-    def __init__(self, policy: Policy, config: OptimConfig, processes: Processes = ALONE) -> None:
+    def __init__(self, policy: Policy, config: OptimConfig, processes: Processes = SINGLE_PROCESS) -> None:
         self.policy, self.config, self._processes = policy, config, processes
         self._actor = [p for p in policy.language_model.parameters() if p.requires_grad]
         self._critic = [p for m in (policy.critic, policy.value_head) if m is not None for p in m.parameters()]

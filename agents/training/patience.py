@@ -10,7 +10,7 @@ from agents.rollout.collector import Rollout
 _LONGEST_WAIT = 60.0  # seconds
 
 
-class Patience:
+class ServerBackoff:
     """Waits after rollouts that lost every episode: 1, 2, 4, ... seconds, each after the client's own retries.
 
     Args:
@@ -22,7 +22,7 @@ class Patience:
         self._tries, self._sleep = tries, sleep
         self._lost = 0
 
-    def bear(self, rollout: Rollout) -> bool:
+    def wait(self, rollout: Rollout) -> bool:
         """Take note of a rollout, and wait if it lost all. False when that has happened too often in a row."""
         self._lost = self._lost + 1 if rollout.dropped and not rollout.episodes else 0
         if self._lost > self._tries:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from agents.models.bundle import Learner, build_learner
+from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.chat_template import Codec
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
@@ -42,7 +42,7 @@ class SftConfig:
 
 
 def train_sft(
-    learner: Learner,
+    learner: PolicyBundle,
     episodes: Sequence[Episode],
     config: SftConfig,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
@@ -89,7 +89,7 @@ def schedule(step: int, total: int, warmup: float) -> float:
 
 def new_learner(
     trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
-) -> Learner:
+) -> PolicyBundle:
     """A learner that can read and write what trajectories hold: for a size from scratch, with a tokenizer of its own.
 
     Args:
@@ -166,7 +166,7 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
 
 
 def _step(
-    updater: Updater, learner: Learner, episodes: Sequence[Episode], context_weight: float, scale: float
+    updater: Updater, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
 ) -> dict[str, float]:
     """One optimiser step. Gives `loss` (what is minimised) and `action_loss` (nats per action token)."""
     whole = [_whole(episode) for episode in episodes] if context_weight else episodes

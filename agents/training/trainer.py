@@ -13,13 +13,13 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from agents.distributed.processes import ALONE, Processes
+from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.distributed.sharding import Shards, sharded
 from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import Collector, Rollout, Start, merged
+from agents.rollout.collector import Collector, EpisodeSpec, Rollout, merged
 from agents.rollout.engine import RolloutEngine
 from agents.rollout.engines import make_engine
 from agents.seeding import derive
@@ -30,7 +30,7 @@ from agents.training.estimate import credited
 from agents.training.metrics_log import MetricsLog
 from agents.training.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
 from agents.training.optimizer import Updater
-from agents.training.patience import Patience
+from agents.training.patience import ServerBackoff
 from agents.training.resumption import check_resumed
 from agents.training.value_fit import fit_values
 
@@ -55,20 +55,20 @@ class OnlineTrainer:
     def __init__(
         self,
         config: TrainConfig,
-        learner: Learner,
+        learner: PolicyBundle,
         envs: VectorEnv[Any, Any, Any],
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
         engine: RolloutEngine | None = None,
-        processes: Processes = ALONE,
+        processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.config, self.learner, self._processes = config, learner, processes
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
         self._collector = Collector(envs, self._engine, learner.codec)
-        self._patience = Patience()
+        self._patience = ServerBackoff()
         archer = config.algorithm.advantage == "step_critic"
         self._archer = Archer(config, learner.policy, self._engine) if archer else None
         self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
@@ -112,7 +112,7 @@ class OnlineTrainer:
         begin = time.perf_counter()
         iteration = self.progress.iteration
         rollout, staleness = self._play(iteration)
-        if not self._patience.bear(rollout):
+        if not self._patience.wait(rollout):
             raise self._forsaken()
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
@@ -217,11 +217,11 @@ class OnlineTrainer:
             "server and go on with --resume"
         )
 
-    def _starts(self, iteration: int) -> list[Start]:
+    def _starts(self, iteration: int) -> list[EpisodeSpec]:
         """This process's share of the episodes: whole groups."""
         size = self.config.algorithm.group_size
         return [
-            Start(derive(self.config.seed, "task", iteration, group), group)
+            EpisodeSpec(derive(self.config.seed, "task", iteration, group), group)
             for group in self._processes.share(range(self.config.episodes // size))
             for _ in range(size)
         ]

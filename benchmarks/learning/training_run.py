@@ -22,7 +22,7 @@ import torch
 
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
-from agents.models.bundle import Learner, build_learner
+from agents.models.bundle import PolicyBundle, build_learner
 from agents.rollout.vector_env import PeriodicEvaluation, make_envs
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
@@ -112,7 +112,7 @@ def play(folder: Path, tell: Tell) -> None:
 
 
 @contextmanager
-def held_out(learner: Learner, config: TrainConfig) -> Iterator[Callable[[], dict[str, float]]]:
+def held_out(learner: PolicyBundle, config: TrainConfig) -> Iterator[Callable[[], dict[str, float]]]:
     """An evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
 
     Actions are sampled as in training (temperature 1), so it measures what training improves.
@@ -153,7 +153,7 @@ def _key(depth: int, name: str) -> str:
     return f"eval/depth-{depth}/{name}"
 
 
-def _train(plan: Plan, learner: Learner, evaluate: Callable[[], dict[str, float]], tell: Tell) -> None:
+def _train(plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, float]], tell: Tell) -> None:
     """Train to the end, keeping the newest checkpoint of those made at the evaluations."""
     found = checkpoint.newest(plan.folder)
     keep = checkpoint.load_progress(found).iteration if found else None

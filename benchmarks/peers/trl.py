@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import torch
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.training.batch import Episode, pad_rows
 from benchmarks.harness.timing import Lap
 from benchmarks.speed.gold import ENV_ID, Workload
@@ -41,7 +41,7 @@ class TrlPlayer:
         ImportError: TRL is not installed.
     """
 
-    def __init__(self, learner: Learner, workload: Workload, action_tokens: int, folder: str) -> None:
+    def __init__(self, learner: PolicyBundle, workload: Workload, action_tokens: int, folder: str) -> None:
         self._rows = [
             {"prompt": prompt, "task": script.task, "number": number}
             for number, (prompt, script) in enumerate(zip(workload.prompts, workload.scripts, strict=True))
@@ -75,7 +75,7 @@ class TrlLearner:
         ImportError: TRL is not installed.
     """
 
-    def __init__(self, learner: Learner, pieces: Sequence[Sequence[Episode]], copies: int) -> None:
+    def __init__(self, learner: PolicyBundle, pieces: Sequence[Sequence[Episode]], copies: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
         self._trainer = _make_trainer(learner, rows, copies, self._folder.name)
@@ -132,7 +132,7 @@ def _trained(episode: Episode) -> list[int]:
 
 
 def _make_trainer(
-    learner: Learner, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
+    learner: PolicyBundle, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
 ) -> Any:
     """A `GRPOTrainer` without logs and progress bars. Raises `ImportError` where TRL is not installed."""
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -208,7 +208,7 @@ def _reward(environments: list[_GoldEnv], **_: Any) -> list[float]:
 
 
 @contextmanager
-def trl_player(learner: Learner, workload: Workload, action_tokens: int) -> Iterator[TrlPlayer]:
+def trl_player(learner: PolicyBundle, workload: Workload, action_tokens: int) -> Iterator[TrlPlayer]:
     """A `TrlPlayer` that leaves nothing behind."""
     with tempfile.TemporaryDirectory() as folder:
         yield TrlPlayer(learner, workload, action_tokens, folder)

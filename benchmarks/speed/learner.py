@@ -28,7 +28,7 @@ from typing import Annotated, NamedTuple
 import torch
 import tyro
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.decoder import Size
 from agents.models.policy import ValueTrunk
 from agents.rollout.collector import Collector
@@ -220,7 +220,7 @@ UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int],
 """Updates by name. `docs/algorithms.md` says what the critics are."""
 
 
-def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: Learner, options: Options) -> Update:
+def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: PolicyBundle, options: Options) -> Update:
     tokens = sum(len(episode.ids) for episode in episodes)
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))

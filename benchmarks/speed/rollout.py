@@ -21,7 +21,7 @@ import torch
 import tyro
 
 from agents.models.decoder import Size
-from agents.rollout.collector import Collector, Rollout, Start
+from agents.rollout.collector import Collector, EpisodeSpec, Rollout
 from agents.rollout.sampler import Generator, Sampling
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
@@ -100,7 +100,7 @@ def _rollout(collector: Collector, workload: Workload) -> Lap:
 
 def collect(collector: Collector, workload: Workload) -> Rollout:
     """Play a workload once."""
-    starts = [Start(number, number // workload.copies) for number in range(len(workload.scripts))]
+    starts = [EpisodeSpec(number, number // workload.copies) for number in range(len(workload.scripts))]
     return collector.collect(starts)
 
 

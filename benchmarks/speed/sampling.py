@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from agents.models.bundle import Learner, build_learner, check_device
+from agents.models.bundle import PolicyBundle, build_learner, check_device
 from agents.models.chat_template import ChatCodec
 from agents.models.decoder import SHAPES, Size, build_decoder
 from agents.models.policy import Policy, ValueTrunk
@@ -38,7 +38,7 @@ _CHAT_TEMPLATE = (
 
 def chat_learner(
     texts: Iterable[str], size: Size = "nano", device: str = "cpu", value_trunk: ValueTrunk = "none"
-) -> Learner:
+) -> PolicyBundle:
     """A model with fresh weights, in chat form, that knows the words of some texts.
 
     Args:
@@ -58,7 +58,7 @@ def chat_learner(
     )
     model = build_decoder(SHAPES[size], tokenizer, CONTEXT, _SEED)
     check_device(device)
-    return Learner(Policy(model, value_trunk).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
+    return PolicyBundle(Policy(model, value_trunk).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
 
 
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:

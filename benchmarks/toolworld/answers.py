@@ -18,9 +18,9 @@ from steptool_env.errors import DataError
 from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
-from steptool_env.toolworld.planning.toolset import Offer
+from steptool_env.toolworld.planning.toolset import Toolset
 from toolserver.world import World
-from toolserver.world.vendors import Health, VendorApi, Vendors
+from toolserver.world.vendors import Health, VendorApi, VendorRegistry
 
 LEVEL = "standard"
 CORPUS = Path(__file__).parents[2] / "tests" / "data" / "answers.jsonl"
@@ -71,8 +71,8 @@ def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
 
 
 @cache
-def _vendors() -> Vendors:
-    return Vendors(World(0, LEVEL))
+def _vendors() -> VendorRegistry:
+    return VendorRegistry(World(0, LEVEL))
 
 
 @cache
@@ -84,7 +84,9 @@ def _question(record: Mapping[str, Any]) -> Question:
     plan = _plan(record)
     bound = tuple(_api(node.operation) for node in plan.nodes)
     apis = tuple(dict.fromkeys(bound))
-    task = WorldTask(f"corpus-{record['id']}", "corpus", record["query"], plan, Offer(apis, bound), columns=_columns())
+    task = WorldTask(
+        f"corpus-{record['id']}", "corpus", record["query"], plan, Toolset(apis, bound), columns=_columns()
+    )
     answers = tuple(Answer(**each) for each in record["answers"])
     return Question(record["id"], record["kind"], task, answers, record["values"])
 

@@ -26,7 +26,7 @@ from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import StateCodec
 from toolserver.service.service import ToolService
-from toolserver.world import Health, Vendors, World
+from toolserver.world import Health, VendorRegistry, World
 from toolserver.world.levels import LEVELS
 from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
@@ -49,7 +49,7 @@ def measure(level: str) -> Row:
     """Build the world of a level and call its tools."""
     before = _resident()  # with everything imported
     started = perf_counter()
-    vendors = Vendors(World(_SEED, level))
+    vendors = VendorRegistry(World(_SEED, level))
     rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
     apis = sum(1 for _ in vendors.specs())
     seconds = perf_counter() - started
@@ -69,7 +69,7 @@ def measure(level: str) -> Row:
     }
 
 
-def _call_times(vendors: Vendors) -> list[int]:
+def _call_times(vendors: VendorRegistry) -> list[int]:
     """Nanoseconds of each call; the best of some rounds, as other processes share the machine."""
     resolver = WorldResolver(vendors, StateCodec())
     service = ToolService(resolver, [resolver])

@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from steptool_env.client.info_check import ServedSuite
-from steptool_env.client.transport import Reply, Wire, WireError, connect
+from steptool_env.client.transport import Reply, Transport, WireError, connect
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 
@@ -150,7 +150,7 @@ class HttpToolClient:
         """See `ToolClient.close`."""
         self._wire.close()
 
-    def _connect(self, timeout: float) -> Wire:
+    def _connect(self, timeout: float) -> Transport:
         return connect(f"{self.url}/v1/calls", _key_header(), timeout)
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:

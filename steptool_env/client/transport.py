@@ -30,7 +30,7 @@ class Reply(NamedTuple):
     content: bytes
 
 
-class Wire(Protocol):
+class Transport(Protocol):
     """Posts JSON to one address, over connections that are kept. Safe to use from several threads."""
 
     def post(self, content: bytes) -> Reply:
@@ -42,7 +42,7 @@ class Wire(Protocol):
         ...
 
 
-def connect(url: str, headers: Mapping[str, str], timeout: float) -> Wire:
+def connect(url: str, headers: Mapping[str, str], timeout: float) -> Transport:
     """A wire to `url`, with `headers` beside those of JSON.
 
     Plain HTTP to the server itself goes over a bare connection. TLS, proxies (of the environment, as httpx finds them)
@@ -69,7 +69,7 @@ class HttpxWire:
         self._http = httpx.Client(headers=headers, timeout=timeout)
 
     def post(self, content: bytes) -> Reply:
-        """See `Wire.post`."""
+        """See `Transport.post`."""
         try:
             response = self._http.post(self._url, content=content)
         except httpx.TransportError as error:
@@ -77,7 +77,7 @@ class HttpxWire:
         return Reply(response.status_code, response.headers.get("retry-after", ""), response.content)
 
     def close(self) -> None:
-        """See `Wire.close`."""
+        """See `Transport.close`."""
         self._http.close()
 
 
@@ -94,7 +94,7 @@ class BareWire:
         self._process = os.getpid()
 
     def post(self, content: bytes) -> Reply:
-        """See `Wire.post`."""
+        """See `Transport.post`."""
         try:
             connection = self._free() or _Connection(self._address, self._timeout)
             try:
@@ -111,7 +111,7 @@ class BareWire:
         return answer.reply
 
     def close(self) -> None:
-        """See `Wire.close`."""
+        """See `Transport.close`."""
         while self._idle:
             self._idle.pop().close()
 

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from steptool_env.discrete.features import CONTEXT, FEATURES
-from steptool_env.discrete.scene import CANDIDATES, Scene
+from steptool_env.discrete.scene import CANDIDATES, CandidateView
 from steptool_env.discrete.words import Lexicon
 from steptool_env.env import ToolEnv
 
@@ -37,7 +37,7 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         self.lexicon: Lexicon = lexicon or {}
         self.action_space = spaces.Discrete(CANDIDATES)
         self.observation_space = _observation_space()
-        self._scene: Scene | None = None
+        self._scene: CandidateView | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -45,7 +45,7 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         """Begin an episode. `seed` and `options` as for the text environment, and `info` is its own."""
         super().reset(seed=seed)
         _, info = self.text_env.reset(seed=seed, options=options)
-        self._scene = Scene(info, self.lexicon)
+        self._scene = CandidateView(info, self.lexicon)
         return self._scene.observation(), info
 
     def step(self, action: SupportsInt) -> tuple[Features, float, bool, bool, dict[str, Any]]:
@@ -62,7 +62,7 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         return scene.observation(), reward, terminated, truncated, {**info, "text": text, "answer": answer}
 
     @property
-    def scene(self) -> Scene:
+    def scene(self) -> CandidateView:
         """The candidates as they are now. Raises `ResetNeeded` before the first reset."""
         if self._scene is None:
             raise ResetNeeded("there is no episode yet; call reset() first")

@@ -26,7 +26,7 @@ NO_ACTION = ""
 """The text of an action whose slot is empty: it is no call, and is scored as such."""
 
 
-class Scene:
+class CandidateView:
     """Lists and describes what can be done in one episode.
 
     It is told what a text agent is told and nothing else: the `info` of `reset` (functions, messages, format) and the

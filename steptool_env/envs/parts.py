@@ -7,7 +7,7 @@ from inspect import signature
 from typing import Any, NamedTuple
 
 from steptool_env.client import HttpToolClient, ServedSuite, ToolClient
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.base import TaskSuite
 
@@ -16,7 +16,7 @@ class Parts(NamedTuple):
     """The first arguments of `ToolEnv` and `ToolVectorEnv`. Without a client the tools are in this process."""
 
     suite: TaskSuite
-    rules: Rules
+    rules: EpisodeConfig
     client: ToolClient | None
 
 

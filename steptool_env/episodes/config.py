@@ -17,7 +17,7 @@ DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 
 @dataclass(frozen=True)
-class Rules:
+class EpisodeConfig:
     """How the episodes of an environment are told, bounded and scored.
 
     Attributes:
@@ -62,12 +62,12 @@ def make_rules(
     prompt: str,
     call_budget: int,
     max_observation_length: int,
-) -> Rules:
+) -> EpisodeConfig:
     """Rules from what `gym.make` can be given. Raises `ConfigurationError`, which lists what is valid."""
     options = reward_options or {}
     made = make_reward(reward, **options)
     settings = {"kind": reward, **REWARDS.settings(reward, **options)}
-    return Rules(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
+    return EpisodeConfig(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
 
 
 def _check_count(name: str, value: Any) -> None:

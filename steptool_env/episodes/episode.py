@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.finish import read_finish
 from steptool_env.episodes.observations import observe
 from steptool_env.episodes.prompts import opening
@@ -47,7 +47,7 @@ class Episode:
         truncated: Whether the tools were out of reach, or the agent ended the episode (`truncate`).
     """
 
-    def __init__(self, task: Task, rules: Rules, state: str = "", seed: int = 0) -> None:
+    def __init__(self, task: Task, rules: EpisodeConfig, state: str = "", seed: int = 0) -> None:
         self.task = task
         self.rules = rules
         self.state = state

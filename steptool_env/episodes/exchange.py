@@ -9,7 +9,7 @@ from steptool_env.episodes.episode import Episode, Transition
 from steptool_env.errors import ToolTransportError
 
 
-def advance(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> list[Transition]:
+def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> list[Transition]:
     """Take one action in every episode; `client` carries all their calls together.
 
     When a call is lost, so are its episode and those behind it that made one; the others take their step.

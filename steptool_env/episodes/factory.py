@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.base import TaskSuite
@@ -21,10 +21,10 @@ _OPTIONS = ("task", "episode_seed")
 _SEEDS = 2**63
 
 
-class EpisodeSource:
+class EpisodeFactory:
     """Starts episodes, and brings them back from a record."""
 
-    def __init__(self, suite: TaskSuite, rules: Rules) -> None:
+    def __init__(self, suite: TaskSuite, rules: EpisodeConfig) -> None:
         self.suite = suite
         self.rules = rules
 

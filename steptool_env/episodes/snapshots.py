@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steptool_env.episodes.episode import Episode
-from steptool_env.episodes.factory import EpisodeSource, record_episode
+from steptool_env.episodes.factory import EpisodeFactory, record_episode
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.trajectories.records import encode
 from toolserver.errors import ToolServerError
@@ -16,7 +16,7 @@ from toolserver.errors import ToolServerError
 _VERSION = 2
 
 
-def pack(episode: Episode, rng: np.random.Generator, source: EpisodeSource) -> bytes:
+def pack(episode: Episode, rng: np.random.Generator, source: EpisodeFactory) -> bytes:
     """The snapshot of an episode of `source`, in an environment whose next reset draws from `rng`."""
     record = {
         "steptool_snapshot": _VERSION,
@@ -27,7 +27,7 @@ def pack(episode: Episode, rng: np.random.Generator, source: EpisodeSource) -> b
     return encode(record)
 
 
-def unpack(snapshot: bytes, source: EpisodeSource) -> tuple[Episode, np.random.Generator]:
+def unpack(snapshot: bytes, source: EpisodeFactory) -> tuple[Episode, np.random.Generator]:
     """The episode and the generator of `snapshot`.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import StepReward
-from steptool_env.toolworld.reward_truth import WorldEpisode
+from steptool_env.toolworld.reward_truth import ToolWorldGrading
 from steptool_env.types import Step, Task
 
 
@@ -41,7 +41,7 @@ class PotentialScorer:
     """Scores one episode by the final reward and the change of potential."""
 
     def __init__(self, task: Task, gamma: float, scale: float) -> None:
-        self._episode = WorldEpisode(task)
+        self._episode = ToolWorldGrading(task)
         self._gamma = gamma
         self._scale = scale if self._episode.tracker.milestones else 0.0
         self._potential = 0.0
@@ -70,5 +70,5 @@ class PotentialScorer:
         return (*before, StepReward(reward, {"potential": reward}))
 
     def outcome(self) -> Mapping[str, float]:
-        """See `WorldEpisode.outcome`."""
+        """See `ToolWorldGrading.outcome`."""
         return self._episode.outcome()

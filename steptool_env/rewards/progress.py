@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import StepReward
-from steptool_env.toolworld.reward_truth import WorldEpisode
+from steptool_env.toolworld.reward_truth import ToolWorldGrading
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance
 
@@ -46,7 +46,7 @@ class ProgressScorer:
     """Scores one episode by its progress."""
 
     def __init__(self, task: Task, share: float, cost: float) -> None:
-        self._episode = WorldEpisode(task)
+        self._episode = ToolWorldGrading(task)
         self._unit = share / max(1, len(self._episode.tracker.milestones))
         self._cost = cost
         self._earned = 0.0
@@ -69,5 +69,5 @@ class ProgressScorer:
         return
 
     def outcome(self) -> Mapping[str, float]:
-        """See `WorldEpisode.outcome`."""
+        """See `ToolWorldGrading.outcome`."""
         return self._episode.outcome()

@@ -21,7 +21,7 @@ from toolserver.world.resolver import delta_of
 _CODEC = StateCodec()
 
 
-class WorldEpisode:
+class ToolWorldGrading:
     """Follows the steps of one episode and grades it.
 
     It is a deterministic function of the task and the steps.
@@ -77,9 +77,9 @@ class WorldEpisode:
         }
 
 
-def follow(task: Task, steps: Sequence[Step]) -> WorldEpisode:
+def follow(task: Task, steps: Sequence[Step]) -> ToolWorldGrading:
     """The truth about an episode that is over."""
-    episode = WorldEpisode(task)
+    episode = ToolWorldGrading(task)
     for step in steps:
         episode.take(step)
     return episode

@@ -20,7 +20,7 @@ from toolserver.service.service import ToolService
 from toolserver.world import World
 from toolserver.world.resolver import WorldResolver
 from toolserver.world.tokens import world_codec
-from toolserver.world.vendors import Vendors
+from toolserver.world.vendors import VendorRegistry
 
 _SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
 
@@ -133,8 +133,8 @@ class ToolWorldSuite:
 
 
 @lru_cache(maxsize=4)
-def _vendors(world_seed: int, level: str, tools: int | None) -> Vendors:
-    return Vendors(World(world_seed, level), tools)
+def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
+    return VendorRegistry(World(world_seed, level), tools)
 
 
 @lru_cache(maxsize=4)

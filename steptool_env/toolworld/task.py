@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Plan
-from steptool_env.toolworld.planning.toolset import Offer
+from steptool_env.toolworld.planning.toolset import Toolset
 from toolserver.world.vendors import VendorApi
 
 
@@ -39,7 +39,7 @@ class WorldTask:
     split: str
     query: str
     plan: Plan
-    offer: Offer
+    offer: Toolset
     obstacle: Obstacle = Obstacle.NONE
     blocked: int = -1
     columns: Columns = field(compare=False, repr=False, kw_only=True)
@@ -52,7 +52,7 @@ class WorldTask:
     @property
     def needed(self) -> tuple[VendorApi, ...]:
         """The APIs of a perfect episode, each once."""
-        return Offer((), tuple(self.offer.bound[node] for node in self.calls)).needed
+        return Toolset((), tuple(self.offer.bound[node] for node in self.calls)).needed
 
     @property
     def calls(self) -> list[int]:

@@ -9,7 +9,7 @@ from steptool_env.toolworld.planning.plan import Given, Source
 from steptool_env.toolworld.planning.sampler import TaskSampler
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world import World
-from toolserver.world.vendors import Vendors
+from toolserver.world.vendors import VendorRegistry
 
 COMMAND = "steptool tasks page"
 
@@ -31,7 +31,7 @@ that the query states, `#1` for what call 1 gave, and the gold answer. How a tas
 
 def page() -> str:
     """The page as Markdown."""
-    vendors = {level: Vendors(World(0, level)) for _, level, _ in _PARTS}
+    vendors = {level: VendorRegistry(World(0, level)) for _, level, _ in _PARTS}
     parts = [_HEAD]
     for title, level, splits in _PARTS:
         tasks = (task for split, count in splits for task in _tasks(vendors[level], split, count))
@@ -52,7 +52,7 @@ def _source(source: Source) -> str:
     return str(source.value) if isinstance(source, Given) else f"#{source.node + 1}.{source.output}"
 
 
-def _tasks(vendors: Vendors, split: str, count: int) -> Iterator[WorldTask]:
+def _tasks(vendors: VendorRegistry, split: str, count: int) -> Iterator[WorldTask]:
     sampler = TaskSampler(vendors, split)
     return (sampler.task(index) for index in range(count))
 

@@ -18,7 +18,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy, ValueTrunk
 from agents.training.batch import Episode
@@ -109,12 +109,12 @@ def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
         return GPT2LMHeadModel(config).double()
 
 
-def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> Learner:
+def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> PolicyBundle:
     """A policy that writes one of the four actions and stops, but knows nothing of which is right."""
     tokenizer = word_tokenizer()
     model = llama(seed)
     model.load_state_dict(_blind_weights(seed))
-    return Learner(Policy(model, value_trunk), tokenizer, PlainCodec(tokenizer), 64)
+    return PolicyBundle(Policy(model, value_trunk), tokenizer, PlainCodec(tokenizer), 64)
 
 
 def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
@@ -128,7 +128,7 @@ def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
 @cache
 def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     tokenizer = word_tokenizer()
-    fresh = Learner(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    fresh = PolicyBundle(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
     demonstrations = blind_demonstrations(PlainCodec(tokenizer))
     train_sft(fresh, demonstrations, SftConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import steptool_env  # noqa: F401  registers the environments
 from agents.baselines.toolworld import OracleAgent
-from steptool_env.discrete import DiscreteToolEnv, Scene
+from steptool_env.discrete import CandidateView, DiscreteToolEnv
 from steptool_env.discrete.features import CONTEXT, CONTEXT_NAMES, FEATURES, NAMES
 from steptool_env.discrete.lexicon import toolworld_lexicon
 from steptool_env.discrete.scene import CANDIDATES
@@ -99,7 +99,11 @@ def test_what_solves_a_task_is_among_the_candidates(split: str, least: float) ->
 def _oracle_stays_inside(env: gym.Env[str, str], task: int) -> bool:
     """Whether every call of the gold solution, and a right answer, is a candidate when its turn comes."""
     observation, info = env.reset(seed=task, options={"task": task})
-    scene, oracle, call_format = Scene(info, toolworld_lexicon("lite")), OracleAgent(), make_format(info["format"])
+    scene, oracle, call_format = (
+        CandidateView(info, toolworld_lexicon("lite")),
+        OracleAgent(),
+        make_format(info["format"]),
+    )
     verifier = grader_of(gold_of(env.unwrapped.episode.task)).verifier  # type: ignore[attr-defined]
     oracle.reset([0], [observation], [info])
     while True:
@@ -125,7 +129,7 @@ def test_features_depend_on_what_a_text_agent_sees_and_on_nothing_else() -> None
     for task in range(20):
         _, info = env.reset(seed=task, options={"task": task})
         seen = {key: copy.deepcopy(info[key]) for key in ("messages", "functions", "format", "calls_left")}
-        full, bare = Scene(info, lexicon), Scene(seen, lexicon)
+        full, bare = CandidateView(info, lexicon), CandidateView(seen, lexicon)
         terminated = truncated = False
         while not (terminated or truncated):
             for one, other in zip(full.observation().values(), bare.observation().values(), strict=True):
@@ -242,7 +246,7 @@ def test_no_query_and_no_answer_breaks_a_scene(text: str, response: Any) -> None
         "format": "react",
         "calls_left": 12,
     }
-    scene = Scene(info, {})
+    scene = CandidateView(info, {})
     for observation in (text, body):
         answer_rows(observation)
         scene.advance(len(scene.candidates) - 1, observation, {"status": 0, "calls_left": 3})

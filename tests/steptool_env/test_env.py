@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
 from steptool_env.envs.toolworld import ToolWorldEnv
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.vector import ToolVectorEnv
@@ -234,7 +234,7 @@ def test_wrong_options_are_named(options: dict[str, object], says: str) -> None:
 )
 def test_wrong_rules_are_named(changes: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
-        Rules(CountingReward(), **changes)  # type: ignore[arg-type]
+        EpisodeConfig(CountingReward(), **changes)  # type: ignore[arg-type]
 
 
 def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
-from steptool_env.search import Place, Policy, chains, dfsdt, diversity_prompt
+from steptool_env.search import Policy, SearchNode, cot, dfsdt, diversity_prompt
 from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, Unreachable, toy_rules
 from toolserver.catalog.api_schema import StatusCode
 
@@ -25,7 +25,7 @@ def scripted(tree: dict[str, str], visits: list[str]) -> Policy:
     """Acts by the path so far and the number of siblings: `tree["cs"]` are the actions tried after `c`, `s`."""
     actions = {name: action for action, name in NAMES.items()}
 
-    def decide(place: Place) -> str:
+    def decide(place: SearchNode) -> str:
         path = "".join(NAMES[step.action.text] for step in place.path)
         name = tree[path][len(place.siblings)]
         visits.append(path + name)
@@ -90,7 +90,7 @@ def test_the_environment_stays_where_it_was() -> None:
 def test_siblings_are_shown_with_what_they_came_to() -> None:
     seen: list[tuple[str, ...]] = []
 
-    def policy(place: Place) -> str:
+    def policy(place: SearchNode) -> str:
         seen.append(tuple(step.action.name for step in place.siblings))
         return SAY if not place.siblings else ANSWER
 
@@ -106,20 +106,20 @@ def test_siblings_are_shown_with_what_they_came_to() -> None:
 
 def test_chains_are_independent_and_stop_at_an_answer() -> None:
     ends = iter([GIVE_UP, COUNT, ANSWER, ANSWER])
-    result = chains(ready(call_budget=2), lambda place: next(ends) if place.path else SAY, attempts=4)
+    result = cot(ready(call_budget=2), lambda place: next(ends) if place.path else SAY, attempts=4)
     assert (result.answered, result.calls) == (True, 6)
     assert [step.action.text for step in result.trajectory.steps] == [SAY, ANSWER]
 
 
 def test_chains_end_with_the_calls() -> None:
-    result = chains(ready(), lambda place: COUNT, attempts=9, max_calls=8)
+    result = cot(ready(), lambda place: COUNT, attempts=9, max_calls=8)
     assert (result.answered, result.calls, len(result.trajectory.steps)) == (False, 8, 6)
 
 
 def test_tools_out_of_reach_end_the_search() -> None:
     env = ToolEnv(ToySuite(), toy_rules(), Unreachable())
     env.reset(seed=0)
-    for result in (dfsdt(env, lambda place: COUNT), chains(env, lambda place: COUNT, attempts=5)):
+    for result in (dfsdt(env, lambda place: COUNT), cot(env, lambda place: COUNT, attempts=5)):
         assert (result.answered, result.calls) == (False, 1)
         assert result.trajectory.metadata["transport_error"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steptool_env.episodes.config import Rules
+from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.rewards import StepReward
@@ -115,9 +115,9 @@ GIVE_UP = call("Finish", return_type="give_up_and_restart")
 ACTIONS = (COUNT, SAY, FAIL, ANSWER, GIVE_UP, "no call at all", call("unknown"), call("Finish"))
 
 
-def toy_rules(**changes: Any) -> Rules:
+def toy_rules(**changes: Any) -> EpisodeConfig:
     """Rules with a budget of six calls."""
-    return Rules(**{"reward": CountingReward(), "call_budget": 6, **changes})
+    return EpisodeConfig(**{"reward": CountingReward(), "call_budget": 6, **changes})
 
 
 class Unreachable:

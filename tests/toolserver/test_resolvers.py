@@ -23,7 +23,7 @@ from toolserver.resolvers.base import Resolver, ValidatedCall, refuse
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM
-from toolserver.resolvers.recorded import RecordedResolver, RecordingResolver
+from toolserver.resolvers.recorded import RecordedResolver, WriteThroughResolver
 from toolserver.resolvers.simulators import read_answer
 from toolserver.resolvers.synthetic import SyntheticResolver
 from toolserver.service.factory import recorded_examples
@@ -128,7 +128,7 @@ LIVE = ToolResponse(encode_body("", "fresh"), Outcome.OK, Provenance.LIVE)
 class TestRecording:
     def make(self, cache: ResponseCache, inner: Resolver) -> ToolService:
         return ToolService(
-            Catalog(APIS), [RecordedResolver(cache), RecordingResolver(inner, cache, "test", lambda: "T")]
+            Catalog(APIS), [RecordedResolver(cache), WriteThroughResolver(inner, cache, "test", lambda: "T")]
         )
 
     def test_a_success_is_asked_for_once(self, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from toolserver.catalog.api_schema import Outcome, ToolResponse
-from toolserver.episodes.faults import strike
+from toolserver.episodes.faults import draw_fault
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import StateTokenError
 from toolserver.resolvers.base import ValidatedCall, refuse
@@ -30,7 +30,7 @@ class EpisodeFaults:
             state = self._codec.read(call.state)
         except StateTokenError as error:
             return refuse(Outcome.FORBIDDEN, f"State token refused: {error}.")._replace(state=call.state)
-        luck = strike(state, call.tool, call.api)
+        luck = draw_fault(state, call.tool, call.api)
         token = self._codec.write(luck.state)
         if luck.failure is not None:
             return luck.failure._replace(state=token)

@@ -77,7 +77,7 @@ class Strike(NamedTuple):
     failure: ToolResponse | None = None
 
 
-def strike(state: EpisodeState, tool: str, api: str) -> Strike:
+def draw_fault(state: EpisodeState, tool: str, api: str) -> Strike:
     """Draw what befalls the episode's next call, which is of `api` of `tool` (standardised names)."""
     if state.faults == "none":
         # Written out, because `replace` takes four times as long and this is in the path of every call.

@@ -11,7 +11,7 @@ from toolserver.http.rate_limit import RateLimiter
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"})
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """Why a request is not taken: HTTP status, detail, and extra headers."""
 
     status: int
@@ -19,7 +19,7 @@ class Refusal(NamedTuple):
     headers: Iterable[tuple[bytes, bytes]] = ()
 
 
-class Admission:
+class AccessControl:
     """Checks API key and rate of a request. Health and documentation are open to everybody.
 
     Args:
@@ -32,7 +32,7 @@ class Admission:
         self._limiter = limiter
         self.is_open = keys is None and limiter is None
 
-    def admit(self, path: str, headers: Headers) -> int | Refusal:
+    def admit(self, path: str, headers: Headers) -> int | Rejection:
         """The caller's number (the position of the key), or why the request is not taken."""
         if path in _OPEN:
             return 0
@@ -40,12 +40,12 @@ class Admission:
         if self._keys is not None:
             found = self._keys.find(headers)
             if found is None:
-                return Refusal(401, "missing or unknown API key", [(b"www-authenticate", b"Bearer")])
+                return Rejection(401, "missing or unknown API key", [(b"www-authenticate", b"Bearer")])
             caller = found
         if self._limiter is not None:
             wait = self._limiter.take(caller)
             if wait > 0:
-                return Refusal(429, "rate limit exceeded", [(b"retry-after", b"%d" % max(1, round(wait)))])
+                return Rejection(429, "rate limit exceeded", [(b"retry-after", b"%d" % max(1, round(wait)))])
         return caller
 
     def charge(self, caller: int, calls: int) -> None:

@@ -13,12 +13,12 @@ from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
 from toolserver.http import api_routes, health_routes, info_routes, json_call_routes
-from toolserver.http.admission import Admission
+from toolserver.http.admission import AccessControl
 from toolserver.http.auth import ApiKeys
-from toolserver.http.call_routes import HotPath
-from toolserver.http.executor import Dispatcher
-from toolserver.http.gateway import FrontDoor
-from toolserver.http.metrics import Meter
+from toolserver.http.call_routes import CallRoutes
+from toolserver.http.executor import CallExecutor
+from toolserver.http.gateway import Gateway
+from toolserver.http.metrics import Metrics
 from toolserver.http.rate_limit import RateLimiter
 from toolserver.http.request_body import BodyReader
 from toolserver.service.factory import assemble
@@ -37,9 +37,9 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     """
     settings = settings or Settings()
     assembly = assemble(settings)
-    meter = Meter(settings.runtime_dir)
+    meter = Metrics(settings.runtime_dir)
     admission = _admission(settings)
-    dispatcher = Dispatcher(
+    dispatcher = CallExecutor(
         assembly.service, meter, timeout=settings.request_timeout, workers=settings.upstream_workers
     )
     bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
@@ -59,12 +59,12 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         app.include_router(router)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(CacheError, _broken_store)
-    app.front_door = FrontDoor(
+    app.front_door = Gateway(
         super(ToolServerApp, app).__call__,
         admission=admission,
         meter=meter,
         bodies=bodies,
-        hot_path=HotPath(dispatcher, admission, meter, settings.max_batch) if settings.hot_path else None,
+        hot_path=CallRoutes(dispatcher, admission, meter, settings.max_batch) if settings.hot_path else None,
     )
     return app
 
@@ -72,19 +72,19 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
 class ToolServerApp(FastAPI):
     """FastAPI, with the front door before all of its layers: they cost a request more than the answer does."""
 
-    front_door: FrontDoor
+    front_door: Gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         await self.front_door(scope, receive, send)
 
 
-def _admission(settings: Settings) -> Admission:
+def _admission(settings: Settings) -> AccessControl:
     keys = ApiKeys.from_file(settings.api_key_file) if settings.api_key_file else None
     if not settings.rate_limit:
-        return Admission(keys)
+        return AccessControl(keys)
     shared = settings.runtime_dir / "rates" if settings.runtime_dir else None
-    return Admission(keys, RateLimiter(settings.rate_limit, len(keys) if keys else 1, shared))
+    return AccessControl(keys, RateLimiter(settings.rate_limit, len(keys) if keys else 1, shared))
 
 
 @asynccontextmanager
@@ -100,7 +100,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.dispatcher.close()
 
 
-async def _tick(meter: Meter, bodies: BodyReader) -> None:
+async def _tick(meter: Metrics, bodies: BodyReader) -> None:
     """Leave a snapshot for the other workers' `/metrics`, and end bodies that do not come."""
     while True:
         await asyncio.sleep(_TICK)

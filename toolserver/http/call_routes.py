@@ -14,7 +14,7 @@ import orjson
 
 from toolserver.catalog.api_schema import Provenance, ToolResponse
 from toolserver.errors import CacheError
-from toolserver.http.admission import Admission
+from toolserver.http.admission import AccessControl
 from toolserver.http.codec import (
     JSON_FIELDS,
     VIRTUAL_FIELDS,
@@ -25,8 +25,8 @@ from toolserver.http.codec import (
     read_call,
     read_virtual,
 )
-from toolserver.http.executor import Dispatcher, Waiting
-from toolserver.http.metrics import Meter
+from toolserver.http.executor import CallExecutor, Deferred
+from toolserver.http.metrics import Metrics
 from toolserver.service.json_parsing import holds_large_float
 
 _REMEMBERED = 8192  # requests
@@ -49,10 +49,10 @@ class Reply(NamedTuple):
         return b"%bcontent-length: %d\r\n\r\n%b" % (self.fields.text, len(self.body), self.body)
 
 
-_Lane = Callable[[bytes, int], Reply | Waiting[Reply] | None]
+_Lane = Callable[[bytes, int], Reply | Deferred[Reply] | None]
 
 
-class HotPath:
+class CallRoutes:
     """Answers regular requests.
 
     A request of `/virtual` that was answered from the record is remembered by its body: when it comes again, it is not
@@ -65,7 +65,7 @@ class HotPath:
         max_batch: Calls in one batch.
     """
 
-    def __init__(self, dispatcher: Dispatcher, admission: Admission, meter: Meter, max_batch: int) -> None:
+    def __init__(self, dispatcher: CallExecutor, admission: AccessControl, meter: Metrics, max_batch: int) -> None:
         self._dispatcher = dispatcher
         self._admission = admission
         self._meter = meter
@@ -77,7 +77,7 @@ class HotPath:
         """The reply to the JSON `body` of a request; `None` when FastAPI must look at it."""
         try:
             reply = self._lanes[path](body, caller)
-            return await reply.get() if isinstance(reply, Waiting) else reply
+            return await reply.get() if isinstance(reply, Deferred) else reply
         except orjson.JSONDecodeError:
             return None  # no JSON, or JSON that only Python's parser takes (NaN, lone surrogates)
         except CacheError:
@@ -89,9 +89,9 @@ class HotPath:
             reply = self._lanes[path](body, caller)
         except Exception:
             return None  # `answer` will meet it too
-        return None if isinstance(reply, Waiting) else reply
+        return None if isinstance(reply, Deferred) else reply
 
-    def _virtual(self, body: bytes, _caller: int) -> Reply | Waiting[Reply] | None:
+    def _virtual(self, body: bytes, _caller: int) -> Reply | Deferred[Reply] | None:
         remembered = self._remembered.get(body)
         if remembered is not None:
             response, reply = remembered
@@ -101,18 +101,18 @@ class HotPath:
         if call is None or holds_large_float(call.arguments):
             return None
         answer = self._dispatcher.start(call, "/virtual")
-        if isinstance(answer, Waiting):
+        if isinstance(answer, Deferred):
             return answer.then(partial(self._virtual_reply, body))
         return self._virtual_reply(body, answer)
 
-    def _call(self, body: bytes, _caller: int) -> Reply | Waiting[Reply] | None:
+    def _call(self, body: bytes, _caller: int) -> Reply | Deferred[Reply] | None:
         call = read_call(orjson.loads(body))
         if isinstance(call, str) or holds_large_float(call.arguments):
             return None
         answer = self._dispatcher.start(call, "/v1/call")
-        return answer.then(_call_reply) if isinstance(answer, Waiting) else _call_reply(answer)
+        return answer.then(_call_reply) if isinstance(answer, Deferred) else _call_reply(answer)
 
-    def _calls(self, body: bytes, caller: int) -> Reply | Waiting[Reply] | None:
+    def _calls(self, body: bytes, caller: int) -> Reply | Deferred[Reply] | None:
         payload: Any = orjson.loads(body)
         if type(payload) is not list or len(payload) > self._max_batch:
             return None
@@ -121,7 +121,7 @@ class HotPath:
             return None
         self._admission.charge(caller, len(calls))
         answers = self._dispatcher.start_many(calls, "/v1/calls")
-        return answers.then(_calls_reply) if isinstance(answers, Waiting) else _calls_reply(answers)
+        return answers.then(_calls_reply) if isinstance(answers, Deferred) else _calls_reply(answers)
 
     def _virtual_reply(self, body: bytes, response: ToolResponse) -> Reply:
         """The reply to a request of `/virtual`, remembered if it cannot change."""

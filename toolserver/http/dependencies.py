@@ -7,16 +7,16 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from toolserver.catalog.catalog import Catalog
-from toolserver.http.admission import Admission
-from toolserver.http.executor import Dispatcher
-from toolserver.http.metrics import Meter
+from toolserver.http.admission import AccessControl
+from toolserver.http.executor import CallExecutor
+from toolserver.http.metrics import Metrics
 from toolserver.service.factory import Assembly
 from toolserver.service.info import InfoSource
 from toolserver.settings import Settings
 
 
-def _dispatcher(request: Request) -> Dispatcher:
-    dispatcher: Dispatcher = request.app.state.dispatcher
+def _dispatcher(request: Request) -> CallExecutor:
+    dispatcher: CallExecutor = request.app.state.dispatcher
     return dispatcher
 
 
@@ -29,8 +29,8 @@ def _catalog(request: Request) -> Catalog:
     return _assembly(request).catalog
 
 
-def _meter(request: Request) -> Meter:
-    meter: Meter = request.app.state.meter
+def _meter(request: Request) -> Metrics:
+    meter: Metrics = request.app.state.meter
     return meter
 
 
@@ -44,8 +44,8 @@ def _info(request: Request) -> InfoSource:
     return info
 
 
-def _admission(request: Request) -> Admission:
-    admission: Admission = request.app.state.admission
+def _admission(request: Request) -> AccessControl:
+    admission: AccessControl = request.app.state.admission
     return admission
 
 
@@ -54,11 +54,11 @@ def _caller(request: Request) -> int:
     return caller
 
 
-DispatcherDep = Annotated[Dispatcher, Depends(_dispatcher)]
+DispatcherDep = Annotated[CallExecutor, Depends(_dispatcher)]
 AssemblyDep = Annotated[Assembly, Depends(_assembly)]
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
-MeterDep = Annotated[Meter, Depends(_meter)]
+MeterDep = Annotated[Metrics, Depends(_meter)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 InfoDep = Annotated[InfoSource, Depends(_info)]
-AdmissionDep = Annotated[Admission, Depends(_admission)]
+AdmissionDep = Annotated[AccessControl, Depends(_admission)]
 CallerDep = Annotated[int, Depends(_caller)]

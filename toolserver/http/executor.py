@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
 from toolserver.http.codec import malformed
-from toolserver.http.metrics import Meter
+from toolserver.http.metrics import Metrics
 from toolserver.resolvers.base import refuse
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import PendingAnswer, ToolService
@@ -21,7 +21,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-class Waiting(Generic[T]):
+class Deferred(Generic[T]):
     """What is not there at once. Nothing is under way until it is awaited, so it can be dropped.
 
     Args:
@@ -31,16 +31,16 @@ class Waiting(Generic[T]):
     def __init__(self, get: Callable[[], Awaitable[T]]) -> None:
         self.get = get
 
-    def then(self, convert: Callable[[T], U]) -> Waiting[U]:
+    def then(self, convert: Callable[[T], U]) -> Deferred[U]:
         """The same, with `convert` to be applied to it."""
 
         async def converted() -> U:
             return convert(await self.get())
 
-        return Waiting(converted)
+        return Deferred(converted)
 
 
-class Dispatcher:
+class CallExecutor:
     """Answers calls without holding up the event loop.
 
     A recorded, synthetic or world answer takes microseconds and is given inline; a thread would cost more than it.
@@ -54,7 +54,7 @@ class Dispatcher:
         workers: Upstream calls at a time.
     """
 
-    def __init__(self, service: ToolService, meter: Meter, *, timeout: float, workers: int) -> None:
+    def __init__(self, service: ToolService, meter: Metrics, *, timeout: float, workers: int) -> None:
         self.service = service
         self._meter = meter
         self._timeout = timeout
@@ -63,22 +63,22 @@ class Dispatcher:
             resolver.blocking and not isinstance(resolver, RecordedResolver) for resolver in service.resolvers
         )
 
-    def start(self, call: ToolCall, route: str) -> ToolResponse | Waiting[ToolResponse]:
+    def start(self, call: ToolCall, route: str) -> ToolResponse | Deferred[ToolResponse]:
         """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
         answer = self.service.start(call)
         if isinstance(answer, ToolResponse):
             self._meter.count_call(route, answer, True)
             return answer
-        return Waiting(partial(self._wait, answer, call, route))
+        return Deferred(partial(self._wait, answer, call, route))
 
     def start_many(
         self, calls: Sequence[ToolCall | str], route: str
-    ) -> list[ToolResponse] | Waiting[list[ToolResponse]]:
+    ) -> list[ToolResponse] | Deferred[list[ToolResponse]]:
         """Answer a batch, in order. A text in place of a call says what is wrong with that element."""
         started = [malformed(call) if isinstance(call, str) else self._start_in_batch(call) for call in calls]
         answers = [answer for answer in started if isinstance(answer, ToolResponse)]
         if len(answers) < len(started):
-            return Waiting(partial(self._wait_for_all, started, calls, route))
+            return Deferred(partial(self._wait_for_all, started, calls, route))
         for answer in answers:
             self._meter.count_call(route, answer, True)
         return answers
@@ -86,12 +86,12 @@ class Dispatcher:
     async def answer(self, call: ToolCall, route: str) -> ToolResponse:
         """Answer one call that came by `route`."""
         answer = self.start(call, route)
-        return await answer.get() if isinstance(answer, Waiting) else answer
+        return await answer.get() if isinstance(answer, Deferred) else answer
 
     async def answer_many(self, calls: Sequence[ToolCall | str], route: str) -> list[ToolResponse]:
         """Answer a batch, as `start_many` does, and wait for it."""
         answers = self.start_many(calls, route)
-        return await answers.get() if isinstance(answers, Waiting) else answers
+        return await answers.get() if isinstance(answers, Deferred) else answers
 
     def close(self) -> None:
         """Take no more calls. Upstream calls under way end by their own time-out."""

@@ -7,10 +7,10 @@ from time import perf_counter
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from toolserver.http.admission import Admission, Refusal
-from toolserver.http.call_routes import HotPath
+from toolserver.http.admission import AccessControl, Rejection
+from toolserver.http.call_routes import CallRoutes
 from toolserver.http.codec import json_headers
-from toolserver.http.metrics import Meter
+from toolserver.http.metrics import Metrics
 from toolserver.http.request_body import BodyReader, Disconnect, inspect_headers, replay
 from toolserver.http.shortcut import RAW_REQUEST, SHORTCUT, Shortcut
 
@@ -18,7 +18,7 @@ _POSTED = frozenset({"/virtual", "/v1/call", "/v1/calls"})
 _KNOWN = _POSTED | {"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics"}
 
 
-class FrontDoor:
+class Gateway:
     """What an ASGI server calls: around the FastAPI application, before all of its middleware.
 
     Args:
@@ -33,10 +33,10 @@ class FrontDoor:
         self,
         app: ASGIApp,
         *,
-        admission: Admission,
-        meter: Meter,
+        admission: AccessControl,
+        meter: Metrics,
         bodies: BodyReader,
-        hot_path: HotPath | None,
+        hot_path: CallRoutes | None,
     ) -> None:
         self._app = app
         self._admission = admission
@@ -57,7 +57,7 @@ class FrontDoor:
         caller = 0
         if not self._admission.is_open:
             admitted = self._admission.admit(path, scope["headers"])
-            if isinstance(admitted, Refusal):
+            if isinstance(admitted, Rejection):
                 await self._refuse(admitted, path, send, started)
                 return
             caller = scope["toolserver.caller"] = admitted
@@ -67,7 +67,7 @@ class FrontDoor:
                 body = await self._bodies.read(receive, length)
             except Disconnect:
                 return
-            if isinstance(body, Refusal):
+            if isinstance(body, Rejection):
                 await self._refuse(body, path, send, started)
                 return
             try:
@@ -104,7 +104,7 @@ class FrontDoor:
         finally:
             self._meter.count_request(_label(scope["path"]), status, perf_counter() - started)
 
-    async def _refuse(self, refusal: Refusal, path: str, send: Send, started: float) -> None:
+    async def _refuse(self, refusal: Rejection, path: str, send: Send, started: float) -> None:
         body = orjson.dumps({"detail": refusal.detail})
         headers = [*json_headers(body), *refusal.headers]
         await send({"type": "http.response.start", "status": refusal.status, "headers": headers})

@@ -31,7 +31,7 @@ _MISSED = frozenset({Outcome.NOT_RECORDED, Outcome.UNKNOWN_API})
 _SEPARATOR = "\t"
 
 
-class Meter:
+class Metrics:
     """The counts of one worker."""
 
     def __init__(self, runtime_dir: Path | None = None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.types import Message, Receive, Scope
 
-from toolserver.http.admission import Refusal
+from toolserver.http.admission import Rejection
 
 _JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
@@ -36,10 +36,10 @@ class BodyReader:
         self._clock = clock
         self._begun: dict[asyncio.Task[Any], float] = {}
         self._expired: set[asyncio.Task[Any]] = set()
-        self._too_large = Refusal(413, f"request body larger than {limit} bytes")
-        self._too_slow = Refusal(408, f"request body did not come within {timeout:g} seconds")
+        self._too_large = Rejection(413, f"request body larger than {limit} bytes")
+        self._too_slow = Rejection(408, f"request body did not come within {timeout:g} seconds")
 
-    async def read(self, receive: Receive, announced: int) -> bytes | Refusal:
+    async def read(self, receive: Receive, announced: int) -> bytes | Rejection:
         """The body, or why it is not taken. Raises `Disconnect` when the client goes away.
 
         `announced` is the request's `Content-Length`, 0 when it says none.
@@ -72,7 +72,7 @@ class BodyReader:
                 self._expired.add(task)
                 task.cancel()
 
-    async def _join(self, message: Message, receive: Receive) -> bytes | Refusal:
+    async def _join(self, message: Message, receive: Receive) -> bytes | Rejection:
         parts, size = [], 0
         while message["type"] == "http.request":
             part = message.get("body", b"")

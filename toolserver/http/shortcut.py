@@ -11,8 +11,8 @@ from __future__ import annotations
 from time import perf_counter
 from typing import NamedTuple
 
-from toolserver.http.call_routes import HotPath
-from toolserver.http.metrics import Meter
+from toolserver.http.call_routes import CallRoutes
+from toolserver.http.metrics import Metrics
 
 SHORTCUT = "toolserver.http.shortcut"
 """Where the application leaves its `Shortcut` in the state of its lifespan."""
@@ -44,7 +44,7 @@ class Shortcut:
         meter: Counts requests.
     """
 
-    def __init__(self, hot_path: HotPath, meter: Meter) -> None:
+    def __init__(self, hot_path: CallRoutes, meter: Metrics) -> None:
         self._hot_path = hot_path
         self._meter = meter
         self._heads: dict[bytes, _Head] = {}

@@ -15,7 +15,7 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class RecalledResolver:
+class MemoryCacheResolver:
     """Answers what was recorded, as far as it is in memory: stands before the `RecordedResolver` of a remote store."""
 
     blocking = False
@@ -52,7 +52,7 @@ class RecordedResolver:
         self._cache.close()
 
 
-class RecordingResolver:
+class WriteThroughResolver:
     """Asks another resolver and keeps what it answers, so that the same call costs once.
 
     Only successes are kept: a failure of an upstream server is an answer for now, never for ever. Identical calls that

@@ -14,14 +14,14 @@ from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec
 from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
-from toolserver.resolvers.recorded import RecalledResolver, RecordedResolver, RecordingResolver
+from toolserver.resolvers.recorded import MemoryCacheResolver, RecordedResolver, WriteThroughResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
 
 if TYPE_CHECKING:
-    from toolserver.world.vendors import Vendors
+    from toolserver.world.vendors import VendorRegistry
 
 
 class Assembly(NamedTuple):
@@ -30,7 +30,7 @@ class Assembly(NamedTuple):
     service: ToolService
     catalog: Catalog
     cache: ResponseCache | None
-    vendors: Vendors | None
+    vendors: VendorRegistry | None
 
 
 def build_service(settings: Settings) -> ToolService:
@@ -52,7 +52,7 @@ def assemble(settings: Settings) -> Assembly:
         catalog = Catalog.load(settings.cache)
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
         if cache.remote:
-            resolvers.append(RecalledResolver(cache))
+            resolvers.append(MemoryCacheResolver(cache))
         resolvers.append(RecordedResolver(cache))
     if settings.world is not None:
         vendors, codec, resolver = _world(settings.world, settings.world_level, settings.world_tools, key)
@@ -70,14 +70,14 @@ def assemble(settings: Settings) -> Assembly:
     return Assembly(service, catalog, cache, vendors)
 
 
-def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendors, StateCodec, Resolver]:
+def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
     # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
     from toolserver.world.resolver import WorldResolver
     from toolserver.world.tokens import world_codec
-    from toolserver.world.vendors import Vendors
+    from toolserver.world.vendors import VendorRegistry
     from toolserver.world.world import World
 
-    vendors = Vendors(World(seed, level), tools)
+    vendors = VendorRegistry(World(seed, level), tools)
     codec = world_codec(vendors, key)
     return vendors, codec, WorldResolver(vendors, codec)
 
@@ -89,7 +89,7 @@ def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver
     if settings.miss == "synthetic":
         return [SyntheticResolver()]
     inner, source = _upstream(settings, cache)
-    return [inner if cache is None else RecordingResolver(inner, cache, source)]
+    return [inner if cache is None else WriteThroughResolver(inner, cache, source)]
 
 
 def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver, str]:

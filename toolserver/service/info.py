@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from toolserver.catalog.api_schema import ApiSpec
 
 if TYPE_CHECKING:
-    from toolserver.world.vendors import Vendors
+    from toolserver.world.vendors import VendorRegistry
 
 Kind = Literal["world", "recorded", "both"]
 
@@ -44,7 +44,7 @@ class InfoSource:
         miss: The miss policy.
     """
 
-    def __init__(self, catalog: Iterable[ApiSpec], vendors: Vendors | None, recorded: bool, miss: str) -> None:
+    def __init__(self, catalog: Iterable[ApiSpec], vendors: VendorRegistry | None, recorded: bool, miss: str) -> None:
         self._catalog = catalog
         self._vendors = vendors
         self._recorded = recorded
@@ -59,7 +59,7 @@ class InfoSource:
         return world_info(self._vendors, "both" if self._recorded else "world", self._miss)
 
 
-def world_info(vendors: Vendors, kind: Kind = "world", miss: str = "strict") -> ServerInfo:
+def world_info(vendors: VendorRegistry, kind: Kind = "world", miss: str = "strict") -> ServerInfo:
     """The answer of a server of a world.
 
     The digest is over all tables, the names and offers of all vendors, and the first 100 APIs with sample answers.

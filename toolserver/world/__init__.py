@@ -7,17 +7,17 @@ an `Operation` has typed `inputs` (`Slot`) and `outputs` (`Output`); an output o
 input of type `city_id`. `world.execute(operation, arguments, delta)` gives a `Result`: rows of values, a typed
 `outcome` with a `message`, and the `delta` afterwards. Every value of a result is a `Fact(entity, attribute, value)`
 (`result.facts()`), so that one can say which call supplied what. Writes never change the world: they give a longer
-`Delta`, a small JSON-able record of changes; ids of created rows follow from the world's seed and the delta.
+`Changes`, a small JSON-able record of changes; ids of created rows follow from the world's seed and the delta.
 
-*Vendor.* `Vendors(world)` publishes the operations as APIs under many skins. A `VendorTool` has `apis`; a `VendorApi`
-has its documentation (`spec`), its `operation` and its flags (`health`, `needs_token`, `pages`), and four mappings:
-`encode_arguments(semantic) -> JSON object`, `decode_arguments(JSON object) -> semantic` (or `Refusal`),
+*Vendor.* `VendorRegistry(world)` publishes the operations as APIs in many styles. A `VendorTool` has `apis`; a
+`VendorApi` has its documentation (`spec`), its `operation` and its flags (`health`, `needs_token`, `pages`), and four
+mappings: `encode_arguments(semantic) -> JSON object`, `decode_arguments(JSON object) -> semantic` (or `Refusal`),
 `render(result) -> JSON value` and `read(JSON value) -> list of semantic rows`. `api.answer(world, arguments, delta)`
 is a whole call: it takes any JSON object and always gives a `VendorAnswer` with a typed outcome.
 `WorldResolver` puts this behind a `ToolService`.
 """
 
-from toolserver.world.changes import NO_CHANGES, Change, Delta
+from toolserver.world.changes import NO_CHANGES, Change, Changes
 from toolserver.world.schema import (
     Attribute,
     Domain,
@@ -33,14 +33,14 @@ from toolserver.world.schema import (
     SemanticType,
     Slot,
 )
-from toolserver.world.vendors import Health, Skin, VendorAnswer, VendorApi, Vendors, VendorTool
+from toolserver.world.vendors import Health, VendorAnswer, VendorApi, VendorRegistry, VendorStyle, VendorTool
 from toolserver.world.world import World
 
 __all__ = [
     "NO_CHANGES",
     "Attribute",
     "Change",
-    "Delta",
+    "Changes",
     "Domain",
     "EntityType",
     "Fact",
@@ -53,11 +53,11 @@ __all__ = [
     "Result",
     "Row",
     "SemanticType",
-    "Skin",
     "Slot",
     "VendorAnswer",
     "VendorApi",
+    "VendorRegistry",
+    "VendorStyle",
     "VendorTool",
-    "Vendors",
     "World",
 ]

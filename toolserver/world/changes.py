@@ -21,7 +21,7 @@ class Change(NamedTuple):
     values: Mapping[str, Any]
 
 
-class Delta:
+class Changes:
     """An ordered record of changes. Immutable: a write gives a new one.
 
     Args:
@@ -41,14 +41,14 @@ class Delta:
         return bool(self.changes)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Delta) and (self.changes, self.salt) == (other.changes, other.salt)
+        return isinstance(other, Changes) and (self.changes, self.salt) == (other.changes, other.salt)
 
     def __repr__(self) -> str:
         return f"Delta({list(self.changes)!r}, salt={self.salt!r})"
 
-    def then(self, *changes: Change) -> Delta:
+    def then(self, *changes: Change) -> Changes:
         """This record with more changes at its end."""
-        return Delta(self.changes + changes, self.salt)
+        return Changes(self.changes + changes, self.salt)
 
     def touches(self, entity: str) -> bool:
         """Whether any row of a table was created or changed."""
@@ -75,12 +75,12 @@ class Delta:
         return tuple([change.entity, change.id, dict(change.values)] for change in self.changes)
 
     @classmethod
-    def from_json(cls, changes: Iterable[Any], salt: str | int = "") -> Delta:
+    def from_json(cls, changes: Iterable[Any], salt: str | int = "") -> Changes:
         """The inverse of `to_json`. Raises `ValueError` when a change has another shape."""
         return cls(map(_read_change, changes), salt)
 
 
-NO_CHANGES = Delta()
+NO_CHANGES = Changes()
 
 
 def _read_change(change: Any) -> Change:

@@ -16,14 +16,14 @@ from typing import Any
 from toolserver.catalog.api_schema import encode_body
 from toolserver.world.changes import NO_CHANGES
 from toolserver.world.samples import sample_arguments
-from toolserver.world.vendors import VendorApi, Vendors
+from toolserver.world.vendors import VendorApi, VendorRegistry
 from toolserver.world.world import World
 
 KEPT = ((0, "lite"), (7, "lite"), (7, "standard"), (7, "full"))
 DIGESTED_APIS = 1000
 
 
-def world_digest(vendors: Vendors, apis: int | None = None) -> str:
+def world_digest(vendors: VendorRegistry, apis: int | None = None) -> str:
     """BLAKE2b of all tables, of the documentation of the first `apis` APIs and of their answers to a sample call."""
     world = vendors.world
     hasher = blake2b(digest_size=16)
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
     """Print the digests of the kept worlds, or of the one that is named."""
     worlds = [(int(arguments[0]), arguments[1])] if arguments else KEPT
     for seed, level in worlds:
-        sys.stdout.write(f"{seed} {level} {world_digest(Vendors(World(seed, level)), DIGESTED_APIS)}\n")
+        sys.stdout.write(f"{seed} {level} {world_digest(VendorRegistry(World(seed, level)), DIGESTED_APIS)}\n")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResp
 from toolserver.episodes.state_token import EpisodeState, StateCodec
 from toolserver.errors import StateTokenError
 from toolserver.resolvers.base import ValidatedCall, refuse
-from toolserver.world.changes import NO_CHANGES, Delta
-from toolserver.world.vendors import Vendors
+from toolserver.world.changes import NO_CHANGES, Changes
+from toolserver.world.vendors import VendorRegistry
 
 
-def delta_of(state: EpisodeState) -> Delta:
+def delta_of(state: EpisodeState) -> Changes:
     """The changes that an episode has made. Its seed and task salt the ids and tokens that the world gives out."""
-    return Delta.from_json(state.delta, salt=f"{state.seed}/{state.task}")
+    return Changes.from_json(state.delta, salt=f"{state.seed}/{state.task}")
 
 
 class WorldResolver:
@@ -29,7 +29,7 @@ class WorldResolver:
 
     blocking = False
 
-    def __init__(self, vendors: Vendors, codec: StateCodec) -> None:
+    def __init__(self, vendors: VendorRegistry, codec: StateCodec) -> None:
         self._vendors = vendors
         self._codec = codec
 

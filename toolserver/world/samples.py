@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from toolserver.world import calendar
-from toolserver.world.changes import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.schema import Kind, Slot
 from toolserver.world.types import PERSON, TOKEN
 from toolserver.world.vendors import VendorApi
@@ -15,7 +15,7 @@ _CUSTOMER = "Ada Lindt"
 _AHEAD = 9  # days
 
 
-def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Delta = NO_CHANGES) -> dict[str, Any]:
+def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Changes = NO_CHANGES) -> dict[str, Any]:
     """Semantic values for the required inputs of an API, its token included. A sale may still find nothing left.
 
     Args:

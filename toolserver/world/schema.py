@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from toolserver.catalog.api_schema import Outcome
 
 if TYPE_CHECKING:
-    from toolserver.world.changes import Delta
-    from toolserver.world.seeded_random import Stream
+    from toolserver.world.changes import Changes
+    from toolserver.world.seeded_random import SeededRandom
     from toolserver.world.world import World
 
 
@@ -94,7 +94,7 @@ class Draw:
         world: The world, for ids of other tables.
     """
 
-    stream: Stream
+    stream: SeededRandom
     index: int
     row: dict[str, Any]
     world: World
@@ -237,7 +237,7 @@ class Result(NamedTuple):
     operation: Operation
     arguments: Mapping[str, Any]
     rows: Sequence[Row]
-    delta: Delta
+    delta: Changes
     outcome: Outcome = Outcome.OK
     message: str = ""
     total: int = 0
@@ -276,8 +276,8 @@ class Refusal(Exception):  # noqa: N818  a typed outcome on its way out, not a p
 
 
 # Rows and, for a write, the delta afterwards.
-Answer = tuple[Sequence[Row], "Delta"]
-Run = Callable[["World", Mapping[str, Any], "Delta"], Answer]
+Answer = tuple[Sequence[Row], "Changes"]
+Run = Callable[["World", Mapping[str, Any], "Changes"], Answer]
 
 
 @dataclass(frozen=True, eq=False)

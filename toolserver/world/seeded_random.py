@@ -25,7 +25,7 @@ def number(*parts: str | int) -> int:
     return int.from_bytes(digest(*parts)[:8], "big")
 
 
-class Stream:
+class SeededRandom:
     """A random stream named by `parts`.
 
     Only `Random.random()` is used: its sequence for an integer seed is the one thing that Python promises to keep.

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolserver.world.schema import Draw, EntityType
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 
 if TYPE_CHECKING:
     from toolserver.world.world import World
@@ -19,7 +19,7 @@ Values = dict[str, Any]
 
 def make_ids(seed: int, entity: EntityType, count: int) -> tuple[str, ...]:
     """`count` ids such as `C4821`: unguessable from each other, all of one length."""
-    stream = Stream(seed, "ids", entity.name)
+    stream = SeededRandom(seed, "ids", entity.name)
     low = 10 ** (entity.digits - 1)
     numbers: dict[int, None] = {}
     while len(numbers) < count:
@@ -49,7 +49,7 @@ class Table:
     def _fill(self, world: World, position: int, name: str) -> None:
         """Make one column. Each has its own stream, so that a new column leaves the others as they were."""
         make = self.entity.attributes[position].make
-        draw = Draw(Stream(world.seed, "column", self.entity.name, name), 0, {}, world)
+        draw = Draw(SeededRandom(world.seed, "column", self.entity.name, name), 0, {}, world)
         unique = position == 0
         seen: set[Any] = set()
         for draw.index, draw.row in enumerate(self.rows.values()):

@@ -8,15 +8,15 @@ from typing import Any
 from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec, is_count
 from toolserver.errors import StateTokenError
 from toolserver.world import calendar
-from toolserver.world.changes import Change, Delta
+from toolserver.world.changes import Change, Changes
 from toolserver.world.schema import EntityType, Kind, SemanticType
-from toolserver.world.vendors import Vendors
+from toolserver.world.vendors import VendorRegistry
 from toolserver.world.world import World
 
 _LARGEST = 2.0**53
 
 
-def world_codec(vendors: Vendors, key: bytes = PUBLIC_KEY) -> StateCodec:
+def world_codec(vendors: VendorRegistry, key: bytes = PUBLIC_KEY) -> StateCodec:
     """The codec of the tokens of a world with these vendors. It refuses the tokens of every other world."""
     return StateCodec(key, vendors.identity, ChangeCheck(vendors.world))
 
@@ -39,7 +39,7 @@ class ChangeCheck:
         """Raise `StateTokenError` for the first change that no write makes after those before it."""
         created: set[tuple[str, str]] = set()
         try:
-            for change in Delta.from_json(changes).changes:
+            for change in Changes.from_json(changes).changes:
                 self._check(change, created)
         except ValueError as error:
             raise StateTokenError(f"delta: {error}") from None

@@ -8,7 +8,7 @@ from typing import Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.errors import ConfigurationError
-from toolserver.world.changes import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import level_of
 from toolserver.world.operations.registry import operations_of
@@ -20,7 +20,7 @@ class World:
     """Relational data over several domains, and what can be asked of it.
 
     The same seed and level give the same world, on any machine and Python. Tables are made when they are first
-    needed. A world never changes: writes give a new `Delta`, which goes into the next call.
+    needed. A world never changes: writes give a new `Changes`, which goes into the next call.
 
     Args:
         seed: Any non-negative integer below 2**63.
@@ -59,7 +59,7 @@ class World:
             table = self._tables[entity] = Table(self, self.entities[entity])
         return table
 
-    def row(self, entity: str, row_id: str, delta: Delta = NO_CHANGES) -> dict[str, Any] | None:
+    def row(self, entity: str, row_id: str, delta: Changes = NO_CHANGES) -> dict[str, Any] | None:
         """One row as it is after the changes; `None` when there is no such row. Not to be changed."""
         row = self.table(entity).rows.get(row_id)
         if delta.touches(entity):
@@ -68,20 +68,20 @@ class World:
                 return {**(row or {}), **patch}
         return row
 
-    def need(self, entity: str, row_id: str, delta: Delta) -> dict[str, Any]:
+    def need(self, entity: str, row_id: str, delta: Changes) -> dict[str, Any]:
         """Like `row`, but refuses with NOT_FOUND when there is no such row."""
         row = self.row(entity, row_id, delta)
         if row is None:
             raise Refusal(Outcome.NOT_FOUND, f"No {self.entities[entity].label} with id '{row_id}' was found.")
         return row
 
-    def rows(self, entity: str, ids: Sequence[str], delta: Delta) -> Iterable[tuple[str, dict[str, Any]]]:
+    def rows(self, entity: str, ids: Sequence[str], delta: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
         """Existing rows with their ids, after the changes."""
         if delta.touches(entity):
             return ((row_id, self.need(entity, row_id, delta)) for row_id in ids)
         return zip(ids, map(self.table(entity).rows.__getitem__, ids), strict=True)
 
-    def where(self, entity: str, attribute: str, value: Any, delta: Delta = NO_CHANGES) -> list[str]:
+    def where(self, entity: str, attribute: str, value: Any, delta: Changes = NO_CHANGES) -> list[str]:
         """Ids of the rows whose attribute has a value, after the changes, in table order."""
         ids = self.table(entity).where(attribute, value)
         if not delta.touches(entity):
@@ -91,7 +91,7 @@ class World:
         return kept + [row_id for row_id in changed if self.need(entity, row_id, delta).get(attribute) == value]
 
     def ranked(
-        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, delta: Delta
+        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, delta: Changes
     ) -> Sequence[str]:
         """Ids of the rows whose attribute has a value (of all rows, without one), after the changes, sorted by `by`.
 
@@ -103,7 +103,7 @@ class World:
         values_of = {row_id: row[by] for row_id, row in self.rows(entity, ids, delta)}
         return sorted(ids, key=values_of.__getitem__, reverse=descending)
 
-    def find(self, entity: str, text: str, delta: Delta = NO_CHANGES) -> list[str]:
+    def find(self, entity: str, text: str, delta: Changes = NO_CHANGES) -> list[str]:
         """Ids of the rows that `text` names, those created by the changes included."""
         table = self.table(entity)
         ids = table.find(text)
@@ -125,7 +125,7 @@ class World:
                 index[name] = (*index.get(name, ()), entity)
         return index
 
-    def every(self, entity: str, delta: Delta = NO_CHANGES) -> list[str]:
+    def every(self, entity: str, delta: Changes = NO_CHANGES) -> list[str]:
         """Ids of all rows, after the changes."""
         ids = list(self.ids(entity))
         if not delta.touches(entity):
@@ -133,7 +133,7 @@ class World:
         rows = self.table(entity).rows
         return ids + [row_id for row_id in delta.rows(entity) if row_id not in rows]
 
-    def execute(self, operation: Operation | str, arguments: Mapping[str, Any], delta: Delta = NO_CHANGES) -> Result:
+    def execute(self, operation: Operation | str, arguments: Mapping[str, Any], delta: Changes = NO_CHANGES) -> Result:
         """Run an operation on semantic values.
 
         Args:

@@ -11,7 +11,7 @@ from steptool_env.toolworld.grading.progress_tracker import Observed, Supply, Tr
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.changes import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.schema import Kind, OperationKind, Result
 from toolserver.world.vendors import VendorApi
 from toolserver.world.world import World
@@ -74,7 +74,7 @@ class Grader:
         """Per step, whether a later contributing call or the accepted answer used what it supplied. Shape: (steps,)."""
         return _Contribution(self, tracker, grade).steps()
 
-    def _state_is_right(self, delta: Delta) -> bool:
+    def _state_is_right(self, delta: Changes) -> bool:
         goal = self.task.plan.results[-1].delta if self.task.solvable else NO_CHANGES
         if not delta and not goal:
             return True

@@ -25,7 +25,7 @@ _NAMING = (Kind.TEXT, Kind.ID)
 _MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
 
 
-class Known:
+class MentionableFacts:
     """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
 
     It is what the query says, and what passed between the calls of the gold solution. Other values that the calls

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.operations.mutations import CANCELLED
 from toolserver.world.world import World
 
 
-def net_state(world: World, delta: Delta) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
+def net_state(world: World, delta: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
     """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
 
     A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is

@@ -10,7 +10,7 @@ from typing import Any
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Outcome
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.schema import Kind, Operation, OperationKind, Result
 from toolserver.world.vendors import Health, VendorApi
 
@@ -92,7 +92,7 @@ class Tracker:
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
         self.world = task.columns.world
         self.task = task
-        self.delta = Delta((), salt)
+        self.delta = Changes((), salt)
         self.steps: list[Observed] = []
         self.milestones = milestones_of(task)
         self.reached: dict[int, int] = {}  # milestone -> step

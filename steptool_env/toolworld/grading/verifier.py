@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.mentionable import Known, is_explained, is_in_sentence, is_same
+from steptool_env.toolworld.grading.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
 from steptool_env.toolworld.grading.mentions import Mention, Names, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
 from steptool_env.toolworld.grading.selection import Named, Selection
@@ -75,7 +75,7 @@ class Verifier:
         self.slots = slots_of(task)
         self._columns = task.columns
         self._query = task.query.rstrip(" .?!").lower()
-        self.known = Known(task)
+        self.known = MentionableFacts(task)
         self._numeric = [slot for slot in self.slots if slot.is_number]
         self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
@@ -224,7 +224,7 @@ class _NameCheck:
         known: What the answer may mention.
     """
 
-    def __init__(self, task: WorldTask, slot: AnswerSlot, known: Known) -> None:
+    def __init__(self, task: WorldTask, slot: AnswerSlot, known: MentionableFacts) -> None:
         self._attribute = slot.attribute
         self._wanted = frozenset(fold(str(value)) for value in slot.values)
         self._known = known

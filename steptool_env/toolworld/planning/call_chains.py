@@ -25,7 +25,7 @@ class Supplier:
     output: str
 
 
-class Grammar:
+class CallChains:
     """Which plans a set of operations can form.
 
     There is one for nearly every vendor, so it keeps few objects of its own: they are what garbage collection goes

@@ -7,7 +7,7 @@ from typing import Any
 from toolserver.world import calendar
 from toolserver.world.generators import names
 from toolserver.world.schema import Kind, Operation, SemanticType, Slot
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import PERSON
 from toolserver.world.world import World
 
@@ -20,12 +20,12 @@ _ROUND = {  # semantic type -> low, high, step of what people say
 _ANY_NUMBER = (2, 90, 1)
 
 
-def given_id(world: World, entity: str, stream: Stream) -> str:
+def given_id(world: World, entity: str, stream: SeededRandom) -> str:
     """An id that the query starts from."""
     return stream.pick(world.ids(entity))
 
 
-def constant(world: World, operation: Operation, name: str, stream: Stream) -> Any:
+def constant(world: World, operation: Operation, name: str, stream: SeededRandom) -> Any:
     """A value for the input `name` of `operation` that a person could ask with."""
     slot = operation.inputs[name]
     kind = slot.type
@@ -44,13 +44,13 @@ def constant(world: World, operation: Operation, name: str, stream: Stream) -> A
     return _number(slot, stream)
 
 
-def _text(world: World, kind: SemanticType, stream: Stream) -> str:
+def _text(world: World, kind: SemanticType, stream: SeededRandom) -> str:
     if kind.entity:
         return stream.pick(world.table(kind.entity).names)
     return names.person(stream) if kind == PERSON else names.title(stream)
 
 
-def _number(slot: Slot, stream: Stream) -> int | float:
+def _number(slot: Slot, stream: SeededRandom) -> int | float:
     low, high, step = _ROUND.get(slot.type.name, _ANY_NUMBER)
     if slot.low is not None:
         low = max(low, int(slot.low))
@@ -59,7 +59,7 @@ def _number(slot: Slot, stream: Stream) -> int | float:
     return low + step * stream.between(0, max(0, (high - low) // step))
 
 
-def _bound(world: World, operation: Operation, slot: Slot, stream: Stream) -> int | float:
+def _bound(world: World, operation: Operation, slot: Slot, stream: SeededRandom) -> int | float:
     """A bound that two to four rows of the table keep, as round as the gap allows."""
     rows = world.table(operation.subject).rows.values()
     values = sorted((row[slot.attribute] for row in rows), reverse=slot.test == "min")

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from steptool_env.toolworld.grading.net_changes import net_state
-from steptool_env.toolworld.planning.call_chains import Grammar, Supplier, needed, stated
+from steptool_env.toolworld.planning.call_chains import CallChains, Supplier, needed, stated
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.constants import constant, given_id
 from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
@@ -15,7 +15,7 @@ from steptool_env.toolworld.planning.questions import ask
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world.changes import NO_CHANGES
 from toolserver.world.schema import Kind, Operation, OperationKind, Result
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
 _ATTEMPTS = 12
@@ -23,7 +23,7 @@ _DRAWS = 3  # draws for one input before the whole attempt is given up
 _OPTIONAL = 0.35  # how often an optional input is given
 
 
-class Dead(Exception):  # noqa: N818  the end of one attempt, not an error
+class SamplingFailed(Exception):  # noqa: N818  the end of one attempt, not an error
     """An attempt came to a value that does not exist or is not unique; never leaves this module."""
 
 
@@ -45,7 +45,7 @@ class Planner:
         grammar: The operations at hand.
     """
 
-    def __init__(self, columns: Columns, grammar: Grammar) -> None:
+    def __init__(self, columns: Columns, grammar: CallChains) -> None:
         self.columns = columns
         self.grammar = grammar
         self._starts: dict[int, list[tuple[Operation, bool]]] = {}
@@ -60,7 +60,7 @@ class Planner:
             self._starts[depth] = starts
         return starts
 
-    def sample(self, stream: Stream, depth: int) -> Plan | None:
+    def sample(self, stream: SeededRandom, depth: int) -> Plan | None:
         """A plan whose longest chain has `depth` calls, or `None` when the draws led nowhere."""
         starts = self._starts_of(depth)
         if not starts:
@@ -69,7 +69,7 @@ class Planner:
             target, by_id = stream.pick(starts)
             try:
                 return _Attempt(self, stream).plan(target, depth, by_id)
-            except Dead:
+            except SamplingFailed:
                 continue
         return None
 
@@ -82,7 +82,7 @@ def _starts_at_id(operation: Operation) -> bool:
 class _Attempt:
     """One plan in the making."""
 
-    def __init__(self, planner: Planner, stream: Stream) -> None:
+    def __init__(self, planner: Planner, stream: SeededRandom) -> None:
         self.columns = planner.columns
         self.world = planner.columns.world
         self.grammar = planner.grammar
@@ -91,16 +91,16 @@ class _Attempt:
         self.results: list[Result] = []
 
     def plan(self, target: Operation, depth: int, by_id: bool) -> Plan:
-        """A plan that ends in `target`. Raises `Dead` when the draws lead nowhere."""
+        """A plan that ends in `target`. Raises `SamplingFailed` when the draws lead nowhere."""
         last = self._add(target, self._inputs(target, depth, by_id))
         asked: tuple[Asked, ...] = ()
         if not target.kind.writes:
             asked = ask(self.columns, self.results[last], last, self._stated(), self.stream)
             if not asked or all(_tells(self.results[:last], self.results[last], each.output) for each in asked):
-                raise Dead
+                raise SamplingFailed
         plan = Plan(tuple(self.nodes), tuple(self.results), asked)
         if plan.depth != depth:  # two branches met in one node
-            raise Dead
+            raise SamplingFailed
         return plan
 
     def _inputs(self, operation: Operation, depth: int, by_id: bool = False) -> dict[str, Source]:
@@ -110,7 +110,7 @@ class _Attempt:
         if depth > 1:  # which input gets the rest of the chain
             fit = self.grammar.deep_inputs(operation, depth - 1)
             if not fit:
-                raise Dead
+                raise SamplingFailed
             deep = self.stream.pick(fit)
         for name, slot in needed(operation).items():
             if name == deep:
@@ -134,12 +134,12 @@ class _Attempt:
         """
         suppliers = self.grammar.suppliers(taker, name, depth)
         if not suppliers:
-            raise Dead
+            raise SamplingFailed
         mark = len(self.nodes)
         for _ in range(_DRAWS - 1 if depth <= 2 else 0):
             try:
                 return self._drawn(self.stream.pick(suppliers), depth)
-            except Dead:
+            except SamplingFailed:
                 del self.nodes[mark:], self.results[mark:]
         return self._drawn(self.stream.pick(suppliers), depth)
 
@@ -148,13 +148,13 @@ class _Attempt:
         inputs = self._inputs(operation, depth)
         related = operation.kind is OperationKind.RELATED
         if related and len(inputs) == 1 and self._children(operation, inputs) > 1:
-            raise Dead
+            raise SamplingFailed
         node = self._add(operation, inputs)
         result = self.results[node]
         if related and len(result.rows) > 1:
-            raise Dead
+            raise SamplingFailed
         if operation.kind is not OperationKind.COMPARE and _tells(self.results[:node], result, supplier.output):
-            raise Dead
+            raise SamplingFailed
         return From(node, supplier.output)
 
     def _children(self, operation: Operation, inputs: Mapping[str, Source]) -> int:
@@ -172,7 +172,7 @@ class _Attempt:
         arguments = {name: self._value(source) for name, source in inputs.items()}
         result = self.world.execute(operation, arguments, NO_CHANGES)
         if not _is_sound(result, arguments) or (operation.kind.writes and not _changes(result, self.world)):
-            raise Dead
+            raise SamplingFailed
         self.nodes.append(Node(operation.name, inputs))
         self.results.append(result)
         return len(self.nodes) - 1

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked
 from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 
 _OPEN_FROM = 20
 """A column with fewer different values is asked about only beside another one."""
@@ -17,7 +17,9 @@ _SECOND = 0.3
 """How often a second thing is asked where one would do."""
 
 
-def ask(columns: Columns, result: Result, node: int, stated: Collection[object], stream: Stream) -> tuple[Asked, ...]:
+def ask(
+    columns: Columns, result: Result, node: int, stated: Collection[object], stream: SeededRandom
+) -> tuple[Asked, ...]:
     """What to ask about a call; empty when nothing is worth asking.
 
     Args:

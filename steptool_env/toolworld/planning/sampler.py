@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, Grammar
+from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.planner import Planner
@@ -23,13 +23,13 @@ from steptool_env.toolworld.planning.splits import (
     unseen_categories,
 )
 from steptool_env.toolworld.planning.toolset import Offers
-from steptool_env.toolworld.planning.unsolvable import OBSTACLES, obstruct
+from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvable
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from steptool_env.toolworld.wording import query_of
 from toolserver.errors import ConfigurationError
 from toolserver.world.schema import Operation
-from toolserver.world.seeded_random import Stream, digest
-from toolserver.world.vendors import VendorApi, Vendors
+from toolserver.world.seeded_random import SeededRandom, digest
+from toolserver.world.vendors import VendorApi, VendorRegistry
 
 UNSOLVABLE = 0.05
 """The share of unsolvable tasks in `train`."""
@@ -62,7 +62,7 @@ class TaskSampler:
 
     def __init__(
         self,
-        vendors: Vendors,
+        vendors: VendorRegistry,
         split: str = "train",
         unsolvable: float = UNSOLVABLE,
         depths: Mapping[int, float] | None = None,
@@ -118,7 +118,7 @@ class TaskSampler:
         return f".{digest(*settings)[:3].hex()}" if any(settings) else ""
 
     def _sample(self, index: int) -> WorldTask:
-        stream = Stream(self.world.seed, "task", self.world.level.name, self.split.name, index)
+        stream = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
         shape = self._shape(stream)
         for _ in range(_ATTEMPTS):
             task = self._attempt(self.task_id(index), shape, stream)
@@ -130,7 +130,7 @@ class TaskSampler:
             f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
         )
 
-    def _shape(self, stream: Stream) -> _Shape:
+    def _shape(self, stream: SeededRandom) -> _Shape:
         obstacle = stream.pick(OBSTACLES) if stream.chance(self.unsolvable) else Obstacle.NONE
         draw = stream.unit() * sum(self.depths.values())
         depth = max(self.depths)
@@ -141,7 +141,7 @@ class TaskSampler:
                 break
         return _Shape(obstacle, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL)
 
-    def _attempt(self, task_id: str, shape: _Shape, stream: Stream) -> WorldTask | None:
+    def _attempt(self, task_id: str, shape: _Shape, stream: SeededRandom) -> WorldTask | None:
         one, depth = shape.span == ONE_TOOL, shape.depth
         drawn = self._one_tool(depth, stream) if one else self._several(depth, shape.span, stream)
         if drawn is None:
@@ -156,23 +156,23 @@ class TaskSampler:
             return None
         task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
         if shape.obstacle:
-            hindered = obstruct(task, shape.obstacle, self.offers, stream)
+            hindered = make_unsolvable(task, shape.obstacle, self.offers, stream)
             if hindered is None:
                 return None
             task = hindered
         # Words have a stream of their own: how many draws they take does not change which plan comes next.
-        words = Stream(task_id, "words", stream.below(1 << 30))
+        words = SeededRandom(task_id, "words", stream.below(1 << 30))
         task = replace(task, query=query_of(self.world, task.plan, words))
         too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
         return None if too_long else task
 
-    def _one_tool(self, depth: int, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+    def _one_tool(self, depth: int, stream: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = stream.pick(self.offers.tools)
         plan = self._planner(tool.index, lambda: tool.operations).sample(stream, depth)
         bound = None if plan is None else self.offers.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _several(self, depth: int, span: str, stream: Stream) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+    def _several(self, depth: int, span: str, stream: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
         plan = self._planner(category, lambda: self.offers.operations(category)).sample(stream, depth)
         bound = None if plan is None else self.offers.spread(plan, span, category, stream)
@@ -182,7 +182,7 @@ class TaskSampler:
         """The planner of a vendor, by its index, or of a category, by its name."""
         planner = self._planners.get(key)
         if planner is None:
-            planner = self._planners[key] = Planner(self.columns, Grammar(operations()))
+            planner = self._planners[key] = Planner(self.columns, CallChains(operations()))
         return planner
 
 

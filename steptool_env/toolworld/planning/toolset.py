@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.splits import CROSS
 from toolserver.world.schema import Operation
-from toolserver.world.seeded_random import Stream
-from toolserver.world.vendors import Health, VendorApi, Vendors, VendorTool
+from toolserver.world.seeded_random import SeededRandom
+from toolserver.world.vendors import Health, VendorApi, VendorRegistry, VendorTool
 
 COUNTS = {"lite": (5, 5), "standard": (8, 12), "full": (20, 20)}
 """Level -> fewest and most APIs that are offered."""
@@ -21,7 +21,7 @@ _SAME_TOOL, _SAME_SUBJECT = 0.45, 0.3  # shares of the distractors; the rest is 
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class Toolset:
     """What a task offers.
 
     Attributes:
@@ -57,7 +57,7 @@ class Offers:
         admitted: Whether a vendor may be offered.
     """
 
-    def __init__(self, vendors: Vendors, admitted: Callable[[VendorTool], bool]) -> None:
+    def __init__(self, vendors: VendorRegistry, admitted: Callable[[VendorTool], bool]) -> None:
         self.vendors = vendors
         self.tools = [tool for tool in vendors if admitted(tool)]
         self._indexes = {tool.index for tool in self.tools}
@@ -80,7 +80,7 @@ class Offers:
         sound = [api for api in bound if api is not None and api.health is Health.OK]
         return tuple(sound) if len(sound) == len(bound) else None
 
-    def spread(self, plan: Plan, span: str, category: str, stream: Stream) -> tuple[VendorApi, ...] | None:
+    def spread(self, plan: Plan, span: str, category: str, stream: SeededRandom) -> tuple[VendorApi, ...] | None:
         """The plan's calls bound to several vendors, of `category` or of several; `None` when that fails."""
         chosen: dict[str, VendorApi] = {}
         for node in plan.nodes:
@@ -96,9 +96,9 @@ class Offers:
             return None
         return tuple(chosen[node.operation] for node in plan.nodes)
 
-    def complete(self, bound: tuple[VendorApi, ...], stream: Stream) -> Offer | None:
+    def complete(self, bound: tuple[VendorApi, ...], stream: SeededRandom) -> Toolset | None:
         """The offer of these calls, with distractors, shuffled; `None` when the calls need more APIs than fit."""
-        needed = Offer((), bound).needed
+        needed = Toolset((), bound).needed
         low, high = COUNTS[self._level]
         size = stream.between(low, high)
         if len(needed) > max(size, len({api.operation.name for api in bound})):
@@ -110,22 +110,22 @@ class Offers:
             if len(apis) >= size:
                 break
             apis.setdefault(api.spec.function_name, api)
-        return Offer(tuple(stream.shuffled(list(apis.values()))), bound)
+        return Toolset(tuple(stream.shuffled(list(apis.values()))), bound)
 
     def refilled(
-        self, offer: Offer, bound: tuple[VendorApi, ...], allowed: Callable[[VendorApi], bool], stream: Stream
-    ) -> Offer | None:
+        self, offer: Toolset, bound: tuple[VendorApi, ...], allowed: Callable[[VendorApi], bool], stream: SeededRandom
+    ) -> Toolset | None:
         """The offer with other calls bound and only APIs that are `allowed` beside them; `None` when none fill it."""
-        apis = {api.spec.function_name: api for api in Offer((), bound).needed}
-        alike = Offer((), (*offer.bound, *bound)).needed  # also like the calls that are no longer bound
+        apis = {api.spec.function_name: api for api in Toolset((), bound).needed}
+        alike = Toolset((), (*offer.bound, *bound)).needed  # also like the calls that are no longer bound
         for api in (*offer.apis, *self._distractors(alike, stream)):
             if len(apis) >= len(offer.apis):
                 break
             if allowed(api):
                 apis.setdefault(api.spec.function_name, api)
-        return Offer(tuple(stream.shuffled(list(apis.values()))), bound) if len(apis) == len(offer.apis) else None
+        return Toolset(tuple(stream.shuffled(list(apis.values()))), bound) if len(apis) == len(offer.apis) else None
 
-    def twin(self, operation: str, health: Health, stream: Stream) -> VendorApi | None:
+    def twin(self, operation: str, health: Health, stream: SeededRandom) -> VendorApi | None:
         """An API that does `operation` but is broken or stale; `None` when a look around finds none."""
         indexes = [index for index in self.vendors.offering(operation) if index in self._indexes]
         for index in stream.sample(indexes, 3 * _LOOKS):
@@ -134,7 +134,7 @@ class Offers:
                 return api
         return None
 
-    def _one(self, operation: str, category: str, stream: Stream) -> VendorApi | None:
+    def _one(self, operation: str, category: str, stream: SeededRandom) -> VendorApi | None:
         indexes = self.vendors.offering(operation)
         for _ in range(_LOOKS if indexes else 0):
             index = stream.pick(indexes)
@@ -144,7 +144,7 @@ class Offers:
                     return api
         return None
 
-    def _distractors(self, needed: tuple[VendorApi, ...], stream: Stream) -> Iterator[VendorApi]:
+    def _distractors(self, needed: tuple[VendorApi, ...], stream: SeededRandom) -> Iterator[VendorApi]:
         """Other APIs: of the same vendors, about the same things, from elsewhere; none that does a needed job well."""
         operations = {api.operation.name for api in needed}
         tools = list(dict.fromkeys(api.tool for api in needed))

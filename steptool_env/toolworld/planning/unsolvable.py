@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from steptool_env.toolworld.planning.plan import Given, Node, Plan
-from steptool_env.toolworld.planning.toolset import Offer, Offers
+from steptool_env.toolworld.planning.toolset import Offers, Toolset
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.world.schema import Kind, OperationKind
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors import Health, VendorApi
 
 OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
 
 
-def obstruct(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stream) -> WorldTask | None:
+def make_unsolvable(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> WorldTask | None:
     """`task` with an obstacle; `None` when it does not fit the task."""
     if obstacle is Obstacle.UNKNOWN:
         return _name_nothing(task, stream)
     return _take_away(task, obstacle, offers, stream)
 
 
-def _name_nothing(task: WorldTask, stream: Stream) -> WorldTask | None:
+def _name_nothing(task: WorldTask, stream: SeededRandom) -> WorldTask | None:
     """Ask about something that does not exist; its search says so."""
     plan, world = task.plan, task.columns.world
     searches = [i for i, each in enumerate(plan.results) if each.operation.kind is OperationKind.SEARCH]
@@ -50,7 +50,7 @@ def _spliced(first: str, second: str) -> str:
     return first[: len(first) // 2] + second[len(second) // 2 :].lower()
 
 
-def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stream) -> WorldTask | None:
+def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> WorldTask | None:
     """Leave out, or offer only broken, what a call needs, and everything that tells the same in another way."""
     for blocked in stream.shuffled(range(len(task.plan.nodes))):
         changed = _without(task, blocked, obstacle, offers, stream)
@@ -59,7 +59,7 @@ def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: Stre
     return None
 
 
-def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, stream: Stream) -> Offer | None:
+def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> Toolset | None:
     """The offer without a call that works; `None` when this call cannot be blocked."""
     plan, offer = task.plan, task.offer
     operation = plan.results[blocked].operation

@@ -27,7 +27,7 @@ from steptool_env.toolworld.wording.terms import (
     is_low,
 )
 from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
 WORDS, OFS = 30, 3
@@ -40,7 +40,7 @@ _ATOMS = (CONST, NAMED, ID)
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
-def query_of(world: World, plan: Plan, stream: Stream) -> str:
+def query_of(world: World, plan: Plan, stream: SeededRandom) -> str:
     """The words for a plan.
 
     Args:
@@ -60,7 +60,7 @@ def phrases_of(world: World) -> Phrases:
 class _Text:
     """The query of one plan in the making."""
 
-    def __init__(self, phrases: Phrases, world: World, plan: Plan, stream: Stream) -> None:
+    def __init__(self, phrases: Phrases, world: World, plan: Plan, stream: SeededRandom) -> None:
         self.phrases = phrases
         self.world = world
         self.stream = stream

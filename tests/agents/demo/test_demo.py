@@ -18,7 +18,7 @@ from agents.models import checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.policy_agent import PolicyAgent
 from agents.rollout.sampler import Sampling
-from agents.training.apprentice import Apprentice
+from agents.training.apprentice import SFTConfig
 from agents.training.config import TrainConfig, checked
 from agents.training.presets import Algorithm
 from toolserver.testing import ServerProcess
@@ -56,7 +56,7 @@ FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A starting policy as in the demonstration, but of few demonstrations."""
     out = tmp_path_factory.mktemp("start")
-    apprentice = checked(Apprentice, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
+    apprentice = checked(SFTConfig, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
     apprentice.learn(apprentice.demonstrations(), out)
     return out
 

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from agents.distributed.processes import ALONE, Processes, join
-from agents.models.bundle import Learner
+from agents.distributed.processes import SINGLE_PROCESS, Processes, join
+from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.decoder import set_dtype
 from agents.rollout.collector import Rollout, merged
@@ -41,7 +41,7 @@ WAYS = ("copies", "parts")
 
 
 def updated(
-    case: str, processes: Processes = ALONE, kept: Path | None = None
+    case: str, processes: Processes = SINGLE_PROCESS, kept: Path | None = None
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Weights and metrics after two updates, each on episodes of which every process has played its share.
 
@@ -74,7 +74,7 @@ def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -
     model = policy(config.policy.value_trunk, model_seed)
     if "policy" in settings:
         set_dtype(model, torch.float32)
-    made = Learner(model, tokenizer, PlainCodec(tokenizer), 64)
+    made = PolicyBundle(model, tokenizer, PlainCodec(tokenizer), 64)
     return OnlineTrainer(config, made, bandits(2), processes=processes)
 
 

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from agents.errors import ConfigurationError
-from agents.models.bundle import Learner, build_learner
+from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.induction_init import copying_episodes
 from agents.models.tokenizer import train_tokenizer
-from agents.training.apprentice import Apprentice
+from agents.training.apprentice import SFTConfig
 from agents.training.batch import collate
 from agents.training.config import PolicyConfig
 from agents.training.forward import score
@@ -19,7 +19,7 @@ from agents.training.forward import score
 VOCABULARY = 300
 
 
-def fresh(seed: int = 0) -> Learner:
+def fresh(seed: int = 0) -> PolicyBundle:
     tokenizer = train_tokenizer(["every byte has a token of its own, and so have some words of this sentence"], 300)
     return build_learner(PolicyConfig(value_trunk="none", context=512), tokenizer, seed)
 
@@ -72,7 +72,7 @@ def test_a_fresh_decoder_copies_and_cannot_without_the_look_back() -> None:
     assert copying_loss(learner) > 0.9 * chance
 
 
-def copying_loss(learner: Learner) -> float:
+def copying_loss(learner: PolicyBundle) -> float:
     """Nats per token that could be copied."""
     exercises = list(copying_episodes(len(learner.tokenizer), 16, seed=0, chunks=6))
     with torch.no_grad():
@@ -81,6 +81,6 @@ def copying_loss(learner: Learner) -> float:
 
 
 def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
-    apprentice = Apprentice(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
+    apprentice = SFTConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
     with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
         apprentice.learn([], tmp_path)

@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM
 from agents.cli import main
 from agents.errors import CheckpointError, ModelError
 from agents.models import checkpoint
-from agents.models.bundle import Learner, build_learner, load_learner
+from agents.models.bundle import PolicyBundle, build_learner, load_learner
 from agents.models.chat_template import ChatCodec
-from agents.rollout.collector import Start
+from agents.rollout.collector import EpisodeSpec
 from agents.training.batch import Batch, Episode, collate
 from agents.training.config import PolicyConfig, TrainConfig
 from agents.training.forward import score, score_all
@@ -62,13 +62,15 @@ def trainer(config: TrainConfig) -> OnlineTrainer:
     return OnlineTrainer(config, build_learner(config.policy, seed=config.seed), bandits(4))
 
 
-def played(made: Learner, count: int = 6) -> list[Episode]:
+def played(made: PolicyBundle, count: int = 6) -> list[Episode]:
     """Episodes of the bandit, whose rewards differ so that there is something to learn."""
-    rollout = collector(bandits(4), made, context=256, max_action_tokens=4).collect([Start(s) for s in range(count)])
+    rollout = collector(bandits(4), made, context=256, max_action_tokens=4).collect(
+        [EpisodeSpec(s) for s in range(count)]
+    )
     return [replace(episode, rewards=(0.1 * row, 1.0)) for row, episode in enumerate(rollout.episodes)]
 
 
-def loss_of(made: Learner, episodes: list[Episode], config: TrainConfig) -> Tensor:
+def loss_of(made: PolicyBundle, episodes: list[Episode], config: TrainConfig) -> Tensor:
     """The loss with its gradient, as an update takes it."""
     batch = collate(episodes, made.codec.pad_id, dtype=made.policy.score_dtype)
     prepared = prepare(made.policy, batch, config)
@@ -257,7 +259,7 @@ def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
 
 
-def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], Learner]:
+def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
     """Metrics of one optimiser step on given episodes."""
     config = config_of(folder, **settings)
     made = build_learner(config.policy)

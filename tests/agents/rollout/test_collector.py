@@ -11,10 +11,10 @@ import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents.errors import ModelError
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.rollout.collector import Collector, Start, slot_info
+from agents.rollout.collector import Collector, EpisodeSpec, slot_info
 from agents.rollout.sampler import Generator, Sampling
 from agents.training.archer.replay_buffer import replay_steps
 from agents.training.batch import Episode, collate
@@ -27,21 +27,21 @@ from tests.steptool_env.toys import ToySuite, toy_rules
 
 
 def collector(
-    envs: VectorEnv[Any, Any, Any], made: Learner, context: int = 64, seed: int = 0, max_action_tokens: int = 2
+    envs: VectorEnv[Any, Any, Any], made: PolicyBundle, context: int = 64, seed: int = 0, max_action_tokens: int = 2
 ) -> Collector:
     sampling = Sampling(max_action_tokens=max_action_tokens)
     sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling, seed=seed)
     return Collector(envs, sampler, made.codec)
 
 
-def text_of(made: Learner, episode: Episode) -> list[str]:
+def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
     return [made.codec.action_text(episode.ids[start:end]).strip() for start, end in episode.spans]
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8, 20])
 def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs: int) -> None:
     made = learner("none")
-    starts = [Start(seed, seed % 5) for seed in range(13)]
+    starts = [EpisodeSpec(seed, seed % 5) for seed in range(13)]
     rollout = collector(bandits(num_envs), made).collect(starts)
     assert [e.group for e in rollout.episodes] == [s.group for s in starts]
     assert rollout.calls == 26  # the idle slots' steps are not counted
@@ -55,14 +55,14 @@ def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs
 
 def test_the_first_update_starts_at_ratio_one() -> None:
     made = learner("none")
-    rollout = collector(bandits(8), made).collect([Start(seed) for seed in range(20)])
+    rollout = collector(bandits(8), made).collect([EpisodeSpec(seed) for seed in range(20)])
     batch = collate(rollout.episodes, 0)
     ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
 
 
 def test_equal_seeds_of_a_group_begin_alike() -> None:
-    rollout = collector(bandits(4), learner("none")).collect([Start(3, 0)] * 6)
+    rollout = collector(bandits(4), learner("none")).collect([EpisodeSpec(3, 0)] * 6)
     assert len({e.ids[: e.spans[0][0]] for e in rollout.episodes}) == 1
     assert len({e.anchors[0] for e in rollout.episodes}) == 1
     assert len({e.anchors[1] for e in rollout.episodes}) == 2  # "ok" and "no"
@@ -70,7 +70,7 @@ def test_equal_seeds_of_a_group_begin_alike() -> None:
 
 def test_a_cut_action_is_closed_by_a_token_that_is_not_trained() -> None:
     made = learner("none")
-    rollout = collector(bandits(4), made, max_action_tokens=1).collect([Start(seed) for seed in range(4)])
+    rollout = collector(bandits(4), made, max_action_tokens=1).collect([EpisodeSpec(seed) for seed in range(4)])
     for episode in rollout.episodes:
         (first, end), _ = episode.spans
         assert end - first == 1
@@ -104,13 +104,15 @@ def lessons(num_envs: int) -> SyncVectorEnv:
 
 
 def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
-    (episode,) = collector(lessons(2), learner("none")).collect([Start(1)]).episodes
+    (episode,) = collector(lessons(2), learner("none")).collect([EpisodeSpec(1)]).episodes
     assert episode.rewards == (0.25, 0.75)
     assert episode.terminated
 
 
 def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
-    rollout = collector(lessons(2), learner("none")).collect([Start(2), Start(1), Start(2), Start(1)])
+    rollout = collector(lessons(2), learner("none")).collect(
+        [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)]
+    )
     assert rollout.dropped == 2
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
 
@@ -118,7 +120,7 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
     made = learner("apart")
     envs = ToolVectorEnv(2, ToySuite(), toy_rules(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
-    (episode,) = collector(envs, made, context=400).collect([Start(0)]).episodes
+    (episode,) = collector(envs, made, context=400).collect([EpisodeSpec(0)]).episodes
     assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
     assert episode.metrics["finished"] == 0.0
     assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
@@ -127,12 +129,12 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
-    (episode,) = collector(lessons(1), learner("none")).collect([Start(1)]).episodes
+    (episode,) = collector(lessons(1), learner("none")).collect([EpisodeSpec(1)]).episodes
     assert episode.metrics["finished"] == 1.0
 
 
 def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
-    rollout = collector(lessons(1), learner("none"), context=40).collect([Start(3)])
+    rollout = collector(lessons(1), learner("none"), context=40).collect([EpisodeSpec(3)])
     (episode,) = rollout.episodes
     assert episode.end == "context"
     assert not episode.terminated
@@ -148,8 +150,8 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
 @pytest.mark.parametrize("seed", [3, 4], ids=["full", "full and interrupted"])
 def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
     tokenizer = word_tokenizer()
-    made = Learner(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
-    (episode,) = collector(lessons(1), made, context=64).collect([Start(seed)]).episodes
+    made = PolicyBundle(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
+    (episode,) = collector(lessons(1), made, context=64).collect([EpisodeSpec(seed)]).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)
     assert score_all(made.policy, batch, 1000).log_prob.isfinite().all()
@@ -158,7 +160,7 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:
-    (episode,) = collector(lessons(1), learner("none"), context=100).collect([Start(4)]).episodes
+    (episode,) = collector(lessons(1), learner("none"), context=100).collect([EpisodeSpec(4)]).episodes
     assert episode.end == "truncated"
     assert len(episode.ids) > episode.spans[-1][1]
 
@@ -171,7 +173,7 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
         if together
         else SyncVectorEnv([lambda: ToolEnv(ToySuite(), rules)] * 2, autoreset_mode=AutoresetMode.DISABLED)
     )
-    rollout = collector(envs, learner("none"), context=400).collect([Start(seed) for seed in range(4)])
+    rollout = collector(envs, learner("none"), context=400).collect([EpisodeSpec(seed) for seed in range(4)])
     for episode in rollout.episodes:
         assert episode.end == "context"
         assert 1 < len(episode.rewards) < 50
@@ -181,7 +183,7 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
 
 def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="a prompt of 2 tokens leaves no room"):
-        collector(bandits(1), learner("none"), context=2).collect([Start(0)])
+        collector(bandits(1), learner("none"), context=2).collect([EpisodeSpec(0)])
 
 
 def test_infos_are_read_slot_by_slot() -> None:
@@ -196,7 +198,9 @@ def test_infos_are_read_slot_by_slot() -> None:
 
 
 def played(seeds: Sequence[int], num_envs: int) -> list[tuple[int, ...]]:
-    return [e.ids for e in collector(bandits(num_envs), learner("none")).collect([Start(s) for s in seeds]).episodes]
+    return [
+        e.ids for e in collector(bandits(num_envs), learner("none")).collect([EpisodeSpec(s) for s in seeds]).episodes
+    ]
 
 
 def test_the_same_seeds_play_the_same_episodes() -> None:

@@ -12,7 +12,7 @@ import torch
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import panel_digest
 from agents.models.bundle import load_learner
-from agents.rollout.collector import Collector, Start
+from agents.rollout.collector import Collector, EpisodeSpec
 from agents.rollout.policy_agent import PolicyAgent
 from agents.rollout.sampler import Generator, Sampling, _inverse
 from agents.rollout.vector_env import PeriodicEvaluation, make_envs
@@ -43,7 +43,7 @@ def test_a_sampled_evaluation_gives_the_same_episodes_for_every_number_of_slots(
 def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int) -> None:
     """Members of a group, which begin alike, draw differently."""
     made = learner("none")
-    starts = [Start(seed // 4, seed // 4) for seed in range(24)]
+    starts = [EpisodeSpec(seed // 4, seed // 4) for seed in range(24)]
 
     def collected(count: int) -> list[tuple[int, ...]]:
         sampler = Generator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)

@@ -20,11 +20,11 @@ from fastapi import FastAPI
 
 from agents.commands.train import parse
 from agents.errors import ConfigurationError, EngineError
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.models.weights import read_model, write_model
-from agents.rollout.collector import Collector, Start
+from agents.rollout.collector import Collector, EpisodeSpec
 from agents.rollout.engine import RolloutConfig, RolloutEngine
 from agents.rollout.engines import make_engine
 from agents.rollout.http_engine import HttpEngine
@@ -67,16 +67,16 @@ def serving(policy: Policy, kind: type[Decoder] = Decoder) -> Iterator[str]:
             thread.join()
 
 
-def exact_learner(seed: int = 0) -> Learner:
+def exact_learner(seed: int = 0) -> PolicyBundle:
     tokenizer = word_tokenizer()
-    return Learner(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    return PolicyBundle(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
 
 
 def equal(one: Policy, other: Policy) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def remote(made: Learner, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
+def remote(made: PolicyBundle, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
     settings = {"retries": 0, **settings}
     return make_engine(RolloutConfig(engine="http", url=url, weights_dir=str(folder), **settings), made, sampling)
 
@@ -85,7 +85,7 @@ def remote(made: Learner, url: str, sampling: Sampling, folder: Path | str = "",
 def test_rollouts_equal_those_in_this_process(temperature: float) -> None:
     """Sampled ones as well: both draw from the same seeds, whatever is decoded together."""
     made, sampling = exact_learner(), Sampling(temperature, max_action_tokens=4)
-    starts = [Start(seed // 2, seed) for seed in range(12)]
+    starts = [EpisodeSpec(seed // 2, seed) for seed in range(12)]
     here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
     with serving(exact_learner().policy) as url:
         engine = remote(made, url, sampling)
@@ -104,7 +104,9 @@ def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_withi
         for concurrency in (1, 16):
             engine = remote(made, url, sampling, concurrency=concurrency)
             engine.seed(3)
-            played.append([e.ids for e in Collector(bandits(8), engine, made.codec).collect([Start(1)] * 8).episodes])
+            played.append(
+                [e.ids for e in Collector(bandits(8), engine, made.codec).collect([EpisodeSpec(1)] * 8).episodes]
+            )
             engine.close()
     assert played[0] == played[1]
     assert len(set(played[0])) > 4

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from agents.errors import TrainingError
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout
 from agents.rollout.sampler import Sampled
 from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
-from agents.training.patience import Patience
+from agents.training.patience import ServerBackoff
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import llama, word_tokenizer
 from toolserver.testing import ServerProcess
@@ -97,7 +97,7 @@ def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
             "env": {"num_envs": 3, "args": {"split": "train", "level": "lite", "call_budget": 2, "server_url": url}},
         }
     )
-    made = Learner(Policy(llama(vocab=BYTES + 256), "none"), word_tokenizer(), codec, 1024)
+    made = PolicyBundle(Policy(llama(vocab=BYTES + 256), "none"), word_tokenizer(), codec, 1024)
     return OnlineTrainer(config, made, make_envs(config.env), engine=engine), engine
 
 
@@ -115,7 +115,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
         engine.before_act = end_server_at_fourth_step
         partly = run.iterate()
         engine.before_act = lambda: None
-        run._patience = Patience(sleep=lambda _: None)
+        run._patience = ServerBackoff(sleep=lambda _: None)
         none = run.iterate()
     with ServerProcess(WORLD, port=port) as second:
         again = run.iterate()
@@ -141,19 +141,19 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
 
 def test_patience_waits_longer_each_time_and_ends() -> None:
     waits: list[float] = []
-    patience = Patience(sleep=waits.append)
+    patience = ServerBackoff(sleep=waits.append)
     lost, partly = Rollout(dropped=4), Rollout(episodes=[None], dropped=3)  # type: ignore[list-item]
-    assert patience.bear(lost)
-    assert patience.bear(lost)
-    assert patience.bear(partly)
-    assert all(patience.bear(lost) for _ in range(8))
+    assert patience.wait(lost)
+    assert patience.wait(lost)
+    assert patience.wait(partly)
+    assert all(patience.wait(lost) for _ in range(8))
     assert waits == [1, 2, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert not patience.bear(lost)
+    assert not patience.wait(lost)
 
 
 def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     run, _ = training("http://127.0.0.1:9", tmp_path)
-    run._patience = Patience(tries=1, sleep=lambda _: None)
+    run._patience = ServerBackoff(tries=1, sleep=lambda _: None)
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and go on with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "state.json").exists()

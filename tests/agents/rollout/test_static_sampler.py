@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.models.policy import Policy
-from agents.rollout.collector import Collector, Start
+from agents.rollout.collector import Collector, EpisodeSpec
 from agents.rollout.kv_cache import StaticCache
 from agents.rollout.sampler import Generator, Sampled, Sampling
 from agents.rollout.static_sampler import StaticGenerator
@@ -103,7 +103,7 @@ def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(ki
 
 def test_rollouts_are_the_same() -> None:
     made = learner("none")
-    starts = [Start(seed) for seed in range(20)]
+    starts = [EpisodeSpec(seed) for seed in range(20)]
     sampler = StaticGenerator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=0)
     got = Collector(bandits(8), sampler, made.codec).collect(starts).episodes
     want = collector(bandits(8), made).collect(starts).episodes

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from agents.cli import main
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.rollout.policy_agent import PolicyAgent
 from agents.rollout.sampler import Sampling
 from agents.rollout.vector_env import make_envs
@@ -157,7 +157,7 @@ def test_an_environment_that_does_not_exist_is_named() -> None:
         make_envs(config.env)
 
 
-def greedy(made: Learner, ids: list[int], longest: int) -> list[int]:
+def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
     """The most probable action, each token from the whole sequence anew."""
     action: list[int] = []
     while len(action) < longest and (not action or action[-1] != made.codec.stop_id):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.models.bundle import Learner
+from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.training import losses
@@ -25,7 +25,7 @@ from tests.agents.training.test_losses import assert_close, episodes, gradients
 @pytest.mark.parametrize("max_tokens", [1, 10_000])
 def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
     tokenizer = word_tokenizer()
-    made = Learner(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    made = PolicyBundle(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
     reference = frozen(Policy(exact_model(2), "none"))
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
@@ -62,7 +62,7 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
     assert margins.min() > 1
 
 
-def right_and_wrong(made: Learner) -> list[tuple[Episode, Episode]]:
+def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
     """In each case of the bandit the right attempt beside each of the wrong ones."""
     shown = blind_demonstrations(made.codec)  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.errors import ConfigurationError, TrainingError
-from agents.rollout.collector import Collector, Start
+from agents.rollout.collector import Collector, EpisodeSpec
 from agents.rollout.sampler import Generator, Sampling
 from agents.training.batch import Episode, collate
 from agents.training.config import make_config, read_config
@@ -40,7 +40,7 @@ def final_return(seed: int, settings: dict[str, Any], **arguments: Any) -> float
 def play(run: OnlineTrainer) -> list[Episode]:
     """Some episodes of the run's policy."""
     sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
-    starts = [Start(seed, seed // 8) for seed in range(64)]
+    starts = [EpisodeSpec(seed, seed // 8) for seed in range(64)]
     return Collector(bandits(), sampler, run.learner.codec).collect(starts).episodes
 
 

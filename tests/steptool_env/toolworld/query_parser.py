@@ -31,7 +31,7 @@ _PIECES = re.compile(r"(in \{\w+\}|\{\w+\}'s|\{\w+\})")
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 Args = tuple[tuple[str, Term], ...]
-Slots = dict[str, Slot | str]
+EpisodePool = dict[str, Slot | str]
 Build = Callable[[dict[str, Term]], Term]
 
 
@@ -47,7 +47,7 @@ class Rule(NamedTuple):
     """A pattern in pieces, what its slots take, and what it comes to."""
 
     pieces: tuple[str, ...]
-    slots: Slots
+    slots: EpisodePool
     build: Callable[[dict[str, Term]], Any]
     handle: str = ""
     entity: str = ""
@@ -141,7 +141,7 @@ class Parser:
                 self._row(operation.subject, phrases.only(operation.name), slots, _row(ONLY, operation.name))
 
     def _add_inputs(self, operation: Operation, given: frozenset[str]) -> None:
-        slots: Slots = {name: slot for name, slot in operation.inputs.items() if name in given}
+        slots: EpisodePool = {name: slot for name, slot in operation.inputs.items() if name in given}
         if operation.kind.writes:
             for pattern in self.phrases.ordered(operation.name, given):
                 self.asks["orders"].add(Rule(_pieces(pattern), slots, _listed(operation)))
@@ -165,7 +165,7 @@ class Parser:
 
     def _add_comparison(self, operation: Operation) -> None:
         phrases, subject = self.phrases, operation.subject
-        slots: Slots = {"pair": subject}
+        slots: EpisodePool = {"pair": subject}
         build = _row(MORE, operation.name)
         self._row(subject, phrases.winner(operation.name), slots, build)
         difference = _out(operation, "difference")
@@ -182,7 +182,7 @@ class Parser:
         )
 
     def _add_attributes(self, entity: EntityType) -> None:
-        slots: Slots = {"of": entity.name}
+        slots: EpisodePool = {"of": entity.name}
         shown = [each for each in entity.attributes if each.type.kind is not Kind.ID]
         for each in entity.attributes:
             name = f"{entity.name}.{each.name}"
@@ -196,21 +196,21 @@ class Parser:
                 said = self.phrases.shown(tuple(f"{entity.name}.{name}" for name in some))
                 self._asked(said, slots, _attributes(entity.name, some, lambda args: args["of"]))
 
-    def _row(self, entity: str, said: Said, slots: Slots, build: Build, handle: str = "") -> None:
+    def _row(self, entity: str, said: Said, slots: EpisodePool, build: Build, handle: str = "") -> None:
         for each in said.nouns:
             self.rows[entity].add(Rule(_pieces(each), slots, build))
         patterns = [verb.format(it=noun) for verb in frames.TAKES["thing"] for noun in said.nouns] + list(said.takes)
         for pattern in patterns:
             self.steps.add(Rule(_pieces(pattern), slots, build, handle or self.phrases.noun(entity), entity))
 
-    def _value(self, kind: SemanticType, said: Said, slots: Slots, build: Build) -> None:
+    def _value(self, kind: SemanticType, said: Said, slots: EpisodePool, build: Build) -> None:
         for each in said.nouns:
             self.values[kind.name].add(Rule(_pieces(each), slots, build))
             for verb in frames.TAKES["value"]:
                 pieces = _pieces(verb.format(it=each))
                 self.steps.add(Rule(pieces, slots, build, HANDLES.get(kind.name, "value")))
 
-    def _asked(self, said: Said, slots: Slots, build: Callable[[dict[str, Term]], Meaning]) -> None:
+    def _asked(self, said: Said, slots: EpisodePool, build: Callable[[dict[str, Term]], Meaning]) -> None:
         for category in ("nouns", "clauses"):
             for each in getattr(said, category):
                 self.asks[category].add(Rule(_pieces(each), slots, build))
@@ -278,7 +278,7 @@ class Parser:
                 yield last, args | more
 
     def _slot(
-        self, piece: str, slots: Slots, text: str, at: int, brought: tuple[Brought, ...]
+        self, piece: str, slots: EpisodePool, text: str, at: int, brought: tuple[Brought, ...]
     ) -> Iterator[tuple[int, dict[str, Term]]]:
         name = piece[piece.index("{") + 1 : piece.index("}")]
         slot = slots[name]
@@ -405,7 +405,7 @@ class Parser:
                 yield match.end() + len(unit), Term(CONST, int(value) if value.is_integer() else value)
 
 
-def _slots(operation: Operation) -> Slots:
+def _slots(operation: Operation) -> EpisodePool:
     return {name: slot for name, slot in operation.inputs.items() if name not in ("limit", "order")}
 
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, Grammar, needed, stated
+from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains, needed, stated
 from tests.toolserver.world.worlds import LEVELS, vendors
 from toolserver.world.schema import Kind, Operation, OperationKind
 
@@ -17,7 +17,7 @@ def operations(level: str, index: int) -> tuple[Operation, ...]:
     return vendors(level).tool(index).operations
 
 
-def lengths_by_definition(grammar: Grammar) -> dict[str, set[int]]:
+def lengths_by_definition(grammar: CallChains) -> dict[str, set[int]]:
     """A chain ends in a call that is fed by a chain one shorter, while its other ids come from shorter ones, too."""
 
     @cache
@@ -51,7 +51,7 @@ def gives(operation: Operation) -> set[str]:
 @pytest.mark.parametrize("level", LEVELS)
 def test_chains_are_those_of_the_definition(level: str) -> None:
     for index in TOOLS:
-        grammar = Grammar(operations(level, index))
+        grammar = CallChains(operations(level, index))
         lengths = lengths_by_definition(grammar)
         for depth in range(1, MAX_DEPTH + 1):
             ends = {each.name for each in grammar.targets(depth)}
@@ -63,7 +63,7 @@ def test_chains_are_those_of_the_definition(level: str) -> None:
 def test_suppliers_end_chains_of_the_wanted_length_and_give_the_wanted_type(level: str) -> None:
     supplied = 0
     for index in TOOLS:
-        grammar = Grammar(operations(level, index))
+        grammar = CallChains(operations(level, index))
         lengths = lengths_by_definition(grammar)
         for taker in grammar.operations:
             for name, slot in needed(taker).items():

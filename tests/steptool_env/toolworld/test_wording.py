@@ -24,7 +24,7 @@ from tests.steptool_env.toolworld.query_parser import Parser
 from tests.toolserver.world.worlds import LEVELS, sampler
 from toolserver.world import World
 from toolserver.world.schema import Kind
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 
 _PERSON = "|".join(sorted(PEOPLE))
 _EXTREME = "highest|lowest|most|least|fewest|largest|smallest|longest|shortest"
@@ -184,8 +184,8 @@ def test_a_name_in_two_tables_comes_with_its_type(split: str, level: str) -> Non
 def test_the_same_seed_gives_the_same_words_and_others_give_others() -> None:
     task = tasks("train", "standard", 300)[2]
     world = task.columns.world
-    assert len({query_of(world, task.plan, Stream("words", 1)) for _ in range(3)}) == 1
-    assert len({query_of(world, task.plan, Stream("words", seed)) for seed in range(60)}) >= 20
+    assert len({query_of(world, task.plan, SeededRandom("words", 1)) for _ in range(3)}) == 1
+    assert len({query_of(world, task.plan, SeededRandom("words", seed)) for seed in range(60)}) >= 20
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -197,7 +197,7 @@ def test_every_shape_has_four_phrasings(level: str) -> None:
     assert len(shapes) > 8
     for shape, alike in shapes.items():
         task = alike[0]
-        forms = Counter(query_of(task.columns.world, task.plan, Stream("form", seed)) for seed in range(80))
+        forms = Counter(query_of(task.columns.world, task.plan, SeededRandom("form", seed)) for seed in range(80))
         assert len(forms) >= 4, (shape, forms)
         assert max(forms.values()) <= 40, (shape, forms.most_common(2))
 

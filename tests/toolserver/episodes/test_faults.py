@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolserver.catalog.api_schema import Outcome, Provenance
-from toolserver.episodes.faults import LEVELS, Strike, is_down, strike
+from toolserver.episodes.faults import LEVELS, Strike, draw_fault, is_down
 from toolserver.episodes.state_token import EpisodeState, StateCodec
 from toolserver.errors import ConfigurationError
 
@@ -20,7 +20,7 @@ calls = st.lists(st.tuples(st.sampled_from(["stays", "rails"]), st.sampled_from(
 def play(state: EpisodeState, sequence: list[tuple[str, str]]) -> list[Strike]:
     strikes = []
     for tool, api in sequence:
-        strikes.append(strike(state, tool, api))
+        strikes.append(draw_fault(state, tool, api))
         state = strikes[-1].state
     return strikes
 
@@ -32,7 +32,7 @@ def test_the_same_episode_meets_the_same_faults_on_any_replica(
     straight = play(EpisodeState(seed, faults, "t"), sequence)
     state, codec = EpisodeState(seed, faults, "t"), StateCodec()
     for (tool, api), expected in zip(sequence, straight, strict=True):
-        struck = strike(StateCodec().read(codec.write(state)), tool, api)
+        struck = draw_fault(StateCodec().read(codec.write(state)), tool, api)
         assert struck == expected
         state = struck.state
 
@@ -102,10 +102,10 @@ def test_after_a_rate_limit_the_next_call_gets_through() -> None:
 def test_a_quota_ends_one_tool_and_spares_the_others() -> None:
     quota = LEVELS["harsh"].quota
     state = replace(EpisodeState(3, "harsh"), usage={"stays": [quota, 0, 0]})
-    ended = strike(state, "stays", "find").failure
+    ended = draw_fault(state, "stays", "find").failure
     assert ended is not None
     assert ended.outcome is Outcome.QUOTA_EXCEEDED
-    other = strike(state, "rails", "find").failure
+    other = draw_fault(state, "rails", "find").failure
     assert other is None or other.outcome is not Outcome.QUOTA_EXCEEDED
 
 

@@ -16,7 +16,7 @@ from tests.toolserver.apis import APIS, WEATHER
 from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
 from toolserver.cache.database import DATABASE
 from toolserver.errors import CacheError
-from toolserver.http.metrics import Meter
+from toolserver.http.metrics import Metrics
 from toolserver.settings import Settings
 
 
@@ -143,7 +143,7 @@ def test_the_metrics_count_what_happened(tmp_path: Path) -> None:
 def test_the_metrics_of_several_workers_are_one_sum(tmp_path: Path) -> None:
     runtime = tmp_path / "runtime"
     runtime.mkdir()
-    other = Meter(runtime)
+    other = Metrics(runtime)
     other.count_request("/virtual", 200, 0.02)
     other.save()
     (runtime / f"metrics-{os.getpid()}.json").rename(runtime / "metrics-0.json")  # as another process would name it

@@ -14,7 +14,7 @@ import pytest
 from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, serving
 from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.errors import ConfigurationError
-from toolserver.http.admission import Refusal
+from toolserver.http.admission import Rejection
 from toolserver.http.auth import ApiKeys
 from toolserver.http.rate_limit import RateLimiter
 from toolserver.http.request_body import BodyReader, Disconnect
@@ -121,7 +121,7 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_client_that_goes_away_is_no_refusal() -> None:
-    async def read() -> bytes | Refusal:
+    async def read() -> bytes | Rejection:
         messages = iter([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}])
 
         async def receive() -> Any:

@@ -25,7 +25,7 @@ from toolserver.resolvers.base import ValidatedCall
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
-from toolserver.world import Vendors, World
+from toolserver.world import VendorRegistry, World
 from toolserver.world.changes import Change
 from toolserver.world.resolver import delta_of
 from toolserver.world.samples import sample_arguments
@@ -34,7 +34,7 @@ from toolserver.world.tokens import ChangeCheck, world_codec
 from toolserver.world.vendors import VendorApi
 
 WORLD = World(0)
-VENDORS = Vendors(WORLD)
+VENDORS = VendorRegistry(WORLD)
 CODEC = world_codec(VENDORS)
 CHECK = ChangeCheck(WORLD)
 OPENING = opening_token(seed=5, task="demo")
@@ -112,8 +112,8 @@ def fields_of(token: str) -> list[Any]:
 
 
 SERVICE = build_service(Settings(world=0))
-ALONE = in_process(SERVICE.call(GOOD))
-BOOKED = ALONE["state"]
+SINGLE_PROCESS = in_process(SERVICE.call(GOOD))
+BOOKED = SINGLE_PROCESS["state"]
 FIELDS = fields_of(BOOKED)
 
 
@@ -128,7 +128,7 @@ def batch(*tokens: str) -> list[ToolCall]:
 def check(ways: Ways, *tokens: str) -> list[dict[str, Any]]:
     """The answers to the calls with `tokens`; those around them are answered as if they were alone."""
     answers = ways.answers(batch(*tokens))
-    assert answers[::2] == [ALONE] * (len(tokens) + 1)
+    assert answers[::2] == [SINGLE_PROCESS] * (len(tokens) + 1)
     return answers[1::2]
 
 
@@ -142,8 +142,8 @@ def changed(*change: Any) -> str:
 
 CITY = WORLD.ids("city")[0]
 POISON = {
-    "another world": world_codec(Vendors(World(1))).write(CODEC.read(BOOKED)),
-    "other vendors": world_codec(Vendors(World(0), 20)).write(CODEC.read(BOOKED)),
+    "another world": world_codec(VendorRegistry(World(1))).write(CODEC.read(BOOKED)),
+    "other vendors": world_codec(VendorRegistry(World(0), 20)).write(CODEC.read(BOOKED)),
     "no world": StateCodec().write(CODEC.read(BOOKED)),
     "faults": with_field(1, "nonsense"),
     "faults no text": with_field(1, ["mild"]),
@@ -189,7 +189,7 @@ def test_a_good_token_and_a_forged_copy_of_it_are_told_from_nothing(ways: Ways) 
     ours, theirs = check(ways, BOOKED, forged(FIELDS))
     assert ours["outcome"] == "ok"
     assert theirs["outcome"] != "forbidden"
-    assert ALONE["outcome"] == "ok"
+    assert SINGLE_PROCESS["outcome"] == "ok"
 
 
 @settings(max_examples=20)

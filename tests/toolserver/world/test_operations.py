@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolserver.catalog.api_schema import Outcome
-from toolserver.world import NO_CHANGES, Delta, Kind, Operation, OperationKind, Result, SemanticType, World
+from toolserver.world import NO_CHANGES, Changes, Kind, Operation, OperationKind, Result, SemanticType, World
 from toolserver.world.samples import sample_value
 
 WORLD = World(4)
@@ -218,9 +218,9 @@ CALLS = st.one_of(
 )
 
 
-def run_writes(calls: list[tuple[str, dict[str, Any]]]) -> tuple[Delta, list[Result]]:
+def run_writes(calls: list[tuple[str, dict[str, Any]]]) -> tuple[Changes, list[Result]]:
     """Carry the delta through the calls; a number for an id means the n-th reservation that was made."""
-    delta, results, made = Delta(salt="test"), [], [BOOKED]
+    delta, results, made = Changes(salt="test"), [], [BOOKED]
     for name, arguments in calls:
         if "reservation_id" in arguments:
             arguments = arguments | {"reservation_id": made[arguments["reservation_id"] % len(made)]}
@@ -255,7 +255,7 @@ def test_free_and_booked_rooms_always_add_up(calls: list[tuple[str, dict[str, An
 def test_a_delta_survives_json_and_the_same_calls_make_the_same_one(calls: list[tuple[str, dict[str, Any]]]) -> None:
     delta, _ = run_writes(calls)
     again, _ = run_writes(calls)
-    read = Delta.from_json(json.loads(json.dumps(delta.to_json())), salt="test")
+    read = Changes.from_json(json.loads(json.dumps(delta.to_json())), salt="test")
     assert read == delta == again
     for entity in ("hotel", "reservation"):
         assert WORLD.every(entity, read) == WORLD.every(entity, delta)
@@ -350,7 +350,7 @@ def test_a_changed_reference_moves_the_row_to_its_new_parent() -> None:
 
 def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
     arguments = {"hotel_id": HOTEL, "guest": "Ada Lindt", "date": "2031-05-20"}
-    ids = {WORLD.execute("hotel.book", arguments, Delta(salt=salt)).values["reservation_id"] for salt in range(5)}
+    ids = {WORLD.execute("hotel.book", arguments, Changes(salt=salt)).values["reservation_id"] for salt in range(5)}
     assert len(ids) == 5
     assert not ids & set(WORLD.ids("reservation"))
 
@@ -358,7 +358,7 @@ def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
 @pytest.mark.parametrize("changes", [[1], [["hotel", 2, {}]], [["hotel", "H1"]], ["xyz"], [["a", "b", []]]])
 def test_a_delta_of_another_shape_is_refused(changes: list[Any]) -> None:
     with pytest.raises(ValueError, match="no change of the world"):
-        Delta.from_json(changes)
+        Changes.from_json(changes)
 
 
 def test_a_long_result_is_the_same_sequence_in_parts_and_as_a_whole() -> None:

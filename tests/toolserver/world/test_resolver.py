@@ -14,19 +14,19 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolRes
 from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.service.service import ToolService
-from toolserver.world import VendorApi, Vendors, World
+from toolserver.world import VendorApi, VendorRegistry, World
 from toolserver.world.resolver import WorldResolver, delta_of
 from toolserver.world.samples import sample_arguments
 
 
 def service(seed: int = 2, *, with_faults: bool = True) -> ToolService:
     codec = StateCodec()
-    resolver = WorldResolver(Vendors(World(seed)), codec)
+    resolver = WorldResolver(VendorRegistry(World(seed)), codec)
     return ToolService(resolver, [resolver], faults=EpisodeFaults(codec) if with_faults else None)
 
 
 WORLD = World(2)
-VENDORS = Vendors(WORLD)
+VENDORS = VendorRegistry(WORLD)
 TOOLS = service()
 OPENING = opening_token(seed=5, task="demo")
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.errors import ConfigurationError
 from toolserver.service.naming import parameter_name
-from toolserver.world import NO_CHANGES, Delta, Health, Kind, OperationKind, Refusal, VendorApi, Vendors, World
+from toolserver.world import NO_CHANGES, Changes, Health, Kind, OperationKind, Refusal, VendorApi, VendorRegistry, World
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors.documentation import STALE_NOTE
 from toolserver.world.vendors.style import Values
 from toolserver.world.vendors.value_codecs import codec_of
 
-LITE = Vendors(World(9))
-STANDARD = Vendors(World(9, "standard"), tools=240)
-FULL = Vendors(World(9, "full"))
+LITE = VendorRegistry(World(9))
+STANDARD = VendorRegistry(World(9, "standard"), tools=240)
+FULL = VendorRegistry(World(9, "full"))
 SOME = [*list(LITE.apis())[::5], *list(STANDARD.apis())[::7]]
 HEALTHY = [api for api in SOME if api.health is Health.OK]
 JSON = st.recursive(
@@ -55,7 +55,7 @@ def test_one_seed_gives_more_than_ten_thousand_apis_with_names_of_their_own() ->
 
 
 @pytest.mark.parametrize("vendors", [LITE, STANDARD, FULL], ids=["lite", "standard", "full"])
-def test_every_operation_has_a_vendor_that_can_be_relied_on(vendors: Vendors) -> None:
+def test_every_operation_has_a_vendor_that_can_be_relied_on(vendors: VendorRegistry) -> None:
     for name in vendors.world.operations:
         offers = (vendors.tool(index).api_of(name) for index in vendors.offering(name))
         assert any(api and api.health is Health.OK and not api.needs_token for api in offers), name
@@ -67,15 +67,15 @@ def test_what_offering_says_is_what_the_tools_have() -> None:
 
 
 def test_the_same_seed_gives_the_same_vendors_in_any_order() -> None:
-    again = Vendors(World(9))
+    again = VendorRegistry(World(9))
     last = again.tool(len(again) - 1).apis
     assert [api.spec for api in last] == [api.spec for api in LITE.tool(len(LITE) - 1).apis]
     assert list(again.specs()) == list(LITE.specs())
-    assert list(Vendors(World(10)).specs()) != list(LITE.specs())
+    assert list(VendorRegistry(World(10)).specs()) != list(LITE.specs())
 
 
 def test_a_smaller_market_has_the_first_vendors_of_a_larger_one() -> None:
-    small = Vendors(World(9), tools=50)
+    small = VendorRegistry(World(9), tools=50)
     assert [tool.name for tool in small] == [tool.name for tool in LITE][:50]
     assert list(small.specs()) == list(LITE.specs())[: len(list(small.specs()))]
 
@@ -83,7 +83,7 @@ def test_a_smaller_market_has_the_first_vendors_of_a_larger_one() -> None:
 @pytest.mark.parametrize("tools", [0, -3])
 def test_a_world_without_vendors_is_refused(tools: int) -> None:
     with pytest.raises(ConfigurationError, match="tools"):
-        Vendors(World(9), tools)
+        VendorRegistry(World(9), tools)
 
 
 def test_an_api_is_found_by_its_names_and_by_its_function_name() -> None:
@@ -188,7 +188,7 @@ def test_a_missing_parameter_is_named_and_null_counts_as_missing() -> None:
                         api.decode_arguments(arguments)
 
 
-def apis_with(vendors: Vendors, **wanted: Any) -> Iterator[VendorApi]:
+def apis_with(vendors: VendorRegistry, **wanted: Any) -> Iterator[VendorApi]:
     return (api for api in vendors.apis() if all(getattr(api, name) == value for name, value in wanted.items()))
 
 
@@ -207,7 +207,7 @@ def test_a_token_from_the_login_opens_the_other_apis_of_that_vendor_only() -> No
             refused = api.answer(world, api.encode_arguments(values | {"token": token}), NO_CHANGES)
             assert refused.outcome is Outcome.UNAUTHORIZED
             assert login.spec.name in refused.error
-        other_episode = api.answer(world, api.encode_arguments(values), Delta(salt="another"))
+        other_episode = api.answer(world, api.encode_arguments(values), Changes(salt="another"))
         assert other_episode.outcome is Outcome.UNAUTHORIZED
 
 

@@ -13,16 +13,16 @@ from steptool_env.types import FINISH, Action, Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.world import World
-from toolserver.world.changes import NO_CHANGES, Delta
+from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.resolver import delta_of
-from toolserver.world.vendors import VendorApi, Vendors
+from toolserver.world.vendors import VendorApi, VendorRegistry
 
 LEVELS = ("lite", "standard", "full")
 
 
 @cache
-def vendors(level: str = "lite", seed: int = 0) -> Vendors:
-    return Vendors(World(seed, level))
+def vendors(level: str = "lite", seed: int = 0) -> VendorRegistry:
+    return VendorRegistry(World(seed, level))
 
 
 @cache
@@ -53,7 +53,7 @@ class Play:
         self.gold: WorldTask = task.gold
         self.steps: list[Step] = []
         state = StateCodec().read(self.task.state)
-        self._delta: Delta = delta_of(state)
+        self._delta: Changes = delta_of(state)
 
     def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
         answer = api.answer(self.gold.columns.world, arguments, self._delta)

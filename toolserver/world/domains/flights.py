@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.generators import names
 from toolserver.world.generators.columns import (
     choices,
@@ -92,7 +92,7 @@ _BETWEEN = {
 }
 
 
-def _between(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+def _between(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
     for name in _BETWEEN:
         world.need("airport", values[name], delta)
     leaving = world.where("flight", "origin_id", values["origin_id"], delta)

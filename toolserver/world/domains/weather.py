@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.generators import names
 from toolserver.world.generators.columns import choices, days, integers, link, measure, named, numbers, plain
 from toolserver.world.schema import (
@@ -21,7 +21,7 @@ from toolserver.world.schema import (
     Row,
     Slot,
 )
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import (
     COUNT,
     DATE,
@@ -69,14 +69,14 @@ WARNING = EntityType(
 )  # fmt: skip
 
 
-def day_of(world: World, city_id: str, date: str, delta: Delta) -> dict[str, Any]:
+def day_of(world: World, city_id: str, date: str, delta: Changes) -> dict[str, Any]:
     """The weather of a city on a date. Refuses dates outside the calendar's horizon."""
     city = world.need("city", city_id, delta)
     offset = calendar.offset_of(date)
     if abs(offset) > calendar.HORIZON:
         span = f"{calendar.day(-calendar.HORIZON)} to {calendar.day(calendar.HORIZON)}"
         raise Refusal(Outcome.NOT_FOUND, f"No weather for {date}; data covers {span}.")
-    draw = Stream(world.seed, "weather", city_id, offset)
+    draw = SeededRandom(world.seed, "weather", city_id, offset)
     # Cooler towards the poles and with height, plus the day's luck.
     warmth = 31 - 0.45 * abs(city["latitude"]) - 0.006 * city["elevation"]
     temperature = round(warmth + 12 * draw.unit() - 6, 1)
@@ -109,24 +109,24 @@ def _row(city_id: str, date: str, values: Mapping[str, Any], names_: Mapping[str
     return Row(f"{city_id}@{date}", {name: date if name == "date" else values[name] for name in names_})
 
 
-def _on(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+def _on(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
     city_id, date = values["city_id"], values["date"]
     return [_row(city_id, date, day_of(world, city_id, date, delta), _OUTPUTS)], delta
 
 
-def _days(world: World, values: Mapping[str, Any], delta: Delta) -> list[tuple[str, dict[str, Any]]]:
+def _days(world: World, values: Mapping[str, Any], delta: Changes) -> list[tuple[str, dict[str, Any]]]:
     dates = [calendar.day(offset) for offset in range(values["days"])]
     return [(date, day_of(world, values["city_id"], date, delta)) for date in dates]
 
 
-def _forecast(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+def _forecast(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
     return [_row(values["city_id"], date, day, _DATED) for date, day in _days(world, values, delta)], delta
 
 
 _WARMEST = {name: _DATED[name] for name in ("date", "temperature")}
 
 
-def _warmest(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+def _warmest(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
     date, day = max(_days(world, values, delta), key=lambda each: each[1]["temperature"])
     return [_row(values["city_id"], date, day, _WARMEST)], delta
 
@@ -134,7 +134,7 @@ def _warmest(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
 _RAINY = {"rainy_days": Output(COUNT, "weather.rainy_days", "number of rainy days", ("wet_days",), derived=True)}
 
 
-def _rainy(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+def _rainy(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
     wet = sum(day["rain"] > 0 for _, day in _days(world, values, delta))
     return [Row("", {"rainy_days": wet})], delta
 

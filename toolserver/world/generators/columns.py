@@ -8,7 +8,7 @@ from typing import Any
 from toolserver.world import calendar
 from toolserver.world.generators import names
 from toolserver.world.schema import Attribute, Draw, Maker, SemanticType
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import STATUS, id_of, name_of, one_of
 
 
@@ -69,7 +69,7 @@ def flags(probability: float) -> Maker:
     return lambda draw: draw.stream.chance(probability)
 
 
-def worded(grammar: Callable[[Stream], str]) -> Maker:
+def worded(grammar: Callable[[SeededRandom], str]) -> Maker:
     """Text from a grammar of the lexicon."""
     return lambda draw: grammar(draw.stream)
 
@@ -118,7 +118,7 @@ def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: 
     return Attribute(name, one_of(kind or name, *values), choice(tuple(values)), label or name.replace("_", " "), aka)
 
 
-def named(entity: str, grammar: Callable[[Stream], str], name: str = "name", *aka: str) -> Attribute:
+def named(entity: str, grammar: Callable[[SeededRandom], str], name: str = "name", *aka: str) -> Attribute:
     """The first attribute: what people call a row."""
     return Attribute(name, name_of(entity), worded(grammar), name, aka)
 

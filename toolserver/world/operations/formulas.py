@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.schema import Answer, Operation, OperationKind, Output, Row, SemanticType, Slot
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class Ask(NamedTuple):
 
     values: Mapping[str, Any]
     world: World
-    delta: Delta
+    delta: Changes
 
     def row(self, entity: str, name: str) -> dict[str, Any]:
         """The row whose id is the input `name`. Refuses with NOT_FOUND when there is none."""
@@ -48,7 +48,7 @@ def compute(
         domain: Name of its domain.
     """
 
-    def run(world: World, values: Mapping[str, Any], delta: Delta) -> Answer:
+    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
         return [Row("", formula(Ask(values, world, delta)))], delta
 
     shown = {key: Output(kind, f"{name}.{key}", label, derived=True) for key, (kind, label) in outputs.items()}

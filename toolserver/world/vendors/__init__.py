@@ -1,8 +1,8 @@
 """Vendors: the world's operations published as APIs, as RapidAPI does it."""
 
 from toolserver.world.vendors.api import Health, VendorAnswer, VendorApi
-from toolserver.world.vendors.registry import Vendors
-from toolserver.world.vendors.style import Skin
+from toolserver.world.vendors.registry import VendorRegistry
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.vendor import VendorTool
 
-__all__ = ["Health", "Skin", "VendorAnswer", "VendorApi", "VendorTool", "Vendors"]
+__all__ = ["Health", "VendorAnswer", "VendorApi", "VendorRegistry", "VendorStyle", "VendorTool"]

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolserver.catalog.api_schema import ApiSpec, Outcome
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.schema import Operation, Output, Refusal, Result, Row, Slot
 from toolserver.world.seeded_random import number
 from toolserver.world.vendors.error_texts import worded
@@ -49,7 +49,7 @@ class VendorAnswer(NamedTuple):
     response: Any
     error: str
     outcome: Outcome
-    delta: Delta
+    delta: Changes
     result: Result | None = None
 
 
@@ -151,7 +151,7 @@ class VendorApi:
             rows = tuple(self._aged(row) for row in rows)
         return result if rows is result.rows else result._replace(rows=rows)
 
-    def answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
+    def answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
         """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome.
 
         In an episode every call is answered twice, for the caller and for the reward that follows. So an answer waits
@@ -170,7 +170,7 @@ class VendorApi:
             return known
         return VendorAnswer(known.response, known.error, known.outcome, delta, known.result)
 
-    def _answer(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> VendorAnswer:
+    def _answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
         if self._outage is not None:
             return self._refused(self._outage, "", delta)
         try:
@@ -184,7 +184,7 @@ class VendorApi:
         shown = self.shown(result, page)
         return VendorAnswer(self.render(shown, page), "", Outcome.OK, result.delta, shown)
 
-    def _admitted(self, world: World, arguments: Mapping[str, Any], delta: Delta) -> dict[str, Any]:
+    def _admitted(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> dict[str, Any]:
         """The decoded arguments without the token, once it holds."""
         if not self.needs_token:
             return self.decode_arguments(arguments)
@@ -198,7 +198,7 @@ class VendorApi:
         del values[TOKEN_INPUT]
         return values
 
-    def _refused(self, outcome: Outcome, message: str, delta: Delta, result: Result | None = None) -> VendorAnswer:
+    def _refused(self, outcome: Outcome, message: str, delta: Changes, result: Result | None = None) -> VendorAnswer:
         return VendorAnswer("", worded(outcome, message, self.tool.skin.errors), outcome, delta, result)
 
     def _aged(self, row: Row) -> Row:

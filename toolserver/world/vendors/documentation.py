@@ -8,7 +8,7 @@ from typing import NamedTuple
 from toolserver.catalog.api_schema import Parameter
 from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Output, Slot
 from toolserver.world.seeded_random import number
-from toolserver.world.vendors.style import Skin
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
 
 STALE_NOTE = "Archive data as of 2029, no longer updated."
@@ -64,24 +64,24 @@ class Extras(NamedTuple):
     rows: int
 
 
-def describe(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> str:
+def describe(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> str:
     """The description of one API."""
     notes = list(_notes(operation, skin, extras, wordiness))
-    opening = _OPENINGS[skin.voice] if wordiness > 1 else ""
+    opening = _OPENINGS[skin.doc_style] if wordiness > 1 else ""
     clauses = (operation.phrase, *operation.paraphrases)
-    clause = clauses[skin.voice % len(clauses)]
+    clause = clauses[skin.doc_style % len(clauses)]
     sentence = clause if wordiness == 0 and not notes else f"{clause}."
     return " ".join((opening + sentence, *notes))
 
 
-def _notes(operation: Operation, skin: Skin, extras: Extras, wordiness: int) -> Iterator[str]:
+def _notes(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> Iterator[str]:
     if wordiness:
         texts = _IDS.get(operation.kind, _ANY)
         yield texts[number(operation.name, skin.synonyms) % len(texts)]
     if wordiness > 1:
         shown = ", ".join(_label(output) for output in operation.outputs.values())
         yield f"Every {'row' if operation.many else 'answer'} has: {shown}."
-        yield _ANY[number(operation.name, skin.voice) % len(_ANY)]
+        yield _ANY[number(operation.name, skin.doc_style) % len(_ANY)]
     if wordiness:
         yield from _units(operation, skin, every=wordiness > 1)
     if extras.page_size:
@@ -99,7 +99,7 @@ def _label(output: Output) -> str:
     return f"{output.label} id" if is_reference else output.label
 
 
-def _units(operation: Operation, skin: Skin, *, every: bool) -> Iterator[str]:
+def _units(operation: Operation, skin: VendorStyle, *, every: bool) -> Iterator[str]:
     """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
     codecs = ((output.label, codec_of(output.type, skin.values)) for output in operation.outputs.values())
     units = [
@@ -111,12 +111,12 @@ def _units(operation: Operation, skin: Skin, *, every: bool) -> Iterator[str]:
         yield f"Units: {', '.join(units)}."
 
 
-def describe_tool(name: str, domain: Domain, skin: Skin, wordiness: int) -> str:
+def describe_tool(name: str, domain: Domain, skin: VendorStyle, wordiness: int) -> str:
     """The description of a tool; empty in `lite`."""
     if not wordiness:
         return ""
     plurals = ", ".join(entity.plural for entity in domain.entities)
-    text = _TOOL_TEXTS[skin.voice].format(name=name, category=domain.category, plurals=plurals)
+    text = _TOOL_TEXTS[skin.doc_style].format(name=name, category=domain.category, plurals=plurals)
     if skin.stale:
         text += f" {STALE_NOTE}"
     return text

@@ -9,7 +9,7 @@ from toolserver.service.naming import parameter_name, standardize
 from toolserver.world.generators import words
 from toolserver.world.levels import Level
 from toolserver.world.schema import Domain
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 
 
 @lru_cache(maxsize=16384)
@@ -50,7 +50,7 @@ def unique_names(wanted: Iterable[tuple[str, str, str]]) -> dict[str, str]:
 
 def tool_names(seed: int, domain: Domain, count: int, level: Level) -> list[str]:
     """`count` vendor names of a domain, all different once standardised: `stayforge`, `Forge Stay API`."""
-    stream = Stream(seed, "tool names", domain.name)
+    stream = SeededRandom(seed, "tool names", domain.name)
     pairs = [(word, stem) for word in domain.words for stem in words.COMPANY_STEMS]
     names: dict[str, str] = {}
     lap = 0
@@ -64,7 +64,7 @@ def tool_names(seed: int, domain: Domain, count: int, level: Level) -> list[str]
     return list(names.values())
 
 
-def _tool_name(word: str, stem: str, lap: int, stream: Stream, level: Level) -> str:
+def _tool_name(word: str, stem: str, lap: int, stream: SeededRandom, level: Level) -> str:
     number = "" if lap == 1 else f" {lap}"
     if level.plain:
         return f"{word}{stem}{number}".lower().replace(" ", "")

@@ -12,7 +12,7 @@ from toolserver.catalog.api_schema import ApiSpec
 from toolserver.errors import ConfigurationError
 from toolserver.service.naming import api_key, standardize
 from toolserver.world.schema import Domain, Kind, Operation, OperationKind
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors.api import Health, VendorApi
 from toolserver.world.vendors.naming import tool_names
 from toolserver.world.vendors.style import draw_skin
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
     reliable: bool
 
 
-class Vendors:
+class VendorRegistry:
     """The vendors of a world, in a fixed order.
 
     Every operation of the world is offered by a reliable vendor: one that needs no token, is not stale and has no
@@ -98,14 +98,14 @@ class Vendors:
 
     def _made(self, index: int) -> VendorTool:
         world, plan = self.world, self.plans[index]
-        stream = Stream(world.seed, "vendor", index)
+        stream = SeededRandom(world.seed, "vendor", index)
         skin = draw_skin(stream, world.level, plan.reliable)
         outages = {} if plan.reliable else _outages(plan, stream)
         operations = [world.operations[name] for name in plan.operations]
         return VendorTool(index, plan.name, world.domains[plan.domain], skin, operations, outages, world.level)
 
 
-def _outages(plan: Plan, stream: Stream) -> dict[str, Health]:
+def _outages(plan: Plan, stream: SeededRandom) -> dict[str, Health]:
     """The operations of a vendor that do not work, and why."""
     broken = [name for name in plan.operations if stream.chance(_BROKEN)]
     return {name: Health.CLOSED if stream.chance(_CLOSED) else Health.BROKEN for name in broken}
@@ -125,13 +125,13 @@ def _plans(world: World, count: int) -> list[Plan]:
 
 def _domain_plans(world: World, domain: Domain, count: int) -> list[Plan]:
     """The first `count` vendors of a domain. All operations are dealt once before any is dealt again."""
-    stream = Stream(world.seed, "deal", domain.name)
+    stream = SeededRandom(world.seed, "deal", domain.name)
     names = tool_names(world.seed, domain, count, world.level)
     operations = [each for each in world.operations.values() if each.domain == domain.name]
     plans: list[Plan] = []
     lap = 0
     while len(plans) < count:
-        for hand in _hands(stream, operations, world.level.operations, mixed=lap % 2 == 1):
+        for hand in _batches(stream, operations, world.level.operations, mixed=lap % 2 == 1):
             if len(plans) < count:
                 offered = _with_searches(stream, hand, world)
                 plans.append(Plan(domain.name, names[len(plans)], offered, reliable=lap == 0))
@@ -139,8 +139,8 @@ def _domain_plans(world: World, domain: Domain, count: int) -> list[Plan]:
     return plans
 
 
-def _hands(
-    stream: Stream, operations: list[Operation], sizes: tuple[int, int], *, mixed: bool
+def _batches(
+    stream: SeededRandom, operations: list[Operation], sizes: tuple[int, int], *, mixed: bool
 ) -> Iterator[list[Operation]]:
     """The operations in random order, cut into hands; unless `mixed`, those of one subject stay together."""
     cards = stream.shuffled(operations)
@@ -153,7 +153,7 @@ def _hands(
         cards = cards[size:]
 
 
-def _with_searches(stream: Stream, hand: list[Operation], world: World) -> tuple[str, ...]:
+def _with_searches(stream: SeededRandom, hand: list[Operation], world: World) -> tuple[str, ...]:
     """The hand, and for most ids that it wants the search that finds them."""
     names = {operation.name: None for operation in hand}
     wanted = {slot.type.entity for each in hand for slot in each.inputs.values() if slot.type.kind is Kind.ID}

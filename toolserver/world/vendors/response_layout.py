@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from toolserver.world.schema import Kind, Operation, OperationKind, Row
 from toolserver.world.vendors.naming import cased, unique_names
-from toolserver.world.vendors.style import Skin
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
 
 _NAMES_OF_KIND = {Kind.INTEGER: "int", Kind.NUMBER: "float", Kind.BOOLEAN: "bool"}
@@ -27,7 +27,7 @@ class Field(NamedTuple):
 class Layout:
     """The shape of one API's answers: `render` and `read` are each other's inverse up to the codecs' rounding."""
 
-    def __init__(self, operation: Operation, skin: Skin) -> None:
+    def __init__(self, operation: Operation, skin: VendorStyle) -> None:
         self.many = operation.many
         self.fields = _fields(operation, skin)
         self.group = cased(skin.group, skin.fields) if any(field.grouped for field in self.fields) else ""
@@ -107,14 +107,14 @@ class Layout:
         return response["result" if self.wrap == "envelope" else self.wrap]
 
 
-def _rows_key(operation: Operation, skin: Skin) -> str:
+def _rows_key(operation: Operation, skin: VendorStyle) -> str:
     """The key under which rows come; empty for a bare list, which leaves no room for page numbers."""
     if not operation.many or (skin.lists == "bare" and not skin.page_size):
         return ""
     return "results" if skin.lists == "bare" else skin.lists
 
 
-def _fields(operation: Operation, skin: Skin) -> tuple[Field, ...]:
+def _fields(operation: Operation, skin: VendorStyle) -> tuple[Field, ...]:
     codecs = {name: codec_of(output.type, skin.values) for name, output in operation.outputs.items()}
     wanted = []
     for name, output in operation.outputs.items():
@@ -130,6 +130,6 @@ def _fields(operation: Operation, skin: Skin) -> tuple[Field, ...]:
     )
 
 
-def _template(kind: Kind, skin: Skin) -> str:
+def _template(kind: Kind, skin: VendorStyle) -> str:
     name = _NAMES_OF_KIND.get(kind, "str")
     return "str" if skin.values.text_numbers and name in ("int", "float") else name

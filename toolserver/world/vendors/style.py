@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from toolserver.world.levels import Level
-from toolserver.world.seeded_random import Stream
+from toolserver.world.seeded_random import SeededRandom
 
 _CASES = ("snake", "snake", "camel", "camel", "pascal", "kebab")
 _DATES = ("iso", "iso", "us", "european", "compact")
@@ -36,7 +36,7 @@ class Values:
 
 
 @dataclass(frozen=True, slots=True)
-class Skin:
+class VendorStyle:
     """All habits of one vendor.
 
     Attributes:
@@ -67,7 +67,7 @@ class Skin:
     needs_token: bool = False
     stale: bool = False
     errors: int = 0
-    voice: int = 0
+    doc_style: int = 0
 
     def chosen(self, name: str, aka: tuple[str, ...]) -> str:
         """The vendor's word for `name`; the same in all of its APIs."""
@@ -76,10 +76,10 @@ class Skin:
         return (name, *aka)[(crc32(name.encode()) ^ self.synonyms) % (1 + len(aka))]
 
 
-def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
+def draw_skin(stream: SeededRandom, level: Level, reliable: bool) -> VendorStyle:
     """A vendor's habits. A `reliable` one is neither stale nor behind a login."""
     if level.plain:
-        return Skin(
+        return VendorStyle(
             synonyms=stream.below(1 << 30),
             wrap=stream.pick(("none", "none", "data")),
             lists=stream.pick(("bare", "bare", "results")),
@@ -87,7 +87,7 @@ def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
             stale=stream.chance(0.1) and not reliable,
             page_size=4 if stream.chance(0.1) else 0,
             errors=stream.below(4),
-            voice=stream.below(4),
+            doc_style=stream.below(4),
         )
     values = Values(
         imperial=stream.chance(0.3),
@@ -98,7 +98,7 @@ def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
         enums=stream.pick(("lower", "lower", "upper", "title")),
     )
     fields = stream.pick(_CASES)
-    return Skin(
+    return VendorStyle(
         values,
         fields,
         stream.pick((fields, "title", "title", "path")),
@@ -111,5 +111,5 @@ def draw_skin(stream: Stream, level: Level, reliable: bool) -> Skin:
         needs_token=stream.chance(0.15) and not reliable,
         stale=stream.chance(0.1) and not reliable,
         errors=stream.below(4),
-        voice=stream.below(4),
+        doc_style=stream.below(4),
     )

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from toolserver.catalog.api_schema import ApiSpec
-from toolserver.world.changes import Delta
+from toolserver.world.changes import Changes
 from toolserver.world.schema import Answer, Domain, Operation, OperationKind, Output, Row, Slot
 from toolserver.world.seeded_random import digest
 from toolserver.world.types import PAGE, TEXT, TOKEN
@@ -15,7 +15,7 @@ from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT, Health, Vendor
 from toolserver.world.vendors.documentation import Extras, describe, describe_tool, parameter, split_by_need
 from toolserver.world.vendors.naming import cased, unique_names
 from toolserver.world.vendors.response_layout import Layout
-from toolserver.world.vendors.style import Skin
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class VendorTool:
         index: int,
         name: str,
         domain: Domain,
-        skin: Skin,
+        skin: VendorStyle,
         operations: Sequence[Operation],
         outages: Mapping[str, Health],
         level: Level,
@@ -81,7 +81,7 @@ class VendorTool:
         """Name of the login API, empty when there is none."""
         return self._names[self.operations[0].name] if self.skin.needs_token else ""
 
-    def token(self, seed: int, delta: Delta) -> str:
+    def token(self, seed: int, delta: Changes) -> str:
         """The token of this vendor in the episode that a delta belongs to."""
         return digest("token", seed, self.index, delta.salt)[:3].hex()
 
@@ -151,7 +151,7 @@ class VendorTool:
         """The vendor's own operation that gives its token."""
         name = f"vendor{self.index}.login"
 
-        def run(world: World, _: Mapping[str, Any], delta: Delta) -> Answer:
+        def run(world: World, _: Mapping[str, Any], delta: Changes) -> Answer:
             return [Row(name, {"token": self.token(world.seed, delta)})], delta
 
         inputs = {"client": Slot(TEXT, "name of your application", False, "guest", ("app", "client_id", "application"))}

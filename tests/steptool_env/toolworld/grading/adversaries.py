@@ -14,7 +14,7 @@ from typing import Any
 
 from steptool_env.toolworld import Oracle, Tracker, WorldTask, gold_answer, grader_of
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.mentionable import Known
+from steptool_env.toolworld.grading.mentionable import MentionableFacts
 from steptool_env.toolworld.planning.plan import Asked
 from toolserver.catalog.api_schema import Outcome, Provenance
 from toolserver.world.schema import Kind
@@ -176,7 +176,7 @@ def copies_responses(run: Run) -> Iterator[str]:
 def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
-    known = Known(run.task)
+    known = MentionableFacts(run.task)
     told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]

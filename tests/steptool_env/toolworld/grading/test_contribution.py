@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.reward_truth import WorldEpisode, follow
+from steptool_env.toolworld.reward_truth import ToolWorldGrading, follow
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind
@@ -122,7 +122,7 @@ def test_the_truth_of_an_episode_is_a_function_of_its_steps() -> None:
     for task in some_tasks(8):
         steps = solve(task)
         opened = Play(task).task
-        one, other = WorldEpisode(opened), WorldEpisode(opened)
+        one, other = ToolWorldGrading(opened), ToolWorldGrading(opened)
         for step in steps:
             assert one.take(step) == other.take(step)
         assert one.outcome() == other.outcome()

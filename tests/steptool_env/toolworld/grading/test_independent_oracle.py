@@ -12,7 +12,7 @@ from tests.steptool_env.toolworld.grading.answer_writer import spoiled, written
 from tests.steptool_env.toolworld.grading.independent_oracle import FORMULAS, SALES, Effect, IndependentOracle, Values
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, tasks, vendors
-from toolserver.world import Delta
+from toolserver.world import Changes
 from toolserver.world.changes import Change
 
 SPLITS = (("train", 90), ("G1_category", 60), ("G3_instruction", 30))
@@ -120,7 +120,7 @@ def _is_solved(task: WorldTask, effect: Effect) -> bool:
     tracker = Tracker(task)
     made = [Change(entity, f"new-{place}", row) for place, (entity, row) in enumerate(effect.made)]
     changed = [Change(entity, row_id, row) for (entity, row_id), row in effect.changed.items()]
-    tracker.delta = Delta([*made, *changed])
+    tracker.delta = Changes([*made, *changed])
     return grader_of(task).grade(tracker, "Done.").solved
 
 
