@@ -14,7 +14,7 @@ from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
-from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
 _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
@@ -149,7 +149,7 @@ def _is_calculation(operation: Operation) -> bool:
     )
 
 
-def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
+def _as_shown(kind: SemanticType, value: Any, shown: ValueStyle | None) -> Iterator[str]:
     """A value in the world's unit, and as a vendor writes it."""
     yield f"{value} {BASE_UNITS.get(kind.unit, '')}".rstrip()
     codec = codec_of(kind, shown) if shown is not None else None

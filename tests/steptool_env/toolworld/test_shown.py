@@ -9,7 +9,7 @@ import pytest
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.toolworld import Oracle, OracleCall
 from steptool_env.toolworld.planning.toolset import _FEW_ROWS
-from steptool_env.toolworld.suite import find_gold
+from steptool_env.toolworld.suite import find_world_task
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, vendors
 from toolserver.catalog.api_schema import OBSERVATION_LENGTH, Provenance, StatusCode, encode_body
@@ -23,7 +23,7 @@ SPLITS = ("train", "depth-1", "G3_instruction", "unsolvable")
 def unseen(env: gym.Env[str, str], index: int) -> Iterator[str]:
     """What the oracle uses in one task of the real environment without having been shown it."""
     _, info = env.reset(seed=index, options={"task": index})
-    gold = find_gold(info["task_id"])
+    gold = find_world_task(info["task_id"])
     oracle, shown = Oracle(gold), Shown(gold.query)
     while (call := oracle.next_call()) is not None:
         yield from _unseen_arguments(call, shown)

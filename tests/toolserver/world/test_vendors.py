@@ -28,7 +28,7 @@ from toolserver.world import (
 )
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors.documentation import STALE_NOTE
-from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
 LITE = VendorRegistry(make_world(9))
@@ -298,7 +298,7 @@ def test_documentation_gives_away_no_id() -> None:
 
 
 VALUES = st.builds(
-    Values,
+    ValueStyle,
     imperial=st.booleans(),
     cents=st.booleans(),
     dates=st.sampled_from(["iso", "us", "european", "compact"]),
@@ -314,7 +314,7 @@ TYPES = {
 
 
 @given(VALUES, st.sampled_from(sorted(TYPES)), st.data())
-def test_a_codec_reads_what_it_wrote(values: Values, name: str, data: st.DataObject) -> None:
+def test_a_codec_reads_what_it_wrote(values: ValueStyle, name: str, data: st.DataObject) -> None:
     kind = TYPES[name]
     codec = codec_of(kind, values)
     samples: dict[Kind, st.SearchStrategy[Any]] = {
@@ -349,11 +349,11 @@ def test_a_codec_reads_what_it_wrote(values: Values, name: str, data: st.DataObj
 )
 def test_dates_are_read_in_the_vendors_style(dates: str, text: Any, iso: str) -> None:
     date = next(kind for kind in TYPES.values() if kind.kind is Kind.DATE)
-    assert codec_of(date, Values(dates=dates)).decode(text) == iso
+    assert codec_of(date, ValueStyle(dates=dates)).decode(text) == iso
 
 
 @pytest.mark.parametrize("text", ["2031-02-30", "04.05.2031", "2031-5-4", "today", "２０３１-05-04", 20310504, None])
 def test_a_wrong_date_is_refused_with_the_style_that_is_wanted(text: Any) -> None:
     date = next(kind for kind in TYPES.values() if kind.kind is Kind.DATE)
     with pytest.raises(ValueError, match="YYYY-MM-DD"):
-        codec_of(date, replace(Values(), dates="iso")).decode(text)
+        codec_of(date, replace(ValueStyle(), dates="iso")).decode(text)

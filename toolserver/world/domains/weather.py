@@ -1,4 +1,4 @@
-"""Weather: stations and warnings as tables, and the weather of a city and day, computed from the seed."""
+"""Weather: stations and warnings as tables, and the weather of a city on a day, generated from the seed."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ WARNING = EntityType(
 
 
 def day_of(world: WorldView, city_id: str, date: str, delta: Changes) -> dict[str, Any]:
-    """The weather of a city on a date. Refuses dates outside the calendar's horizon."""
+    """Return the weather of a city on a date. Raises `Refusal` for a date outside the calendar's horizon."""
     city = world.need("city", city_id, delta)
     offset = calendar.offset_of(date)
     if abs(offset) > calendar.HORIZON:
         span = f"{calendar.day(-calendar.HORIZON)} to {calendar.day(calendar.HORIZON)}"
         raise Refusal(Outcome.NOT_FOUND, f"No weather for {date}; data covers {span}.")
     draw = SeededRandom(world.seed, "weather", city_id, offset)
-    # Cooler towards the poles and with height, plus the day's luck.
+    # Temperature falls with latitude and elevation; the rest is random.
     warmth = 31 - 0.45 * abs(city["latitude"]) - 0.006 * city["elevation"]
     temperature = round(warmth + 12 * draw.unit() - 6, 1)
     sky = draw.pick(_SKIES[:-2]) if draw.chance(0.8) else _SKIES[-1]

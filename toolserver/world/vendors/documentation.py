@@ -1,4 +1,4 @@
-"""What vendors write about their APIs: from one clause (`lite`) to a page of RapidAPI (`full`)."""
+"""Documentation of vendors' APIs: from one clause (`lite`) to the length of RapidAPI's (`full`)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,15 @@ _TOOL_TEXTS = (
 
 
 class Extras(NamedTuple):
-    """What a vendor adds to an operation, as far as documentation goes."""
+    """Properties that a vendor adds to an operation and documents.
+
+    Attributes:
+        stale: The API shows old values.
+        token_name: Parameter of the token; empty without one.
+        login: Name of the login API.
+        page_size: Rows per page; 0 without pages.
+        rows: Maximum number of rows without pages.
+    """
 
     stale: bool
     token_name: str
@@ -65,7 +73,7 @@ class Extras(NamedTuple):
 
 
 def describe(operation: Operation, style: VendorStyle, extras: Extras, wordiness: int) -> str:
-    """The description of one API."""
+    """Return the description of one API."""
     notes = list(_notes(operation, style, extras, wordiness))
     opening = _OPENINGS[style.doc_style] if wordiness > 1 else ""
     clauses = (operation.phrase, *operation.paraphrases)
@@ -100,7 +108,7 @@ def _label(output: Output) -> str:
 
 
 def _units(operation: Operation, style: VendorStyle, *, every: bool) -> Iterator[str]:
-    """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
+    """Yield the units of the answer's quantities: all, or those that are not the world's base units."""
     codecs = ((output.label, codec_of(output.type, style.values)) for output in operation.outputs.values())
     units = [
         f"{label} in {codec.unit}"
@@ -112,7 +120,7 @@ def _units(operation: Operation, style: VendorStyle, *, every: bool) -> Iterator
 
 
 def describe_tool(name: str, domain: Domain, style: VendorStyle, wordiness: int) -> str:
-    """The description of a tool; empty in `lite`."""
+    """Return the description of a tool; empty in `lite`."""
     if not wordiness:
         return ""
     plurals = ", ".join(entity.plural for entity in domain.entities)
@@ -123,10 +131,10 @@ def describe_tool(name: str, domain: Domain, style: VendorStyle, wordiness: int)
 
 
 def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
-    """The documentation of one parameter."""
+    """Return the documentation of one parameter."""
     hint = codec.hint
     if wordiness == 0:
-        # What the name does not say: how to write a date, which values an enumeration has.
+        # Only information that the name lacks: the format of a date, the values of an enumeration.
         text = hint.removeprefix("one of ") if codec.type == "STRING" else ""
         if slot.type.kind is Kind.ID and not name.lower().endswith(_ID_ENDINGS):
             text = slot.type.name.replace("_", " ")
@@ -142,6 +150,6 @@ def _shown(default: object, codec: Codec) -> object:
 
 
 def split_by_need(slots: Mapping[str, Slot]) -> tuple[list[str], list[str]]:
-    """The names of the required and of the optional inputs."""
+    """Return the names of the required and of the optional inputs."""
     required = [name for name, slot in slots.items() if slot.required]
     return required, [name for name in slots if name not in required]
