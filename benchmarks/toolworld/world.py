@@ -25,10 +25,10 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import StateCodec
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
 from toolserver.world import Health, VendorRegistry, World
 from toolserver.world.levels import LEVELS
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
 
 _SEED = 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from steptool_env.types import Action
-from toolserver.service.json_parsing import parse
+from toolserver.calls.json_parsing import parse
 
 FunctionSchema = Mapping[str, Any]
 """`{"name", "description", "parameters"}`, as OpenAI's API describes a function."""

@@ -12,11 +12,11 @@ from steptool_env.toolworld import Grade, Tracker, grader_of
 from steptool_env.toolworld.grading.progress_tracker import Observed
 from steptool_env.toolworld.suite import gold_of
 from steptool_env.types import FINISH, Step, Task
+from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance, StatusCode
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import StateTokenError
-from toolserver.service.json_parsing import parse
-from toolserver.world.resolver import delta_of
+from toolserver.resolvers.world import delta_of
 
 _CODEC = StateCodec()
 

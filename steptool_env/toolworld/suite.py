@@ -15,10 +15,10 @@ from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.faults import is_down
 from toolserver.episodes.state_token import opening_token
 from toolserver.errors import ToolServerError
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
 from toolserver.world import World
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import VendorRegistry
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from toolserver.service.naming import api_key, function_name
+from toolserver.calls.naming import api_key, function_name
 
 OBSERVATION_LENGTH = 1024
 """Characters of an answer that environments show by default, as ToolBench does; ToolWorld's tasks rely on them."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from toolserver.calls.json_parsing import holds_large_float
 from toolserver.catalog.api_schema import Provenance, ToolResponse
 from toolserver.errors import CacheError
 from toolserver.http.admission import AccessControl
@@ -27,7 +28,6 @@ from toolserver.http.codec import (
 )
 from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.service.json_parsing import holds_large_float
 
 _REMEMBERED = 8192  # requests
 _REMEMBERED_LENGTH = 2048  # bytes of request and of answer

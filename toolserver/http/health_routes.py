@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from toolserver.calls.call_key import KEY_BYTES
 from toolserver.http.dependencies import AssemblyDep, MeterDep
-from toolserver.service.call_key import KEY_BYTES
 
 router = APIRouter(tags=["health"])
 

@@ -14,7 +14,7 @@ PARSE_ERROR = "Tool input parse error...\n"
 class ValidatedCall(NamedTuple):
     """A call as resolvers see it: names standardised, arguments parsed. Resolvers leave `arguments` as they are.
 
-    `key` is the call's canonical key (`toolserver.service.call_key`). `spec` is `None` when the catalog does not have
+    `key` is the call's canonical key (`toolserver.calls.call_key`). `spec` is `None` when the catalog does not have
     the API (a recording may exist all the same). `state` is the episode's state token as the caller sent it, empty
     where the
     tools keep no state.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import decode_body
 from toolserver.catalog.catalog import Catalog
 from toolserver.episodes.episodes import EpisodeFaults
@@ -49,7 +50,7 @@ def assemble(settings: Settings) -> Assembly:
     codec, vendors = StateCodec(key), None
     catalog, resolvers, cache = Catalog(), list[Resolver](), None
     if settings.cache is not None:
-        catalog = Catalog.load(settings.cache)
+        catalog = load_catalog(settings.cache)
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
         if cache.remote:
             resolvers.append(MemoryCacheResolver(cache))
@@ -72,7 +73,7 @@ def assemble(settings: Settings) -> Assembly:
 
 def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
     # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
-    from toolserver.world.resolver import WorldResolver
+    from toolserver.resolvers.world import WorldResolver
     from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import VendorRegistry
     from toolserver.world.world import World

@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
+from toolserver.calls.call_key import canonical_arguments, key_of_text
+from toolserver.calls.json_parsing import is_deeper, parse
+from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.errors import DataError
 from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Faults, Resolver, ValidatedCall, refuse
-from toolserver.service.call_key import canonical_arguments, key_of_text
-from toolserver.service.json_parsing import is_deeper, parse
-from toolserver.service.naming import api_key
 from toolserver.service.validation import MAX_DEPTH, argument_problem
 
 PendingAnswer = Callable[[], ToolResponse]

@@ -86,7 +86,7 @@ class Tracker:
 
     Args:
         task: The task.
-        salt: What salts the episode's created ids and tokens (see `toolserver.world.resolver.delta_of`).
+        salt: What salts the episode's created ids and tokens (see `toolserver.resolvers.world.delta_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:

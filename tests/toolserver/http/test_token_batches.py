@@ -22,12 +22,12 @@ from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_toke
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
 from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.world import delta_of
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
 from toolserver.world import VendorRegistry, World
 from toolserver.world.changes import Change
-from toolserver.world.resolver import delta_of
 from toolserver.world.samples import sample_arguments
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tokens import ChangeCheck, world_codec

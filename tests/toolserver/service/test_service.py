@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS, WEATHER
+from toolserver.calls.call_key import canonical_key
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.catalog.catalog import Catalog
 from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.resolvers.base import PARSE_ERROR, Resolver, ValidatedCall
-from toolserver.service.call_key import canonical_key
 from toolserver.service.service import ToolService
 
 CALL = ToolCall("Weather", "Sky Watch", "getForecast", {"city": "Oslo"})

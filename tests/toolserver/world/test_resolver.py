@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
+from toolserver.resolvers.world import WorldResolver, delta_of
 from toolserver.service.service import ToolService
 from toolserver.world import VendorApi, VendorRegistry, World
-from toolserver.world.resolver import WorldResolver, delta_of
 from toolserver.world.samples import sample_arguments
 
 
