@@ -15,6 +15,7 @@ from steptool_env.episodes.observations import observe
 from steptool_env.episodes.prompts import opening
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 from toolserver.resolvers.base import PARSE_ERROR
 
@@ -38,7 +39,7 @@ class Episode:
     Args:
         task: What is to be done.
         rules: What holds for every episode of the environment.
-        state: The state token of the tools; empty where they keep no state.
+        state: State of the tools: a token, or an `EpisodeState` from tools in process; empty for tools without state.
         seed: The seed that `state` was opened with, kept for the record.
 
     Attributes:
@@ -47,7 +48,7 @@ class Episode:
         truncated: Whether the tools were out of reach, or the agent ended the episode (`truncate`).
     """
 
-    def __init__(self, task: Task, rules: EpisodeConfig, state: str = "", seed: int = 0) -> None:
+    def __init__(self, task: Task, rules: EpisodeConfig, state: EpisodeState | str = "", seed: int = 0) -> None:
         self.task = task
         self.rules = rules
         self.state = state
@@ -92,14 +93,14 @@ class Episode:
         self._action = action = self.rules.format.parse(text)
         self._local = None
         if action.name == FINISH:
-            finished = read_finish(action.arguments)
+            finished = read_finish(action.arguments, action.parsed)
             self._local = finished.status, finished.observation
             return None
         tool = self._tools.get(action.name)
         if tool is None or action.error:
             self._local = _refusal(action, known=tool is not None)
             return None
-        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state)
+        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state, action.parsed)
 
     def end(self, response: ToolResponse | None) -> Transition:
         """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step.
@@ -175,7 +176,7 @@ class Episode:
         self.state = response.state
         body = response.body.decode()
         status = response.outcome.status_code
-        return Step(self._action, self._observe(body), status, body, response.provenance)
+        return Step(self._action, self._observe(body), status, body, response.provenance, result=response.result)
 
     def _observe(self, answer: str) -> str:
         return observe(answer, self.rules.max_observation_length, self.calls_left - 1)

@@ -18,7 +18,6 @@ from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.errors import ToolServerError
 from toolserver.resolvers.base import Resolver
@@ -140,7 +139,7 @@ class StableToolBenchSuite:
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
         if self._miss == "synthetic":
             resolvers.append(SyntheticResolver())
-        return ToolService(self._catalog, resolvers, faults=EpisodeFaults(StateCodec()))
+        return ToolService(self._catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _make, self._arguments

@@ -11,7 +11,6 @@ from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.faults import is_down
 from toolserver.episodes.state_token import opening_token
 from toolserver.errors import ToolServerError
@@ -140,9 +139,8 @@ def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
 @lru_cache(maxsize=4)
 def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
     vendors = _vendors(world_seed, level, tools)
-    codec = world_codec(vendors)
-    resolver = WorldResolver(vendors, codec)
-    return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+    resolver = WorldResolver(vendors)
+    return ToolService(resolver, [resolver], codec=world_codec(vendors))
 
 
 @lru_cache(maxsize=4)

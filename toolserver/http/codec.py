@@ -101,7 +101,7 @@ def json_headers(body: bytes) -> RawHeaders:
 
 
 def _element(response: ToolResponse) -> dict[str, Any]:
-    body, outcome, provenance, state, latency = response
+    body, outcome, provenance, state, latency, _ = response
     return {
         "outcome": outcome,
         "status": _STATUS[outcome],

@@ -10,7 +10,6 @@ from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import decode_body
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec
 from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.live import LiveResolver
@@ -64,7 +63,7 @@ def assemble(settings: Settings) -> Assembly:
         catalog,
         [*resolvers, *_on_a_miss(settings, cache)],
         strict_arguments=settings.strict_arguments,
-        faults=EpisodeFaults(codec),
+        codec=codec,
         max_depth=settings.max_depth,
         upstream_workers=settings.upstream_workers,
     )
@@ -80,7 +79,7 @@ def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendor
 
     vendors = VendorRegistry(World(seed, level), tools)
     codec = world_codec(vendors, key)
-    return vendors, codec, WorldResolver(vendors, codec)
+    return vendors, codec, WorldResolver(vendors)
 
 
 def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:

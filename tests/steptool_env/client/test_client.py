@@ -216,7 +216,9 @@ def test_an_address_that_is_none_is_named(url: Any) -> None:
 
 NAMES = st.sampled_from(["Data", "TheClique", "Transfermarkt search", "nobody", "", "É"])
 ARGUMENTS = st.sampled_from(["", "{}", "{", "[]", '{"name": "Lionel Messi"}', '{"a": NaN}', '{"a": 1e400}', "\ud800"])
-CALLS = st.builds(ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]))
+CALLS = st.builds(
+    ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]), st.none()
+)
 
 
 @pytest.fixture(scope="module")
