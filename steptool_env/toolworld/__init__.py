@@ -8,8 +8,8 @@ from steptool_env.toolworld.grading.grader import Grade, Grader, grader_of
 from steptool_env.toolworld.grading.oracle import Oracle, OracleCall, gold_answer
 from steptool_env.toolworld.grading.progress_tracker import Tracker
 from steptool_env.toolworld.planning.columns import Columns
-from steptool_env.toolworld.planning.sampler import TaskSampler, read_task_id
 from steptool_env.toolworld.planning.splits import SPLITS
+from steptool_env.toolworld.sampler import TaskSampler, read_task_id
 from steptool_env.toolworld.task import Obstacle, WorldTask
 
 __all__ = [

@@ -49,14 +49,14 @@ def graphviz(task: WorldTask) -> str:
 def _calls(task: WorldTask) -> Iterator[tuple[str, str]]:
     for node, api in enumerate(task.offer.bound):
         if api.needs_token:
-            yield f"login{api.tool.index}", api.tool.login_name
+            yield f"login{api.vendor.index}", api.vendor.login_name
         yield f"call{node}", api.spec.function_name
 
 
 def _edges(task: WorldTask) -> Iterator[Edge]:
     for node, (each, api) in enumerate(zip(task.plan.nodes, task.offer.bound, strict=True)):
         if api.needs_token:
-            yield Edge(f"login{api.tool.index}", f"call{node}", api.parameters[TOKEN_INPUT])
+            yield Edge(f"login{api.vendor.index}", f"call{node}", api.parameters[TOKEN_INPUT])
         for name, source in each.inputs.items():
             stated = isinstance(source, Given)
             value = task.plan.value(source) if stated or task.solvable else "?"

@@ -17,7 +17,7 @@ from toolserver.errors import ToolServerError
 from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import VendorRegistry
 
@@ -133,7 +133,7 @@ class ToolWorldSuite:
 
 @lru_cache(maxsize=4)
 def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
-    return VendorRegistry(World(world_seed, level), tools)
+    return VendorRegistry(make_world(world_seed, level), tools)
 
 
 @lru_cache(maxsize=4)

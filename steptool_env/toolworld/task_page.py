@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from steptool_env.toolworld.grading.oracle import gold_answer
 from steptool_env.toolworld.planning.plan import Given, Source
-from steptool_env.toolworld.planning.sampler import TaskSampler
+from steptool_env.toolworld.sampler import TaskSampler
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import VendorRegistry
 
 COMMAND = "steptool tasks page"
@@ -31,7 +31,7 @@ that the query states, `#1` for what call 1 gave, and the gold answer. How a tas
 
 def page() -> str:
     """The page as Markdown."""
-    vendors = {level: VendorRegistry(World(0, level)) for _, level, _ in _PARTS}
+    vendors = {level: VendorRegistry(make_world(0, level)) for _, level, _ in _PARTS}
     parts = [_HEAD]
     for title, level, splits in _PARTS:
         tasks = (task for split, count in splits for task in _tasks(vendors[level], split, count))

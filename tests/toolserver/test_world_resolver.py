@@ -14,16 +14,16 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolRes
 from toolserver.episodes.state_token import StateCodec
 from toolserver.resolvers.world import WorldResolver, delta_of
 from toolserver.service.service import ToolService
-from toolserver.world import VendorApi, VendorRegistry, World
+from toolserver.world import VendorApi, VendorRegistry, make_world
 from toolserver.world.samples import sample_arguments
 
 
 def service(seed: int = 2) -> ToolService:
-    resolver = WorldResolver(VendorRegistry(World(seed)))
+    resolver = WorldResolver(VendorRegistry(make_world(seed)))
     return ToolService(resolver, [resolver])
 
 
-WORLD = World(2)
+WORLD = make_world(2)
 VENDORS = VendorRegistry(WORLD)
 TOOLS = service()
 OPENING = EpisodeState(seed=5, task="demo")

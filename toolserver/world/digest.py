@@ -17,6 +17,7 @@ from toolserver.catalog.api_schema import encode_body
 from toolserver.world.changes import NO_CHANGES
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors import VendorApi, VendorRegistry
+from toolserver.world.versions import make_world
 from toolserver.world.world import World
 
 KEPT = ((0, "lite"), (7, "lite"), (7, "standard"), (7, "full"))
@@ -46,7 +47,7 @@ def main(arguments: list[str]) -> None:
     """Print the digests of the kept worlds, or of the one that is named."""
     worlds = [(int(arguments[0]), arguments[1])] if arguments else KEPT
     for seed, level in worlds:
-        sys.stdout.write(f"{seed} {level} {world_digest(VendorRegistry(World(seed, level)), DIGESTED_APIS)}\n")
+        sys.stdout.write(f"{seed} {level} {world_digest(VendorRegistry(make_world(seed, level)), DIGESTED_APIS)}\n")
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def reference() -> str:
 
 
 def _lines() -> Iterator[str]:
-    operations = operations_of(LEVELS["full"])
+    operations = operations_of(DOMAINS, LEVELS["full"])
     yield _HEAD
     for name in _EXAMPLES:
         yield _derived_row(operations[name])

@@ -27,7 +27,7 @@ def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Changes
     values: dict[str, Any] = {}
     for position, (name, slot) in enumerate(api.slots.items()):
         if slot.type is TOKEN:
-            values[name] = api.tool.token(world.seed, delta)
+            values[name] = api.vendor.token(world.seed, delta)
         elif slot.required:
             values[name] = sample_value(slot, world, pick + position)
     return values

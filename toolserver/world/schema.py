@@ -6,17 +6,14 @@ kilometres, money in USD, dates in ISO form. Vendors (`toolserver.world.vendors`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from toolserver.catalog.api_schema import Outcome
-
-if TYPE_CHECKING:
-    from toolserver.world.changes import Changes
-    from toolserver.world.seeded_random import SeededRandom
-    from toolserver.world.world import World
+from toolserver.world.changes import Changes
+from toolserver.world.seeded_random import SeededRandom
 
 
 class Kind(StrEnum):
@@ -97,7 +94,7 @@ class Draw:
     stream: SeededRandom
     index: int
     row: dict[str, Any]
-    world: World
+    world: WorldView
 
 
 Maker = Callable[[Draw], Any]
@@ -275,9 +272,42 @@ class Refusal(Exception):  # noqa: N818  a typed outcome on its way out, not a p
         self.message = message
 
 
-# Rows and, for a write, the delta afterwards.
-Answer = tuple[Sequence[Row], "Changes"]
-Run = Callable[["World", Mapping[str, Any], "Changes"], Answer]
+class WorldView(Protocol):
+    """Part of `toolserver.world.world.World` that operations and generators use."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the world."""
+
+    def ids(self, entity: str) -> tuple[str, ...]:
+        """See `World.ids`."""
+
+    def need(self, entity: str, row_id: str, delta: Changes) -> dict[str, Any]:
+        """See `World.need`."""
+
+    def rows(self, entity: str, ids: Sequence[str], delta: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
+        """See `World.rows`."""
+
+    def where(self, entity: str, attribute: str, value: Any, delta: Changes = ...) -> list[str]:
+        """See `World.where`."""
+
+    def ranked(
+        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, delta: Changes
+    ) -> Sequence[str]:
+        """See `World.ranked`."""
+
+    def find(self, entity: str, text: str, delta: Changes = ...) -> list[str]:
+        """See `World.find`."""
+
+    def every(self, entity: str, delta: Changes = ...) -> list[str]:
+        """See `World.every`."""
+
+
+Answer = tuple[Sequence[Row], Changes]
+"""Rows of an answer and the changes after the call."""
+
+Run = Callable[[WorldView, Mapping[str, Any], Changes], Answer]
+"""Implementation of an operation: world, arguments and changes before the call."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,11 +349,17 @@ class Operation:
     stock: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """One domain: its tables and its hand-written operations (the others are derived from the tables).
 
-    `category` is the RapidAPI-like category under which vendors publish it; `words` go into vendors' names.
+    Attributes:
+        name: Unique name.
+        category: RapidAPI-like category under which vendors publish it.
+        entities: Its tables.
+        operations: Its hand-written operations.
+        words: Words for the names of its vendors; no other domain has them.
+        since: First version of the world that has this domain.
     """
 
     name: str
@@ -331,3 +367,4 @@ class Domain:
     entities: tuple[EntityType, ...]
     operations: tuple[Operation, ...] = ()
     words: tuple[str, ...] = ()
+    since: int = 1

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from toolserver.world.schema import Draw, EntityType
+from toolserver.world.schema import Draw, EntityType, WorldView
 from toolserver.world.seeded_random import SeededRandom
 
-if TYPE_CHECKING:
-    from toolserver.world.world import World
-
 _ATTEMPTS = 40
-
-Values = dict[str, Any]
 
 
 def make_ids(seed: int, entity: EntityType, count: int) -> tuple[str, ...]:
@@ -30,9 +25,9 @@ def make_ids(seed: int, entity: EntityType, count: int) -> tuple[str, ...]:
 class Table:
     """All rows of one entity type: id -> values. Immutable once made."""
 
-    def __init__(self, world: World, entity: EntityType) -> None:
+    def __init__(self, world: WorldView, entity: EntityType) -> None:
         self.entity = entity
-        self.rows: dict[str, Values] = {row_id: {} for row_id in world.ids(entity.name)}
+        self.rows: dict[str, dict[str, Any]] = {row_id: {} for row_id in world.ids(entity.name)}
         for position, attribute in enumerate(entity.attributes):
             self._fill(world, position, attribute.name)
         self.named = entity.attributes[0].name
@@ -46,7 +41,7 @@ class Table:
         """What the rows are called, in table order."""
         return tuple(str(row[self.named]) for row in self.rows.values())
 
-    def _fill(self, world: World, position: int, name: str) -> None:
+    def _fill(self, world: WorldView, position: int, name: str) -> None:
         """Make one column. Each has its own stream, so that a new column leaves the others as they were."""
         make = self.entity.attributes[position].make
         draw = Draw(SeededRandom(world.seed, "column", self.entity.name, name), 0, {}, world)

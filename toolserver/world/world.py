@@ -9,37 +9,39 @@ from typing import Any
 from toolserver.catalog.api_schema import Outcome
 from toolserver.errors import ConfigurationError
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import level_of
 from toolserver.world.operations.registry import operations_of
-from toolserver.world.schema import EntityType, Operation, Refusal, Result
+from toolserver.world.schema import Domain, EntityType, Operation, Refusal, Result
 from toolserver.world.tables import Table, make_ids
 
 
 class World:
-    """Relational data over several domains, and what can be asked of it.
+    """Relational data over several domains, and the operations on it. `make_world` makes one.
 
-    The same seed and level give the same world, on any machine and Python. Tables are made when they are first
-    needed. A world never changes: writes give a new `Changes`, which goes into the next call.
+    The same seed, level and domains give the same world on every machine and Python. Tables are made on first use. A
+    world is immutable: a write returns a new `Changes`, which is passed to the next call.
 
     Args:
-        seed: Any non-negative integer below 2**63.
-        level: `lite`, `standard` or `full`: how many rows there are and how much operations show.
+        seed: Integer in 0..2**63-1.
+        level: `lite`, `standard` or `full`: number of rows, and number of attributes that operations show.
+        domains: Its domains, in a fixed order.
+        version: Version of the world.
+
+    Raises:
+        ConfigurationError: The seed or the level is invalid.
     """
 
-    def __init__(self, seed: int = 0, level: str = "lite") -> None:
+    def __init__(self, seed: int, level: str, domains: tuple[Domain, ...], version: int) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ConfigurationError(f"seed: {seed!r} is no world seed; use an integer in 0..2**63-1")
+            raise ConfigurationError(f"seed: {seed!r} is not a world seed; use an integer in 0..2**63-1")
         self.seed = seed
         self.level = level_of(level)
-        self.domains = {domain.name: domain for domain in DOMAINS}
-        self.entities: dict[str, EntityType] = {entity.name: entity for domain in DOMAINS for entity in domain.entities}
-        self.operations: dict[str, Operation] = operations_of(self.level)
+        self.version = version
+        self.domains = {domain.name: domain for domain in domains}
+        self.entities: dict[str, EntityType] = {entity.name: entity for domain in domains for entity in domain.entities}
+        self.operations: dict[str, Operation] = operations_of(domains, self.level)
         self._ids: dict[str, tuple[str, ...]] = {}
         self._tables: dict[str, Table] = {}
-
-    def __reduce__(self) -> tuple[type[World], tuple[int, str]]:
-        return World, (self.seed, self.level.name)
 
     def __repr__(self) -> str:
         return f"World(seed={self.seed}, level={self.level.name!r})"

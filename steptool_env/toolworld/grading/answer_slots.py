@@ -232,7 +232,7 @@ def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
     output: Output = result.operation.outputs[asked.output]
     facts = task.plan.asked_facts(asked)
     values = tuple(fact.value for fact in facts)
-    shown = task.offer.bound[asked.node].tool.skin.values
+    shown = task.offer.bound[asked.node].vendor.style.values
     scale, names = _scale(task, result, output), _currency_names(task, result, output)
     currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
     return AnswerSlot(

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from steptool_env.toolworld.wording.templates import STATED
 from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
 
 MAX_DEPTH = 6
+STATED = frozenset({"bill.split", "body.mass_index"})
+"""Operations whose inputs the query states: nobody asks to split a bill over somebody's salary."""
+
 _JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
 _SUPPLIERS = frozenset(
     {OperationKind.SEARCH, OperationKind.DETAILS, OperationKind.LOOKUP, OperationKind.RANK, OperationKind.COMPARE,

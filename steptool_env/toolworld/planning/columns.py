@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.mentions import Names
 from toolserver.world import calendar
 from toolserver.world.world import World
 
@@ -40,24 +38,9 @@ class Columns:
             self._years[attribute] = years.pop() if len(years) == 1 else None
         return self._years[attribute]
 
-    @property
-    def names(self) -> Names:
-        """The names of all rows of all tables."""
-        return _names_of(self.world)
-
     def _values(self, attribute: str) -> list[Any]:
         """The values of a column; none when the attribute is of no table."""
         entity, _, column = attribute.partition(".")
         if entity not in self.world.entities:
             return []
         return [row[column] for row in self.world.table(entity).rows.values()]
-
-
-@lru_cache(maxsize=8)
-def _names_of(world: World) -> Names:
-    """The names of a world, found once for all its splits: 20 ms (`lite`) to 250 ms (`full`)."""
-    return Names(
-        (name, f"{entity}.{kind.attributes[0].name}")
-        for entity, kind in world.entities.items()
-        for name in world.table(entity).names
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.net_changes import net_state
+from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.call_chains import CallChains, Supplier, needed, stated
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.constants import constant, given_id

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.splits import CROSS
-from toolserver.world.schema import Operation
+from toolserver.catalog.api_schema import OBSERVATION_LENGTH, encode_body
+from toolserver.world.schema import Operation, Result
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors import Health, VendorApi, VendorRegistry, VendorTool
 
@@ -17,6 +18,7 @@ COUNTS = {"lite": (5, 5), "standard": (8, 12), "full": (20, 20)}
 _TRAP = {"lite": 0.08, "standard": 0.15, "full": 0.2}
 """Level -> how often a stale or broken twin of a needed API is among the offered ones."""
 _LOOKS = 8  # vendors looked at for one API before another plan is tried
+_FEW_ROWS = 4  # rows that fit into an observation in every layout
 _SAME_TOOL, _SAME_SUBJECT = 0.45, 0.3  # shares of the distractors; the rest is from anywhere
 
 
@@ -45,8 +47,8 @@ class Toolset:
     @property
     def needed(self) -> tuple[VendorApi, ...]:
         """The APIs that the gold solution calls, log-ins included, each once."""
-        logins = (api.tool.login_api for api in self.bound if api.needs_token)
-        return tuple(dict.fromkeys([*(api for api in logins if api), *self.bound]))
+        logins = [api.login_api for api in self.bound if api.login_api is not None]
+        return tuple(dict.fromkeys([*logins, *self.bound]))
 
 
 class Offers:
@@ -90,7 +92,7 @@ class Offers:
             if api is None:
                 return None
             chosen[node.operation] = api
-        tools = {api.tool.index for api in chosen.values()}
+        tools = {api.vendor.index for api in chosen.values()}
         categories = {api.spec.category for api in chosen.values()}
         if len(tools) < 2 or (len(categories) > 1) != (span == CROSS):
             return None
@@ -147,7 +149,7 @@ class Offers:
     def _distractors(self, needed: tuple[VendorApi, ...], stream: SeededRandom) -> Iterator[VendorApi]:
         """Other APIs: of the same vendors, about the same things, from elsewhere; none that does a needed job well."""
         operations = {api.operation.name for api in needed}
-        tools = list(dict.fromkeys(api.tool for api in needed))
+        tools = [self.vendors.tool(index) for index in dict.fromkeys(api.vendor.index for api in needed)]
         if stream.chance(_TRAP[self._level]):
             health = Health.BROKEN if stream.chance(0.5) else Health.STALE
             twin = self.twin(stream.pick(sorted(operations)), health, stream)
@@ -163,3 +165,28 @@ class Offers:
                 continue
             if near or draw >= _SAME_TOOL + _SAME_SUBJECT or operation.subject in subjects:
                 yield api
+
+
+def is_shown(plan: Plan, bound: Sequence[VendorApi]) -> bool:
+    """True where a policy sees every value that the plan needs, under the default length of observations.
+
+    Only an answer that lists all rows reads behind the first one; each page of such a response must fit.
+
+    Args:
+        plan: The plan.
+        bound: The API that is called, per node of the plan.
+    """
+    listed = (asked.node for asked in plan.asked if asked.every)
+    return all(
+        length <= OBSERVATION_LENGTH
+        for node in listed
+        if len(plan.results[node].rows) > _FEW_ROWS
+        for length in _lengths(bound[node], plan.results[node])
+    )
+
+
+def _lengths(api: VendorApi, result: Result) -> Iterator[int]:
+    """The characters of each page of a response."""
+    size = api.layout.page_size or len(result.rows)
+    for page in range(1, 1 + -(-len(result.rows) // size)):
+        yield len(encode_body("", api.render(api.shown(result, page), page)).decode())

@@ -8,7 +8,7 @@ import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.toolworld import Oracle, OracleCall
-from steptool_env.toolworld.planning.shown import _FEW
+from steptool_env.toolworld.planning.toolset import _FEW_ROWS
 from steptool_env.toolworld.suite import find_gold
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, vendors
@@ -87,5 +87,5 @@ def test_a_few_rows_always_fit_into_an_observation(level: str) -> None:
     for api in list(vendors(level).apis())[::31]:
         answer = api.answer(world, api.encode_arguments(sample_arguments(api, world)), NO_CHANGES)
         if answer.result is not None and len(answer.result.rows) > 0:
-            few = answer.result._replace(rows=answer.result.rows[:_FEW])
+            few = answer.result._replace(rows=answer.result.rows[:_FEW_ROWS])
             assert len(encode_body("", api.render(few))) < OBSERVATION_LENGTH / 2

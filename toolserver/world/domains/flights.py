@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
 from toolserver.world.generators import names
@@ -25,11 +25,8 @@ from toolserver.world.generators.columns import (
 )
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.operations.result_rows import id_output, lister, output
-from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot
+from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot, WorldView
 from toolserver.world.types import COUNT, DATE, HEIGHT, MINUTES, MONEY, RATING, TIME, YEAR, id_of, name_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 AIRLINE = EntityType(
     "airline", "airlines", "airline", "AL", (12, 30, 70),
@@ -92,7 +89,7 @@ _BETWEEN = {
 }
 
 
-def _between(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+def _between(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
     for name in _BETWEEN:
         world.need("airport", values[name], delta)
     leaving = world.where("flight", "origin_id", values["origin_id"], delta)

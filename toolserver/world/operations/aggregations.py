@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
 from toolserver.world.levels import Level
@@ -23,11 +23,9 @@ from toolserver.world.schema import (
     Row,
     SemanticType,
     Slot,
+    WorldView,
 )
 from toolserver.world.types import COUNT, ORDER
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _MEAN_DECIMALS = 2
 _TOP = 3
@@ -50,7 +48,7 @@ def _rank(
     outputs = listing(entity, level, by)
     rows_of = lister(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         of, value = "", None
         if reference is not None and parent is not None:
             of, value = reference.name, values[reference.name]
@@ -93,7 +91,7 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     name = f"{entity.name}.average_{over.name}_by_{reference.name.removesuffix('_id')}"
     mean_name = f"average_{over.name}"
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         world.need(parent.name, values[reference.name], delta)
         ids = world.where(entity.name, reference.name, values[reference.name], delta)
         numbers = [row[over.name] for _, row in world.rows(entity.name, ids, delta)]
@@ -134,7 +132,7 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
     name = f"{entity.name}.compare_{by.name}"
     named = entity.attributes[0]
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         first, second = values["first_id"], values["second_id"]
         one = world.need(entity.name, first, delta)[by.name]
         other = world.need(entity.name, second, delta)[by.name]

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toolserver.world.changes import Changes
-from toolserver.world.schema import Answer, Operation, OperationKind, Output, Row, SemanticType, Slot
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
+from toolserver.world.schema import Answer, Operation, OperationKind, Output, Row, SemanticType, Slot, WorldView
 
 
 class Ask(NamedTuple):
     """What a formula sees: the values it was given, and the world to look things up in."""
 
     values: Mapping[str, Any]
-    world: World
+    world: WorldView
     delta: Changes
 
     def row(self, entity: str, name: str) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def compute(
         domain: Name of its domain.
     """
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         return [Row("", formula(Ask(values, world, delta)))], delta
 
     shown = {key: Output(kind, f"{name}.{key}", label, derived=True) for key, (kind, label) in outputs.items()}

@@ -6,15 +6,12 @@ Each function here takes an entity type and gives its operations of one kind; `o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
 from toolserver.world.levels import Level
 from toolserver.world.operations.result_rows import id_slot, lister, listing, measures, output, words_of
-from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
+from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot, WorldView
 
 IdRow = tuple[str, dict[str, Any]]
 
@@ -25,7 +22,7 @@ def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]
     outputs = listing(entity, level)
     rows_of = lister(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         return rows_of(world, world.find(entity.name, values[named.name], delta), delta), delta
 
     slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
@@ -47,7 +44,7 @@ def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
     outputs = {each.name: output(entity, each) for each in shown}
     id_name = entity.id_name
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id = values[id_name]
         row = world.need(entity.name, row_id, delta)
         return [Row(row_id, {name: row[name] for name in outputs})], delta
@@ -73,7 +70,7 @@ def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
 def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
     word, id_name = words_of(attribute), entity.id_name
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id = values[id_name]
         row = world.need(entity.name, row_id, delta)
         return [Row(row_id, {attribute.name: row[attribute.name]})], delta
@@ -100,7 +97,7 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     rows_of = lister(entity, outputs)
     words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         ids = _filtered(world, entity, filters, values, delta)
         return rows_of(world, ids, delta), delta
 
@@ -132,7 +129,7 @@ def _filters(entity: EntityType, level: Level) -> dict[str, Slot]:
 
 
 def _filtered(
-    world: World, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Changes
+    world: WorldView, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Changes
 ) -> list[str]:
     tests = [(slot, values[name]) for name, slot in filters.items() if values.get(name) is not None]
     if tests and tests[0][0].test == "is":
@@ -165,7 +162,7 @@ def _related(entity: EntityType, domain: str, level: Level, reference: Attribute
     outputs = listing(entity, level)
     rows_of = lister(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         parent_id = values[reference.name]
         world.need(parent.name, parent_id, delta)
         ids = world.where(entity.name, reference.name, parent_id, delta)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
@@ -25,11 +25,9 @@ from toolserver.world.schema import (
     Refusal,
     Row,
     Slot,
+    WorldView,
 )
 from toolserver.world.types import COUNT, PERSON, id_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _MOST = 20
 ACTIVE, CANCELLED = "active", "cancelled"
@@ -69,7 +67,7 @@ def create(
         shown["total"] = output(made, made.attribute("total"))
     shown["status"] = output(made, made.attribute("status"))
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id, row, changes = _sell(world, sale, target, made, values, delta)
         after = delta.then(*changes)
         return [Row(row_id, {key: row_id if key == made.id_name else row[key] for key in shown})], after
@@ -95,7 +93,7 @@ def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]
 
 
 def _sell(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
 ) -> tuple[str, dict[str, Any], list[Change]]:
     target_id = values[target.id_name]
     goods = world.need(target.name, target_id, delta)
@@ -117,7 +115,7 @@ def _sell(
 
 
 def _check_sale(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
 ) -> None:
     """Refuse what the world does not allow."""
     target_id, many = values[target.id_name], values.get(sale.quantity, 1)
@@ -136,7 +134,7 @@ def _check_sale(
         raise Refusal(Outcome.CONFLICT, f"{customer} already has an active {made.label} for this {target.label}.")
 
 
-def _new_id(world: World, made: EntityType, delta: Changes) -> str:
+def _new_id(world: WorldView, made: EntityType, delta: Changes) -> str:
     """An id that no base row can have: one digit longer than theirs."""
     low = 10**made.digits
     return f"{made.prefix}{low + delta.new_number(world.seed, made.name) % (9 * low)}"
@@ -147,7 +145,7 @@ def cancel(
 ) -> Operation:
     """The write that ends a row of `made` and gives its stock back."""
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id = values[made.id_name]
         row = _active(world, made, row_id, delta)
         changes = [Change(made.name, row_id, {"status": CANCELLED})]
@@ -171,7 +169,7 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
     changed = made.attribute(attribute)
     new = f"new_{attribute}"
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id, value = values[made.id_name], values[new]
         _active(world, made, row_id, delta)
         _check_value(world, changed, value, delta)
@@ -189,7 +187,7 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
     )  # fmt: skip
 
 
-def _check_value(world: World, attribute: Attribute, value: Any, delta: Changes) -> None:
+def _check_value(world: WorldView, attribute: Attribute, value: Any, delta: Changes) -> None:
     """Refuse dates in the past and ids of nothing."""
     if attribute.type.kind is Kind.DATE and calendar.offset_of(value) < 0:
         raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
@@ -201,7 +199,7 @@ def _status(made: EntityType) -> dict[str, Output]:
     return {"status": output(made, made.attribute("status"))}
 
 
-def _active(world: World, made: EntityType, row_id: str, delta: Changes) -> dict[str, Any]:
+def _active(world: WorldView, made: EntityType, row_id: str, delta: Changes) -> dict[str, Any]:
     row = world.need(made.name, row_id, delta)
     if row["status"] != ACTIVE:
         raise Refusal(Outcome.CONFLICT, f"The {made.label} '{row_id}' is already {row['status']}.")

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 from toolserver.world.changes import Changes
 from toolserver.world.levels import Level
-from toolserver.world.schema import Attribute, EntityType, Kind, Output, Row, Slot
+from toolserver.world.schema import Attribute, EntityType, Kind, Output, Row, Slot, WorldView
 from toolserver.world.types import id_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _FEW = 32  # rows that are made at once
 
@@ -70,7 +67,7 @@ class ManyRows(Sequence[Row]):
         return iter(self._make(self._ids))
 
 
-Lister = Callable[["World", Sequence[str], "Changes"], Sequence[Row]]
+Lister = Callable[[WorldView, Sequence[str], Changes], Sequence[Row]]
 """Makes rows of some ids of a table, after the changes."""
 
 
@@ -80,7 +77,7 @@ def lister(entity: EntityType, outputs: Mapping[str, Output]) -> Lister:
     names = [name for name in outputs if name != id_name]
     with_id = id_name in outputs
 
-    def make(world: World, ids: Sequence[str], delta: Changes) -> list[Row]:
+    def make(world: WorldView, ids: Sequence[str], delta: Changes) -> list[Row]:
         rows = []
         for row_id, row in world.rows(entity_name, ids, delta):
             values = {id_name: row_id} if with_id else {}
@@ -89,7 +86,7 @@ def lister(entity: EntityType, outputs: Mapping[str, Output]) -> Lister:
             rows.append(Row(row_id, values))
         return rows
 
-    def rows_of(world: World, ids: Sequence[str], delta: Changes) -> Sequence[Row]:
+    def rows_of(world: WorldView, ids: Sequence[str], delta: Changes) -> Sequence[Row]:
         if len(ids) <= _FEW:
             return make(world, ids, delta)
         return ManyRows(ids, lambda wanted: make(world, wanted, delta))

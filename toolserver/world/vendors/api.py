@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.world.changes import Changes
 from toolserver.world.schema import Operation, Output, Refusal, Result, Row, Slot
-from toolserver.world.seeded_random import number
+from toolserver.world.seeded_random import digest, number
 from toolserver.world.vendors.error_texts import worded
 from toolserver.world.vendors.naming import key_by_name
 from toolserver.world.vendors.response_layout import Layout
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
-
-if TYPE_CHECKING:
-    from toolserver.world.vendors.vendor import VendorTool
-    from toolserver.world.world import World
+from toolserver.world.world import World
 
 _SLACK = 1e-3  # relative: what rounding to another unit may add to a bound
 TOKEN_INPUT, PAGE_INPUT = "token", "page"
@@ -53,8 +52,23 @@ class VendorAnswer(NamedTuple):
     result: Result | None = None
 
 
-_MOST_WAITING = 2048  # answers: the calls of one step of a large vector of episodes
-_WAITING: dict[tuple[VendorApi, str | int, str], VendorAnswer] = {}
+@dataclass(frozen=True, slots=True)
+class VendorInfo:
+    """Part of a vendor that its APIs use.
+
+    Attributes:
+        index: Position among the world's vendors.
+        style: Style of its documentation and answers.
+        login_name: Name of its login API; empty without one.
+    """
+
+    index: int
+    style: VendorStyle
+    login_name: str
+
+    def token(self, seed: int, delta: Changes) -> str:
+        """Return the token of this vendor for the episode of `delta` in the world of `seed`."""
+        return digest("token", seed, self.index, delta.salt)[:3].hex()
 
 
 class VendorApi:
@@ -64,19 +78,19 @@ class VendorApi:
         rows: Most rows that an answer shows when the vendor does not page.
 
     Attributes:
-        tool: The vendor.
+        vendor: The vendor.
         operation: What the API does.
         spec: Its documentation, in StableToolBench's form.
         slots: Its inputs: those of the operation, and `token` or `page` where the vendor wants them.
         parameters: The vendor's parameter name by input name.
-        needs_token: Whether a call needs the `token` that the tool's login API gives.
+        login_api: The API whose `token` a call needs; `None` when a call needs no token.
         health: Whether it can be relied on.
         layout: The shape of its answers.
     """
 
     def __init__(
         self,
-        tool: VendorTool,
+        vendor: VendorInfo,
         operation: Operation,
         spec: ApiSpec,
         slots: Mapping[str, Slot],
@@ -84,18 +98,19 @@ class VendorApi:
         health: Health,
         layout: Layout,
         rows: int,
+        login_api: VendorApi | None,
     ) -> None:
-        self.tool = tool
+        self.vendor = vendor
         self.operation = operation
         self.spec = spec
         self.slots = slots
         self.parameters = parameters
-        self.needs_token = TOKEN_INPUT in slots
+        self.login_api = login_api
         self.health = health
         self.layout = layout
         self._rows = rows
         self._outage = _OUTAGES.get(health)
-        self._codecs = {name: codec_of(slot.type, tool.skin.values) for name, slot in slots.items()}
+        self._codecs = {name: codec_of(slot.type, vendor.style.values) for name, slot in slots.items()}
         self._by_name = key_by_name(parameters)
 
     def __repr__(self) -> str:
@@ -151,26 +166,13 @@ class VendorApi:
             rows = tuple(self._aged(row) for row in rows)
         return result if rows is result.rows else result._replace(rows=rows)
 
+    @property
+    def needs_token(self) -> bool:
+        """True if a call needs the token of the vendor's login API."""
+        return self.login_api is not None
+
     def answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
-        """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome.
-
-        In an episode every call is answered twice, for the caller and for the reward that follows. So an answer waits
-        for the second time, as long as the episode has changed nothing.
-        """
-        if delta.changes or not delta.salt:
-            return self._answer(world, arguments, delta)
-        key = (self, delta.salt, repr(arguments))  # `repr` tells 1 from 1.0 and True, which are equal
-        known = _WAITING.pop(key, None)
-        if known is None:
-            if len(_WAITING) >= _MOST_WAITING:
-                _WAITING.clear()
-            known = _WAITING[key] = self._answer(world, arguments, delta)
-            return known
-        if known.delta.changes:
-            return known
-        return VendorAnswer(known.response, known.error, known.outcome, delta, known.result)
-
-    def _answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
+        """Answer a call with any JSON object as arguments. Every error is a typed outcome."""
         if self._outage is not None:
             return self._refused(self._outage, "", delta)
         try:
@@ -186,26 +188,26 @@ class VendorApi:
 
     def _admitted(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> dict[str, Any]:
         """The decoded arguments without the token, once it holds."""
-        if not self.needs_token:
+        if self.login_api is None:
             return self.decode_arguments(arguments)
         # Servers look at credentials first: a wrong token must not be told about other parameters.
         spelled = self.parameters[TOKEN_INPUT]
         given = next((value for name, value in arguments.items() if self._by_name.get(name) == TOKEN_INPUT), None)
-        if given is None or str(given).strip().lower() != self.tool.token(world.seed, delta):
-            login = self.tool.login_name
+        if given is None or str(given).strip().lower() != self.vendor.token(world.seed, delta):
+            login = self.vendor.login_name
             raise Refusal(Outcome.UNAUTHORIZED, f"Missing or invalid '{spelled}'. Get one from {login}.")
         values = self.decode_arguments(arguments)
         del values[TOKEN_INPUT]
         return values
 
     def _refused(self, outcome: Outcome, message: str, delta: Changes, result: Result | None = None) -> VendorAnswer:
-        return VendorAnswer("", worded(outcome, message, self.tool.skin.errors), outcome, delta, result)
+        return VendorAnswer("", worded(outcome, message, self.vendor.style.errors), outcome, delta, result)
 
     def _aged(self, row: Row) -> Row:
         """A row as it was years ago: values that change with time differ, the same way at every call."""
         outputs = self.operation.outputs
         values = {
-            name: _older(value, outputs[name], number("stale", self.tool.index, row.entity, name))
+            name: _older(value, outputs[name], number("stale", self.vendor.index, row.entity, name))
             for name, value in row.values.items()
         }
         return Row(row.entity, values)

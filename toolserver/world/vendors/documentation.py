@@ -64,26 +64,26 @@ class Extras(NamedTuple):
     rows: int
 
 
-def describe(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> str:
+def describe(operation: Operation, style: VendorStyle, extras: Extras, wordiness: int) -> str:
     """The description of one API."""
-    notes = list(_notes(operation, skin, extras, wordiness))
-    opening = _OPENINGS[skin.doc_style] if wordiness > 1 else ""
+    notes = list(_notes(operation, style, extras, wordiness))
+    opening = _OPENINGS[style.doc_style] if wordiness > 1 else ""
     clauses = (operation.phrase, *operation.paraphrases)
-    clause = clauses[skin.doc_style % len(clauses)]
+    clause = clauses[style.doc_style % len(clauses)]
     sentence = clause if wordiness == 0 and not notes else f"{clause}."
     return " ".join((opening + sentence, *notes))
 
 
-def _notes(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> Iterator[str]:
+def _notes(operation: Operation, style: VendorStyle, extras: Extras, wordiness: int) -> Iterator[str]:
     if wordiness:
         texts = _IDS.get(operation.kind, _ANY)
-        yield texts[number(operation.name, skin.synonyms) % len(texts)]
+        yield texts[number(operation.name, style.synonyms) % len(texts)]
     if wordiness > 1:
         shown = ", ".join(_label(output) for output in operation.outputs.values())
         yield f"Every {'row' if operation.many else 'answer'} has: {shown}."
-        yield _ANY[number(operation.name, skin.doc_style) % len(_ANY)]
+        yield _ANY[number(operation.name, style.doc_style) % len(_ANY)]
     if wordiness:
-        yield from _units(operation, skin, every=wordiness > 1)
+        yield from _units(operation, style, every=wordiness > 1)
     if extras.page_size:
         yield f"{extras.page_size} rows per page." if wordiness else "Paged."
     elif operation.many and wordiness:
@@ -99,9 +99,9 @@ def _label(output: Output) -> str:
     return f"{output.label} id" if is_reference else output.label
 
 
-def _units(operation: Operation, skin: VendorStyle, *, every: bool) -> Iterator[str]:
+def _units(operation: Operation, style: VendorStyle, *, every: bool) -> Iterator[str]:
     """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
-    codecs = ((output.label, codec_of(output.type, skin.values)) for output in operation.outputs.values())
+    codecs = ((output.label, codec_of(output.type, style.values)) for output in operation.outputs.values())
     units = [
         f"{label} in {codec.unit}"
         for label, codec in codecs
@@ -111,13 +111,13 @@ def _units(operation: Operation, skin: VendorStyle, *, every: bool) -> Iterator[
         yield f"Units: {', '.join(units)}."
 
 
-def describe_tool(name: str, domain: Domain, skin: VendorStyle, wordiness: int) -> str:
+def describe_tool(name: str, domain: Domain, style: VendorStyle, wordiness: int) -> str:
     """The description of a tool; empty in `lite`."""
     if not wordiness:
         return ""
     plurals = ", ".join(entity.plural for entity in domain.entities)
-    text = _TOOL_TEXTS[skin.doc_style].format(name=name, category=domain.category, plurals=plurals)
-    if skin.stale:
+    text = _TOOL_TEXTS[style.doc_style].format(name=name, category=domain.category, plurals=plurals)
+    if style.stale:
         text += f" {STALE_NOTE}"
     return text
 

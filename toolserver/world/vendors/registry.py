@@ -15,7 +15,7 @@ from toolserver.world.schema import Domain, Kind, Operation, OperationKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors.api import Health, VendorApi
 from toolserver.world.vendors.naming import tool_names
-from toolserver.world.vendors.style import draw_skin
+from toolserver.world.vendors.style import draw_style
 from toolserver.world.vendors.vendor import VendorTool
 from toolserver.world.world import World
 
@@ -99,10 +99,10 @@ class VendorRegistry:
     def _made(self, index: int) -> VendorTool:
         world, plan = self.world, self.plans[index]
         stream = SeededRandom(world.seed, "vendor", index)
-        skin = draw_skin(stream, world.level, plan.reliable)
+        style = draw_style(stream, world.level, plan.reliable)
         outages = {} if plan.reliable else _outages(plan, stream)
         operations = [world.operations[name] for name in plan.operations]
-        return VendorTool(index, plan.name, world.domains[plan.domain], skin, operations, outages, world.level)
+        return VendorTool(index, plan.name, world.domains[plan.domain], style, operations, outages, world.level)
 
 
 def _outages(plan: Plan, stream: SeededRandom) -> dict[str, Health]:

@@ -27,14 +27,16 @@ class Field(NamedTuple):
 class Layout:
     """The shape of one API's answers: `render` and `read` are each other's inverse up to the codecs' rounding."""
 
-    def __init__(self, operation: Operation, skin: VendorStyle) -> None:
+    def __init__(self, operation: Operation, style: VendorStyle) -> None:
         self.many = operation.many
-        self.fields = _fields(operation, skin)
-        self.group = cased(skin.group, skin.fields) if any(field.grouped for field in self.fields) else ""
-        self.rows_key = _rows_key(operation, skin)
-        self.wrap = "none" if operation.many else skin.wrap
-        self.page_size = skin.page_size if operation.many else 0
-        self._total, self._page, self._pages = (cased(words, skin.fields) for words in ("total", "page", "total pages"))
+        self.fields = _fields(operation, style)
+        self.group = cased(style.group, style.fields) if any(field.grouped for field in self.fields) else ""
+        self.rows_key = _rows_key(operation, style)
+        self.wrap = "none" if operation.many else style.wrap
+        self.page_size = style.page_size if operation.many else 0
+        self._total, self._page, self._pages = (
+            cased(words, style.fields) for words in ("total", "page", "total pages")
+        )
 
     def render(self, rows: Sequence[Row], total: int, page: int) -> Any:
         """The answer with these rows, of `total` rows altogether."""
@@ -107,29 +109,29 @@ class Layout:
         return response["result" if self.wrap == "envelope" else self.wrap]
 
 
-def _rows_key(operation: Operation, skin: VendorStyle) -> str:
+def _rows_key(operation: Operation, style: VendorStyle) -> str:
     """The key under which rows come; empty for a bare list, which leaves no room for page numbers."""
-    if not operation.many or (skin.lists == "bare" and not skin.page_size):
+    if not operation.many or (style.lists == "bare" and not style.page_size):
         return ""
-    return "results" if skin.lists == "bare" else skin.lists
+    return "results" if style.lists == "bare" else style.lists
 
 
-def _fields(operation: Operation, skin: VendorStyle) -> tuple[Field, ...]:
-    codecs = {name: codec_of(output.type, skin.values) for name, output in operation.outputs.items()}
+def _fields(operation: Operation, style: VendorStyle) -> tuple[Field, ...]:
+    codecs = {name: codec_of(output.type, style.values) for name, output in operation.outputs.items()}
     wanted = []
     for name, output in operation.outputs.items():
-        word = skin.chosen(name, output.aka)
+        word = style.chosen(name, output.aka)
         unit = codecs[name].unit
-        suffix = f"_{_SYMBOLS.get(unit, unit)}" if unit and (codecs[name].foreign or skin.suffixes) else ""
-        wanted.append((name, cased(word + suffix, skin.fields), cased(name + suffix, skin.fields)))
+        suffix = f"_{_SYMBOLS.get(unit, unit)}" if unit and (codecs[name].foreign or style.suffixes) else ""
+        wanted.append((name, cased(word + suffix, style.fields), cased(name + suffix, style.fields)))
     names = unique_names(wanted)
-    grouping = bool(skin.group) and operation.kind is OperationKind.DETAILS
+    grouping = bool(style.group) and operation.kind is OperationKind.DETAILS
     return tuple(
-        Field(name, names[name], codecs[name], grouping and position > 0, _template(output.type.kind, skin))
+        Field(name, names[name], codecs[name], grouping and position > 0, _template(output.type.kind, style))
         for position, (name, output) in enumerate(operation.outputs.items())
     )
 
 
-def _template(kind: Kind, skin: VendorStyle) -> str:
+def _template(kind: Kind, style: VendorStyle) -> str:
     name = _NAMES_OF_KIND.get(kind, "str")
-    return "str" if skin.values.text_numbers and name in ("int", "float") else name
+    return "str" if style.values.text_numbers and name in ("int", "float") else name

@@ -76,7 +76,7 @@ class VendorStyle:
         return (name, *aka)[(crc32(name.encode()) ^ self.synonyms) % (1 + len(aka))]
 
 
-def draw_skin(stream: SeededRandom, level: Level, reliable: bool) -> VendorStyle:
+def draw_style(stream: SeededRandom, level: Level, reliable: bool) -> VendorStyle:
     """A vendor's habits. A `reliable` one is neither stale nor behind a login."""
     if level.plain:
         return VendorStyle(

@@ -11,7 +11,6 @@ from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.planner import Planner
-from steptool_env.toolworld.planning.shown import is_shown
 from steptool_env.toolworld.planning.splits import (
     DEPTHS,
     ONE_CATEGORY,
@@ -22,7 +21,7 @@ from steptool_env.toolworld.planning.splits import (
     split_of,
     unseen_categories,
 )
-from steptool_env.toolworld.planning.toolset import Offers
+from steptool_env.toolworld.planning.toolset import Offers, is_shown
 from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvable
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from steptool_env.toolworld.wording import query_of
