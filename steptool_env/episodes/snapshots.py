@@ -9,8 +9,8 @@ import numpy as np
 
 from steptool_env.episodes.episode import Episode
 from steptool_env.episodes.factory import EpisodeFactory
+from steptool_env.episodes.records import encode
 from steptool_env.errors import ConfigurationError, DataError
-from steptool_env.trajectories.records import encode
 from toolserver.errors import ToolServerError
 
 _VERSION = 2

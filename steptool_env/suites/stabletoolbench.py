@@ -9,10 +9,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
+from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
@@ -86,7 +86,7 @@ class StableToolBenchSuite:
         self._faults = faults
         self._service: ToolService | None = None
         self._lock = Lock()
-        self.opening(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
+        self.initial_state(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -104,7 +104,7 @@ class StableToolBenchSuite:
             raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
         return self._tasks[self._index[task_id]]
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         """Empty without faults: recordings keep no state."""
         if self._faults == "none":
             return ""

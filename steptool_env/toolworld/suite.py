@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
-from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
+from steptool_env.suites.server_match import ServerMatch
 from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
 from toolserver.episodes.faults import is_down
@@ -84,7 +84,7 @@ class ToolWorldSuite:
             raise ConfigurationError(f"task {task_id!r}: not in this suite, which has {first} to {last}")
         return self.task(index)
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         """The opening token.
 
         With faults, seeds whose permanent failures would leave a needed call without any offered API are passed over.
