@@ -15,9 +15,9 @@ from steptool_env.episodes.observations import CALLS_LEFT
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.catalog.views import openai_function
-from toolserver.service.naming import parameter_name, standardize
 
 STYLES = ("toolbench", "compact")
 
@@ -50,7 +50,7 @@ _FINISH = orjson.dumps(FINISH_FUNCTION)  # read anew for every episode: cheaper 
 _SHORT_TYPES = {"NUMBER": "num", "INTEGER": "num", "BOOLEAN": "bool", "ARRAY": "list", "OBJECT": "dict"}
 
 
-class Opening(NamedTuple):
+class Prompt(NamedTuple):
     """What a policy is given before its first action.
 
     Attributes:
@@ -72,7 +72,7 @@ def check_style(style: str) -> str:
     return style
 
 
-def opening(task: Task, call_format: Format, style: str, call_budget: int | None = None) -> Opening:
+def make_prompt(task: Task, call_format: Format, style: str, call_budget: int | None = None) -> Prompt:
     """The opening of an episode of `task` with `call_budget` calls; `None` leaves the budget out, as ToolBench does.
 
     No part of it is shared with another opening.
@@ -88,7 +88,7 @@ def opening(task: Task, call_format: Format, style: str, call_budget: int | None
         user = f"\n{task.query}\nBegin!{left}\n"
         text = f"System: {system}{offer}\nUser: {user}\nAssistant:\n"
     told = system if call_format.native else system + offer
-    return Opening(text, [{"role": "system", "content": told}, {"role": "user", "content": user}], functions)
+    return Prompt(text, [{"role": "system", "content": told}, {"role": "user", "content": user}], functions)
 
 
 def _toolbench_system(task: Task, rule: str) -> str:

@@ -7,18 +7,17 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
-from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
+from steptool_env.suites.server_match import ServerMatch
 from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.faults import is_down
 from toolserver.episodes.state_token import opening_token
 from toolserver.errors import ToolServerError
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
 from toolserver.world import make_world
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import VendorRegistry
 
@@ -85,7 +84,7 @@ class ToolWorldSuite:
             raise ConfigurationError(f"task {task_id!r}: not in this suite, which has {first} to {last}")
         return self.task(index)
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         """Return the opening state token.
 
         With faults, a seed is skipped if its permanent failures leave a needed call without a working API.
@@ -139,9 +138,8 @@ def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
 @lru_cache(maxsize=4)
 def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
     vendors = _vendors(world_seed, level, tools)
-    codec = world_codec(vendors)
-    resolver = WorldResolver(vendors, codec)
-    return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+    resolver = WorldResolver(vendors)
+    return ToolService(resolver, [resolver], codec=world_codec(vendors))
 
 
 @lru_cache(maxsize=4)
