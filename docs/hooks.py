@@ -1,7 +1,7 @@
 """MkDocs hooks: pages for the API reference, the result files and the files at the root; links between all of them.
 
-Links in a Markdown file are relative to its place in the repository. The hooks replace them by links between pages of the
-site.
+Links in a Markdown file are relative to its place in the repository. The hooks replace them by links between pages of
+the site.
 """
 
 from __future__ import annotations

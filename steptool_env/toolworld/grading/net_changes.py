@@ -1,4 +1,4 @@
-"""What the changes of an episode amount to in the end."""
+"""Net effect of an episode's changes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from toolserver.world.world import World
 
 
 def net_state(world: World, delta: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
-    """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
+    """Return the created rows without their ids, and the changed values of other rows by entity and id.
 
-    A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
-    forgiven.
+    A created row that is cancelled again and a row that has its old values again are left out.
     """
     if not delta:
         return [], {}
