@@ -26,7 +26,7 @@ from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import StateCodec
 from toolserver.service.service import ToolService
-from toolserver.world import Health, VendorRegistry, World
+from toolserver.world import Health, VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
 from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
@@ -49,7 +49,7 @@ def measure(level: str) -> Row:
     """Build the world of a level and call its tools."""
     before = _resident()  # with everything imported
     started = perf_counter()
-    vendors = VendorRegistry(World(_SEED, level))
+    vendors = VendorRegistry(make_world(_SEED, level))
     rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
     apis = sum(1 for _ in vendors.specs())
     seconds = perf_counter() - started

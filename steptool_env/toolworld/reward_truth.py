@@ -10,7 +10,7 @@ from steptool_env.episodes.finish import read_finish
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import Grade, Tracker, grader_of
 from steptool_env.toolworld.grading.progress_tracker import Observed
-from steptool_env.toolworld.suite import gold_of
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode
 from toolserver.episodes.state_token import StateCodec
@@ -32,7 +32,7 @@ class ToolWorldGrading:
     """
 
     def __init__(self, task: Task) -> None:
-        self.gold = gold_of(task)
+        self.gold = world_task_of(task)
         self._apis = {api.spec.function_name: api for api in self.gold.offer.apis}
         self.tracker = Tracker(self.gold, _salt(task))
         self._last: Step | None = None

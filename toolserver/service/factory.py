@@ -75,9 +75,9 @@ def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendor
     from toolserver.world.resolver import WorldResolver
     from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import VendorRegistry
-    from toolserver.world.world import World
+    from toolserver.world.versions import make_world
 
-    vendors = VendorRegistry(World(seed, level), tools)
+    vendors = VendorRegistry(make_world(seed, level), tools)
     codec = world_codec(vendors, key)
     return vendors, codec, WorldResolver(vendors, codec)
 

@@ -12,7 +12,7 @@ from steptool_env.toolworld.grading.units import Unit, meanings
 from steptool_env.toolworld.planning.plan import Asked
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import Fact, Kind, Output, Result, SemanticType
-from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import unit_of
 
 _RELATIVE = 0.002
@@ -50,7 +50,7 @@ class AnswerSlot:
     values: tuple[object, ...]
     facts: tuple[Fact, ...]
     node: int
-    values_shown: Values
+    values_shown: ValueStyle
     scale: float = 0.0
     currencies: frozenset[str] = frozenset()
     currency_names: frozenset[str] = frozenset()
@@ -232,7 +232,7 @@ def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
     output: Output = result.operation.outputs[asked.output]
     facts = task.plan.asked_facts(asked)
     values = tuple(fact.value for fact in facts)
-    shown = task.offer.bound[asked.node].tool.skin.values
+    shown = task.offer.bound[asked.node].vendor.style.values
     scale, names = _scale(task, result, output), _currency_names(task, result, output)
     currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
     return AnswerSlot(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.net_changes import net_state
 from steptool_env.toolworld.grading.progress_tracker import FactKey, Observed, Tracker, needs_of
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.changes import NO_CHANGES, Changes
@@ -172,7 +172,7 @@ class _Contribution:
         if api is None or not api.needs_token:
             return
         for step in range(before):
-            if self._steps[step].api is api.tool.login_api and self._steps[step].failed is None:
+            if self._steps[step].api is api.login_api and self._steps[step].failed is None:
                 self._found.add(step)
                 return
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from steptool_env.toolworld.grading.answer_parsing import Readings, fold, read
 from steptool_env.toolworld.grading.answer_slots import BASE_UNITS
-from steptool_env.toolworld.grading.mentions import without, words_of
+from steptool_env.toolworld.grading.mentions import names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
-from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
 _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
@@ -46,7 +46,7 @@ class MentionableFacts:
     @cached_property
     def names(self) -> frozenset[str]:
         """Folded names."""
-        mentions = self._task.columns.names.find(words_of(self._task.query))
+        mentions = names_of(self._task.columns.world).find(words_of(self._task.query))
         return frozenset(map(fold, self._texts)).union(*(mention.names for mention in mentions))
 
     @cached_property
@@ -64,7 +64,7 @@ class MentionableFacts:
     def _read(self, texts: Iterable[str]) -> Readings:
         text = " ; ".join(texts)
         words = words_of(text)
-        return read(without(text, words, self._task.columns.names.find(words)))
+        return read(without(text, words, names_of(self._task.columns.world).find(words)))
 
 
 def _texts(plan: Plan) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _values(task: WorldTask) -> Iterator[str]:
     asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
-        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        shown = task.offer.bound[node].vendor.style.values if node < len(task.offer.bound) else None
         for name, value in plan.arguments(node).items():
             if result.operation.inputs[name].type.kind not in _NAMING:
                 yield from _as_shown(result.operation.inputs[name].type, value, shown)
@@ -121,7 +121,7 @@ def _steps(task: WorldTask) -> Iterator[str]:
     last = {node for node, _ in asked}
     for node, result in enumerate(plan.results):
         operation = result.operation
-        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        shown = task.offer.bound[node].vendor.style.values if node < len(task.offer.bound) else None
         for name, value in result.values.items():
             output = operation.outputs[name]
             if (node, name) in asked or output.attribute in columns or output.type.kind not in _MEASURED:
@@ -149,7 +149,7 @@ def _is_calculation(operation: Operation) -> bool:
     )
 
 
-def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
+def _as_shown(kind: SemanticType, value: Any, shown: ValueStyle | None) -> Iterator[str]:
     """Yield a value in the world's unit and as a vendor writes it."""
     yield f"{value} {BASE_UNITS.get(kind.unit, '')}".rstrip()
     codec = codec_of(kind, shown) if shown is not None else None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from steptool_env.toolworld.grading.answer_parsing import fold
+from toolserver.world.world import World
 
 _WORD = re.compile(r"[^\W_]+")
 _APART = re.compile(r"[,;:|\n]")
@@ -92,6 +94,16 @@ class Names:
             if names is not None and not any(_APART.search(word.before) for word in part[1:]):
                 return Mention(place, place + length, _exact_matches(names, words[place - 1].text if place else ""))
         return None
+
+
+@lru_cache(maxsize=8)
+def names_of(world: World) -> Names:
+    """Return the names of all rows of a world. Finding them takes 20 ms (`lite`) to 250 ms (`full`)."""
+    return Names(
+        (name, f"{entity}.{kind.attributes[0].name}")
+        for entity, kind in world.entities.items()
+        for name in world.table(entity).names
+    )
 
 
 def words_of(text: str) -> list[Word]:

@@ -8,6 +8,7 @@ from steptool_env.toolworld.grading.answer_slots import slots_of
 from steptool_env.toolworld.grading.progress_tracker import milestones_of
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Provenance
+from toolserver.world.schema import OperationKind
 from toolserver.world.vendors import Health, VendorApi
 from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
 from toolserver.world.vendors.value_codecs import codec_of
@@ -48,14 +49,14 @@ class Oracle:
         if not self._todo or self.stuck:
             return None
         api = self._serving()
-        login = api.tool.login_api
-        if api.needs_token and login is not None and api.tool.index not in self._tokens:
+        login = api.login_api
+        if login is not None and api.vendor.index not in self._tokens:
             return OracleCall(login, {})
         if self._todo[0].node < 0:
             return OracleCall(api, {})
         values = self.task.plan.arguments(self._todo[0].node)
-        if api.needs_token:
-            values[TOKEN_INPUT] = self._tokens[api.tool.index]
+        if login is not None:
+            values[TOKEN_INPUT] = self._tokens[api.vendor.index]
         if self._page > 1:
             values[PAGE_INPUT] = self._page
         return OracleCall(api, api.encode_arguments(values))
@@ -74,8 +75,8 @@ class Oracle:
             self._next()
         elif not succeeded:
             self._fail(call.api)
-        elif call.api is call.api.tool.login_api:
-            self._tokens[call.api.tool.index] = call.api.read(response)[0]["token"]
+        elif call.api.operation.kind is OperationKind.LOGIN:
+            self._tokens[call.api.vendor.index] = call.api.read(response)[0]["token"]
             if milestone.node < 0:
                 self._next()
         elif self._is_partial(call.api, milestone.node):

@@ -178,7 +178,7 @@ def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     milestones: list[Milestone] = []
     for node in task.calls:
         api = task.offer.bound[node]
-        login = api.tool.login_api if api.needs_token else None
+        login = api.login_api
         if login is not None and all(each.api is not login for each in milestones):
             milestones.append(Milestone(-1, login))
         if node == task.blocked:

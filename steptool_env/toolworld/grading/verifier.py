@@ -15,7 +15,7 @@ from itertools import pairwise
 from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
-from steptool_env.toolworld.grading.mentions import Mention, Names, without, words_of
+from steptool_env.toolworld.grading.mentions import Mention, Names, names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
 from steptool_env.toolworld.grading.selection import Named, Selection
 from steptool_env.toolworld.task import WorldTask
@@ -72,7 +72,7 @@ class Verifier:
 
     def __init__(self, task: WorldTask) -> None:
         self.slots = slots_of(task)
-        self._columns = task.columns
+        self._names = names_of(task.columns.world)
         self._query = task.query.rstrip(" .?!").lower()
         self.known = MentionableFacts(task)
         self._numeric = [slot for slot in self.slots if slot.is_number]
@@ -87,7 +87,7 @@ class Verifier:
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
         """Return the verdict on each slot. Shape: (slots,)."""
-        parsed = _Answer(self._without_query(tidy(answer)), self._columns.names)
+        parsed = _Answer(self._without_query(tidy(answer)), self._names)
         verdicts = [check(parsed) if check is not None else None for check in self._checks]
         if self._worded:
             return tuple(verdict for verdict in verdicts if verdict is not None)

@@ -11,7 +11,7 @@ from typing import Any
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.frames import Frame
-from steptool_env.toolworld.wording.phrases import Phrases, Said
+from steptool_env.toolworld.wording.phrases import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import CODED, HANDLES, PEOPLE, PLACES, UNITS
 from steptool_env.toolworld.wording.terms import (
     ATTR,
@@ -40,15 +40,15 @@ _ATOMS = (CONST, NAMED, ID)
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
-def query_of(world: World, plan: Plan, stream: SeededRandom) -> str:
+def query_of(world: World, plan: Plan, rng: SeededRandom) -> str:
     """The words for a plan.
 
     Args:
         world: Where its names come from; its level sets the tone.
         plan: The plan.
-        stream: Draws between ways to say the same.
+        rng: Random generator for the choice of words.
     """
-    return _Text(phrases_of(world), world, plan, stream).query()
+    return _Text(phrases_of(world), world, plan, rng).query()
 
 
 @lru_cache(maxsize=8)
@@ -60,10 +60,10 @@ def phrases_of(world: World) -> Phrases:
 class _Text:
     """The query of one plan in the making."""
 
-    def __init__(self, phrases: Phrases, world: World, plan: Plan, stream: SeededRandom) -> None:
+    def __init__(self, phrases: Phrases, world: World, plan: Plan, rng: SeededRandom) -> None:
         self.phrases = phrases
         self.world = world
-        self.stream = stream
+        self.rng = rng
         self.plan = plan
         self.last = len(plan.nodes) - 1
         self.operation = plan.results[self.last].operation
@@ -101,12 +101,12 @@ class _Text:
         left.sort(key=lambda term: term.head in _ATOMS)  # stable: names last
         return left[0] if left else None
 
-    def asked(self) -> tuple[Said, dict[str, tuple[Frame, ...]]]:
+    def asked(self) -> tuple[Patterns, dict[str, tuple[Frame, ...]]]:
         """The patterns and frames of the last sentence."""
         operation, phrases, level = self.operation, self.phrases, self.world.level.name
         given = frozenset(name for name, _ in self.inputs)
         if operation.kind.writes:
-            return Said(phrases.ordered(operation.name, given)), {"nouns": frames.ORDERS[level]}
+            return Patterns(phrases.ordered(operation.name, given)), {"nouns": frames.ORDERS[level]}
         names = tuple(each.output for each in self.plan.asked)
         tone = {"nouns": frames.NOUNS[level], "clauses": frames.CLAUSES[level]}
         if operation.kind is OperationKind.RANK:
@@ -142,7 +142,7 @@ class _Sentences:
     def __init__(self, text: _Text, apart: list[Term]) -> None:
         self.text = text
         self.phrases = text.phrases
-        self.stream = text.stream
+        self.rng = text.rng
         self.apart = apart
         self.handles = [self._handle(term) for term in apart]
         self.now = 0  # the terms before have been brought up
@@ -189,15 +189,13 @@ class _Sentences:
         value = not self._entity(term)
         verbs = frames.TAKES["value" if value else "thing"][: None if self.now == 0 or value else -1]
         if said is None:
-            return self._brought(
-                self.stream.pick(verbs[-2:] if self.now == 0 else verbs[2:]).format(it=self._atom(term))
-            )
+            return self._brought(self.rng.pick(verbs[-2:] if self.now == 0 else verbs[2:]).format(it=self._atom(term)))
         nouns = self._usable(said.nouns, dict(term.args))
-        if nouns and (not patterns or self.stream.chance(0.5)):
-            verb = self.stream.pick(verbs[:2] if not value else verbs)
-            pattern = verb.format(it=self.stream.pick(nouns))
+        if nouns and (not patterns or self.rng.chance(0.5)):
+            verb = self.rng.pick(verbs[:2] if not value else verbs)
+            pattern = verb.format(it=self.rng.pick(nouns))
         else:
-            pattern = self.stream.pick(self._usable(patterns, dict(term.args)))
+            pattern = self.rng.pick(self._usable(patterns, dict(term.args)))
         return self._brought(self._filled(pattern, dict(term.args), self._operation(term)))
 
     def _brought(self, sentence: str) -> str:
@@ -225,22 +223,22 @@ class _Sentences:
             return False
         return " and " not in following and len(step.split()) + len(following.split()) < _MERGED
 
-    def _ask(self, said: Said, tone: Mapping[str, tuple[Frame, ...]]) -> tuple[str, Frame]:
+    def _ask(self, said: Patterns, tone: Mapping[str, tuple[Frame, ...]]) -> tuple[str, Frame]:
         args = dict(self.text.inputs)
         nouns, clauses = self._usable(said.nouns, args), self._usable(said.clauses, args)
-        pattern = self.stream.pick([*nouns, *clauses])
+        pattern = self.rng.pick([*nouns, *clauses])
         if pattern in nouns:
-            frame = self.stream.pick([each for each in tone["nouns"] if said.be or "{be}" not in each.ask])
-        elif _is_question(pattern) and self.stream.chance(0.6):
-            frame = self.stream.pick(frames.QUESTIONS[self.text.world.level.name])
+            frame = self.rng.pick([each for each in tone["nouns"] if said.be or "{be}" not in each.ask])
+        elif _is_question(pattern) and self.rng.chance(0.6):
+            frame = self.rng.pick(frames.QUESTIONS[self.text.world.level.name])
         else:
-            frame = self.stream.pick(tone["clauses"])
+            frame = self.rng.pick(tone["clauses"])
         filled = self._filled(pattern, args, self.text.operation)
         return _capital(frame.ask.replace("{be}", _be(said, pattern)).replace("{it}", filled)), frame
 
     # Phrases.
 
-    def _said(self, term: Term) -> Said | None:
+    def _said(self, term: Term) -> Patterns | None:
         """The patterns for a term; `None` for a name or an id."""
         phrases = self.phrases
         if term.head == RANK:
@@ -278,9 +276,9 @@ class _Sentences:
     def _filled(self, pattern: str, args: Mapping[str, Term], operation: Operation | None) -> str:
         for name, term in args.items():
             if self._is_last(term):
-                if _IN % name in pattern and self._entity(term) in PLACES and self.stream.chance(0.6):
+                if _IN % name in pattern and self._entity(term) in PLACES and self.rng.chance(0.6):
                     pattern = pattern.replace(_IN % name, "there")
-                if f"{{{name}}}'s" in pattern and self.stream.chance(0.7):
+                if f"{{{name}}}'s" in pattern and self.rng.chance(0.7):
                     pattern = pattern.replace(f"{{{name}}}'s", self._its(term))
         if "{pair}" in pattern:
             pattern = pattern.replace("{pair}", self._pair(args["first_id"], args["second_id"]))
@@ -304,7 +302,7 @@ class _Sentences:
         if said is None:
             return self._atom(term)
         args = dict(term.args)
-        return self._filled(self.stream.pick(self._usable(said.nouns, args)), args, self._operation(term))
+        return self._filled(self.rng.pick(self._usable(said.nouns, args)), args, self._operation(term))
 
     def _reference(self, term: Term) -> str:
         """`that city`, or `the second city` where two of them are still to be spoken of."""
@@ -342,16 +340,16 @@ class _Sentences:
         noun = self.phrases.noun(entity)
         self.names.append(name)
         if term.head == ID:
-            return self.stream.pick((f"the {noun} {name}", f"{noun} {name}"))
+            return self.rng.pick((f"the {noun} {name}", f"{noun} {name}"))
         if self.phrases.entities[entity].record:
-            return self.stream.pick((f"the {noun} of {name}", f"{name}'s {noun}", f"the {noun} in the name of {name}"))
+            return self.rng.pick((f"the {noun} of {name}", f"{name}'s {noun}", f"the {noun} in the name of {name}"))
         if entity in CODED:
             title = self.phrases.entities[entity].attributes[0].label.removeprefix(f"{noun} ")
-            return self.stream.pick((f"the {noun} {name}", f"{noun} {name}", f"the {noun} with {title} {name}"))
+            return self.rng.pick((f"the {noun} {name}", f"{noun} {name}", f"the {noun} with {title} {name}"))
         unique = self._is_unique(term) and not typed
         if noun in name.lower() or name.startswith("Dr. "):
             return name if unique else f"the {noun} called {name}"
-        return self.stream.pick(
+        return self.rng.pick(
             (f"the {noun} {name}", f"the {noun} called {name}", name if unique else f"the {noun} {name}")
         )
 
@@ -365,7 +363,7 @@ class _Sentences:
         kind = slot.type if slot is not None else None
         if kind is None or isinstance(value, bool):
             return str(value)
-        if kind.kind is Kind.DATE and self.stream.chance(0.5):
+        if kind.kind is Kind.DATE and self.rng.chance(0.5):
             day = date.fromisoformat(value)
             return f"{day.day} {day:%B} {day.year}"
         if kind.kind is Kind.TEXT:
@@ -405,7 +403,7 @@ class _Sentences:
         return HANDLES.get(kind.name, "value")
 
 
-def _be(said: Said, pattern: str) -> str:
+def _be(said: Patterns, pattern: str) -> str:
     """Opening of a question with a noun phrase: `What are`, but `What is` before the name of every hotel."""
     return said.be.replace(" are", " is") if " of every " in pattern or " of each " in pattern else said.be
 

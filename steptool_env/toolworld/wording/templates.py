@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-STATED = frozenset({"bill.split", "body.mass_index"})
-"""Operations whose inputs the query states itself: a bill over somebody's salary is no question that people ask."""
-
 PEOPLE = frozenset({"director", "actor", "author", "player", "artist", "doctor"})
 """Entity types whose rows are persons."""
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.frames import Frame
-from steptool_env.toolworld.wording.phrases import Phrases, Said
+from steptool_env.toolworld.wording.phrases import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import CODED, HANDLES, PEOPLE, PLACES, UNITS
 from steptool_env.toolworld.wording.terms import ATTR, CONST, ID, MORE, NAMED, ONLY, OUT, RANK, Meaning, Term
 from toolserver.world.schema import EntityType, Kind, Operation, OperationKind, SemanticType, Slot
@@ -196,21 +196,21 @@ class Parser:
                 said = self.phrases.shown(tuple(f"{entity.name}.{name}" for name in some))
                 self._asked(said, slots, _attributes(entity.name, some, lambda args: args["of"]))
 
-    def _row(self, entity: str, said: Said, slots: EpisodePool, build: Build, handle: str = "") -> None:
+    def _row(self, entity: str, said: Patterns, slots: EpisodePool, build: Build, handle: str = "") -> None:
         for each in said.nouns:
             self.rows[entity].add(Rule(_pieces(each), slots, build))
         patterns = [verb.format(it=noun) for verb in frames.TAKES["thing"] for noun in said.nouns] + list(said.takes)
         for pattern in patterns:
             self.steps.add(Rule(_pieces(pattern), slots, build, handle or self.phrases.noun(entity), entity))
 
-    def _value(self, kind: SemanticType, said: Said, slots: EpisodePool, build: Build) -> None:
+    def _value(self, kind: SemanticType, said: Patterns, slots: EpisodePool, build: Build) -> None:
         for each in said.nouns:
             self.values[kind.name].add(Rule(_pieces(each), slots, build))
             for verb in frames.TAKES["value"]:
                 pieces = _pieces(verb.format(it=each))
                 self.steps.add(Rule(pieces, slots, build, HANDLES.get(kind.name, "value")))
 
-    def _asked(self, said: Said, slots: EpisodePool, build: Callable[[dict[str, Term]], Meaning]) -> None:
+    def _asked(self, said: Patterns, slots: EpisodePool, build: Callable[[dict[str, Term]], Meaning]) -> None:
         for category in ("nouns", "clauses"):
             for each in getattr(said, category):
                 self.asks[category].add(Rule(_pieces(each), slots, build))

@@ -25,7 +25,7 @@ from toolserver.resolvers.base import ValidatedCall
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 from toolserver.world.changes import Change
 from toolserver.world.resolver import delta_of
 from toolserver.world.samples import sample_arguments
@@ -33,7 +33,7 @@ from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tokens import ChangeCheck, world_codec
 from toolserver.world.vendors import VendorApi
 
-WORLD = World(0)
+WORLD = make_world(0)
 VENDORS = VendorRegistry(WORLD)
 CODEC = world_codec(VENDORS)
 CHECK = ChangeCheck(WORLD)
@@ -142,8 +142,8 @@ def changed(*change: Any) -> str:
 
 CITY = WORLD.ids("city")[0]
 POISON = {
-    "another world": world_codec(VendorRegistry(World(1))).write(CODEC.read(BOOKED)),
-    "other vendors": world_codec(VendorRegistry(World(0), 20)).write(CODEC.read(BOOKED)),
+    "another world": world_codec(VendorRegistry(make_world(1))).write(CODEC.read(BOOKED)),
+    "other vendors": world_codec(VendorRegistry(make_world(0), 20)).write(CODEC.read(BOOKED)),
     "no world": StateCodec().write(CODEC.read(BOOKED)),
     "faults": with_field(1, "nonsense"),
     "faults no text": with_field(1, ["mild"]),

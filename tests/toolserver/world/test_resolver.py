@@ -14,18 +14,18 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolRes
 from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.service.service import ToolService
-from toolserver.world import VendorApi, VendorRegistry, World
+from toolserver.world import VendorApi, VendorRegistry, make_world
 from toolserver.world.resolver import WorldResolver, delta_of
 from toolserver.world.samples import sample_arguments
 
 
 def service(seed: int = 2, *, with_faults: bool = True) -> ToolService:
     codec = StateCodec()
-    resolver = WorldResolver(VendorRegistry(World(seed)), codec)
+    resolver = WorldResolver(VendorRegistry(make_world(seed)), codec)
     return ToolService(resolver, [resolver], faults=EpisodeFaults(codec) if with_faults else None)
 
 
-WORLD = World(2)
+WORLD = make_world(2)
 VENDORS = VendorRegistry(WORLD)
 TOOLS = service()
 OPENING = opening_token(seed=5, task="demo")

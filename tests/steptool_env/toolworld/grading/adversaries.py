@@ -81,7 +81,7 @@ class Run:
         """One output of the first row of a node, as the called vendor writes it."""
         plan = self.task.plan
         kind = plan.results[asked.node].operation.outputs[asked.output].type
-        encode = codec_of(kind, self.task.offer.bound[asked.node].tool.skin.values).encode
+        encode = codec_of(kind, self.task.offer.bound[asked.node].vendor.style.values).encode
         value = plan.results[asked.node].rows[0].values[asked.output]
         return value if encode is None else encode(value)
 

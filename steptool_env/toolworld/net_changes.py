@@ -1,4 +1,4 @@
-"""Net effect of an episode's changes."""
+"""Net effect of the changes of an episode."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from toolserver.world.world import World
 
 
 def net_state(world: World, delta: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
-    """Return the created rows without their ids, and the changed values of other rows by entity and id.
+    """Return the created rows without their ids, and the changed values of other rows by table and id.
 
-    A created row that is cancelled again and a row that has its old values again are left out.
+    A created row that was cancelled, and a row with its first values, are left out: an undone mistake does not count.
     """
     if not delta:
         return [], {}
