@@ -177,7 +177,7 @@ def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
     known = MentionableFacts(run.task)
-    told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
+    told = {each.value for each in (*known.values.numbers, *known.steps.numbers)}
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
         if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
