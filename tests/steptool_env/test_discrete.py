@@ -24,6 +24,7 @@ from steptool_env.discrete.values import Form, answer_rows, query_values
 from steptool_env.discrete.view import CANDIDATES
 from steptool_env.discrete.words import words_of
 from steptool_env.envs.toolworld_discrete import toolworld_lexicon
+from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
 from steptool_env.toolworld.grading.verifier import Verdict
@@ -184,6 +185,11 @@ def test_names_and_numbers_fit() -> None:
 def test_it_has_to_be_reset_first() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
         make_twin().step(0)
+
+
+def test_an_unknown_level_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="level"):
+        gym.make(TWIN, level="tiny")
 
 
 @pytest.mark.parametrize("level", ["standard", "full"])
