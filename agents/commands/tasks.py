@@ -18,7 +18,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
 from steptool_env.toolworld.plan_drawing import graphviz, mermaid
-from steptool_env.toolworld.suite import find_gold, load_suite
+from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
 
@@ -45,7 +45,7 @@ class Show:
 
     def run(self, console: Console) -> None:
         """Print the task."""
-        gold = find_gold(self.task)
+        gold = find_world_task(self.task)
         console.print(f"{gold.id}, depth {gold.plan.depth}: {gold.query}", highlight=False)
         if not gold.solvable:
             console.print(f"cannot be solved: {describes_obstacle(gold)}", highlight=False)

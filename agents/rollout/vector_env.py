@@ -83,7 +83,7 @@ class PeriodicEvaluation:
         """The panel digest of the tasks (see `panel_of`); empty for environments that are not this project's."""
         if not isinstance(self._envs, ToolVectorEnv):
             return ""
-        source = EpisodeFactory(self._envs.suite, self._envs.rules)
+        source = EpisodeFactory(self._envs.suite, self._envs.config)
         return panel_digest(source.start(np_random(start.seed)[0], None).task for start in self._starts)
 
     def __call__(self) -> dict[str, float]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from agents.base import Info
 from steptool_env.discrete import CandidateView
-from steptool_env.discrete.lexicon import toolworld_lexicon
+from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import read_task_id
 from toolserver.errors import ToolServerError

@@ -18,7 +18,7 @@ from agents.training.batch import Batch, Episode, collate, mini_batches
 from agents.training.config import PolicyConfig
 from agents.training.forward import score
 from agents.training.optimizer import OptimConfig, Terms, Updater
-from steptool_env.episodes.prompts import Opening, opening
+from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
@@ -152,9 +152,11 @@ def distinct(episodes: Iterable[Episode]) -> list[Episode]:
     return list({episode.ids: episode for episode in episodes}.values())
 
 
-def _opening(trajectory: Trajectory) -> Opening:
+def _opening(trajectory: Trajectory) -> Prompt:
     rules = trajectory.metadata
-    return opening(trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"]))
+    return make_prompt(
+        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
+    )
 
 
 def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
 from steptool_env.toolworld.planning.toolset import Toolset
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import Health, VendorApi, VendorRegistry
 
 LEVEL = "standard"
@@ -72,7 +72,7 @@ def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
 
 @cache
 def _vendors() -> VendorRegistry:
-    return VendorRegistry(World(0, LEVEL))
+    return VendorRegistry(make_world(0, LEVEL))
 
 
 @cache
@@ -114,6 +114,6 @@ def _api(operation: str) -> VendorApi:
         api = vendors.tool(index).api_of(operation)
         if api is None or api.health is not Health.OK:
             continue
-        if not (api.tool.skin.values.imperial or api.tool.skin.values.cents):
+        if not (api.vendor.style.values.imperial or api.vendor.style.values.cents):
             return api
     raise DataError(f"{operation}: no sound vendor of level {LEVEL} offers it in the world's own units")

@@ -23,7 +23,7 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, TaskSampler
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
 
 _AGENTS = ("random", "no-tools", "greedy-docs", "oracle")
@@ -50,7 +50,7 @@ class Options:
 
 def generation(level: str, split: str, timed: int) -> Row:
     """Tasks per second of processor time."""
-    sampler = TaskSampler(VendorRegistry(World(0, level)), split)
+    sampler = TaskSampler(VendorRegistry(make_world(0, level)), split)
     for index in range(_WARM_UP):
         sampler.task(index)
     started = process_time()
@@ -62,7 +62,7 @@ def generation(level: str, split: str, timed: int) -> Row:
 def profile(split: str, level: str, episodes: int) -> Row:
     """What a split is like, and how agents do in it."""
     count = min(episodes, SPLITS[split].size)
-    sampler = TaskSampler(VendorRegistry(World(0, level)), split)
+    sampler = TaskSampler(VendorRegistry(make_world(0, level)), split)
     tasks = [sampler.task(index) for index in range(count)]
     row: dict[str, str | int | float | None] = {
         "split": split,

@@ -24,11 +24,10 @@ import tyro
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
-from toolserver.episodes.state_token import StateCodec
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
-from toolserver.world import Health, VendorRegistry, World
+from toolserver.world import Health, VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
 
 _SEED = 0
@@ -49,7 +48,7 @@ def measure(level: str) -> Row:
     """Build the world of a level and call its tools."""
     before = _resident()  # with everything imported
     started = perf_counter()
-    vendors = VendorRegistry(World(_SEED, level))
+    vendors = VendorRegistry(make_world(_SEED, level))
     rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
     apis = sum(1 for _ in vendors.specs())
     seconds = perf_counter() - started
@@ -71,7 +70,7 @@ def measure(level: str) -> Row:
 
 def _call_times(vendors: VendorRegistry) -> list[int]:
     """Nanoseconds of each call; the best of some rounds, as other processes share the machine."""
-    resolver = WorldResolver(vendors, StateCodec())
+    resolver = WorldResolver(vendors)
     service = ToolService(resolver, [resolver])
     healthy = (api for api in vendors.apis() if api.health is Health.OK)
     world = vendors.world

@@ -1,4 +1,4 @@
-"""Valid arguments for any API: what digests, benchmarks and tests call an API with."""
+"""Valid sample arguments for any API, for digests, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _AHEAD = 9  # days
 
 
 def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Changes = NO_CHANGES) -> dict[str, Any]:
-    """Semantic values for the required inputs of an API, its token included. A sale may still find nothing left.
+    """Return semantic values for the required inputs of an API, including its token. A sale may still be sold out.
 
     Args:
         api: The API.
-        world: Its world.
-        pick: Which rows the ids and names belong to; inputs of one type get different ones.
-        delta: The episode that the token is for.
+        world: World of the API.
+        pick: Index of the rows for ids and names; inputs of one type get different rows.
+        delta: Changes of the episode; the token depends on its salt.
     """
     values: dict[str, Any] = {}
     for position, (name, slot) in enumerate(api.slots.items()):
         if slot.type is TOKEN:
-            values[name] = api.tool.token(world.seed, delta)
+            values[name] = api.vendor.token(world.seed, delta)
         elif slot.required:
             values[name] = sample_value(slot, world, pick + position)
     return values
 
 
 def sample_value(slot: Slot, world: World, pick: int = 0) -> Any:
-    """A semantic value that an input takes."""
+    """Return a valid semantic value for an input."""
     kind = slot.type
     if kind.entity:
         ids = world.ids(kind.entity)

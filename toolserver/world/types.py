@@ -1,4 +1,4 @@
-"""The semantic types that several domains share, and constructors for ids, names and enumerations."""
+"""Semantic types of several domains, and constructors for ids, names and enumerations."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ ORDER = SemanticType("sort_order", Kind.ENUM, values=("descending", "ascending")
 
 @cache
 def id_of(entity: str) -> SemanticType:
-    """The type of the ids of an entity type, e.g. `city_id`."""
+    """Return the type of the ids of an entity type, e.g. `city_id`."""
     return SemanticType(f"{entity}_id", Kind.ID, entity=entity)
 
 
 @cache
 def name_of(entity: str) -> SemanticType:
-    """The type of the names by which people search an entity type, e.g. `city_name`."""
+    """Return the type of the names of an entity type, e.g. `city_name`."""
     return SemanticType(f"{entity}_name", Kind.TEXT, entity=entity)
 
 
 @cache
 def one_of(name: str, *values: str) -> SemanticType:
-    """An enumeration."""
+    """Return an enumeration type."""
     return SemanticType(name, Kind.ENUM, values=values)

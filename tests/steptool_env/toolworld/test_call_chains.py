@@ -17,7 +17,7 @@ def operations(level: str, index: int) -> tuple[Operation, ...]:
     return vendors(level).tool(index).operations
 
 
-def lengths_by_definition(grammar: CallChains) -> dict[str, set[int]]:
+def lengths_by_definition(chains: CallChains) -> dict[str, set[int]]:
     """A chain ends in a call that is fed by a chain one shorter, while its other ids come from shorter ones, too."""
 
     @cache
@@ -30,13 +30,13 @@ def lengths_by_definition(grammar: CallChains) -> dict[str, set[int]]:
         return found and any(supplied(slots[name].type.name, depth - 1) for name in fed(operation))
 
     def supplied(kind: str, depth: int) -> bool:
-        return any(ends(each, depth) for each in grammar.operations if kind in gives(each))
+        return any(ends(each, depth) for each in chains.operations if kind in gives(each))
 
     def fed(operation: Operation) -> list[str]:
         alone = {"bill.split", "body.mass_index"}
         return [name for name, slot in needed(operation).items() if not slot.test and operation.name not in alone]
 
-    return {each.name: {depth for depth in range(1, MAX_DEPTH + 1) if ends(each, depth)} for each in grammar.operations}
+    return {each.name: {depth for depth in range(1, MAX_DEPTH + 1) if ends(each, depth)} for each in chains.operations}
 
 
 def gives(operation: Operation) -> set[str]:
@@ -51,11 +51,11 @@ def gives(operation: Operation) -> set[str]:
 @pytest.mark.parametrize("level", LEVELS)
 def test_chains_are_those_of_the_definition(level: str) -> None:
     for index in TOOLS:
-        grammar = CallChains(operations(level, index))
-        lengths = lengths_by_definition(grammar)
+        chains = CallChains(operations(level, index))
+        lengths = lengths_by_definition(chains)
         for depth in range(1, MAX_DEPTH + 1):
-            ends = {each.name for each in grammar.targets(depth)}
-            searches = {each.name for each in grammar.operations if each.kind is OperationKind.SEARCH}
+            ends = {each.name for each in chains.targets(depth)}
+            searches = {each.name for each in chains.operations if each.kind is OperationKind.SEARCH}
             assert ends == {name for name in lengths if depth in lengths[name]} - searches
 
 
@@ -63,12 +63,12 @@ def test_chains_are_those_of_the_definition(level: str) -> None:
 def test_suppliers_end_chains_of_the_wanted_length_and_give_the_wanted_type(level: str) -> None:
     supplied = 0
     for index in TOOLS:
-        grammar = CallChains(operations(level, index))
-        lengths = lengths_by_definition(grammar)
-        for taker in grammar.operations:
+        chains = CallChains(operations(level, index))
+        lengths = lengths_by_definition(chains)
+        for taker in chains.operations:
             for name, slot in needed(taker).items():
                 for depth in range(1, MAX_DEPTH):
-                    for each in grammar.suppliers(taker, name, depth):
+                    for each in chains.suppliers(taker, name, depth):
                         assert each.operation is not taker
                         assert depth in lengths[each.operation.name]
                         assert each.operation.outputs[each.output].type.name == slot.type.name

@@ -8,8 +8,8 @@ import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.toolworld import Oracle, OracleCall
-from steptool_env.toolworld.planning.shown import _FEW
-from steptool_env.toolworld.suite import find_gold
+from steptool_env.toolworld.planning.toolset import _FEW_ROWS
+from steptool_env.toolworld.suite import find_world_task
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, vendors
 from toolserver.catalog.api_schema import OBSERVATION_LENGTH, Provenance, StatusCode, encode_body
@@ -23,7 +23,7 @@ SPLITS = ("train", "depth-1", "G3_instruction", "unsolvable")
 def unseen(env: gym.Env[str, str], index: int) -> Iterator[str]:
     """What the oracle uses in one task of the real environment without having been shown it."""
     _, info = env.reset(seed=index, options={"task": index})
-    gold = find_gold(info["task_id"])
+    gold = find_world_task(info["task_id"])
     oracle, shown = Oracle(gold), Shown(gold.query)
     while (call := oracle.next_call()) is not None:
         yield from _unseen_arguments(call, shown)
@@ -87,5 +87,5 @@ def test_a_few_rows_always_fit_into_an_observation(level: str) -> None:
     for api in list(vendors(level).apis())[::31]:
         answer = api.answer(world, api.encode_arguments(sample_arguments(api, world)), NO_CHANGES)
         if answer.result is not None and len(answer.result.rows) > 0:
-            few = answer.result._replace(rows=answer.result.rows[:_FEW])
+            few = answer.result._replace(rows=answer.result.rows[:_FEW_ROWS])
             assert len(encode_body("", api.render(few))) < OBSERVATION_LENGTH / 2

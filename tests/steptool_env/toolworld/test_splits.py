@@ -20,7 +20,7 @@ def test_no_instruction_is_in_two_parts() -> None:
 
 
 def offered_tools(split: str, count: int = 60) -> set[int]:
-    return {api.tool.index for task in tasks(split, count=count) for api in task.offer.apis}
+    return {api.vendor.index for task in tasks(split, count=count) for api in task.offer.apis}
 
 
 def offered_categories(split: str, count: int = 60) -> set[str]:

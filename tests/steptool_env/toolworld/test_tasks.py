@@ -114,7 +114,7 @@ def test_a_plan_flows_forward_and_is_as_deep_as_it_says(split: str, level: str) 
 def test_the_six_test_splits_are_solvable_and_span_what_their_names_say(split: str) -> None:
     for task in tasks(split):
         assert task.solvable
-        tools = {api.tool.index for api in task.offer.bound}
+        tools = {api.vendor.index for api in task.offer.bound}
         categories = {api.spec.category for api in task.offer.bound}
         assert (len(tools) == 1) == split.startswith("G1")
         assert (len(categories) > 1) == split.startswith("G3")

@@ -15,7 +15,7 @@ from hashlib import blake2b
 import pytest
 
 from steptool_env.toolworld import TaskSampler, gold_answer
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import VendorRegistry
 
 DIGESTS = {
@@ -28,7 +28,7 @@ DIGESTS = {
 def digest_of(level: str) -> str:
     """BLAKE2b of what some tasks of some splits ask, offer and want to hear."""
     hasher = blake2b(digest_size=16)
-    vendors = VendorRegistry(World(0, level))
+    vendors = VendorRegistry(make_world(0, level))
     for split in ("train", "G1_tool", "G3_instruction", "unsolvable"):
         sampler = TaskSampler(vendors, split)
         for index in range(15):

@@ -22,7 +22,7 @@ from steptool_env.toolworld.wording.templates import PEOPLE, SCOPES, UNITS
 from steptool_env.toolworld.wording.terms import meaning_of
 from tests.steptool_env.toolworld.query_parser import Parser
 from tests.toolserver.world.worlds import LEVELS, sampler
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.schema import Kind
 from toolserver.world.seeded_random import SeededRandom
 
@@ -50,7 +50,7 @@ def few(split: str, level: str) -> list[WorldTask]:
 
 @cache
 def parser(level: str) -> Parser:
-    return Parser(World(0, level))
+    return Parser(make_world(0, level))
 
 
 def stated(task: WorldTask) -> Iterator[tuple[str, list[str]]]:
@@ -168,7 +168,7 @@ def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
 
 @deep
 def test_a_name_in_two_tables_comes_with_its_type(split: str, level: str) -> None:
-    phrases = Phrases(World(0, level))
+    phrases = Phrases(make_world(0, level))
     for task in few(split, level):
         for node, result in zip(task.plan.nodes, task.plan.results, strict=True):
             operation = result.operation
@@ -219,6 +219,6 @@ def test_the_page_of_queries_is_up_to_date() -> None:
 
 
 def test_every_reference_has_words_and_no_words_are_left_over() -> None:
-    world = World(0, "full")
+    world = make_world(0, "full")
     references = {f"{entity.name}.{each.name}" for entity in world.entities.values() for each in entity.references()}
     assert references == set(SCOPES)

@@ -11,11 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolserver.catalog.api_schema import Outcome
-from toolserver.world import NO_CHANGES, Changes, Kind, Operation, OperationKind, Result, SemanticType, World
+from toolserver.world import (
+    NO_CHANGES,
+    Changes,
+    Kind,
+    Operation,
+    OperationKind,
+    Result,
+    SemanticType,
+    World,
+    make_world,
+)
 from toolserver.world.samples import sample_value
 
-WORLD = World(4)
-FULL = World(4, "full")
+WORLD = make_world(4)
+FULL = make_world(4, "full")
 BY_KIND = {
     kind: [each for each in FULL.operations.values() if each.kind is kind]
     for kind in OperationKind

@@ -1,14 +1,14 @@
-"""Operations that change the world: sell, cancel and reschedule. Domains say of what.
+"""Constructors for operations that change the world: create (a sale), cancel and update.
 
-A sale takes stock from a target (free rooms, seats, tickets) and creates a row of its own (a reservation); cancelling
-ends that row and gives the stock back. Both refuse with a typed outcome when the world does not allow it.
+A sale decreases the stock of a target (free rooms, seats, tickets) and creates a record (a reservation). Cancelling
+sets the record's status and increases the stock again. An operation that is not allowed ends with a typed outcome.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
@@ -25,11 +25,9 @@ from toolserver.world.schema import (
     Refusal,
     Row,
     Slot,
+    WorldView,
 )
 from toolserver.world.types import COUNT, PERSON, id_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _MOST = 20
 ACTIVE, CANCELLED = "active", "cancelled"
@@ -37,17 +35,17 @@ ACTIVE, CANCELLED = "active", "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """How a sale works, by attribute names.
+    """Entity types and attribute names of a sale.
 
     Attributes:
         target: Entity type that is sold.
-        made: Entity type of the row that a sale creates.
-        quantity: Attribute of `made` that says how many; empty when it is always one.
-        customer: Attribute of `made` that names the customer (its first).
-        stock: Attribute of `target` that a sale lowers; empty when there is no limit.
-        price: Attribute of `target` that is the price of one; empty when it costs nothing.
+        made: Entity type of the record that a sale creates.
+        quantity: Attribute of `made` with the quantity; empty if it is always one.
+        customer: Attribute of `made` with the customer's name (the first).
+        stock: Attribute of `target` that a sale decreases; empty if there is no limit.
+        price: Attribute of `target` with the unit price; empty if it is free.
         chosen: Attributes of `made` that the customer chooses beside the quantity: a date, a city.
-        once: Whether a customer can hold only one of a target (subscriptions, applications).
+        once: A customer can hold one active record per target (subscriptions, applications).
     """
 
     target: str
@@ -63,13 +61,13 @@ class Sale:
 def create(
     name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
 ) -> Operation:
-    """The write that makes a row of `made` for a row of `target`."""
+    """Return the write that creates a record of type `made` for a row of `target`."""
     shown = {made.id_name: id_output(made)}
     if sale.price:
         shown["total"] = output(made, made.attribute("total"))
     shown["status"] = output(made, made.attribute("status"))
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id, row, changes = _sell(world, sale, target, made, values, delta)
         after = delta.then(*changes)
         return [Row(row_id, {key: row_id if key == made.id_name else row[key] for key in shown})], after
@@ -95,7 +93,7 @@ def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]
 
 
 def _sell(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
 ) -> tuple[str, dict[str, Any], list[Change]]:
     target_id = values[target.id_name]
     goods = world.need(target.name, target_id, delta)
@@ -117,9 +115,9 @@ def _sell(
 
 
 def _check_sale(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
 ) -> None:
-    """Refuse what the world does not allow."""
+    """Raise `Refusal` if the sale is not allowed."""
     target_id, many = values[target.id_name], values.get(sale.quantity, 1)
     customer = str(values[sale.customer]).strip()
     if not customer:
@@ -136,8 +134,8 @@ def _check_sale(
         raise Refusal(Outcome.CONFLICT, f"{customer} already has an active {made.label} for this {target.label}.")
 
 
-def _new_id(world: World, made: EntityType, delta: Changes) -> str:
-    """An id that no base row can have: one digit longer than theirs."""
+def _new_id(world: WorldView, made: EntityType, delta: Changes) -> str:
+    """Return an id with one digit more than the ids of base rows."""
     low = 10**made.digits
     return f"{made.prefix}{low + delta.new_number(world.seed, made.name) % (9 * low)}"
 
@@ -145,9 +143,9 @@ def _new_id(world: World, made: EntityType, delta: Changes) -> str:
 def cancel(
     name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
 ) -> Operation:
-    """The write that ends a row of `made` and gives its stock back."""
+    """Return the write that cancels a record of type `made` and increases the stock again."""
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id = values[made.id_name]
         row = _active(world, made, row_id, delta)
         changes = [Change(made.name, row_id, {"status": CANCELLED})]
@@ -167,11 +165,11 @@ def cancel(
 
 
 def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str, domain: str) -> Operation:
-    """The write that gives an attribute of a row of `made` a new value: another date, another city."""
+    """Return the write that sets an attribute of a record of type `made`: another date, another city."""
     changed = made.attribute(attribute)
     new = f"new_{attribute}"
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
         row_id, value = values[made.id_name], values[new]
         _active(world, made, row_id, delta)
         _check_value(world, changed, value, delta)
@@ -189,8 +187,8 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
     )  # fmt: skip
 
 
-def _check_value(world: World, attribute: Attribute, value: Any, delta: Changes) -> None:
-    """Refuse dates in the past and ids of nothing."""
+def _check_value(world: WorldView, attribute: Attribute, value: Any, delta: Changes) -> None:
+    """Raise `Refusal` for a date in the past or an unknown id."""
     if attribute.type.kind is Kind.DATE and calendar.offset_of(value) < 0:
         raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
     if attribute.type.kind is Kind.ID:
@@ -201,7 +199,7 @@ def _status(made: EntityType) -> dict[str, Output]:
     return {"status": output(made, made.attribute("status"))}
 
 
-def _active(world: World, made: EntityType, row_id: str, delta: Changes) -> dict[str, Any]:
+def _active(world: WorldView, made: EntityType, row_id: str, delta: Changes) -> dict[str, Any]:
     row = world.need(made.name, row_id, delta)
     if row["status"] != ACTIVE:
         raise Refusal(Outcome.CONFLICT, f"The {made.label} '{row_id}' is already {row['status']}.")

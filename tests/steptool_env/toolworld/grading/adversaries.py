@@ -81,7 +81,7 @@ class Run:
         """One output of the first row of a node, as the called vendor writes it."""
         plan = self.task.plan
         kind = plan.results[asked.node].operation.outputs[asked.output].type
-        encode = codec_of(kind, self.task.offer.bound[asked.node].tool.skin.values).encode
+        encode = codec_of(kind, self.task.offer.bound[asked.node].vendor.style.values).encode
         value = plan.results[asked.node].rows[0].values[asked.output]
         return value if encode is None else encode(value)
 
@@ -177,7 +177,7 @@ def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
     known = MentionableFacts(run.task)
-    told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
+    told = {each.value for each in (*known.values.numbers, *known.steps.numbers)}
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
         if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):

@@ -320,7 +320,7 @@ def test_naming_both_does_not_settle_a_comparison(form: str) -> None:
 def test_a_right_number_beside_a_known_one_is_no_answer() -> None:
     tried = 0
     for task, slot in asked():
-        known = [each.value for each in verifier(task).known.said.numbers]
+        known = [each.value for each in verifier(task).known.values.numbers]
         rights = {float(str(value)) for value in slot.values} if slot.is_number else set()
         others = [value for value in known if value > 12 and rights and value not in rights]
         for other in others[:2]:
@@ -335,7 +335,7 @@ def test_another_number_beside_the_right_one_contradicts(place: int, more: int) 
     for cases in (counts(), in_base_unit("USD")):
         task, slot = cases[place % len(cases)]
         other = round(float(str(slot.values[0])) * 1.01) + more  # beyond the tolerance of a quantity
-        if other not in {each.value for each in verifier(task).known.said.numbers}:
+        if other not in {each.value for each in verifier(task).known.values.numbers}:
             for form in ("{0} or {1}", "{1}, {0}", "between {0} and {1}", "{0}-{1}", "{0}. Or {1}?"):
                 assert not is_right(task, form.format(slot.values[0], other)), (task.query, other)
 

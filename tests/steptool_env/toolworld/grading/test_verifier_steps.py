@@ -33,7 +33,7 @@ def stepped() -> tuple[tuple[WorldTask, str], ...]:
             numbers = [slot for slot in slots_of(task) if slot.is_number]
             steps = verifier(task).known.steps.numbers
             if numbers and len(slots_of(task)) == 1 and steps:
-                values = {each.value for each in verifier(task).known.said.numbers}
+                values = {each.value for each in verifier(task).known.values.numbers}
                 values |= {float(str(slot.values[0])) for slot in numbers}
                 found += [(task, f"{step.value:.10g}") for step in steps if step.value not in values]
     return tuple(found)
@@ -74,7 +74,7 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
         result = task.plan.results[slot.node]
         if not slot.is_number or result.operation.kind is not OperationKind.DETAILS:
             continue
-        known = {each.value for each in (*verifier(task).known.said.numbers, *verifier(task).known.steps.numbers)}
+        known = {each.value for each in (*verifier(task).known.values.numbers, *verifier(task).known.steps.numbers)}
         for name, output in result.operation.outputs.items():
             value = result.values[name]
             if output.type.kind is Kind.INTEGER and output.attribute != slot.attribute and value not in known:

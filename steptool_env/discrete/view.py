@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steptool_env.discrete.answers import Answer, finishes, pages_of
 from steptool_env.discrete.candidates import Candidate, calls_of
 from steptool_env.discrete.features import CONTEXT, FEATURES, History, context_features, describe
+from steptool_env.discrete.results import ToolResult, finishes, pages_of
 from steptool_env.discrete.tools import intents_of, read_tools
 from steptool_env.discrete.values import Value, answer_rows, query_values
 from steptool_env.discrete.words import Lexicon, query_words
@@ -34,7 +34,7 @@ class CandidateView:
 
     Args:
         info: The `info` of `reset`.
-        lexicon: Which names of fields mean the same; see `steptool_env.discrete.lexicon`.
+        lexicon: Which names of fields mean the same; see `steptool_env.envs.toolworld_discrete`.
     """
 
     def __init__(self, info: Mapping[str, Any], lexicon: Lexicon) -> None:
@@ -44,7 +44,7 @@ class CandidateView:
         self._lexicon = lexicon
         self._constants = query_values(query)
         self._tools = read_tools(info["functions"], lexicon)
-        self._answers: list[Answer] = []
+        self._answers: list[ToolResult] = []
         self._history = History(words, intents_of(words), self._constants, info["calls_left"], info["calls_left"])
         self.candidates: list[Candidate] = []
         self._list()
@@ -90,7 +90,7 @@ class CandidateView:
                     merged = (*earlier.rows, *rows)
                     self._answers[index] = replace(earlier, rows=merged, page=candidate.page, step=step)
                     return
-        self._answers.append(Answer(candidate, step, tuple(rows), pages))
+        self._answers.append(ToolResult(candidate, step, tuple(rows), pages))
 
     def _list(self) -> None:
         """Calls first, the best binding of every function before the second ones; then the ways to finish."""

@@ -11,10 +11,10 @@ from steptool_env.errors import DataError
 from steptool_env.types import Action, Step, Task, Trajectory
 from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
 
-Record = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def encode(record: Record) -> bytes:
+def encode(record: JsonObject) -> bytes:
     """One line of UTF-8 JSON. Text that UTF-8 cannot hold (lone surrogates) is escaped."""
     try:
         return json.dumps(record, ensure_ascii=False).encode()
@@ -22,7 +22,7 @@ def encode(record: Record) -> bytes:
         return json.dumps(record).encode()
 
 
-def trajectory_record(trajectory: Trajectory) -> Record:
+def trajectory_record(trajectory: Trajectory) -> JsonObject:
     """A trajectory as a JSON object. The task's gold is left out: its suite has it under the task's id."""
     return {
         "task": task_record(trajectory.task),
@@ -46,10 +46,13 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         raise DataError(f"no trajectory ({type(error).__name__}: {error})") from error
 
 
-def step_record(step: Step) -> Record:
+_ACTION_FIELDS = ("text", "name", "arguments", "thought", "error")
+
+
+def step_record(step: Step) -> JsonObject:
     """A step as a JSON object. The text of the action is kept; its parts are kept so that nothing parses it again."""
     return {
-        "action": asdict(step.action),
+        "action": {name: getattr(step.action, name) for name in _ACTION_FIELDS},
         "observation": step.observation,
         "status": int(step.status),
         "body": step.body,
@@ -74,11 +77,10 @@ def read_step(record: Mapping[str, Any]) -> Step:
 
 
 def _read_action(record: Mapping[str, Any]) -> Action:
-    names = ("text", "name", "arguments", "thought", "error")
-    return Action(*(_text(record, name) for name in names))
+    return Action(*(_text(record, name) for name in _ACTION_FIELDS))
 
 
-def task_record(task: Task) -> Record:
+def task_record(task: Task) -> JsonObject:
     """A task as a JSON object, without its gold and without the templates of its tools' responses."""
     return {
         "id": task.id,
@@ -121,7 +123,7 @@ def _text(record: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _tool_record(spec: ApiSpec) -> Record:
+def _tool_record(spec: ApiSpec) -> JsonObject:
     return {
         "category": spec.category,
         "tool": spec.tool,

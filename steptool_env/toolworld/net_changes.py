@@ -1,4 +1,4 @@
-"""What the changes of an episode amount to in the end."""
+"""Net effect of the changes of an episode."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from toolserver.world.world import World
 
 
 def net_state(world: World, delta: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
-    """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
+    """Return the created rows without their ids, and the changed values of other rows by table and id.
 
-    A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
-    forgiven.
+    A created row that was cancelled, and a row with its first values, are left out: an undone mistake does not count.
     """
     if not delta:
         return [], {}

@@ -11,9 +11,10 @@ import gymnasium as gym
 import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
-from steptool_env.client import API_KEY_VARIABLE, HttpToolClient, ServerMatch
+from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.envs.toolworld import ToolWorldEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.suites.server_match import ServerMatch
 from tests.steptool_env.client.test_client import CALL, Scripted, client_for, good, scripted
 from toolserver.service.info import package_version
 from toolserver.testing import ServerProcess

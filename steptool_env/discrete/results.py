@@ -18,7 +18,7 @@ _DONE = "Done."
 
 
 @dataclass(frozen=True)
-class Answer:
+class ToolResult:
     """A call that succeeded and what it brought.
 
     Attributes:
@@ -59,7 +59,7 @@ def pages_of(beside: Mapping[str, Any]) -> int:
     return max(counts, default=1)
 
 
-def finishes(answers: Sequence[Answer], lexicon: Lexicon) -> Iterator[Candidate]:
+def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
     """The final answers: fields of a row, a field of every row, none, and giving up. Latest answers first."""
     yield Candidate(FINISH, {"return_type": GIVE_UP})
     yield _finish(_DONE)
