@@ -12,7 +12,7 @@ from toolserver.commands import export, import_
 from toolserver.commands.serve import serve
 from toolserver.commands.stats import stats
 from toolserver.commands.verify import verify
-from toolserver.errors import ToolServerError
+from toolserver.errors import StepToolError
 
 _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserver COMMAND --help` shows an example."
 
@@ -21,7 +21,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its status: 0, 1 for a finding or an error, 2 for a wrong command."""
     try:
         status = _app().cli(prog="toolserver", description=_DESCRIPTION, args=args, config=(FlagCreatePairsOff,))
-    except ToolServerError as error:
+    except StepToolError as error:
         sys.stderr.write(f"toolserver: {error}\n")
         status = 1
     except KeyboardInterrupt:

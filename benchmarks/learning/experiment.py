@@ -25,7 +25,6 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.errors import AgentError
 from agents.models import checkpoint
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, origin, publish
@@ -34,6 +33,7 @@ from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.progress import LearningProgress
 from benchmarks.learning.report import report
 from benchmarks.learning.training_run import Plan, Tell, play, read_result
+from steptool_env.errors import StepToolError
 
 _PACKAGES = ("scipy", "safetensors", "tokenizers")
 
@@ -110,7 +110,7 @@ def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> lis
     for plan in waiting:
         try:
             play(plan.folder, progress.of(plan))
-        except AgentError as error:
+        except StepToolError as error:
             failed.append(f"{plan.folder}: {error}")
     return failed
 
