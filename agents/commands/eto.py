@@ -13,8 +13,8 @@ from rich.console import Console
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_learner
+from agents.models.config import PolicyConfig
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.config import PolicyConfig
 from agents.training.dpo import PreferenceConfig, paired, train_preference
 from agents.training.sft import encode_trajectory
 from steptool_env.trajectories.trajectories import read_trajectories

@@ -13,10 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.chat_template import ChatCodec, Codec, PlainCodec
+from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES, build_decoder, load_pretrained, set_dtype, with_adapters
 from agents.models.policy import Policy
 from agents.models.tokenizer import ACT
-from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
+from agents.models.config import PolicyConfig
 from agents.models.induction_init import copying_episodes
 from agents.reporting.console import EpisodeProgress
-from agents.training.config import Arguments, PolicyConfig, checked, read_yaml
+from agents.training.config import Arguments, checked, read_yaml
 from agents.training.sft import SftConfig, distinct, encode_trajectory, new_learner, starts_fresh, train_sft
 from steptool_env.types import Trajectory
 

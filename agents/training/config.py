@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.policy import ValueTrunk
+from agents.models.config import PolicyConfig
 from agents.options import read_options
 from agents.rollout.engine import RolloutConfig
 from agents.rollout.sampler import Sampling
@@ -43,34 +43,6 @@ Arguments = Annotated[
     ),
 ]
 """Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The model that is trained."""
-
-    model: str = "nano"
-    """`nano`, `small`, `base` (from scratch), or the folder or hub name of a pretrained causal model."""
-    checkpoint: str = ""
-    """Start from the weights (and tokenizer) of this checkpoint folder."""
-    context: int = 1024
-    """Longest episode in tokens; a longer one ends with its last action that fits."""
-    value_trunk: ValueTrunk = "apart"
-    """What the value head reads: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the policy's weights; in `bfloat16` updates below about 1/256 of one are lost, unless they go to adapters.
-    The critic is in single precision in any case."""
-    lora_rank: int = 0
-    """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
-    `checkpoint` where it has some."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass, to save memory."""
-    compile: bool = False
-    """Run the forward pass of training through `torch.compile`: a minute once, then faster steps of a large model."""
-    device: str = "cpu"
-    """Where the model is: `cpu`, `cuda`, `cuda:1`, ... Of several processes `cuda` gives each its own GPU."""
-
-    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.chat_template import Codec
+from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
 from agents.seeding import derive
 from agents.training.batch import Batch, Episode, collate, mini_batches
-from agents.training.config import PolicyConfig
 from agents.training.forward import score
 from agents.training.optimizer import OptimConfig, Terms, Updater
 from steptool_env.episodes.prompts import Opening, opening

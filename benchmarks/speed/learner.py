@@ -29,8 +29,8 @@ import torch
 import tyro
 
 from agents.models.bundle import PolicyBundle
+from agents.models.config import ValueTrunk
 from agents.models.decoder import Size
-from agents.models.policy import ValueTrunk
 from agents.rollout.collector import Collector
 from agents.rollout.sampler import Generator, Sampling
 from agents.rollout.vector_env import make_envs

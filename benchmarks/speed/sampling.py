@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.models.bundle import PolicyBundle, build_learner, check_device
 from agents.models.chat_template import ChatCodec
+from agents.models.config import PolicyConfig, ValueTrunk
 from agents.models.decoder import SHAPES, Size, build_decoder
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
 from agents.rollout.sampler import Generator, Sampling
-from agents.training.config import PolicyConfig
 from benchmarks.harness.timing import Lap
 
 CONTEXT = 2048  # tokens

@@ -20,7 +20,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.config import ValueTrunk
+from agents.models.policy import Policy
 from agents.training.batch import Episode
 from agents.training.config import TrainConfig, make_config
 from agents.training.optimizer import OptimConfig

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from agents.errors import ConfigurationError
 from agents.models.bundle import PolicyBundle, build_learner
+from agents.models.config import PolicyConfig
 from agents.models.induction_init import copying_episodes
 from agents.models.tokenizer import train_tokenizer
 from agents.training.apprentice import SFTConfig
 from agents.training.batch import collate
-from agents.training.config import PolicyConfig
 from agents.training.forward import score
 
 VOCABULARY = 300

@@ -18,9 +18,10 @@ from agents.errors import CheckpointError, ModelError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner, load_learner
 from agents.models.chat_template import ChatCodec
+from agents.models.config import PolicyConfig
 from agents.rollout.collector import EpisodeSpec
 from agents.training.batch import Batch, Episode, collate
-from agents.training.config import PolicyConfig, TrainConfig
+from agents.training.config import TrainConfig
 from agents.training.forward import score, score_all
 from agents.training.objective import policy_loss, prepare
 from agents.training.optimizer import Updater
