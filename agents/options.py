@@ -36,3 +36,16 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+Arguments = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[K=V ...]",
+        instance_from_str=lambda words: read_options("args", [tuple(words)]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
+    ),
+]
+"""Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""

@@ -115,7 +115,7 @@ def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tu
     """The start and the policies trained from it, as they sample in training, and taking the likeliest token."""
     from agents.demo.arms import ARMS, demo_config, starting_point, train_arms
     from agents.models.bundle import load_learner
-    from agents.rollout.policy_agent import PolicyAgent
+    from agents.rollout.policy_agent import policy_agent
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
     sampling = demo_config("steptool", start, demo.out, tools).sampling
@@ -126,7 +126,7 @@ def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tu
         policies[name] = arm.learner
     for suffix, temperature in (("", sampling.temperature), (GREEDY, 0.0)):
         for name, learner in policies.items():
-            yield name + suffix, PolicyAgent.of(learner, replace(sampling, temperature=temperature), name + suffix)
+            yield name + suffix, policy_agent(learner, replace(sampling, temperature=temperature), name + suffix)
 
 
 _TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}

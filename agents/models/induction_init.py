@@ -16,8 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from agents.rollout.types import Episode
 from agents.seeding import derive
-from agents.training.batch import Episode
 
 _FAST_PAIRS = 3  # rotary pairs that tell neighbours apart: they turn by about 1, 0.6 and 0.4 radians a token
 _SHARPNESS = 2.0  # gain of queries and keys there: the token before outweighs its neighbours by e**7

@@ -19,8 +19,9 @@ from typing import Any
 import httpx
 
 from agents.errors import EngineError
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampled, Sampling, action_seed
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.sampler import action_seed
+from agents.rollout.types import Sampled
 
 _KEY = "OPENAI_API_KEY"
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})

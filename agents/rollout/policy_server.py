@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.errors import CheckpointError, RequestError
 from agents.models.policy import Policy
 from agents.models.weights import read_model
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Sampled
 
 _BATCH = 256  # requests decoded together at most
 

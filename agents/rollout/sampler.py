@@ -9,49 +9,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from agents.models.policy import Policy
+from agents.rollout.config import Sampling
 from agents.rollout.kv_cache import RaggedCache
+from agents.rollout.types import Sampled
 from agents.seeding import derive
-from agents.training.batch import pad_rows
 
 _CROWD = 7 / 8  # share of the rows that is left when the others' places are taken
 _LOOK_EVERY = 8  # decoded tokens between two looks at whether every row has stopped
-
-
-class Sampled(NamedTuple):
-    """One sampled action.
-
-    Attributes:
-        ids: The sampled tokens, the stop token included when it was reached.
-        log_probs: Of each token under the policy at the sampling temperature (before top-p).
-        stopped: Whether the stop token was sampled; else the action was cut at its longest length.
-        overflow: There was no room for an action in the context; nothing was sampled.
-    """
-
-    ids: list[int]
-    log_probs: list[float]
-    stopped: bool
-    overflow: bool = False
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How actions are drawn."""
-
-    temperature: float = 1.0
-    """Divides the logits; 0 takes the most probable token."""
-    top_p: float = 1.0
-    """Sample among the most probable tokens that together hold this probability. Keep 1 in training: the
-    policy gradient needs the probability that the sample was drawn with."""
-    max_action_tokens: int = 128
-    """Longest action; a longer one is cut and handed to the environment as it is."""
 
 
 class _Outlook:
@@ -289,7 +261,8 @@ class Generator:
         pending = [self._pending[slot] for slot in slots]
         counts = [len(ids) for ids in pending]
         device = self._policy.device
-        block = pad_rows(pending, self._stop, torch.long).to(device)
+        rows = [torch.tensor(ids) for ids in pending]
+        block = pad_sequence(rows, batch_first=True, padding_value=self._stop).to(device)
         lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
         # Padding may reach beyond the context: it goes to the last column, whose token is never fed, so never read.
         positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)

@@ -15,8 +15,9 @@ from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.config import PolicyConfig
 from agents.models.induction_init import copying_episodes
+from agents.options import Arguments
 from agents.reporting.console import EpisodeProgress
-from agents.training.config import Arguments, checked, read_yaml
+from agents.training.config import checked, read_yaml
 from agents.training.sft import SftConfig, distinct, encode_trajectory, new_learner, starts_fresh, train_sft
 from steptool_env.types import Trajectory
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from benchmarks.speed.episodes import Played, Script
+from benchmarks.harness.episodes import Played, Script
 
 Contestants = Mapping[str, Callable[[], Played]]
 """Names of what is measured, and what plays all episodes once."""

@@ -8,7 +8,9 @@ import torch
 
 from agents.models.chat_template import Codec
 from agents.models.policy import Policy
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Sampled
 
 
 class FullContextGenerator(Generator):

@@ -9,8 +9,8 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
-from benchmarks.speed.episodes import Played, Script
 
 
 @contextmanager

@@ -9,8 +9,8 @@ from time import perf_counter
 import gymnasium as gym
 import numpy as np
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
-from benchmarks.speed.episodes import Played, Script
 
 
 @contextmanager

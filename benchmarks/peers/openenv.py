@@ -22,9 +22,9 @@ from typing import Any
 
 import httpx
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
 from benchmarks.peers.openenv_tool import TOOL, make_env
-from benchmarks.speed.episodes import Played, Script
 
 ECHO, ECHO_TOOL = "OpenEnv echo, WebSocket", "OpenEnv echo tool, WebSocket"
 """Each over OpenEnv's own protocol."""

@@ -16,9 +16,10 @@ import gymnasium as gym
 import torch
 
 from agents.models.bundle import PolicyBundle
-from agents.training.batch import Episode, pad_rows
+from agents.rollout.types import Episode
+from agents.training.batch import pad_rows
 from benchmarks.harness.timing import Lap
-from benchmarks.speed.gold import ENV_ID, Workload
+from benchmarks.harness.workload import ENV_ID, Workload
 
 _CALL: Mapping[str, Any] = {
     "role": "assistant",

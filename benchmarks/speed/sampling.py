@@ -15,7 +15,8 @@ from agents.models.config import PolicyConfig, ValueTrunk
 from agents.models.decoder import SHAPES, Size, build_decoder
 from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from benchmarks.harness.timing import Lap
 
 CONTEXT = 2048  # tokens

@@ -16,8 +16,8 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of
 from agents.models import checkpoint
 from agents.reporting.training_progress import TrainingProgress
+from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
-from agents.rollout.sampler import Sampling
 from agents.training.apprentice import SFTConfig
 from agents.training.config import TrainConfig, checked
 from agents.training.presets import Algorithm
