@@ -148,6 +148,12 @@ class EpisodeProgress(Display):
         self.update(self._phase, self._episodes, self._expected, rate)
 
 
+def print_written(console: Console, where: object, command: str) -> None:
+    """Print the output path of a command, and a command to continue with."""
+    console.print(f"wrote {where}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)
+
+
 def _seconds() -> float:
     text = os.environ.get(SECONDS_VARIABLE, "30")
     try:

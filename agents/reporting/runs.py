@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 
-from agents.evaluation.results import read_held_out
 from agents.reporting.evaluation import budget_plot, comparison
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate
 from agents.reporting.plots import Curve, line_plot
-from agents.training.metrics_log import read_metrics
-from steptool_env.errors import DataError
-from steptool_env.metrics import usable
-from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Trajectory
 
 _WINDOW = 10  # iterations that a training curve averages over
@@ -35,15 +29,6 @@ class Run:
     trajectories: Sequence[Trajectory] = ()
     records: Sequence[Mapping[str, float | None]] = field(default_factory=tuple)
     panel: str = ""
-
-
-def read_run(folder: Path) -> Run:
-    """The run in a folder. Raises `DataError` when it holds neither `trajectories.jsonl` nor `metrics.jsonl`."""
-    episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
-    records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
-    if not episodes and not records:
-        raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
-    return Run(folder.name, usable(episodes), records, read_held_out(folder))
 
 
 def runs_report(runs: Sequence[Run]) -> Report:

@@ -30,9 +30,9 @@ _ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
     "maskable-ppo": (MaskablePPO, MaskableScoringPolicy),
     "ppo": (PPO, ScoringPolicy),
 }
-OnRollout = Callable[[int, float, BaseAlgorithm], None]
-"""Told at the start and after every update: environment steps so far, mean return of the last 100 episodes (nan before
-the first), and the policy as it is."""
+OnRollout = Callable[[int, float], None]
+"""Called at the start and after every update with the environment steps so far and the mean return of the last 100
+episodes (nan before the first)."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class SB3Settings:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
-def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return, _model: None) -> BaseAlgorithm:
+def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return: None) -> BaseAlgorithm:
     """Train a policy. The same settings give the same policy on the same machine.
 
     Raises:
@@ -154,4 +154,4 @@ class _Rollouts(BaseCallback):
 
     def _tell(self) -> None:
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"), self.model)
+        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))

@@ -73,7 +73,7 @@ def test_a_model_judges_a_recorded_run(tmp_path: Path, capsys: pytest.CaptureFix
 def test_without_the_report_extra_there_is_no_page_and_a_word_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("agents.evaluation.outputs.reports_available", lambda: False)
+    monkeypatch.setattr("agents.reporting.outputs.reports_available", lambda: False)
     write_trajectories(tmp_path / "run.jsonl", [EPISODE])
     main(["score", "--episodes", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "scored")])
     assert not (tmp_path / "scored" / "report.html").exists()
