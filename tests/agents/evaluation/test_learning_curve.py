@@ -43,8 +43,9 @@ def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(tmp_path: Path
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
         main(["train", "--out", str(run), "--policy.checkpoint", str(start), "--iterations", "1", "--episodes", "4",
               "--eval-every", "1", "--eval-episodes", str(EPISODES), "--seed", str(SEED), "--env.num-envs", "4",
-              "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation", "--sampling.max-action-tokens",
-              str(ACTION_TOKENS), "--policy.value-trunk", "detached", "--optim.lr", "1e-3"])  # fmt: skip
+              "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
+              "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.value-trunk", "detached",
+              "--optim.lr", "1e-3"])  # fmt: skip
         before, after = (record for record in read_metrics(run) if "eval/is_solved" in record)
         check_same(before, evaluated(start, 1.0, 6, tmp_path / "before"))
     metrics = evaluated(run, 1.0, 3, tmp_path / "after")
