@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.apprentice import read_apprentice
 from agents.training.config import TrainConfig, read_config
@@ -21,7 +22,6 @@ ARMS: tuple[Algorithm, ...] = ("steptool", "final")
 _CONFIG = files("agents.demo") / "configs" / "demo.yaml"
 _LESSONS = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
 _LOOK_SECONDS = 0.5  # between two looks at how far a run is
-_START = files("agents.demo") / "checkpoints" / "nano-sft"
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class Arm:
 def starting_point(out: Path, from_scratch: bool) -> Path:
     """The checkpoint that both arms start from: the one that comes with the package, or the same made again."""
     if not from_scratch:
-        with as_file(_START) as shipped:
-            return shipped
+        return resolve_checkpoint("nano-sft")
     learnt = ""
     for number, lesson in enumerate(_LESSONS, 1):
         learnt = str(_learn(lesson, learnt, out / f"lesson-{number}"))
