@@ -13,9 +13,10 @@ from typing import Any
 from agents.models.bundle import PolicyBundle, load_learner
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.apprentice import read_apprentice
 from agents.training.config import TrainConfig, read_config
 from agents.training.presets import Algorithm
+from agents.training.sft import make_demonstrations, run_sft
+from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
@@ -52,15 +53,15 @@ def starting_point(out: Path, from_scratch: bool) -> Path:
 def _learn(lesson: Traversable, learnt: str, out: Path) -> Path:
     """One lesson of the starting policy, after what it has learnt so far (a checkpoint, or nothing)."""
     with as_file(lesson) as path:
-        read = read_apprentice(path)
-    apprentice = replace(read, policy=replace(read.policy, checkpoint=learnt))
-    shown = apprentice.demonstrations()
+        read = read_sft_config(path)
+    config = replace(read, policy=replace(read.policy, checkpoint=learnt))
+    shown = make_demonstrations(config)
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
             progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
-        apprentice.learn(shown, out, on_step)
+        run_sft(config, shown, out, on_step)
     return out
 
 
