@@ -27,7 +27,6 @@ COMMANDS = {
     "demo": _Place("agents.commands.demo", "train two policies against a tool server, in minutes, and compare them"),
     "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
-    "export": _Place("agents.commands.export", "write a checkpoint's model as other software reads it"),
     "report": _Place("agents.commands.report", "compare runs on one page"),
     "sb3": _Place("agents.commands.sb3", "train Stable-Baselines3's PPO on ToolWorld's numeric twin"),
     "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),

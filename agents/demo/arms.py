@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.apprentice import read_apprentice
 from agents.training.config import TrainConfig, read_config
 from agents.training.presets import Algorithm
+from agents.training.sft import make_demonstrations, run_sft
+from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
 _CONFIG = files("agents.demo") / "configs" / "demo.yaml"
 _STAGES = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
 _POLL_SECONDS = 0.5
-_START = files("agents.demo") / "checkpoints" / "nano-sft"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,7 @@ class Arm:
 def starting_point(out: Path, from_scratch: bool) -> Path:
     """Return the checkpoint that both arms start from: the shipped one, or one trained by the same stages."""
     if not from_scratch:
-        with as_file(_START) as shipped:
-            return shipped
+        return resolve_checkpoint("nano-sft")
     checkpoint = ""
     for number, stage in enumerate(_STAGES, 1):
         checkpoint = str(_train_stage(stage, checkpoint, out / f"stage-{number}"))
@@ -53,15 +53,15 @@ def starting_point(out: Path, from_scratch: bool) -> Path:
 def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
     """Train one stage of the starting policy from the checkpoint of the stage before (empty for the first)."""
     with as_file(stage) as path:
-        read = read_apprentice(path)
-    apprentice = replace(read, policy=replace(read.policy, checkpoint=checkpoint))
-    shown = apprentice.demonstrations()
+        read = read_sft_config(path)
+    config = replace(read, policy=replace(read.policy, checkpoint=checkpoint))
+    shown = make_demonstrations(config)
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
             progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
-        apprentice.learn(shown, out, on_step)
+        run_sft(config, shown, out, on_step)
     return out
 
 

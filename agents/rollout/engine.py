@@ -7,7 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from agents.models.bundle import PolicyBundle
-from agents.models.weights import write_model
+from agents.models.weights import write_merged
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.sampler import Generator
@@ -73,7 +73,7 @@ def make_engine(config: RolloutConfig, learner: PolicyBundle, sampling: Sampling
     """Return an engine that samples with the weights of `learner`."""
     stop_id, context = learner.codec.stop_id, learner.context
     if config.engine == "http":
-        write = partial(write_model, policy=learner.policy, tokenizer=learner.tokenizer)
+        write = partial(write_merged, policy=learner.policy, tokenizer=learner.tokenizer)
         return HttpEngine(config, write, context=context, stop_id=stop_id, sampling=sampling)
     kind = StaticGenerator if config.engine == "static" else Generator
     return kind(learner.policy, context=context, stop_id=stop_id, sampling=sampling)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.base import Info
-from agents.models import checkpoint as checkpoints
 from agents.models.bundle import PolicyBundle, load_learner
 from agents.models.chat_template import Codec
+from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import RolloutEngine, make_engine
@@ -66,7 +66,7 @@ class PolicyAgent(EngineAgent):
     """Agent of a checkpoint.
 
     Args:
-        checkpoint: Folder of a checkpoint, or of a run, whose newest checkpoint is taken.
+        checkpoint: Folder of a checkpoint or of a run, or `nano-sft`; see `resolve_checkpoint`.
         temperature: Sampling temperature; 0 takes the most probable token, 1 samples as in training.
         max_action_tokens: Maximum length of an action in tokens. Defaults to that of the checkpoint's run, else 128.
         seed: Random seed. Draws depend on it, the task, the step and the token's position only.
@@ -88,8 +88,8 @@ class PolicyAgent(EngineAgent):
         device: str = "cpu",
         exact: bool = True,
     ) -> None:
-        folder = checkpoints.newest(Path(checkpoint)) or Path(checkpoint)
-        learner, config = load_learner(folder, device=device), checkpoints.load_config(folder)
+        folder = resolve_checkpoint(checkpoint)
+        learner, config = load_learner(folder, device=device), load_config(folder)
         if exact and learner.policy.device.type == "cpu":
             learner.policy.double()
         run: Mapping[str, Any] = config.get("sampling", {})
@@ -124,5 +124,5 @@ def _training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
     """Return the environment in the stored settings of `steptool train` or `steptool sft`."""
     if env := config.get("env"):
         return TrainingEnv(str(env["id"]), env["args"])
-    made = [group["env_args"] for group in config.values() if isinstance(group, Mapping) and group.get("env_args")]
-    return TrainingEnv("StepTool/ToolWorld-v0", made[0]) if made else None
+    made = config.get("env_args")
+    return TrainingEnv("StepTool/ToolWorld-v0", made) if made else None

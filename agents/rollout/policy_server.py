@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.errors import CheckpointError, RequestError
 from agents.models.policy import Policy
-from agents.models.weights import read_model
+from agents.models.weights import read_merged
 from agents.rollout.config import Sampling
 from agents.rollout.sampler import Generator
 from agents.rollout.types import Sampled
@@ -122,7 +122,7 @@ class Decoder:
     def reload(self, folder: Path) -> None:
         """Sample with the weights in a folder from now on. Raises `CheckpointError`."""
         with self._weights:
-            read_model(folder, self._policy)
+            read_merged(folder, self._policy)
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:

@@ -58,6 +58,8 @@ class TrainConfig:
     GPU."""
     checkpoint_every: int = 20
     """Iterations between checkpoints; the last is always kept."""
+    save_total_limit: int = 0
+    """Number of checkpoints to keep, the newest ones; 0 keeps all."""
     resume: bool = False
     """Go on from the newest checkpoint in `out`, with the settings of its run. Only those of
     `agents.training.resumption.MAY_CHANGE` may be given other values: the run's length, its device, how often it is
@@ -78,7 +80,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         numbers = asdict(self)
-        check_at_least(0, ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "eval_every"), numbers)
+        names = ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
+        check_at_least(0, names, numbers)
         check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
         check_critic(self.algorithm, self.policy.value_trunk, shard=self.shard)

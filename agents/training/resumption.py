@@ -17,6 +17,7 @@ MAY_CHANGE = (
     "out",
     "resume",
     "checkpoint_every",
+    "save_total_limit",
     "eval_every",
     "shard",
     "policy.device",

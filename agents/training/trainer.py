@@ -167,6 +167,7 @@ class OnlineTrainer:
                 config=asdict(self.config),
                 extra=self._archer.tensors() if self._archer is not None else None,
                 reference=self._reference_digest,
+                total_limit=self.config.save_total_limit,
             )
 
     def resume(self, folder: Path) -> None:
@@ -186,7 +187,7 @@ class OnlineTrainer:
         with self.whole():
             checkpoint.load_weights(folder, self.learner.policy)
             if self._shards:
-                self._shards.take()
+                self._shards.scatter()
         checkpoint.load_optimizer(folder, self._updater.optimizer)
         if self._archer is not None:
             self._archer.load(folder)

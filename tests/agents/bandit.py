@@ -25,7 +25,8 @@ from agents.models.policy import Policy
 from agents.rollout.types import Episode
 from agents.training.config import TrainConfig, make_config
 from agents.training.optimizer import OptimConfig
-from agents.training.sft import SftConfig, encode_turns, train_sft
+from agents.training.sft import encode_turns, train_sft
+from agents.training.sft_config import SFTConfig
 from agents.training.trainer import OnlineTrainer
 from steptool_env.spaces import UnicodeText
 
@@ -133,7 +134,7 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     tokenizer = word_tokenizer()
     fresh = PolicyBundle(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
     demonstrations = blind_demonstrations(PlainCodec(tokenizer))
-    train_sft(fresh, demonstrations, SftConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
+    train_sft(fresh, demonstrations, SFTConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 

@@ -18,9 +18,10 @@ from agents.models import checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
-from agents.training.apprentice import SFTConfig
 from agents.training.config import TrainConfig, checked
 from agents.training.presets import Algorithm
+from agents.training.sft import make_demonstrations, run_sft
+from agents.training.sft_config import SFTRunConfig
 from toolserver.testing import ServerProcess
 
 
@@ -47,8 +48,8 @@ FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A starting policy as in the demonstration, but of few demonstrations."""
     out = tmp_path_factory.mktemp("start")
-    apprentice = checked(SFTConfig, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
-    apprentice.learn(apprentice.demonstrations(), out)
+    config = checked(SFTRunConfig, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
+    run_sft(config, make_demonstrations(config), out)
     return out
 
 
@@ -94,8 +95,8 @@ def test_a_start_from_scratch_takes_its_lessons_one_after_the_other(
     monkeypatch.setattr("agents.demo.arms._STAGES", tuple(lessons))
     learnt = starting_point(tmp_path / "sft", from_scratch=True)
     assert learnt == tmp_path / "sft" / "stage-2"
-    told = json.loads((learnt / "config.json").read_text())["apprentice"]
-    assert told["policy"]["checkpoint"] == str(tmp_path / "sft" / "stage-1")
+    settings = checkpoint.load_config(learnt)
+    assert settings["policy"]["checkpoint"] == str(tmp_path / "sft" / "stage-1")
     assert checkpoint.load_digest(learnt) != checkpoint.load_digest(tmp_path / "sft" / "stage-1")
 
 

@@ -22,7 +22,8 @@ from agents.evaluation.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics
 from agents.options import read_options
 from agents.registry import make_agent
-from agents.training.apprentice import SFTConfig
+from agents.training.sft import make_demonstrations
+from agents.training.sft_config import SFTRunConfig
 from steptool_env.client import LocalToolClient
 from steptool_env.errors import ChatError, ConfigurationError
 from steptool_env.trajectories.trajectories import read_trajectories, write_trajectories
@@ -121,7 +122,7 @@ def test_a_number_of_episodes_that_cannot_be_or_must_be_said_is_explained(evalua
 def test_more_demonstrations_than_tasks_are_refused() -> None:
     """20,000 different ones were made where 30,000 were asked for."""
     with pytest.raises(ConfigurationError, match="episodes=30000: 'train' has 20,000 tasks"):
-        SFTConfig(episodes=30_000).demonstrations()
+        make_demonstrations(SFTRunConfig(episodes=30_000))
 
 
 def test_the_panel_tells_which_tasks_were_played_and_nothing_else() -> None:

@@ -23,7 +23,7 @@ from agents.errors import ConfigurationError, EngineError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.models.weights import read_model, write_model
+from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import RolloutEngine, make_engine
@@ -297,8 +297,8 @@ def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: torch.dtype) -> None:
     policy, other = (Policy(llama(seed).to(dtype), "none") for seed in (0, 1))
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
 
 
@@ -311,8 +311,8 @@ def test_adapters_are_merged_on_the_way(tmp_path: Path) -> None:
         policy.language_model, peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     )
     ids = torch.tensor([[3, 4, 5, 6]])
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     torch.testing.assert_close(other.hidden(ids), policy.hidden(ids), atol=1e-6, rtol=0)
     assert not torch.allclose(other.hidden(ids), bare.hidden(ids), atol=1e-3)
 

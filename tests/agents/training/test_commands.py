@@ -10,7 +10,6 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.cli import main
 from agents.errors import ConfigurationError
@@ -95,10 +94,7 @@ def test_another_start_cannot_go_on_from_a_run(start: Path, tmp_path: Path, caps
     assert f"policy.checkpoint='{start}', the run has ''" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:
-    main(["export", "--checkpoint", str(start), "--out", str(tmp_path / "model")])
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == model.config.vocab_size
+def test_a_checkpoint_is_served(start: Path) -> None:
     command = [
         sys.executable,
         "-c",
