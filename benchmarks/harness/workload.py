@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorWrapper
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from agents.models.chat_template import Codec
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
 from agents.rollout.config import EnvConfig

@@ -21,8 +21,8 @@ import gymnasium as gym
 import tyro
 
 from agents.base import Agent
+from agents.baselines.oracle import OracleAgent
 from agents.baselines.replay import ReplayAgent
-from agents.baselines.toolworld import OracleAgent
 from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import make_envs
 from benchmarks.harness.command import run_command

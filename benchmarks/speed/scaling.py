@@ -30,7 +30,7 @@ from typing import Annotated
 import gymnasium as gym
 import tyro
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import TextEnvs, make_envs
 from benchmarks.harness.command import run_command

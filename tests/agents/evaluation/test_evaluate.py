@@ -16,8 +16,8 @@ import gymnasium as gym
 import pytest
 
 import agents
+from agents.baselines.oracle import OracleAgent
 from agents.baselines.random import RandomAgent
-from agents.baselines.toolworld import OracleAgent
 from agents.cli import main
 from agents.evaluation.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics

@@ -10,7 +10,7 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import make_envs
 from benchmarks.harness.episodes import Played, Script, play, play_vector, record
