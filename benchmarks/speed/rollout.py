@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.rollout [--size small] [--device cuda]
 
-All contestants have the same weights (fresh ones), the same tasks of ToolWorld and the same longest action; what is
-called is the gold solution, whatever they write, so all read the same prompts and answers and sample as many tokens.
-They differ in what they compute again: `full context` and TRL read the whole episode before every action.
+All contestants have the same fresh weights, ToolWorld tasks and maximum action length. The environment takes the gold
+solution in place of the sampled actions, so all read the same prompts and observations and sample the same number of
+tokens. `full context` and TRL read the whole episode before every action.
 """
 
 from __future__ import annotations
@@ -43,23 +43,23 @@ class Options:
     quick: bool = False
     """Few episodes and rounds."""
     size: Size = "nano"
-    """Of the model."""
+    """Size of the model."""
     device: str = "cpu"
-    """Where the model is."""
+    """Device of the model."""
     level: str = "standard"
-    """Of ToolWorld: decides how long prompts are."""
+    """Level of ToolWorld, which determines the length of prompts."""
     episodes: int = 32
-    """Episodes of a rollout, all side by side."""
+    """Number of concurrent episodes of a rollout."""
     turns: int = 4
-    """Actions of an episode."""
+    """Number of actions per episode."""
     action_tokens: int = 48
-    """Longest action; a call has about as many."""
+    """Maximum length of an action in tokens; a call has about as many."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
-    """Measure every contestant that there is."""
+    """Measure every available contestant."""
     started = origin(["trl", "accelerate"])
     episodes = 8 if options.quick else options.episodes
     workload = make_workload(episodes, options.turns, level=options.level)
