@@ -9,10 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from steptool_env.launch import check_import_name
+
 if TYPE_CHECKING:
     from agents.base import Agent
     from agents.evaluation.evaluate import Evaluation, evaluate
     from agents.registry import make_agent
+
+check_import_name()
 
 __all__ = ["Agent", "Evaluation", "evaluate", "make_agent"]
 

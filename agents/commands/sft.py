@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from agents.errors import ConfigurationError
 from agents.reporting.training_progress import TrainingProgress
+from agents.training.resumption import StopOnInterrupt
 from agents.training.sft import make_demonstrations, run_sft, solved
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
@@ -44,12 +46,18 @@ class Command:
         """Learn, showing the loss."""
         console = Console()
         shown = self._shown(console)
-        with TrainingProgress("sft", console=console) as progress:
+        with TrainingProgress("sft", console=console) as progress, StopOnInterrupt("the step") as stop:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
 
-            loss = run_sft(self.settings, shown, self.out, on_step)
+            loss = run_sft(self.settings, shown, self.out, on_step, stop)
+        if stop():
+            sys.stderr.write(
+                f"stopped before the end; wrote {self.out}; go on from there with --policy.checkpoint {self.out} and "
+                "another --out\n"
+            )
+            sys.exit(130)
         console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token; wrote {self.out}")
 
     def _shown(self, console: Console) -> list[Trajectory]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import check_resumed, stored_config
+from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer
 
 
@@ -69,7 +70,15 @@ class Command:
             )
             if found is not None:
                 trainer.resume(found)
-            trainer.run(_shown(config, stack) if processes.main else None)
+            stop = stack.enter_context(StopOnInterrupt("the iteration"))
+            done = trainer.run(_shown(config, stack) if processes.main else None, stop)
+        if stop() and not trainer.over:
+            if processes.main:
+                sys.stderr.write(
+                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; go on "
+                    f"with `steptool train --resume --out {config.out}`\n"
+                )
+            sys.exit(130)
 
 
 def parse(words: Sequence[str]) -> Command:

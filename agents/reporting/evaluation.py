@@ -59,7 +59,7 @@ def budget_plot(runs: Mapping[str, Sequence[Trajectory]], paired_with: Mapping[s
 
 
 def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
-    """Return a table with one row of metrics per run. The panel is in the note if all runs share it, else in a column."""
+    """Return a table with one row of metrics per run. A panel that all runs share is in the note, else in a column."""
     panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
     same = len(set(panels.values())) == 1
     rows = []

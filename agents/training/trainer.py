@@ -80,10 +80,14 @@ class OnlineTrainer:
         self._policy = self._shards.policy if self._shards else learner.policy
         self._updater = Updater(self._policy, config.optim, processes)
 
-    def run(self, on_iteration: OnIteration | None = None) -> Progress:
+    def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
         """Train to the end; log, evaluate (the start too) and keep checkpoints on the way.
 
         The engine has the final weights then.
+
+        Args:
+            on_iteration: Called after each iteration.
+            stop: Asked after each iteration; true in any process ends training with a checkpoint.
         """
         if self.progress.iteration == 0:
             with self.whole():
@@ -95,8 +99,11 @@ class OnlineTrainer:
                 self._log.write(self.progress.calls, metrics)
             if on_iteration is not None:
                 on_iteration(self.progress, metrics)
-            if self._due(self.config.checkpoint_every):
+            stopped = any(self._processes.gather(stop()))
+            if stopped or self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
+            if stopped:
+                break
         with self.whole():
             self._engine.publish(self.progress.iteration, at_once=True)
         return self.progress

@@ -170,14 +170,7 @@ def _train(plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, f
             log.write(calls, metrics | {"time/whole_seconds": perf_counter() - begin})
             tell(calls, mean_pass(metrics) if due else None)
             if due:
-                _keep(trainer, plan.folder)
-
-
-def _keep(trainer: OnlineTrainer, folder: Path) -> None:
-    older = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
-    trainer.save(folder / f"checkpoint-{trainer.progress.iteration}")
-    for path in older:
-        shutil.rmtree(path)
+                trainer.save(plan.folder / f"checkpoint-{trainer.progress.iteration}")
 
 
 def _write(plan: Plan, curve: list[dict[str, float]]) -> None:

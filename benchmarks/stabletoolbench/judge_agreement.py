@@ -115,7 +115,7 @@ Judge = Callable[[Annotated], list[float]]
 
 
 def step_rewards(rows: Sequence[Annotated], annotations: Sequence[Annotated]) -> Figures:
-    """Return the agreement of each judge, and of the annotators among themselves, with the annotated rewards of tool calls."""
+    """Return the agreement of judges and single annotators with the annotated rewards of tool calls."""
     published = [reward for row in rows for reward in row.rewards[:-1]]
     judges: dict[str, Judge] = {
         "our rules": _our_rewards,
@@ -168,7 +168,7 @@ def _fire_rates(scores: Sequence[Sequence[float]]) -> dict[str, float]:
 
 
 def verdicts(episodes: Sequence[Trajectory]) -> Figures:
-    """Return the agreement of verdicts with the published mean verdict, on the set used for the rules and on the rest."""
+    """Return the agreement of verdicts with the published ones, on the set used for the rules and on the rest."""
     judge = RulesJudge()
     judges: dict[str, Callable[[Trajectory], float]] = {
         "our rules": lambda episode: judge.judge(episode.task, episode.steps).solved,

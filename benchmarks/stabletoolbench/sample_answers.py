@@ -20,7 +20,7 @@ ANSWERED = ("588", "608", "1073")
 
 
 def copy_answers(source: Path, out: Path) -> None:
-    """Copy `answer/` and `model_predictions_converted/`, masked; keep only the longest of a file's training messages."""
+    """Copy `answer/` and `model_predictions_converted/`, masked; keep the longest of a file's training messages."""
     for method in METHODS:
         for path in sorted((source / EXAMPLES / "answer" / method).rglob("*.json")):
             content = json.loads(path.read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,14 +95,31 @@ def test_another_start_cannot_go_on_from_a_run(start: Path, tmp_path: Path, caps
     assert f"policy.checkpoint='{start}', the run has ''" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_served(start: Path) -> None:
+def test_a_run_stands_for_its_newest_checkpoint(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    for number in (1, 2):
+        shutil.copytree(start, run / f"checkpoint-{number}")
+    policy, tasks = ["--policy.checkpoint", str(run)], ["--env-args", *TASKS]
+    main(["sft", *policy, "--out", str(tmp_path / "sft"), *tasks, "--episodes", "2", "--sft.epochs", "1"])
+    few = ["--episodes", "2", "--eval-every", "0", "--iterations", "1", "--sampling.max-action-tokens", "2"]
+    main(["train", *policy, "--out", str(tmp_path / "trained"), "--env.args", *TASKS, *few])
+    assert capsys.readouterr().err.splitlines() == [f"{run}: taking its newest checkpoint, checkpoint-2"] * 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--policy.checkpoint", "nano-stf", "--out", str(tmp_path / "none")])
+    assert "error: nano-stf is no folder: give the folder of a checkpoint or of a run" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
+    shutil.copytree(start, tmp_path / "run" / "checkpoint-1")
     command = [
         sys.executable,
         "-c",
         "from agents.cli import main; main()",
         "serve-policy",
         "--checkpoint",
-        str(start),
+        str(tmp_path / "run"),
         "--port",
         "0",
     ]
@@ -112,7 +130,7 @@ def test_a_checkpoint_is_served(start: Path) -> None:
             models = httpx.get(f"{url}/v1/models", timeout=60).json()
         finally:
             server.terminate()
-    assert [entry["id"] for entry in models["data"]] == ["start"]
+    assert [entry["id"] for entry in models["data"]] == ["run"]
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(
