@@ -77,7 +77,7 @@ def read_step(record: Mapping[str, Any]) -> Step:
 
 
 def _read_action(record: Mapping[str, Any]) -> Action:
-    return Action(*(_text(record, name) for name in _ACTION_FIELDS))
+    return Action(**{name: _text(record, name) for name in _ACTION_FIELDS})
 
 
 def task_record(task: Task) -> JsonObject:
