@@ -41,7 +41,7 @@ class SearchNode(NamedTuple):
     siblings: tuple[Step, ...]
 
 
-Policy = Callable[[SearchNode], str]
+SearchPolicy = Callable[[SearchNode], str]
 """Decides on the next action: a text in the environment's format."""
 
 
@@ -60,7 +60,7 @@ class SearchResult(NamedTuple):
     answered: bool
 
 
-def cot(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
+def cot(env: ToolEnv, policy: SearchPolicy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
     """`CoT@n`: up to `attempts` independent episodes from where `env` is, until one gives an answer.
 
     Args:
@@ -77,7 +77,7 @@ def cot(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = 
     return search.result()
 
 
-def dfsdt(env: ToolEnv, policy: Policy, *, width: int = 2, max_calls: int | None = None) -> SearchResult:
+def dfsdt(env: ToolEnv, policy: SearchPolicy, *, width: int = 2, max_calls: int | None = None) -> SearchResult:
     """ToolBench's depth-first search based decision tree (`DFS_woFilter_w<width>`).
 
     In every place up to `width` actions are tried, each seeing those tried before. The search ends with the first
@@ -106,7 +106,7 @@ def diversity_prompt(siblings: Sequence[Step]) -> str:
 class _Search:
     """The calls and the ends of one search."""
 
-    def __init__(self, env: ToolEnv, policy: Policy, max_calls: int | None) -> None:
+    def __init__(self, env: ToolEnv, policy: SearchPolicy, max_calls: int | None) -> None:
         self._env = env
         self._policy = policy
         self._prompt, self._info = env.episode.prompt()

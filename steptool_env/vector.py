@@ -25,7 +25,7 @@ from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
 
 Texts = tuple[str, ...]
-Flags = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
 
 class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
@@ -95,7 +95,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         rows = {index: self._put(index, episode) for index, episode in episodes.items()}
         return tuple(self._observations), batch_infos(rows, self.num_envs)
 
-    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
+    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """Take one action in every environment.
 
         In `NextStep` mode an environment whose episode is over is reset instead, and its action is ignored.
@@ -147,7 +147,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         if not self._episodes:
             raise ResetNeeded("there is no episode yet; call reset() first")
 
-    def _seed(self, seed: int | Sequence[int | None] | None, mask: Flags) -> None:
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: BoolArray) -> None:
         if isinstance(seed, int | np.integer):
             seed = [int(seed) + index for index in range(self.num_envs)]
         if seed is None:
@@ -164,7 +164,9 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self._observations[index], info = episode.prompt()
         return info
 
-    def _collect(self, transitions: Mapping[int, Transition]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
+    def _collect(
+        self, transitions: Mapping[int, Transition]
+    ) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """The transitions as arrays, with fresh episodes where the autoreset mode wants them."""
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
@@ -195,7 +197,7 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ConfigurationError(f"autoreset_mode={mode!r}: must be one of {valid}") from None
 
 
-def _reset_mask(mask: Any, num_envs: int) -> Flags:
+def _reset_mask(mask: Any, num_envs: int) -> BoolArray:
     """The mask, checked as Gymnasium's own vector environments check it; all true where there is none."""
     if mask is None:
         return np.ones(num_envs, dtype=np.bool_)

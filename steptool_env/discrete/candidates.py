@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from steptool_env.discrete.tools import Tool, ToolParameter
-from steptool_env.discrete.values import Form, Value
+from steptool_env.discrete.values import Form, ObservedValue
 
 _PER_PARAMETER = 6
 _PER_TOOL = 12
@@ -18,7 +18,7 @@ _FEW = 4  # values per parameter of functions with more than two
 class Fit(NamedTuple):
     """How well a value suits a parameter: same field name, words in common with it or with its function, form."""
 
-    value: Value
+    value: ObservedValue
     named: bool
     akin: bool
     topical: bool
@@ -48,13 +48,13 @@ class Candidate:
     arguments: dict[str, Any]
     tool: Tool | None = None
     fits: tuple[Fit, ...] = ()
-    shown: tuple[Value, ...] = ()
+    shown: tuple[ObservedValue, ...] = ()
     source: int = -1
     column: bool = False
     page: int = field(default=1)
 
 
-def calls_of(tool: Tool, values: Sequence[Value]) -> list[Candidate]:
+def calls_of(tool: Tool, values: Sequence[ObservedValue]) -> list[Candidate]:
     """The calls of a function whose arguments fit best, best first; none when a required parameter has no value."""
     required = [parameter for parameter in tool.parameters if parameter.required]
     most = _PER_PARAMETER if len(required) <= 2 else _FEW
@@ -80,7 +80,7 @@ def _bindings(options: Sequence[Sequence[Fit]]) -> Iterator[tuple[Fit, ...]]:
             yield fits
 
 
-def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[ToolParameter, Fit]]:
+def _extras(tool: Tool, values: Sequence[ObservedValue]) -> Iterator[tuple[ToolParameter, Fit]]:
     """Optional parameters of which the query speaks, with the value that it gives."""
     for parameter in tool.parameters:
         if not parameter.required:
@@ -90,20 +90,20 @@ def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[ToolParameter
                 yield parameter, best
 
 
-def _fitting(parameter: ToolParameter, tool: Tool, values: Sequence[Value]) -> list[Fit]:
+def _fitting(parameter: ToolParameter, tool: Tool, values: Sequence[ObservedValue]) -> list[Fit]:
     """The values that suit a parameter best; of two alike the later one."""
     fits = [_fit(parameter, tool, value) for value in values if _takes(parameter, value)]
     fits.sort(key=lambda fit: (-fit.score, -fit.value.step))
     return fits[:_PER_PARAMETER]
 
 
-def _takes(parameter: ToolParameter, value: Value) -> bool:
+def _takes(parameter: ToolParameter, value: ObservedValue) -> bool:
     if parameter.choices:
         return value.value in parameter.choices
     return value.form in parameter.forms or value.field == parameter.name
 
 
-def _fit(parameter: ToolParameter, tool: Tool, value: Value) -> Fit:
+def _fit(parameter: ToolParameter, tool: Tool, value: ObservedValue) -> Fit:
     named = bool(value.field) and value.field == parameter.name
     first = value.is_id if parameter.forms == {Form.ID} else value.form is not Form.ID
     return Fit(value, named, bool(parameter.words & value.about), bool(tool.words & value.about), first)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from steptool_env.discrete.candidates import Candidate
 from steptool_env.discrete.results import ToolResult
 from steptool_env.discrete.tools import Intent, Tool
-from steptool_env.discrete.values import Form, Value
-from steptool_env.discrete.words import Words
+from steptool_env.discrete.values import Form, ObservedValue
+from steptool_env.discrete.words import WordSet
 from steptool_env.types import GIVE_UP
 from toolserver.catalog.api_schema import StatusCode
 
@@ -41,9 +41,9 @@ _TITLE = frozenset({"name", "title"})
 class History:
     """The query as read, and what was done so far."""
 
-    words: Words
+    words: WordSet
     intents: frozenset[Intent]
-    constants: Sequence[Value]
+    constants: Sequence[ObservedValue]
     calls_left: int
     budget: int
     step: int = 0
@@ -54,16 +54,16 @@ class History:
     worked: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
-    def note(self, candidate: Candidate | None, status: int, calls_left: int, told: bool) -> None:
-        """Take note of a step. `told` says whether the answer held records."""
+    def record(self, candidate: Candidate | None, status: int, calls_left: int, has_records: bool) -> None:
+        """Take note of a step. `has_records` says whether the answer held records."""
         self.step += 1
         self.status, self.calls_left = int(status), calls_left
         self.failures += self.status != StatusCode.OK
         if candidate is None or candidate.tool is None:
             return
         self.made.add(key_of(candidate))
-        (self.worked if told else self.failed).add(candidate.name)
-        if told:
+        (self.worked if has_records else self.failed).add(candidate.name)
+        if has_records:
             self.used.update(str(value) for value in candidate.arguments.values())
 
 
@@ -186,7 +186,7 @@ def _answer(candidate: Candidate, answers: Sequence[ToolResult], history: Histor
     ]
 
 
-def _share(part: Words, whole: Words) -> float:
+def _share(part: WordSet, whole: WordSet) -> float:
     return len(part) / len(whole) if whole else 0.0
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from steptool_env.discrete.candidates import Candidate
 from steptool_env.discrete.tools import Tool
-from steptool_env.discrete.values import Value, row_values
+from steptool_env.discrete.values import ObservedValue, row_values
 from steptool_env.discrete.words import Lexicon
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
 
@@ -41,7 +41,7 @@ class ToolResult:
         assert self.call.tool is not None
         return self.call.tool
 
-    def values(self, lexicon: Lexicon) -> list[Value]:
+    def values(self, lexicon: Lexicon) -> list[ObservedValue]:
         """The values of the first row: what later calls take their arguments from."""
         return row_values(dict(self.rows[0]), self.tool.words, self.step, lexicon) if self.rows else []
 
@@ -59,7 +59,7 @@ def pages_of(beside: Mapping[str, Any]) -> int:
     return max(counts, default=1)
 
 
-def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
+def finish_candidates(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
     """The final answers: fields of a row, a field of every row, none, and giving up. Latest answers first."""
     yield Candidate(FINISH, {"return_type": GIVE_UP})
     yield _finish(_DONE)
@@ -75,6 +75,6 @@ def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candid
             yield _finish("; ".join(str(value.value) for value in pair), pair, index)
 
 
-def _finish(text: str, shown: tuple[Value, ...] = (), source: int = -1, column: bool = False) -> Candidate:
+def _finish(text: str, shown: tuple[ObservedValue, ...] = (), source: int = -1, column: bool = False) -> Candidate:
     arguments = {"return_type": GIVE_ANSWER, "final_answer": text}
     return Candidate(FINISH, arguments, shown=shown, source=source, column=column)

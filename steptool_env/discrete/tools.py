@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from steptool_env.discrete.values import Form
-from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
+from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
 from steptool_env.types import FINISH
 
 _PAGE = re.compile(r"(p|pg|page.*)")
@@ -35,7 +35,7 @@ class Intent(IntEnum):
     LOGIN = 9
 
 
-_TELLING: Mapping[Intent, Words] = {
+_TELLING: Mapping[Intent, WordSet] = {
     Intent.LOGIN: words_of("authenticate login sign token session"),
     Intent.CANCEL: words_of("cancel delete drop stop unsubscribe end return"),
     Intent.UPDATE: words_of("change extend move redirect renew reschedule update set switch"),
@@ -50,7 +50,7 @@ _TELLING: Mapping[Intent, Words] = {
 }  # fmt: skip
 
 
-def intents_of(words: Words) -> frozenset[Intent]:
+def intents_of(words: WordSet) -> frozenset[Intent]:
     """The intents whose words are among `words`."""
     return frozenset(intent for intent, telling in _TELLING.items() if telling & words)
 
@@ -63,7 +63,7 @@ class ToolParameter:
     """
 
     name: str
-    words: Words
+    words: WordSet
     required: bool
     forms: frozenset[Form]
     choices: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Tool:
     """One offered function."""
 
     name: str
-    words: Words
+    words: WordSet
     parameters: tuple[ToolParameter, ...]
     page: str = ""
 

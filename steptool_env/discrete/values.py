@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
+from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
 
 _ID = re.compile(r"\b[A-Z]{1,3}\d{2,}\b")
 _DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
@@ -37,7 +37,7 @@ class Form(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class ObservedValue:
     """One value that has been shown.
 
     Attributes:
@@ -50,7 +50,7 @@ class Value:
 
     value: Any
     form: Form
-    about: Words
+    about: WordSet
     field: str = ""
     step: int = -1
 
@@ -60,9 +60,9 @@ class Value:
         return self.form is Form.ID and (not self.field or split_words(self.field)[-1] == "id")
 
 
-def query_values(query: str) -> list[Value]:
+def query_values(query: str) -> list[ObservedValue]:
     """The constants of a query in the order of their forms; none twice."""
-    found: dict[tuple[Any, Form], Value] = {}
+    found: dict[tuple[Any, Form], ObservedValue] = {}
     taken: list[tuple[int, int]] = []
     for form, pattern in ((Form.DATE, _DATE), (Form.TIME, _TIME), (Form.ID, _ID), (Form.NUMBER, _NUMBER)):
         for match in pattern.finditer(query):
@@ -71,11 +71,11 @@ def query_values(query: str) -> list[Value]:
             taken.append(match.span())
             value = _READ[form](match[0]) if form in _READ else match[0]
             about = _before(query, match.start()) | words_of(" ".join(query[match.end() :].split()[:1]))
-            found.setdefault((value, form), Value(value, form, about))
+            found.setdefault((value, form), ObservedValue(value, form, about))
     for start, text in _texts(query):
         overlaps = any(low <= start and start + len(text) <= high for low, high in taken)
         if text and not overlaps:
-            found.setdefault((text, Form.TEXT), Value(text, Form.TEXT, _before(query, start) | words_of(text)))
+            found.setdefault((text, Form.TEXT), ObservedValue(text, Form.TEXT, _before(query, start) | words_of(text)))
     return list(found.values())
 
 
@@ -93,10 +93,11 @@ def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]
     return _rows(body.get("response"))
 
 
-def row_values(row: dict[str, Any], about: Words, step: int, lexicon: Lexicon) -> list[Value]:
+def row_values(row: dict[str, Any], about: WordSet, step: int, lexicon: Lexicon) -> list[ObservedValue]:
     """The values of a row. A field whose name says nothing (`id`) is about what the call was about."""
     return [
-        Value(value, form_of(value), field_words(field, lexicon) or about, field, step) for field, value in row.items()
+        ObservedValue(value, form_of(value), field_words(field, lexicon) or about, field, step)
+        for field, value in row.items()
     ]
 
 
@@ -158,7 +159,7 @@ def _names(sentence: str) -> Iterator[tuple[int, str]]:
             yield start, f"{text} {tail[1]}"
 
 
-def _before(query: str, start: int) -> Words:
+def _before(query: str, start: int) -> WordSet:
     return words_of(" ".join(query[:start].split()[-_NEAR:]))
 
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from steptool_env.discrete.candidates import Candidate, calls_of
 from steptool_env.discrete.features import CONTEXT, FEATURES, History, context_features, describe
-from steptool_env.discrete.results import ToolResult, finishes, pages_of
+from steptool_env.discrete.results import ToolResult, finish_candidates, pages_of
 from steptool_env.discrete.tools import intents_of, read_tools
-from steptool_env.discrete.values import Value, answer_rows, query_values
+from steptool_env.discrete.values import ObservedValue, answer_rows, query_values
 from steptool_env.discrete.words import Lexicon, query_words
 from steptool_env.formats import make_format
 
@@ -60,7 +60,7 @@ class CandidateView:
         """Take note of what the environment said to the candidate at `action`."""
         candidate = self.candidates[action] if 0 <= action < len(self.candidates) else None
         rows, beside = answer_rows(observation)
-        self._history.note(candidate, info["status"], info["calls_left"], bool(rows))
+        self._history.record(candidate, info["status"], info["calls_left"], bool(rows))
         if candidate is not None and candidate.tool is not None and rows:
             self._answer(candidate, rows, pages_of(beside))
         self._list()
@@ -99,11 +99,11 @@ class CandidateView:
         ranks = zip_longest(*(calls_of(tool, values) for tool in self._tools))
         calls = [call for rank in ranks for call in rank if call is not None]
         found: dict[tuple[str, str], Candidate] = {}
-        for candidate in (*pages, *calls[: CANDIDATES // 2], *finishes(self._answers, self._lexicon)):
+        for candidate in (*pages, *calls[: CANDIDATES // 2], *finish_candidates(self._answers, self._lexicon)):
             found.setdefault((candidate.name, repr(candidate.arguments)), candidate)
         self.candidates = list(found.values())[:CANDIDATES]
 
-    def _values(self) -> list[Value]:
+    def _values(self) -> list[ObservedValue]:
         """Everything shown so far that can be an argument, without repeats."""
         values = {(value.value, value.form, value.about): value for value in self._constants}
         for answer in self._answers:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-Words = frozenset[str]
-Lexicon = Mapping[str, Words]
+WordSet = frozenset[str]
+Lexicon = Mapping[str, WordSet]
 """Synonyms (`delivery`, `city`) by field name (`ship_to`); see `envs.toolworld_discrete.toolworld_lexicon`."""
 
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -30,18 +30,18 @@ _STOP = frozenset(
 
 
 @lru_cache(maxsize=65536)
-def words_of(text: str) -> Words:
+def words_of(text: str) -> WordSet:
     """The telling words of a text or an identifier: lower case, singular, without function words."""
     return frozenset(_singular(part) for part in split_words(text)) - _STOP
 
 
-def query_words(query: str) -> Words:
+def query_words(query: str) -> WordSet:
     """`words_of` a query, with phrases that stand for a word: `how many` is a number."""
     lower = query.lower()
     return words_of(query) | {word for phrase, word in _PHRASES if phrase in lower}
 
 
-def field_words(name: str, lexicon: Lexicon) -> Words:
+def field_words(name: str, lexicon: Lexicon) -> WordSet:
     """The words of a parameter's or field's name, and those that the lexicon holds to mean the same."""
     return words_of(name) | lexicon.get("_".join(split_words(name)), frozenset())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
+from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -27,7 +27,7 @@ class FinalScorer:
     """Scores one episode by its outcome alone."""
 
     def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = JudgedEpisode(task, judge)
+        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
         """`is_solved` for a `Finish`, else 0."""
@@ -42,5 +42,5 @@ class FinalScorer:
         return
 
     def outcome(self) -> Mapping[str, float]:
-        """What the judge says of the episode; see `JudgedEpisode.outcome`."""
+        """What the judge says of the episode; see `EpisodeJudgement.outcome`."""
         return self._episode.outcome()

@@ -20,7 +20,7 @@ def named_judge(judge: str | Judge, options: Mapping[str, Any]) -> Judge:
     return make_judge(judge, **options) if isinstance(judge, str) else judge
 
 
-class JudgedEpisode:
+class EpisodeJudgement:
     """The steps of one episode so far and, asked for once, the judgement of it."""
 
     def __init__(self, task: Task, judge: Judge) -> None:

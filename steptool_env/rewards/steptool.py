@@ -7,7 +7,7 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
+from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -35,7 +35,7 @@ class StepToolScorer:
     """Scores one episode by StepTool's formula."""
 
     def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = JudgedEpisode(task, judge)
+        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
         """What is known of `step` at once."""
@@ -57,7 +57,7 @@ class StepToolScorer:
         return (*(_call(*call) for call in calls), _last(steps[-1], judgement.solved))
 
     def outcome(self) -> Mapping[str, float]:
-        """What the judge says of the episode; see `JudgedEpisode.outcome`."""
+        """What the judge says of the episode; see `EpisodeJudgement.outcome`."""
         return self._episode.outcome()
 
 
