@@ -43,7 +43,7 @@ NOUNS = (
 )  # fmt: skip
 LANDMARKS = ("Castle", "Tower", "Museum", "Bridge", "Gardens", "Palace", "Cathedral", "Market", "Lighthouse", "Arena")
 COMPANY_STEMS = (
-    "Acro", "Alto", "Arbor", "Astra", "Axion", "Bolt", "Brio", "Cedar", "Ciro", "Cobalt", "Core", "Changes", "Dyna",
+    "Acro", "Alto", "Arbor", "Astra", "Axion", "Bolt", "Brio", "Cedar", "Ciro", "Cobalt", "Core", "Delta", "Dyna",
     "Ever", "Flux", "Forge", "Glint", "Halo", "Helio", "Ion", "Juno", "Kinet", "Lumen", "Macro", "Meridian", "Nexa",
     "Nimbus", "Nova", "Octa", "Omni", "Orion", "Pax", "Pivot", "Polar", "Prime", "Quanta", "Rapid", "Sable", "Sigma",
     "Solar", "Stellar", "Terra", "Titan", "Umbra", "Vanta", "Vector", "Verde", "Vista", "Volt", "Zephyr",
