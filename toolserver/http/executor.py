@@ -49,14 +49,14 @@ class CallExecutor:
 
     Args:
         service: Who answers.
-        meter: Counts every call.
+        metrics: Counts every call.
         timeout: Seconds to wait for one answer.
         workers: Upstream calls at a time.
     """
 
-    def __init__(self, service: ToolService, meter: Metrics, *, timeout: float, workers: int) -> None:
+    def __init__(self, service: ToolService, metrics: Metrics, *, timeout: float, workers: int) -> None:
         self.service = service
-        self._meter = meter
+        self._metrics = metrics
         self._timeout = timeout
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="upstream")
         self._asks_upstream = any(
@@ -67,7 +67,7 @@ class CallExecutor:
         """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
         answer = self.service.start(call)
         if isinstance(answer, ToolResponse):
-            self._meter.count_call(route, answer, True)
+            self._metrics.count_call(route, answer, True)
             return answer
         return Deferred(partial(self._wait, answer, call, route))
 
@@ -80,18 +80,8 @@ class CallExecutor:
         if len(answers) < len(started):
             return Deferred(partial(self._wait_for_all, started, calls, route))
         for answer in answers:
-            self._meter.count_call(route, answer, True)
+            self._metrics.count_call(route, answer, True)
         return answers
-
-    async def answer(self, call: ToolCall, route: str) -> ToolResponse:
-        """Answer one call that came by `route`."""
-        answer = self.start(call, route)
-        return await answer.get() if isinstance(answer, Deferred) else answer
-
-    async def answer_many(self, calls: Sequence[ToolCall | str], route: str) -> list[ToolResponse]:
-        """Answer a batch, as `start_many` does, and wait for it."""
-        answers = self.start_many(calls, route)
-        return await answers.get() if isinstance(answers, Deferred) else answers
 
     def close(self) -> None:
         """Take no more calls. Upstream calls under way end by their own time-out."""
@@ -116,7 +106,7 @@ class CallExecutor:
         waiting: list[Awaitable[ToolResponse]] = []
         for answer, call in zip(started, calls, strict=True):
             if isinstance(answer, ToolResponse):
-                self._meter.count_call(route, answer, True)
+                self._metrics.count_call(route, answer, True)
             else:
                 assert isinstance(call, ToolCall)
                 waiting.append(self._wait_in_batch(answer, call, route))
@@ -130,7 +120,7 @@ class CallExecutor:
             raise
         except Exception:
             answer = _defect(call)
-            self._meter.count_call(route, answer, False)
+            self._metrics.count_call(route, answer, False)
             return answer
 
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
@@ -143,7 +133,7 @@ class CallExecutor:
         # From a thread, but perhaps no miss: a record on another machine is looked up there, too. What an upstream
         # server once said may come from either; it counts as a hit when it is in memory.
         recorded = not self._asks_upstream or answer.provenance is Provenance.RECORDED
-        self._meter.count_call(route, answer, recorded)
+        self._metrics.count_call(route, answer, recorded)
         return answer
 
 
