@@ -1,4 +1,4 @@
-"""The offered functions, read once per episode."""
+"""Parsed documentation of the offered functions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENUM = re.compile(r"[\w-]+(?: [\w-]+)*(?:, [\w-]+(?: [\w-]+)*)+")
 
 
 class Intent(IntEnum):
-    """What sort of thing a documentation offers, or a query asks for, told by its words."""
+    """Kind of operation, derived from the words of a documentation or a query."""
 
     SEARCH = 0
     DETAILS = 1
@@ -51,15 +51,15 @@ _TELLING: Mapping[Intent, WordSet] = {
 
 
 def intents_of(words: WordSet) -> frozenset[Intent]:
-    """The intents whose words are among `words`."""
+    """Return the intents whose words are among `words`."""
     return frozenset(intent for intent, telling in _TELLING.items() if telling & words)
 
 
 @dataclass(frozen=True)
 class ToolParameter:
-    """One parameter: its name, the words about it, and what forms of values it takes.
+    """One parameter: name, words of its documentation and accepted forms of values.
 
-    `choices` are the values that the documentation lists, if it does.
+    `choices` are the values listed in the documentation, if any.
     """
 
     name: str
@@ -80,12 +80,12 @@ class Tool:
 
     @cached_property
     def intents(self) -> frozenset[Intent]:
-        """What the documentation offers."""
+        """Intents of the documentation."""
         return intents_of(self.words)
 
 
 def read_tools(functions: Iterable[Mapping[str, Any]], lexicon: Lexicon) -> list[Tool]:
-    """The functions of `info["functions"]` in their order, without `Finish`."""
+    """Return the functions of `info["functions"]` in order, without `Finish`."""
     return [_tool(each, lexicon) for each in functions if each["name"] != FINISH]
 
 

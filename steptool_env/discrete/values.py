@@ -1,4 +1,4 @@
-"""Values that an episode has shown so far: constants of the query, and what the answers brought."""
+"""Values in the texts of an episode: constants of the query, and fields of responses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _STATED = re.compile(r"\bis (?:at (?:least|most) )?([a-z][a-z -]*?)(?= and |[,?.
 _JOINTS = frozenset(
     split_words("and arriving at between by for from has in is of on per starting the to until whose with")
 )
-_NEAR = 3  # words before a constant that say what it is
+_NEAR = 3  # words before a constant that describe it
 
 
 class Form(IntEnum):
-    """How a value is written."""
+    """Form of a value."""
 
     ID = 0
     TEXT = 1
@@ -38,14 +38,14 @@ class Form(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ObservedValue:
-    """One value that has been shown.
+    """One value in a text of the episode.
 
     Attributes:
-        value: As it goes into a call: text or a number.
-        form: How it is written.
-        about: Words that say what it is.
-        field: Name of the field that it came in; empty for one of the query.
-        step: The step that brought it, 0-based; -1 for the query.
+        value: Value as an argument: text or number.
+        form: Form of the value.
+        about: Words that describe it.
+        field: Name of its field; empty for a constant of the query.
+        step: Index of the step that returned it, 0-based; -1 for the query.
     """
 
     value: Any
@@ -56,12 +56,12 @@ class ObservedValue:
 
     @property
     def is_id(self) -> bool:
-        """Whether it is an id for other calls. Codes that people use (`flight`: VO693) are not."""
+        """True for an id used by other calls. Codes for people (`flight`: VO693) are not ids."""
         return self.form is Form.ID and (not self.field or split_words(self.field)[-1] == "id")
 
 
 def query_values(query: str) -> list[ObservedValue]:
-    """The constants of a query in the order of their forms; none twice."""
+    """Return the distinct constants of a query, in the order of their forms."""
     found: dict[tuple[Any, Form], ObservedValue] = {}
     taken: list[tuple[int, int]] = []
     for form, pattern in ((Form.DATE, _DATE), (Form.TIME, _TIME), (Form.ID, _ID), (Form.NUMBER, _NUMBER)):
@@ -80,9 +80,9 @@ def query_values(query: str) -> list[ObservedValue]:
 
 
 def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of a tool's answer, each a flat record, and what stands beside them (totals, pages).
+    """Return the rows of a response, each a flat record, and the fields beside them (totals, pages).
 
-    No rows when the answer is an error, is cut, or holds no record.
+    An error, a cut response and a response without records have no rows.
     """
     try:
         body = json.loads(observation.rpartition("\nCalls left")[0])
@@ -94,7 +94,7 @@ def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]
 
 
 def row_values(row: dict[str, Any], about: WordSet, step: int, lexicon: Lexicon) -> list[ObservedValue]:
-    """The values of a row. A field whose name says nothing (`id`) is about what the call was about."""
+    """Return the values of a row. A field without descriptive name (`id`) gets the words of the call."""
     return [
         ObservedValue(value, form_of(value), field_words(field, lexicon) or about, field, step)
         for field, value in row.items()
@@ -102,7 +102,7 @@ def row_values(row: dict[str, Any], about: WordSet, step: int, lexicon: Lexicon)
 
 
 def form_of(value: Any) -> Form:
-    """How a value of an answer is written."""
+    """Return the form of a value in a response."""
     if not isinstance(value, str):
         return Form.NUMBER
     for form, pattern in ((Form.ID, _ID), (Form.DATE, _DATE), (Form.TIME, _TIME)):
@@ -133,7 +133,7 @@ def _leaves(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _texts(query: str) -> Iterator[tuple[int, str]]:
-    """Names and stated words with their places. The first word of a sentence is no name."""
+    """Yield names and stated words with their positions, except the first word of a sentence."""
     start = 0
     for sentence in _SENTENCE.split(query):
         for place, text in _names(sentence):
