@@ -68,7 +68,7 @@ def profile(split: str, level: str, episodes: int) -> Row:
         "split": split,
         "size": SPLITS[split].size,
         "depth": _range([task.plan.depth for task in tasks]),
-        "offered": _range([len(task.offer.apis) for task in tasks]),
+        "offered": _range([len(task.toolset.apis) for task in tasks]),
         "state changes %": _percent(sum(task.plan.writes for task in tasks), count),
     }
     for name in _AGENTS:

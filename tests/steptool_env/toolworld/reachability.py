@@ -16,7 +16,7 @@ from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.planning.plan import Given
 from toolserver.world import World
 from toolserver.world.samples import sample_value
-from toolserver.world.schema import Kind, Operation
+from toolserver.world.schema import Operation, ValueKind
 from toolserver.world.tables import Table
 from toolserver.world.vendors import Health, VendorApi
 
@@ -79,7 +79,7 @@ def columns_read(level: str, operation: str) -> frozenset[str]:
 def told(task: WorldTask) -> frozenset[str]:
     """The columns and types of ids that the working APIs of a task's offer can tell, from what its query states."""
     level = task.columns.world.level.name
-    working = [api for api in task.offer.apis if api.health in (Health.OK, Health.STALE)]
+    working = [api for api in task.toolset.apis if api.health in (Health.OK, Health.STALE)]
     known = _stated(task)
     while True:
         more = set(known)
@@ -95,7 +95,7 @@ def told(task: WorldTask) -> frozenset[str]:
 def kinds(operation: Operation, outputs: Iterable[str]) -> set[str]:
     """The columns and types of ids that outputs of an operation are."""
     chosen = [operation.outputs[name] for name in outputs]
-    return {each.type.name if each.type.kind is Kind.ID else each.attribute for each in chosen}
+    return {each.type.name if each.type.kind is ValueKind.ID else each.attribute for each in chosen}
 
 
 def wanted(task: WorldTask) -> set[str]:
@@ -117,10 +117,10 @@ def _stated(task: WorldTask) -> set[str]:
         for index, node in enumerate(task.plan.nodes)
         for name, source in node.inputs.items()
     ]
-    return {kind.name for kind, source in inputs if kind.kind is Kind.ID and isinstance(source, Given)}
+    return {kind.name for kind, source in inputs if kind.kind is ValueKind.ID and isinstance(source, Given)}
 
 
 def _is_callable(api: VendorApi, known: set[str]) -> bool:
     """Whether every id that a call must give is known; names, dates and numbers can always be tried."""
     required = [slot.type for slot in api.operation.inputs.values() if slot.required]
-    return all(kind.kind is not Kind.ID or kind.name in known for kind in required)
+    return all(kind.kind is not ValueKind.ID or kind.name in known for kind in required)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FACTORS = {  # unit of the world -> factor and offset of the other ways in which a vendor may write it
@@ -40,14 +40,14 @@ class Shown:
 
     def holds(self, kind: SemanticType, value: Any) -> bool:
         """Whether a semantic value of a type stands in the text, in any vendor's style."""
-        if kind.kind is Kind.DATE:
+        if kind.kind is ValueKind.DATE:
             return value in self._dates
-        if kind.kind is Kind.TIME:
+        if kind.kind is ValueKind.TIME:
             return value in self._times
-        if kind.kind in (Kind.INTEGER, Kind.NUMBER):
+        if kind.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
             ways = [(1, 0), *_FACTORS.get(kind.unit, ())]
             return any(self._has_number(value * factor + offset) for factor, offset in ways)
-        if kind.kind is Kind.ENUM and value in _ORDERS:
+        if kind.kind is ValueKind.ENUM and value in _ORDERS:
             return any(word in self.text for word in _ORDERS[value].split())
         return re.search(rf"(?<!\w){re.escape(str(value).casefold())}(?!\w)", self.text) is not None
 

@@ -8,7 +8,7 @@ import pytest
 
 from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains, needed, stated
 from tests.toolserver.world.worlds import LEVELS, vendors
-from toolserver.world.schema import Kind, Operation, OperationKind
+from toolserver.world.schema import Operation, OperationKind, ValueKind
 
 TOOLS = range(0, 300, 30)
 
@@ -44,7 +44,7 @@ def gives(operation: Operation) -> set[str]:
     lists = operation.kind is OperationKind.LIST or operation.kind.writes
     units = {"USD", "km", "kg", "g", "kcal", "min", "days"}
     types = [output.type for output in operation.outputs.values()]
-    joinable = {kind.name for kind in types if kind.kind in (Kind.ID, Kind.DATE) or kind.unit in units}
+    joinable = {kind.name for kind in types if kind.kind in (ValueKind.ID, ValueKind.DATE) or kind.unit in units}
     return set() if lists else joinable
 
 

@@ -34,7 +34,7 @@ def some_task(seed: int) -> Task:
 def some_steps(task: Task, rng: Random) -> list[Step]:
     """An episode that does part of what is needed, in some order, and ends rightly or wrongly."""
     play, solution = Play(task), solve(task)
-    apis = {api.spec.function_name: api for api in play.gold.offer.apis}
+    apis = {api.spec.function_name: api for api in play.gold.toolset.apis}
     for step in solution[:-1]:
         if rng.random() < 0.7:
             play.call(apis[step.action.name], json.loads(step.action.arguments))
@@ -44,7 +44,7 @@ def some_steps(task: Task, rng: Random) -> list[Step]:
 def junk(task: Task, rng: Random) -> list[Step]:
     """Calls that are not needed: of distractors with made-up arguments, and texts that are no call."""
     play = Play(task)
-    distractors = [api for api in play.gold.offer.apis if api not in play.gold.offer.bound]
+    distractors = [api for api in play.gold.toolset.apis if api not in play.gold.toolset.bound]
     for _ in range(rng.randrange(1, 5)):
         if distractors and rng.random() < 0.7:
             api = rng.choice(distractors)
@@ -123,11 +123,11 @@ def test_the_shaping_of_an_episode_that_ends_without_finish_sums_to_nothing(seed
 def test_potential_leaves_the_order_of_policies_unchanged_on_a_task_that_can_be_enumerated() -> None:
     """All open-loop policies of up to three calls out of three, each then answering rightly or wrongly."""
     task = next(t for t in of_depth(suite(), 2, 80) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.offer.bound))  # fmt: skip
+                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
     solution = solve(task)
-    apis = {api.spec.function_name: api for api in task.gold.offer.apis}
+    apis = {api.spec.function_name: api for api in task.gold.toolset.apis}
     needed = [(apis[step.action.name], json.loads(step.action.arguments)) for step in solution[:-1]]
-    needless = (next(api for api in task.gold.offer.apis if api not in task.gold.offer.bound), {})
+    needless = (next(api for api in task.gold.toolset.apis if api not in task.gold.toolset.bound), {})
     gamma = 0.95
     values: list[tuple[float, float]] = []
     for length in range(4):

@@ -33,7 +33,7 @@ def digest_of(level: str) -> str:
         sampler = TaskSampler(vendors, split)
         for index in range(15):
             task = sampler.task(index)
-            offered = [api.key for api in task.offer.apis]
+            offered = [api.key for api in task.toolset.apis]
             part = [task.id, task.query, offered, gold_answer(task), task.obstacle, task.plan.signature.decode()]
             hasher.update(json.dumps(part).encode())
     return hasher.hexdigest()

@@ -23,7 +23,7 @@ from steptool_env.toolworld.wording.terms import meaning_of
 from tests.steptool_env.toolworld.query_parser import Parser
 from tests.toolserver.world.worlds import LEVELS, sampler
 from toolserver.world import make_world
-from toolserver.world.schema import Kind
+from toolserver.world.schema import ValueKind
 from toolserver.world.seeded_random import SeededRandom
 
 _PERSON = "|".join(sorted(PEOPLE))
@@ -61,7 +61,7 @@ def stated(task: WorldTask) -> Iterator[tuple[str, list[str]]]:
             if not isinstance(source, Given) or name in ("order", "limit"):
                 continue
             value = str(source.value)
-            if slot.type.kind is Kind.DATE:
+            if slot.type.kind is ValueKind.DATE:
                 day = date.fromisoformat(value)
                 yield value, [value, f"{day.day} {day:%B} {day.year}"]
             else:
@@ -159,7 +159,7 @@ def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
             for result in task.plan.results
             for row in result.rows[:1]
             for name, value in row.values.items()
-            if result.operation.outputs[name].type.kind is Kind.ID
+            if result.operation.outputs[name].type.kind is ValueKind.ID
         } - given
         assert not found & set(re.findall(r"\w+", task.query)), task.id
         if task.solvable and not task.plan.writes:

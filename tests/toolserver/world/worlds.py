@@ -57,7 +57,7 @@ class Play:
 
     def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
         answer = api.answer(self.gold.columns.world, arguments, self._delta)
-        self._delta = answer.delta
+        self._delta = answer.changes
         body = encode_body(answer.error, answer.response).decode()
         action = Action("", api.spec.function_name, json.dumps(arguments))
         return self._add(Step(action, body, answer.outcome.status_code, body, Provenance.WORLD))
