@@ -1,4 +1,4 @@
-"""Whether a value stands in what a policy was shown: names, ids, dates, times and numbers, read by own code."""
+"""Search for a value in the texts that a policy was shown: names, ids, dates, times and numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLACK = 0.005
 
 
 class Shown:
-    """The text that a policy has seen so far: the query and the observations."""
+    """Text that a policy has read so far: the query and the observations."""
 
     def __init__(self, query: str) -> None:
         self.text = ""
@@ -32,14 +32,14 @@ class Shown:
         self.add(query)
 
     def add(self, text: str) -> None:
-        """Take in another text."""
+        """Add another text."""
         self.text += "\n" + text.casefold()
         self._dates |= set(_dates(text))
         self._times |= set(_times(text))
         self._numbers |= {float(each.replace(",", "")) for each in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
 
     def holds(self, kind: SemanticType, value: Any) -> bool:
-        """Whether a semantic value of a type stands in the text, in any vendor's style."""
+        """Return True if the text contains a semantic value of a type, in any vendor's style."""
         if kind.kind is ValueKind.DATE:
             return value in self._dates
         if kind.kind is ValueKind.TIME:

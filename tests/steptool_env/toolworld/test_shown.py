@@ -1,4 +1,4 @@
-"""A task can be solved by what is shown: no call and no answer needs a value that the policy has not seen."""
+"""A task can be solved from the shown texts: no call and no answer needs a value that the policy has not read."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ SPLITS = ("train", "depth-1", "G3_instruction", "unsolvable")
 
 
 def unseen(env: gym.Env[str, str], index: int) -> Iterator[str]:
-    """What the oracle uses in one task of the real environment without having been shown it."""
+    """Return the values that the oracle uses in one task of the environment without having read them."""
     _, info = env.reset(seed=index, options={"task": index})
     gold = find_world_task(info["task_id"])
     oracle, shown = Oracle(gold), Shown(gold.query)
@@ -82,7 +82,7 @@ def test_shown_reads_every_style_and_finds_a_value_that_is_missing() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_few_rows_always_fit_into_an_observation(level: str) -> None:
-    """`shown.is_shown` writes down only longer responses."""
+    """`is_shown` renders longer responses alone."""
     world = vendors(level).world
     for api in list(vendors(level).apis())[::31]:
         answer = api.answer(world, api.encode_arguments(sample_arguments(api, world)), NO_CHANGES)

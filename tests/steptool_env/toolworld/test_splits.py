@@ -1,4 +1,4 @@
-"""Train, validation and test share no task, and no tool or category where the split says so."""
+"""Train, validation and test share no task; unseen tools and categories are not in training."""
 
 from itertools import combinations
 

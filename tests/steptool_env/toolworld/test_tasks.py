@@ -1,4 +1,4 @@
-"""What every generated task promises: it can be told apart, offers what it needs, and gives nothing away."""
+"""Generated tasks: they are distinct, offer the needed APIs, and do not reveal the answer."""
 
 import pytest
 

@@ -26,7 +26,7 @@ DIGESTS = {
 
 
 def digest_of(level: str) -> str:
-    """BLAKE2b of what some tasks of some splits ask, offer and want to hear."""
+    """Return the BLAKE2b of queries, toolsets and answers of some tasks of some splits."""
     hasher = blake2b(digest_size=16)
     vendors = VendorRegistry(make_world(0, level))
     for split in ("train", "G1_tool", "G3_instruction", "unsolvable"):

@@ -1,4 +1,4 @@
-"""Unsolvable tasks: giving up is right when the obstacle is in sight, and nothing offered leads around it."""
+"""Unsolvable tasks: giving up is right once the obstacle is visible, and no offered API replaces the blocked call."""
 
 import gymnasium as gym
 import pytest
@@ -8,7 +8,7 @@ from steptool_env.rewards import make_reward
 from steptool_env.toolworld import Obstacle
 from steptool_env.toolworld.reward_truth import grade_episode
 from steptool_env.types import Task
-from tests.steptool_env.toolworld.reachability import columns_read, told, wanted
+from tests.steptool_env.toolworld.reachability import columns_read, revealed, wanted
 from tests.toolserver.world.worlds import LEVELS, Play, rewards, solve, suite, tasks
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.world.samples import sample_arguments
@@ -88,7 +88,7 @@ def test_nothing_offered_tells_in_another_way_what_the_obstacle_hides(obstacle: 
         assert same == ([] if obstacle is Obstacle.MISSING else [gold.toolset.bound[gold.blocked]])
         assert operation.kind not in (OperationKind.COMPUTE, OperationKind.SEARCH)  # both have substitutes
         if not operation.kind.writes:
-            assert not wanted(gold) <= told(gold), (task.id, task.query, sorted(wanted(gold)))
+            assert not wanted(gold) <= revealed(gold), (task.id, task.query, sorted(wanted(gold)))
 
 
 def test_the_check_knows_that_a_total_or_a_filter_tells_a_column() -> None:

@@ -1,4 +1,4 @@
-"""Operations agree with the tables and with each other; writes keep the books and leave the world as it was."""
+"""Operations agree with the tables and with each other; writes keep stocks consistent and do not modify the world."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ CALLS = st.one_of(
 
 
 def run_writes(calls: list[tuple[str, dict[str, Any]]]) -> tuple[Changes, list[Result]]:
-    """Carry the delta through the calls; a number for an id means the n-th reservation that was made."""
+    """Run the calls, each with the changes of those before; an integer id is the index of a created reservation."""
     changes, results, made = Changes(salt="test"), [], [BOOKED]
     for name, arguments in calls:
         if "reservation_id" in arguments:
@@ -262,7 +262,7 @@ def test_free_and_booked_rooms_always_add_up(calls: list[tuple[str, dict[str, An
 
 
 @given(st.lists(CALLS, max_size=6))
-def test_a_delta_survives_json_and_the_same_calls_make_the_same_one(calls: list[tuple[str, dict[str, Any]]]) -> None:
+def test_changes_survive_json_and_the_same_calls_make_the_same_one(calls: list[tuple[str, dict[str, Any]]]) -> None:
     changes, _ = run_writes(calls)
     again, _ = run_writes(calls)
     read = Changes.from_json(json.loads(json.dumps(changes.to_json())), salt="test")
@@ -292,7 +292,7 @@ def test_what_was_written_is_seen_by_every_way_of_reading() -> None:
 
 
 def test_every_write_has_a_way_to_be_refused() -> None:
-    """Selling nothing that is left, selling twice what can be had once, ending what has ended."""
+    """Sold out, a second record where one is allowed, cancelling a cancelled record."""
     for operation in BY_KIND[OperationKind.CANCEL]:
         arguments = arguments_of(operation, FULL)
         ended = FULL.execute(operation, arguments)
@@ -366,8 +366,8 @@ def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
 
 
 @pytest.mark.parametrize("changes", [[1], [["hotel", 2, {}]], [["hotel", "H1"]], ["xyz"], [["a", "b", []]]])
-def test_a_delta_of_another_shape_is_refused(changes: list[Any]) -> None:
-    with pytest.raises(ValueError, match="no change of the world"):
+def test_changes_of_another_shape_are_refused(changes: list[Any]) -> None:
+    with pytest.raises(ValueError, match="not a change of the world"):
         Changes.from_json(changes)
 
 

@@ -1,4 +1,4 @@
-"""Vendors: complete, distinct, readable both ways, and deaf to nothing that a caller may send."""
+"""Vendors: complete and distinct; their encodings are invertible, and every input has a typed outcome."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def world_of(api: VendorApi) -> World:
 
 
 def sent(value: Any) -> Any:
-    """A value as it arrives after a trip as JSON."""
+    """Return a value after encoding to JSON and back."""
     return json.loads(json.dumps(value))
 
 
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_vendors_in_any_order() -> None:
     assert list(VendorRegistry(make_world(10)).specs()) != list(LITE.specs())
 
 
-def test_a_smaller_market_has_the_first_vendors_of_a_larger_one() -> None:
+def test_a_smaller_registry_has_the_first_vendors_of_a_larger_one() -> None:
     small = VendorRegistry(make_world(9), tools=50)
     assert [tool.name for tool in small] == [tool.name for tool in LITE][:50]
     assert list(small.specs()) == list(LITE.specs())[: len(list(small.specs()))]
@@ -134,7 +134,7 @@ def test_answers_read_back_as_what_the_world_gave() -> None:
 
 
 def shape(value: Any) -> Any:
-    """The keys of a value, level by level; of a list, those of its first element."""
+    """Return the nested keys of a value; of a list those of its first element."""
     if isinstance(value, dict):
         return {name: shape(inner) for name, inner in value.items()}
     if isinstance(value, list):

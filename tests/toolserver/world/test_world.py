@@ -1,4 +1,4 @@
-"""The world's data: whole, linked, typed, reproducible, and independent of the order in which it is made."""
+"""The world's data: complete, linked, typed, reproducible, and independent of the order in which it is made."""
 
 from __future__ import annotations
 
