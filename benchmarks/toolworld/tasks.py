@@ -3,8 +3,8 @@
     python -m benchmarks.toolworld.tasks [--episodes N]
 
 The floors are untrained agents: `random` makes random calls and answers with words of the query, `no-tools` answers at
-once with the best guess from the query, `greedy-docs` calls the functions whose documentation shares most words with the
-query. The ceiling is the `oracle`, which knows the gold solution.
+once with the best guess from the query, `greedy-docs` calls the functions whose documentation shares most words with
+the query. The ceiling is the `oracle`, which knows the gold solution.
 """
 
 from __future__ import annotations
