@@ -27,8 +27,8 @@ NOTES = (
     "recall: 0.981 and 0.936 of 244 answers, 0.865 and 0.917 of 186, 0.922 and 0.922 of 126. Errors that are not "
     "listed here were corrected afterwards.",
     "The questions of the kind `sampled` are tasks of the sampler; their answers are 191 of 727 that were written "
-    "blind in four rounds: 0.986 and 0.873 of 321 answers, 1.000 and 0.976 of 166, 1.000 and 0.949 of 122, 0.981 and 0.964 "
-    "of 118.",
+    "blind in four rounds: 0.986 and 0.873 of 321 answers, 1.000 and 0.976 of 166, 1.000 and 0.949 of 122, 0.981 and "
+    "0.964 of 118.",
     "A question is a plan of world 0, level standard. Except for the sampled ones, its query was written by hand.",
 )
 
