@@ -63,6 +63,8 @@ class Action:
     arguments: str = ""
     thought: str = ""
     error: str = ""
+    parsed: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Value of `arguments`, so that nothing in this process parses them again; `None` when they were not parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Step:
         provenance: Source of the response; `None` without a tool call.
         reward: Reward as returned by `step`.
         reward_terms: Named terms of the reward.
+        result: Answer of ToolWorld in this process, for the reward; not kept in a trajectory.
     """
 
     action: Action
@@ -86,6 +89,7 @@ class Step:
     provenance: Provenance | None = None
     reward: float = 0.0
     reward_terms: Mapping[str, float] = field(default_factory=dict)
+    result: Any = field(default=None, compare=False, repr=False)
 
     @property
     def finished(self) -> bool:

@@ -235,7 +235,7 @@ def _read_info(url: str, content: bytes) -> dict[str, Any]:
 def _encode(calls: Sequence[ToolCall]) -> bytes:
     elements = [
         {"category": category, "tool": tool, "api": api, "arguments": arguments, "state": state}
-        for category, tool, api, arguments, state in calls
+        for category, tool, api, arguments, state, _ in calls
     ]
     try:
         return orjson.dumps(elements)

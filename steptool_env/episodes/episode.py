@@ -17,6 +17,7 @@ from steptool_env.episodes.observations import observe
 from steptool_env.episodes.prompts import make_prompt
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 from toolserver.resolvers.base import PARSE_ERROR
 
@@ -40,7 +41,7 @@ class Episode:
     Args:
         task: Task of the episode.
         config: Configuration shared by all episodes of the environment.
-        state: State token of the tools; empty for stateless tools.
+        state: State of the tools: an `EpisodeState` in process, a token over HTTP; empty for stateless tools.
         seed: Episode seed from which `state` was made; recorded in the trajectory.
 
     Attributes:
@@ -50,7 +51,7 @@ class Episode:
         truncated: True after a transport error or `truncate`.
     """
 
-    def __init__(self, task: Task, config: EpisodeConfig, state: str = "", seed: int = 0) -> None:
+    def __init__(self, task: Task, config: EpisodeConfig, state: EpisodeState | str = "", seed: int = 0) -> None:
         self.task = task
         self.config = config
         self.state = state
@@ -95,14 +96,14 @@ class Episode:
         self._action = action = self.config.format.parse(text)
         self._local = None
         if action.name == FINISH:
-            finished = read_finish(action.arguments)
+            finished = read_finish(action.arguments, action.parsed)
             self._local = finished.status, finished.observation
             return None
         tool = self._tools.get(action.name)
         if tool is None or action.error:
             self._local = _rejection(action, known=tool is not None)
             return None
-        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state)
+        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state, action.parsed)
 
     def apply_response(self, response: ToolResponse | None) -> Transition:
         """Score the step with the response to the call of `parse_action`; `None` if there was no call.
@@ -175,7 +176,7 @@ class Episode:
         self.state = response.state
         body = response.body.decode()
         status = response.outcome.status_code
-        return Step(self._action, self._observe(body), status, body, response.provenance)
+        return Step(self._action, self._observe(body), status, body, response.provenance, result=response.result)
 
     def _observe(self, answer: str) -> str:
         return observe(answer, self.config.max_observation_length, self.calls_left - 1)

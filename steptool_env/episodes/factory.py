@@ -58,8 +58,20 @@ class EpisodeFactory:
         task = self._opened(task, seed)
         return Episode(task, self.config, task.state, seed)
 
+    def record(self, episode: Episode) -> JsonObject:
+        """An episode as a JSON object: the task's id, the state token and the steps."""
+        codec = None if isinstance(episode.state, str) else self.suite.service().codec
+        return {
+            "task": episode.task.id,
+            "seed": episode.seed,
+            "state": episode.state if codec is None else codec.token_of(episode.state),
+            "lost": episode.lost,
+            "truncated": episode.truncated,
+            "steps": [step_record(step) for step in episode.steps],
+        }
+
     def restore(self, record: JsonObject) -> Episode:
-        """Return the episode of a record made by `record_episode`. Raises `KeyError` and the like for others."""
+        """Return the episode of a record made by `record`. Raises `KeyError` and the like for others."""
         task = self._opened(self.suite.find(record["task"]), record["seed"])
         episode = Episode(task, self.config, record["state"], record["seed"])
         return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
@@ -79,18 +91,6 @@ class EpisodeFactory:
         raise ConfigurationError(
             f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
         )
-
-
-def record_episode(episode: Episode) -> JsonObject:
-    """Return an episode as a JSON object: the task's id, the state token and the steps."""
-    return {
-        "task": episode.task.id,
-        "seed": episode.seed,
-        "state": episode.state,
-        "lost": episode.lost,
-        "truncated": episode.truncated,
-        "steps": [step_record(step) for step in episode.steps],
-    }
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

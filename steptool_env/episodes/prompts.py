@@ -15,9 +15,9 @@ from steptool_env.episodes.observations import CALLS_LEFT
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.catalog.views import openai_function
-from toolserver.service.naming import parameter_name, standardize
 
 STYLES = ("toolbench", "compact")
 

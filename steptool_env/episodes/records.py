@@ -46,10 +46,13 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         raise DataError(f"not a trajectory ({type(error).__name__}: {error})") from error
 
 
+_ACTION_FIELDS = ("text", "name", "arguments", "thought", "error")
+
+
 def step_record(step: Step) -> JsonObject:
     """Return a step as a JSON object, with the action as text and as its parsed parts."""
     return {
-        "action": asdict(step.action),
+        "action": {name: getattr(step.action, name) for name in _ACTION_FIELDS},
         "observation": step.observation,
         "status": int(step.status),
         "body": step.body,
@@ -74,8 +77,7 @@ def read_step(record: Mapping[str, Any]) -> Step:
 
 
 def _read_action(record: Mapping[str, Any]) -> Action:
-    names = ("text", "name", "arguments", "thought", "error")
-    return Action(*(_text(record, name) for name in names))
+    return Action(*(_text(record, name) for name in _ACTION_FIELDS))
 
 
 def task_record(task: Task) -> JsonObject:

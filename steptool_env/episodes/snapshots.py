@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from steptool_env.episodes.episode import Episode
-from steptool_env.episodes.factory import EpisodeFactory, record_episode
+from steptool_env.episodes.factory import EpisodeFactory
 from steptool_env.episodes.records import encode
 from steptool_env.errors import ConfigurationError, DataError
 from toolserver.errors import ToolServerError
@@ -21,7 +21,7 @@ def pack(episode: Episode, rng: np.random.Generator, factory: EpisodeFactory) ->
     record = {
         "steptool_snapshot": _VERSION,
         **factory.identity,
-        "episode": record_episode(episode),
+        "episode": factory.record(episode),
         "random": rng.bit_generator.state,
     }
     return encode(record)

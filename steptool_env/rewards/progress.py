@@ -51,7 +51,7 @@ class ProgressScorer:
 
     def score(self, step: Step) -> StepReward:
         """Return the reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
-        observed = self._episode.take(step)
+        observed = self._episode.observe(step)
         if step.finished:
             solved = float(self._episode.grade.solved)
             reward = (1.0 - self._earned) * solved

@@ -10,6 +10,7 @@ from pathlib import Path
 from steptool_env import __version__
 from steptool_env.errors import ConfigurationError
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
 from toolserver.errors import ToolServerError
 from toolserver.stabletoolbench import import_folder
@@ -48,7 +49,7 @@ def _import(folder: Path, target: Path) -> Path:
         catalog = Catalog()
         with ResponseCache(draft) as cache:
             import_folder(folder, cache, catalog)
-        catalog.save(draft)
+        save_catalog(catalog, draft)
         try:
             Path(draft).rename(target)
         except OSError:

@@ -15,9 +15,9 @@ from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.errors import ToolServerError
 from toolserver.resolvers.base import Resolver
@@ -79,7 +79,7 @@ class StableToolBenchSuite:
         self.name = suite_name(name, data if queries is None else queries)
         file = _query_file(name, data, queries)
         self._cache = _cache_directory(data, cache)
-        self._catalog = Catalog() if self._cache is None else Catalog.load(self._cache)
+        self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
         self._tasks = _read_tasks(self.name, file, self._catalog)
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
@@ -139,7 +139,7 @@ class StableToolBenchSuite:
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
         if self._miss == "synthetic":
             resolvers.append(SyntheticResolver())
-        return ToolService(self._catalog, resolvers, faults=EpisodeFaults(StateCodec()))
+        return ToolService(self._catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _make, self._arguments

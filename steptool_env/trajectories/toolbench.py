@@ -15,7 +15,7 @@ from steptool_env.episodes.prompts import make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.catalog.api_schema import Provenance, StatusCode
-from toolserver.service.outcomes import outcome_of_error
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.stabletoolbench import JudgedEpisode, ToolBenchAnswer
 
 _REACT = make_format("react")

@@ -28,7 +28,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
 from steptool_env.toolworld.grading.verifier import Verdict
-from steptool_env.toolworld.suite import gold_of
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Trajectory
 
 TEXT, TWIN = "StepTool/ToolWorld-v0", "StepTool/ToolWorldDiscrete-v0"
@@ -104,7 +104,7 @@ def _oracle_stays_inside(env: gym.Env[str, str], task: int) -> bool:
         OracleAgent(),
         make_format(info["format"]),
     )
-    verifier = grader_of(gold_of(env.unwrapped.episode.task)).verifier  # type: ignore[attr-defined]
+    verifier = grader_of(world_task_of(env.unwrapped.episode.task)).verifier  # type: ignore[attr-defined]
     oracle.reset([0], [observation], [info])
     while True:
         (text,) = oracle.act([0], [observation], [info])

@@ -14,6 +14,7 @@ import orjson
 from fastapi import APIRouter, Body, HTTPException
 from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
+from toolserver.calls.json_parsing import holds_large_float
 from toolserver.catalog.api_schema import Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
 from toolserver.http.auth import AccessControl, Rejection
@@ -30,7 +31,6 @@ from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.http.metrics import Metrics
 from toolserver.http.models import CallRequest, CallResponse, Problem, VirtualRequest, VirtualResponse
 from toolserver.http.request_body import JSON_TYPES, parse_exactly
-from toolserver.service.json_parsing import holds_large_float
 
 _MEMORY = 8192  # requests
 _MEMORY_LENGTH = 2048  # bytes of request and of answer

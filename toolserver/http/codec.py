@@ -89,7 +89,7 @@ def virtual_headers(response: ToolResponse) -> RawHeaders:
 
 
 def _element(response: ToolResponse) -> dict[str, Any]:
-    body, outcome, provenance, state, latency = response
+    body, outcome, provenance, state, latency, _ = response
     return {
         "outcome": outcome,
         "status": _STATUS[outcome],

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, TypeVar
 
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
 from toolserver.http.codec import malformed
@@ -56,6 +57,7 @@ class CallExecutor:
 
     def __init__(self, service: ToolService, metrics: Metrics, *, timeout: float, workers: int) -> None:
         self.service = service
+        self._codec = service.codec
         self._metrics = metrics
         self._timeout = timeout
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="upstream")
@@ -65,7 +67,7 @@ class CallExecutor:
 
     def start(self, call: ToolCall, route: str) -> ToolResponse | Deferred[ToolResponse]:
         """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
-        answer = self.service.start(call)
+        answer = self._begin(call)
         if isinstance(answer, ToolResponse):
             self._metrics.count_call(route, answer, True)
             return answer
@@ -88,13 +90,27 @@ class CallExecutor:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.service.close()
 
+    def _begin(self, call: ToolCall) -> ToolResponse | PendingAnswer:
+        """`ToolService.start` between state tokens: decode the call's, encode the answer's."""
+        if not call.state or self._codec is None:
+            return self.service.start(call)
+        decoded = self._codec.decode_call(call)
+        answer = decoded if isinstance(decoded, ToolResponse) else self.service.start(decoded)
+        return self._with_token(answer) if isinstance(answer, ToolResponse) else answer
+
+    def _with_token(self, answer: ToolResponse) -> ToolResponse:
+        if self._codec is None or not isinstance(answer.state, EpisodeState):
+            return answer
+        body, outcome, provenance, state, latency, _ = answer
+        return ToolResponse(body, outcome, provenance, self._codec.token_of(state), latency)
+
     def _start_in_batch(self, call: ToolCall) -> ToolResponse | PendingAnswer:
         """`ToolService.start`, where a defect of a resolver is the outcome of its call and leaves the batch alone.
 
         A broken store is no defect of a call: `CacheError` is raised, and the request is answered with 503.
         """
         try:
-            return self.service.start(call)
+            return self._begin(call)
         except CacheError:
             raise
         except Exception:
@@ -126,7 +142,7 @@ class CallExecutor:
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)
         try:
-            answer = await asyncio.wait_for(asyncio.shield(running), self._timeout)
+            answer = self._with_token(await asyncio.wait_for(asyncio.shield(running), self._timeout))
         except TimeoutError:
             running.add_done_callback(_forget)
             answer = _TIMED_OUT._replace(state=call.state)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from toolserver.calls.call_key import KEY_BYTES
 from toolserver.http.metrics import Metrics
-from toolserver.service.call_key import KEY_BYTES
 from toolserver.service.factory import Assembly
 
 router = APIRouter(tags=["health"])

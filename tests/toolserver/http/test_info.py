@@ -14,7 +14,7 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.http.app import create_app
 from toolserver.service.info import catalog_digest, package_version, world_info
 from toolserver.settings import Settings
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 
 
 def info(**settings: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def info(**settings: Any) -> dict[str, Any]:
 
 def test_a_world_names_its_seed_level_vendors_and_digest() -> None:
     found = info(world=3, world_tools=20, miss="synthetic")
-    assert found == world_info(VendorRegistry(World(3), 20), miss="synthetic").model_dump()
+    assert found == world_info(VendorRegistry(make_world(3), 20), miss="synthetic").model_dump()
     assert (found["version"], found["kind"], found["seed"]) == (package_version(), "world", 3)
     assert (found["level"], found["vendors"], found["miss"]) == ("lite", 20, "synthetic")
 
