@@ -50,7 +50,7 @@ class Show:
         if not gold.solvable:
             console.print(f"cannot be solved: {describes_obstacle(gold)}", highlight=False)
         needed = {api.spec.function_name for api in gold.needed}
-        for api in gold.offer.apis:
+        for api in gold.toolset.apis:
             mark = "needed" if api.spec.function_name in needed else "      "
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
         console.print("\n" + (mermaid(gold) if self.picture == "mermaid" else graphviz(gold)), markup=False)
@@ -105,7 +105,7 @@ class Stats:
                 split,
                 f"{SPLITS[split].size:,}",
                 " ".join(f"{depth}:{100 * share // len(golds)}%" for depth, share in sorted(depths.items())),
-                _mean([len(gold.offer.apis) for gold in golds]),
+                _mean([len(gold.toolset.apis) for gold in golds]),
                 _mean([len(gold.needed) for gold in golds]),
                 f"{100 * sum(gold.plan.writes for gold in golds) // len(golds)}%",
                 f"{100 * sum(not gold.solvable for gold in golds) // len(golds)}%",

@@ -47,14 +47,14 @@ def graphviz(task: WorldTask) -> str:
 
 
 def _calls(task: WorldTask) -> Iterator[tuple[str, str]]:
-    for node, api in enumerate(task.offer.bound):
+    for node, api in enumerate(task.toolset.bound):
         if api.needs_token:
             yield f"login{api.vendor.index}", api.vendor.login_name
         yield f"call{node}", api.spec.function_name
 
 
 def _edges(task: WorldTask) -> Iterator[Edge]:
-    for node, (each, api) in enumerate(zip(task.plan.nodes, task.offer.bound, strict=True)):
+    for node, (each, api) in enumerate(zip(task.plan.nodes, task.toolset.bound, strict=True)):
         if api.needs_token:
             yield Edge(f"login{api.vendor.index}", f"call{node}", api.parameters[TOKEN_INPUT])
         for name, source in each.inputs.items():

@@ -33,7 +33,7 @@ class ToolWorldGrading:
 
     def __init__(self, task: Task) -> None:
         self.gold = world_task_of(task)
-        self._apis = {api.spec.function_name: api for api in self.gold.offer.apis}
+        self._apis = {api.spec.function_name: api for api in self.gold.toolset.apis}
         self.tracker = Tracker(self.gold, _salt(task))
         self._last: Step | None = None
 

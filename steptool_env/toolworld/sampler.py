@@ -77,7 +77,7 @@ class TaskSampler:
             self.depths.pop(1, None)  # one call uses one tool
         _check_depths(self.depths)
         unseen = unseen_categories(self.world)
-        self.offers = ToolsetSampler(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
+        self.toolsets = ToolsetSampler(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
         self._variant = self._name_variant(unsolvable, depths)
         self._planners: dict[int | str, Planner] = {}
@@ -152,12 +152,12 @@ class TaskSampler:
             return None
         if not is_shown(plan, bound):
             return None
-        offer = self.offers.complete(bound, rng)
-        if offer is None:
+        toolset = self.toolsets.complete(bound, rng)
+        if toolset is None:
             return None
-        task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
+        task = WorldTask(task_id, self.split.name, "", plan, toolset, columns=self.columns)
         if shape.obstacle:
-            unsolvable = make_unsolvable(task, shape.obstacle, self.offers, rng)
+            unsolvable = make_unsolvable(task, shape.obstacle, self.toolsets, rng)
             if unsolvable is None:
                 return None
             task = unsolvable
@@ -168,15 +168,15 @@ class TaskSampler:
         return None if too_long else task
 
     def _one_tool(self, depth: int, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        tool = rng.pick(self.offers.tools)
+        tool = rng.pick(self.toolsets.tools)
         plan = self._planner(tool.index, lambda: tool.operations).sample(rng, depth)
-        bound = None if plan is None else self.offers.of_tool(plan, tool)
+        bound = None if plan is None else self.toolsets.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
     def _several(self, depth: int, span: str, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        category = rng.pick(self.offers.categories) if span == ONE_CATEGORY else ""
-        plan = self._planner(category, lambda: self.offers.operations(category)).sample(rng, depth)
-        bound = None if plan is None else self.offers.spread(plan, span, category, rng)
+        category = rng.pick(self.toolsets.categories) if span == ONE_CATEGORY else ""
+        plan = self._planner(category, lambda: self.toolsets.operations(category)).sample(rng, depth)
+        bound = None if plan is None else self.toolsets.spread(plan, span, category, rng)
         return None if plan is None or bound is None else (plan, bound)
 
     def _planner(self, key: int | str, operations: Callable[[], Iterable[Operation]]) -> Planner:
@@ -188,7 +188,7 @@ class TaskSampler:
 
 
 def _length(task: WorldTask) -> int:
-    return len(task.query) + task.offer.length
+    return len(task.query) + task.toolset.length
 
 
 def _check_depths(depths: Mapping[int, float]) -> None:

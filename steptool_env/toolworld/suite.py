@@ -108,7 +108,7 @@ class ToolWorldSuite:
 
     def _made(self, index: int) -> Task:
         task = self.sampler.task(index)
-        specs = tuple(api.spec for api in task.offer.apis)
+        specs = tuple(api.spec for api in task.toolset.apis)
         relevant = tuple(api.spec.function_name for api in task.needed)
         return Task(task.id, self.name, task.query, specs, relevant, gold=task)
 
@@ -116,7 +116,7 @@ class ToolWorldSuite:
         def up(operation: str) -> bool:
             return any(
                 not is_down(seed, task.id, self._faults, api.key[1], api.key[2])
-                for api in task.offer.apis
+                for api in task.toolset.apis
                 if api.operation.name == operation
             )
 

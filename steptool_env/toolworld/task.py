@@ -29,7 +29,7 @@ class WorldTask:
         split: Name of its split.
         query: Query of the user.
         plan: Calls that solve it, with their results.
-        offer: Offered APIs, and those that the plan calls.
+        toolset: Offered APIs, and those that the plan calls.
         obstacle: Reason for which it cannot be solved; giving up is then correct.
         blocked: Node of the plan that cannot be called in an unsolvable task; else -1.
         columns: Columns of its world.
@@ -39,7 +39,7 @@ class WorldTask:
     split: str
     query: str
     plan: Plan
-    offer: Toolset
+    toolset: Toolset
     obstacle: Obstacle = Obstacle.NONE
     blocked: int = -1
     columns: Columns = field(compare=False, repr=False, kw_only=True)
@@ -52,7 +52,7 @@ class WorldTask:
     @property
     def needed(self) -> tuple[VendorApi, ...]:
         """APIs of a perfect episode, each once."""
-        return Toolset((), tuple(self.offer.bound[node] for node in self.calls)).needed
+        return Toolset((), tuple(self.toolset.bound[node] for node in self.calls)).needed
 
     @property
     def calls(self) -> list[int]:

@@ -40,7 +40,7 @@ def _parts(world: World, apis: Iterator[VendorApi]) -> Iterator[Any]:
         arguments = api.encode_arguments(sample_arguments(api, world))
         answer = api.answer(world, arguments, NO_CHANGES)
         body = encode_body(answer.error, answer.response).decode()
-        yield [asdict(api.spec), api.health, arguments, body, answer.outcome, answer.delta.to_json()]
+        yield [asdict(api.spec), api.health, arguments, body, answer.outcome, answer.changes.to_json()]
 
 
 def main(arguments: list[str]) -> None:

@@ -12,12 +12,12 @@ from toolserver.world.schema import (
     Attribute,
     Domain,
     EntityType,
-    Kind,
     Operation,
     OperationKind,
     Output,
     SemanticType,
     Slot,
+    ValueKind,
 )
 
 _HEAD = """# ToolWorld: domains, tables and operations
@@ -94,9 +94,9 @@ def _attributes(attributes: Iterable[Attribute]) -> str:
 
 
 def _of_type(kind: SemanticType) -> str:
-    if kind.kind is Kind.ID:
+    if kind.kind is ValueKind.ID:
         return f" → {kind.entity}"
-    if kind.kind is Kind.ENUM:
+    if kind.kind is ValueKind.ENUM:
         return f" ({len(kind.values)} values)"
     return f" [{kind.unit}]" if kind.unit else ""
 
@@ -117,7 +117,7 @@ def _joins(operations: Iterable[Operation]) -> Iterator[str]:
         for output in operation.outputs.values():
             given.setdefault(output.type.name, set()).add(operation.name)
         for slot in operation.inputs.values() if operation.kind in _TAKING else ():
-            if slot.type.kind is not Kind.ID:
+            if slot.type.kind is not ValueKind.ID:
                 taken.setdefault(slot.type.name, set()).add(operation.name)
                 units[slot.type.name] = slot.type.unit
     for name in sorted(taken.keys() & given.keys()):

@@ -16,7 +16,7 @@ from toolserver.world.changes import Changes
 from toolserver.world.seeded_random import SeededRandom
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     """Format of a semantic value."""
 
     ID = "id"
@@ -43,7 +43,7 @@ class SemanticType:
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     unit: str = ""
     entity: str = ""
     values: tuple[str, ...] = ()
@@ -161,7 +161,7 @@ class EntityType:
 
     def references(self) -> Iterator[Attribute]:
         """Iterate over the attributes that are ids of other tables."""
-        return (attribute for attribute in self.attributes if attribute.type.kind is Kind.ID)
+        return (attribute for attribute in self.attributes if attribute.type.kind is ValueKind.ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +238,7 @@ class Result(NamedTuple):
         operation: The operation that ran.
         arguments: Semantic arguments, including defaults.
         rows: The rows; exactly one for an operation that is not `many`.
-        delta: Changes after the call; the same object as before if nothing changed.
+        changes: Changes after the call; the same object as before if nothing changed.
         outcome: `OK`, or the reason for which there are no rows.
         message: Words for the outcome; empty if OK.
         total: Number of rows before a vendor selects a page.
@@ -247,7 +247,7 @@ class Result(NamedTuple):
     operation: Operation
     arguments: Mapping[str, Any]
     rows: Sequence[Row]
-    delta: Changes
+    changes: Changes
     outcome: Outcome = Outcome.OK
     message: str = ""
     total: int = 0
@@ -295,24 +295,24 @@ class WorldView(Protocol):
     def ids(self, entity: str) -> tuple[str, ...]:
         """See `World.ids`."""
 
-    def need(self, entity: str, row_id: str, delta: Changes) -> dict[str, Any]:
+    def need(self, entity: str, row_id: str, changes: Changes) -> dict[str, Any]:
         """See `World.need`."""
 
-    def rows(self, entity: str, ids: Sequence[str], delta: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
+    def rows(self, entity: str, ids: Sequence[str], changes: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
         """See `World.rows`."""
 
-    def where(self, entity: str, attribute: str, value: Any, delta: Changes = ...) -> list[str]:
+    def where(self, entity: str, attribute: str, value: Any, changes: Changes = ...) -> list[str]:
         """See `World.where`."""
 
     def ranked(
-        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, delta: Changes
+        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, changes: Changes
     ) -> Sequence[str]:
         """See `World.ranked`."""
 
-    def find(self, entity: str, text: str, delta: Changes = ...) -> list[str]:
+    def find(self, entity: str, text: str, changes: Changes = ...) -> list[str]:
         """See `World.find`."""
 
-    def every(self, entity: str, delta: Changes = ...) -> list[str]:
+    def every(self, entity: str, changes: Changes = ...) -> list[str]:
         """See `World.every`."""
 
 

@@ -11,7 +11,7 @@ from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.grading.units import Unit, meanings
 from steptool_env.toolworld.planning.plan import Asked
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Fact, Kind, Output, Result, SemanticType
+from toolserver.world.schema import Fact, Output, Result, SemanticType, ValueKind
 from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import unit_of
 
@@ -68,12 +68,12 @@ class AnswerSlot:
     @property
     def is_text(self) -> bool:
         """True for names, ids and words of a list."""
-        return self.type.kind in (Kind.TEXT, Kind.ENUM, Kind.ID)
+        return self.type.kind in (ValueKind.TEXT, ValueKind.ENUM, ValueKind.ID)
 
     @property
     def is_number(self) -> bool:
         """True for numbers; False for dates and times of day."""
-        return self.type.kind in (Kind.INTEGER, Kind.NUMBER)
+        return self.type.kind in (ValueKind.INTEGER, ValueKind.NUMBER)
 
     def matches(self, quantity: Quantity) -> bool:
         """Return True if a quantity states the slot's value under any meaning of its unit."""
@@ -87,7 +87,7 @@ class AnswerSlot:
 
     def _is_shorter(self, quantity: Quantity) -> bool:
         """Return True if a quantity is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
-        if self.type.kind is not Kind.NUMBER or self.type.unit:
+        if self.type.kind is not ValueKind.NUMBER or self.type.unit:
             return False
         value = abs(float(str(self.values[0])))
         return 0 < quantity.last <= _RELATIVE * value and any(
@@ -163,7 +163,7 @@ class AnswerSlot:
 
     def _close(self, stated: float, factor: float, offset: float, exact: bool = True) -> bool:
         value = float(str(self.values[0]))
-        if self.type.kind is Kind.INTEGER and not self.type.unit and factor == 1.0 and exact:
+        if self.type.kind is ValueKind.INTEGER and not self.type.unit and factor == 1.0 and exact:
             return round(stated, 6) == value
         has_unit = self.type.unit or not exact
         slack = max(abs(value) * _RELATIVE if has_unit else 0.0, 0.5 * 10.0**-self.type.decimals) * abs(factor)
@@ -200,7 +200,7 @@ def _unit(kind: SemanticType, label: str) -> Unit | None:
     word = BASE_UNITS.get(kind.unit, "")
     if not word and kind.name == "coordinate":
         word = "deg"
-    if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not Kind.TEXT:
+    if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not ValueKind.TEXT:
         word = named[1]
     found = meanings(word) if word else ()
     return found[0] if found else None
@@ -232,7 +232,7 @@ def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
     output: Output = result.operation.outputs[asked.output]
     facts = task.plan.asked_facts(asked)
     values = tuple(fact.value for fact in facts)
-    shown = task.offer.bound[asked.node].vendor.style.values
+    shown = task.toolset.bound[asked.node].vendor.style.values
     scale, names = _scale(task, result, output), _currency_names(task, result, output)
     currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
     return AnswerSlot(
@@ -253,5 +253,5 @@ def _currency_names(task: WorldTask, result: Result, output: Output) -> frozense
     if output.type.name not in ("foreign_money", "factor") or result.operation.subject != "currency":
         return frozenset()
     ids = [*result.arguments.values(), *(row.entity for row in result.rows)]
-    rows = [task.columns.world.row("currency", each, result.delta) for each in ids if isinstance(each, str)]
+    rows = [task.columns.world.row("currency", each, result.changes) for each in ids if isinstance(each, str)]
     return frozenset(fold(str(row["name"])) for row in rows if row is not None)

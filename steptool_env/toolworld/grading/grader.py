@@ -12,7 +12,7 @@ from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.schema import Kind, OperationKind, Result
+from toolserver.world.schema import OperationKind, Result, ValueKind
 from toolserver.world.vendors import VendorApi
 from toolserver.world.world import World
 
@@ -63,10 +63,10 @@ class Grader:
         verdicts: tuple[Verdict, ...] = ()
         accepted = False
         if not self.task.solvable:
-            accepted = gave_up and tracker.met_obstacle and self._state_is_right(tracker.delta)
+            accepted = gave_up and tracker.met_obstacle and self._state_is_right(tracker.changes)
         elif answer is not None:
             verdicts = self.verifier.check(answer)
-            accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.delta)
+            accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.changes)
         fraction = verdicts.count(Verdict.RIGHT) / len(verdicts) if verdicts and not accepted else float(accepted)
         return Grade(accepted, verdicts, fraction)
 
@@ -74,11 +74,11 @@ class Grader:
         """Return True for each step whose facts the answer or a contributing call used. Shape: (steps,)."""
         return _Contribution(self, tracker, grade).steps()
 
-    def _state_is_right(self, delta: Changes) -> bool:
-        goal = self.task.plan.results[-1].delta if self.task.solvable else NO_CHANGES
-        if not delta and not goal:
+    def _state_is_right(self, changes: Changes) -> bool:
+        goal = self.task.plan.results[-1].changes if self.task.solvable else NO_CHANGES
+        if not changes and not goal:
             return True
-        return net_state(self.world, delta) == net_state(self.world, goal)
+        return net_state(self.world, changes) == net_state(self.world, goal)
 
 
 class _Contribution:
@@ -161,7 +161,7 @@ class _Contribution:
             source = plan.nodes[node].inputs.get(name) if node >= 0 else None
             if isinstance(source, From):
                 output = plan.results[source.node].operation.outputs[source.output]
-                is_id = output.type.kind is Kind.ID
+                is_id = output.type.kind is ValueKind.ID
                 fact = plan.fact(source.node, source.output)
                 self._need_node(source.node, step, ("id", "", value) if is_id else (fact.entity, fact.attribute, value))
             elif source is None and self._is_found_id(observed.api, name, value):
@@ -180,7 +180,7 @@ class _Contribution:
         """Return True for an id that the query does not state."""
         sources = (source for node in self._task.plan.nodes for source in node.inputs.values())
         stated = any(isinstance(source, Given) and source.value == value for source in sources)
-        return not stated and api.operation.inputs[name].type.kind is Kind.ID
+        return not stated and api.operation.inputs[name].type.kind is ValueKind.ID
 
     def _behind(self, result: Result) -> list[FactKey]:
         """Return the facts from which a choice or a mean can be computed."""
@@ -189,11 +189,11 @@ class _Contribution:
         if operation.kind is OperationKind.COMPARE:
             ids = [arguments["first_id"], arguments["second_id"]]
         else:
-            parents = [name for name, slot in operation.inputs.items() if slot.type.kind is Kind.ID]
+            parents = [name for name, slot in operation.inputs.items() if slot.type.kind is ValueKind.ID]
             ids = self._world.every(subject.name)
             if parents:
                 ids = self._world.where(subject.name, parents[0], arguments[parents[0]])
         attribute = f"{subject.name}.{operation.attribute}"
         return [
-            (each, attribute, self._world.need(subject.name, each, result.delta)[operation.attribute]) for each in ids
+            (each, attribute, self._world.need(subject.name, each, result.changes)[operation.attribute]) for each in ids
         ]

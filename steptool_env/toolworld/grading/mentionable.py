@@ -13,7 +13,7 @@ from steptool_env.toolworld.grading.mentions import names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
+from toolserver.world.schema import Operation, OperationKind, Row, SemanticType, ValueKind
 from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
@@ -21,8 +21,8 @@ _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
 """Text before the value of a key (`"fare": 5`), but not before the result of an equation."""
 _LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
 """Text before an entry of a list."""
-_NAMING = (Kind.TEXT, Kind.ID)
-_MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
+_NAMING = (ValueKind.TEXT, ValueKind.ID)
+_MEASURED = (ValueKind.INTEGER, ValueKind.NUMBER, ValueKind.DATE, ValueKind.TIME)
 
 
 class MentionableFacts:
@@ -93,7 +93,7 @@ def _values(task: WorldTask) -> Iterator[str]:
     asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
-        shown = task.offer.bound[node].vendor.style.values if node < len(task.offer.bound) else None
+        shown = task.toolset.bound[node].vendor.style.values if node < len(task.toolset.bound) else None
         for name, value in plan.arguments(node).items():
             if result.operation.inputs[name].type.kind not in _NAMING:
                 yield from _as_shown(result.operation.inputs[name].type, value, shown)
@@ -105,7 +105,7 @@ def _values(task: WorldTask) -> Iterator[str]:
         if result.operation.kind is OperationKind.COMPARE:  # the operands of a difference
             world, subject = task.columns.world, result.operation.subject
             for side in ("first_id", "second_id"):
-                value = world.need(subject, result.arguments[side], result.delta)[result.operation.attribute]
+                value = world.need(subject, result.arguments[side], result.changes)[result.operation.attribute]
                 yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
 
 
@@ -121,7 +121,7 @@ def _steps(task: WorldTask) -> Iterator[str]:
     last = {node for node, _ in asked}
     for node, result in enumerate(plan.results):
         operation = result.operation
-        shown = task.offer.bound[node].vendor.style.values if node < len(task.offer.bound) else None
+        shown = task.toolset.bound[node].vendor.style.values if node < len(task.toolset.bound) else None
         for name, value in result.values.items():
             output = operation.outputs[name]
             if (node, name) in asked or output.attribute in columns or output.type.kind not in _MEASURED:
@@ -145,7 +145,7 @@ def _basis(operation: Operation) -> str:
 def _is_calculation(operation: Operation) -> bool:
     """Return True for a calculation without ids: a tip and a total are steps to each one's share."""
     return operation.kind is OperationKind.COMPUTE and all(
-        slot.type.kind is not Kind.ID for slot in operation.inputs.values()
+        slot.type.kind is not ValueKind.ID for slot in operation.inputs.values()
     )
 
 

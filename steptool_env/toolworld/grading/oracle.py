@@ -92,7 +92,7 @@ class Oracle:
     def _others(self, api: VendorApi) -> list[VendorApi]:
         return [
             each
-            for each in self.task.offer.apis
+            for each in self.task.toolset.apis
             if each.operation is api.operation and each.health is Health.OK and each not in self._avoided
         ]
 

@@ -11,7 +11,7 @@ from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world.changes import Changes
-from toolserver.world.schema import Kind, Operation, OperationKind, Result
+from toolserver.world.schema import Operation, OperationKind, Result, ValueKind
 from toolserver.world.vendors import Health, VendorAnswer, VendorApi
 
 FactKey = tuple[str, str, Any]
@@ -89,7 +89,7 @@ class Tracker:
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
         self.world = task.columns.world
         self.task = task
-        self.delta = Changes((), salt)
+        self.changes = Changes((), salt)
         self.steps: list[Observed] = []
         self.milestones = milestones_of(task)
         self.reached: dict[int, int] = {}  # milestone -> step
@@ -113,7 +113,7 @@ class Tracker:
 
     def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
         """Record a call that a server's world answered, by computing the answer here."""
-        return self.answered(api, api.answer(self.world, arguments, self.delta))
+        return self.answered(api, api.answer(self.world, arguments, self.changes))
 
     def answered(self, api: VendorApi, answer: VendorAnswer) -> Observed:
         """Record a call with the answer of the world."""
@@ -122,8 +122,8 @@ class Tracker:
             observed = Observed(api, failed=answer.outcome)
         else:
             nodes = self._nodes(api.operation, result.arguments)
-            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta != self.delta)
-            self.delta = answer.delta
+            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.changes != self.changes)
+            self.changes = answer.changes
         self._reach(observed, result)
         self.steps.append(observed)
         return observed
@@ -180,7 +180,7 @@ def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     """Return the needed calls of a task in the order of the gold solution."""
     milestones: list[Milestone] = []
     for node in task.calls:
-        api = task.offer.bound[node]
+        api = task.toolset.bound[node]
         login = api.login_api
         if login is not None and all(each.api is not login for each in milestones):
             milestones.append(Milestone(-1, login))
@@ -226,7 +226,7 @@ def _fact_outputs(operation: Operation) -> tuple[tuple[str, str], ...]:
     """Return name and attribute of the outputs that are not computed; ids once more without attribute."""
     shown = [(name, output) for name, output in operation.outputs.items() if not output.derived]
     facts = [(name, output.attribute) for name, output in shown]
-    return (*facts, *((name, "") for name, output in shown if output.type.kind is Kind.ID))
+    return (*facts, *((name, "") for name, output in shown if output.type.kind is ValueKind.ID))
 
 
 def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
@@ -245,7 +245,7 @@ def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[st
 def _have_equal_arguments(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     for name, slot in operation.inputs.items():
         value = given.get(name, slot.default)
-        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
+        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is ValueKind.INTEGER:
             continue
         if not _equal(wanted.get(name, slot.default), value, _SLACK if slot.type.unit else 0.0):
             return False

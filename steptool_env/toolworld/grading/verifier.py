@@ -19,7 +19,7 @@ from steptool_env.toolworld.grading.mentions import Mention, Names, names_of, wi
 from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
 from steptool_env.toolworld.grading.selection import Named, Selection
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 _YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
 _NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
@@ -78,9 +78,9 @@ class Verifier:
         self._numeric = [slot for slot in self.slots if slot.is_number]
         self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
-        date = next((slot for slot in self.slots if slot.type.kind is Kind.DATE), None)
+        date = next((slot for slot in self.slots if slot.type.kind is ValueKind.DATE), None)
         self._dated, self._year = date is not None, task.columns.year(date.attribute) if date is not None else None
-        self._timed = any(slot.type.kind is Kind.TIME for slot in self.slots)
+        self._timed = any(slot.type.kind is ValueKind.TIME for slot in self.slots)
         self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
         self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
         self._money = self._paid or any(slot.currencies for slot in self._numeric)
@@ -115,13 +115,13 @@ class Verifier:
     def _value(self, slot: AnswerSlot, parsed: _Answer, readings: Readings, has_rival: bool) -> Verdict:
         """Return the verdict on a slot that is not text. `has_rival`: a number in the answer contradicts all slots."""
         kind = slot.type.kind
-        if kind is Kind.DATE:
+        if kind is ValueKind.DATE:
             known = (self.known.values.dates, self.known.steps.dates)
             return _moment(str(slot.values[0]), readings.dates, *known, parsed.plain)
-        if kind is Kind.TIME:
+        if kind is ValueKind.TIME:
             known = (self.known.values.times, self.known.steps.times)
             return _moment(str(slot.values[0]), readings.times, *known, parsed.plain)
-        if kind is Kind.BOOLEAN:
+        if kind is ValueKind.BOOLEAN:
             return _flag(slot, [word.text for word in parsed.words])
         if has_rival:
             return Verdict.CONTRADICTED
@@ -302,7 +302,7 @@ def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
             continue
         if column == world.entities[owner].attributes[0].name:
             for side in ("first_id", "second_id"):
-                yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
+                yield fold(str(world.need(owner, result.arguments[side], result.changes)[column]))
 
 
 def _moment(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
+from toolserver.world.schema import Operation, OperationKind, SemanticType, Slot, ValueKind
 
 MAX_DEPTH = 6
 STATED = frozenset({"bill.split", "body.mass_index"})
@@ -145,7 +145,7 @@ def _is_fed(operation: Operation, slot: Slot) -> bool:
 
 def stated(slot: Slot) -> bool:
     """Return True if a query can state the value of an input. An id must come from another call."""
-    return slot.type.kind is not Kind.ID
+    return slot.type.kind is not ValueKind.ID
 
 
 def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
@@ -154,4 +154,4 @@ def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
 
 
 def _joins(kind: SemanticType) -> bool:
-    return kind.kind in (Kind.ID, Kind.DATE) or kind.unit in _JOINABLE_UNITS
+    return kind.kind in (ValueKind.ID, ValueKind.DATE) or kind.unit in _JOINABLE_UNITS

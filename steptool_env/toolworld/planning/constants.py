@@ -6,7 +6,7 @@ from typing import Any
 
 from toolserver.world import calendar
 from toolserver.world.generators import names
-from toolserver.world.schema import Kind, Operation, SemanticType, Slot
+from toolserver.world.schema import Operation, SemanticType, Slot, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import PERSON
 from toolserver.world.world import World
@@ -31,15 +31,15 @@ def constant(world: World, operation: Operation, name: str, rng: SeededRandom) -
     kind = slot.type
     if slot.test in ("min", "max"):
         return _bound(world, operation, slot, rng)
-    if kind.kind is Kind.TEXT:
+    if kind.kind is ValueKind.TEXT:
         return _text(world, kind, rng)
-    if kind.kind is Kind.ENUM:
+    if kind.kind is ValueKind.ENUM:
         return rng.pick(kind.values)
-    if kind.kind is Kind.DATE:
+    if kind.kind is ValueKind.DATE:
         return calendar.day(rng.between(1, calendar.HORIZON))
-    if kind.kind is Kind.TIME:
+    if kind.kind is ValueKind.TIME:
         return calendar.clock(15 * rng.between(32, 80))
-    if kind.kind is Kind.BOOLEAN:
+    if kind.kind is ValueKind.BOOLEAN:
         return rng.chance(0.5)
     return _number(slot, rng)
 

@@ -14,7 +14,7 @@ from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan,
 from steptool_env.toolworld.planning.questions import ask
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world.changes import NO_CHANGES
-from toolserver.world.schema import Kind, Operation, OperationKind, Result
+from toolserver.world.schema import Operation, OperationKind, Result, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
@@ -32,7 +32,7 @@ def _optional_inputs(operation: Operation) -> tuple[str, ...]:
     """Return the optional inputs that a query may state: a quantity, the order of a ranking."""
     optional = [(name, slot) for name, slot in operation.inputs.items() if not slot.required]
     if operation.kind is OperationKind.RANK:
-        return tuple(name for name, slot in optional if slot.type.kind is Kind.ENUM)
+        return tuple(name for name, slot in optional if slot.type.kind is ValueKind.ENUM)
     says = operation.kind.writes or operation.kind is OperationKind.COMPUTE
     return tuple(name for name, _ in optional) if says else ()
 
@@ -75,7 +75,7 @@ class Planner:
 
 
 def _starts_at_id(operation: Operation) -> bool:
-    ids = [slot for slot in needed(operation).values() if slot.type.kind is Kind.ID]
+    ids = [slot for slot in needed(operation).values() if slot.type.kind is ValueKind.ID]
     return len(ids) == 1 and operation.kind is not OperationKind.COMPARE
 
 
@@ -115,7 +115,7 @@ class _Attempt:
         for name, slot in needed(operation).items():
             if name == deep:
                 inputs[name] = self._supplied(operation, name, depth - 1)
-            elif by_id and slot.type.kind is Kind.ID:
+            elif by_id and slot.type.kind is ValueKind.ID:
                 inputs[name] = Given(given_id(self.world, slot.type.entity, self.rng))
             elif stated(slot):
                 inputs[name] = Given(constant(self.world, operation, name, self.rng))
@@ -184,7 +184,7 @@ class _Attempt:
 def _is_known(results: Iterable[Result], result: Result, output: str) -> bool:
     """Return True if an earlier result contains `output` of `result`, so that its call is needless."""
     kind, value = result.operation.outputs[output], result.values[output]
-    if kind.type.kind is Kind.ID:
+    if kind.type.kind is ValueKind.ID:
         for each in results:  # a loop for speed: every call of every attempt comes here
             for row in each.rows:
                 if value in row.values.values():
@@ -198,7 +198,7 @@ def _is_known(results: Iterable[Result], result: Result, output: str) -> bool:
 
 def _has_effect(result: Result, world: World) -> bool:
     """Return True if a write has a net effect."""
-    created, changed = net_state(world, result.delta)
+    created, changed = net_state(world, result.changes)
     return bool(created or changed)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked
-from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
+from toolserver.world.schema import Operation, OperationKind, Output, Result, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 
 _OPEN_FROM = 20
@@ -39,7 +39,7 @@ def ask(
     outputs = {
         name: output
         for name, output in operation.outputs.items()
-        if output.type.kind is not Kind.ID
+        if output.type.kind is not ValueKind.ID
         and result.values[name] not in stated
         and _is_sayable(columns, operation, name)
     }
@@ -68,8 +68,8 @@ def _is_small(value: object) -> bool:
 
 def is_open(columns: Columns, output: Output) -> bool:
     """Return True if an output has so many possible values that a guess is unlikely to be right."""
-    if output.type.kind in (Kind.ENUM, Kind.BOOLEAN):
+    if output.type.kind in (ValueKind.ENUM, ValueKind.BOOLEAN):
         return False
     if output.derived or output.attribute.partition(".")[0] not in columns.world.entities:
-        return output.type.kind is Kind.NUMBER or bool(output.type.unit)
+        return output.type.kind is ValueKind.NUMBER or bool(output.type.unit)
     return columns.distinct(output.attribute) >= _OPEN_FROM

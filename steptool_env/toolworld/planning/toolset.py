@@ -115,17 +115,17 @@ class ToolsetSampler:
         return Toolset(tuple(rng.shuffled(list(apis.values()))), bound)
 
     def refilled(
-        self, offer: Toolset, bound: tuple[VendorApi, ...], allowed: Callable[[VendorApi], bool], rng: SeededRandom
+        self, toolset: Toolset, bound: tuple[VendorApi, ...], allowed: Callable[[VendorApi], bool], rng: SeededRandom
     ) -> Toolset | None:
         """Return the toolset with other bound calls and with `allowed` distractors; `None` if there are too few."""
         apis = {api.spec.function_name: api for api in Toolset((), bound).needed}
-        alike = Toolset((), (*offer.bound, *bound)).needed  # distractors also resemble the calls that were removed
-        for api in (*offer.apis, *self._distractors(alike, rng)):
-            if len(apis) >= len(offer.apis):
+        alike = Toolset((), (*toolset.bound, *bound)).needed  # distractors also resemble the calls that were removed
+        for api in (*toolset.apis, *self._distractors(alike, rng)):
+            if len(apis) >= len(toolset.apis):
                 break
             if allowed(api):
                 apis.setdefault(api.spec.function_name, api)
-        return Toolset(tuple(rng.shuffled(list(apis.values()))), bound) if len(apis) == len(offer.apis) else None
+        return Toolset(tuple(rng.shuffled(list(apis.values()))), bound) if len(apis) == len(toolset.apis) else None
 
     def twin(self, operation: str, health: Health, rng: SeededRandom) -> VendorApi | None:
         """Return a broken or stale API of `operation`; `None` if no tried vendor has one."""

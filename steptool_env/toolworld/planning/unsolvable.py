@@ -7,18 +7,20 @@ from dataclasses import replace
 from steptool_env.toolworld.planning.plan import Given, Node, Plan
 from steptool_env.toolworld.planning.toolset import Toolset, ToolsetSampler
 from steptool_env.toolworld.task import Obstacle, WorldTask
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors import Health, VendorApi
 
 OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
 
 
-def make_unsolvable(task: WorldTask, obstacle: Obstacle, offers: ToolsetSampler, rng: SeededRandom) -> WorldTask | None:
+def make_unsolvable(
+    task: WorldTask, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom
+) -> WorldTask | None:
     """Return `task` with an obstacle; `None` if the obstacle does not fit the task."""
     if obstacle is Obstacle.UNKNOWN:
         return _use_unknown_name(task, rng)
-    return _remove_api(task, obstacle, offers, rng)
+    return _remove_api(task, obstacle, toolsets, rng)
 
 
 def _use_unknown_name(task: WorldTask, rng: SeededRandom) -> WorldTask | None:
@@ -50,28 +52,28 @@ def _spliced(first: str, second: str) -> str:
     return first[: len(first) // 2] + second[len(second) // 2 :].lower()
 
 
-def _remove_api(task: WorldTask, obstacle: Obstacle, offers: ToolsetSampler, rng: SeededRandom) -> WorldTask | None:
+def _remove_api(task: WorldTask, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom) -> WorldTask | None:
     """Remove or break the API of a call, and remove all APIs that reveal its values in another way."""
     for blocked in rng.shuffled(range(len(task.plan.nodes))):
-        changed = _without(task, blocked, obstacle, offers, rng)
+        changed = _without(task, blocked, obstacle, toolsets, rng)
         if changed is not None:
-            return replace(task, offer=changed, obstacle=obstacle, blocked=blocked)
+            return replace(task, toolset=changed, obstacle=obstacle, blocked=blocked)
     return None
 
 
 def _without(
-    task: WorldTask, blocked: int, obstacle: Obstacle, offers: ToolsetSampler, rng: SeededRandom
+    task: WorldTask, blocked: int, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom
 ) -> Toolset | None:
     """Return the toolset without a working API for a call; `None` if this call cannot be blocked."""
-    plan, offer = task.plan, task.offer
+    plan, toolset = task.plan, task.toolset
     operation = plan.results[blocked].operation
     repeated = any(node.operation == operation.name for node in plan.nodes[:blocked])
     if repeated or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
         return None  # an agent can compute it, or find it in another way
     hidden = _values_of(plan, blocked)
-    bound = list(offer.bound)
+    bound = list(toolset.bound)
     if obstacle is Obstacle.BROKEN:
-        twin = offers.twin(operation.name, Health.BROKEN, rng)
+        twin = toolsets.twin(operation.name, Health.BROKEN, rng)
         if twin is None:
             return None
         bound = [twin if api.operation is operation else api for api in bound]
@@ -83,7 +85,7 @@ def _without(
     def allowed(api: VendorApi) -> bool:
         return api.operation is not operation and not _reveals(api, hidden)
 
-    changed = offers.refilled(offer, serving, allowed, rng)
+    changed = toolsets.refilled(toolset, serving, allowed, rng)
     if changed is None:
         return None
     return replace(changed, bound=tuple(bound))
@@ -93,7 +95,7 @@ def _values_of(plan: Plan, node: int) -> frozenset[str]:
     """Return the needed values of a call: attributes, types of ids, and the measure of a ranking or mean."""
     operation = plan.results[node].operation
     outputs = [operation.outputs[name] for name in plan.used_outputs(node)]
-    hidden = {each.type.name if each.type.kind is Kind.ID else each.attribute for each in outputs}
+    hidden = {each.type.name if each.type.kind is ValueKind.ID else each.attribute for each in outputs}
     if operation.attribute:
         hidden.add(f"{operation.subject}.{operation.attribute}")
     return frozenset(hidden)
@@ -103,7 +105,7 @@ def _reveals(api: VendorApi, hidden: frozenset[str]) -> bool:
     """Return True if an API shows one of these values, or a value from which it can be computed."""
     operation = api.operation
     outputs = operation.outputs.values()
-    if any((each.type.name if each.type.kind is Kind.ID else each.attribute) in hidden for each in outputs):
+    if any((each.type.name if each.type.kind is ValueKind.ID else each.attribute) in hidden for each in outputs):
         return True
     # A mean, a difference and a filter depend on one column; a total or a refusal on any column of a row.
     columns = {operation.attribute, *(slot.attribute for slot in operation.inputs.values() if slot.test)} - {""}

@@ -10,7 +10,7 @@ from typing import Any
 from steptool_env.toolworld.wording.phrases import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import CODED, HANDLES, PEOPLE, PLACES, UNITS
 from steptool_env.toolworld.wording.terms import ATTR, CONST, ID, MORE, NAMED, ONLY, OUT, RANK, Term
-from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
+from toolserver.world.schema import Operation, OperationKind, SemanticType, Slot, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
@@ -180,10 +180,10 @@ class NounPhrases:
         kind = slot.type if slot is not None else None
         if kind is None or isinstance(value, bool):
             return str(value)
-        if kind.kind is Kind.DATE and self.rng.chance(0.5):
+        if kind.kind is ValueKind.DATE and self.rng.chance(0.5):
             day = date.fromisoformat(value)
             return f"{day.day} {day:%B} {day.year}"
-        if kind.kind is Kind.TEXT:
+        if kind.kind is ValueKind.TEXT:
             self.names.append(value)
         return f"{value}{UNITS.get(kind.unit, f' {kind.unit}')}" if kind.unit else str(value)
 
@@ -208,7 +208,7 @@ class NounPhrases:
             return str(term.value[0])
         kind, operation = self._kind(term), self.operation(term)
         if kind is not None:
-            return kind.entity if kind.kind is Kind.ID else ""
+            return kind.entity if kind.kind is ValueKind.ID else ""
         return operation.subject if operation is not None else ""
 
     def _handle(self, term: Term) -> str:

@@ -26,7 +26,7 @@ from steptool_env.toolworld.wording.templates import (
     counted,
     graded,
 )
-from toolserver.world.schema import Kind, Operation, OperationKind, Slot
+from toolserver.world.schema import Operation, OperationKind, Slot, ValueKind
 from toolserver.world.world import World
 
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
@@ -264,7 +264,7 @@ class Phrases:
         for name, slot in operation.inputs.items():
             if slot.test and slot.required:
                 parts.append(self._filter(operation, name, slot))
-            elif slot.type.kind is Kind.ID:
+            elif slot.type.kind is ValueKind.ID:
                 parts.append(SCOPES[f"{operation.subject}.{name}"].format(f"{{{name}}}"))
         return "".join(f" {each}" for each in parts)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.planning.plan import Given, Plan, Source
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 CONST, NAMED, ID, ATTR, RANK, ONLY, MORE, OUT = "const", "named", "id", "attr", "rank", "only", "more", "out"
 _LEFT = ("limit", "order")
@@ -86,7 +86,7 @@ def _source(plan: Plan, node: int, name: str, source: Source) -> Term:
     if not isinstance(source, Given):
         return _output(plan, source.node, source.output)
     kind = plan.results[node].operation.inputs[name].type
-    return Term(ID, (kind.entity, source.value)) if kind.kind is Kind.ID else Term(CONST, source.value)
+    return Term(ID, (kind.entity, source.value)) if kind.kind is ValueKind.ID else Term(CONST, source.value)
 
 
 def _output(plan: Plan, node: int, output: str) -> Term:

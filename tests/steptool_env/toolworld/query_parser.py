@@ -16,7 +16,7 @@ from steptool_env.toolworld.wording.frames import Frame
 from steptool_env.toolworld.wording.templates import CODED, PEOPLE, PLACES, UNITS
 from steptool_env.toolworld.wording.terms import CONST, ID, NAMED, Meaning, Term
 from tests.steptool_env.toolworld.query_rules import PatternSlots, QueryRules, Rule, Rules
-from toolserver.world.schema import Kind, SemanticType, Slot
+from toolserver.world.schema import SemanticType, Slot, ValueKind
 from toolserver.world.world import World
 
 _ID = re.compile(r"[A-Z]+\d+")
@@ -138,7 +138,7 @@ class Parser:
             for end, first, second in self._pair(text, at, str(slot), introduced):
                 yield end, {"first_id": first, "second_id": second}
             return
-        entity = slot if isinstance(slot, str) else slot.type.entity if slot.type.kind is Kind.ID else ""
+        entity = slot if isinstance(slot, str) else slot.type.entity if slot.type.kind is ValueKind.ID else ""
         if introduced and introduced[-1].entity == entity != "":
             if piece.startswith("in ") and entity in PLACES and text.startswith("there", at):
                 yield at + 5, {name: introduced[-1].term}
@@ -238,13 +238,13 @@ class Parser:
                     yield end, first, second
 
     def _constant(self, kind: SemanticType, text: str, at: int) -> Iterator[tuple[int, Term]]:
-        if kind.kind is Kind.ENUM:
+        if kind.kind is ValueKind.ENUM:
             for value in kind.values:
                 if text.startswith(value, at) and _ends(text, at + len(value)):
                     yield at + len(value), Term(CONST, value)
-        elif kind.kind is Kind.DATE:
+        elif kind.kind is ValueKind.DATE:
             yield from _date(text, at)
-        elif kind.kind is Kind.TEXT:
+        elif kind.kind is ValueKind.TEXT:
             for end, term in self._name(text, at, "", kind.entity) if kind.entity else ():
                 yield end, Term(CONST, term.value[1])
             match = _PERSON.match(text, at)

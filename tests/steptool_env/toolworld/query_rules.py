@@ -12,7 +12,7 @@ from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.phrases import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import HANDLES
 from steptool_env.toolworld.wording.terms import ATTR, MORE, ONLY, OUT, RANK, Args, Meaning, Term
-from toolserver.world.schema import EntityType, Kind, Operation, OperationKind, SemanticType, Slot
+from toolserver.world.schema import EntityType, Operation, OperationKind, SemanticType, Slot, ValueKind
 from toolserver.world.world import World
 
 _PIECES = re.compile(r"(in \{\w+\}|\{\w+\}'s|\{\w+\})")
@@ -147,10 +147,10 @@ class QueryRules:
 
     def _add_attributes(self, entity: EntityType) -> None:
         slots: PatternSlots = {"of": entity.name}
-        shown = [each for each in entity.attributes if each.type.kind is not Kind.ID]
+        shown = [each for each in entity.attributes if each.type.kind is not ValueKind.ID]
         for each in entity.attributes:
             name = f"{entity.name}.{each.name}"
-            if each.type.kind is Kind.ID:
+            if each.type.kind is ValueKind.ID:
                 patterns = self.phrases.pointed(name)
                 self._row(each.type.entity, patterns, slots, _attribute(name), self.phrases.handle(name))
             else:

@@ -1,4 +1,4 @@
-"""Which chains of calls a set of operations can form, against the plain definition."""
+"""Chains of calls agree with a direct implementation of their definition."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains, needed, stated
 from tests.toolserver.world.worlds import LEVELS, vendors
-from toolserver.world.schema import Kind, Operation, OperationKind
+from toolserver.world.schema import Operation, OperationKind, ValueKind
 
 TOOLS = range(0, 300, 30)
 
@@ -18,7 +18,7 @@ def operations(level: str, index: int) -> tuple[Operation, ...]:
 
 
 def lengths_by_definition(chains: CallChains) -> dict[str, set[int]]:
-    """A chain ends in a call that is fed by a chain one shorter, while its other ids come from shorter ones, too."""
+    """Return the chain lengths by definition: one input from a chain one shorter, other ids from shorter chains."""
 
     @cache
     def ends(operation: Operation, depth: int) -> bool:
@@ -40,11 +40,11 @@ def lengths_by_definition(chains: CallChains) -> dict[str, set[int]]:
 
 
 def gives(operation: Operation) -> set[str]:
-    """The types of the outputs that may feed an input."""
+    """Return the types of the outputs that may feed an input."""
     lists = operation.kind is OperationKind.LIST or operation.kind.writes
     units = {"USD", "km", "kg", "g", "kcal", "min", "days"}
     types = [output.type for output in operation.outputs.values()]
-    joinable = {kind.name for kind in types if kind.kind in (Kind.ID, Kind.DATE) or kind.unit in units}
+    joinable = {kind.name for kind in types if kind.kind in (ValueKind.ID, ValueKind.DATE) or kind.unit in units}
     return set() if lists else joinable
 
 

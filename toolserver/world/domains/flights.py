@@ -89,12 +89,12 @@ _BETWEEN = {
 }
 
 
-def _between(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+def _between(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
     for name in _BETWEEN:
-        world.need("airport", values[name], delta)
-    leaving = world.where("flight", "origin_id", values["origin_id"], delta)
-    ids = [i for i in leaving if world.need("flight", i, delta)["destination_id"] == values["destination_id"]]
-    return _ROWS_OF(world, ids, delta), delta
+        world.need("airport", values[name], changes)
+    leaving = world.where("flight", "origin_id", values["origin_id"], changes)
+    ids = [i for i in leaving if world.need("flight", i, changes)["destination_id"] == values["destination_id"]]
+    return _ROWS_OF(world, ids, changes), changes
 
 
 FLIGHTS = Domain(

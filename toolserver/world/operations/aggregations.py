@@ -24,13 +24,13 @@ from toolserver.world.schema import (
     Answer,
     Attribute,
     EntityType,
-    Kind,
     Operation,
     OperationKind,
     Output,
     Row,
     SemanticType,
     Slot,
+    ValueKind,
     WorldView,
 )
 from toolserver.world.types import COUNT, ORDER
@@ -61,14 +61,14 @@ def _rank(
     outputs = row_outputs(entity, level, by)
     rows_of = row_maker(entity, outputs)
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         of, value = "", None
         if reference is not None and parent is not None:
             of, value = reference.name, values[reference.name]
-            world.need(parent.name, value, delta)
+            world.need(parent.name, value, changes)
         descending = values.get("order") != "ascending"
-        ranked = world.ranked(entity.name, by.name, of, value, descending=descending, delta=delta)
-        return rows_of(world, ranked[: values["limit"]], delta), delta
+        ranked = world.ranked(entity.name, by.name, of, value, descending=descending, changes=changes)
+        return rows_of(world, ranked[: values["limit"]], changes), changes
 
     inputs = {reference.name: id_slot(parent, reference.label)} if reference and parent else {}
     inputs["limit"] = Slot(COUNT, "how many to return", False, _TOP, ("count", "top", "n"), low=1, high=_MOST)
@@ -106,16 +106,16 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     name = f"{entity.name}.average_{over.name}_by_{reference.name.removesuffix('_id')}"
     mean_name = f"average_{over.name}"
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
-        world.need(parent.name, values[reference.name], delta)
-        ids = world.where(entity.name, reference.name, values[reference.name], delta)
-        numbers = [row[over.name] for _, row in world.rows(entity.name, ids, delta)]
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        world.need(parent.name, values[reference.name], changes)
+        ids = world.where(entity.name, reference.name, values[reference.name], changes)
+        numbers = [row[over.name] for _, row in world.rows(entity.name, ids, changes)]
         row: dict[str, Any] = {"count": len(numbers)}
         if numbers:
             row[mean_name] = round(fsum(numbers) / len(numbers), _MEAN_DECIMALS)
-        return [Row("", row)], delta
+        return [Row("", row)], changes
 
-    mean_type = SemanticType(over.type.name, Kind.NUMBER, over.type.unit, decimals=_MEAN_DECIMALS)
+    mean_type = SemanticType(over.type.name, ValueKind.NUMBER, over.type.unit, decimals=_MEAN_DECIMALS)
     outputs = {
         "count": Output(COUNT, f"{name}.count", f"number of {entity.plural}", ("total",), derived=True),
         mean_name: Output(mean_type, f"{name}.mean", f"average {over.label}", ("average", "mean"), derived=True),
@@ -147,14 +147,14 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
     name = f"{entity.name}.compare_{by.name}"
     named = entity.attributes[0]
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         first, second = values["first_id"], values["second_id"]
-        one = world.need(entity.name, first, delta)[by.name]
-        other = world.need(entity.name, second, delta)[by.name]
+        one = world.need(entity.name, first, changes)[by.name]
+        other = world.need(entity.name, second, changes)[by.name]
         winner = first if one >= other else second
-        row = world.need(entity.name, winner, delta)
+        row = world.need(entity.name, winner, changes)
         difference = round(abs(one - other), by.type.decimals)
-        return [Row(winner, {entity.id_name: winner, named.name: row[named.name], "difference": difference})], delta
+        return [Row(winner, {entity.id_name: winner, named.name: row[named.name], "difference": difference})], changes
 
     outputs = {
         entity.id_name: id_output(entity),

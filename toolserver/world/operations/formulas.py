@@ -14,11 +14,11 @@ class FormulaInputs(NamedTuple):
 
     values: Mapping[str, Any]
     world: WorldView
-    delta: Changes
+    changes: Changes
 
     def row(self, entity: str, name: str) -> dict[str, Any]:
         """Return the row whose id is the input `name`. Raises `Refusal` with NOT_FOUND if it does not exist."""
-        return self.world.need(entity, self.values[name], self.delta)
+        return self.world.need(entity, self.values[name], self.changes)
 
 
 Formula = Callable[[FormulaInputs], dict[str, Any]]
@@ -45,8 +45,8 @@ def compute(
         domain: Name of the domain.
     """
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
-        return [Row("", formula(FormulaInputs(values, world, delta)))], delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        return [Row("", formula(FormulaInputs(values, world, changes)))], changes
 
     shown = {key: Output(kind, f"{name}.{key}", label, derived=True) for key, (kind, label) in outputs.items()}
     subject = name.partition(".")[0]

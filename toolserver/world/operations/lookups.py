@@ -11,7 +11,17 @@ from typing import Any
 from toolserver.world.changes import Changes
 from toolserver.world.levels import WorldLevel
 from toolserver.world.operations.result_rows import id_slot, measures, output, row_maker, row_outputs, words_of
-from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot, WorldView
+from toolserver.world.schema import (
+    Answer,
+    Attribute,
+    EntityType,
+    Operation,
+    OperationKind,
+    Row,
+    Slot,
+    ValueKind,
+    WorldView,
+)
 
 IdRow = tuple[str, dict[str, Any]]
 
@@ -22,8 +32,8 @@ def search(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Opera
     outputs = row_outputs(entity, level)
     rows_of = row_maker(entity, outputs)
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
-        return rows_of(world, world.find(entity.name, values[named.name], delta), delta), delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        return rows_of(world, world.find(entity.name, values[named.name], changes), changes), changes
 
     slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
     yield Operation(
@@ -44,10 +54,10 @@ def details(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Oper
     outputs = {each.name: output(entity, each) for each in shown}
     id_name = entity.id_name
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
-        row = world.need(entity.name, row_id, delta)
-        return [Row(row_id, {name: row[name] for name in outputs})], delta
+        row = world.need(entity.name, row_id, changes)
+        return [Row(row_id, {name: row[name] for name in outputs})], changes
 
     yield Operation(
         f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
@@ -70,10 +80,10 @@ def lookups(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Oper
 def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
     word, id_name = words_of(attribute), entity.id_name
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
-        row = world.need(entity.name, row_id, delta)
-        return [Row(row_id, {attribute.name: row[attribute.name]})], delta
+        row = world.need(entity.name, row_id, changes)
+        return [Row(row_id, {attribute.name: row[attribute.name]})], changes
 
     return Operation(
         f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
@@ -97,9 +107,9 @@ def lists(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operat
     rows_of = row_maker(entity, outputs)
     words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
-        ids = _filtered(world, entity, filters, values, delta)
-        return rows_of(world, ids, delta), delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        ids = _filtered(world, entity, filters, values, changes)
+        return rows_of(world, ids, changes), changes
 
     yield Operation(
         f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
@@ -116,7 +126,7 @@ def lists(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operat
 def _filters(entity: EntityType, level: WorldLevel) -> dict[str, Slot]:
     """Return the filters of a list: enumerations, the first one required, then bounds on measures."""
     filters: dict[str, Slot] = {}
-    for each in (each for each in entity.attributes if each.type.kind is Kind.ENUM):
+    for each in (each for each in entity.attributes if each.type.kind is ValueKind.ENUM):
         filters[each.name] = Slot(
             each.type, each.label, required=not filters, aka=each.aka, test="is", attribute=each.name
         )
@@ -129,15 +139,15 @@ def _filters(entity: EntityType, level: WorldLevel) -> dict[str, Slot]:
 
 
 def _filtered(
-    world: WorldView, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Changes
+    world: WorldView, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], changes: Changes
 ) -> list[str]:
     tests = [(slot, values[name]) for name, slot in filters.items() if values.get(name) is not None]
     if tests and tests[0][0].test == "is":
         slot, wanted = tests.pop(0)
-        ids = world.where(entity.name, slot.attribute, wanted, delta)
+        ids = world.where(entity.name, slot.attribute, wanted, changes)
     else:
-        ids = world.every(entity.name, delta)
-    rows = list(world.rows(entity.name, ids, delta)) if tests else []
+        ids = world.every(entity.name, changes)
+    rows = list(world.rows(entity.name, ids, changes)) if tests else []
     for slot, wanted in tests:
         rows = _passing(rows, slot.test, slot.attribute, wanted)
     return [row_id for row_id, _ in rows] if tests else ids
@@ -162,11 +172,11 @@ def _related(entity: EntityType, domain: str, level: WorldLevel, reference: Attr
     outputs = row_outputs(entity, level)
     rows_of = row_maker(entity, outputs)
 
-    def run(world: WorldView, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         parent_id = values[reference.name]
-        world.need(parent.name, parent_id, delta)
-        ids = world.where(entity.name, reference.name, parent_id, delta)
-        return rows_of(world, ids, delta), delta
+        world.need(parent.name, parent_id, changes)
+        ids = world.where(entity.name, reference.name, parent_id, changes)
+        return rows_of(world, ids, changes), changes
 
     word = reference.label
     return Operation(

@@ -7,7 +7,7 @@ from typing import overload
 
 from toolserver.world.changes import Changes
 from toolserver.world.levels import WorldLevel
-from toolserver.world.schema import Attribute, EntityType, Kind, Output, Row, Slot, WorldView
+from toolserver.world.schema import Attribute, EntityType, Output, Row, Slot, ValueKind, WorldView
 from toolserver.world.types import id_of
 
 _FEW = 32  # a result with more rows makes them on access
@@ -77,26 +77,26 @@ def row_maker(entity: EntityType, outputs: Mapping[str, Output]) -> RowMaker:
     names = [name for name in outputs if name != id_name]
     with_id = id_name in outputs
 
-    def make(world: WorldView, ids: Sequence[str], delta: Changes) -> list[Row]:
+    def make(world: WorldView, ids: Sequence[str], changes: Changes) -> list[Row]:
         rows = []
-        for row_id, row in world.rows(entity_name, ids, delta):
+        for row_id, row in world.rows(entity_name, ids, changes):
             values = {id_name: row_id} if with_id else {}
             for name in names:
                 values[name] = row[name]
             rows.append(Row(row_id, values))
         return rows
 
-    def rows_of(world: WorldView, ids: Sequence[str], delta: Changes) -> Sequence[Row]:
+    def rows_of(world: WorldView, ids: Sequence[str], changes: Changes) -> Sequence[Row]:
         if len(ids) <= _FEW:
-            return make(world, ids, delta)
-        return ManyRows(ids, lambda wanted: make(world, wanted, delta))
+            return make(world, ids, changes)
+        return ManyRows(ids, lambda wanted: make(world, wanted, changes))
 
     return rows_of
 
 
 def _brief(entity: EntityType, level: WorldLevel) -> list[Attribute]:
     """Return the attributes in lists: enumerations. A measure or a reference would make another call needless."""
-    shown = [each for each in entity.attributes[1:] if not each.measure and each.type.kind is Kind.ENUM]
+    shown = [each for each in entity.attributes[1:] if not each.measure and each.type.kind is ValueKind.ENUM]
     return shown[: level.brief]
 
 

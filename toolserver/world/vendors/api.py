@@ -41,14 +41,14 @@ class VendorAnswer(NamedTuple):
         response: JSON value; `""` on an error.
         error: Error text; empty on success.
         outcome: Typed outcome.
-        delta: Changes after the call; the same object as before if nothing changed.
+        changes: Changes after the call; the same object as before if nothing changed.
         result: Result of the operation, with the rows of the response alone; `None` if it did not run.
     """
 
     response: Any
     error: str
     outcome: Outcome
-    delta: Changes
+    changes: Changes
     result: Result | None = None
 
 
@@ -66,9 +66,9 @@ class VendorInfo:
     style: VendorStyle
     login_name: str
 
-    def token(self, seed: int, delta: Changes) -> str:
-        """Return the token of this vendor for the episode of `delta` in the world of `seed`."""
-        return digest("token", seed, self.index, delta.salt)[:3].hex()
+    def token(self, seed: int, changes: Changes) -> str:
+        """Return the token of this vendor for the episode of `changes` in the world of `seed`."""
+        return digest("token", seed, self.index, changes.salt)[:3].hex()
 
 
 class VendorApi:
@@ -171,37 +171,37 @@ class VendorApi:
         """True if a call needs the token of the vendor's login API."""
         return self.login_api is not None
 
-    def answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
+    def answer(self, world: World, arguments: Mapping[str, Any], changes: Changes) -> VendorAnswer:
         """Answer a call with any JSON object as arguments. Every error is a typed outcome."""
         if self._outage is not None:
-            return self._refused(self._outage, "", delta)
+            return self._refused(self._outage, "", changes)
         try:
-            values = self._admitted(world, arguments, delta)
+            values = self._admitted(world, arguments, changes)
         except Refusal as refusal:
-            return self._refused(refusal.outcome, refusal.message, delta)
+            return self._refused(refusal.outcome, refusal.message, changes)
         page = values.pop(PAGE_INPUT, 1)
-        result = world.execute(self.operation, values, delta)
+        result = world.execute(self.operation, values, changes)
         if result.outcome is not Outcome.OK:
-            return self._refused(result.outcome, result.message, delta, result)
+            return self._refused(result.outcome, result.message, changes, result)
         shown = self.shown(result, page)
-        return VendorAnswer(self.render(shown, page), "", Outcome.OK, result.delta, shown)
+        return VendorAnswer(self.render(shown, page), "", Outcome.OK, result.changes, shown)
 
-    def _admitted(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> dict[str, Any]:
+    def _admitted(self, world: World, arguments: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
         """Check the token and return the decoded arguments without it."""
         if self.login_api is None:
             return self.decode_arguments(arguments)
         # The token is checked first: with a wrong token, other parameters must not cause another error.
         spelled = self.parameters[TOKEN_INPUT]
         given = next((value for name, value in arguments.items() if self._by_name.get(name) == TOKEN_INPUT), None)
-        if given is None or str(given).strip().lower() != self.vendor.token(world.seed, delta):
+        if given is None or str(given).strip().lower() != self.vendor.token(world.seed, changes):
             login = self.vendor.login_name
             raise Refusal(Outcome.UNAUTHORIZED, f"Missing or invalid '{spelled}'. Get one from {login}.")
         values = self.decode_arguments(arguments)
         del values[TOKEN_INPUT]
         return values
 
-    def _refused(self, outcome: Outcome, message: str, delta: Changes, result: Result | None = None) -> VendorAnswer:
-        return VendorAnswer("", worded(outcome, message, self.vendor.style.errors), outcome, delta, result)
+    def _refused(self, outcome: Outcome, message: str, changes: Changes, result: Result | None = None) -> VendorAnswer:
+        return VendorAnswer("", worded(outcome, message, self.vendor.style.errors), outcome, changes, result)
 
     def _aged(self, row: Row) -> Row:
         """Return a row with old values of its volatile outputs, the same at every call."""

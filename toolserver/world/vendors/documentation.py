@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from toolserver.catalog.api_schema import Parameter
-from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Output, Slot
+from toolserver.world.schema import Domain, Operation, OperationKind, Output, Slot, ValueKind
 from toolserver.world.seeded_random import number
 from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
@@ -103,7 +103,7 @@ def _notes(operation: Operation, style: VendorStyle, extras: Extras, wordiness: 
 
 
 def _label(output: Output) -> str:
-    is_reference = output.type.kind is Kind.ID and not output.label.endswith(" id")
+    is_reference = output.type.kind is ValueKind.ID and not output.label.endswith(" id")
     return f"{output.label} id" if is_reference else output.label
 
 
@@ -136,7 +136,7 @@ def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
     if wordiness == 0:
         # Only information that the name lacks: the format of a date, the values of an enumeration.
         text = hint.removeprefix("one of ") if codec.type == "STRING" else ""
-        if slot.type.kind is Kind.ID and not name.lower().endswith(_ID_ENDINGS):
+        if slot.type.kind is ValueKind.ID and not name.lower().endswith(_ID_ENDINGS):
             text = slot.type.name.replace("_", " ")
     else:
         text = slot.label[:1].upper() + slot.label[1:]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from toolserver.calls.naming import api_key, standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.errors import ConfigurationError
-from toolserver.world.schema import Domain, Kind, Operation, OperationKind
+from toolserver.world.schema import Domain, Operation, OperationKind, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors.api import Health, VendorApi
 from toolserver.world.vendors.naming import tool_names
@@ -159,7 +159,7 @@ def _batches(
 def _with_searches(rng: SeededRandom, batch: list[Operation], world: World) -> tuple[str, ...]:
     """Return the names of a batch, and for most of its id inputs the search for the id."""
     names = {operation.name: None for operation in batch}
-    wanted = {slot.type.entity for each in batch for slot in each.inputs.values() if slot.type.kind is Kind.ID}
+    wanted = {slot.type.entity for each in batch for slot in each.inputs.values() if slot.type.kind is ValueKind.ID}
     for entity in sorted(wanted):
         search = f"{entity}.search"
         if search in world.operations and rng.chance(_SEARCH_TOO):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from toolserver.world.schema import Kind, Operation, OperationKind, Row
+from toolserver.world.schema import Operation, OperationKind, Row, ValueKind
 from toolserver.world.vendors.naming import cased, unique_names
 from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
 
-_NAMES_OF_KIND = {Kind.INTEGER: "int", Kind.NUMBER: "float", Kind.BOOLEAN: "bool"}
+_NAMES_OF_KIND = {ValueKind.INTEGER: "int", ValueKind.NUMBER: "float", ValueKind.BOOLEAN: "bool"}
 _SYMBOLS = {"km/h": "kmh", "%": "percent"}
 
 
@@ -140,6 +140,6 @@ def _fields(operation: Operation, style: VendorStyle) -> tuple[Field, ...]:
     )
 
 
-def _template(kind: Kind, style: VendorStyle) -> str:
+def _template(kind: ValueKind, style: VendorStyle) -> str:
     name = _NAMES_OF_KIND.get(kind, "str")
     return "str" if style.values.text_numbers and name in ("int", "float") else name

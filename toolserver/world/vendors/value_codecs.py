@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolserver.world import calendar
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 from toolserver.world.vendors.style import ValueStyle
 
 _LONGEST_TEXT = 500
@@ -76,17 +76,17 @@ class Codec(NamedTuple):
 def codec_of(kind: SemanticType, values: ValueStyle) -> Codec:
     """Return the codec of a semantic type in a value style."""
     match kind.kind:
-        case Kind.INTEGER | Kind.NUMBER:
+        case ValueKind.INTEGER | ValueKind.NUMBER:
             return _number_codec(kind, values)
-        case Kind.DATE:
+        case ValueKind.DATE:
             return _date_codec(values.dates)
-        case Kind.TIME:
+        case ValueKind.TIME:
             return _time_codec(values.twelve_hours)
-        case Kind.ENUM:
+        case ValueKind.ENUM:
             return _enum_codec(kind, values.enums)
-        case Kind.BOOLEAN:
+        case ValueKind.BOOLEAN:
             return Codec(None, _read_flag, "BOOLEAN", hint="true or false")
-        case Kind.ID:
+        case ValueKind.ID:
             return Codec(None, _read_id)
     return Codec(None, _read_text)
 
@@ -102,7 +102,7 @@ def unit_of(kind: SemanticType, values: ValueStyle) -> Unit:
 def _number_codec(kind: SemanticType, values: ValueStyle) -> Codec:
     unit = unit_of(kind, values)
     foreign = unit.symbol != kind.unit
-    whole = kind.kind is Kind.INTEGER
+    whole = kind.kind is ValueKind.INTEGER
 
     def encode(value: float) -> Any:
         number = _rounded(value * unit.factor + unit.offset, unit.decimals) if foreign else value

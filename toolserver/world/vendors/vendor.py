@@ -136,8 +136,8 @@ class VendorTool:
         """Return the operation that returns the vendor's token."""
         name = f"vendor{self.index}.login"
 
-        def run(world: WorldView, _: Mapping[str, Any], delta: Changes) -> Answer:
-            return [Row(name, {"token": self._info.token(world.seed, delta)})], delta
+        def run(world: WorldView, _: Mapping[str, Any], changes: Changes) -> Answer:
+            return [Row(name, {"token": self._info.token(world.seed, changes)})], changes
 
         inputs = {"client": Slot(TEXT, "name of your application", False, "guest", ("app", "client_id", "application"))}
         outputs = {"token": Output(TOKEN, f"{name}.token", "token", _TOKEN_WORDS[1:])}

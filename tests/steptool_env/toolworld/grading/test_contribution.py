@@ -90,10 +90,10 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
     for task in of_depth(suite(), 2, 150):
         plan = task.gold.plan
         last = plan.results[-1].operation
-        details = next((api for api in task.gold.offer.apis if api.operation.name == f"{last.subject}.details"), None)
+        details = next((api for api in task.gold.toolset.apis if api.operation.name == f"{last.subject}.details"), None)
         if last.kind is not OperationKind.LOOKUP or details is None or details.needs_token:
             continue
-        if last.attribute not in details.operation.outputs or any(api.needs_token for api in task.gold.offer.bound):
+        if last.attribute not in details.operation.outputs or any(api.needs_token for api in task.gold.toolset.bound):
             continue
         found += 1
         play = Play(task)
@@ -110,7 +110,7 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
 def test_a_guessed_id_needs_no_supplier_and_gives_none_credit() -> None:
     """Who guesses an id right is credited for the call that used it; the search that was skipped is not."""
     task = next(t for t in of_depth(suite(), 2, 60) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.offer.bound))  # fmt: skip
+                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
     play, calls = Play(task), calls_of(task)
     play.call(*calls[1])
     play.call(*calls[0])
