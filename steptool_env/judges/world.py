@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steptool_env.judges.base import Judgement
-from steptool_env.toolworld.reward_truth import follow
+from steptool_env.toolworld.reward_truth import grade_episode
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode
 
@@ -23,7 +23,7 @@ class WorldJudge:
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
         """Judge the finished episode. Raises `ConfigurationError` when the task is not ToolWorld's."""
-        episode = follow(task, steps)
+        episode = grade_episode(task, steps)
         succeeded = tuple(self.call_succeeded(task, step) for step in steps)
         return Judgement(
             succeeded,

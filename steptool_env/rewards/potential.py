@@ -49,7 +49,7 @@ class PotentialScorer:
 
     def score(self, step: Step) -> StepReward:
         """The reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
-        self._episode.take(step)
+        self._episode.observe(step)
         after = 0.0 if step.finished else self._scale * self._episode.tracker.progress
         shaping = self._gamma * after - self._potential
         self._potential = after

@@ -53,7 +53,7 @@ class ProgressScorer:
 
     def score(self, step: Step) -> StepReward:
         """The reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
-        observed = self._episode.take(step)
+        observed = self._episode.observe(step)
         if step.finished:
             solved = float(self._episode.grade.solved)
             reward = (1.0 - self._earned) * solved

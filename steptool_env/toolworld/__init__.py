@@ -1,7 +1,7 @@
-"""Tasks in ToolWorld: sampled as graphs of calls, put into words, verified and credited exactly.
+"""Tasks in ToolWorld: sampled as graphs of calls, written as queries, and graded without a judge.
 
-`TaskSampler(vendors, split)` gives `WorldTask`s by index. A `Tracker` follows the calls of an episode, a `Grader` says
-whether it solved the task and which calls contributed, and an `Oracle` solves it.
+`TaskSampler(vendors, split)` returns a `WorldTask` by index. A `Tracker` follows the calls of an episode. A `Grader`
+decides if the task is solved and which calls contributed. An `Oracle` solves it.
 """
 
 from steptool_env.toolworld.grading.grader import Grade, Grader, grader_of

@@ -27,7 +27,7 @@ from steptool_env.episodes.observations import answer_in
 from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.sample import SAMPLE
-from steptool_env.toolworld.suite import gold_of
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.vector import ToolVectorEnv
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run
 from toolserver.testing import ServerProcess
@@ -254,7 +254,7 @@ def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
     travelled = pickle.loads(pickle.dumps(trajectory))
     assert travelled == trajectory
     assert travelled.task.gold is None
-    found, gold = gold_of(travelled.task), gold_of(trajectory.task)
+    found, gold = world_task_of(travelled.task), world_task_of(trajectory.task)
     assert (found.id, found.query, found.plan.signature) == (gold.id, gold.query, gold.plan.signature)
     assert copy.deepcopy(trajectory.task) is trajectory.task
 

@@ -24,10 +24,11 @@ from steptool_env.discrete.values import Form, answer_rows, query_values
 from steptool_env.discrete.view import CANDIDATES
 from steptool_env.discrete.words import words_of
 from steptool_env.envs.toolworld_discrete import toolworld_lexicon
+from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
 from steptool_env.toolworld.grading.verifier import Verdict
-from steptool_env.toolworld.suite import gold_of
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Trajectory
 
 TEXT, TWIN = "StepTool/ToolWorld-v0", "StepTool/ToolWorldDiscrete-v0"
@@ -103,7 +104,7 @@ def _oracle_stays_inside(env: gym.Env[str, str], task: int) -> bool:
         OracleAgent(),
         make_format(info["format"]),
     )
-    verifier = grader_of(gold_of(env.unwrapped.episode.task)).verifier  # type: ignore[attr-defined]
+    verifier = grader_of(world_task_of(env.unwrapped.episode.task)).verifier  # type: ignore[attr-defined]
     oracle.reset([0], [observation], [info])
     while True:
         (text,) = oracle.act([0], [observation], [info])
@@ -184,6 +185,11 @@ def test_names_and_numbers_fit() -> None:
 def test_it_has_to_be_reset_first() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
         make_twin().step(0)
+
+
+def test_an_unknown_level_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="level"):
+        gym.make(TWIN, level="tiny")
 
 
 @pytest.mark.parametrize("level", ["standard", "full"])

@@ -93,9 +93,9 @@ def test_two_services_answer_with_the_same_bytes() -> None:
 def test_the_state_holds_the_changes_of_the_episode() -> None:
     booked = call("hotel.book", OPENING, **STAY)
     assert isinstance(booked.state, EpisodeState)
-    delta = delta_of(booked.state)
-    assert [change.entity for change in delta.changes] == ["reservation", "hotel"]
-    assert delta.changes[0].values["guest"] == "Ada Lindt"
+    changes = delta_of(booked.state)
+    assert [change.entity for change in changes.changes] == ["reservation", "hotel"]
+    assert changes.changes[0].values["guest"] == "Ada Lindt"
 
 
 def test_changes_that_no_world_makes_are_refused() -> None:
@@ -106,7 +106,7 @@ def test_changes_that_no_world_makes_are_refused() -> None:
 def test_the_answer_carries_the_result_of_the_world() -> None:
     booked = call("hotel.book", OPENING, **STAY)
     assert booked.result.result.arguments["guest"] == "Ada Lindt"
-    assert [change.entity for change in booked.result.delta.changes] == ["reservation", "hotel"]
+    assert [change.entity for change in booked.result.changes.changes] == ["reservation", "hotel"]
 
 
 def test_what_the_world_does_not_have_is_an_unknown_api() -> None:

@@ -47,8 +47,8 @@ class WorldResolver:
             except ValueError as error:
                 return refuse(Outcome.FORBIDDEN, f"State refused: {error}.")
         answer = api.answer(self._vendors.world, call.arguments, delta)
-        if answer.delta is not delta and isinstance(state, EpisodeState):
-            state = replace(state, delta=answer.delta.to_json())
+        if answer.changes is not delta and isinstance(state, EpisodeState):
+            state = replace(state, delta=answer.changes.to_json())
         body = encode_body(answer.error, answer.response)
         return ToolResponse(body, answer.outcome, Provenance.WORLD, state, 0.0, answer)
 

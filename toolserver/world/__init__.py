@@ -22,7 +22,6 @@ from toolserver.world.schema import (
     Domain,
     EntityType,
     Fact,
-    Kind,
     Operation,
     OperationKind,
     Output,
@@ -31,6 +30,7 @@ from toolserver.world.schema import (
     Row,
     SemanticType,
     Slot,
+    ValueKind,
 )
 from toolserver.world.vendors import Health, VendorAnswer, VendorApi, VendorRegistry, VendorStyle, VendorTool
 from toolserver.world.versions import WORLD_VERSION, make_world
@@ -46,7 +46,6 @@ __all__ = [
     "EntityType",
     "Fact",
     "Health",
-    "Kind",
     "Operation",
     "OperationKind",
     "Output",
@@ -55,6 +54,7 @@ __all__ = [
     "Row",
     "SemanticType",
     "Slot",
+    "ValueKind",
     "VendorAnswer",
     "VendorApi",
     "VendorRegistry",

@@ -1,8 +1,8 @@
-"""Versions of the world: `make_world` gives a world of one version the domains that this version has."""
+"""Versions of the world: `make_world` selects the domains of a version."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import lru_cache
 
 from toolserver.errors import ConfigurationError
 from toolserver.world.domains import DOMAINS
@@ -14,7 +14,7 @@ WORLD_VERSION = 1
 
 
 def make_world(
-    seed: int = 0, level: str = "lite", version: int = WORLD_VERSION, domains: Iterable[Domain] = DOMAINS
+    seed: int = 0, level: str = "lite", version: int = WORLD_VERSION, domains: tuple[Domain, ...] = DOMAINS
 ) -> World:
     """Make the world of a seed, level and version.
 
@@ -25,10 +25,14 @@ def make_world(
         domains: All known domains.
 
     Raises:
-        ConfigurationError: The seed or the level is invalid, or no domain introduced such a version.
+        ConfigurationError: The seed, level or version is invalid.
     """
-    known = tuple(domains)
-    newest = max(domain.since for domain in known)
+    return World(seed, level, _domains_of(version, domains), version)
+
+
+@lru_cache(maxsize=16, typed=True)
+def _domains_of(version: int, domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
+    newest = max(domain.since for domain in domains)
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= newest:
         raise ConfigurationError(f"world_version: {version!r} is not a version of ToolWorld; use 1 to {newest}")
-    return World(seed, level, tuple(domain for domain in known if domain.since <= version), version)
+    return tuple(domain for domain in domains if domain.since <= version)

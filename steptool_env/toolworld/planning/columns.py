@@ -1,4 +1,4 @@
-"""The values of a world's columns: how many differ, in which years they lie, and the names of all rows."""
+"""Statistics of a world's columns: number of distinct values, maximum, year of the dates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from toolserver.world.world import World
 
 
 class Columns:
-    """Remembers facts about the columns of a world, each found when it is first asked for."""
+    """Cached statistics of the columns of a world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -18,28 +18,28 @@ class Columns:
         self._years: dict[str, int | None] = {}
 
     def distinct(self, attribute: str) -> int:
-        """The number of different values of a column (`city.population`)."""
+        """Return the number of distinct values of a column (`city.population`)."""
         count = self._distinct.get(attribute)
         if count is None:
             count = self._distinct[attribute] = len(set(self._values(attribute)))
         return count
 
     def highest(self, attribute: str) -> float:
-        """The highest number of a column; 0 for an empty one."""
+        """Return the maximum of a column; 0 if it is empty."""
         highest = self._highest.get(attribute)
         if highest is None:
             highest = self._highest[attribute] = max(map(float, self._values(attribute)), default=0.0)
         return highest
 
     def year(self, attribute: str) -> int | None:
-        """The year in which all dates of a column lie; `None` when they lie in several."""
+        """Return the year of all dates of a column; `None` if there are several."""
         if attribute not in self._years:
             years = {int(value[:4]) for value in self._values(attribute)} or {calendar.TODAY.year}
             self._years[attribute] = years.pop() if len(years) == 1 else None
         return self._years[attribute]
 
     def _values(self, attribute: str) -> list[Any]:
-        """The values of a column; none when the attribute is of no table."""
+        """Return the values of a column; empty if the attribute is not of a table."""
         entity, _, column = attribute.partition(".")
         if entity not in self.world.entities:
             return []

@@ -31,11 +31,19 @@ def test_every_prompt_has_the_query_and_every_function(style: str, name: str) ->
     assert [function["name"] for function in start.functions] == [*functions, "Finish"]
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("name", FORMATS.names())
-def test_native_formats_leave_the_functions_to_the_model(name: str) -> None:
+def test_messages_describe_the_functions_unless_the_format_is_native(style: str, name: str) -> None:
     call_format = make_format(name)
-    system = make_prompt(TASK, call_format, "toolbench", 9).messages[0]["content"]
-    assert ('"properties"' in system or "'properties'" in system) != call_format.native
+    system, user = make_prompt(TASK, call_format, style, 9).messages
+    functions = [spec.function_name for spec in TASK.tools]
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert [function in system["content"] for function in functions] == [not call_format.native] * len(functions)
+    assert not any(function in user["content"] for function in functions)
+    assert "Finish" in system["content"]
+    assert not system["content"].endswith(":\n")
+    if style == "compact" and call_format.native:
+        assert system["content"] == "Call one function at a time. Finish ends the task."
 
 
 def test_the_system_text_is_toolbenchs(stabletoolbench_data: Path) -> None:

@@ -29,7 +29,7 @@ from toolserver.settings import Settings
 from toolserver.world import VendorRegistry, make_world
 from toolserver.world.changes import Change
 from toolserver.world.samples import sample_arguments
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 from toolserver.world.tokens import ChangeCheck, world_codec
 from toolserver.world.vendors import VendorApi
 
@@ -227,11 +227,11 @@ def test_nonsense_under_a_good_signature_is_answered_alone(ways: Ways, data: st.
     assert {answer["outcome"] for answer in answers} <= set(Outcome)
 
 
-TYPED: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.INTEGER: st.sampled_from([0, 1, 2**53]) | st.integers(0, 2**53),
-    Kind.NUMBER: st.sampled_from([0, 0.0, -1.5, 2.0**53, -(2**53)]) | st.floats(-1e15, 1e15),
-    Kind.DATE: st.dates().map(str) | st.none(),
-    Kind.BOOLEAN: st.booleans(),
+TYPED: dict[ValueKind, st.SearchStrategy[Any]] = {
+    ValueKind.INTEGER: st.sampled_from([0, 1, 2**53]) | st.integers(0, 2**53),
+    ValueKind.NUMBER: st.sampled_from([0, 0.0, -1.5, 2.0**53, -(2**53)]) | st.floats(-1e15, 1e15),
+    ValueKind.DATE: st.dates().map(str) | st.none(),
+    ValueKind.BOOLEAN: st.booleans(),
 }
 
 
@@ -243,7 +243,7 @@ def typed_changes(draw: st.DrawFn) -> list[Any]:
     values = {}
     for attribute in entity.attributes:
         if created or (entity.record and draw(st.booleans())) or (entity.name, attribute.name) in CHECK._stocks:
-            ids = WORLD.ids(attribute.type.entity) if attribute.type.kind is Kind.ID else ("active", "", "x")
+            ids = WORLD.ids(attribute.type.entity) if attribute.type.kind is ValueKind.ID else ("active", "", "x")
             values[attribute.name] = draw(TYPED.get(attribute.type.kind, st.sampled_from(ids)))
     return [entity.name, "new" if created else draw(st.sampled_from(WORLD.ids(entity.name))), values]
 

@@ -1,7 +1,7 @@
-"""The same seed gives the same world on every Python and machine: the digests here were made once and are kept.
+"""The same seed gives the same world on every Python and machine.
 
-After a wanted change of the world, run `python -m toolserver.world.digest` and put its lines here; say so in the
-change log, because every task of every seed changes with them.
+After an intended change of the world, run `python -m toolserver.world.digest`, update the digests here, and note it in
+the changelog: all tasks change with the world.
 """
 
 from __future__ import annotations

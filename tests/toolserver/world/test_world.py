@@ -1,4 +1,4 @@
-"""The world's data: whole, linked, typed, reproducible, and independent of the order in which it is made."""
+"""The world's data: complete, linked, typed, reproducible, and independent of the order in which it is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from toolserver.errors import ConfigurationError
-from toolserver.world import Kind, SemanticType, World, make_world
+from toolserver.world import SemanticType, ValueKind, World, make_world
 from toolserver.world.changes import NO_CHANGES, Change
 from toolserver.world.domains import DOMAINS
 
@@ -47,15 +47,15 @@ def test_ids_are_unique_over_the_whole_world(world: World) -> None:
     assert len(set(prefixes)) == len(prefixes)
 
 
-CHECKS: dict[Kind, Callable[[World, SemanticType, Any], bool]] = {
-    Kind.ID: lambda world, kind, value: value in world.ids(kind.entity),
-    Kind.TEXT: lambda world, kind, value: value == value.strip() != "",
-    Kind.ENUM: lambda world, kind, value: value in kind.values,
-    Kind.INTEGER: lambda world, kind, value: type(value) is int,
-    Kind.NUMBER: lambda world, kind, value: round(value, kind.decimals) == value,
-    Kind.DATE: lambda world, kind, value: date.fromisoformat(value).isoformat() == value,
-    Kind.TIME: lambda world, kind, value: "00:00" <= value < "24:00" and len(value) == 5,
-    Kind.BOOLEAN: lambda world, kind, value: type(value) is bool,
+CHECKS: dict[ValueKind, Callable[[World, SemanticType, Any], bool]] = {
+    ValueKind.ID: lambda world, kind, value: value in world.ids(kind.entity),
+    ValueKind.TEXT: lambda world, kind, value: value == value.strip() != "",
+    ValueKind.ENUM: lambda world, kind, value: value in kind.values,
+    ValueKind.INTEGER: lambda world, kind, value: type(value) is int,
+    ValueKind.NUMBER: lambda world, kind, value: round(value, kind.decimals) == value,
+    ValueKind.DATE: lambda world, kind, value: date.fromisoformat(value).isoformat() == value,
+    ValueKind.TIME: lambda world, kind, value: "00:00" <= value < "24:00" and len(value) == 5,
+    ValueKind.BOOLEAN: lambda world, kind, value: type(value) is bool,
 }
 
 
@@ -119,12 +119,12 @@ def test_a_ranking_is_sorted_stable_and_follows_changes(world: World, descending
     prices = {row_id: row["price"] for row_id, row in rows.items()}
     for of, value in (("city_id", parent), ("", None)):
         ids = world.where("hotel", of, value) if of else list(world.ids("hotel"))
-        ranked = world.ranked("hotel", "price", of, value, descending=descending, delta=NO_CHANGES)
+        ranked = world.ranked("hotel", "price", of, value, descending=descending, changes=NO_CHANGES)
         assert list(ranked) == expected(prices, ids)
     dearest = Change("hotel", world.ids("hotel")[-1], {"price": max(prices.values()) + 1})
-    after = world.ranked("hotel", "price", descending=descending, delta=NO_CHANGES.then(dearest))
+    after = world.ranked("hotel", "price", descending=descending, changes=NO_CHANGES.then(dearest))
     assert after[0 if descending else -1] == dearest.id
-    assert list(world.ranked("hotel", "price", descending=descending, delta=NO_CHANGES)) == expected(
+    assert list(world.ranked("hotel", "price", descending=descending, changes=NO_CHANGES)) == expected(
         prices, list(world.ids("hotel"))
     )
 

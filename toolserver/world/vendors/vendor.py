@@ -1,4 +1,4 @@
-"""A vendor: one tool of a domain, with the APIs that its style makes of some operations."""
+"""A vendor: one tool of a domain, with an API for each of its operations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.world.changes import Changes
-from toolserver.world.levels import Level
+from toolserver.world.levels import WorldLevel
 from toolserver.world.schema import Answer, Domain, Operation, OperationKind, Output, Row, Slot, WorldView
 from toolserver.world.types import PAGE, TEXT, TOKEN
 from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT, Health, VendorApi, VendorInfo, is_volatile
@@ -26,11 +26,11 @@ class VendorTool:
     """One vendor.
 
     Attributes:
-        index: Its position among the world's vendors.
-        name: Its name as published.
-        domain: The domain it belongs to.
-        style: Its habits.
-        operations: What its APIs do, the login (if it has one) first.
+        index: Position among the world's vendors.
+        name: Published name.
+        domain: Domain of its operations.
+        style: Style of its documentation and answers.
+        operations: Operations of its APIs; a login is the first.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class VendorTool:
         style: VendorStyle,
         operations: Sequence[Operation],
         outages: Mapping[str, Health],
-        level: Level,
+        level: WorldLevel,
     ) -> None:
         self.index = index
         self.name = name
@@ -59,7 +59,7 @@ class VendorTool:
 
     @cached_property
     def apis(self) -> tuple[VendorApi, ...]:
-        """Its APIs, one per operation."""
+        """APIs, one per operation."""
         text = describe_tool(self.name, self.domain, self.style, self._level.documentation)
         login_api = self._api(self.operations[0], text, None) if self.style.needs_token else None
         others = (self._api(operation, text, login_api) for operation in self.operations[self.style.needs_token :])
@@ -67,11 +67,11 @@ class VendorTool:
 
     @cached_property
     def by_key(self) -> Mapping[str, VendorApi]:
-        """Its APIs by standardised name."""
+        """APIs by standardised name."""
         return {api.key[2]: api for api in self.apis}
 
     def api_of(self, operation: str) -> VendorApi | None:
-        """The API of an operation, or `None`."""
+        """Return the API of the operation of this name, or `None`."""
         return self._by_operation.get(operation)
 
     @cached_property
@@ -133,11 +133,11 @@ class VendorTool:
         return self._outages.get(operation.name, sound)
 
     def _login_operation(self) -> Operation:
-        """The vendor's own operation that gives its token."""
+        """Return the operation that returns the vendor's token."""
         name = f"vendor{self.index}.login"
 
-        def run(world: WorldView, _: Mapping[str, Any], delta: Changes) -> Answer:
-            return [Row(name, {"token": self._info.token(world.seed, delta)})], delta
+        def run(world: WorldView, _: Mapping[str, Any], changes: Changes) -> Answer:
+            return [Row(name, {"token": self._info.token(world.seed, changes)})], changes
 
         inputs = {"client": Slot(TEXT, "name of your application", False, "guest", ("app", "client_id", "application"))}
         outputs = {"token": Output(TOKEN, f"{name}.token", "token", _TOKEN_WORDS[1:])}
@@ -149,6 +149,6 @@ class VendorTool:
 
 
 def _plain(operation: Operation) -> str:
-    """Words for an operation that no other operation has."""
+    """Return words that are unique to an operation."""
     subject, _, verb = operation.name.partition(".")
     return f"{subject} {verb}".replace("_", " ")

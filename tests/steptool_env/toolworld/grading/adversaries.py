@@ -17,11 +17,11 @@ from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentionable import MentionableFacts
 from steptool_env.toolworld.planning.plan import Asked
 from toolserver.catalog.api_schema import Outcome, Provenance
-from toolserver.world.schema import Kind
+from toolserver.world.schema import ValueKind
 from toolserver.world.vendors.value_codecs import codec_of
 
-NUMERIC = (Kind.INTEGER, Kind.NUMBER)
-OPEN = (Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
+NUMERIC = (ValueKind.INTEGER, ValueKind.NUMBER)
+OPEN = (ValueKind.TEXT, ValueKind.INTEGER, ValueKind.NUMBER, ValueKind.DATE, ValueKind.TIME)
 
 UNITS = (
     "km", "m", "mm", "inches", "feet", "miles", "light years", "kg", "g", "tonnes", "ounces", "hours", "minutes",
@@ -81,7 +81,7 @@ class Run:
         """One output of the first row of a node, as the called vendor writes it."""
         plan = self.task.plan
         kind = plan.results[asked.node].operation.outputs[asked.output].type
-        encode = codec_of(kind, self.task.offer.bound[asked.node].vendor.style.values).encode
+        encode = codec_of(kind, self.task.toolset.bound[asked.node].vendor.style.values).encode
         value = plan.results[asked.node].rows[0].values[asked.output]
         return value if encode is None else encode(value)
 
@@ -135,7 +135,7 @@ def play(task: WorldTask, calls: int | None = None) -> Run:
         call = oracle.next_call()
         if call is None:
             break
-        answer = call.api.answer(world, call.arguments, tracker.delta)
+        answer = call.api.answer(world, call.arguments, tracker.changes)
         tracker.call(call.api, call.arguments)
         oracle.observe(call, answer.outcome is Outcome.OK, answer.response, Provenance.WORLD)
         responses.append(answer.response)
@@ -163,7 +163,7 @@ def echoes_numbers(run: Run) -> Iterator[str]:
 def echoes_texts(run: Run) -> Iterator[str]:
     """Every text that was seen, where one is foreign."""
     texts = [value for _, value in run.leaves if isinstance(value, str)]
-    if any(slot.type.kind is Kind.TEXT and run.is_foreign(slot, each) for slot in run.slots for each in texts):
+    if any(slot.type.kind is ValueKind.TEXT and run.is_foreign(slot, each) for slot in run.slots for each in texts):
         yield "; ".join(texts)
 
 
@@ -177,7 +177,7 @@ def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
     known = MentionableFacts(run.task)
-    told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
+    told = {each.value for each in (*known.values.numbers, *known.steps.numbers)}
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
         if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
@@ -188,7 +188,7 @@ def hedges_between_seen(run: Run) -> Iterator[str]:
     """Two candidates that were seen for a slot, and all numbers beside them."""
     numbers = " ".join(str(value) for _, value in run.leaves if _number(value) is not None)
     for slot in run.slots:
-        if slot.type.kind is not Kind.TEXT or len(slot.values) > 1:
+        if slot.type.kind is not ValueKind.TEXT or len(slot.values) > 1:
             continue
         column = set(map(str, run.column(slot)))
         seen = list(dict.fromkeys(str(value) for _, value in run.leaves if str(value) in column))

@@ -5,7 +5,7 @@ import pytest
 from steptool_env.toolworld import Tracker, WorldTask
 from steptool_env.toolworld.grading.progress_tracker import same_call
 from tests.toolserver.world.worlds import LEVELS, tasks, vendors
-from toolserver.world import Kind, OperationKind
+from toolserver.world import OperationKind, ValueKind
 from toolserver.world.vendors import Health, VendorApi
 
 CASES = (  # operation, wanted arguments, one argument and values of it that ask the same, or something else
@@ -41,7 +41,7 @@ def test_an_id_counts_as_found_only_where_it_is_told_whose_it_is() -> None:
             result = task.plan.results[milestone.node]
             for name in task.plan.used_outputs(milestone.node) if milestone.node >= 0 else ():
                 kind = result.operation.outputs[name].type
-                if result.operation.kind is OperationKind.DETAILS and kind.kind is Kind.ID:
+                if result.operation.kind is OperationKind.DETAILS and kind.kind is ValueKind.ID:
                     seen += 1
                     tracker = Tracker(task)
                     tracker.call(_search(kind.entity), _named(task, kind.entity, result.values[name]))
