@@ -56,7 +56,7 @@ class ToolWorldSuite:
         self._world = world_seed, level, tools
         self._faults = faults
         opening_token(0, faults)
-        self.vendors = _vendors(world_seed, level, tools)
+        self.vendors = _vendors(*self._world)
         self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
         self.name = split
         self._task = lru_cache(maxsize=4096)(self._made)
