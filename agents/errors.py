@@ -1,7 +1,7 @@
 """The exceptions of the learner.
 
+ConfigurationError     a field of a configuration is wrong; says which, and what is valid (`toolserver.errors`)
 AgentError
-├── ConfigurationError a field of a configuration is wrong; says which, and what is valid
 ├── ModelError         a model, tokenizer or chat template cannot be used
 ├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
 ├── EngineError        a rollout server cannot be reached or does not answer as it must
@@ -9,13 +9,21 @@ AgentError
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
 """
 
+from toolserver.errors import ConfigurationError, StepToolError
 
-class AgentError(Exception):
-    """Base of every exception that `agents` raises on purpose."""
+__all__ = [
+    "AgentError",
+    "CheckpointError",
+    "ConfigurationError",
+    "EngineError",
+    "ModelError",
+    "RequestError",
+    "TrainingError",
+]
 
 
-class ConfigurationError(AgentError, ValueError):
-    """A field of a configuration is wrong."""
+class AgentError(StepToolError):
+    """Base of the exceptions that only `agents` raises on purpose."""
 
 
 class ModelError(AgentError, ValueError):

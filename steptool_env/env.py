@@ -10,13 +10,12 @@ from gymnasium.error import ResetNeeded
 
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.episodes.config import EpisodeConfig
-from steptool_env.episodes.episode import Episode, Transition
+from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
+from steptool_env.episodes.rendering import render_episode
 from steptool_env.episodes.snapshots import pack, unpack
-from steptool_env.errors import ToolTransportError
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
-from steptool_env.trajectories.rendering import render_episode
 
 MAX_TEXT = 1_000_000
 """Characters that an observation or an action may have: a bound for the spaces, not a limit to plan with."""
@@ -35,16 +34,16 @@ class ToolEnv(gym.Env[str, str]):
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
-        self, suite: TaskSuite, rules: EpisodeConfig, client: ToolClient | None = None, render_mode: str | None = None
+        self, suite: TaskSuite, config: EpisodeConfig, client: ToolClient | None = None, render_mode: str | None = None
     ) -> None:
         self.suite = suite
-        self.rules = rules
+        self.config = config
         self.render_mode = render_mode
         self.observation_space = UnicodeText(MAX_TEXT)
         self.action_space = UnicodeText(MAX_TEXT)
         self.client = client or LocalToolClient(suite)
         self._owns_client = True
-        self._source = EpisodeFactory(suite, rules)
+        self._factory = EpisodeFactory(suite, config)
         self._episode: Episode | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
@@ -58,8 +57,8 @@ class ToolEnv(gym.Env[str, str]):
             The opening prompt, and `info` with `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`.
         """
         super().reset(seed=seed)
-        self._episode = self._source.start(self.np_random, options)
-        return self._episode.open()
+        self._episode = self._factory.start(self.np_random, options)
+        return self._episode.prompt()
 
     def step(self, action: str) -> Transition:
         """Take one action: a call in the environment's format, or any other text (which is scored as such).
@@ -69,17 +68,9 @@ class ToolEnv(gym.Env[str, str]):
             `calls_left`, `latency`; on the last step also `step_rewards`, `outcome` and `trajectory`.
             `transport_error` is there, and `outcome` is not, when the tools were out of reach.
         """
-        episode = self.episode
-        if episode.over:
+        if self.episode.over:
             raise ResetNeeded("the episode is over; call reset() before step()")
-        call = episode.begin(action)
-        if call is None:
-            return episode.end(None)
-        try:
-            (response,) = self.client.call_many((call,))
-        except ToolTransportError as error:
-            return episode.lose(str(error))
-        return episode.end(response)
+        return step_episodes(self.client, [(self.episode, action)])[0]
 
     def truncate(self) -> dict[str, Any]:
         """End the episode where it is, because the agent cannot go on (its context is full, say).
@@ -103,7 +94,7 @@ class ToolEnv(gym.Env[str, str]):
 
     def snapshot(self) -> bytes:
         """The episode and the random generator as bytes (JSON), for `restore` in any environment of the same kind."""
-        return pack(self.episode, self.np_random, self._source)
+        return pack(self.episode, self.np_random, self._factory)
 
     def restore(self, snapshot: bytes) -> None:
         """Go back to where `snapshot` was taken; what follows is what would have followed then.
@@ -111,7 +102,7 @@ class ToolEnv(gym.Env[str, str]):
         Raises:
             DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
         """
-        self._episode, self.np_random = unpack(snapshot, self._source)
+        self._episode, self.np_random = unpack(snapshot, self._factory)
 
     def fork(self) -> Self:
         """A second environment of the same class at the same point.

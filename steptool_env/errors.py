@@ -1,24 +1,23 @@
 """The exceptions of the environment.
 
-StepToolError
-├── ConfigurationError     an argument of `gym.make` is wrong; lists what is valid
-├── DataError              a trajectory, query or run file does not hold what it should
+StepToolError                base of all (`toolserver.errors`)
+├── ConfigurationError     an argument of `gym.make` is wrong; lists what is valid (`toolserver.errors`)
+├── DataError              a trajectory, query or run file has the wrong content (`toolserver.errors`)
 ├── ToolTransportError     the tool server is away or answered with a broken protocol
 └── ChatError              a chat model is away or gives no usable answer
     └── ChatUnreachableError there is nothing to connect to
 """
 
+from toolserver.errors import ConfigurationError, DataError, StepToolError
 
-class StepToolError(Exception):
-    """Base of every exception that `steptool_env` raises on purpose."""
-
-
-class ConfigurationError(StepToolError, ValueError):
-    """An argument is wrong."""
-
-
-class DataError(StepToolError):
-    """A file does not hold what it should."""
+__all__ = [
+    "ChatError",
+    "ChatUnreachableError",
+    "ConfigurationError",
+    "DataError",
+    "StepToolError",
+    "ToolTransportError",
+]
 
 
 class ToolTransportError(StepToolError):

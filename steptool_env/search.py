@@ -109,7 +109,7 @@ class _Search:
     def __init__(self, env: ToolEnv, policy: Policy, max_calls: int | None) -> None:
         self._env = env
         self._policy = policy
-        self._prompt, self._info = env.episode.open()
+        self._prompt, self._info = env.episode.prompt()
         self._left = _ALL_THE_WAY if max_calls is None else _count("max_calls", max_calls)
         self._calls = 0
         self._last = env

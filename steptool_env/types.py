@@ -63,6 +63,8 @@ class Action:
     arguments: str = ""
     thought: str = ""
     error: str = ""
+    parsed: dict[str, Any] | None = field(default=None, compare=False, repr=False)
+    """Value of `arguments`, so that nothing in this process parses them again; `None` when they were not parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Step:
         provenance: Where the response came from; `None` when no server was reached.
         reward: The step's reward as given at that step.
         reward_terms: Its named terms.
+        result: Answer of ToolWorld in this process, for the reward; a trajectory does not keep it.
     """
 
     action: Action
@@ -86,6 +89,7 @@ class Step:
     provenance: Provenance | None = None
     reward: float = 0.0
     reward_terms: Mapping[str, float] = field(default_factory=dict)
+    result: Any = field(default=None, compare=False, repr=False)
 
     @property
     def finished(self) -> bool:

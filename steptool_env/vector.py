@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import MAX_TEXT, ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
-from steptool_env.episodes.episode import Episode, Transition
-from steptool_env.episodes.exchange import step_episodes
+from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
 from steptool_env.episodes.infos import Infos, batch_infos
+from steptool_env.episodes.rendering import render_episode
 from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ConfigurationError
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
-from steptool_env.trajectories.rendering import render_episode
 
 Texts = tuple[str, ...]
 Flags = NDArray[np.bool_]
@@ -51,7 +50,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self,
         num_envs: int,
         suite: TaskSuite,
-        rules: EpisodeConfig,
+        config: EpisodeConfig,
         client: ToolClient | None = None,
         autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -60,7 +59,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             raise ConfigurationError(f"num_envs={num_envs}: must be at least 1")
         self.num_envs = num_envs
         self.suite = suite
-        self.rules = rules
+        self.config = config
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         self.render_mode = render_mode
         self.metadata = {**ToolEnv.metadata, "autoreset_mode": self.autoreset_mode}
@@ -69,7 +68,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.client = client or LocalToolClient(suite)
-        self._source = EpisodeFactory(suite, rules)
+        self._factory = EpisodeFactory(suite, config)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._episodes: list[Episode] = []
         self._observations: list[str] = [""] * num_envs
@@ -89,7 +88,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             raise ResetNeeded("the first reset must be of every environment; leave out options['reset_mask']")
         self._seed(seed, mask)
         episodes = {
-            int(index): self._source.start(self._rngs[index], _options_of(options, int(index), self.num_envs))
+            int(index): self._factory.start(self._rngs[index], _options_of(options, int(index), self.num_envs))
             for index in np.flatnonzero(mask)
         }
         self._episodes = self._episodes or list(episodes.values())
@@ -124,7 +123,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
     def snapshot(self, index: int) -> bytes:
         """The episode of one environment, as `ToolEnv.snapshot` gives it."""
         self._need_episodes()
-        return pack(self._episodes[index], self._rngs[index], self._source)
+        return pack(self._episodes[index], self._rngs[index], self._factory)
 
     def restore(self, index: int, snapshot: bytes) -> None:
         """Put a snapshot into one environment; its next step continues from there.
@@ -134,7 +133,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             ResetNeeded: No environment has an episode yet.
         """
         self._need_episodes()
-        self._episodes[index], self._rngs[index] = unpack(snapshot, self._source)
+        self._episodes[index], self._rngs[index] = unpack(snapshot, self._factory)
 
     def render(self) -> tuple[str, ...] | None:
         """Every episode so far as text, in `render_mode="ansi"`."""
@@ -162,7 +161,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
     def _put(self, index: int, episode: Episode) -> Infos:
         """Let `episode` begin in environment `index`; its info."""
         self._episodes[index] = episode
-        self._observations[index], info = episode.open()
+        self._observations[index], info = episode.prompt()
         return info
 
     def _collect(self, transitions: Mapping[int, Transition]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
@@ -185,7 +184,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         return tuple(self._observations), rewards, terminations, truncations, infos
 
     def _fresh(self, index: int) -> Episode:
-        return self._source.start(self._rngs[index], None)
+        return self._factory.start(self._rngs[index], None)
 
 
 def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:

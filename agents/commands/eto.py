@@ -13,16 +13,17 @@ from rich.console import Console
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_learner
+from agents.models.config import PolicyConfig
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.config import PolicyConfig
-from agents.training.dpo import PreferenceConfig, paired, train_preference
+from agents.training.dpo import pair_attempts, train_dpo
 from agents.training.sft import encode_trajectory
+from agents.training.sft_config import DPOConfig
 from steptool_env.trajectories.trajectories import read_trajectories
 
 
 @dataclass(frozen=True)
 class Command:
-    """Teach a policy to prefer its solved attempts to its failed ones (ETO: DPO on action tokens).
+    """Train a policy to prefer its solved attempts to its failed ones (ETO: DPO on action tokens).
 
     The trajectories are the policy's own, several attempts at each task, as `steptool evaluate` writes them with
     different seeds.
@@ -38,7 +39,7 @@ class Command:
     per_task: int = 4
     """Pairs of one task at most."""
     policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
-    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+    preference: DPOConfig = field(default_factory=DPOConfig)
 
     def run(self) -> None:
         """Learn, showing how many pairs are told apart."""
@@ -47,7 +48,7 @@ class Command:
         with TrainingProgress("eto") as progress:
             learner = build_learner(self.policy)
             read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
-            pairs = paired(
+            pairs = pair_attempts(
                 read,
                 lambda trajectory: encode_trajectory(learner.codec, trajectory),
                 self.per_task,
@@ -59,7 +60,7 @@ class Command:
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.tell(step, total, f"loss {metrics['loss']:.3f}, told apart {metrics['accuracy']:.0%}")
 
-            train_preference(learner, pairs, self.preference, on_step)
+            train_dpo(learner, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}
         checkpoint.save(self.out, learner.policy, learner.tokenizer, config=settings)
         Console().print(f"{len(pairs)} pairs; wrote {self.out}")

@@ -14,8 +14,8 @@ import uvicorn
 
 from agents.errors import ConfigurationError
 from agents.models.bundle import build_learner
+from agents.models.config import PolicyConfig
 from agents.rollout.policy_server import Decoder, create_app
-from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.chat_template import ChatCodec, Codec, PlainCodec
-from agents.models.decoder import SHAPES, build_decoder, load_pretrained, set_dtype, with_adapters
+from agents.models.config import PolicyConfig
+from agents.models.decoder import SHAPES, build_decoder, load_pretrained, lora_rank, set_dtype, with_adapters
 from agents.models.policy import Policy
 from agents.models.tokenizer import ACT
-from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,11 @@ def build_learner(
     if config.model not in SHAPES:
         model, own = load_pretrained(config.model, dtype)
         return _learner(_policy(model, config, seed), own, config)
+    if config.lora_rank:
+        raise ConfigurationError(
+            f"policy.lora_rank={config.lora_rank}: adapters need weights to adapt; set policy.checkpoint, or give "
+            "the folder or hub name of a pretrained model as policy.model"
+        )
     if tokenizer is None:
         raise ModelError(
             f"policy.model={config.model} starts from scratch and needs a tokenizer: train it first with "
@@ -69,38 +74,26 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
-def load_learner(folder: Path, *, device: str = "cpu") -> PolicyBundle:
-    """The learner of a checkpoint, or of the newest in a run's folder, to act (without its critic)."""
-    found = checkpoint.newest(folder) or folder
-    config = PolicyConfig(checkpoint=str(found), value_trunk="none", device=device, context=0)
-    return build_learner(config)
+def load_learner(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
+    """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
+    return build_learner(PolicyConfig(checkpoint=str(name), value_trunk="none", device=device, context=0))
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
-    """A checkpoint with adapters goes on with them; one without may be given some."""
-    folder = Path(config.checkpoint)
-    architecture = checkpoint.load_architecture(folder)
-    kind = architecture.pop("model_type", None)
-    try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
-            model = cast(Any, AutoModelForCausalLM).from_config(AutoConfig.for_model(str(kind), **architecture))
-        tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the model cannot be rebuilt: {error}") from error
-    rank = checkpoint.load_lora_rank(folder)
+    """Adapters of the checkpoint are trained further; a checkpoint without adapters may be given some."""
+    folder = checkpoint.resolve_checkpoint(config.checkpoint)
+    model, tokenizer = checkpoint.load_model(folder, dtype), checkpoint.load_tokenizer(folder)
+    rank = lora_rank(model)
     if config.lora_rank not in {0, rank} and rank:
         raise CheckpointError(f"{folder} has adapters of rank {rank}, not policy.lora_rank={config.lora_rank}")
+    policy = _policy(model, config, seed)
     if rank or not config.lora_rank:
-        policy = _policy(set_dtype(model, dtype), replace(config, lora_rank=rank), seed)
-        checkpoint.load_weights(folder, policy)
-    else:
-        checkpoint.load_weights(folder, Policy(set_dtype(model, dtype), "none"))
-        policy = _policy(model, config, seed)
+        checkpoint.load_value_head(folder, policy)
     return _learner(policy, tokenizer, config)
 
 
 def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
-    if config.lora_rank:
+    if config.lora_rank and not lora_rank(model):
         model = with_adapters(model, config.lora_rank, seed)
     policy = Policy(model, config.value_trunk).eval()  # no dropout: the sampler has none
     if config.gradient_checkpointing:

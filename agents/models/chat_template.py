@@ -1,6 +1,6 @@
 """From an environment's text to tokens and back: how an episode grows, piece by piece.
 
-An episode is `opening action continuation action continuation ...`. Each piece is encoded once and
+An episode is `prompt action observation action observation ...`. Each piece is encoded once and
 appended; sampled ids are never decoded and encoded again, so the policy is trained on exactly the
 tokens that it sampled.
 """
@@ -28,11 +28,11 @@ class Codec(Protocol):
     stop_id: int
     pad_id: int
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         """Tokens before the first action."""
         ...
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """Tokens between the stop token of an action and the next action.
 
         Args:
@@ -60,11 +60,11 @@ class PlainCodec:
         self.stop_id = int(tokenizer.eos_token_id)
         self.pad_id = int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
         """The whole opening prompt, then `<|act|>`."""
-        return self.continuation(observation)
+        return self.encode_observation(observation)
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
         """The observation, then `<|act|>`."""
         return [*encode(self._tokenizer, observation), self._act]
 
@@ -117,7 +117,7 @@ class ChatCodec:
         self.stop_id = stop
         self.pad_id = stop if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         """`info["messages"]` (else the observation as the user's message) through the template.
 
         In a format that chat models know by themselves, the functions go to the template as its tools.
@@ -127,7 +127,7 @@ class ChatCodec:
         tools = [{"type": "function", "function": dict(f)} for f in info.get("functions", ())] if native else None
         return self._encode(self._render(list(messages), generate=True, tools=tools))
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """What the template puts between two of the model's turns, with the observation in it."""
         between = self._between_turns(make_format(call_format).tool_role if call_format else self._role)
         text = json.dumps(observation, ensure_ascii=False)[1:-1] if between.as_json else observation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -89,6 +90,8 @@ def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTraine
     Raises:
         ModelError: The model or its tokenizer cannot be loaded.
     """
+    if Path(name).is_dir():
+        name = str(Path(name).resolve())  # adapters record it as their base model
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
@@ -111,6 +114,12 @@ def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return get_peft_model(model, adapters)
+
+
+def lora_rank(model: nn.Module) -> int:
+    """Rank of a model's adapters; 0 without adapters."""
+    adapters = getattr(model, "peft_config", {})
+    return int(adapters["default"].r) if adapters else 0
 
 
 def set_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:

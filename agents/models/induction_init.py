@@ -10,14 +10,11 @@ with structured instead of independent weights (Trockman and Kolter 2023, arXiv 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-
-from agents.seeding import derive
-from agents.training.batch import Episode
 
 _FAST_PAIRS = 3  # rotary pairs that tell neighbours apart: they turn by about 1, 0.6 and 0.4 radians a token
 _SHARPNESS = 2.0  # gain of queries and keys there: the token before outweighs its neighbours by e**7
@@ -50,35 +47,6 @@ def begin_with_copying(model: nn.Module, seed: int) -> None:
     _write(layers[0].self_attn, head, read=current, written=_PREVIOUS * previous)
     _match(layers[1].self_attn, head, content, query=current, key=previous)
     _write(layers[1].self_attn, head, read=passed_on, written=passed_on)
-
-
-def copying_episodes(
-    vocabulary: int, count: int, seed: int, *, chunks: int = 12, longest: int = 6
-) -> Iterator[Episode]:
-    """Random chunks of tokens, then the same in another order: what follows a chunk's first token can be copied.
-
-    Args:
-        vocabulary: Number of tokens; the three special ones are left out.
-        count: Number of episodes.
-        seed: Of the tokens.
-        chunks: Chunks per episode.
-        longest: Tokens of the longest chunk; the shortest has two.
-    """
-    random = torch.Generator().manual_seed(derive(seed, "copying"))
-    for _ in range(count):
-        sizes = torch.randint(2, longest + 1, (chunks,), generator=random).tolist()
-        stock = [torch.randint(3, vocabulary, (size,), generator=random).tolist() for size in sizes]
-        yield _repeated(stock, torch.randperm(chunks, generator=random).tolist())
-
-
-def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> Episode:
-    ids = [token for chunk in chunks for token in chunk]
-    spans = []
-    for chunk in (chunks[place] for place in order):
-        spans.append((len(ids) + 1, len(ids) + len(chunk)))
-        ids += chunk
-    copied = sum(end - start for start, end in spans)
-    return Episode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
 
 
 def _look_back_one(attention: Any, turns: Tensor, head: int) -> None:

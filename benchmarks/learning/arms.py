@@ -70,6 +70,7 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         "iterations": calls,  # each takes a call at least, so that calls alone end the run
         "eval_every": 0,  # evaluations and checkpoints are due after calls, not after iterations
         "checkpoint_every": 0,
+        "save_total_limit": 1,
         "out": str(out),
         "policy": {"checkpoint": str(policy), "value_trunk": "detached" if arm.critic else "none"},
         "env": {"reward": arm.reward},

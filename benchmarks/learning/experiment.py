@@ -14,9 +14,6 @@ stopped at any time, and given more seeds or arms later.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,8 +22,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.errors import AgentError
+from agents.errors import TrainingError
 from agents.models import checkpoint
+from agents.training.subprocess_run import ModuleProcess
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, origin, publish
 from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
@@ -34,6 +32,7 @@ from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.progress import LearningProgress
 from benchmarks.learning.report import report
 from benchmarks.learning.training_run import Plan, Tell, play, read_result
+from steptool_env.errors import StepToolError
 
 _PACKAGES = ("scipy", "safetensors", "tokenizers")
 
@@ -90,7 +89,7 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
         raise SystemExit(f"error: --arms {' '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
     if min(options.calls, options.seeds, options.points, options.jobs) < 1:
         raise SystemExit("error: --calls, --seeds, --points and --jobs must be at least 1")
-    digest = checkpoint.load_digest(options.policy)
+    digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(options.policy))
 
     def plan(name: str, arm: str, seed: int, points: int) -> Plan:
         folder = options.runs / (START if name == START else f"{name}-{seed}")
@@ -110,7 +109,7 @@ def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> lis
     for plan in waiting:
         try:
             play(plan.folder, progress.of(plan))
-        except AgentError as error:
+        except StepToolError as error:
             failed.append(f"{plan.folder}: {error}")
     return failed
 
@@ -129,20 +128,16 @@ def _listen(plan: Plan, tell: Tell) -> str:
 
     When this process is killed, the run ends at the next thing that it tells.
     """
-    words = [sys.executable, "-m", "benchmarks.learning.training_run", str(plan.folder)]
-    log = plan.folder / "errors.txt"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (
-        log.open("w", encoding="utf-8") as errors,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
-    ):
-        for line in process.stdout or ():
+    words = ["benchmarks.learning.training_run", str(plan.folder)]
+    with ModuleProcess(words, plan.folder / "errors.txt", piped=True) as process:
+        for line in process.lines():
             told = json.loads(line)
             tell(told["calls"], told["passed"])
-    if process.returncode == 0:
-        return ""
-    last = (log.read_text(encoding="utf-8").splitlines() or ["nothing was said"])[-1]
-    return f"{plan.folder}: status {process.returncode}: {last}"
+        try:
+            process.over()
+        except TrainingError as error:
+            return str(error)
+    return ""
 
 
 def main(options: Options) -> None:

@@ -76,8 +76,7 @@ def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:
 def _train(settings: SB3Settings, name: str) -> BaseAlgorithm:
     with TrainingProgress(name) as progress:
 
-        def on_rollout(steps: int, mean: float, model: BaseAlgorithm) -> None:
-            del model
+        def on_rollout(steps: int, mean: float) -> None:
             progress.tell(min(steps, settings.total_steps), settings.total_steps, f"return {mean:.3f}")
 
         return train(settings, on_rollout)

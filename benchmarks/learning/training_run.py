@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -21,9 +21,10 @@ from typing import Any
 import torch
 
 from agents.errors import ConfigurationError
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
@@ -101,42 +102,38 @@ def play(folder: Path, tell: Tell) -> None:
     torch.set_num_threads(1)
     plan = read_plan(folder)
     learner = build_learner(plan.config.policy, seed=plan.config.seed)
-    with held_out(learner, plan.config) as evaluate:
-        if plan.points:
-            _train(plan, learner, evaluate, tell)
-            curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
-        else:
-            curve = [{"calls": 0, **evaluate()}]
-            tell(0, mean_pass(curve[0]))
+    evaluate = held_out(learner, plan.config)
+    if plan.points:
+        _train(plan, learner, evaluate, tell)
+        curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
+    else:
+        curve = [{"calls": 0, **evaluate()}]
+        tell(0, mean_pass(curve[0]))
     _write(plan, curve)
 
 
-@contextmanager
-def held_out(learner: PolicyBundle, config: TrainConfig) -> Iterator[Callable[[], dict[str, float]]]:
-    """An evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
+def held_out(learner: PolicyBundle, config: TrainConfig) -> Callable[[], dict[str, float]]:
+    """Return an evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
 
-    Actions are sampled as in training (temperature 1), so it measures what training improves.
+    Actions are sampled as in training.
     """
-    with ExitStack() as stack:
-        evaluations = {
-            depth: PeriodicEvaluation(
-                stack.enter_context(closing(make_envs(config.env, {"split": f"depth-{depth}"}))),
-                learner,
-                config.eval_episodes,
-                config.sampling,
-                _EVALUATION_SEED,
-            )
-            for depth in DEPTHS
+    evaluations = {
+        depth: PolicyEvaluation(
+            evaluation_of(config.env, {"split": f"depth-{depth}"}, config.eval_episodes, _EVALUATION_SEED),
+            learner,
+            config.sampling,
+        )
+        for depth in DEPTHS
+    }
+
+    def evaluate() -> dict[str, float]:
+        return {
+            _key(depth, name.removeprefix("eval/")): value
+            for depth, evaluation in evaluations.items()
+            for name, value in evaluation().items()
         }
 
-        def evaluate() -> dict[str, float]:
-            return {
-                _key(depth, name.removeprefix("eval/")): value
-                for depth, evaluation in evaluations.items()
-                for name, value in evaluation().items()
-            }
-
-        yield evaluate
+    return evaluate
 
 
 def mean_pass(record: Mapping[str, float]) -> float:
@@ -173,14 +170,7 @@ def _train(plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, f
             log.write(calls, metrics | {"time/whole_seconds": perf_counter() - begin})
             tell(calls, mean_pass(metrics) if due else None)
             if due:
-                _keep(trainer, plan.folder)
-
-
-def _keep(trainer: OnlineTrainer, folder: Path) -> None:
-    older = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
-    trainer.save(folder / f"checkpoint-{trainer.progress.iteration}")
-    for path in older:
-        shutil.rmtree(path)
+                trainer.save(plan.folder / f"checkpoint-{trainer.progress.iteration}")
 
 
 def _write(plan: Plan, curve: list[dict[str, float]]) -> None:

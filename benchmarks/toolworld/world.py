@@ -24,11 +24,10 @@ import tyro
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
-from toolserver.episodes.state_token import StateCodec
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
 from toolserver.world import Health, VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
 
 _SEED = 0
@@ -71,7 +70,7 @@ def measure(level: str) -> Row:
 
 def _call_times(vendors: VendorRegistry) -> list[int]:
     """Nanoseconds of each call; the best of some rounds, as other processes share the machine."""
-    resolver = WorldResolver(vendors, StateCodec())
+    resolver = WorldResolver(vendors)
     service = ToolService(resolver, [resolver])
     healthy = (api for api in vendors.apis() if api.health is Health.OK)
     world = vendors.world

@@ -13,9 +13,9 @@ from typing import Any
 import httpx
 import orjson
 
-from steptool_env.client.info_check import ServedSuite
 from steptool_env.client.transport import Reply, Transport, WireError, connect
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
@@ -235,7 +235,7 @@ def _read_info(url: str, content: bytes) -> dict[str, Any]:
 def _encode(calls: Sequence[ToolCall]) -> bytes:
     elements = [
         {"category": category, "tool": tool, "api": api, "arguments": arguments, "state": state}
-        for category, tool, api, arguments, state in calls
+        for category, tool, api, arguments, state, _ in calls
     ]
     try:
         return orjson.dumps(elements)

@@ -7,6 +7,6 @@ environment.
 
 from steptool_env.discrete.candidates import Candidate
 from steptool_env.discrete.env import DiscreteToolEnv
-from steptool_env.discrete.scene import CandidateView
+from steptool_env.discrete.view import CandidateView
 
 __all__ = ["Candidate", "CandidateView", "DiscreteToolEnv"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, NamedTuple
 
-from steptool_env.discrete.tools import Parameter, Tool
+from steptool_env.discrete.tools import Tool, ToolParameter
 from steptool_env.discrete.values import Form, Value
 
 _PER_PARAMETER = 6
@@ -80,7 +80,7 @@ def _bindings(options: Sequence[Sequence[Fit]]) -> Iterator[tuple[Fit, ...]]:
             yield fits
 
 
-def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[Parameter, Fit]]:
+def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[ToolParameter, Fit]]:
     """Optional parameters of which the query speaks, with the value that it gives."""
     for parameter in tool.parameters:
         if not parameter.required:
@@ -90,20 +90,20 @@ def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[Parameter, Fi
                 yield parameter, best
 
 
-def _fitting(parameter: Parameter, tool: Tool, values: Sequence[Value]) -> list[Fit]:
+def _fitting(parameter: ToolParameter, tool: Tool, values: Sequence[Value]) -> list[Fit]:
     """The values that suit a parameter best; of two alike the later one."""
     fits = [_fit(parameter, tool, value) for value in values if _takes(parameter, value)]
     fits.sort(key=lambda fit: (-fit.score, -fit.value.step))
     return fits[:_PER_PARAMETER]
 
 
-def _takes(parameter: Parameter, value: Value) -> bool:
+def _takes(parameter: ToolParameter, value: Value) -> bool:
     if parameter.choices:
         return value.value in parameter.choices
     return value.form in parameter.forms or value.field == parameter.name
 
 
-def _fit(parameter: Parameter, tool: Tool, value: Value) -> Fit:
+def _fit(parameter: ToolParameter, tool: Tool, value: Value) -> Fit:
     named = bool(value.field) and value.field == parameter.name
     first = value.is_id if parameter.forms == {Form.ID} else value.form is not Form.ID
     return Fit(value, named, bool(parameter.words & value.about), bool(tool.words & value.about), first)

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from numpy.typing import NDArray
 
 from steptool_env.discrete.features import CONTEXT, FEATURES
-from steptool_env.discrete.scene import CANDIDATES, CandidateView
+from steptool_env.discrete.view import CANDIDATES, CandidateView
 from steptool_env.discrete.words import Lexicon
 from steptool_env.env import ToolEnv
 
@@ -37,7 +37,7 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         self.lexicon: Lexicon = lexicon or {}
         self.action_space = spaces.Discrete(CANDIDATES)
         self.observation_space = _observation_space()
-        self._scene: CandidateView | None = None
+        self._view: CandidateView | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -45,8 +45,8 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         """Begin an episode. `seed` and `options` as for the text environment, and `info` is its own."""
         super().reset(seed=seed)
         _, info = self.text_env.reset(seed=seed, options=options)
-        self._scene = CandidateView(info, self.lexicon)
-        return self._scene.observation(), info
+        self._view = CandidateView(info, self.lexicon)
+        return self._view.observation(), info
 
     def step(self, action: SupportsInt) -> tuple[Features, float, bool, bool, dict[str, Any]]:
         """Take the candidate at `action`. An empty slot is a text that is no call: it costs a step.
@@ -55,22 +55,22 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
             Observation, reward, terminated, truncated and the text environment's `info`, with `text` (what was written)
             and `answer` (what came back) added.
         """
-        scene, index = self.scene, int(action)
-        text = scene.text(index)
+        view, index = self.view, int(action)
+        text = view.text(index)
         answer, reward, terminated, truncated, info = self.text_env.step(text)
-        scene.advance(index, answer, info)
-        return scene.observation(), reward, terminated, truncated, {**info, "text": text, "answer": answer}
+        view.advance(index, answer, info)
+        return view.observation(), reward, terminated, truncated, {**info, "text": text, "answer": answer}
 
     @property
-    def scene(self) -> CandidateView:
+    def view(self) -> CandidateView:
         """The candidates as they are now. Raises `ResetNeeded` before the first reset."""
-        if self._scene is None:
+        if self._view is None:
             raise ResetNeeded("there is no episode yet; call reset() first")
-        return self._scene
+        return self._view
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which slots hold a candidate, as sb3-contrib's MaskablePPO asks for it. Shape: (CANDIDATES,)."""
-        return self.scene.mask()
+        return self.view.mask()
 
     def render(self) -> Any:
         """The episode so far, as the text environment renders it."""

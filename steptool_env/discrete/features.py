@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from steptool_env.discrete.answers import Answer
 from steptool_env.discrete.candidates import Candidate
+from steptool_env.discrete.results import ToolResult
 from steptool_env.discrete.tools import Intent, Tool
 from steptool_env.discrete.values import Form, Value
 from steptool_env.discrete.words import Words
@@ -79,7 +79,7 @@ def key_of(candidate: Candidate) -> tuple[str, str]:
     return candidate.name, repr(sorted(candidate.arguments.items()))
 
 
-def describe(candidates: Sequence[Candidate], answers: Sequence[Answer], history: History) -> list[list[float]]:
+def describe(candidates: Sequence[Candidate], answers: Sequence[ToolResult], history: History) -> list[list[float]]:
     """The features of every candidate. Shape: (candidates, FEATURES)."""
     topics = {each.tool.name: _topic(each.tool, history) for each in candidates if each.tool}
     topics |= {each.tool.name: _topic(each.tool, history) for each in answers}
@@ -91,7 +91,7 @@ def describe(candidates: Sequence[Candidate], answers: Sequence[Answer], history
     ]  # fmt: skip
 
 
-def context_features(history: History, answers: Sequence[Answer]) -> list[float]:
+def context_features(history: History, answers: Sequence[ToolResult]) -> list[float]:
     """The features of the episode. Shape: (CONTEXT,)."""
     used = sum(str(value.value) in history.used for value in history.constants)
     spoken = frozenset[str]().union(*(answer.tool.words for answer in answers))
@@ -115,7 +115,7 @@ def _sort(candidate: Candidate) -> list[float]:
     return [float(candidate.tool is not None), float(candidate.source >= 0), float(done), float(gives_up)]
 
 
-def _tool_of(candidate: Candidate, answers: Sequence[Answer]) -> Tool | None:
+def _tool_of(candidate: Candidate, answers: Sequence[ToolResult]) -> Tool | None:
     """The function that is called, or whose answer is stated."""
     return answers[candidate.source].tool if candidate.source >= 0 else candidate.tool
 
@@ -164,7 +164,7 @@ def _call(candidate: Candidate, history: History) -> list[float]:
     ]
 
 
-def _answer(candidate: Candidate, answers: Sequence[Answer], history: History) -> list[float]:
+def _answer(candidate: Candidate, answers: Sequence[ToolResult], history: History) -> list[float]:
     if candidate.source < 0:
         return [0.0] * len(_ANSWER)
     answer, shown = answers[candidate.source], candidate.shown

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from steptool_env.discrete.values import Form
-from steptool_env.discrete.words import Lexicon, Words, field_words, split, words_of
+from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
 from steptool_env.types import FINISH
 
 _PAGE = re.compile(r"(p|pg|page.*)")
@@ -56,7 +56,7 @@ def intents_of(words: Words) -> frozenset[Intent]:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ToolParameter:
     """One parameter: its name, the words about it, and what forms of values it takes.
 
     `choices` are the values that the documentation lists, if it does.
@@ -75,7 +75,7 @@ class Tool:
 
     name: str
     words: Words
-    parameters: tuple[Parameter, ...]
+    parameters: tuple[ToolParameter, ...]
     page: str = ""
 
     @cached_property
@@ -103,21 +103,21 @@ def _tool(function: Mapping[str, Any], lexicon: Lexicon) -> Tool:
     return Tool(function["name"], words_of(api) | words_of(quoted[1] if quoted else text), parameters, page)
 
 
-def _parameter(name: str, described: Mapping[str, Any], required: bool, lexicon: Lexicon) -> Parameter:
+def _parameter(name: str, described: Mapping[str, Any], required: bool, lexicon: Lexicon) -> ToolParameter:
     text = str(described.get("description", ""))
     words = field_words(name, lexicon)
     choices = tuple(text.split(", ")) if _ENUM.fullmatch(text) else ()
     forms = frozenset({Form.TEXT}) if choices else _forms(name, str(described.get("type", "string")), text)
-    return Parameter(name, words | words_of(text), required, forms, choices)
+    return ToolParameter(name, words | words_of(text), required, forms, choices)
 
 
 def _forms(name: str, kind: str, text: str) -> frozenset[Form]:
     if kind.lower() in ("number", "integer", "int", "float"):
         return frozenset({Form.NUMBER})
-    if "YYYY" in text or _DAY_WORDS & {*split(name)}:
+    if "YYYY" in text or _DAY_WORDS & {*split_words(name)}:
         return frozenset({Form.DATE})
     if "HH:MM" in text:
         return frozenset({Form.TIME})
-    if _ID_WORDS & {*split(name), *split(text)}:
+    if _ID_WORDS & {*split_words(name), *split_words(text)}:
         return frozenset({Form.ID})
     return frozenset({Form.TEXT, Form.ID})

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from steptool_env.discrete.words import Lexicon, Words, field_words, split, words_of
+from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
 
 _ID = re.compile(r"\b[A-Z]{1,3}\d{2,}\b")
 _DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
@@ -20,7 +20,9 @@ _NAME = re.compile(r"[A-Z][\w'.’-]*(?: (?:(?:of|the|and|de|&) )*[A-Z][\w'.’-
 _SENTENCE = re.compile(r"(?<!\bDr)[.?!] (?=[A-Z])")
 _TAIL = re.compile(r" ([a-z]+)")
 _STATED = re.compile(r"\bis (?:at (?:least|most) )?([a-z][a-z -]*?)(?= and |[,?.]|$)")
-_JOINTS = frozenset(split("and arriving at between by for from has in is of on per starting the to until whose with"))
+_JOINTS = frozenset(
+    split_words("and arriving at between by for from has in is of on per starting the to until whose with")
+)
 _NEAR = 3  # words before a constant that say what it is
 
 
@@ -55,7 +57,7 @@ class Value:
     @property
     def is_id(self) -> bool:
         """Whether it is an id for other calls. Codes that people use (`flight`: VO693) are not."""
-        return self.form is Form.ID and (not self.field or split(self.field)[-1] == "id")
+        return self.form is Form.ID and (not self.field or split_words(self.field)[-1] == "id")
 
 
 def query_values(query: str) -> list[Value]:

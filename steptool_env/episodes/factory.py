@@ -12,9 +12,9 @@ import numpy as np
 
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode
+from steptool_env.episodes.records import JsonObject, read_step, step_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.base import TaskSuite
-from steptool_env.trajectories.records import Record, read_step, step_record
 from steptool_env.types import Task
 
 _OPTIONS = ("task", "episode_seed")
@@ -24,17 +24,17 @@ _SEEDS = 2**63
 class EpisodeFactory:
     """Starts episodes, and brings them back from a record."""
 
-    def __init__(self, suite: TaskSuite, rules: EpisodeConfig) -> None:
+    def __init__(self, suite: TaskSuite, config: EpisodeConfig) -> None:
         self.suite = suite
-        self.rules = rules
+        self.config = config
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Settings that two environments must share to exchange snapshots: JSON values by group and name."""
         groups = {
             "suite": {"name": self.suite.name, **self.suite.settings},
-            "rules": self.rules.record(),
-            "reward": self.rules.reward_settings,
+            "rules": self.config.record(),
+            "reward": self.config.reward_settings,
         }
         return cast("dict[str, Any]", json.loads(json.dumps(groups, default=_class_name)))
 
@@ -57,17 +57,29 @@ class EpisodeFactory:
         task = self._find(options.get("task"), index)
         seed = _episode_seed(options.get("episode_seed", seed))
         task = self._opened(task, seed)
-        return Episode(task, self.rules, task.state, seed)
+        return Episode(task, self.config, task.state, seed)
 
-    def restore(self, record: Record) -> Episode:
-        """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
+    def record(self, episode: Episode) -> JsonObject:
+        """An episode as a JSON object: the task's id, the state token and the steps."""
+        codec = None if isinstance(episode.state, str) else self.suite.service().codec
+        return {
+            "task": episode.task.id,
+            "seed": episode.seed,
+            "state": episode.state if codec is None else codec.token_of(episode.state),
+            "lost": episode.lost,
+            "truncated": episode.truncated,
+            "steps": [step_record(step) for step in episode.steps],
+        }
+
+    def restore(self, record: JsonObject) -> Episode:
+        """The episode of a record that `record` made. Raises `KeyError` and the like for others."""
         task = self._opened(self.suite.find(record["task"]), record["seed"])
-        episode = Episode(task, self.rules, record["state"], record["seed"])
+        episode = Episode(task, self.config, record["state"], record["seed"])
         return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
 
     def _opened(self, task: Task, seed: int) -> Task:
         """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
-        opening = self.suite.opening(task, seed)
+        opening = self.suite.initial_state(task, seed)
         return replace(task, state=opening) if opening else task
 
     def _find(self, choice: Any, index: int) -> Task:
@@ -80,18 +92,6 @@ class EpisodeFactory:
         raise ConfigurationError(
             f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
         )
-
-
-def record_episode(episode: Episode) -> Record:
-    """An episode as a JSON object: the task's id, the state token and the steps."""
-    return {
-        "task": episode.task.id,
-        "seed": episode.seed,
-        "state": episode.state,
-        "lost": episode.lost,
-        "truncated": episode.truncated,
-        "steps": [step_record(step) for step in episode.steps],
-    }
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -56,13 +56,13 @@ _BAD_CHOICE = Finished(StatusCode.BAD_INPUT, '{error:""return_type" is not a val
 _LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
 
 
-def read_finish(arguments: str) -> Finished:
+def read_finish(arguments: str, parsed: dict[str, Any] | None = None) -> Finished:
     """Read the arguments of a `Finish` call, with ToolBench's texts and its leniency.
 
     Arguments that are no JSON are searched for the two fields, as ToolBench does: its models often
-    break off inside a long answer.
+    break off inside a long answer. `parsed` is the value of `arguments`, if the caller has parsed them.
     """
-    fields = _fields(arguments)
+    fields = _fields(arguments) if parsed is None else parsed
     if "return_type" not in fields:
         return _NO_RETURN_TYPE
     if fields["return_type"] == GIVE_UP:

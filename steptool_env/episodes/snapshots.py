@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from steptool_env.episodes.episode import Episode
-from steptool_env.episodes.factory import EpisodeFactory, record_episode
+from steptool_env.episodes.factory import EpisodeFactory
+from steptool_env.episodes.records import encode
 from steptool_env.errors import ConfigurationError, DataError
-from steptool_env.trajectories.records import encode
 from toolserver.errors import ToolServerError
 
 _VERSION = 2
@@ -21,7 +21,7 @@ def pack(episode: Episode, rng: np.random.Generator, source: EpisodeFactory) -> 
     record = {
         "steptool_snapshot": _VERSION,
         **source.identity,
-        "episode": record_episode(episode),
+        "episode": source.record(episode),
         "random": rng.bit_generator.state,
     }
     return encode(record)

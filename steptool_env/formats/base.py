@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from steptool_env.types import Action
-from toolserver.service.json_parsing import parse
+from toolserver.calls.json_parsing import parse
 
 FunctionSchema = Mapping[str, Any]
 """`{"name", "description", "parameters"}`, as OpenAI's API describes a function."""
@@ -48,20 +48,6 @@ class Format(Protocol):
         ...
 
 
-def check_arguments(arguments: str) -> str:
-    """What is wrong with the text of a call's arguments; empty when it is a JSON object or empty (no arguments).
-
-    The tool server reads arguments with the same `parse`, so what passes here is not refused there.
-    """
-    if not arguments:
-        return ""
-    try:
-        value = parse(arguments)
-    except ValueError:
-        return "the arguments are not JSON"
-    return "" if isinstance(value, dict) else "the arguments are not a JSON object"
-
-
 _LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
 
 
@@ -77,12 +63,21 @@ def read_object(text: str) -> dict[str, Any] | None:
 def call_action(text: str, name: Any, arguments: Any, thought: str) -> Action:
     """The action of a call whose parts were found, with the error in them, if any.
 
-    `arguments` is JSON text, or a value that came inside a larger JSON value.
+    `arguments` is JSON text, or a value that came inside a larger JSON value. The tool server parses text with the same
+    `parse`, so it refuses no arguments that are accepted here.
     """
     if not isinstance(name, str) or not name:
         return Action(text, thought=thought, error="the call has no function name")
+    value = arguments
     try:
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        if isinstance(arguments, str):
+            written, value = arguments, parse(arguments) if arguments else {}
+        else:
+            written = json.dumps(arguments, ensure_ascii=False)
     except RecursionError:
         return Action(text, name=name, thought=thought, error="the arguments are nested too deeply")
-    return Action(text, name=name, arguments=written, thought=thought, error=check_arguments(written))
+    except ValueError:
+        return Action(text, name, arguments, thought, "the arguments are not JSON")
+    if not isinstance(value, dict):
+        return Action(text, name, written, thought, "the arguments are not a JSON object")
+    return Action(text, name, written, thought, "", value)

@@ -12,9 +12,9 @@ from steptool_env.judges.base import Judge, Judgement
 from steptool_env.metrics import result_of
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Step, Task, Trajectory
+from toolserver.calls.call_key import canonical_arguments
+from toolserver.calls.json_parsing import parse
 from toolserver.errors import DataError
-from toolserver.service.call_key import canonical_arguments
-from toolserver.service.json_parsing import parse
 
 
 class RecordedJudge:

@@ -34,7 +34,7 @@ class TaskSuite(Protocol):
         """Settings that change tasks or answers, as JSON values: a snapshot must agree on them and on the name."""
         ...
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         """The state token with which an episode of `task` begins; empty where the tools keep no state.
 
         An opening token is plain text that anyone may write (seed, faults); only the tokens that a

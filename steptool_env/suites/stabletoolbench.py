@@ -9,17 +9,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from steptool_env.client.info_check import ServerMatch
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
+from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import StateCodec, opening_token
-from toolserver.errors import ToolServerError
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
@@ -79,14 +78,14 @@ class StableToolBenchSuite:
         self.name = suite_name(name, data if queries is None else queries)
         file = _query_file(name, data, queries)
         self._cache = _cache_directory(data, cache)
-        self._catalog = Catalog() if self._cache is None else Catalog.load(self._cache)
+        self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
         self._tasks = _read_tasks(self.name, file, self._catalog)
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
         self._faults = faults
         self._service: ToolService | None = None
         self._lock = Lock()
-        self.opening(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
+        self.initial_state(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -104,14 +103,11 @@ class StableToolBenchSuite:
             raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
         return self._tasks[self._index[task_id]]
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         """Empty without faults: recordings keep no state."""
         if self._faults == "none":
             return ""
-        try:
-            return opening_token(episode_seed, self._faults, task.id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        return opening_token(episode_seed, self._faults, task.id)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -139,7 +135,7 @@ class StableToolBenchSuite:
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
         if self._miss == "synthetic":
             resolvers.append(SyntheticResolver())
-        return ToolService(self._catalog, resolvers, faults=EpisodeFaults(StateCodec()))
+        return ToolService(self._catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
         return _make, self._arguments
@@ -193,7 +189,7 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:
     try:
         tasks = tuple(_task(name, query, catalog) for query in read_queries(file))
-    except ToolServerError as error:
+    except StepToolError as error:
         raise ConfigurationError(f"suite={name!r}: {error}") from error
     if not tasks:
         raise ConfigurationError(f"suite={name!r}: {file} has no queries")

@@ -12,11 +12,11 @@ from steptool_env.toolworld import Grade, Tracker, grader_of
 from steptool_env.toolworld.grading.progress_tracker import Observed
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Step, Task
+from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance, StatusCode
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import StateTokenError
-from toolserver.service.json_parsing import parse
-from toolserver.world.resolver import delta_of
+from toolserver.resolvers.world import delta_of
 
 _CODEC = StateCodec()
 
@@ -43,6 +43,8 @@ class ToolWorldGrading:
         api = self._apis.get(step.action.name)
         if api is None or step.provenance is not Provenance.WORLD:
             return self.tracker.idle()
+        if step.result is not None:
+            return self.tracker.answered(api, step.result)
         arguments = _arguments(step.action.arguments)
         return self.tracker.idle() if arguments is None else self.tracker.call(api, arguments)
 
@@ -52,7 +54,7 @@ class ToolWorldGrading:
         last = self._last
         answer = None
         if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
-            answer = read_finish(last.action.arguments).answer
+            answer = read_finish(last.action.arguments, last.action.parsed).answer
         gave_up = last is not None and last.status is StatusCode.GAVE_UP
         return grader_of(self.gold).grade(self.tracker, answer, gave_up)
 

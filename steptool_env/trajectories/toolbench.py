@@ -11,11 +11,11 @@ from typing import Any
 
 from steptool_env.episodes.finish import read_finish
 from steptool_env.episodes.observations import answer_in
-from steptool_env.episodes.prompts import opening
+from steptool_env.episodes.prompts import make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.catalog.api_schema import Provenance, StatusCode
-from toolserver.service.outcomes import outcome_of_error
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.stabletoolbench import JudgedEpisode, ToolBenchAnswer
 
 _REACT = make_format("react")
@@ -53,7 +53,7 @@ def to_answer(trajectory: Trajectory) -> dict[str, Any]:
     steps = trajectory.steps
     answered = bool(steps) and steps[-1].status is StatusCode.FINAL_ANSWER
     chain = list(_nodes(steps))
-    start = opening(trajectory.task, _OPENAI, "toolbench")
+    start = make_prompt(trajectory.task, _OPENAI, "toolbench")
     return {
         "win": answered,
         "try_count": 1,

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from steptool_env.episodes.records import encode, read_trajectory, trajectory_record
 from steptool_env.errors import DataError
-from steptool_env.trajectories.records import encode, read_trajectory, trajectory_record
 from steptool_env.types import Trajectory
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from tests.steptool_env.toys import (
     ToySuite,
     Unreachable,
     call,
-    toy_rules,
+    toy_config,
 )
 from toolserver.catalog.api_schema import StatusCode, ToolCall, ToolResponse
 from toolserver.catalog.catalog import Catalog
@@ -40,7 +40,7 @@ SCRIPTS = st.lists(st.sampled_from(ACTIONS), max_size=8)
 
 
 def toy_env(**changes: object) -> ToolEnv:
-    return ToolEnv(ToySuite(), toy_rules(**changes))
+    return ToolEnv(ToySuite(), toy_config(**changes))
 
 
 def play(env: ToolEnv, actions: Sequence[str]) -> list[Transition]:
@@ -238,7 +238,7 @@ def test_wrong_rules_are_named(changes: dict[str, object], says: str) -> None:
 
 
 def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:
-    env = ToolEnv(ToySuite(), toy_rules(), Unreachable())
+    env = ToolEnv(ToySuite(), toy_config(), Unreachable())
     env.reset(seed=0)
     env.step("nonsense")
     _, reward, terminated, truncated, info = env.step(COUNT)
@@ -256,12 +256,15 @@ class Foreign:
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         return ToolService(Catalog(), []).call_many(calls)
 
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        yield from self.call_many(calls)
+
     def close(self) -> None:
         pass
 
 
 def test_tools_of_other_tasks_lose_the_episode_and_blame_nobody() -> None:
-    env = ToolEnv(ToySuite(), toy_rules(), Foreign())
+    env = ToolEnv(ToySuite(), toy_config(), Foreign())
     env.reset(seed=0)
     *_, truncated, info = env.step(COUNT)
     assert truncated
@@ -301,7 +304,7 @@ class Counted(ToolEnv):
     """A subclass with arguments of its own."""
 
     def __init__(self, extra: str) -> None:
-        super().__init__(ToySuite(), toy_rules(), render_mode="ansi")
+        super().__init__(ToySuite(), toy_config(), render_mode="ansi")
         self.extra = extra
 
 
@@ -377,7 +380,7 @@ def test_a_snapshot_of_other_rewards_faults_or_tasks_is_refused(arguments: dict[
     other = ToolWorldEnv(**{"faults": "mild", **arguments})
     with pytest.raises(DataError, match=f"{says}.*same arguments"):
         other.restore(snapshot)
-    vector = ToolVectorEnv(2, other.suite, other.rules)
+    vector = ToolVectorEnv(2, other.suite, other.config)
     vector.reset(seed=0)
     with pytest.raises(DataError, match=says):
         vector.restore(1, snapshot)
@@ -386,7 +389,9 @@ def test_a_snapshot_of_other_rewards_faults_or_tasks_is_refused(arguments: dict[
 def test_a_snapshot_is_taken_where_the_same_is_said_in_other_words() -> None:
     env = ToolWorldEnv(reward="steptool")
     env.reset(seed=0)
-    other = ToolWorldEnv("ansi", reward="steptool", reward_options={"judge": "world"}, faults="none", level="lite")
+    other = ToolWorldEnv(
+        render_mode="ansi", reward="steptool", reward_options={"judge": "world"}, faults="none", level="lite"
+    )
     other.restore(env.snapshot())
     assert other.snapshot() == env.snapshot()
 
@@ -426,7 +431,7 @@ def test_pickling_keeps_the_episode() -> None:
 
 
 def test_ansi_shows_query_actions_and_rewards() -> None:
-    env = ToolEnv(ToySuite(), toy_rules(), render_mode="ansi")
+    env = ToolEnv(ToySuite(), toy_config(), render_mode="ansi")
     env.reset(options={"task": "toy-2"})
     env.step(COUNT)
     env.step(ANSWER)

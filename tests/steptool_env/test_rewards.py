@@ -13,7 +13,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.judges import Judgement
 from steptool_env.rewards import make_reward
 from steptool_env.types import Step, Task
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task
 
 ANSWER = answered("Northern Light")
 CALL = called("search", ["Northern Light"])

@@ -9,14 +9,14 @@ import pytest
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
 from steptool_env.search import Policy, SearchNode, cot, dfsdt, diversity_prompt
-from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, Unreachable, toy_rules
+from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, Unreachable, toy_config
 from toolserver.catalog.api_schema import StatusCode
 
 NAMES = {COUNT: "c", SAY: "s", ANSWER: "A", GIVE_UP: "G"}
 
 
 def ready(**changes: object) -> ToolEnv:
-    env = ToolEnv(ToySuite(), toy_rules(**changes))
+    env = ToolEnv(ToySuite(), toy_config(**changes))
     env.reset(seed=0, options={"task": 0, "episode_seed": 0})
     return env
 
@@ -117,7 +117,7 @@ def test_chains_end_with_the_calls() -> None:
 
 
 def test_tools_out_of_reach_end_the_search() -> None:
-    env = ToolEnv(ToySuite(), toy_rules(), Unreachable())
+    env = ToolEnv(ToySuite(), toy_config(), Unreachable())
     env.reset(seed=0)
     for result in (dfsdt(env, lambda place: COUNT), cot(env, lambda place: COUNT, attempts=5)):
         assert (result.answered, result.calls) == (False, 1)

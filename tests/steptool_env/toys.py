@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,7 @@ class ToySuite:
             raise ConfigurationError(f"task {task_id!r}: there are toy-0 to toy-9")
         return self.task(int(index))
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         return f"count={episode_seed % 100}"
 
     def service(self) -> ToolService:
@@ -115,7 +115,7 @@ GIVE_UP = call("Finish", return_type="give_up_and_restart")
 ACTIONS = (COUNT, SAY, FAIL, ANSWER, GIVE_UP, "no call at all", call("unknown"), call("Finish"))
 
 
-def toy_rules(**changes: Any) -> EpisodeConfig:
+def toy_config(**changes: Any) -> EpisodeConfig:
     """Rules with a budget of six calls."""
     return EpisodeConfig(**{"reward": CountingReward(), "call_budget": 6, **changes})
 
@@ -125,6 +125,9 @@ class Unreachable:
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         raise ToolTransportError("http://tools: ConnectError")
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        yield from self.call_many(calls)
 
     def close(self) -> None:
         pass

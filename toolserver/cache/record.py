@@ -19,10 +19,10 @@ import struct
 from hashlib import blake2b
 from typing import NamedTuple
 
+from toolserver.calls.call_key import canonical_key
+from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, decode_body
 from toolserver.errors import CacheError, DataError
-from toolserver.service.call_key import canonical_key
-from toolserver.service.naming import api_key
 
 _VERSION = 1
 _HEADER = struct.Struct(">BBB16sI")

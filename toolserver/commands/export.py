@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from toolserver.cache import ResponseCache
 from toolserver.cache.archive import export_archive
-from toolserver.catalog.catalog import Catalog
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 from toolserver.stabletoolbench import write_responses, write_tools
@@ -27,7 +27,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
-        apis, calls = export_archive(file, responses, Catalog.load(cache))
+        apis, calls = export_archive(file, responses, load_catalog(cache))
     say(f"{file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
 
 
@@ -43,6 +43,6 @@ def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> Non
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
-        tools = write_tools(directory / TOOLS, Catalog.load(cache))
+        tools = write_tools(directory / TOOLS, load_catalog(cache))
         calls = write_responses(directory / RESPONSES, responses)
     say(f"{directory}: {tools:,} tools, {calls:,} calls")

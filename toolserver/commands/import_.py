@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
-from toolserver.catalog.catalog import Catalog
+from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say, say_counts, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder
@@ -29,12 +29,12 @@ def stabletoolbench(
         strict: Stop at the first entry that cannot be read.
         on_conflict: What to do with a call that has another answer already.
     """
-    catalog = Catalog.load(cache)
+    catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:
         report = import_folder(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
-        catalog.save(cache)
+        save_catalog(catalog, cache)
     _say(report)
 
 
@@ -50,10 +50,10 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
         on_conflict: What to do with a call that has another answer already.
     """
-    catalog = Catalog.load(cache)
+    catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:
         report = import_archive(file, responses, catalog, on_conflict=on_conflict)
-        catalog.save(cache)
+        save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
 

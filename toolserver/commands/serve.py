@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
 from toolserver.errors import ConfigurationError
-from toolserver.http.protocol import http_protocol
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
@@ -134,7 +133,6 @@ def _run(
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=http_protocol(),
         workers=workers,
         access_log=access_log,
         log_level="info" if access_log else "warning",

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from toolserver.cache import ResponseCache
-from toolserver.catalog.catalog import Catalog
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 
@@ -45,7 +45,7 @@ def _count(cache: CachePlace) -> dict[str, Any]:
     return {
         "entries": size.entries,
         "bytes": size.bytes,
-        "apis_documented": len(Catalog.load(cache)),
+        "apis_documented": len(load_catalog(cache)),
         "apis_recorded": len(apis),
         "provenance": dict(provenance.most_common()),
         "outcome": dict(outcome.most_common()),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
-from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import complain, say
 
@@ -28,7 +28,7 @@ def verify(*, cache: CachePlace) -> int:
         place = responses.location
     if not is_redis(cache):
         fold_log(Path(cache))
-    apis = len(Catalog.load(cache))
+    apis = len(load_catalog(cache))
     for problem in problems:
         complain(f"{problem.key or place}: {problem.reason}")
     say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")

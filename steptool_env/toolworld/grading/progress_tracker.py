@@ -12,7 +12,7 @@ from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world.changes import Changes
 from toolserver.world.schema import Kind, Operation, OperationKind, Result
-from toolserver.world.vendors import Health, VendorApi
+from toolserver.world.vendors import Health, VendorAnswer, VendorApi
 
 FactKey = tuple[str, str, Any]
 """Identity of a fact: entity, attribute, value. An id is also a fact of its own: `("id", "", C1093)`."""
@@ -82,8 +82,8 @@ class Tracker:
     deterministic function of the task, the salt and the calls.
 
     Args:
-        task: Task of the episode.
-        salt: Salt of created ids and tokens (see `toolserver.world.resolver.delta_of`).
+        task: The task.
+        salt: What salts the episode's created ids and tokens (see `toolserver.resolvers.world.delta_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
@@ -112,14 +112,17 @@ class Tracker:
         return self.steps[-1]
 
     def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
-        """Record a call that the world answered."""
-        answer = api.answer(self.world, arguments, self.delta)
+        """Record a call that a server's world answered, by computing the answer here."""
+        return self.answered(api, api.answer(self.world, arguments, self.delta))
+
+    def answered(self, api: VendorApi, answer: VendorAnswer) -> Observed:
+        """Record a call with the answer of the world."""
         result = answer.result
         if answer.outcome is not Outcome.OK or result is None:
             observed = Observed(api, failed=answer.outcome)
         else:
             nodes = self._nodes(api.operation, result.arguments)
-            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta is not self.delta)
+            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta != self.delta)
             self.delta = answer.delta
         self._reach(observed, result)
         self.steps.append(observed)

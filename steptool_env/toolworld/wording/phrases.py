@@ -1,6 +1,7 @@
-"""Patterns for each operation: what can be said for what it leads to, what it gives and what it does.
+"""Patterns for each operation: noun phrases, clauses and imperatives for its rows, outputs and effects.
 
-A pattern is text with `{input}` for each input that is said. The generator fills patterns, the parser matches them.
+A pattern is text with `{input}` for each stated input. The generator fills patterns; the parser in the tests matches
+them.
 """
 
 from __future__ import annotations
@@ -32,24 +33,23 @@ _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 
 
 class Patterns(NamedTuple):
-    """The patterns for one thing that can be asked for or done.
+    """Patterns for one row, value or action.
 
     Attributes:
         nouns: Noun phrases.
         clauses: Clauses such as `which hotel in {city_id} has the highest rating`, for `?` and after `tell me`.
-        be: What a question with a noun phrase begins with: `What is`, `What are`, `Who is`, `Which is`;
-            empty where none fits.
-        takes: Imperatives that bring the thing up for later sentences, beside `find` with a noun phrase.
+        be: Start of a question with a noun phrase: `What is`, `What are`, `Who is`, `Which is`; may be empty.
+        introductions: Imperatives that introduce a row for later sentences, beside `find` with a noun phrase.
     """
 
     nouns: tuple[str, ...]
     clauses: tuple[str, ...] = ()
     be: str = "What is"
-    takes: tuple[str, ...] = ()
+    introductions: tuple[str, ...] = ()
 
 
 class Phrases:
-    """The patterns for the operations of a world. They depend on its level alone.
+    """Patterns for the operations of a world. They depend on its level alone.
 
     Args:
         world: The world.
@@ -61,7 +61,7 @@ class Phrases:
         self._kept: dict[tuple[object, ...], Patterns] = {}
 
     def pointed(self, attribute: str) -> Patterns:
-        """`the city of Hotel Ember`: the row that a reference points to, with `{of}` for the row that has it."""
+        """`the city of Hotel Ember`: the target of a reference, with `{of}` for the row that has it."""
         return self._keep(("pointed", attribute), lambda: self._pointed(attribute))
 
     def top(self, name: str, low: bool) -> Patterns:
@@ -97,19 +97,19 @@ class Phrases:
         return self._keep(("listed", name), lambda: self._listed(self.operations[name]))
 
     def ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
-        """The imperatives of an operation that changes the world."""
+        """Return the imperatives of an operation that changes the world."""
         return self._keep(("ordered", name, given), lambda: Patterns(self._ordered(name, given))).nouns
 
     def noun(self, entity: str) -> str:
-        """The noun for an entity type."""
+        """Return the noun for an entity type."""
         return NOUNS[entity][0] if entity in NOUNS else self.entities[entity].label
 
     def plural(self, entity: str) -> str:
-        """The plural for an entity type."""
+        """Return the plural for an entity type."""
         return NOUNS[entity][1] if entity in NOUNS else self.entities[entity].plural
 
     def handle(self, attribute: str) -> str:
-        """The noun for what a reference points to, once it was brought up: `airport` for a departure airport."""
+        """Return the noun for the introduced target of a reference: `airport` for a departure airport."""
         entity, _, name = attribute.partition(".")
         reference = self.entities[entity].attribute(name)
         noun = self.noun(reference.type.entity)
@@ -132,24 +132,29 @@ class Phrases:
         noun, plural, scope = self.noun(entity), self.plural(entity), self._scope(operation)
         everyone, most = _all(plural, scope), measure.least if low else measure.most
         nouns, clauses = [f"the {noun}{scope} with {most}"], [f"which {noun}{scope} has {most}"]
-        takes = [f"of {everyone}, take the one with {most}", f"find out which {noun}{scope} has {most}"]
+        introductions = [f"of {everyone}, take the one with {most}", f"find out which {noun}{scope} has {most}"]
         if measure.adjectives:
             adjective = measure.adjectives[1 if low else 0]
             nouns.append(f"the {adjective} {noun}{scope}")
             clauses.append(f"which is the {adjective} {noun}{scope}")
-            takes.append(f"of {everyone}, pick the {adjective} one")
+            introductions.append(f"of {everyone}, pick the {adjective} one")
         clauses.append(f"which of {everyone} has {most}")
-        return Patterns(tuple(nouns), tuple(clauses), self._be(entity), tuple(takes))
+        return Patterns(tuple(nouns), tuple(clauses), self._be(entity), tuple(introductions))
 
     def _winner(self, operation: Operation) -> Patterns:
         more, adjectives = self.measure(operation).more, self.measure(operation).adjectives
-        takes = [f"of {{pair}}, take the one with {more}", f"compare {{pair}} and take the one with {more}",
+        introductions = [f"of {{pair}}, take the one with {more}", f"compare {{pair}} and take the one with {more}",
                  f"find out which of {{pair}} has {more}"]  # fmt: skip
         nouns: list[str] = []
         if adjectives:
             nouns.append(f"the {adjectives[2]} of {{pair}}")
-            takes += [f"take the {adjectives[2]} of {{pair}}", f"compare {{pair}} and pick the {adjectives[2]} one"]
-        return Patterns(tuple(nouns), (f"which of {{pair}} has {more}",), self._be(operation.subject), tuple(takes))
+            introductions += [
+                f"take the {adjectives[2]} of {{pair}}",
+                f"compare {{pair}} and pick the {adjectives[2]} one",
+            ]
+        return Patterns(
+            tuple(nouns), (f"which of {{pair}} has {more}",), self._be(operation.subject), tuple(introductions)
+        )
 
     def _only(self, operation: Operation) -> Patterns:
         noun, scope = self.noun(operation.subject), self._scope(operation)
@@ -236,7 +241,7 @@ class Phrases:
     # Words.
 
     def measure(self, operation: Operation) -> Measure:
-        """Words for the measure of an operation."""
+        """Return the words for the measure of an operation."""
         key = f"{operation.subject}.{operation.attribute}"
         label = self.entities[operation.subject].attribute(operation.attribute).label
         if key in MEASURES:
@@ -246,11 +251,11 @@ class Phrases:
         return graded(label)
 
     def measure_label(self, operation: Operation) -> str:
-        """The noun for the measure of an operation."""
+        """Return the noun for the measure of an operation."""
         return self.label(f"{operation.subject}.{operation.attribute}")
 
     def label(self, attribute: str) -> str:
-        """The noun for an attribute, given by its qualified name."""
+        """Return the noun for an attribute, given by its qualified name."""
         entity, _, name = attribute.partition(".")
         return LABELS.get(attribute) or self.entities[entity].attribute(name).label
 
@@ -284,7 +289,7 @@ def _all(plural: str, scope: str) -> str:
 
 
 def with_optional(pattern: str, given: frozenset[str]) -> str:
-    """A pattern without the optional parts whose input is not given, and without the brackets of the others."""
+    """Return a pattern without the optional parts whose input is not given, and without brackets."""
 
     def chosen(match: re.Match[str]) -> str:
         inside, _, otherwise = match[1].partition("|")

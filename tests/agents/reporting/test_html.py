@@ -14,7 +14,7 @@ from agents.demo.report import budgets
 from agents.reporting.evaluation import evaluation_report
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
 from agents.reporting.plots import Curve, line_plot
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
 
 EPISODES = [
     trajectory(called("a", "x"), answered("x"), of=task(task_id="1"), rewards=(0.5, 1.0), is_solved=1.0),
@@ -114,7 +114,7 @@ def words_of(svg: str) -> set[str]:
 
 def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
     line = Curve([1, 2], [0, 1])
-    curves = {"one": line, "two": line, "two again": line._replace(kin="two")}
+    curves = {"one": line, "two": line, "two again": line._replace(paired_with="two")}
     drawn = strokes(line_plot(curves, "x", "y"))
     assert sorted(drawn.values()) == [2, 2, 2]  # in the plot and in the legend
     (dashed,) = (colour for colour, is_dashed in drawn if is_dashed)

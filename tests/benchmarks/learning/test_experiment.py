@@ -12,9 +12,9 @@ from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
+from agents.models.config import PolicyConfig
 from agents.models.decoder import Shape, build_decoder
 from agents.models.policy import Policy
-from agents.training.config import PolicyConfig
 from agents.training.sft import new_learner
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config

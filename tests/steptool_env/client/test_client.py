@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ToolCall
-from toolserver.catalog.catalog import Catalog
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
 from toolserver.testing import ServerProcess
@@ -216,14 +216,16 @@ def test_an_address_that_is_none_is_named(url: Any) -> None:
 
 NAMES = st.sampled_from(["Data", "TheClique", "Transfermarkt search", "nobody", "", "É"])
 ARGUMENTS = st.sampled_from(["", "{}", "{", "[]", '{"name": "Lionel Messi"}', '{"a": NaN}', '{"a": 1e400}', "\ud800"])
-CALLS = st.builds(ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]))
+CALLS = st.builds(
+    ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]), st.none()
+)
 
 
 @pytest.fixture(scope="module")
 def served(stabletoolbench_cache: Path) -> Iterator[tuple[HttpToolClient, ToolService]]:
     """The same recordings, behind a server and in process."""
     service = ToolService(
-        Catalog.load(stabletoolbench_cache), [RecordedResolver(ResponseCache(stabletoolbench_cache, read_only=True))]
+        load_catalog(stabletoolbench_cache), [RecordedResolver(ResponseCache(stabletoolbench_cache, read_only=True))]
     )
     with ServerProcess(["--cache", str(stabletoolbench_cache), "--read-only"]) as server:
         client = HttpToolClient(server.url)

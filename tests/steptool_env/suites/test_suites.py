@@ -103,8 +103,8 @@ def test_recordings_are_imported_once_and_again_when_they_change(data: Path, tmp
 
 def test_faults_open_the_episode_with_its_seed(data: Path) -> None:
     suite = StableToolBenchSuite("G1_instruction", data, faults="mild")
-    assert suite.opening(suite.task(0), 5) == "open:seed=5:faults=mild:task=7"
-    assert StableToolBenchSuite("G1_instruction", data).opening(suite.task(0), 5) == ""
+    assert suite.initial_state(suite.task(0), 5) == "open:seed=5:faults=mild:task=7"
+    assert StableToolBenchSuite("G1_instruction", data).initial_state(suite.task(0), 5) == ""
 
 
 def test_a_suite_is_pickled_as_its_arguments(data: Path) -> None:

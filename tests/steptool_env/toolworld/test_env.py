@@ -11,10 +11,10 @@ import gymnasium as gym
 import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
+from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
-from steptool_env.trajectories.records import encode, trajectory_record
 from toolserver.testing import ServerProcess
 
 TOOLWORLD = "StepTool/ToolWorld-v0"

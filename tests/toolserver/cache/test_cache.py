@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.toolserver.calls import answer, key_of, numbered_call
+from tests.toolserver.numbered_calls import answer, key_of, numbered_call
 from toolserver.cache import PutResult, ResponseCache
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.errors import CacheError, ConflictError, DataError

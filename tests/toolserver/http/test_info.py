@@ -57,9 +57,8 @@ def test_recordings_have_the_digest_of_their_catalog(tmp_path: Path) -> None:
     assert (both["kind"], both["digest"]) == ("both", info(world=0, world_tools=20)["digest"])
 
 
-@pytest.mark.parametrize("hot_path", [True, False])
-def test_it_wants_a_key_where_there_are_keys(tmp_path: Path, hot_path: bool) -> None:
+def test_it_wants_a_key_where_there_are_keys(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a-key-of-the-key-file\n")
-    with serving(make_cache(tmp_path / "cache"), api_key_file=tmp_path / "keys", hot_path=hot_path) as client:
+    with serving(make_cache(tmp_path / "cache"), api_key_file=tmp_path / "keys") as client:
         assert client.get("/v1/info").status_code == 401
         assert client.get("/v1/info", headers={"x-api-key": "a-key-of-the-key-file"}).status_code == 200

@@ -22,12 +22,12 @@ from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_toke
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
 from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.world import delta_of
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
 from toolserver.world import VendorRegistry, make_world
 from toolserver.world.changes import Change
-from toolserver.world.resolver import delta_of
 from toolserver.world.samples import sample_arguments
 from toolserver.world.schema import Kind, OperationKind
 from toolserver.world.tokens import ChangeCheck, world_codec
@@ -58,22 +58,21 @@ CALLS = [sampled(name) for name in OPERATIONS]
 
 
 class Ways:
-    """One world, behind the hot path, behind FastAPI's routes and in process."""
+    """One world, over HTTP and in process."""
 
-    def __init__(self, fast: TestClient, slow: TestClient, service: ToolService) -> None:
-        self._clients = fast, slow
+    def __init__(self, client: TestClient, service: ToolService) -> None:
+        self._client = client
         self._service = service
 
     def answers(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
         """The answers to a batch, the same on every way, each of them counted."""
         body = json.dumps([as_request(call) for call in calls])
         found = [in_process(response) for response in self._service.call_many(calls)]
-        for client in self._clients:
-            before = counted(client)
-            response = client.post("/v1/calls", content=body, headers={"content-type": "application/json"})
-            assert response.status_code == 200, response.text
-            assert response.json() == found
-            assert counted(client) - before == len(calls)
+        before = counted(self._client)
+        response = self._client.post("/v1/calls", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 200, response.text
+        assert response.json() == found
+        assert counted(self._client) - before == len(calls)
         return found
 
 
@@ -89,13 +88,8 @@ def counted(client: TestClient) -> float:
 
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
-    chosen = Settings(world=0)
-    slow = chosen.model_copy(update={"hot_path": False})
-    with (
-        TestClient(create_app(chosen), raise_server_exceptions=False) as fast,
-        TestClient(create_app(slow), raise_server_exceptions=False) as routes,
-    ):
-        yield Ways(fast, routes, SERVICE)
+    with TestClient(create_app(Settings(world=0)), raise_server_exceptions=False) as client:
+        yield Ways(client, SERVICE)
 
 
 def forged(fields: Any, codec: StateCodec = CODEC, *, flag: int = 0) -> str:
@@ -303,18 +297,17 @@ class Breaking:
         pass
 
 
-@pytest.mark.parametrize("hot_path", [True, False])
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_defect_of_a_resolver_is_the_outcome_of_its_call_in_a_batch_and_500_alone(
-    tmp_path: Path, hot_path: bool, blocking: bool
+    tmp_path: Path, blocking: bool
 ) -> None:
     from tests.toolserver.serving import OSLO, OSLO_BODY
 
-    with serving(make_cache(tmp_path / "cache"), hot_path=hot_path) as client:
-        service: ToolService = client.app.state.dispatcher.service  # type: ignore[attr-defined]
+    with serving(make_cache(tmp_path / "cache")) as client:
+        service: ToolService = client.app.state.executor.service  # type: ignore[attr-defined]
         recorded, broken = service.resolvers[0], Breaking(blocking=blocking)
-        dispatcher = client.app.state.dispatcher  # type: ignore[attr-defined]
-        dispatcher.service = ToolService(service.catalog, [recorded, broken])
+        executor = client.app.state.executor  # type: ignore[attr-defined]
+        executor.service = ToolService(service.catalog, [recorded, broken])
         missing = OSLO._replace(arguments={"city": "Nowhere"})
         before = counted(client)
         answers = client.post("/v1/calls", json=[as_request(call) for call in (OSLO, missing, OSLO)]).json()

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.errors import ConfigurationError
-from toolserver.service.naming import parameter_name
 from toolserver.world import (
     NO_CHANGES,
     Changes,

@@ -12,9 +12,9 @@ from steptool_env.toolworld.suite import ToolWorldSuite, load_suite
 from steptool_env.types import FINISH, Action, Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
 from toolserver.episodes.state_token import StateCodec, opening_token
+from toolserver.resolvers.world import delta_of
 from toolserver.world import make_world
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.resolver import delta_of
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
 LEVELS = ("lite", "standard", "full")

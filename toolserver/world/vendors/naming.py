@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from toolserver.service.naming import parameter_name, standardize
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.world.generators import words
 from toolserver.world.levels import WorldLevel
 from toolserver.world.schema import Domain

@@ -8,9 +8,9 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import NamedTuple
 
+from toolserver.calls.naming import api_key, standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.errors import ConfigurationError
-from toolserver.service.naming import api_key, standardize
 from toolserver.world.schema import Domain, Kind, Operation, OperationKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors.api import Health, VendorApi

@@ -1,0 +1,90 @@
+"""ToolWorld episodes with scripted actions: the same prompts and observations whatever a model writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorWrapper
+
+from agents.baselines.oracle import OracleAgent
+from agents.models.chat_template import Codec
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
+from agents.rollout.config import EnvConfig
+from agents.rollout.engine import RolloutEngine
+from agents.rollout.vector_env import make_envs
+from benchmarks.harness.episodes import Script, record
+
+ENV_ID = "StepTool/ToolWorld-v0"
+_TRIED = 64  # tasks searched per requested episode
+
+
+class Workload(NamedTuple):
+    """Episodes to play.
+
+    Attributes:
+        scripts: Gold solutions with equal numbers of actions, `copies` of each.
+        turns: Number of actions per episode.
+        copies: Number of episodes per task: the group size.
+        prompts: Chat messages of each episode's prompt.
+        arguments: Arguments of the environment.
+    """
+
+    scripts: Sequence[Script]
+    turns: int
+    copies: int
+    prompts: Sequence[list[dict[str, str]]]
+    arguments: Mapping[str, Any]
+
+    def texts(self) -> list[str]:
+        """Return all texts of prompts and actions."""
+        prompts = [message["content"] for prompt in self.prompts for message in prompt]
+        return prompts + [action for script in self.scripts for action in script.actions]
+
+
+def make_workload(episodes: int, turns: int = 4, copies: int = 2, level: str = "lite") -> Workload:
+    """Return episodes of `turns` actions each. Raises `ValueError` when there are not enough such tasks."""
+    arguments: dict[str, Any] = {"level": level, "prompt": "compact"}
+    found = (each for each in record(ENV_ID, arguments, OracleAgent(), _TRIED * episodes) if len(each.actions) == turns)
+    tasks = list(islice(found, episodes // copies))
+    if len(tasks) < episodes // copies:
+        raise ValueError(f"only {len(tasks)} of {_TRIED * episodes} tasks take {turns} actions; ask for fewer episodes")
+    scripts = [script for script in tasks for _ in range(copies)]
+    env = gym.make(ENV_ID, **arguments, disable_env_checker=True)
+    prompts = [env.reset(options={"task": script.task})[1]["messages"] for script in scripts]
+    env.close()
+    return Workload(scripts, turns, copies, prompts, arguments)
+
+
+def play_workload(workload: Workload, envs: ScriptedEnvs, engine: RolloutEngine, codec: Codec) -> Rollout:
+    """Play all episodes of a workload once."""
+    specs = [EpisodeSpec(number, number // workload.copies) for number in range(len(workload.scripts))]
+    return collect_rollouts(envs, engine, codec, specs)
+
+
+class ScriptedEnvs(VectorWrapper):
+    """Vector environment of ToolWorld that takes a script's actions in place of the given ones.
+
+    The seed of a slot is the index of its script.
+    """
+
+    def __init__(self, workload: Workload, num_envs: int) -> None:
+        super().__init__(make_envs(EnvConfig(ENV_ID, dict(workload.arguments), num_envs=num_envs)))
+        self._scripts = workload.scripts
+        self._left: list[Iterator[str]] = [iter(())] * num_envs
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Start the scripts `seed` in the masked slots."""
+        chosen = [self._scripts[number] for number in seed]
+        for slot in np.flatnonzero(options["reset_mask"]):
+            self._left[slot] = iter(chosen[slot].actions)
+        wanted = {"task": [script.task for script in chosen], "episode_seed": [script.seed for script in chosen]}
+        return self.env.reset(options={**options, **wanted})
+
+    def step(self, actions: Sequence[str]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Take the next action of each script; ignore `actions`."""
+        del actions
+        return self.env.step(tuple(next(left) for left in self._left))

@@ -1,0 +1,80 @@
+"""What the tools answered, and the final answers that can be composed of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+from steptool_env.discrete.candidates import Candidate
+from steptool_env.discrete.tools import Tool
+from steptool_env.discrete.values import Value, row_values
+from steptool_env.discrete.words import Lexicon
+from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
+
+_FIELDS = 6
+_DONE = "Done."
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """A call that succeeded and what it brought.
+
+    Attributes:
+        call: The call.
+        step: Its step, 0-based.
+        rows: The records, those of all its pages so far.
+        pages: How many pages there are.
+        page: The last page that was seen.
+    """
+
+    call: Candidate
+    step: int
+    rows: tuple[Mapping[str, Any], ...]
+    pages: int = 1
+    page: int = 1
+
+    @property
+    def tool(self) -> Tool:
+        """The function that gave it."""
+        assert self.call.tool is not None
+        return self.call.tool
+
+    def values(self, lexicon: Lexicon) -> list[Value]:
+        """The values of the first row: what later calls take their arguments from."""
+        return row_values(dict(self.rows[0]), self.tool.words, self.step, lexicon) if self.rows else []
+
+    def next_page(self) -> Candidate | None:
+        """The call for the rows that are left out."""
+        if self.page >= self.pages or not self.tool.page:
+            return None
+        arguments = {**self.call.arguments, self.tool.page: self.page + 1}
+        return replace(self.call, arguments=arguments, page=self.page + 1)
+
+
+def pages_of(beside: Mapping[str, Any]) -> int:
+    """How many pages an answer has, by what stands beside its rows (`total_pages`, `pages`); 1 where nothing does."""
+    counts = [value for name, value in beside.items() if "pages" in name.lower() and isinstance(value, int)]
+    return max(counts, default=1)
+
+
+def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
+    """The final answers: fields of a row, a field of every row, none, and giving up. Latest answers first."""
+    yield Candidate(FINISH, {"return_type": GIVE_UP})
+    yield _finish(_DONE)
+    for index in reversed(range(len(answers))):
+        answer = answers[index]
+        shown = [value for value in answer.values(lexicon) if not value.is_id][:_FIELDS]
+        for value in shown:
+            yield _finish(str(value.value), (value,), index)
+            if len(answer.rows) > 1:
+                column = (str(row[value.field]) for row in answer.rows if value.field in row)
+                yield _finish("; ".join(column), (value,), index, column=True)
+        for pair in combinations(shown, 2):
+            yield _finish("; ".join(str(value.value) for value in pair), pair, index)
+
+
+def _finish(text: str, shown: tuple[Value, ...] = (), source: int = -1, column: bool = False) -> Candidate:
+    arguments = {"return_type": GIVE_ANSWER, "final_answer": text}
+    return Candidate(FINISH, arguments, shown=shown, source=source, column=column)

@@ -1,0 +1,150 @@
+"""Steps, tasks and trajectories as JSON objects, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from steptool_env.errors import DataError
+from steptool_env.types import Action, Step, Task, Trajectory
+from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
+
+JsonObject = dict[str, Any]
+
+
+def encode(record: JsonObject) -> bytes:
+    """One line of UTF-8 JSON. Text that UTF-8 cannot hold (lone surrogates) is escaped."""
+    try:
+        return json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(record).encode()
+
+
+def trajectory_record(trajectory: Trajectory) -> JsonObject:
+    """A trajectory as a JSON object. The task's gold is left out: its suite has it under the task's id."""
+    return {
+        "task": task_record(trajectory.task),
+        "steps": [step_record(step) for step in trajectory.steps],
+        "rewards": list(trajectory.rewards),
+        "terminated": trajectory.terminated,
+        "truncated": trajectory.truncated,
+        "metadata": dict(trajectory.metadata),
+    }
+
+
+def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
+    """The trajectory of a record.
+
+    Raises:
+        DataError: It is none; the message says what is wrong.
+    """
+    try:
+        return _trajectory(record)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise DataError(f"no trajectory ({type(error).__name__}: {error})") from error
+
+
+_ACTION_FIELDS = ("text", "name", "arguments", "thought", "error")
+
+
+def step_record(step: Step) -> JsonObject:
+    """A step as a JSON object. The text of the action is kept; its parts are kept so that nothing parses it again."""
+    return {
+        "action": {name: getattr(step.action, name) for name in _ACTION_FIELDS},
+        "observation": step.observation,
+        "status": int(step.status),
+        "body": step.body,
+        "provenance": step.provenance.value if step.provenance else None,
+        "reward": step.reward,
+        "reward_terms": dict(step.reward_terms),
+    }
+
+
+def read_step(record: Mapping[str, Any]) -> Step:
+    """The step of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
+    provenance = record["provenance"]
+    return Step(
+        _read_action(record["action"]),
+        _text(record, "observation"),
+        StatusCode(record["status"]),
+        _text(record, "body"),
+        Provenance(provenance) if provenance else None,
+        float(record["reward"]),
+        {str(name): float(term) for name, term in record["reward_terms"].items()},
+    )
+
+
+def _read_action(record: Mapping[str, Any]) -> Action:
+    text, name, arguments, thought, error = (_text(record, name) for name in _ACTION_FIELDS)
+    return Action(text, name, arguments, thought, error)
+
+
+def task_record(task: Task) -> JsonObject:
+    """A task as a JSON object, without its gold and without the templates of its tools' responses."""
+    return {
+        "id": task.id,
+        "suite": task.suite,
+        "query": task.query,
+        "tools": [_tool_record(spec) for spec in task.tools],
+        "relevant": list(task.relevant),
+        "state": task.state,
+    }
+
+
+def read_task(record: Mapping[str, Any]) -> Task:
+    """The task of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
+    return Task(
+        _text(record, "id"),
+        _text(record, "suite"),
+        _text(record, "query"),
+        tuple(_read_tool(tool) for tool in record["tools"]),
+        tuple(record["relevant"]),
+        _text(record, "state"),
+    )
+
+
+def _trajectory(record: Mapping[str, Any]) -> Trajectory:
+    return Trajectory(
+        read_task(record["task"]),
+        tuple(read_step(step) for step in record["steps"]),
+        tuple(float(reward) for reward in record["rewards"]),
+        bool(record["terminated"]),
+        bool(record["truncated"]),
+        dict(record["metadata"]),
+    )
+
+
+def _text(record: Mapping[str, Any], name: str) -> str:
+    """The field of that name, which must be text."""
+    value = record[name]
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be text, not {value!r:.60}")
+    return value
+
+
+def _tool_record(spec: ApiSpec) -> JsonObject:
+    return {
+        "category": spec.category,
+        "tool": spec.tool,
+        "name": spec.name,
+        "description": spec.description,
+        "required": [asdict(parameter) for parameter in spec.required],
+        "optional": [asdict(parameter) for parameter in spec.optional],
+        "method": spec.method,
+        "tool_description": spec.tool_description,
+    }
+
+
+def _read_tool(record: Mapping[str, Any]) -> ApiSpec:
+    return ApiSpec(
+        _text(record, "category"),
+        _text(record, "tool"),
+        _text(record, "name"),
+        _text(record, "description"),
+        tuple(Parameter(**parameter) for parameter in record["required"]),
+        tuple(Parameter(**parameter) for parameter in record["optional"]),
+        _text(record, "method"),
+        tool_description=_text(record, "tool_description"),
+    )

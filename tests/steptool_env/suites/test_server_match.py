@@ -1,0 +1,156 @@
+"""An environment and a server of another world or version refuse each other at the first call."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import steptool_env  # noqa: F401 - registers the environments
+from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
+from steptool_env.envs.toolworld import ToolWorldEnv
+from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.suites.server_match import ServerMatch
+from tests.steptool_env.client.test_client import CALL, Scripted, client_for, good, scripted
+from toolserver.service.info import package_version
+from toolserver.testing import ServerProcess
+
+INFO = {"version": "1", "kind": "world", "seed": 0, "level": "lite", "vendors": 9, "digest": "ab", "miss": "strict"}
+FIELDS = {name: INFO[name] for name in ("version", "seed", "level", "vendors", "digest")}
+WORLD = ServerMatch(("world", "both"), FIELDS)
+RECORDED = ServerMatch(("recorded", "both"), {"version": "1"}, optional=True)
+
+
+class Told(Scripted):
+    """Answers `GET` with the server's info."""
+
+    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
+        self.server.asked = [*getattr(self.server, "asked", []), (self.path, dict(self.headers))]
+        status, content = self.server.info
+        self.send_response(status)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class Suite:
+    def __init__(self, match: ServerMatch) -> None:
+        self.server_match = match
+
+
+def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
+    """What a server was asked by a client of `match` that made so many requests."""
+    content = info if isinstance(info, bytes) else json.dumps(info).encode()
+    with scripted(good(1), handler=Told) as server, client_for(server, suite=Suite(match)) as (client, _):
+        server.info = status, content
+        for _ in range(calls):
+            client.call_many([CALL])
+        assert len(server.requests) == calls
+        asked: list[Any] = server.asked
+        return asked
+
+
+def test_the_server_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(API_KEY_VARIABLE, "a-key")
+    ((path, headers),) = told(INFO, WORLD)
+    assert (path, headers["authorization"]) == ("/v1/info", "Bearer a-key")
+    assert len(told({**INFO, "kind": "both"}, WORLD)) == 1
+    assert len(told({**INFO, "kind": "recorded", "seed": None}, RECORDED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "theirs", "remedy"),
+    [
+        ("version", "2", "install one version"),
+        ("kind", "recorded", "--world SEED"),
+        ("seed", 1, r"--world 0, or make the environment with world_seed=1"),
+        ("level", "full", r"--world-level lite, or make the environment with level='full'"),
+        ("vendors", 20, r"TOOLSERVER_WORLD_TOOLS=9, or make the environment with tools=20"),
+        ("digest", "cd", "run the same code"),
+    ],
+)
+def test_a_difference_names_field_values_and_remedy(field: str, theirs: Any, remedy: str) -> None:
+    ours = "world or both" if field == "kind" else INFO[field]
+    with pytest.raises(ConfigurationError, match=f"{field} is {theirs!r}, this environment's is {ours!r}; .*{remedy}"):
+        told({**INFO, field: theirs}, WORLD)
+
+
+def test_recordings_do_not_come_from_a_world() -> None:
+    with pytest.raises(ConfigurationError, match="--cache"):
+        told(INFO, RECORDED)
+
+
+def test_a_server_without_info_serves_recordings_and_no_world() -> None:
+    """Another implementation of StableToolBench's protocol has none."""
+    assert len(told(b"not here", RECORDED, status=404)) == 1
+    with pytest.raises(ConfigurationError, match=r"no /v1/info.*version"):
+        told(b"not here", WORLD, status=404)
+
+
+def test_what_is_no_info_loses_the_call() -> None:
+    with pytest.raises(ToolTransportError, match="/v1/info did not answer as a tool server"):
+        told(b"<html>", WORLD)
+    with pytest.raises(ToolTransportError, match="HTTP 401"):
+        told(b"", WORLD, status=401)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ServerProcess(["--world", "0", "--world-level", "lite"]) as process:
+        yield process.url
+
+
+def first_call(**arguments: Any) -> dict[str, Any]:
+    env = ToolWorldEnv(**arguments)
+    _, info = env.reset(seed=0)
+    try:
+        return env.step(f"Action: {info['functions'][0]['name']}\nAction Input: {{}}")[4]
+    finally:
+        env.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"world_seed": 1}, "seed is 0, this environment's is 1"),
+        ({"level": "standard"}, "level is 'lite'"),
+        ({"tools": 20}, "vendors is 320"),
+    ],
+)
+def test_a_server_of_another_world_is_refused_at_the_first_call(
+    server: str, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        first_call(server_url=server, **arguments)
+    envs = gym.make_vec("StepTool/ToolWorld-v0", num_envs=2, server_url=server, **arguments)
+    _, infos = envs.reset(seed=0)
+    with pytest.raises(ConfigurationError, match=says):
+        envs.step([f"Action: {functions[0]['name']}\nAction Input: {{}}" for functions in infos["functions"]])
+    envs.close()
+
+
+def test_a_server_of_this_world_is_taken_and_checked(server: str) -> None:
+    assert "transport_error" not in first_call(server_url=server)
+    env = ToolWorldEnv(server_url=server, world_seed=1)
+    assert isinstance(env.client, HttpToolClient)
+    with pytest.raises(ConfigurationError, match="seed"):
+        env.client.check()
+    with pytest.raises(ConfigurationError, match="seed"):
+        pickle.loads(pickle.dumps(env.client)).call_many([CALL])
+    env.close()
+
+
+def test_a_server_of_another_version_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = ToolWorldEnv(server_url=server)
+    match = env.suite.server_match  # type: ignore[attr-defined]
+    assert match.fields["version"] == package_version()
+    other = ServerMatch(match.kinds, {**match.fields, "version": "99.0"})
+    monkeypatch.setattr(type(env.suite), "server_match", other)
+    env.reset(seed=0)
+    with pytest.raises(ConfigurationError, match=r"version is '.*', this environment's is '99\.0'"):
+        env.client.call_many([CALL])
+    env.close()

@@ -1,0 +1,94 @@
+"""One key per call: two calls share it exactly when their answers may be shared.
+
+The key is BLAKE2b-16 of the standardised names and the canonical text of the arguments. StableToolBench's
+server keys by `str(arguments)` of the parsed JSON; ours separates what that separates and merges only what
+differs in the order of names:
+
+| arguments | the same call? |
+|---|---|
+| `{"a": 1, "b": 2}` and `{"b": 2, "a": 1}` | yes: JSON objects have no order (their server: no) |
+| `{"a": 1e3}` and `{"a": 1000.0}` | yes: the same number, read from two texts |
+| `{"a": 1}`, `{"a": 1.0}`, `{"a": "1"}` and `{"a": true}` | no: an API may treat each differently |
+| `{"a": ""}`, `{"a": null}` and `{}` | no: nothing is left out and no default is filled in |
+| `NaN`, `Infinity` and `null` | no: each keeps its own text |
+| integers beyond 64 bits, lone surrogates | kept exactly |
+| argument names that are no strings | refused (`DataError`): JSON has none |
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from toolserver.calls.naming import api_key
+from toolserver.errors import DataError
+
+KEY_BYTES = 16
+_MAX_NESTING = 512  # Far above any API; below Python's recursion limit on the way back.
+
+
+def canonical_arguments(arguments: dict[str, Any]) -> bytes:
+    """The arguments as sorted, minimal JSON text.
+
+    Raises:
+        DataError: The arguments are not JSON data.
+    """
+    try:
+        text = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # orjson's limits (64 bits, 254 levels, surrogates), or no JSON at all
+        return _canonical_slow(arguments)
+    # orjson writes NaN as null, which must not answer for a call with null.
+    if b"null" in text and _holds_non_finite(arguments):
+        return _canonical_slow(arguments)
+    return text
+
+
+def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any]) -> bytes:
+    """The 16-byte key of a call.
+
+    Raises:
+        DataError: The arguments are not JSON data.
+    """
+    return key_of_text(api_key(category, tool, api), canonical_arguments(arguments))
+
+
+def key_of_text(names: tuple[str, str, str], arguments: bytes) -> bytes:
+    """The key of names that are standardised already (`names.api_key`) and canonical arguments.
+
+    Only the category may hold a line break, and it comes first: so the joined text is unambiguous.
+    """
+    text = "\n".join(names).encode("utf-8", "surrogatepass")
+    return blake2b(text + b"\n" + arguments, digest_size=KEY_BYTES).digest()
+
+
+def _canonical_slow(arguments: dict[str, Any]) -> bytes:
+    _check_json(arguments, "arguments", 0)
+    try:
+        return json.dumps(arguments, sort_keys=True, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:  # not JSON data; an integer of thousands of digits
+        raise DataError(f"arguments are not JSON data: {error}") from None
+
+
+def _check_json(value: Any, where: str, depth: int) -> None:
+    """Refuse what `json.dumps` would quietly turn into something else, or not survive."""
+    if depth > _MAX_NESTING:
+        raise DataError(f"arguments are nested deeper than {_MAX_NESTING} levels")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if not isinstance(name, str):
+                raise DataError(f"argument name {name!r} in {where} is not a string")
+            _check_json(item, name, depth + 1)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_json(item, where, depth + 1)
+
+
+def _holds_non_finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return value != value or value in (float("inf"), float("-inf"))
+    if isinstance(value, dict):
+        return any(_holds_non_finite(item) for item in value.values())
+    return isinstance(value, list | tuple) and any(_holds_non_finite(item) for item in value)
