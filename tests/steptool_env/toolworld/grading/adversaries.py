@@ -136,7 +136,7 @@ def play(task: WorldTask, calls: int | None = None) -> Run:
         if call is None:
             break
         answer = call.api.answer(world, call.arguments, tracker.delta)
-        tracker.call(call.api, call.arguments)
+        tracker.record_call(call.api, call.arguments)
         oracle.observe(call, answer.outcome is Outcome.OK, answer.response, Provenance.WORLD)
         responses.append(answer.response)
     return Run(task, tracker, tuple(responses))
