@@ -130,7 +130,7 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
         rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 

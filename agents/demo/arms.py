@@ -59,7 +59,7 @@ def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+            progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
 
         run_sft(config, shown, out, on_step)
     return out
@@ -104,7 +104,7 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
                     del waiting[name]
                 records = run.metrics()
                 for record in records[reported[name] :]:
-                    progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
+                    progress.report_rollout(name, int(record["calls"]), run.config.calls, record)
                 reported[name] = len(records)
         return {name: _arm(run) for name, run in runs.items()}
 
