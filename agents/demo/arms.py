@@ -30,9 +30,9 @@ class Arm:
     """One trained policy.
 
     Attributes:
-        learner: The policy.
-        curve: Metrics against environment calls: the records of `metrics.jsonl`, the start at 0 calls first.
-        calls: Environment calls that the training took.
+        learner: Policy.
+        curve: Records of `metrics.jsonl` against environment calls, from the start at 0 calls on.
+        calls: Environment calls of the training.
     """
 
     learner: PolicyBundle

@@ -1,4 +1,4 @@
-"""The page about a demonstration."""
+"""HTML report of the demonstration."""
 
 from __future__ import annotations
 
