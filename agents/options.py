@@ -1,4 +1,4 @@
-"""Arguments that the command line passes on as `KEY=VALUE`."""
+"""Command-line options written as `KEY=VALUE`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import tyro
 from steptool_env.errors import ConfigurationError
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="K=V [K=V ...]"), tyro.conf.UseAppendAction]
-"""The type of a flag that takes such words, several at once or by being repeated."""
+"""Type of a flag that takes such words, several at once or by repeating the flag."""
 
 
 def read_options(flag: str, words: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The options in `words`. A value is JSON where it reads as JSON (`4`, `true`, `{"judge": "rules"}`), else text.
+    """Parse `words`. A value is JSON where it parses as JSON (`4`, `true`, `{"judge": "rules"}`), else text.
 
     Raises:
         ConfigurationError: A word has no `=`, or a key comes twice.

@@ -25,18 +25,18 @@ AGENTS: Registry[Agent] = Registry(
 
 
 def make_agent(name: str, *, run_seed: int | None = None, **options: Any) -> Agent:
-    """The agent called `name`: a built-in name, with its argument after a colon, or `module:factory`.
+    """Make the agent `name`: a built-in name, with its argument after a colon, or `module:factory`.
 
     `make_agent("openai:gpt-4o", base_url=...)` passes `"gpt-4o"` and the options to the factory of `openai`;
     `make_agent("my_package.my_module:MyAgent")` imports that module and passes the options alone.
 
     Args:
-        name: The agent.
-        run_seed: Seed of the run: the option `seed` of a factory that has one, unless `options` says otherwise.
+        name: Name of the agent.
+        run_seed: Seed of the run: default of the option `seed` of a factory that has one.
         options: Arguments of the factory.
 
     Raises:
-        ConfigurationError: no such agent, or it takes other options; the message says what is valid.
+        ConfigurationError: The agent does not exist or takes other options; the message lists the valid ones.
     """
     known, colon, argument = name.partition(":")
     place, given = (known, (argument,) if colon else ()) if known in AGENTS.names() else (name, ())
