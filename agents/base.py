@@ -1,4 +1,4 @@
-"""Protocol of agents."""
+"""Interface of agents."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Info = Mapping[str, Any]
 
 
 class Agent(Protocol):
-    """Acts in several episodes at once, each in a slot, an integer that is constant during the episode.
+    """Agent that acts in many episodes at once. Each episode has a slot, an integer that is constant while it lasts.
 
-    `reset` starts an episode; each `act` asks for its next action. `indices` names the slots of the other arguments, in
-    the same order. Between two calls of `act` for a slot its episode takes exactly one step.
+    `reset` starts episodes; `act` returns one action per episode. `indices` are the slots of the other arguments, in
+    the same order. Between two calls of `act` for a slot, its episode takes exactly one step.
 
-    An agent that holds connections or processes may have a method `close()`, which is called once at the end.
+    An agent with connections or processes may have a method `close()`, which is called once at the end.
     """
 
     name: str
@@ -26,16 +26,16 @@ class Agent(Protocol):
             indices: Slots.
             observations: Prompt of each episode, as one text.
             infos: `task_id`, `messages` (the prompt as chat messages), `functions` (OpenAI schemas, `Finish` last),
-                `format` (call format, see `steptool_env.formats`) and `calls_left`.
+                `format` (format of calls, see `steptool_env.formats`) and `calls_left`.
         """
         ...
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """Return the next action of every episode in `indices`: text in the call format of its environment.
+        """Return the next action of every episode in `indices`: text in the format of its environment.
 
         Args:
             indices: Slots of live episodes.
-            observations: Last observation of each: the prompt, then tool results.
+            observations: Last observation of each episode: the prompt, then the tools' responses.
             infos: `info` of that observation; after the first step `status`, `calls_left` and `reward_terms`.
         """
         ...

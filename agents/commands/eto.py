@@ -58,7 +58,7 @@ class Command:
                 raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.tell(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
+                progress.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
             train_dpo(learner, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}

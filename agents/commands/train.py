@@ -15,14 +15,14 @@ import yaml
 
 from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.checkpoint import Progress
 from agents.reporting.training_progress import TrainingProgress
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
@@ -61,7 +61,7 @@ class Command:
             learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
-            evaluation = _evaluation(config, learner, engine, stack) if processes.main else None
+            evaluation = _evaluation(config, learner, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
@@ -130,15 +130,14 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
         rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 
 
-def _evaluation(
-    config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine, stack: ExitStack
-) -> PeriodicEvaluation | None:
+def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
-    envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
-    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed, engine)
+    evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
+    own = None if config.rollout.engine == "local" else engine
+    return PolicyEvaluation(evaluation, learner, config.sampling, own)

@@ -28,11 +28,11 @@ class Codec(Protocol):
     stop_id: int
     pad_id: int
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         """Encode the tokens before the first action."""
         ...
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """Encode the tokens between the stop token of an action and the next action.
 
         Args:
@@ -60,11 +60,11 @@ class PlainCodec:
         self.stop_id = int(tokenizer.eos_token_id)
         self.pad_id = int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
         """Encode the prompt, then `<|act|>`."""
-        return self.continuation(observation)
+        return self.encode_observation(observation)
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
         """Encode the observation, then `<|act|>`."""
         return [*encode(self._tokenizer, observation), self._act]
 
@@ -117,7 +117,7 @@ class ChatCodec:
         self.stop_id = stop
         self.pad_id = stop if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         """Render `info["messages"]`, or the observation as the user's message, by the template.
 
         In a native format of chat models, the functions are passed to the template as its tools.
@@ -127,7 +127,7 @@ class ChatCodec:
         tools = [{"type": "function", "function": dict(f)} for f in info.get("functions", ())] if native else None
         return self._encode(self._render(list(messages), generate=True, tools=tools))
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """Render the observation and the text of the template between two turns of the model."""
         between = self._between_turns(make_format(call_format).tool_role if call_format else self._role)
         text = json.dumps(observation, ensure_ascii=False)[1:-1] if between.as_json else observation

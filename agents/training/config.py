@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
-from agents.options import read_options
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampling
+from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
 from agents.training.archer.critic import StepCriticConfig
 from agents.training.optimizer import OptimConfig
 from agents.training.presets import ALGORITHMS, Algorithm, AlgorithmConfig
@@ -32,35 +28,6 @@ from agents.training.setting_checks import (
 
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
-Arguments = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[K=V ...]",
-        instance_from_str=lambda words: read_options("args", [tuple(words)]),
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
-    ),
-]
-"""Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""
-
-
-@dataclass(frozen=True)
-class EnvConfig:
-    """Where episodes come from."""
-
-    id: str = "StepTool/ToolWorld-v0"
-    """Environment id for `gymnasium.make_vec`."""
-    args: Arguments = field(default_factory=dict)
-    """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
-    reward: str = ""
-    """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
-    num_envs: int = 64
-    """Episodes that are played side by side, by each process."""
-    eval_args: Arguments = field(default_factory=dict)
-    """Arguments that differ in evaluation, e.g. `{split: validation}`."""
-
-    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)

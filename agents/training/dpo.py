@@ -11,9 +11,10 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training import losses
-from agents.training.batch import Batch, Episode, collate
+from agents.training.batch import Batch, collate
 from agents.training.forward import score, score_all
 from agents.training.objective import frozen
 from agents.training.optimizer import Terms, Updater

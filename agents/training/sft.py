@@ -21,8 +21,9 @@ from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
 from agents.reporting.console import EpisodeProgress
+from agents.rollout.types import Episode
 from agents.seeding import derive
-from agents.training.batch import Batch, Episode, collate, mini_batches
+from agents.training.batch import Batch, collate, mini_batches
 from agents.training.forward import score
 from agents.training.optimizer import Terms, Updater
 from agents.training.sft_config import SFTConfig, SFTRunConfig
@@ -166,7 +167,7 @@ def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
         "format": trajectory.metadata["format"],
     }
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
-    return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
+    return encode_turns(codec, codec.encode_prompt(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
 
 
 def encode_turns(
@@ -178,7 +179,7 @@ def encode_turns(
 ) -> Episode:
     """Build an episode of prompt tokens and (action, observation) texts; the observation of the last action is cut.
 
-    `call_format` is that of the environment, see `Codec.continuation`.
+    `call_format` is that of the environment, see `Codec.encode_observation`.
     """
     ids = list(prompt)
     spans: list[tuple[int, int]] = []
@@ -188,7 +189,7 @@ def encode_turns(
         spans.append((len(ids), len(ids) + len(tokens)))
         ids += tokens
         end = len(ids)
-        ids += codec.continuation(observation, call_format)
+        ids += codec.encode_observation(observation, call_format)
     count = sum(stop - start for start, stop in spans)
     return Episode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
 

@@ -9,7 +9,8 @@ from pydantic import ConfigDict
 
 from agents.baselines.demonstrations import Noise
 from agents.models.config import PolicyConfig
-from agents.training.config import Arguments, checked, read_yaml
+from agents.options import Arguments
+from agents.training.config import checked, read_yaml
 from agents.training.optimizer import OptimConfig
 
 

@@ -19,12 +19,12 @@ from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import Collector, EpisodeSpec, Rollout, merged
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, merge_rollouts
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training.archer.archer import Archer
-from agents.training.batch import Batch, Episode, collate, mini_batches
+from agents.training.batch import Batch, collate, mini_batches
 from agents.training.config import TrainConfig
 from agents.training.estimate import credited
 from agents.training.metrics_log import MetricsLog
@@ -67,7 +67,7 @@ class OnlineTrainer:
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
-        self._collector = Collector(envs, self._engine, learner.codec)
+        self._envs = envs
         self._patience = ServerBackoff()
         archer = config.algorithm.advantage == "step_critic"
         self._archer = Archer(config, learner.policy, self._engine) if archer else None
@@ -213,8 +213,8 @@ class OnlineTrainer:
         with self.whole():
             staleness = iteration - self._engine.publish(iteration)
             self._engine.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
-            rollout = self._collector.collect(self._starts(iteration))
-        return merged(self._processes.gather(rollout)), staleness
+            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, self._starts(iteration))
+        return merge_rollouts(self._processes.gather(rollout)), staleness
 
     def _forsaken(self) -> TrainingError:
         """Keep what there is, since the run ends here."""

@@ -22,7 +22,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.config import ValueTrunk
 from agents.models.policy import Policy
-from agents.training.batch import Episode
+from agents.rollout.types import Episode
 from agents.training.config import TrainConfig, make_config
 from agents.training.optimizer import OptimConfig
 from agents.training.sft import encode_turns, train_sft
@@ -122,7 +122,9 @@ def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> PolicyBundle:
 def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
     """Every pair of actions in every case."""
     return [
-        encode_turns(codec, codec.opening(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0))
+        encode_turns(
+            codec, codec.encode_prompt(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0)
+        )
         for case, a, b in product("xy", "abcd", "abcd")
     ]
 

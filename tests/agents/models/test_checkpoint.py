@@ -75,7 +75,7 @@ def test_transformers_loads_the_shipped_checkpoint() -> None:
     folder = checkpoint.resolve_checkpoint("nano-sft")
     model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
     made = load_learner("nano-sft")
-    ids = made.codec.opening("How warm is Lorvale?", {})
+    ids = made.codec.encode_prompt("How warm is Lorvale?", {})
     assert ids[:-1] == tokenizer("How warm is Lorvale?")["input_ids"]
     hidden = made.policy.hidden(torch.tensor([ids]))
     assert torch.equal(model(torch.tensor([ids])).logits, made.policy.output_layer(hidden))

@@ -21,7 +21,8 @@ from agents.models.chat_template import ChatCodec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import lora_rank
 from agents.rollout.collector import EpisodeSpec
-from agents.training.batch import Batch, Episode, collate
+from agents.rollout.types import Episode
+from agents.training.batch import Batch, collate
 from agents.training.config import TrainConfig
 from agents.training.forward import score, score_all
 from agents.training.objective import policy_loss, prepare
@@ -90,7 +91,7 @@ def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says
     made = build_learner(PolicyConfig(model=str(folder), context=0))
     assert isinstance(made.codec, ChatCodec)
     assert made.context == 4096
-    ids = torch.tensor([made.codec.opening("How warm is it?", {})])
+    ids = torch.tensor([made.codec.encode_prompt("How warm is it?", {})])
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
 

@@ -24,13 +24,13 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.models.weights import read_merged, write_merged
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.engine import RolloutConfig, RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
-from agents.rollout.sampler import Sampled, Sampling
 from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.types import Sampled
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
@@ -86,10 +86,10 @@ def test_rollouts_equal_those_in_this_process(temperature: float) -> None:
     """Sampled ones as well: both draw from the same seeds, whatever is decoded together."""
     made, sampling = exact_learner(), Sampling(temperature, max_action_tokens=4)
     starts = [EpisodeSpec(seed // 2, seed) for seed in range(12)]
-    here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
+    here = collect_rollouts(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec, starts)
     with serving(exact_learner().policy) as url:
         engine = remote(made, url, sampling)
-        there = Collector(bandits(5), engine, made.codec).collect(starts)
+        there = collect_rollouts(bandits(5), engine, made.codec, starts)
         engine.close()
     assert [e.ids for e in there.episodes] == [e.ids for e in here.episodes]
     assert [e.rewards for e in there.episodes] == [e.rewards for e in here.episodes]
@@ -105,7 +105,7 @@ def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_withi
             engine = remote(made, url, sampling, concurrency=concurrency)
             engine.seed(3)
             played.append(
-                [e.ids for e in Collector(bandits(8), engine, made.codec).collect([EpisodeSpec(1)] * 8).episodes]
+                [e.ids for e in collect_rollouts(bandits(8), engine, made.codec, [EpisodeSpec(1)] * 8).episodes]
             )
             engine.close()
     assert played[0] == played[1]

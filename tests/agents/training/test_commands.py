@@ -16,8 +16,8 @@ from agents.cli import main
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
-from agents.rollout.policy_agent import PolicyAgent
-from agents.rollout.sampler import Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.policy_agent import policy_agent
 from agents.rollout.vector_env import make_envs
 from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
@@ -182,14 +182,14 @@ def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
 
 def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
     made = learner("none")
-    agent = PolicyAgent.of(made, Sampling(temperature=0, max_action_tokens=3))
+    agent = policy_agent(made, Sampling(temperature=0, max_action_tokens=3))
     episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
 
     def begin(slot: int, seed: int) -> None:
         env = ToolBandit()
         observation, info = env.reset(seed=seed)
         agent.reset([slot], [observation], [info])
-        episodes[slot] = env, made.codec.opening(observation, info), observation
+        episodes[slot] = env, made.codec.encode_prompt(observation, info), observation
 
     for slot, seed in ((0, 1), (1, 2), (2, 3)):
         begin(slot, seed)
@@ -206,4 +206,4 @@ def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_a
             assert action == made.codec.action_text(want)
             observation = env.step(action)[0]
             closing = [] if want[-1] == made.codec.stop_id else [made.codec.stop_id]
-            episodes[slot] = env, [*ids, *want, *closing, *made.codec.continuation(observation)], observation
+            episodes[slot] = env, [*ids, *want, *closing, *made.codec.encode_observation(observation)], observation

@@ -11,8 +11,9 @@ from torch import Tensor
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training import losses
-from agents.training.batch import Episode, collate
+from agents.training.batch import collate
 from agents.training.dpo import dpo_step, pair_attempts, train_dpo
 from agents.training.forward import score, score_all
 from agents.training.objective import frozen

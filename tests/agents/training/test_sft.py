@@ -21,7 +21,7 @@ from tests.agents.bandit import RIGHT, blind_demonstrations, learner
 def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
     made = learner("none", learning_seed)
     shown = [
-        encode_turns(made.codec, made.codec.opening(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
+        encode_turns(made.codec, made.codec.encode_prompt(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
         for case, right in RIGHT.items()
     ]
     seen: list[tuple[int, int]] = []
@@ -35,7 +35,9 @@ def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
 
 def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> None:
     made = learner("none")
-    episode = encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0))
+    episode = encode_turns(
+        made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0)
+    )
     assert episode.ids[-1] == made.codec.stop_id
     assert [made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
 
@@ -71,7 +73,7 @@ def test_the_context_is_learnt_only_when_it_has_a_weight(learning_seed: int) -> 
     likelihood = []
     for weight in (0.0, 1.0):
         made = learner("none", learning_seed)
-        shown = [encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
+        shown = [encode_turns(made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
         config = SFTConfig(epochs=40, seed=learning_seed, context_weight=weight, optim=OptimConfig(lr=1e-2))
         loss = train_sft(made, shown, config)
         assert loss < 0.2
