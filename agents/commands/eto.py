@@ -14,6 +14,7 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_learner
 from agents.models.config import PolicyConfig
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.dpo import pair_attempts, train_dpo
 from agents.training.sft import encode_trajectory
@@ -63,4 +64,7 @@ class Command:
             train_dpo(learner, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}
         checkpoint.save(self.out, learner.policy, learner.tokenizer, config=settings)
-        Console().print(f"{len(pairs)} pairs; wrote {self.out}")
+        console = Console()
+        console.print(f"{len(pairs)} pairs")
+        arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"
+        print_written(console, self.out, f"steptool evaluate {arguments}")
