@@ -56,7 +56,7 @@ class Command:
         with TrainingProgress("sb3", console=console) as progress:
 
             def on_rollout(steps: int, mean: float) -> None:
-                progress.tell(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
+                progress.report(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
 
             model = train(settings, on_rollout)
         model.save(self.out / "model.zip")

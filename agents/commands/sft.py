@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.resumption import StopOnInterrupt
 from agents.training.sft import make_demonstrations, run_sft, solved
@@ -23,11 +24,11 @@ from steptool_env.types import Trajectory
 
 @dataclass(frozen=True)
 class Command:
-    """Teach a policy the actions of demonstrations, and write a checkpoint to train on from.
+    """Train a policy on the actions of demonstrations, and write a checkpoint.
 
-    Demonstrations are read from a file of trajectories, or made on the spot by the oracle of ToolWorld with mistakes
-    at a set rate. A policy from scratch gets a tokenizer of its own. A policy that is taught its own solved episodes
-    is rejection-sampling fine-tuning (RFT): first `steptool evaluate --agent policy:DIR`, then this with --only-solved.
+    Demonstrations are read from a file of trajectories, or made by ToolWorld's oracle with mistakes at a given rate.
+    For a policy from scratch a tokenizer is trained. Training on the policy's own solved episodes is
+    rejection-sampling fine-tuning (RFT): first `steptool evaluate --agent policy:DIR`, then this with --only-solved.
 
     Example: steptool sft --episodes 3000 --copying 3200 --noise.early-finish 0.2 --out runs/sft
     """
@@ -35,7 +36,7 @@ class Command:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the checkpoint."""
     demonstrations: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """trajectories.jsonl to learn from; without it they are made."""
+    """trajectories.jsonl to train on; without it demonstrations are made."""
     only_solved: bool = False
     """Leave out demonstrations that did not solve their task."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -43,13 +44,13 @@ class Command:
     settings: Annotated[SFTRunConfig, tyro.conf.arg(name="")] = field(default_factory=SFTRunConfig)
 
     def run(self) -> None:
-        """Learn, showing the loss."""
+        """Train, showing the loss."""
         console = Console()
         shown = self._shown(console)
         with TrainingProgress("sft", console=console) as progress, StopOnInterrupt("the step") as stop:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+                progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
 
             loss = run_sft(self.settings, shown, self.out, on_step, stop)
         if stop():
@@ -58,7 +59,8 @@ class Command:
                 "another --out\n"
             )
             sys.exit(130)
-        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token; wrote {self.out}")
+        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token")
+        print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
 
     def _shown(self, console: Console) -> list[Trajectory]:
         if self.demonstrations is None:

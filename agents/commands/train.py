@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +14,7 @@ from typing import Annotated
 
 import tyro
 import yaml
+from rich.console import Console
 
 from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
@@ -20,6 +23,7 @@ from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.checkpoint import Progress
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.vector_env import make_envs
@@ -79,6 +83,8 @@ class Command:
                     f"with `steptool train --resume --out {config.out}`\n"
                 )
             sys.exit(130)
+        if processes.main:
+            print_written(Console(), config.out, _evaluate_command(config))
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -130,7 +136,7 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
         rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 
@@ -141,3 +147,12 @@ def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngin
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     own = None if config.rollout.engine == "local" else engine
     return PolicyEvaluation(evaluation, learner, config.sampling, own)
+
+
+def _evaluate_command(config: TrainConfig) -> str:
+    """Return the command that evaluates the run's policy on its evaluation tasks."""
+    arguments = {**config.env.args, **config.env.eval_args}
+    words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
+    words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
+    words += ["--env-arg", *(f"{name}={json.dumps(value)}" for name, value in arguments.items())] if arguments else []
+    return shlex.join(words)

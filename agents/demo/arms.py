@@ -30,9 +30,9 @@ class Arm:
     """One trained policy.
 
     Attributes:
-        learner: The policy.
-        curve: Metrics against environment calls: the records of `metrics.jsonl`, the start at 0 calls first.
-        calls: Environment calls that the training took.
+        learner: Policy.
+        curve: Records of `metrics.jsonl` against environment calls, from the start at 0 calls on.
+        calls: Environment calls of the training.
     """
 
     learner: PolicyBundle
@@ -59,7 +59,7 @@ def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+            progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
 
         run_sft(config, shown, out, on_step)
     return out
@@ -104,7 +104,7 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
                     del waiting[name]
                 records = run.metrics()
                 for record in records[reported[name] :]:
-                    progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
+                    progress.report_rollout(name, int(record["calls"]), run.config.calls, record)
                 reported[name] = len(records)
         return {name: _arm(run) for name, run in runs.items()}
 

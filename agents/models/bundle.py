@@ -1,4 +1,4 @@
-"""A policy with what belongs to it: the tokenizer and the codec. Built from a configuration or a checkpoint."""
+"""Policy bundles: a policy, its tokenizer and its codec, built from settings or loaded from a checkpoint."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class PolicyBundle:
 def build_learner(
     config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0
 ) -> PolicyBundle:
-    """The learner that a configuration describes.
+    """Build the policy of a configuration.
 
     Args:
         config: Names a checkpoint, a size to build from scratch, or a pretrained model.
-        tokenizer: Needed for a size to build from scratch.
-        seed: Of fresh weights.
+        tokenizer: Tokenizer of a policy from scratch.
+        seed: Random seed of fresh weights.
 
     Raises:
         ModelError: The configuration names no usable model.
         CheckpointError: The checkpoint cannot be used.
-        ConfigurationError: The device is not there.
+        ConfigurationError: The device cannot be used, or adapters are to be put on fresh weights.
     """
     dtype = cast(torch.dtype, getattr(torch, config.dtype))
     check_device(config.device)
     if config.checkpoint:
         return _from_checkpoint(config, dtype, seed)
     if config.model not in SHAPES:
-        model, own = load_pretrained(config.model, dtype)
-        return _learner(_policy(model, config, seed), own, config)
+        model, pretrained_tokenizer = load_pretrained(config.model, dtype)
+        return _learner(_policy(model, config, seed), pretrained_tokenizer, config)
     if config.lora_rank:
         raise ConfigurationError(
             f"policy.lora_rank={config.lora_rank}: adapters need weights to adapt; set policy.checkpoint, or give "
@@ -66,7 +66,7 @@ def build_learner(
 
 
 def check_device(device: str) -> None:
-    """Raise `ConfigurationError` for a device that is not there."""
+    """Raise `ConfigurationError` for a device that cannot be used."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the second where torch was built without CUDA

@@ -17,7 +17,7 @@ class PolicyConfig:
     model: str = "nano"
     """`nano`, `small`, `base` (from scratch), or the folder or hub name of a pretrained causal model."""
     checkpoint: str = ""
-    """Start from the weights (and tokenizer) of this checkpoint folder."""
+    """Checkpoint to start from: its folder, or that of a run, whose newest checkpoint is taken; or `nano-sft`."""
     context: int = 1024
     """Context length in tokens; a longer episode ends with its last action that fits."""
     value_trunk: ValueTrunk = "apart"

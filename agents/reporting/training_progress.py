@@ -22,11 +22,11 @@ class TrainingProgress(Display):
         self._lines = {name: self.add_phase(name) for name in names}
         self._evaluated = dict.fromkeys(names, "")
 
-    def tell(self, done: int, total: int, words: str, name: str = "") -> None:
+    def report(self, done: int, total: int, words: str, name: str = "") -> None:
         """Set the number of rounds and the message of a run (by default the first)."""
         self.update(self._lines[name or next(iter(self._lines))], done, total, words)
 
-    def tell_rollout(self, name: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
+    def report_rollout(self, name: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
         """Report an iteration of online training: calls so far, pass rates, speed."""
         if "eval/is_solved" in metrics:
             self._evaluated[name] = f", held out {100 * metrics['eval/is_solved']:.1f} %"
@@ -34,4 +34,4 @@ class TrainingProgress(Display):
         if "rollout/is_solved" in metrics:
             speed = metrics.get("time/calls_per_second", 0.0)
             words += f", pass {100 * metrics['rollout/is_solved']:.1f} %, {speed:.0f} calls/s"
-        self.tell(done, total, words + self._evaluated[name], name)
+        self.report(done, total, words + self._evaluated[name], name)

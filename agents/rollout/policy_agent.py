@@ -76,7 +76,7 @@ class PolicyAgent(EngineAgent):
             double precision none changed. Takes half as much time again. Without effect on other devices.
 
     Attributes:
-        trained_in: Environment that the policy was trained in; `None` where the checkpoint does not tell.
+        trained_in: Environment that the policy was trained in; `None` if the checkpoint has no such record.
     """
 
     def __init__(

@@ -100,8 +100,8 @@ def check_resumed(config: TrainConfig, folder: Path) -> None:
     if wrong:
         differences = "; ".join(f"{name}={now.get(name)!r}, the run has {before.get(name)!r}" for name in wrong)
         raise ConfigurationError(
-            f"{folder} cannot be resumed with other settings: {differences}. Leave them out to go on with the run's "
-            "own, or begin another run with policy.checkpoint"
+            f"{folder} cannot be resumed with other settings: {differences}. Leave them out to keep the run's, "
+            "or start another run with policy.checkpoint"
         )
 
 

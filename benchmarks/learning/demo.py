@@ -1,4 +1,4 @@
-"""The demonstration as a result: what `steptool demo` trains and compares, with its learning curves.
+"""The demonstration as a result file: the table of `steptool demo` and its learning curves.
 
 python -m benchmarks.learning.demo
 """
@@ -31,7 +31,7 @@ class Options:
     calls: int = 0
     """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
-    """Held-out tasks for every agent."""
+    """Number of held-out tasks for every agent."""
     world_seed: int = 0
     """Seed of the world."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
@@ -68,7 +68,7 @@ def _row(name: str, played: Sequence[Trajectory], outcome: Outcome) -> Row:
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str | None:
-    """A rate in percent; `None` where it is not defined."""
+    """Return a rate in percent; `None` for nan."""
     return None if metrics[name] != metrics[name] else f"{100 * metrics[name]:.1f}"
 
 

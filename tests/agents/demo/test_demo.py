@@ -63,8 +63,8 @@ def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
 def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, int]] = []
-    monkeypatch.setattr(TrainingProgress, "tell_rollout", lambda _, name, done, *__: told.append((name, done)))
+    reported: list[tuple[str, int]] = []
+    monkeypatch.setattr(TrainingProgress, "report_rollout", lambda _, name, done, *__: reported.append((name, done)))
     with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server:
         tools = {"world_seed": 0, "server_url": server.url}
         arms = train_arms({algo: small(algo, start, tmp_path / algo, **tools) for algo in ARMS})
@@ -73,8 +73,8 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
         assert 20 <= arms[algo].calls < 20 + 2 * 8
         assert [record["calls"] for record in curves[algo]] == [0, 16, 32]
         # Each record is shown once: a count that falls back would give a wrong rate and time left.
-        assert [done for name, done in told if name == algo] == [0, 16, 32]
-    for name in ("eval/is_solved", "eval/calls", "eval/return"):
+        assert [done for name, done in reported if name == algo] == [0, 16, 32]
+    for name in ("eval/is_solved", "eval/calls", "eval/invalid_calls"):
         assert curves["steptool"][0][name] == curves["final"][0][name]
 
 

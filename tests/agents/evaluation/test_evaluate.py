@@ -95,10 +95,10 @@ def test_toolworld_gives_the_same_bytes_in_process_and_over_http_with_any_slots(
 
 
 def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
-    told: list[Trajectory] = []
+    reported: list[Trajectory] = []
     expected: list[int] = []
-    result = evaluate(Evaluation(TOYS, slots=4, episodes=7), RandomAgent(), told.append, expected.append)
-    assert told == result
+    result = evaluate(Evaluation(TOYS, slots=4, episodes=7), RandomAgent(), reported.append, expected.append)
+    assert reported == result
     assert expected == [7]
     assert [trajectory.task.id for trajectory in result] == [f"toy-{index}" for index in range(7)]
 
@@ -413,10 +413,10 @@ def test_an_error_keeps_episodes_that_ended_before_their_turn() -> None:
                 raise ChatError("away")
             return [COUNT if index == 0 else ANSWER for index in indices]
 
-    told: list[Trajectory] = []
+    reported: list[Trajectory] = []
     with pytest.raises(ChatError):
-        evaluate(Evaluation(TOYS, slots=3), Stopping(), told.append)
-    assert [trajectory.task.id for trajectory in told] == ["toy-1", "toy-2", "toy-3", "toy-4"]
+        evaluate(Evaluation(TOYS, slots=3), Stopping(), reported.append)
+    assert [trajectory.task.id for trajectory in reported] == ["toy-1", "toy-2", "toy-3", "toy-4"]
 
 
 def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -436,7 +436,7 @@ def test_evaluating_needs_no_torch() -> None:
 
 
 def test_the_public_names_are_there_and_importing_the_package_is_light() -> None:
-    code = "import sys, agents; assert not {'torch', 'gymnasium'} & sys.modules.keys(); "
+    code = "import sys, agents; assert 'torch' not in sys.modules; "
     code += "from agents import Agent, Evaluation, evaluate, make_agent; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert (agents.evaluate, agents.make_agent) == (evaluate, make_agent)

@@ -48,9 +48,9 @@ def test_rules_can_judge_what_was_played_under_another_reward() -> None:
 
 def test_episodes_cut_by_a_lost_connection_stay_as_they_are_and_order_is_kept() -> None:
     lost = Trajectory(task(), (), (), False, True, {"transport_error": "refused"})
-    told: list[Trajectory] = []
-    scored = rescore_all([EPISODE, lost, EPISODE], make_reward("final"), 3, told.append)
-    assert scored == told
+    reported: list[Trajectory] = []
+    scored = rescore_all([EPISODE, lost, EPISODE], make_reward("final"), 3, reported.append)
+    assert scored == reported
     assert scored[1] == lost
     assert scored[0] == scored[2] != EPISODE
 

@@ -65,12 +65,12 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def broken_off(plan: Plan, at: int) -> None:
     """Play a run and break it off when it has made so many calls."""
 
-    def tell(calls: int, passed: float | None) -> None:
+    def on_progress(calls: int, passed: float | None) -> None:
         if calls >= at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(plan.folder, tell)
+        play(plan.folder, on_progress)
 
 
 def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
