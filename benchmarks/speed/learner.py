@@ -29,7 +29,7 @@ import torch
 import tyro
 
 from agents.models.bundle import PolicyBundle
-from agents.models.config import ValueTrunk
+from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
 from agents.rollout.sampler import Generator
@@ -168,7 +168,7 @@ def _facts() -> tuple[int, int, float]:
 
 
 def our_update(
-    value_trunk: ValueTrunk,
+    critic: CriticKind,
     options: Options,
     texts: Sequence[str],
     episodes: Sequence[Episode],
@@ -176,12 +176,12 @@ def our_update(
     critic_epochs: int = 0,
 ) -> Update:
     """Our update on a batch of episodes: PPO with this critic, or GRPO, which has none."""
-    learner = chat_learner(texts, options.size, options.device, value_trunk)
-    groups = value_trunk == "none"
+    learner = chat_learner(texts, options.size, options.device, critic)
+    groups = critic == "none"
     settings = {
         "algo": "grpo" if groups else "steptool",
         "episodes": len(episodes),
-        "policy": {"value_trunk": value_trunk},
+        "policy": {"critic": critic},
         "optim": {"max_tokens": pieces},
         "algorithm": {
             "epochs": 1,
@@ -210,7 +210,7 @@ def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episod
 
 UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
-    "ours, PPO, critic apart": partial(our_update, "apart"),
+    "ours, PPO, critic separate": partial(our_update, "separate"),
     "ours, PPO, critic detached": partial(our_update, "detached"),
     f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
         our_update, "detached", critic_epochs=_CRITIC_EPOCHS
