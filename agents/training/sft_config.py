@@ -10,8 +10,7 @@ from pydantic import ConfigDict
 from agents.baselines.demonstrations import Noise
 from agents.models.config import PolicyConfig
 from agents.options import Arguments
-from agents.training.config import checked, read_yaml
-from agents.training.optimizer import OptimConfig
+from agents.training.config import OptimConfig, checked, read_yaml
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class SFTRunConfig:
     """Random seed of mistakes and fresh weights."""
     half: bool = False
     """Store float16 weights."""
-    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     sft: SFTConfig = field(default_factory=SFTConfig)
 
     __pydantic_config__ = ConfigDict(extra="forbid")
