@@ -70,7 +70,7 @@ def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
 
 
 def train_dpo(
-    learner: PolicyBundle,
+    bundle: PolicyBundle,
     pairs: Sequence[Pair],
     config: DPOConfig,
     on_step: OnStep | None = None,
@@ -78,7 +78,7 @@ def train_dpo(
     """Train a policy by DPO; the reference is the policy at the start.
 
     Args:
-        learner: The policy; its language model is trained.
+        bundle: The policy; its language model is trained.
         pairs: Pairs of `pair_attempts`.
         config: Settings.
         on_step: Called after each step.
@@ -92,17 +92,17 @@ def train_dpo(
     """
     if not pairs:
         raise ValueError("there are no pairs: no task has both a solved and a failed attempt")
-    updater, reference = Updater(learner.policy, config.optim), frozen(learner.policy)
+    updater, reference = Updater(bundle.policy, config.optim), frozen(bundle.policy)
     total, metrics = math.ceil(len(pairs) / config.batch_pairs) * config.epochs, dict[str, float]()
     for step, chosen in enumerate(batches(pairs, config.batch_pairs, config.epochs, config.seed, "preference")):
-        metrics = dpo_step(updater, learner, reference, chosen, config.beta)
+        metrics = dpo_step(updater, bundle, reference, chosen, config.beta)
         if on_step is not None:
             on_step(step + 1, total, metrics)
     return metrics
 
 
 def dpo_step(
-    updater: Updater, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
+    updater: Updater, bundle: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
 ) -> dict[str, float]:
     """Take an optimizer step on a batch of pairs.
 
@@ -110,9 +110,9 @@ def dpo_step(
     derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
     a micro-batch.
     """
-    policy, tokens = learner.policy, updater.config.tokens_on(learner.policy.device)
+    policy, tokens = bundle.policy, updater.config.tokens_on(bundle.policy.device)
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
-    batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+    batch = collate(episodes, bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     gain = (score_all(policy, batch, tokens).log_prob - score_all(reference, batch, tokens).log_prob).sum(1)
     solved, failed = gain.chunk(2)
     margin = solved - failed

@@ -69,7 +69,7 @@ def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
     shown = blind_demonstrations(made.codec)  # type: ignore[arg-type]
 
     def actions(episode: Episode) -> tuple[str, ...]:
-        return tuple(made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans)
+        return tuple(made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans)
 
     tried = [(right, [e for e in shown if WORDS[e.ids[0]] == case]) for case, right in RIGHT.items()]
     return [
