@@ -14,6 +14,7 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_policy
 from agents.models.config import PolicyConfig
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.dpo import pair_attempts, train_dpo
 from agents.training.sft import encode_trajectory
@@ -38,7 +39,7 @@ class Command:
     """Folder of the checkpoint."""
     per_task: int = 4
     """Maximum number of pairs per task."""
-    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     preference: DPOConfig = field(default_factory=DPOConfig)
 
     def run(self) -> None:
@@ -63,4 +64,7 @@ class Command:
             train_dpo(bundle, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}
         checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config=settings)
-        Console().print(f"{len(pairs)} pairs; wrote {self.out}")
+        console = Console()
+        console.print(f"{len(pairs)} pairs")
+        arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"
+        print_written(console, self.out, f"steptool evaluate {arguments}")

@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.resumption import StopOnInterrupt
 from agents.training.sft import make_demonstrations, run_sft, solved
@@ -58,7 +59,8 @@ class Command:
                 "another --out\n"
             )
             sys.exit(130)
-        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token; wrote {self.out}")
+        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token")
+        print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
 
     def _shown(self, console: Console) -> list[Trajectory]:
         if self.demonstrations is None:

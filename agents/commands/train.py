@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -12,6 +14,7 @@ from typing import Annotated
 
 import tyro
 import yaml
+from rich.console import Console
 
 from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
@@ -20,6 +23,7 @@ from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.vector_env import make_envs
@@ -31,24 +35,24 @@ from agents.training.trainer import OnIteration, OnlineTrainer
 
 @dataclass(frozen=True)
 class Command:
-    """Train a policy online, against an environment.
+    """Train a policy online, in an environment.
 
-    The algorithm's name sets its defaults, the file overrides them, and flags override the file.
+    --algo sets defaults, the file overrides them, and flags override the file.
 
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 
-    Go on with a run, with its own settings: steptool train --resume --out runs/steptool
+    Continue a run with its settings: steptool train --resume --out runs/steptool
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """
 
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """YAML file of settings, named as the flags are (`optim: {lr: 1e-4}` for --optim.lr)."""
+    """YAML file of settings with the names of the flags (`optim: {lr: 1e-4}` for --optim.lr)."""
 
     def run(self) -> None:
-        """Train, showing pass rate and speed."""
+        """Train and show the pass rate and the speed."""
         config = self.settings
         found = _found(Path(config.out), resume=config.resume)
         if found is not None:
@@ -75,14 +79,16 @@ class Command:
         if stop() and not trainer.over:
             if processes.main:
                 sys.stderr.write(
-                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; go on "
-                    f"with `steptool train --resume --out {config.out}`\n"
+                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; "
+                    f"continue with `steptool train --resume --out {config.out}`\n"
                 )
             sys.exit(130)
+        if processes.main:
+            print_written(Console(), config.out, _evaluate_command(config))
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the algorithm's defaults; of a run that is resumed, over its own settings."""
+    """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     first.add_argument("--algo")
@@ -99,12 +105,14 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _found(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from; a run that begins anew shares its folder with no other's checkpoints."""
+    """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
     found = checkpoint.newest(out)
     if found is not None:
-        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
+        raise CheckpointError(
+            f"{found} is of an earlier run; choose another --out, continue with --resume, or remove it"
+        )
     return found
 
 
@@ -116,7 +124,7 @@ def _newest(out: Path) -> Path:
 
 
 def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
-    """The run's log, up to the checkpoint that it goes on from, beside its configuration."""
+    """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
     out = Path(config.out)
     log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
     stack.callback(log.close)
@@ -125,7 +133,7 @@ def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLo
 
 
 def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
-    """Begins a live line of the run."""
+    """Start a progress line of the run."""
     progress = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
@@ -141,3 +149,12 @@ def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngin
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     own = None if config.rollout.engine == "local" else engine
     return PolicyEvaluation(evaluation, learner, config.sampling, own)
+
+
+def _evaluate_command(config: TrainConfig) -> str:
+    """Return the command that evaluates the run's policy on its evaluation tasks."""
+    arguments = {**config.env.args, **config.env.eval_args}
+    words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
+    words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
+    words += ["--env-arg", *(f"{name}={json.dumps(value)}" for name, value in arguments.items())] if arguments else []
+    return shlex.join(words)

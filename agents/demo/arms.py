@@ -14,7 +14,7 @@ from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.config import TrainConfig, read_config
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess
@@ -30,9 +30,9 @@ class Arm:
     """One trained policy.
 
     Attributes:
-        learner: The policy.
-        curve: Metrics against environment calls: the records of `metrics.jsonl`, the start at 0 calls first.
-        calls: Environment calls that the training took.
+        learner: Policy.
+        curve: Records of `metrics.jsonl` against environment calls, from the start at 0 calls on.
+        calls: Environment calls of the training.
     """
 
     learner: PolicyBundle

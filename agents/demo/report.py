@@ -1,4 +1,4 @@
-"""The page about a demonstration."""
+"""HTML report of the demonstration."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def budgets(runs: Runs) -> Plot:
         return budget_plot(runs)
     shown = {name: played for name, played in runs.items() if name not in FLOORS}
     plot = budget_plot(shown, {name: name.removesuffix(GREEDY) for name in shown if name.endswith(GREEDY)})
-    return replace(plot, caption=f"{plot.caption} The table shows the floors.")
+    return replace(plot, caption=f"{plot.caption} Floors are in the table.")
 
 
 def examples(runs: Runs) -> list[Example]:

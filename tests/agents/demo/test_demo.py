@@ -19,7 +19,7 @@ from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
 from agents.training.config import TrainConfig, checked
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig
 from toolserver.testing import ServerProcess
@@ -74,7 +74,7 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
         assert [record["calls"] for record in curves[algo]] == [0, 16, 32]
         # Each record is shown once: a count that falls back would give a wrong rate and time left.
         assert [done for name, done in reported if name == algo] == [0, 16, 32]
-    for name in ("eval/is_solved", "eval/calls", "eval/return"):
+    for name in ("eval/is_solved", "eval/calls", "eval/invalid_calls"):
         assert curves["steptool"][0][name] == curves["final"][0][name]
 
 

@@ -38,7 +38,9 @@ def check_same(record: Mapping[str, float], metrics: Mapping[str, float]) -> Non
     assert record["eval/dropped"] == metrics["transport_errors"] == 0
 
 
-def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(tmp_path: Path) -> None:
+def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
         main(["train", "--out", str(run), "--policy.checkpoint", str(start), "--iterations", "1", "--episodes", "4",
@@ -46,6 +48,9 @@ def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(tmp_path: Path
               "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
               "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.value-trunk", "detached",
               "--optim.lr", "1e-3"])  # fmt: skip
+        printed = capsys.readouterr().out
+        assert f"wrote {run}\nnext: steptool evaluate --env StepTool/ToolWorld-v0 --agent policy:{run}" in printed
+        assert "split=validation" in printed
         before, after = (record for record in read_metrics(run) if "eval/is_solved" in record)
         check_same(before, evaluated(start, 1.0, 6, tmp_path / "before"))
     metrics = evaluated(run, 1.0, 3, tmp_path / "after")
