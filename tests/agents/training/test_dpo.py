@@ -85,7 +85,7 @@ def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
 
 
 def attempts(**outcomes: tuple[int, int]) -> list[Trajectory]:
-    """Of each task as many solved and failed attempts, in turn."""
+    """Solved and failed attempts at each task, in the given numbers."""
     return [
         Trajectory(
             Task(task, "toys", "", ()), (), (), True, False, {"outcome": {"is_solved": solved}, "number": number}
