@@ -13,8 +13,7 @@ from typing import Any
 from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.config import TrainConfig, read_config
-from agents.training.settings import Algorithm
+from agents.training.config import Algorithm, TrainConfig, read_config
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess

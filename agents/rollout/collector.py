@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
@@ -20,6 +20,8 @@ from agents.rollout.types import End, Episode, Sampled, episode_metrics
 from steptool_env.types import FINISHED
 from toolserver.catalog.api_schema import StatusCode
 
+_LOST_ROLLOUTS = 8  # consecutive rollouts without an episode after which a run ends
+_LONGEST_WAIT = 60.0  # seconds
 _IDLE = ""  # action of an unused slot: no call, so no request to a tool
 _INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 Info = Mapping[str, Any]
@@ -298,3 +300,25 @@ def slot_info(infos: Info, slot: int) -> dict[str, Any]:
 def state_hash(task: str, observation: str) -> str:
     """Return a hash of the state before an action: the task and the last observation."""
     return blake2b(f"{task}\0{observation}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+class ServerBackoff:
+    """Exponential backoff while the tool server is unreachable: 1, 2, 4, ... seconds, after the client's own retries.
+
+    Args:
+        tries: Maximum number of consecutive rollouts without an episode.
+        sleep: Function that waits for a number of seconds.
+    """
+
+    def __init__(self, tries: int = _LOST_ROLLOUTS, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._tries, self._sleep = tries, sleep
+        self._lost = 0
+
+    def wait(self, rollout: Rollout) -> bool:
+        """Wait after a rollout that lost every episode. Return False after too many of them in a row."""
+        self._lost = self._lost + 1 if rollout.dropped and not rollout.episodes else 0
+        if self._lost > self._tries:
+            return False
+        if self._lost:
+            self._sleep(min(2.0 ** (self._lost - 1), _LONGEST_WAIT))
+        return True

@@ -1,12 +1,9 @@
 """Advantage estimators: pure functions of rewards and values.
 
-Notation: b episodes, k steps (tool calls), j action tokens of an episode, packed without the observations
-between them. `step` (b, j) is the step of each action token, -1 in the padding; `reward` (b, k) the final
-reward of each step, zero in the padding; `steps` (b,) the number of steps; `value` (b, j) the critic's value of the
-state before each action token; `group` (b,) numbers the groups of episodes with the same task.
-
-Functions of tokens return (b, j), functions of steps (b, k), both zero in the padding; `per_token` converts steps to
-tokens.
+Notation: b episodes, k steps (tool calls), j action tokens of an episode, without the observations between them. `step`
+(b, j) is the step of each action token, -1 in the padding; `reward` (b, k) the final reward of each step, zero in the
+padding; `steps` (b,) the number of steps; `value` (b, j) the value of the state before each action token; `group` (b,)
+the group of episodes with the same task. Functions of tokens return (b, j), of steps (b, k), zero in the padding.
 """
 
 from __future__ import annotations
@@ -17,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.training.batch import Batch
-from agents.training.settings import ESTIMATORS, AlgorithmConfig
+from agents.training.config import ESTIMATORS, AlgorithmConfig
 
 Estimator = Callable[[Batch], Tensor]
 """Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
@@ -27,9 +24,7 @@ _EQUAL = 1e-6  # smaller differences of returns are rounding errors, which must 
 
 
 def make_estimator(config: AlgorithmConfig) -> Estimator:
-    """Make the estimator that `config.advantage` names: a built-in name or `module:factory`.
-
-    A factory takes the `AlgorithmConfig` and returns an `Estimator`.
+    """Make the estimator `config.advantage`: a built-in name, or `module:factory` that takes the config.
 
     Raises:
         ConfigurationError: There is no such estimator.
@@ -100,10 +95,7 @@ def step_gae(
         gamma: Discount per step.
         gae_lambda: GAE's lambda per step.
         gae_lambda_token: GAE's lambda per token inside a step.
-        final_value: Value of the state after the last step (b,); by default zero, which is right at terminal states.
-
-    Returns:
-        Advantages (b, j).
+        final_value: Value of the state after the last step (b,); by default zero, as at terminal states.
     """
     inside, between, _ = (link.to(value.dtype) for link in _links(step))
     discount = inside + gamma * between
@@ -125,9 +117,6 @@ def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: 
         gap: Number of observation tokens between each action token and the next (b, j).
         gamma: Discount per token.
         gae_lambda: GAE's lambda per token.
-
-    Returns:
-        Advantages (b, j).
     """
     inside, between, _ = (link.to(value.dtype) for link in _links(step))
     last = step.amax(1, keepdim=True)

@@ -2,30 +2,122 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.config import PolicyConfig
+from agents.models.config import CriticKind, PolicyConfig
 from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
-from agents.training.setting_checks import (
-    check_at_least,
-    check_critic,
-    check_estimator,
-    check_groups,
-    check_rollout,
-    check_sampling,
-    check_sharding,
-)
-from agents.training.settings import ALGORITHMS, Algorithm, AlgorithmConfig, OptimConfig, StepCriticConfig
+from steptool_env.registry import Registry
 
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
+
+Algorithm = Literal[
+    "steptool",
+    "final",
+    "final_dense_sum",
+    "token_gae",
+    "reinforce",
+    "rloo",
+    "grpo",
+    "step_grpo",
+    "gigpo",
+    "archer",
+    "released",
+]
+
+CRITIC_ESTIMATORS = ("step_gae", "released")
+"""Built-in estimators that read the critic's values."""
+GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo")
+"""Built-in estimators that compare the episodes of a group."""
+ESTIMATORS: Registry[Any] = Registry(
+    "estimator",
+    dict.fromkeys(
+        (*CRITIC_ESTIMATORS, "reinforce", *GROUP_ESTIMATORS, "step_critic"), "agents.training.advantages:built_in"
+    ),
+)
+"""Estimators by name; see `agents.training.advantages.make_estimator`."""
+
+
+@dataclass(frozen=True)
+class AlgorithmConfig:
+    """Rewards, advantages and loss. The fields are free to combine; `ALGORITHMS` names combinations."""
+
+    reward_timing: Literal["per_step", "terminal_sum"] = "per_step"
+    """`per_step` leaves each reward at its step; `terminal_sum` pays their sum at the last step."""
+    advantage: str = "step_gae"
+    """Advantage estimator: `step_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `step_critic` (ArCHer),
+    `released`, or `module:factory`; see `agents.training.advantages`."""
+    ratio: Literal["token", "step"] = "token"
+    """Probability ratio of PPO's loss: per token, or per step the geometric mean of its tokens'."""
+    gamma: float = 0.99
+    """Discount per step."""
+    gae_lambda: float = 0.95
+    """GAE's lambda per step."""
+    gae_lambda_token: float = 1.0
+    """GAE's lambda per token inside a step."""
+    step_advantage_weight: float = 1.0
+    """Weight of the step advantage in GiGPO."""
+    normalize_advantage: bool = True
+    """Normalise advantages to mean 0 and standard deviation 1 over the steps of an iteration."""
+    group_size: int = 1
+    """Episodes per task in an iteration; estimators that compare groups need more than 1."""
+    clip_coef: float = 0.2
+    """Clip range of the probability ratio around 1."""
+    vf_coef: float = 0.5
+    """Coefficient of the value loss."""
+    ent_coef: float = 0.0
+    """Coefficient of the entropy bonus. Other than 0 it doubles the memory of the logits."""
+    kl_coef: float = 0.0
+    """Coefficient of the KL divergence from the policy that training started with (k3 estimate); 0 keeps no copy."""
+    epochs: int = 2
+    """Passes over the episodes of an iteration."""
+    mini_batches: int = 2
+    """Optimizer steps per pass; fewer, in proportion, where episodes have no advantage and are left out."""
+    critic_epochs: int = 0
+    """Additional passes of a `detached` critic over the hidden states of an iteration, which are computed once."""
+
+    __pydantic_config__ = _STRICT
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW and the size of forward passes."""
+
+    lr: float = 3e-4
+    """Learning rate of the language model."""
+    value_lr: float = 1e-3
+    """Learning rate of the critic."""
+    weight_decay: float = 0.0
+    """Weight decay of AdamW."""
+    max_tokens: int = 0
+    """Maximum number of padded tokens of a forward pass: speed and memory, not the result. 0 suits the device."""
+    autocast: bool = False
+    """Multiply in bfloat16 in training: faster, less exact. The sampler does not, so ratios start near 1 only."""
+
+    __pydantic_config__ = _STRICT
+
+    def tokens_on(self, device_type: str) -> int:
+        """Maximum number of padded tokens of a forward pass on `cpu`, where a layer's then fit its caches, or a GPU."""
+        return self.max_tokens or (2048 if device_type == "cpu" else 16384)
+
+
+@dataclass(frozen=True)
+class StepCriticConfig:
+    """ArCHer's critic (`algorithm.advantage=step_critic`). `optim.value_lr` is its learning rate."""
+
+    updates: int = 16
+    """Optimizer steps of the critic per iteration."""
+    batch_steps: int = 32
+    """Replayed steps (tool calls) per optimizer step; the policy samples a new action in the state of each."""
+
+    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)
@@ -74,16 +166,37 @@ class TrainConfig:
     def __post_init__(self) -> None:
         numbers = asdict(self)
         names = ("seed", "calls", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
-        check_at_least(0, names, numbers)
-        check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
-        check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        check_at_least(1, ("updates", "batch_steps"), numbers["step_critic"], "step_critic.")
-        check_estimator(self.algorithm.advantage)
-        check_critic(self.algorithm, self.policy.critic, shard=self.shard)
-        check_groups(self.algorithm, self.episodes)
-        check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
-        check_sampling(self.sampling)
-        check_rollout(self.rollout, self.algorithm)
+        _check_at_least(0, names, numbers)
+        _check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
+        _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
+        _check_at_least(1, ("updates", "batch_steps"), numbers["step_critic"], "step_critic.")
+        _check_estimator(self.algorithm.advantage)
+        _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
+        _check_groups(self.algorithm, self.episodes)
+        _check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
+        _check_sampling(self.sampling)
+        _check_rollout(self.rollout, self.algorithm)
+
+
+_NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
+_GROUPS: dict[str, Any] = {"vf_coef": 0.0, "gamma": 1.0, "group_size": 8, "normalize_advantage": False}
+ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
+    "steptool": {},
+    "final": {"env": {"reward": "final"}},
+    "final_dense_sum": {"algorithm": {"reward_timing": "terminal_sum"}},
+    "token_gae": {"algorithm": {"gamma": 1.0, "gae_lambda": 0.95, "gae_lambda_token": 0.95}},
+    "reinforce": {
+        **_NO_CRITIC,
+        "algorithm": {"advantage": "reinforce", "epochs": 1, "mini_batches": 1, "vf_coef": 0.0},
+    },
+    "rloo": {**_NO_CRITIC, "algorithm": {"advantage": "rloo", **_GROUPS}},
+    "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
+    "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
+    "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
+    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic", "vf_coef": 0.0}},
+    "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
+}
+"""Settings of each algorithm, on top of the defaults."""
 
 
 def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -141,3 +254,78 @@ def _words(entry: Mapping[str, Any]) -> str:
     if entry["type"] == "unexpected_keyword_argument":
         return f"{where}: there is no such setting (got {entry['input']!r}); --help lists them"
     return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["msg"])
+
+
+# Checks of settings. Each raises `ConfigurationError` and names the fields and the remedy.
+
+
+def _check_at_least(least: int, names: Sequence[str], numbers: Mapping[str, Any], prefix: str = "") -> None:
+    """Check that numbers are not below a minimum."""
+    for name in names:
+        if not numbers[name] >= least:  # also refuses nan
+            raise ConfigurationError(f"{prefix}{name}={numbers[name]} must be {least} or more")
+
+
+def _check_estimator(name: str) -> None:
+    """Check the name of an estimator. `module:factory` is resolved when training starts."""
+    if name not in ESTIMATORS.names() and ":" not in name:
+        raise ConfigurationError(
+            f"algorithm.advantage={name!r} is unknown: give one of {', '.join(ESTIMATORS.names())} or 'module:factory'"
+        )
+
+
+def _check_critic(algorithm: AlgorithmConfig, critic: CriticKind, *, shard: bool) -> None:
+    """Check that the policy has the critic that the estimator needs."""
+    if algorithm.advantage in CRITIC_ESTIMATORS and critic == "none":
+        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs a critic; set policy.critic")
+    if algorithm.advantage == "step_critic" and critic != "none":
+        raise ConfigurationError(
+            "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none"
+        )
+    if algorithm.critic_epochs and (critic != "detached" or shard):
+        raise ConfigurationError(
+            f"algorithm.critic_epochs={algorithm.critic_epochs} needs policy.critic=detached and no shard"
+        )
+
+
+def _check_groups(algorithm: AlgorithmConfig, episodes: int) -> None:
+    """Check the group size against the estimator and the episodes of an iteration."""
+    if algorithm.advantage in GROUP_ESTIMATORS and algorithm.group_size < 2:
+        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs algorithm.group_size of 2 or more")
+    if episodes % algorithm.group_size:
+        raise ConfigurationError(
+            f"episodes={episodes} must be a multiple of algorithm.group_size={algorithm.group_size}"
+        )
+
+
+def _check_sharding(*, shard: bool, compiled: bool, engine: str) -> None:
+    """Check that sharded weights are not compiled and not read by CUDA graphs."""
+    if shard and (compiled or engine == "static"):
+        raise ConfigurationError("shard=True is incompatible with policy.compile and rollout.engine=static")
+
+
+def _check_sampling(sampling: Sampling) -> None:
+    """Check that actions are sampled from the policy's own distribution."""
+    if sampling.top_p < 1 or sampling.temperature <= 0:
+        raise ConfigurationError(
+            "training needs sampling.top_p=1 and sampling.temperature>0: the gradient needs the probability that "
+            "each token was drawn with"
+        )
+
+
+def _check_rollout(rollout: RolloutConfig, algorithm: AlgorithmConfig) -> None:
+    """Check the address of a server, and that the algorithm can train on episodes of older weights."""
+    if rollout.sync_every < 1 or rollout.concurrency < 1:
+        raise ConfigurationError("rollout.sync_every and rollout.concurrency must be at least 1")
+    if rollout.engine != "http":
+        return
+    if not rollout.url.startswith(("http://", "https://")) or not rollout.weights_dir:
+        raise ConfigurationError(
+            "rollout.engine=http needs rollout.url, like http://127.0.0.1:8000, and rollout.weights_dir, a folder that "
+            "the server sees under the same path"
+        )
+    if rollout.sync_every > 1 and algorithm.advantage == "step_critic":
+        raise ConfigurationError(
+            f"rollout.sync_every={rollout.sync_every} trains on episodes of older weights; a step critic needs actions "
+            "of the current policy"
+        )

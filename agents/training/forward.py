@@ -23,17 +23,9 @@ def forward(
     *,
     entropy_gradient: bool = False,
 ) -> dict[Output, Tensor]:
-    """Evaluate the action tokens of a batch in one forward pass, with gradients.
+    """Evaluate the action tokens of a micro-batch with gradients: outputs (b, j), zero in the padding.
 
-    Args:
-        policy: The policy.
-        batch: Episodes that fit one forward pass.
-        want: Outputs to compute; see `Policy.forward`.
-        temperature: Sampling temperature.
-        entropy_gradient: Keep the gradient of the entropy, which costs memory.
-
-    Returns:
-        The outputs (b, j), zero in the padding.
+    See `Policy.forward` for the arguments.
     """
     rows, places = batch.mask.nonzero(as_tuple=True)
     columns, targets = batch.column[rows, places], batch.target[rows, places]
@@ -51,18 +43,9 @@ def evaluate_actions(
     temperature: float = 1.0,
     processes: Processes = SINGLE_PROCESS,
 ) -> Tensor:
-    """One output for all action tokens of a batch, in micro-batches, without gradients.
+    """One output for all action tokens of a batch (b, j), in micro-batches of `max_tokens`, without gradients.
 
-    Args:
-        policy: The policy.
-        batch: Any number of episodes, the same in all processes.
-        want: The output.
-        max_tokens: Maximum number of padded tokens of a forward pass.
-        temperature: Sampling temperature.
-        processes: The processes that share the work.
-
-    Returns:
-        The output (b, j), zero in the padding; of `hidden` (b, j, h).
+    `hidden` is (b, j, h). The batch is the same in all processes, which share the work; each gets the whole result.
     """
     size = (policy.width,) if want == "hidden" else ()
     dtype = policy.dtype if want == "hidden" else batch.old_log_prob.dtype

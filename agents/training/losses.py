@@ -15,7 +15,7 @@ from torch.nn import functional
 from agents.models.policy import Output
 from agents.training.advantages import per_step, per_token
 from agents.training.batch import Batch
-from agents.training.settings import AlgorithmConfig
+from agents.training.config import AlgorithmConfig
 
 
 def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmConfig) -> dict[str, Tensor]:

@@ -14,9 +14,9 @@ from agents.distributed.sharding import full_tensor
 from agents.errors import TrainingError
 from agents.models.policy import Policy
 from agents.training.batch import Batch, micro_batches, mini_batches
+from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions
 from agents.training.losses import squared_error
-from agents.training.settings import OptimConfig
 
 Loss = Callable[[Batch], Mapping[str, Tensor]]
 """Function from a micro-batch to sums over its action tokens: `loss`, which is differentiated, and metrics."""

@@ -10,8 +10,7 @@ from pydantic import ConfigDict
 from agents.baselines.demonstrations import Noise
 from agents.models.config import PolicyConfig
 from agents.options import Arguments
-from agents.training.config import checked, read_yaml
-from agents.training.settings import OptimConfig
+from agents.training.config import OptimConfig, checked, read_yaml
 
 
 @dataclass(frozen=True)

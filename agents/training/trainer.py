@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, merge_rollouts
+from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.types import Episode
 from agents.seeding import derive
@@ -38,8 +38,6 @@ from agents.training.resumption import check_resumed
 
 Evaluation = Callable[[], dict[str, float]]
 OnIteration = Callable[[Progress, dict[str, float]], None]
-_LOST_ROLLOUTS = 8  # rollouts without an episode, one after the other, after which a run ends
-_LONGEST_WAIT = 60.0  # seconds
 
 
 class OnlineTrainer:
@@ -95,10 +93,12 @@ class OnlineTrainer:
             batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes=processes)
             batch.final_value = final_values(policy, batch, max_tokens, processes)
         if self._reference is not None:
-            batch.ref_log_prob = evaluate_actions(
-                self._reference, batch, "log_prob", max_tokens, temperature, processes
-            )
-        metrics = self._train_step_critic(episodes, batch)
+            reference = self._reference
+            batch.ref_log_prob = evaluate_actions(reference, batch, "log_prob", max_tokens, temperature, processes)
+        metrics: dict[str, float] = {}
+        if self._archer is not None:
+            with self.unsharded():
+                metrics = self._archer.learn(episodes, batch, self.progress.iteration)
         batch.advantage, batch.returns = compute_advantages(batch, self._estimator, config)
 
         def ppo(micro: Batch) -> dict[str, Tensor]:
@@ -130,9 +130,7 @@ class OnlineTrainer:
     def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
         """Train to the end: log, evaluate (also at the start) and write checkpoints.
 
-        Args:
-            on_iteration: Called after each iteration.
-            stop: Called after each iteration; True in any process ends training with a checkpoint.
+        `on_iteration` and `stop` are called after each iteration; True of `stop` ends training with a checkpoint.
         """
         if self.progress.iteration == 0:
             with self.unsharded():
@@ -165,11 +163,17 @@ class OnlineTrainer:
         iteration = self.progress.iteration
         rollout, staleness = self._collect(iteration)
         if not self._backoff.wait(rollout):
-            raise self._server_lost()
+            self.save(folder := Path(self.config.out) / f"checkpoint-{iteration}")
+            raise TrainingError(
+                f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
+                "server and continue with --resume"
+            )
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
-        self._advance(rollout)
+        done = self.progress
+        episodes, dropped = done.episodes + len(rollout.episodes), done.dropped + rollout.dropped
+        self.progress = Progress(done.iteration + 1, done.calls + rollout.calls, episodes, dropped)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
         metrics["rollout/staleness"] = float(staleness)
         if self._due(self.config.eval_every):
@@ -237,26 +241,10 @@ class OnlineTrainer:
             rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, specs)
         return merge_rollouts(processes.gather(rollout)), staleness
 
-    def _train_step_critic(self, episodes: list[Episode], batch: Batch) -> dict[str, float]:
-        """Train ArCHer's critic, where the run has one, and fill in its advantages. Return its metrics."""
-        if self._archer is None:
-            return {}
-        with self.unsharded():
-            return self._archer.learn(episodes, batch, self.progress.iteration)
-
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
         """Evaluate the current weights, which the engine gets first."""
         self._engine.publish(self.progress.iteration, at_once=True)
         return evaluation()
-
-    def _server_lost(self) -> TrainingError:
-        """Write a checkpoint. Return the error that ends the run."""
-        folder = Path(self.config.out) / f"checkpoint-{self.progress.iteration}"
-        self.save(folder)
-        return TrainingError(
-            f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
-            "server and continue with --resume"
-        )
 
     def _learning_rate_scale(self) -> float:
         config, done = self.config, self.progress
@@ -265,35 +253,3 @@ class OnlineTrainer:
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.progress.iteration % every == 0 or self.over)
-
-    def _advance(self, rollout: Rollout) -> None:
-        was = self.progress
-        self.progress = replace(
-            was,
-            iteration=was.iteration + 1,
-            calls=was.calls + rollout.calls,
-            episodes=was.episodes + len(rollout.episodes),
-            dropped=was.dropped + rollout.dropped,
-        )
-
-
-class ServerBackoff:
-    """Exponential backoff while the tool server is unreachable: 1, 2, 4, ... seconds, after the client's own retries.
-
-    Args:
-        tries: Maximum number of consecutive rollouts without an episode.
-        sleep: Function that waits for a number of seconds.
-    """
-
-    def __init__(self, tries: int = _LOST_ROLLOUTS, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._tries, self._sleep = tries, sleep
-        self._lost = 0
-
-    def wait(self, rollout: Rollout) -> bool:
-        """Wait after a rollout that lost every episode. Return False after too many of them in a row."""
-        self._lost = self._lost + 1 if rollout.dropped and not rollout.episodes else 0
-        if self._lost > self._tries:
-            return False
-        if self._lost:
-            self._sleep(min(2.0 ** (self._lost - 1), _LONGEST_WAIT))
-        return True

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.training.config import TrainConfig, read_config
-from agents.training.settings import Algorithm
+from agents.training.config import Algorithm, TrainConfig, read_config
 
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""

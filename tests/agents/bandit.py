@@ -23,8 +23,7 @@ from agents.models.chat_template import PlainCodec
 from agents.models.config import CriticKind
 from agents.models.policy import Policy
 from agents.rollout.types import Episode
-from agents.training.config import TrainConfig, make_config
-from agents.training.settings import OptimConfig
+from agents.training.config import OptimConfig, TrainConfig, make_config
 from agents.training.sft import encode_turns, train_sft
 from agents.training.sft_config import SFTConfig
 from agents.training.trainer import OnlineTrainer

@@ -18,8 +18,8 @@ from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.archer.replay_buffer import ReplayStep
 from agents.training.batch import pad_rows, split_by_length
+from agents.training.config import OptimConfig
 from agents.training.optimizer import MAX_GRAD_NORM, check_finite, clip_gradients, make_adamw
-from agents.training.settings import OptimConfig
 
 Tokens = Sequence[int]
 Place = tuple[int, int, int]

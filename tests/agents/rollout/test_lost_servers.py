@@ -12,12 +12,12 @@ import torch
 from agents.errors import TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
-from agents.rollout.collector import Rollout
+from agents.rollout.collector import Rollout, ServerBackoff
 from agents.rollout.types import Sampled
 from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
-from agents.training.trainer import OnlineTrainer, ServerBackoff
+from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import llama, word_tokenizer
 from toolserver.testing import ServerProcess
 

@@ -16,8 +16,7 @@ from agents.rollout.types import Episode
 from agents.training.archer.archer import Archer
 from agents.training.archer.critic import StepCriticLearner, follow
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
-from agents.training.config import make_config
-from agents.training.settings import OptimConfig
+from agents.training.config import OptimConfig, make_config
 from tests.agents.bandit import bandit_config, exact_model, train, trainer
 
 X, Y, A, B = 3, 4, 5, 6  # two states and two actions, as tokens

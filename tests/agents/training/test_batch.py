@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from agents.distributed.processes import Processes
 from agents.rollout.types import Episode
 from agents.training.batch import collate, micro_batches, mini_batches, split_by_length
+from agents.training.config import OptimConfig
 from agents.training.forward import forward
 from agents.training.losses import ppo_loss
 from agents.training.optimizer import PolicyOptimizer
-from agents.training.settings import OptimConfig
 from tests.agents.bandit import bandit_config
 from tests.agents.training.test_losses import assert_close, episodes, gradients, policy, prepared
 

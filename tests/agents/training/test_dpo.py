@@ -14,10 +14,10 @@ from agents.models.policy import Policy
 from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.batch import collate
+from agents.training.config import OptimConfig
 from agents.training.dpo import dpo_step, pair_attempts, train_dpo
 from agents.training.forward import evaluate_actions, forward
 from agents.training.optimizer import PolicyOptimizer
-from agents.training.settings import OptimConfig
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Task, Trajectory
 from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer

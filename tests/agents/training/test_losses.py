@@ -14,9 +14,8 @@ from agents.models.policy import Policy
 from agents.rollout.types import Episode
 from agents.training import advantages, losses
 from agents.training.batch import Batch, collate
-from agents.training.config import TrainConfig
+from agents.training.config import AlgorithmConfig, TrainConfig
 from agents.training.forward import evaluate_actions, forward
-from agents.training.settings import AlgorithmConfig
 from tests.agents.bandit import WORDS, bandit_config, exact_model
 
 

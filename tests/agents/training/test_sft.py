@@ -11,8 +11,8 @@ import torch
 from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
 from agents.training.batch import collate
+from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions
-from agents.training.settings import OptimConfig
 from agents.training.sft import copying_episodes, distinct, encode_turns, run_sft, schedule, train_sft
 from agents.training.sft_config import SFTConfig, SFTRunConfig
 from tests.agents.bandit import RIGHT, blind_demonstrations, learner

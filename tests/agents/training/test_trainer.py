@@ -17,11 +17,10 @@ from agents.rollout.sampler import Generator
 from agents.rollout.types import Episode
 from agents.training.advantages import Estimator, per_token, returns_to_go
 from agents.training.batch import collate
-from agents.training.config import make_config, read_config
+from agents.training.config import AlgorithmConfig, make_config, read_config
 from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import ppo_loss
 from agents.training.metrics_log import MetricsLog, read_metrics
-from agents.training.settings import AlgorithmConfig
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, train, trainer
 from tests.agents.disk import files_no_larger_than

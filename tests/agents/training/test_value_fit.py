@@ -11,11 +11,10 @@ from agents.models.config import CriticKind
 from agents.models.decoder import set_dtype
 from agents.models.policy import Policy
 from agents.training.batch import collate
-from agents.training.config import make_config
+from agents.training.config import OptimConfig, make_config
 from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import value_loss
 from agents.training.optimizer import PolicyOptimizer
-from agents.training.settings import OptimConfig
 from tests.agents.bandit import llama
 from tests.agents.training.test_losses import episodes, policy
 
