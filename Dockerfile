@@ -15,7 +15,6 @@ COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY toolserver toolserver
 COPY steptool_env steptool_env
 COPY agents agents
-COPY benchmarks benchmarks
 RUN /opt/steptool/bin/pip install -c constraints.txt '.[redis]'
 
 FROM build AS build-eval

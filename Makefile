@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check serve bench clean
+.PHONY: help setup demo test test-all check docs serve bench clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -37,6 +37,10 @@ check: $(READY)  ## Lint, format check and type check.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)  ## Build the documentation into site/; broken links and anchors are errors.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 serve: $(READY)  ## Serve ToolWorld on 127.0.0.1:8000.
 	$(BIN)/toolserver serve --world 0 --port 8000
 
@@ -44,4 +48,4 @@ bench: $(READY)  ## Run the benchmarks that fit ten minutes; results go to bench
 	$(BIN)/python -m benchmarks
 
 clean:  ## Remove what was built here, the environment included.
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,9 +12,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
-from agents.errors import AgentError
 from steptool_env.errors import StepToolError
-from toolserver.errors import ToolServerError
 
 
 class _Place(NamedTuple):
@@ -65,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     try:
         _read(import_module(COMMANDS[name].module), name, words[1:]).run()
-    except (AgentError, StepToolError, ToolServerError) as error:
+    except StepToolError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except ModuleNotFoundError as error:

@@ -1,7 +1,7 @@
 """Exceptions of `agents`.
 
+ConfigurationError     a field of a configuration is wrong; says which, and what is valid (`toolserver.errors`)
 AgentError
-├── ConfigurationError a setting is wrong; the message names it and valid values
 ├── ModelError         a model, tokenizer or chat template cannot be used
 ├── TrainingError      training cannot continue (a loss that is not finite, no usable episode)
 ├── EngineError        a rollout server cannot be reached or its answer is invalid
@@ -9,13 +9,21 @@ AgentError
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
 """
 
+from toolserver.errors import ConfigurationError, StepToolError
 
-class AgentError(Exception):
-    """Base of every exception that `agents` raises on purpose."""
+__all__ = [
+    "AgentError",
+    "CheckpointError",
+    "ConfigurationError",
+    "EngineError",
+    "ModelError",
+    "RequestError",
+    "TrainingError",
+]
 
 
-class ConfigurationError(AgentError, ValueError):
-    """A setting is wrong."""
+class AgentError(StepToolError):
+    """Base of the exceptions that only `agents` raises on purpose."""
 
 
 class ModelError(AgentError, ValueError):

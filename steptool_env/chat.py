@@ -12,17 +12,19 @@ from toolserver.resolvers.upstream import UnreachableError, UnusableAnswerError,
 T = TypeVar("T")
 Message = Mapping[str, Any]
 _DEFAULT_URL = "https://api.openai.com/v1"
+_CONNECT_SECONDS = 4.0
 
 
 class ChatModel:
-    """One model at one endpoint. Safe to use from several threads.
+    """Client for one model at one endpoint. Thread-safe.
 
     Args:
-        model: The model's name there.
-        base_url: The endpoint up to and without `/chat/completions`; by default `OPENAI_BASE_URL`, else OpenAI's.
-        api_key: The bearer key; by default `OPENAI_API_KEY`. Local endpoints want none.
+        model: Name of the model at the endpoint.
+        base_url: Endpoint without `/chat/completions`; by default `OPENAI_BASE_URL`, else OpenAI's.
+        api_key: Bearer key; by default `OPENAI_API_KEY`. Local endpoints need none.
         timeout: Seconds to wait for one answer.
-        retries: How many more times to ask after a failure or an unusable answer, one second apart, then two, ...
+        retries: Number of retries after a failure or an unusable answer, after 1, 2, 4, ... seconds. An endpoint that
+            accepts no connection is reported within 10 seconds, whatever `timeout` and `retries`.
     """
 
     def __init__(
@@ -35,20 +37,22 @@ class ChatModel:
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._url = url
-        self._upstream = Upstream(url, headers, timeout=timeout, retries=retries, backoff=1.0)
+        self._upstream = Upstream(
+            url, headers, timeout=timeout, retries=retries, backoff=1.0, connect_timeout=_CONNECT_SECONDS
+        )
 
     def complete(self, messages: Sequence[Message], read: Callable[[dict[str, Any]], T], **options: Any) -> T:
-        """Ask for one assistant message and `read` it.
+        """Request one assistant message and return `read(message)`.
 
         Args:
-            messages: The conversation so far.
-            read: Takes the message (`content`, `tool_calls`); raises `ValueError` for one that is of no use, and the
-                model is asked again.
+            messages: Conversation so far.
+            read: Parser of the message (`content`, `tool_calls`); raises `ValueError` for an unusable one, which is
+                retried.
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
-            ChatError: No usable message came within the retries.
-            ChatUnreachableError: There was nothing to connect to.
+            ChatError: All attempts failed.
+            ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
         try:

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
 from toolserver.stabletoolbench import import_folder
 
@@ -76,5 +77,5 @@ def _imported(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     catalog = Catalog()
     with ResponseCache(path, memory_entries=0) as cache:
         import_folder(data / "server", cache, catalog, strict=True)
-    catalog.save(path)
+    save_catalog(catalog, path)
     return path

@@ -1,10 +1,11 @@
-"""Imports go one way: benchmarks -> agents -> steptool_env -> toolserver. And the base install needs no torch."""
+"""Import directions: benchmarks -> agents -> steptool_env -> toolserver; the base install needs no torch."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,3 +69,9 @@ def test_importing_the_environments_is_light() -> None:
     code = "import sys, steptool_env; print(sorted(sys.modules.keys() & {'fastapi', 'toolserver', 'httpx', 'torch'}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_wheel_holds_every_package_but_the_benchmarks() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    built = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert set(built) == set(PACKAGES) - {"benchmarks"}

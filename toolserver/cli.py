@@ -13,7 +13,7 @@ from toolserver.commands import export, import_
 from toolserver.commands.serve import serve
 from toolserver.commands.stats import stats
 from toolserver.commands.verify import verify
-from toolserver.errors import ToolServerError
+from toolserver.errors import StepToolError
 
 _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserver COMMAND --help` shows an example."
 
@@ -25,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(0)
     try:
         status = _app().cli(prog="toolserver", description=_DESCRIPTION, args=args, config=(FlagCreatePairsOff,))
-    except ToolServerError as error:
+    except StepToolError as error:
         sys.stderr.write(f"toolserver: {error}\n")
         status = 1
     except KeyboardInterrupt:

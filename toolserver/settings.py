@@ -55,7 +55,6 @@ class Settings(BaseSettings):
     max_depth: int = Field(default=32, ge=1, le=100, description="Levels of nesting in a call's arguments.")
     request_timeout: float = Field(default=150.0, gt=0, description="Seconds until a request is given up.")
 
-    hot_path: bool = Field(default=True, description="Answer regular calls without FastAPI's machinery (same answers).")
     runtime_dir: Path | None = Field(default=None, description="Shared by the workers of one server; set by `serve`.")
 
     @model_validator(mode="after")

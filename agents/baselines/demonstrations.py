@@ -16,7 +16,7 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import Oracle, OracleCall
-from steptool_env.toolworld.suite import find_gold
+from steptool_env.toolworld.suite import find_world_task
 from steptool_env.types import FINISH, Trajectory
 
 
@@ -80,7 +80,7 @@ class NoisyOracleAgent:
         for index, info in zip(indices, infos, strict=True):
             digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
             functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
-            inner = OracleEpisode(make_format(info["format"]), Oracle(find_gold(info["task_id"])))
+            inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
             self._episodes[index] = _Episode(inner, functions, query_of(info), Random(digest))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:

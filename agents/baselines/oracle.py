@@ -10,7 +10,7 @@ from typing import Any
 from agents.base import Info
 from steptool_env.formats import Format, make_format
 from steptool_env.toolworld import Oracle, OracleCall, gold_answer
-from steptool_env.toolworld.suite import find_gold
+from steptool_env.toolworld.suite import find_world_task
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
 from toolserver.catalog.api_schema import Provenance, StatusCode
 
@@ -52,7 +52,7 @@ class OracleAgent:
         """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
         del observations
         for index, info in zip(indices, infos, strict=True):
-            self._episodes[index] = OracleEpisode(make_format(info["format"]), Oracle(find_gold(info["task_id"])))
+            self._episodes[index] = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`."""

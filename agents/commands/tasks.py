@@ -18,7 +18,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
 from steptool_env.toolworld.plan_drawing import graphviz, mermaid
-from steptool_env.toolworld.suite import find_gold, load_suite
+from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
 
@@ -45,12 +45,12 @@ class Show:
 
     def run(self, console: Console) -> None:
         """Print the task."""
-        gold = find_gold(self.task)
+        gold = find_world_task(self.task)
         console.print(f"{gold.id}, depth {gold.plan.depth}: {gold.query}", highlight=False)
         if not gold.solvable:
             console.print(f"cannot be solved: {describes_obstacle(gold)}", highlight=False)
         needed = {api.spec.function_name for api in gold.needed}
-        for api in gold.offer.apis:
+        for api in gold.toolset.apis:
             mark = "needed" if api.spec.function_name in needed else "      "
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
         console.print("\n" + (mermaid(gold) if self.picture == "mermaid" else graphviz(gold)), markup=False)
@@ -105,7 +105,7 @@ class Stats:
                 split,
                 f"{SPLITS[split].size:,}",
                 " ".join(f"{depth}:{100 * share // len(golds)}%" for depth, share in sorted(depths.items())),
-                _mean([len(gold.offer.apis) for gold in golds]),
+                _mean([len(gold.toolset.apis) for gold in golds]),
                 _mean([len(gold.needed) for gold in golds]),
                 f"{100 * sum(gold.plan.writes for gold in golds) // len(golds)}%",
                 f"{100 * sum(not gold.solvable for gold in golds) // len(golds)}%",

@@ -10,8 +10,7 @@ from gymnasium.utils import seeding
 from gymnasium.wrappers import OrderEnforcing
 
 from steptool_env.env import ToolEnv
-from steptool_env.episodes.episode import Episode, Transition
-from steptool_env.episodes.exchange import step_episodes
+from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
 
 TextEnv = gym.Env[str, str]
@@ -38,13 +37,13 @@ class BatchedPool:
 
     def __init__(self, env: ToolEnv) -> None:
         self._env = env
-        self._source = EpisodeFactory(env.suite, env.rules)
+        self._source = EpisodeFactory(env.suite, env.config)
         self._episodes: dict[int, Episode] = {}
 
     def reset(self, index: int, task: int, seed: int) -> tuple[str, dict[str, Any]]:
         """See `EpisodePool.reset`."""
         self._episodes[index] = episode = self._source.start(seeding.np_random(seed)[0], {"task": task})
-        return episode.open()
+        return episode.prompt()
 
     def step(self, actions: Mapping[int, str]) -> list[Transition]:
         """See `EpisodePool.step`."""

@@ -13,10 +13,9 @@ import numpy as np
 
 from agents.base import Info
 from steptool_env.discrete import CandidateView
-from steptool_env.discrete.lexicon import toolworld_lexicon
+from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import read_task_id
-from toolserver.errors import ToolServerError
 
 
 class Chooser(Protocol):
@@ -88,6 +87,6 @@ def _draw(seed: int, task_id: str, step: int) -> int:
 def _level(task_id: str) -> str:
     try:
         _, level, *_ = read_task_id(task_id)
-    except ToolServerError as error:
+    except ConfigurationError as error:
         raise ConfigurationError(f"the numeric twin is of ToolWorld alone: {error}") from error
     return level

@@ -13,7 +13,7 @@ from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch import Tensor, nn
 
 from steptool_env.discrete.features import CONTEXT, FEATURES
-from steptool_env.discrete.scene import CANDIDATES
+from steptool_env.discrete.view import CANDIDATES
 
 _ABSENT = -1e4
 

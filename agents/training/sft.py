@@ -27,7 +27,7 @@ from agents.training.batch import Batch, collate, mini_batches
 from agents.training.forward import score
 from agents.training.optimizer import Terms, Updater
 from agents.training.sft_config import SFTConfig, SFTRunConfig
-from steptool_env.episodes.prompts import Opening, opening
+from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
@@ -233,9 +233,11 @@ def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> Episode:
     return Episode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
 
 
-def _opening(trajectory: Trajectory) -> Opening:
+def _opening(trajectory: Trajectory) -> Prompt:
     rules = trajectory.metadata
-    return opening(trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"]))
+    return make_prompt(
+        trajectory.task, make_format(str(rules["format"])), str(rules["prompt"]), int(rules["call_budget"])
+    )
 
 
 def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:

@@ -10,11 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from agents.errors import AgentError
 from agents.reporting.console import Display
 from benchmarks.harness.report import changed_files
 from steptool_env.errors import StepToolError
-from toolserver.errors import ToolServerError
 
 Options = TypeVar("Options")
 
@@ -37,7 +35,7 @@ def run_command(name: str, options: type[Options], main: Callable[[Options], Non
         with Display(live=False) as display:  # writes to the log while a benchmark runs
             display.add_phase(f"benchmarks.{name}")
             main(given.options)
-    except (AgentError, StepToolError, ToolServerError) as error:
+    except StepToolError as error:
         raise SystemExit(f"error: {error}") from error
 
 

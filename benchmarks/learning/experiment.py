@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.errors import AgentError, TrainingError
+from agents.errors import TrainingError
 from agents.models import checkpoint
 from agents.training.subprocess_run import ModuleProcess
 from benchmarks.harness.command import run_command
@@ -32,6 +32,7 @@ from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.progress import LearningProgress
 from benchmarks.learning.report import report
 from benchmarks.learning.training_run import OnProgress, Plan, play, read_result
+from steptool_env.errors import StepToolError
 
 _PACKAGES = ("scipy", "safetensors", "tokenizers")
 
@@ -108,7 +109,7 @@ def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> lis
     for plan in waiting:
         try:
             play(plan.folder, progress.of(plan))
-        except AgentError as error:
+        except StepToolError as error:
             failed.append(f"{plan.folder}: {error}")
     return failed
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
 from toolserver.stabletoolbench import import_folder
 
@@ -36,7 +37,7 @@ def import_recordings(folder: Path, cache: Path) -> None:
     catalog = Catalog()
     with ResponseCache(cache, memory_entries=0) as opened:
         import_folder(folder, opened, catalog, strict=True)
-    catalog.save(cache)
+    save_catalog(catalog, cache)
 
 
 def _response(call: dict[str, str]) -> dict[str, Any]:

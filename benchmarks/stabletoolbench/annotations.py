@@ -15,7 +15,7 @@ from steptool_env.episodes.finish import read_finish
 from steptool_env.errors import DataError
 from steptool_env.types import Action, Step
 from toolserver.catalog.api_schema import StatusCode
-from toolserver.service.outcomes import outcome_of_error
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.stabletoolbench.literals import read_literal
 
 _QUERY = re.compile(r"(?:user\n\n|User:\n|user<\|end_header_id\|>\n\n)(.*?)\nBegin!", re.DOTALL)

@@ -19,11 +19,11 @@ from benchmarks.harness.command import run_command
 from benchmarks.stabletoolbench.sample_answers import ANSWERED, copy_answers
 from steptool_env.suites.sample import SAMPLE
 from steptool_env.types import FINISH
+from toolserver.calls.call_key import canonical_key
 from toolserver.catalog.api_schema import ApiSpec, Parameter, decode_body
 from toolserver.errors import DataError
 from toolserver.resolvers.base import ValidatedCall
 from toolserver.resolvers.synthetic import SyntheticResolver
-from toolserver.service.call_key import canonical_key
 from toolserver.stabletoolbench import Query, read_queries, write_tools
 
 SETS = ("G1_instruction", "G1_category", "G1_tool", "G2_instruction", "G2_category", "G3_instruction")

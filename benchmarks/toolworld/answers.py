@@ -1,9 +1,8 @@
-"""Labelled answers, each with the task of world 0 (level `standard`) that it answers.
+"""Corpus of labelled answers to questions in world 0 (level `standard`).
 
-They are kept in a file of JSON lines. A line is a question: an id, the kind of its slots, a query, the plan that
-answers it (per node the operation and its inputs: a value that the query states, or `[node, output]` of an earlier
-node), what is asked of the plan (`[node, output]`, with `true` behind it for all rows), the values that this gives, and
-answers with their labels.
+The file has JSON lines. A line is a question: id, kind of its slots, query, nodes of the plan (operation and inputs; an
+input is a stated value, or `[node, output]` of an earlier node), asked outputs (`[node, output]`, with `true` as third
+element for all rows), their values, and answers with labels.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
 from steptool_env.toolworld.planning.toolset import Toolset
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import Health, VendorApi, VendorRegistry
 
 LEVEL = "standard"
@@ -28,12 +27,12 @@ CORPUS = Path(__file__).parents[2] / "tests" / "data" / "answers.jsonl"
 
 
 class Answer(NamedTuple):
-    """An answer with what a careful reader says of it.
+    """A labelled answer.
 
     Attributes:
         text: The answer.
-        right: Whether it answers the question, and nothing in it contradicts that.
-        style: How it is written.
+        right: Label of a careful reader: it answers the question and does not contradict itself.
+        style: Style of the text.
     """
 
     text: str
@@ -45,11 +44,11 @@ class Question(NamedTuple):
     """A question with its answers.
 
     Attributes:
-        id: Its name in the file.
-        kind: The kind of what is asked.
-        task: The task that asks it.
-        answers: Its answers.
-        values: What the plan must give for each thing asked.
+        id: Id in the file.
+        kind: Kind of the asked outputs.
+        task: Task of the question.
+        answers: Labelled answers.
+        values: Expected values of each asked output.
     """
 
     id: str
@@ -60,7 +59,7 @@ class Question(NamedTuple):
 
 
 def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
-    """All questions, in the order of the file.
+    """Read all questions, in the order of the file.
 
     Raises:
         DataError: The file does not exist.
@@ -72,7 +71,7 @@ def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
 
 @cache
 def _vendors() -> VendorRegistry:
-    return VendorRegistry(World(0, LEVEL))
+    return VendorRegistry(make_world(0, LEVEL))
 
 
 @cache
@@ -108,12 +107,12 @@ def _source(value: Any) -> Source:
 
 @cache
 def _api(operation: str) -> VendorApi:
-    """The first sound API for an operation whose vendor keeps to the world's own units."""
+    """Return the first healthy API of an operation whose vendor uses the world's units."""
     vendors = _vendors()
     for index in vendors.offering(operation):
         api = vendors.tool(index).api_of(operation)
         if api is None or api.health is not Health.OK:
             continue
-        if not (api.tool.skin.values.imperial or api.tool.skin.values.cents):
+        if not (api.vendor.style.values.imperial or api.vendor.style.values.cents):
             return api
-    raise DataError(f"{operation}: no sound vendor of level {LEVEL} offers it in the world's own units")
+    raise DataError(f"{operation}: no healthy vendor of level {LEVEL} offers it in the world's units")

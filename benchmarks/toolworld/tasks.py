@@ -1,10 +1,10 @@
-"""ToolWorld's tasks: how fast they are generated, and what each split is like, with floors and ceiling.
+"""ToolWorld's tasks: speed of generation, and figures of each split, with floors and ceiling.
 
     python -m benchmarks.toolworld.tasks [--episodes N]
 
-The floors are agents that learn nothing: `random` calls and then answers with words of the query, `no-tools` answers at
-once with the best guess that the query allows, `greedy-docs` calls the functions whose documentation shares most words
-with the query. The ceiling is the `oracle`, which knows the gold solution.
+The floors are untrained agents: `random` makes random calls and answers with words of the query, `no-tools` answers at
+once with the best guess from the query, `greedy-docs` calls the functions whose documentation shares most words with
+the query. The ceiling is the `oracle`, which knows the gold solution.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, TaskSampler
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
 
 _AGENTS = ("random", "no-tools", "greedy-docs", "oracle")
 _BUDGET = 20
-_WARM_UP = 100  # tasks made before the clock starts: tables and documentation are made when first needed
+_WARM_UP = 100  # tasks before the measurement: tables and documentation are made on first use
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Options:
     episodes: int = 200
     """Tasks per split and agent."""
     timed: int = 1000
-    """Tasks that are generated against the clock."""
+    """Number of tasks for the measurement of generation."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -49,8 +49,8 @@ class Options:
 
 
 def generation(level: str, split: str, timed: int) -> Row:
-    """Tasks per second of processor time."""
-    sampler = TaskSampler(VendorRegistry(World(0, level)), split)
+    """Measure the tasks per second of processor time."""
+    sampler = TaskSampler(VendorRegistry(make_world(0, level)), split)
     for index in range(_WARM_UP):
         sampler.task(index)
     started = process_time()
@@ -60,15 +60,15 @@ def generation(level: str, split: str, timed: int) -> Row:
 
 
 def profile(split: str, level: str, episodes: int) -> Row:
-    """What a split is like, and how agents do in it."""
+    """Return the figures of a split, and the success rates of the agents."""
     count = min(episodes, SPLITS[split].size)
-    sampler = TaskSampler(VendorRegistry(World(0, level)), split)
+    sampler = TaskSampler(VendorRegistry(make_world(0, level)), split)
     tasks = [sampler.task(index) for index in range(count)]
     row: dict[str, str | int | float | None] = {
         "split": split,
         "size": SPLITS[split].size,
         "depth": _range([task.plan.depth for task in tasks]),
-        "offered": _range([len(task.offer.apis) for task in tasks]),
+        "offered": _range([len(task.toolset.apis) for task in tasks]),
         "state changes %": _percent(sum(task.plan.writes for task in tasks), count),
     }
     for name in _AGENTS:

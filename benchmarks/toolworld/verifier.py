@@ -21,20 +21,20 @@ from benchmarks.toolworld.answers import CORPUS, Answer, Question, read_question
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 
 NOTES = (
-    "The labels say what a careful reader says. 1,059 answers were written before the verifier was mended; it was "
-    "mended until it agreed with them, so the figures above say little about answers of other kinds.",
-    "Three rounds to other questions written by hand were blind, each against the verifier of the day. Precision and "
-    "recall at first sight: 0.981 and 0.936 of 244 answers, 0.865 and 0.917 of 186, 0.922 and 0.922 of 126. What was "
-    "missed, and is not listed here, was mended afterwards.",
-    "The questions of the kind `sampled` are tasks of the sampler, their answers 191 of 727 that were written blind in "
-    "four rounds: 0.986 and 0.873 of 321 answers, 1.000 and 0.976 of 166, 1.000 and 0.949 of 122, 0.981 and 0.964 of "
-    "118.",
-    "A question is a plan of world 0, level standard. But for the sampled ones, its query was written by hand.",
+    "A careful reader made the labels. 1,059 answers were written before the verifier was corrected until it agreed "
+    "with them, so the figures above say little about answers of other kinds.",
+    "Three blind rounds used other questions, written by hand, and the verifier of that time. First precision and "
+    "recall: 0.981 and 0.936 of 244 answers, 0.865 and 0.917 of 186, 0.922 and 0.922 of 126. Errors that are not "
+    "listed here were corrected afterwards.",
+    "The questions of the kind `sampled` are tasks of the sampler; their answers are 191 of 727 that were written "
+    "blind in four rounds: 0.986 and 0.873 of 321 answers, 1.000 and 0.976 of 166, 1.000 and 0.949 of 122, 0.981 and "
+    "0.964 of 118.",
+    "A question is a plan of world 0, level standard. Except for the sampled ones, its query was written by hand.",
 )
 
 
 class Judged(NamedTuple):
-    """An answer, its question and whether the verifier accepts it."""
+    """An answer, its question and the verifier's decision."""
 
     question: Question
     answer: Answer
@@ -42,7 +42,7 @@ class Judged(NamedTuple):
 
     @property
     def is_miss(self) -> bool:
-        """True where the verifier differs from the label."""
+        """True if the verifier differs from the label."""
         return self.accepted is not self.answer.right
 
 
@@ -53,8 +53,8 @@ class Figures(NamedTuple):
         answers: Number of answers.
         right: Number of answers labelled right.
         accepted: Number of answers that the verifier accepts.
-        precision: Share of right answers among the accepted ones; 1 where none is accepted.
-        recall: Share of accepted answers among the right ones; 1 where none is right.
+        precision: Share of right answers among the accepted ones; 1 if no answer is accepted.
+        recall: Share of accepted answers among the right ones; 1 if no answer is right.
     """
 
     answers: int
@@ -65,7 +65,7 @@ class Figures(NamedTuple):
 
     @classmethod
     def of(cls, judged: Sequence[Judged]) -> Figures:
-        """The figures of some answers."""
+        """Return the figures of some answers."""
         right = sum(each.answer.right for each in judged)
         accepted = sum(each.accepted for each in judged)
         both = sum(each.answer.right and each.accepted for each in judged)
@@ -83,7 +83,7 @@ class Options:
 
 
 def judge(questions: Iterable[Question]) -> Iterator[Judged]:
-    """The verifier's say on every answer."""
+    """Verify every answer."""
     for question in questions:
         verifier = Verifier(question.task)
         for answer in question.answers:
@@ -92,14 +92,14 @@ def judge(questions: Iterable[Question]) -> Iterator[Judged]:
 
 
 def by_kind(judged: Sequence[Judged]) -> Iterator[Row]:
-    """The figures of each kind of question, then of all."""
+    """Yield the figures of each kind of question, then of all."""
     for kind in dict.fromkeys(each.question.kind for each in judged):
         yield _row(kind, [each for each in judged if each.question.kind == kind])
     yield _row("all", judged)
 
 
 def misses(judged: Iterable[Judged]) -> Iterator[Row]:
-    """The answers on which the verifier differs from the label."""
+    """Yield the answers on which the verifier differs from the label."""
     for each in judged:
         if each.is_miss:
             yield {

@@ -1,10 +1,10 @@
-"""What ToolWorld costs: building worlds, their memory, and calls of their tools in process.
+"""Cost of ToolWorld: time to build worlds, their memory, and calls of their tools in process.
 
     python -m benchmarks.toolworld.world
 
-Each level is measured in a fresh process. A build makes every table and writes the documentation of every API. A call
-goes through the tool service: names, validation, the vendor, the world, and JSON out; calls are valid samples of all
-healthy APIs, each timed on its own, and no answer is kept.
+Each level is measured in a new process. A build makes every table and the documentation of every API. A call passes the
+tool service: names, validation, vendor, world and JSON encoding. Calls are valid samples of all healthy APIs, timed one
+by one, without a cache of answers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ import tyro
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from toolserver.catalog.api_schema import ToolCall
-from toolserver.episodes.state_token import StateCodec
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
-from toolserver.world import Health, VendorRegistry, World
+from toolserver.world import Health, VendorRegistry, make_world
 from toolserver.world.levels import LEVELS
-from toolserver.world.resolver import WorldResolver
 from toolserver.world.samples import sample_arguments
 
 _SEED = 0
@@ -47,9 +46,9 @@ class Options:
 
 def measure(level: str) -> Row:
     """Build the world of a level and call its tools."""
-    before = _resident()  # with everything imported
+    before = _resident()  # after all imports
     started = perf_counter()
-    vendors = VendorRegistry(World(_SEED, level))
+    vendors = VendorRegistry(make_world(_SEED, level))
     rows = sum(len(vendors.world.table(entity).rows) for entity in vendors.world.entities)
     apis = sum(1 for _ in vendors.specs())
     seconds = perf_counter() - started
@@ -70,8 +69,8 @@ def measure(level: str) -> Row:
 
 
 def _call_times(vendors: VendorRegistry) -> list[int]:
-    """Nanoseconds of each call; the best of some rounds, as other processes share the machine."""
-    resolver = WorldResolver(vendors, StateCodec())
+    """Return the nanoseconds of each call: the minimum of several rounds, as other processes share the machine."""
+    resolver = WorldResolver(vendors)
     service = ToolService(resolver, [resolver])
     healthy = (api for api in vendors.apis() if api.health is Health.OK)
     world = vendors.world
@@ -99,7 +98,7 @@ def main(options: Options) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
         levels = list(fresh.map(measure, LEVELS))
     notes = (
-        "memory_mb is what the process grew by; calls are single, in process, arguments as text, answers as bytes",
+        "memory_mb is the growth of the process; calls are single, in process, arguments as text, answers as bytes",
     )
     publish(Result("world", "What ToolWorld costs", {"Levels": levels}, came_from, notes), options.out)
 

@@ -24,7 +24,13 @@ class LocalToolClient:
         """See `ToolClient.call_many`."""
         if self._service is None:
             self._service = self._suite.service()
-        return self._service.call_many(calls)
+        service, codec = self._service, self._service.codec
+        if codec is not None and any(isinstance(call.state, str) for call in calls):
+            return [
+                decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
+                for decoded in map(codec.decode_call, calls)
+            ]
+        return service.call_many(calls)
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
         """See `ToolClient.stream`."""

@@ -1,4 +1,4 @@
-"""The offered functions, read once per episode."""
+"""Parsed documentation of the offered functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from steptool_env.discrete.values import Form
-from steptool_env.discrete.words import Lexicon, Words, field_words, split, words_of
+from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
 from steptool_env.types import FINISH
 
 _PAGE = re.compile(r"(p|pg|page.*)")
@@ -21,7 +21,7 @@ _ENUM = re.compile(r"[\w-]+(?: [\w-]+)*(?:, [\w-]+(?: [\w-]+)*)+")
 
 
 class Intent(IntEnum):
-    """What sort of thing a documentation offers, or a query asks for, told by its words."""
+    """Kind of operation, derived from the words of a documentation or a query."""
 
     SEARCH = 0
     DETAILS = 1
@@ -35,7 +35,7 @@ class Intent(IntEnum):
     LOGIN = 9
 
 
-_TELLING: Mapping[Intent, Words] = {
+_TELLING: Mapping[Intent, WordSet] = {
     Intent.LOGIN: words_of("authenticate login sign token session"),
     Intent.CANCEL: words_of("cancel delete drop stop unsubscribe end return"),
     Intent.UPDATE: words_of("change extend move redirect renew reschedule update set switch"),
@@ -50,20 +50,20 @@ _TELLING: Mapping[Intent, Words] = {
 }  # fmt: skip
 
 
-def intents_of(words: Words) -> frozenset[Intent]:
-    """The intents whose words are among `words`."""
+def intents_of(words: WordSet) -> frozenset[Intent]:
+    """Return the intents whose words are among `words`."""
     return frozenset(intent for intent, telling in _TELLING.items() if telling & words)
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter: its name, the words about it, and what forms of values it takes.
+class ToolParameter:
+    """One parameter: name, words of its documentation and accepted forms of values.
 
-    `choices` are the values that the documentation lists, if it does.
+    `choices` are the values listed in the documentation, if any.
     """
 
     name: str
-    words: Words
+    words: WordSet
     required: bool
     forms: frozenset[Form]
     choices: tuple[str, ...] = ()
@@ -74,18 +74,18 @@ class Tool:
     """One offered function."""
 
     name: str
-    words: Words
-    parameters: tuple[Parameter, ...]
+    words: WordSet
+    parameters: tuple[ToolParameter, ...]
     page: str = ""
 
     @cached_property
     def intents(self) -> frozenset[Intent]:
-        """What the documentation offers."""
+        """Intents of the documentation."""
         return intents_of(self.words)
 
 
 def read_tools(functions: Iterable[Mapping[str, Any]], lexicon: Lexicon) -> list[Tool]:
-    """The functions of `info["functions"]` in their order, without `Finish`."""
+    """Return the functions of `info["functions"]` in order, without `Finish`."""
     return [_tool(each, lexicon) for each in functions if each["name"] != FINISH]
 
 
@@ -103,21 +103,21 @@ def _tool(function: Mapping[str, Any], lexicon: Lexicon) -> Tool:
     return Tool(function["name"], words_of(api) | words_of(quoted[1] if quoted else text), parameters, page)
 
 
-def _parameter(name: str, described: Mapping[str, Any], required: bool, lexicon: Lexicon) -> Parameter:
+def _parameter(name: str, described: Mapping[str, Any], required: bool, lexicon: Lexicon) -> ToolParameter:
     text = str(described.get("description", ""))
     words = field_words(name, lexicon)
     choices = tuple(text.split(", ")) if _ENUM.fullmatch(text) else ()
     forms = frozenset({Form.TEXT}) if choices else _forms(name, str(described.get("type", "string")), text)
-    return Parameter(name, words | words_of(text), required, forms, choices)
+    return ToolParameter(name, words | words_of(text), required, forms, choices)
 
 
 def _forms(name: str, kind: str, text: str) -> frozenset[Form]:
     if kind.lower() in ("number", "integer", "int", "float"):
         return frozenset({Form.NUMBER})
-    if "YYYY" in text or _DAY_WORDS & {*split(name)}:
+    if "YYYY" in text or _DAY_WORDS & {*split_words(name)}:
         return frozenset({Form.DATE})
     if "HH:MM" in text:
         return frozenset({Form.TIME})
-    if _ID_WORDS & {*split(name), *split(text)}:
+    if _ID_WORDS & {*split_words(name), *split_words(text)}:
         return frozenset({Form.ID})
     return frozenset({Form.TEXT, Form.ID})

@@ -7,9 +7,9 @@ from typing import Any
 
 from gymnasium.vector import AutoresetMode
 
+from steptool_env.client import make_client
 from steptool_env.env import ToolEnv
-from steptool_env.envs.parts import Parts, make_client, make_parts
-from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_rules
+from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_config
 from steptool_env.suites.stabletoolbench import load_suite
 from steptool_env.vector import ToolVectorEnv
 
@@ -46,70 +46,85 @@ class StableToolBenchEnv(ToolEnv):
     `reset`: `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`. `step`: `status`, `provenance`,
     `reward_terms`, `calls_left`, `latency`; on the last step `step_rewards`, `outcome`, `trajectory`.
 
-    ## Arguments
-    See `stabletoolbench_parts`; and `render_mode`, `"ansi"` or `None`.
-
     ## Version History
     * v0: first release
+
+    Args:
+        suite: Query set: `G1_instruction`, `G1_category`, `G1_tool`, `G2_instruction`, `G2_category` or
+            `G3_instruction`.
+        data: Folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, which holds StableToolBench's
+            `tools/` and `tool_response_cache/`. The sample is used without `data`, `queries` and `cache`.
+        queries: Query file or folder of query files, instead of those in `data`.
+        cache: Directory written by `toolserver import`, instead of the recordings in `data`.
+        miss: Handling of a call that was not recorded, in process: `strict` (an error) or `synthetic`.
+        faults: Injected faults: `none`, `mild` or `harsh`.
+        server_url: Tool server that answers the calls, instead of the tools in this process. The API key is read from
+            the environment variable `STEPTOOL_API_KEY`.
+        reward: `steptool`, `final`, or `module:factory`.
+        reward_options: Options of the reward kind, such as `{"judge": "llm", "model": "..."}`.
+        format: Call format: `react`, `openai`, `hermes`, `llama3`, or `module:factory`.
+        prompt: `toolbench` (ToolBench's text) or `compact`.
+        call_budget: Maximum number of steps of an episode, including `Finish`.
+        max_observation_length: Maximum length of a response in an observation, in characters.
+        render_mode: `"ansi"` or `None`.
+
+    Raises:
+        ConfigurationError: An argument is invalid; the message lists valid values.
     """
-
-    def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
-        super().__init__(*make_parts(stabletoolbench_parts, arguments), render_mode=render_mode)
-
-
-class StableToolBenchVectorEnv(ToolVectorEnv):
-    """`StableToolBenchEnv`, several episodes at once; what `gym.make_vec` gives."""
 
     def __init__(
         self,
-        num_envs: int = 1,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        *,
+        suite: str = "G1_instruction",
+        data: str | None = None,
+        queries: str | None = None,
+        cache: str | None = None,
+        miss: str = "strict",
+        faults: str = "none",
+        server_url: str | None = None,
+        reward: str = "steptool",
+        reward_options: Mapping[str, Any] | None = None,
+        format: str = "react",  # noqa: A002 - public argument name
+        prompt: str = "toolbench",
+        call_budget: int = DEFAULT_CALL_BUDGET,
+        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
         render_mode: str | None = None,
-        **arguments: Any,
     ) -> None:
-        parts = make_parts(stabletoolbench_parts, arguments)
-        super().__init__(num_envs, *parts, autoreset_mode=autoreset_mode, render_mode=render_mode)
+        tasks = load_suite(suite, data, queries, cache, miss, faults)
+        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length)
+        super().__init__(tasks, config, make_client(server_url, tasks), render_mode)
 
 
-def stabletoolbench_parts(
-    suite: str = "G1_instruction",
-    *,
-    data: str | None = None,
-    queries: str | None = None,
-    cache: str | None = None,
-    miss: str = "strict",
-    faults: str = "none",
-    server_url: str | None = None,
-    reward: str = "steptool",
-    reward_options: Mapping[str, Any] | None = None,
-    format: str = "react",  # noqa: A002 - the name that users know
-    prompt: str = "toolbench",
-    call_budget: int = DEFAULT_CALL_BUDGET,
-    max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
-) -> Parts:
-    """The suite, the rules and the client of an environment.
+class StableToolBenchVectorEnv(ToolVectorEnv):
+    """Several episodes of `StableToolBenchEnv` at once, as `gym.make_vec` returns them.
 
     Args:
-        suite: The query set: `G1_instruction`, `G1_category`, `G1_tool`, `G2_instruction`, `G2_category` or
-            `G3_instruction`.
-        data: A folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, StableToolBench's `tools/`
-            and `tool_response_cache/`. Without it, `queries` and `cache` the sample is played.
-        queries: A query file or a folder of them, in place of those in `data`.
-        cache: A directory made by `toolserver import`, in place of the recordings in `data`.
-        miss: What answers a call that was not recorded, in process: `strict` (nothing) or `synthetic`.
-        faults: Injected faults: `none`, `mild` or `harsh`.
-        server_url: A tool server that answers the calls, in place of the tools in this process. Its API key is taken
-            from the environment variable `STEPTOOL_API_KEY`.
-        reward: `steptool`, `final`, or another kind by name or `module:factory`.
-        reward_options: Options of the reward kind, such as `{"judge": "llm", "model": "..."}`.
-        format: How calls are written: `react`, `openai`, `hermes` or `llama3`.
-        prompt: `toolbench` (ToolBench's text) or `compact`.
-        call_budget: Steps of an episode at most; `Finish` counts.
-        max_observation_length: Characters of an answer that are shown.
+        num_envs: Number of parallel episodes.
+        autoreset_mode: `NextStep`, `SameStep` or `Disabled`; see `gymnasium.vector.AutoresetMode`.
 
-    Raises:
-        ConfigurationError: An argument is wrong; the message says what is valid.
+    All other arguments are those of `StableToolBenchEnv`.
     """
-    rules = make_rules(reward, reward_options, format, prompt, call_budget, max_observation_length)
-    tasks = load_suite(suite, data, queries, cache, miss, faults)
-    return Parts(tasks, rules, make_client(server_url, tasks))
+
+    def __init__(
+        self,
+        *,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        suite: str = "G1_instruction",
+        data: str | None = None,
+        queries: str | None = None,
+        cache: str | None = None,
+        miss: str = "strict",
+        faults: str = "none",
+        server_url: str | None = None,
+        reward: str = "steptool",
+        reward_options: Mapping[str, Any] | None = None,
+        format: str = "react",  # noqa: A002 - public argument name
+        prompt: str = "toolbench",
+        call_budget: int = DEFAULT_CALL_BUDGET,
+        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
+        render_mode: str | None = None,
+    ) -> None:
+        tasks = load_suite(suite, data, queries, cache, miss, faults)
+        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length)
+        super().__init__(num_envs, tasks, config, make_client(server_url, tasks), autoreset_mode, render_mode)

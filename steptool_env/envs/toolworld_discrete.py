@@ -1,26 +1,32 @@
-"""`StepTool/ToolWorldDiscrete-v0`: ToolWorld with numbers for observations and actions."""
+"""`StepTool/ToolWorldDiscrete-v0`: ToolWorld with numeric observations and actions."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from steptool_env.discrete.env import DiscreteToolEnv
-from steptool_env.discrete.lexicon import toolworld_lexicon
+from steptool_env.discrete.words import Lexicon, split_words, words_of
 from steptool_env.envs.toolworld import ToolWorldEnv
+from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH
+from toolserver.world.levels import level_of
+from toolserver.world.operations.registry import operations_of
 
 
 class ToolWorldDiscreteEnv(DiscreteToolEnv):
-    """The numeric twin of `StepTool/ToolWorld-v0`: the same tasks, rewards and metrics.
+    """The numeric form of `StepTool/ToolWorld-v0`: the same tasks, rewards and metrics.
 
     ## Description
-    The calls that an agent could sensibly make are enumerated: every offered function with the values that the query
-    states or earlier answers brought, and `Finish` with what the answers say. The agent chooses among them by features
-    of what a text agent sees. Enumeration does part of the work (reading, spelling, remembering values), so a pass rate
-    here is not comparable with one of the text form; compare agents of one form.
+    The sensible calls are enumerated: every offered function with values from the query or from earlier responses, and
+    `Finish` with answers composed of the responses. The agent chooses among these candidates by features of the text
+    that a text agent sees. Enumeration does part of the work (reading, spelling, remembering values), so pass rates of
+    the two forms are not comparable.
 
     ## Action Space
-    `Discrete(64)`: the candidate in that slot. `action_masks()` tells which slots hold one. An empty slot is written as
-    a text that is no call.
+    `Discrete(64)`: the candidate in that slot. `action_masks()` gives the occupied slots. An empty slot is sent as a
+    text that is not a call.
 
     ## Observation Space
     `Dict` of `candidates` (64 slots times features, flat), `context` (features of the episode) and `mask`. The names of
@@ -30,18 +36,68 @@ class ToolWorldDiscreteEnv(DiscreteToolEnv):
     Those of the text form.
 
     ## Episode End
-    That of the text form. `context` has the share of the call budget that is left.
+    That of the text form. `context` includes the remaining share of the call budget.
 
     ## Information
-    That of the text form, and after a step `text` (the action as written) and `answer` (the tool's answer).
-
-    ## Arguments
-    Those of `toolworld_parts`; and `render_mode`, `"ansi"` or `None`.
+    That of the text form, and after a step `text` (the action as text) and `answer` (the text observation).
 
     ## Version History
     * v0: first release
+
+    Arguments are those of `ToolWorldEnv`.
     """
 
-    def __init__(self, render_mode: str | None = None, **arguments: Any) -> None:
-        text_env = ToolWorldEnv(render_mode, **arguments)
-        super().__init__(text_env, toolworld_lexicon(arguments.get("level", "lite")))
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        level: str = "lite",
+        world_seed: int = 0,
+        faults: str = "none",
+        unsolvable: float = 0.05,
+        depths: Mapping[str, float] | None = None,
+        tools: int | None = None,
+        server_url: str | None = None,
+        reward: str = "progress",
+        reward_options: Mapping[str, Any] | None = None,
+        format: str = "react",  # noqa: A002 - public argument name
+        prompt: str | None = None,
+        call_budget: int = DEFAULT_CALL_BUDGET,
+        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
+        render_mode: str | None = None,
+    ) -> None:
+        text_env = ToolWorldEnv(
+            split=split,
+            level=level,
+            world_seed=world_seed,
+            faults=faults,
+            unsolvable=unsolvable,
+            depths=depths,
+            tools=tools,
+            server_url=server_url,
+            reward=reward,
+            reward_options=reward_options,
+            format=format,
+            prompt=prompt,
+            call_budget=call_budget,
+            max_observation_length=max_observation_length,
+            render_mode=render_mode,
+        )
+        super().__init__(text_env, toolworld_lexicon(level))
+
+
+@cache
+def toolworld_lexicon(level: str) -> Lexicon:
+    """Synonyms among the names of parameters and fields of a level, the same for all of its tasks.
+
+    Raises:
+        ConfigurationError: (of `toolserver.errors`) The level is unknown.
+    """
+    meanings: defaultdict[str, set[str]] = defaultdict(set)
+    for operation in operations_of(level_of(level)).values():
+        named = [(name, slot.label, slot.aka) for name, slot in operation.inputs.items()]
+        named += [(name, output.label, output.aka) for name, output in operation.outputs.items()]
+        for name, label, aka in named:
+            for each in (name, *aka):
+                meanings["_".join(split_words(each))] |= words_of(name) | words_of(label)
+    return {name: frozenset(words) for name, words in meanings.items()}

@@ -1,4 +1,4 @@
-"""What holds for every episode of an environment."""
+"""Configuration of the episodes of an environment."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 @dataclass(frozen=True)
 class EpisodeConfig:
-    """How the episodes of an environment are told, bounded and scored.
+    """Episode configuration.
 
     Attributes:
-        reward: Scores the steps.
-        format: How the model writes its calls.
-        prompt: Style of the opening, one of `prompts.STYLES`.
-        call_budget: Steps after which an episode ends. Every step counts, `Finish` too.
-        max_observation_length: Characters of an answer that are shown.
-        reward_settings: Name and options of `reward`, by which snapshots of other rewards are told apart; by default
-            the name of its class.
+        reward: Reward function.
+        format: Call format.
+        prompt: Style of the prompt, one of `prompts.STYLES`.
+        call_budget: Maximum number of steps of an episode, including `Finish`.
+        max_observation_length: Maximum length of a response in an observation, in characters.
+        reward_settings: Name and options of `reward`, which a snapshot must share; by default the name of its class.
     """
 
     reward: RewardFunction
@@ -46,7 +45,7 @@ class EpisodeConfig:
             object.__setattr__(self, "reward_settings", {"kind": f"{kind.__module__}:{kind.__qualname__}"})
 
     def record(self) -> dict[str, Any]:
-        """What a trajectory remembers of the rules."""
+        """Return the settings that are recorded in trajectories."""
         return {
             "format": self.format.name,
             "prompt": self.prompt,
@@ -55,7 +54,7 @@ class EpisodeConfig:
         }
 
 
-def make_rules(
+def make_config(
     reward: str,
     reward_options: Mapping[str, Any] | None,
     call_format: str,
@@ -63,11 +62,27 @@ def make_rules(
     call_budget: int,
     max_observation_length: int,
 ) -> EpisodeConfig:
-    """Rules from what `gym.make` can be given. Raises `ConfigurationError`, which lists what is valid."""
-    options = reward_options or {}
+    """Configuration from the arguments of `gym.make`.
+
+    Raises:
+        ConfigurationError: An argument is invalid; the message lists valid values.
+    """
+    options = check_options(reward_options)
     made = make_reward(reward, **options)
     settings = {"kind": reward, **REWARDS.settings(reward, **options)}
     return EpisodeConfig(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
+
+
+def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return `reward_options`; `{}` for `None`. Raise `ConfigurationError` for anything but a mapping."""
+    if options is None:
+        return {}
+    if isinstance(options, Mapping) and all(isinstance(name, str) for name in options):
+        return options
+    raise ConfigurationError(
+        f"reward_options={options!r}: must map option names to values, "
+        'e.g. {"cost": 0.05}; on the command line, as JSON text'
+    )
 
 
 def _check_count(name: str, value: Any) -> None:

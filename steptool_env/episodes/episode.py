@@ -1,26 +1,29 @@
-"""One episode as a state machine: text in, a call out; the answer in, an observation and a reward out.
+"""One episode as a state machine, and one step of many episodes.
 
-The environment and the vector environment only carry the calls between this and the tools.
+An action's text becomes a tool call; the tool's response becomes an observation and a reward. `step_episodes` carries
+the calls of all episodes together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from steptool_env.client import ToolClient
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.finish import read_finish
 from steptool_env.episodes.observations import observe
-from steptool_env.episodes.prompts import opening
-from steptool_env.errors import ConfigurationError
+from steptool_env.episodes.prompts import make_prompt
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 from toolserver.resolvers.base import PARSE_ERROR
 
 
 class Transition(NamedTuple):
-    """What one step comes to, as `gymnasium.Env.step` returns it."""
+    """The result of one step, as `gymnasium.Env.step` returns it."""
 
     observation: str
     reward: float
@@ -32,24 +35,25 @@ class Transition(NamedTuple):
 class Episode:
     """One attempt at one task.
 
-    Each step is `begin(text)`, then `end(response)` with the answer to the call that `begin` returned, or
-    `end(None)` where it returned none. `lose(reason)` takes the place of `end` when the call was not carried.
+    A step is `parse_action(text)`, then `apply_response(response)` with the response to the call that `parse_action`
+    returned (`None` if it returned `None`). `abort(reason)` replaces `apply_response` if the call could not be sent.
 
     Args:
-        task: What is to be done.
-        rules: What holds for every episode of the environment.
-        state: The state token of the tools; empty where they keep no state.
-        seed: The seed that `state` was opened with, kept for the record.
+        task: Task of the episode.
+        config: Configuration shared by all episodes of the environment.
+        state: State of the tools: an `EpisodeState` in process, a token over HTTP; empty for stateless tools.
+        seed: Episode seed from which `state` was made; recorded in the trajectory.
 
     Attributes:
-        terminated: Whether a valid `Finish` or the last call of the budget ended the episode. Every observation says
-            how many calls are left, so the budget is a rule of the task and its end no interruption.
-        truncated: Whether the tools were out of reach, or the agent ended the episode (`truncate`).
+        lost: Reason why the tools could not be reached; empty otherwise.
+        terminated: True after a valid `Finish` or the last call of the budget. Observations show the remaining calls,
+            so the budget is part of the task and not a time limit.
+        truncated: True after a transport error or `truncate`.
     """
 
-    def __init__(self, task: Task, rules: EpisodeConfig, state: str = "", seed: int = 0) -> None:
+    def __init__(self, task: Task, config: EpisodeConfig, state: EpisodeState | str = "", seed: int = 0) -> None:
         self.task = task
-        self.rules = rules
+        self.config = config
         self.state = state
         self.seed = seed
         self.steps: list[Step] = []
@@ -57,57 +61,57 @@ class Episode:
         self.terminated = False
         self.truncated = False
         self._tools = _by_name(task.tools)
-        self._scorer = rules.reward.start(task)
+        self._scorer = config.reward.start(task)
         self._action = Action("")
         self._local: tuple[StatusCode, str] | None = None
 
     @property
     def calls_left(self) -> int:
         """Steps that remain in the budget."""
-        return self.rules.call_budget - len(self.steps)
+        return self.config.call_budget - len(self.steps)
 
     @property
     def over(self) -> bool:
-        """Whether no step can follow."""
+        """True after the last step."""
         return self.terminated or self.truncated
 
-    def open(self) -> tuple[str, dict[str, Any]]:
-        """The opening prompt and the `info` that goes with it."""
-        rules = self.rules
-        start = opening(self.task, rules.format, rules.prompt, rules.call_budget)
+    def prompt(self) -> tuple[str, dict[str, Any]]:
+        """Return the initial observation and the `info` of `reset`."""
+        config = self.config
+        start = make_prompt(self.task, config.format, config.prompt, config.call_budget)
         info = {
             "task_id": self.task.id,
             "suite": self.task.suite,
             "messages": start.messages,
             "functions": start.functions,
-            "format": rules.format.name,
+            "format": config.format.name,
             "calls_left": self.calls_left,
         }
         return start.text, info
 
-    def begin(self, text: str) -> ToolCall | None:
-        """Read an action. Returns the call to carry to the tools, or `None` when there is none."""
+    def parse_action(self, text: str) -> ToolCall | None:
+        """Parse an action. Return the tool call to send, or `None` if the action needs no tool."""
         if not isinstance(text, str):
             raise ConfigurationError(f"action={text!r:.60}: must be text, not {type(text).__name__}")
-        self._action = action = self.rules.format.parse(text)
+        self._action = action = self.config.format.parse(text)
         self._local = None
         if action.name == FINISH:
-            finished = read_finish(action.arguments)
+            finished = read_finish(action.arguments, action.parsed)
             self._local = finished.status, finished.observation
             return None
         tool = self._tools.get(action.name)
         if tool is None or action.error:
-            self._local = _refusal(action, known=tool is not None)
+            self._local = _rejection(action, known=tool is not None)
             return None
-        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state)
+        return ToolCall(tool.category, tool.tool, tool.name, action.arguments, self.state, action.parsed)
 
-    def end(self, response: ToolResponse | None) -> Transition:
-        """Take the answer to the call that `begin` returned (`None` where it returned none) and score the step.
+    def apply_response(self, response: ToolResponse | None) -> Transition:
+        """Score the step with the response to the call of `parse_action`; `None` if there was no call.
 
-        Tools that do not know an API that is offered belong to other tasks; that loses the episode, too.
+        A response that says that an offered API is unknown aborts the episode: the server has the tools of other tasks.
         """
         if response is not None and _is_foreign(response):
-            return self.lose(f"they do not know {self._action.name}; are they the tools of {self.task.suite}?")
+            return self.abort(f"they do not know {self._action.name}; are they the tools of {self.task.suite}?")
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
         self._append(Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms))
@@ -120,23 +124,20 @@ class Episode:
         }
         return self._transition(step.observation, reward, info)
 
-    def lose(self, reason: str) -> Transition:
-        """End the episode because the tools could not be asked: no step, no reward, no outcome."""
+    def abort(self, reason: str) -> Transition:
+        """End the episode because the tools could not be reached: no step, no reward, no outcome."""
         self.lost, self.truncated = reason, True
         info = {"status": int(StatusCode.REQUEST_FAILED), "provenance": "", "reward_terms": {}}
         info |= {"calls_left": self.calls_left, "latency": 0.0, "transport_error": reason}
         return self._transition(f"The tools cannot be asked: {reason}", 0.0, info)
 
     def truncate(self) -> dict[str, Any]:
-        """End the episode where it is, because the agent cannot go on. Returns the info of a last step.
-
-        It holds `step_rewards`, `outcome` and `trajectory`, judged on the steps that were taken.
-        """
+        """Truncate the episode. Return the `info` of a last step: `step_rewards`, `outcome` and `trajectory`."""
         self.truncated = True
         return self._last_info()
 
     def resume(self, steps: Iterable[Step], lost: str = "", truncated: bool = False) -> Episode:
-        """Take over `steps` that were recorded, scoring each again, so that the scorer knows them too."""
+        """Append recorded steps and score each again, which restores the scorer's state."""
         for step in steps:
             self._scorer.score(step)
             self._append(step)
@@ -144,10 +145,10 @@ class Episode:
         return self
 
     def trajectory(self) -> Trajectory:
-        """The episode so far, with the rewards as hindsight has them once it is over."""
+        """Trajectory of the episode so far; after its end with the hindsight rewards."""
         steps = tuple(self.steps)
         rewards = tuple(step.reward for step in steps)
-        metadata = {"episode_seed": self.seed, **self.rules.record()}
+        metadata = {"episode_seed": self.seed, **self.config.record()}
         if self.lost:
             metadata["transport_error"] = self.lost
         elif self.over:
@@ -162,12 +163,12 @@ class Episode:
 
     def _append(self, step: Step) -> None:
         self.steps.append(step)
-        self.terminated = step.finished or len(self.steps) >= self.rules.call_budget
+        self.terminated = step.finished or len(self.steps) >= self.config.call_budget
 
     def _local_step(self) -> Step:
-        """A step that reached no tool: `Finish`, or a text that is no call of an offered function."""
+        """Step without a tool call: `Finish`, or a text that is not a call of an offered function."""
         if self._local is None:
-            raise RuntimeError("Episode.end(None): the call that `begin` returned has not been answered")
+            raise RuntimeError("apply_response(None): the call that parse_action returned has no response")
         status, text = self._local
         return Step(self._action, self._observe(text), status)
 
@@ -175,10 +176,10 @@ class Episode:
         self.state = response.state
         body = response.body.decode()
         status = response.outcome.status_code
-        return Step(self._action, self._observe(body), status, body, response.provenance)
+        return Step(self._action, self._observe(body), status, body, response.provenance, result=response.result)
 
     def _observe(self, answer: str) -> str:
-        return observe(answer, self.rules.max_observation_length, self.calls_left - 1)
+        return observe(answer, self.config.max_observation_length, self.calls_left - 1)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
         if self.over:
@@ -191,8 +192,36 @@ class Episode:
         return info if self.lost else info | {"outcome": dict(trajectory.metadata["outcome"])}
 
 
+def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> list[Transition]:
+    """Take one action in every episode; `client` sends all their calls together.
+
+    A transport error aborts the episode whose call failed and all later episodes that made a call.
+
+    Args:
+        client: Client for the tools of these episodes.
+        moves: Episodes that are not over, each with its action.
+
+    Returns:
+        Transitions in the order of `moves`.
+    """
+    calls = [episode.parse_action(action) for episode, action in moves]
+    responses = client.stream(tuple(call for call in calls if call is not None))
+    lost = ""
+    transitions = []
+    for (episode, _), call in zip(moves, calls, strict=True):
+        response = None
+        if call is not None and not lost:
+            try:
+                response = next(responses)
+            except ToolTransportError as error:
+                lost = str(error)
+        failed = call is not None and lost
+        transitions.append(episode.abort(lost) if failed else episode.apply_response(response))
+    return transitions
+
+
 def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:
-    """The offered APIs by function name; of two with one name the first counts, as in ToolBench."""
+    """Offered APIs by function name; the first of two with one name counts, as in ToolBench."""
     return {spec.function_name: spec for spec in reversed(tools)}
 
 
@@ -200,8 +229,8 @@ def _is_foreign(response: ToolResponse) -> bool:
     return response.outcome is Outcome.UNKNOWN_API and response.provenance is Provenance.SERVICE
 
 
-def _refusal(action: Action, known: bool) -> tuple[StatusCode, str]:
-    """Status and answer for a text that is no call of an offered function, in ToolBench's words where it has some."""
+def _rejection(action: Action, known: bool) -> tuple[StatusCode, str]:
+    """Status and body for a text that is not a call of an offered function, in ToolBench's words if it has any."""
     if not action.name:
         error, status = f"No function call can be read: {action.error}.", StatusCode.BAD_INPUT
     elif not known:

@@ -1,4 +1,4 @@
-"""Where the episodes of an environment come from: a suite, the rules and a random generator."""
+"""Creation of episodes from a suite, a configuration and a random generator."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode
+from steptool_env.episodes.records import JsonObject, read_step, step_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.base import TaskSuite
-from steptool_env.trajectories.records import Record, read_step, step_record
 from steptool_env.types import Task
 
 _OPTIONS = ("task", "episode_seed")
@@ -22,34 +22,33 @@ _SEEDS = 2**63
 
 
 class EpisodeFactory:
-    """Starts episodes, and brings them back from a record."""
+    """Starts episodes, and restores them from records."""
 
-    def __init__(self, suite: TaskSuite, rules: EpisodeConfig) -> None:
+    def __init__(self, suite: TaskSuite, config: EpisodeConfig) -> None:
         self.suite = suite
-        self.rules = rules
+        self.config = config
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Settings that two environments must share to exchange snapshots: JSON values by group and name."""
         groups = {
             "suite": {"name": self.suite.name, **self.suite.settings},
-            "rules": self.rules.record(),
-            "reward": self.rules.reward_settings,
+            "rules": self.config.record(),
+            "reward": self.config.reward_settings,
         }
         return cast("dict[str, Any]", json.loads(json.dumps(groups, default=_class_name)))
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Episode:
         """A new episode.
 
-        Two numbers are drawn from `rng` whatever the options, so that a task chosen by hand does not change the
-        episodes after it.
+        Two numbers are drawn from `rng` regardless of the options, so a chosen task does not change later episodes.
 
         Args:
-            rng: Draws the task and the episode's seed.
-            options: `task` (an id, or an index into the suite) and `episode_seed` in place of the draws.
+            rng: Random generator for the task and the episode seed.
+            options: `task` (id, or index into the suite) and `episode_seed`, instead of the random ones.
 
         Raises:
-            ConfigurationError: An option is unknown, or names no task.
+            ConfigurationError: An option or the task is unknown.
         """
         options = options or {}
         _check_options(options)
@@ -57,18 +56,30 @@ class EpisodeFactory:
         task = self._find(options.get("task"), index)
         seed = _episode_seed(options.get("episode_seed", seed))
         task = self._opened(task, seed)
-        return Episode(task, self.rules, task.state, seed)
+        return Episode(task, self.config, task.state, seed)
 
-    def restore(self, record: Record) -> Episode:
-        """The episode of a record that `record_episode` made. Raises `KeyError` and the like for others."""
+    def record(self, episode: Episode) -> JsonObject:
+        """An episode as a JSON object: the task's id, the state token and the steps."""
+        codec = None if isinstance(episode.state, str) else self.suite.service().codec
+        return {
+            "task": episode.task.id,
+            "seed": episode.seed,
+            "state": episode.state if codec is None else codec.token_of(episode.state),
+            "lost": episode.lost,
+            "truncated": episode.truncated,
+            "steps": [step_record(step) for step in episode.steps],
+        }
+
+    def restore(self, record: JsonObject) -> Episode:
+        """Return the episode of a record made by `record`. Raises `KeyError` and the like for others."""
         task = self._opened(self.suite.find(record["task"]), record["seed"])
-        episode = Episode(task, self.rules, record["state"], record["seed"])
+        episode = Episode(task, self.config, record["state"], record["seed"])
         return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
 
     def _opened(self, task: Task, seed: int) -> Task:
-        """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
-        opening = self.suite.opening(task, seed)
-        return replace(task, state=opening) if opening else task
+        """Return `task` with the initial state token of this episode, for scorers and trajectories."""
+        state = self.suite.initial_state(task, seed)
+        return replace(task, state=state) if state else task
 
     def _find(self, choice: Any, index: int) -> Task:
         if choice is None:
@@ -82,22 +93,10 @@ class EpisodeFactory:
         )
 
 
-def record_episode(episode: Episode) -> Record:
-    """An episode as a JSON object: the task's id, the state token and the steps."""
-    return {
-        "task": episode.task.id,
-        "seed": episode.seed,
-        "state": episode.state,
-        "lost": episode.lost,
-        "truncated": episode.truncated,
-        "steps": [step_record(step) for step in episode.steps],
-    }
-
-
 def _check_options(options: Mapping[str, Any]) -> None:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise ConfigurationError(f"options {', '.join(unknown)}: not known; there are {', '.join(_OPTIONS)}")
+        raise ConfigurationError(f"options {', '.join(unknown)}: unknown; must be among {', '.join(_OPTIONS)}")
 
 
 def _episode_seed(seed: Any) -> int:
@@ -107,5 +106,5 @@ def _episode_seed(seed: Any) -> int:
 
 
 def _class_name(thing: Any) -> str:
-    """The class of a reward option that is no JSON value, such as a judge made by hand."""
+    """Return the class name of a reward option that is not a JSON value, such as a judge object."""
     return f"{type(thing).__module__}:{type(thing).__qualname__}"

@@ -1,7 +1,7 @@
-"""The opening of an episode, as chat messages and as one text.
+"""The prompt of an episode, as chat messages and as one text.
 
-Two styles. `toolbench` is ToolBench's text, word for word, with one line per tool; `compact` gives every function one
-line and fits a small context. In both the user message ends with the number of calls that the episode may make.
+There are two styles. `toolbench` is ToolBench's text, word for word, with one line per tool; `compact` has one line per
+function and fits a small context. In both the user message ends with the call budget.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from steptool_env.episodes.observations import CALLS_LEFT
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.catalog.views import openai_function
-from toolserver.service.naming import parameter_name, standardize
 
 STYLES = ("toolbench", "compact")
 
@@ -46,18 +46,19 @@ You have access of the following tools:
 _COMPACT = (
     f"Tools:\n{{tools}}\n{FINISH}(return_type: {GIVE_ANSWER} or {GIVE_UP}, final_answer?: str): ends the task\nWrite:\n"
 )
-_FINISH = orjson.dumps(FINISH_FUNCTION)  # read anew for every episode: cheaper than a deep copy
+_COMPACT_NATIVE = f"Call one function at a time. {FINISH} ends the task."
+_FINISH = orjson.dumps(FINISH_FUNCTION)  # parsed for every episode, which is cheaper than a deep copy
 _SHORT_TYPES = {"NUMBER": "num", "INTEGER": "num", "BOOLEAN": "bool", "ARRAY": "list", "OBJECT": "dict"}
 
 
-class Opening(NamedTuple):
-    """What a policy is given before its first action.
+class Prompt(NamedTuple):
+    """Input of a policy before its first action.
 
     Attributes:
-        text: The whole prompt. It describes the functions, whatever the format.
-        messages: System and user message for a chat model. In formats that chat models know by themselves the system
-            message leaves out the functions, which go to the model as `tools`.
-        functions: The offered functions, as OpenAI's API describes them, `Finish` last.
+        text: The prompt as one text. It describes the functions in every format.
+        messages: System and user message for a chat model. In native formats they do not describe the functions, which
+            the model receives as `tools`.
+        functions: Offered functions in OpenAI's schema, `Finish` last.
     """
 
     text: str
@@ -66,29 +67,35 @@ class Opening(NamedTuple):
 
 
 def check_style(style: str) -> str:
-    """`style`, if there is one of that name. Raises `ConfigurationError` otherwise."""
+    """Return `style`. Raise `ConfigurationError` if it is unknown."""
     if style not in STYLES:
-        raise ConfigurationError(f"prompt={style!r}: no such style; there are {', '.join(STYLES)}")
+        raise ConfigurationError(f"prompt={style!r}: must be one of {', '.join(STYLES)}")
     return style
 
 
-def opening(task: Task, call_format: Format, style: str, call_budget: int | None = None) -> Opening:
-    """The opening of an episode of `task` with `call_budget` calls; `None` leaves the budget out, as ToolBench does.
+def make_prompt(task: Task, call_format: Format, style: str, call_budget: int | None = None) -> Prompt:
+    """Return the prompt of an episode of `task`. Prompts share no mutable objects.
 
-    No part of it is shared with another opening.
+    Args:
+        task: Task of the episode.
+        call_format: Call format.
+        style: One of `STYLES`.
+        call_budget: Number of calls that the prompt states; `None` omits it, as ToolBench does.
     """
     functions = [*map(openai_function, task.tools), orjson.loads(_FINISH)]
     left = "" if call_budget is None else f"{CALLS_LEFT}{call_budget}"
     if style == "compact":
-        system, offer = _COMPACT.format(tools="\n".join(map(_signature, task.tools))), call_format.example
         user = f"{task.query}{left}"
-        text = f"{system}{offer}\n{user}\n"
+        described = _COMPACT.format(tools="\n".join(map(_signature, task.tools))) + call_format.example
+        system = _COMPACT_NATIVE if call_format.native else described
+        text = f"{described}\n{user}\n"
     else:
-        system, offer = _toolbench_system(task, call_format.rule), call_format.offer(functions)
         user = f"\n{task.query}\nBegin!{left}\n"
-        text = f"System: {system}{offer}\nUser: {user}\nAssistant:\n"
-    told = system if call_format.native else system + offer
-    return Opening(text, [{"role": "system", "content": told}, {"role": "user", "content": user}], functions)
+        system = _toolbench_system(task, call_format.rule)
+        described = system + call_format.offer(functions)
+        system = system if call_format.native else described
+        text = f"System: {described}\nUser: {user}\nAssistant:\n"
+    return Prompt(text, [{"role": "system", "content": system}, {"role": "user", "content": user}], functions)
 
 
 def _toolbench_system(task: Task, rule: str) -> str:

@@ -1,36 +1,34 @@
-"""The formats in which a model writes its calls, by name."""
+"""Call formats: how a model writes a tool call as text."""
+
+from __future__ import annotations
+
+from functools import cache
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats.base import Format, FunctionSchema
-from steptool_env.formats.hermes import HermesFormat
-from steptool_env.formats.llama import LlamaFormat
-from steptool_env.formats.openai import OpenAIFormat
-from steptool_env.formats.react import ReactFormat
+from steptool_env.registry import Registry
 
-__all__ = [
-    "FORMATS",
-    "Format",
-    "FunctionSchema",
-    "HermesFormat",
-    "LlamaFormat",
-    "OpenAIFormat",
-    "ReactFormat",
-    "make_format",
-]
+__all__ = ["FORMATS", "Format", "FunctionSchema", "make_format"]
 
-FORMATS: dict[str, Format] = {
-    entry.name: entry for entry in (ReactFormat(), OpenAIFormat(), HermesFormat(), LlamaFormat())
-}
-"""Formats keep no state, so one of each serves every environment."""
+FORMATS: Registry[Format] = Registry(
+    "format",
+    {
+        "react": "steptool_env.formats.react:ReactFormat",
+        "openai": "steptool_env.formats.openai:OpenAIFormat",
+        "hermes": "steptool_env.formats.hermes:HermesFormat",
+        "llama3": "steptool_env.formats.llama:LlamaFormat",
+    },
+)
 
 
+@cache
 def make_format(name: str) -> Format:
-    """The format of that name.
+    """Return the format of that name or of `module:factory`. Formats are stateless, so one instance serves all callers.
 
     Raises:
-        ConfigurationError: There is no such format; the message lists those there are.
+        ConfigurationError: The format is unknown, or its attribute `name` differs from `name`.
     """
-    try:
-        return FORMATS[name]
-    except (KeyError, TypeError):
-        raise ConfigurationError(f"format={name!r}: no such format; there are {', '.join(FORMATS)}") from None
+    made = FORMATS.make(name)
+    if made.name != name:
+        raise ConfigurationError(f"format={name!r}: its attribute `name` must be {name!r}, not {made.name!r}")
+    return made

@@ -1,15 +1,15 @@
-"""Tasks in ToolWorld: sampled as graphs of calls, put into words, verified and credited exactly.
+"""Tasks in ToolWorld: sampled as graphs of calls, written as queries, and graded without a judge.
 
-`TaskSampler(vendors, split)` gives `WorldTask`s by index. A `Tracker` follows the calls of an episode, a `Grader` says
-whether it solved the task and which calls contributed, and an `Oracle` solves it.
+`TaskSampler(vendors, split)` returns a `WorldTask` by index. A `Tracker` follows the calls of an episode. A `Grader`
+decides if the task is solved and which calls contributed. An `Oracle` solves it.
 """
 
 from steptool_env.toolworld.grading.grader import Grade, Grader, grader_of
 from steptool_env.toolworld.grading.oracle import Oracle, OracleCall, gold_answer
 from steptool_env.toolworld.grading.progress_tracker import Tracker
 from steptool_env.toolworld.planning.columns import Columns
-from steptool_env.toolworld.planning.sampler import TaskSampler, read_task_id
 from steptool_env.toolworld.planning.splits import SPLITS
+from steptool_env.toolworld.sampler import TaskSampler, read_task_id
 from steptool_env.toolworld.task import Obstacle, WorldTask
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Draws the calls of a task and the values that flow between them, as Mermaid or Graphviz text."""
+"""Draws the graph of a task's calls and values, as Mermaid or Graphviz text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERY, ANSWER = "query", "answer"
 
 
 class Edge(NamedTuple):
-    """A value on its way: from the query or a call, to a call or the answer."""
+    """A value that the query or a call supplies to a call or the answer."""
 
     start: str
     end: str
@@ -22,7 +22,7 @@ class Edge(NamedTuple):
 
 
 def mermaid(task: WorldTask) -> str:
-    """The task's graph in Mermaid's language, e.g. for a Markdown page."""
+    """Return the task's graph in Mermaid's language, e.g. for a Markdown page."""
     lines = ["flowchart LR", f'    {QUERY}(["{_plain(task.query)}"])']
     lines += [f'    {name}["{_plain(label)}"]' for name, label in dict(_calls(task)).items()]
     lines.append(f'    {ANSWER}(["{_plain(_end(task))}"])')
@@ -35,7 +35,7 @@ def mermaid(task: WorldTask) -> str:
 
 
 def graphviz(task: WorldTask) -> str:
-    """The task's graph in the DOT language of Graphviz."""
+    """Return the task's graph in the DOT language of Graphviz."""
     lines = ["digraph task {", "  rankdir=LR; node [shape=box];"]
     lines.append(f'  {QUERY} [shape=oval, label="{_plain(task.query)}"];')
     lines += [f'  {name} [label="{_plain(label)}"];' for name, label in dict(_calls(task)).items()]
@@ -47,16 +47,16 @@ def graphviz(task: WorldTask) -> str:
 
 
 def _calls(task: WorldTask) -> Iterator[tuple[str, str]]:
-    for node, api in enumerate(task.offer.bound):
+    for node, api in enumerate(task.toolset.bound):
         if api.needs_token:
-            yield f"login{api.tool.index}", api.tool.login_name
+            yield f"login{api.vendor.index}", api.vendor.login_name
         yield f"call{node}", api.spec.function_name
 
 
 def _edges(task: WorldTask) -> Iterator[Edge]:
-    for node, (each, api) in enumerate(zip(task.plan.nodes, task.offer.bound, strict=True)):
+    for node, (each, api) in enumerate(zip(task.plan.nodes, task.toolset.bound, strict=True)):
         if api.needs_token:
-            yield Edge(f"login{api.tool.index}", f"call{node}", api.parameters[TOKEN_INPUT])
+            yield Edge(f"login{api.vendor.index}", f"call{node}", api.parameters[TOKEN_INPUT])
         for name, source in each.inputs.items():
             stated = isinstance(source, Given)
             value = task.plan.value(source) if stated or task.solvable else "?"
@@ -73,5 +73,5 @@ def _end(task: WorldTask) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that can stand between double quotes in both languages."""
+    """Return a text that is valid between double quotes in both languages."""
     return text.replace("\\", "/").replace('"', "'").replace("\n", " ")

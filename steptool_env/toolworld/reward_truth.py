@@ -1,4 +1,4 @@
-"""The truth about an episode in ToolWorld, for the rewards and the judge that need it."""
+"""Grading of ToolWorld episodes from their steps, for rewards and the judge."""
 
 from __future__ import annotations
 
@@ -10,78 +10,78 @@ from steptool_env.episodes.finish import read_finish
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import Grade, Tracker, grader_of
 from steptool_env.toolworld.grading.progress_tracker import Observed
-from steptool_env.toolworld.suite import gold_of
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Step, Task
+from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance, StatusCode
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import StateTokenError
-from toolserver.service.json_parsing import parse
-from toolserver.world.resolver import delta_of
+from toolserver.resolvers.world import delta_of
 
 _CODEC = StateCodec()
 
 
 class ToolWorldGrading:
-    """Follows the steps of one episode and grades it.
-
-    It is a deterministic function of the task and the steps.
+    """Grading of one episode, a deterministic function of the task and the steps.
 
     Args:
-        task: A task of ToolWorld; `task.state` is the episode's opening token.
+        task: Task of ToolWorld; `task.state` is the episode's opening token.
 
     Raises:
-        ConfigurationError: The task is not ToolWorld's, or its state is no opening token.
+        ConfigurationError: The task is not ToolWorld's, or its state is not an opening token.
     """
 
     def __init__(self, task: Task) -> None:
-        self.gold = gold_of(task)
-        self._apis = {api.spec.function_name: api for api in self.gold.offer.apis}
-        self.tracker = Tracker(self.gold, _salt(task))
+        self.task = world_task_of(task)
+        self._apis = {api.spec.function_name: api for api in self.task.toolset.apis}
+        self.tracker = Tracker(self.task, _salt(task))
         self._last: Step | None = None
 
-    def take(self, step: Step) -> Observed:
-        """Take note of the next step."""
+    def observe(self, step: Step) -> Observed:
+        """Record the next step."""
         self._last = step
         api = self._apis.get(step.action.name)
         if api is None or step.provenance is not Provenance.WORLD:
-            return self.tracker.idle()
+            return self.tracker.record_no_call()
+        if step.result is not None:
+            return self.tracker.record_answer(api, step.result)
         arguments = _arguments(step.action.arguments)
-        return self.tracker.idle() if arguments is None else self.tracker.call(api, arguments)
+        return self.tracker.record_no_call() if arguments is None else self.tracker.record_call(api, arguments)
 
     @cached_property
     def grade(self) -> Grade:
-        """What the episode achieved; to be asked for after the last step."""
+        """Grade of the finished episode; read it after the last step."""
         last = self._last
         answer = None
         if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
-            answer = read_finish(last.action.arguments).answer
+            answer = read_finish(last.action.arguments, last.action.parsed).answer
         gave_up = last is not None and last.status is StatusCode.GAVE_UP
-        return grader_of(self.gold).grade(self.tracker, answer, gave_up)
+        return grader_of(self.task).grade(self.tracker, answer, gave_up)
 
     @cached_property
     def contribution(self) -> tuple[bool, ...]:
-        """Per step, whether it contributed; to be asked for after the last step. Shape: (steps,)."""
-        return grader_of(self.gold).contribution(self.tracker, self.grade)
+        """True for each step that contributed; read it after the last step. Shape: (steps,)."""
+        return grader_of(self.task).contribution(self.tracker, self.grade)
 
     def outcome(self) -> dict[str, float]:
-        """What the episode achieved, for `info["outcome"]`.
+        """Return the values of `info["outcome"]`.
 
-        `is_solved` (1 or 0), `slots_right` (the share of what was asked that the answer states rightly), `progress`
-        (the share of needed calls that were made) and `is_solvable`.
+        `is_solved` and `is_solvable` (1 or 0), `slots_right` (fraction of slots that the answer states correctly) and
+        `progress` (fraction of needed calls that were made).
         """
         return {
             "is_solved": float(self.grade.solved),
             "slots_right": self.grade.fraction,
             "progress": self.tracker.progress,
-            "is_solvable": float(self.gold.solvable),
+            "is_solvable": float(self.task.solvable),
         }
 
 
-def follow(task: Task, steps: Sequence[Step]) -> ToolWorldGrading:
-    """The truth about an episode that is over."""
+def grade_episode(task: Task, steps: Sequence[Step]) -> ToolWorldGrading:
+    """Grade a finished episode."""
     episode = ToolWorldGrading(task)
     for step in steps:
-        episode.take(step)
+        episode.observe(step)
     return episode
 
 

@@ -1,4 +1,4 @@
-"""ToolWorld's tasks: generated, verified without a judge, with the truth about every step."""
+"""Suites of ToolWorld tasks."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakValueDictionary
 
-from steptool_env.client.info_check import ServerMatch
 from steptool_env.errors import ConfigurationError
+from steptool_env.suites.server_match import ServerMatch
 from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.faults import is_down
 from toolserver.episodes.state_token import opening_token
-from toolserver.errors import ToolServerError
+from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
-from toolserver.world import World
-from toolserver.world.resolver import WorldResolver
+from toolserver.world import make_world
 from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import VendorRegistry
 
-_SALTS = 64  # episode seeds that are looked at for one whose permanent faults leave a task solvable
+_SALTS = 64  # episode seeds that are tried for permanent faults that leave a task solvable
 
-
-_LIVE: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
-"""The suites of this process, so that a task is found again by its id whatever the settings of its suite."""
+_SUITES: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
+"""Suites of this process by task id without index: `find_world_task` needs the settings, which an id lacks."""
 
 
 class ToolWorldSuite:
@@ -37,12 +34,12 @@ class ToolWorldSuite:
         level: `lite`, `standard` or `full`.
         world_seed: Seed of the world.
         faults: Injected faults: `none`, `mild` or `harsh`.
-        unsolvable: Share of tasks of `train` that cannot be solved.
-        depths: Depth -> weight in place of the level's, where the split does not fix the depth.
-        tools: Number of vendors in place of the level's. A server has to be started with the same number.
+        unsolvable: Share of unsolvable tasks, for `train` alone.
+        depths: Depth -> weight, for splits that do not fix the depth; default: the weights of the level.
+        tools: Number of vendors; default: that of the level. A server must be started with the same number.
 
     Raises:
-        ConfigurationError: An argument is wrong; the message lists what is valid.
+        ConfigurationError: An argument is invalid.
     """
 
     def __init__(
@@ -56,16 +53,14 @@ class ToolWorldSuite:
         tools: int | None = None,
     ) -> None:
         self._arguments = (split, level, world_seed, faults, unsolvable, tuple((depths or {}).items()), tools)
+        self._world = world_seed, level, tools
         self._faults = faults
-        try:
-            opening_token(0, faults)
-            self.vendors = _vendors(world_seed, level, tools)
-            self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        opening_token(0, faults)
+        self.vendors = _vendors(*self._world)
+        self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
         self.name = split
         self._task = lru_cache(maxsize=4096)(self._made)
-        _LIVE[_family(self.sampler.task_id(0))] = self
+        _SUITES[_family(self.sampler.task_id(0))] = self
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -76,19 +71,16 @@ class ToolWorldSuite:
 
     def find(self, task_id: str) -> Task:
         """See `TaskSuite.find`."""
-        try:
-            *_, index = read_task_id(task_id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        *_, index = read_task_id(task_id)
         if index >= len(self) or self.sampler.task_id(index) != task_id:
             first, last = self.sampler.task_id(0), self.sampler.task_id(len(self) - 1)
             raise ConfigurationError(f"task {task_id!r}: not in this suite, which has {first} to {last}")
         return self.task(index)
 
-    def opening(self, task: Task, episode_seed: int) -> str:
-        """The opening token.
+    def initial_state(self, task: Task, episode_seed: int) -> str:
+        """Return the opening state token.
 
-        With faults, seeds whose permanent failures would leave a needed call without any offered API are passed over.
+        With faults, a seed is skipped if its permanent failures leave a needed call without a working API.
         """
         seed = episode_seed
         if self._faults != "none":
@@ -104,20 +96,19 @@ class ToolWorldSuite:
 
     def service(self) -> ToolService:
         """See `TaskSuite.service`. Suites of one world share it."""
-        return _service(self._arguments[2], self._arguments[1], self._arguments[6])
+        return _service(*self._world)
 
     @property
     def server_match(self) -> ServerMatch:
-        """Requirements on a server: this world, of this version."""
-        info = _info(self._arguments[2], self._arguments[1], self._arguments[6])
-        return ServerMatch(("world", "both"), info.model_dump(exclude={"kind", "miss"}))
+        """Requirements on a server: this world of this package version."""
+        return ServerMatch(("world", "both"), _info(*self._world).model_dump(exclude={"kind", "miss"}))
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _make, self._arguments
+        return load_suite, self._arguments
 
     def _made(self, index: int) -> Task:
         task = self.sampler.task(index)
-        specs = tuple(api.spec for api in task.offer.apis)
+        specs = tuple(api.spec for api in task.toolset.apis)
         relevant = tuple(api.spec.function_name for api in task.needed)
         return Task(task.id, self.name, task.query, specs, relevant, gold=task)
 
@@ -125,7 +116,7 @@ class ToolWorldSuite:
         def up(operation: str) -> bool:
             return any(
                 not is_down(seed, task.id, self._faults, api.key[1], api.key[2])
-                for api in task.offer.apis
+                for api in task.toolset.apis
                 if api.operation.name == operation
             )
 
@@ -134,15 +125,14 @@ class ToolWorldSuite:
 
 @lru_cache(maxsize=4)
 def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
-    return VendorRegistry(World(world_seed, level), tools)
+    return VendorRegistry(make_world(world_seed, level), tools)
 
 
 @lru_cache(maxsize=4)
 def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
     vendors = _vendors(world_seed, level, tools)
-    codec = world_codec(vendors)
-    resolver = WorldResolver(vendors, codec)
-    return ToolService(resolver, [resolver], faults=EpisodeFaults(codec))
+    resolver = WorldResolver(vendors)
+    return ToolService(resolver, [resolver], codec=world_codec(vendors))
 
 
 @lru_cache(maxsize=4)
@@ -160,36 +150,30 @@ def load_suite(
     depths: tuple[tuple[int, float], ...] = (),
     tools: int | None = None,
 ) -> ToolWorldSuite:
-    """The suite of these arguments; environments with the same arguments share it."""
+    """Return the suite of these arguments; environments with the same arguments share it."""
     return ToolWorldSuite(split, level, world_seed, faults, unsolvable, dict(depths) or None, tools)
 
 
-_make = load_suite
-
-
-def gold_of(task: Task) -> WorldTask:
-    """What ToolWorld knows about a task. One that was read from a file has lost its gold and is found by its id.
+def world_task_of(task: Task) -> WorldTask:
+    """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `gold`, e.g. from a file.
 
     Raises:
-        ConfigurationError: The task is not ToolWorld's, or is of a suite with settings of its own.
+        ConfigurationError: The task is not of ToolWorld, or no suite in this process has its settings.
     """
-    return task.gold if isinstance(task.gold, WorldTask) else find_gold(task.id)
+    return task.gold if isinstance(task.gold, WorldTask) else find_world_task(task.id)
 
 
-def find_gold(task_id: str) -> WorldTask:
-    """What ToolWorld knows about the task of an id. Raises `ConfigurationError` as `gold_of` does."""
-    suite = _LIVE.get(_family(task_id))
+def find_world_task(task_id: str) -> WorldTask:
+    """Return the `WorldTask` of a task id. Raises `ConfigurationError` as `world_task_of` does."""
+    suite = _SUITES.get(_family(task_id))
     if suite is None:
-        try:
-            seed, level, split, _ = read_task_id(task_id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        seed, level, split, _ = read_task_id(task_id)
         suite = load_suite(split, level, seed)
-    gold = suite.find(task_id).gold
-    assert isinstance(gold, WorldTask)
-    return gold
+    task = suite.find(task_id).gold
+    assert isinstance(task, WorldTask)
+    return task
 
 
 def _family(task_id: str) -> str:
-    """A task's id without its index."""
+    """Return a task id without its index."""
     return task_id.rpartition("-")[0]

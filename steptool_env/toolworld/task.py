@@ -1,4 +1,4 @@
-"""What is known about a task and kept from whoever solves it."""
+"""A task of ToolWorld with its plan and answer, which the agent does not see."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from toolserver.world.vendors import VendorApi
 
 
 class Obstacle(StrEnum):
-    """Why a task cannot be solved with the offered tools."""
+    """Reason for which a task cannot be solved with the offered tools."""
 
     NONE = ""
-    MISSING = "missing"  # no offered tool does what a call needs; the offer shows it
-    BROKEN = "broken"  # the only offered tool that does it answers every call with an error
-    UNKNOWN = "unknown"  # what the query names does not exist
+    MISSING = "missing"  # no offered API does a needed operation
+    BROKEN = "broken"  # the only offered API of a needed operation answers every call with an error
+    UNKNOWN = "unknown"  # a name in the query does not exist
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,41 +25,41 @@ class WorldTask:
     """One task of ToolWorld.
 
     Attributes:
-        id: Unique among all worlds, levels and splits; a task is found again by it.
+        id: Unique id among all worlds, levels and splits.
         split: Name of its split.
-        query: What the user asks.
-        plan: The calls that solve it and what they give.
-        offer: The offered APIs and which of them the plan calls.
-        obstacle: Why it cannot be solved; then giving up is right.
-        blocked: For an unsolvable task, the node of the plan that cannot be done; else -1.
-        columns: The columns of its world.
+        query: Query of the user.
+        plan: Calls that solve it, with their results.
+        toolset: Offered APIs, and those that the plan calls.
+        obstacle: Reason for which it cannot be solved; giving up is then correct.
+        blocked: Node of the plan that cannot be called in an unsolvable task; else -1.
+        columns: Columns of its world.
     """
 
     id: str
     split: str
     query: str
     plan: Plan
-    offer: Toolset
+    toolset: Toolset
     obstacle: Obstacle = Obstacle.NONE
     blocked: int = -1
     columns: Columns = field(compare=False, repr=False, kw_only=True)
 
     @property
     def solvable(self) -> bool:
-        """Whether the offered tools suffice."""
+        """True if the offered tools suffice."""
         return self.obstacle is Obstacle.NONE
 
     @property
     def needed(self) -> tuple[VendorApi, ...]:
-        """The APIs of a perfect episode, each once."""
-        return Toolset((), tuple(self.offer.bound[node] for node in self.calls)).needed
+        """APIs of a perfect episode, each once."""
+        return Toolset((), tuple(self.toolset.bound[node] for node in self.calls)).needed
 
     @property
     def calls(self) -> list[int]:
-        """The nodes that a perfect episode calls, in order.
+        """Nodes that a perfect episode calls, in order.
 
-        All of the plan where the task is solvable. The offer shows that a tool is missing, so nothing is called then;
-        the other obstacles show in the answer to the blocked call, which needs the calls before it.
+        For a solvable task these are all nodes. A missing tool is visible without a call. The other obstacles are
+        visible in the answer to the blocked call, which needs its parents.
         """
         if self.solvable:
             return list(range(len(self.plan.nodes)))

@@ -1,4 +1,4 @@
-"""The page of tasks in the documentation: queries beside the calls that answer them, for people to read."""
+"""Page of sample tasks in the documentation: queries, calls and answers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from steptool_env.toolworld.grading.oracle import gold_answer
 from steptool_env.toolworld.planning.plan import Given, Source
-from steptool_env.toolworld.planning.sampler import TaskSampler
+from steptool_env.toolworld.sampler import TaskSampler
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import VendorRegistry
 
 COMMAND = "steptool tasks page"
@@ -19,19 +19,19 @@ _PARTS = (
     ("Level `full`", "full", (("G3_instruction", 5), ("validation", 5))),
     ("Long chains of calls, level `full`", "full", (("depth-4", 3), ("depth-5", 3), ("depth-6", 4))),
 )
-"""Title, level, and split with number of tasks for each part of the page."""
+"""Title, level, and splits with their number of tasks, for each part of the page."""
 
 _HEAD = f"""# Forty tasks
 
-Queries of world 0 as an agent gets them, each with its gold plan in one line: the operations in order, with the inputs
-that the query states, `#1` for what call 1 gave, and the gold answer. How a task is made says
-[the chapter on ToolWorld](toolworld.md). `{COMMAND}` writes this page; a test holds it up to date.
+Queries of world 0 as an agent reads them, each with its gold plan in one line: the operations in order, with the inputs
+that the query states, `#1` for an output of call 1, and the gold answer. [toolworld.md](toolworld.md) describes how
+tasks are made. `{COMMAND}` generates this page; a test compares it.
 """
 
 
 def page() -> str:
-    """The page as Markdown."""
-    vendors = {level: VendorRegistry(World(0, level)) for _, level, _ in _PARTS}
+    """Return the page as Markdown."""
+    vendors = {level: VendorRegistry(make_world(0, level)) for _, level, _ in _PARTS}
     parts = [_HEAD]
     for title, level, splits in _PARTS:
         tasks = (task for split, count in splits for task in _tasks(vendors[level], split, count))
@@ -40,7 +40,7 @@ def page() -> str:
 
 
 def plan_line(task: WorldTask) -> str:
-    """The gold plan in one line, e.g. `city.search(name=Talby); hotel.top_rating_by_city(city_id=#1)`."""
+    """Return the gold plan in one line, e.g. `city.search(name=Talby); hotel.top_rating_by_city(city_id=#1)`."""
     calls = []
     for node in task.plan.nodes:
         inputs = ", ".join(f"{name}={_source(source)}" for name, source in node.inputs.items())

@@ -8,7 +8,7 @@ import gymnasium as gym
 
 from steptool_env.client import ToolClient
 from steptool_env.env import ToolEnv
-from tests.steptool_env.toys import ToySuite, toy_rules
+from tests.steptool_env.toys import ToySuite, toy_config
 
 TOYS = "Toys/Count-v0"
 
@@ -21,7 +21,7 @@ def make_toys(
 ) -> ToolEnv:
     from steptool_env.formats import make_format
 
-    return ToolEnv(ToySuite(), toy_rules(format=make_format(format), **rules), client)
+    return ToolEnv(ToySuite(), toy_config(format=make_format(format), **rules), client)
 
 
 if TOYS not in gym.registry:

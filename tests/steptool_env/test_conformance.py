@@ -1,4 +1,4 @@
-"""Every registered environment, in process and over HTTP, keeps Gymnasium's promises and gives the same episodes."""
+"""Conformance of the registered environments with Gymnasium, in process and over HTTP."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.observations import answer_in
+from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.sample import SAMPLE
-from steptool_env.toolworld.suite import gold_of
-from steptool_env.trajectories.records import encode, trajectory_record
+from steptool_env.toolworld.suite import world_task_of
 from steptool_env.vector import ToolVectorEnv
 from toolserver.stabletoolbench import JudgedEpisode, read_judged_run
 from toolserver.testing import ServerProcess
 
 STABLETOOLBENCH = "StepTool/StableToolBench-v0"
 TOOLWORLD = "StepTool/ToolWorld-v0"
+DISCRETE = "StepTool/ToolWorldDiscrete-v0"
 ANSWER = 'Action: Finish\nAction Input: {"return_type": "give_answer", "final_answer": "It is so."}'
 
 
@@ -91,7 +93,7 @@ def test_gymnasiums_checker_finds_nothing(remote: bool, kind: Kind, servers: Cal
 
 
 def calls_of(info: dict[str, Any], rng: random.Random) -> Iterator[str]:
-    """Calls of offered functions with made-up arguments, and now and then a text that is none."""
+    """Yield calls of offered functions with random arguments, and some invalid texts."""
     for _ in range(5):
         function = rng.choice(info["functions"][:-1])
         names = function["parameters"]["properties"]
@@ -138,7 +140,7 @@ def replay(env: ToolEnv, episodes: Sequence[JudgedEpisode]) -> list[bytes]:
     for episode in episodes:
         env.reset(options={"task": episode.query_id, "episode_seed": 1})
         for step in episode.steps:
-            *_, info = env.step(env.rules.format.render(step.name, step.arguments))
+            *_, info = env.step(env.config.format.render(step.name, step.arguments))
             if "trajectory" in info:
                 played.append(encode(trajectory_record(info["trajectory"])))
                 break
@@ -167,7 +169,7 @@ def test_a_replay_answers_with_what_was_published(
     for episode in judged:
         env.reset(options={"task": episode.query_id})
         for step in episode.steps:
-            observation, *_, info = env.step(env.rules.format.render(step.name, step.arguments))
+            observation, *_, info = env.step(env.config.format.render(step.name, step.arguments))
             if info["provenance"] in ("recorded", "generated"):
                 answers += 1
                 assert beginning(answer_in(observation)) in published[step.name, canonical(step.arguments)]
@@ -252,7 +254,7 @@ def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
     travelled = pickle.loads(pickle.dumps(trajectory))
     assert travelled == trajectory
     assert travelled.task.gold is None
-    found, gold = gold_of(travelled.task), gold_of(trajectory.task)
+    found, gold = world_task_of(travelled.task), world_task_of(trajectory.task)
     assert (found.id, found.query, found.plan.signature) == (gold.id, gold.query, gold.plan.signature)
     assert copy.deepcopy(trajectory.task) is trajectory.task
 
@@ -266,10 +268,29 @@ def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind)
     assert twin.step("no call") == env.step("no call")
 
 
-def test_an_unknown_argument_is_named_with_those_there_are(kind: Kind) -> None:
+@pytest.mark.parametrize("env_id", [STABLETOOLBENCH, TOOLWORLD, DISCRETE])
+def test_the_arguments_are_keywords_that_help_and_inspect_list(env_id: str) -> None:
+    spec = gym.spec(env_id)
+    single = signature(load_env_creator(str(spec.entry_point))).parameters
+    assert {"server_url", "reward", "reward_options", "format", "call_budget", "render_mode"} <= single.keys()
+    assert all(parameter.kind is Parameter.KEYWORD_ONLY for parameter in single.values())
+    assert all(parameter.annotation is not Parameter.empty for parameter in single.values())
+    if spec.vector_entry_point:
+        vector = signature(load_env_creator(str(spec.vector_entry_point))).parameters
+        assert vector.keys() - single.keys() == {"num_envs", "autoreset_mode"}
+        assert all(vector[name].replace() == parameter for name, parameter in single.items())
+
+
+def test_an_unknown_argument_is_named(kind: Kind) -> None:
     for make in (gym.make, gym.make_vec):
-        with pytest.raises(ConfigurationError, match=r"call_buget: no such argument; there are .*call_budget"):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'call_buget'"):
             make(kind.id, **kind.arguments, call_buget=3)
+
+
+@pytest.mark.parametrize("options", ["progress", 3, ["judge"], {1: 2}])
+def test_reward_options_that_are_no_mapping_are_refused(options: Any, kind: Kind) -> None:
+    with pytest.raises(ConfigurationError, match=r"reward_options=.*must map option names to values"):
+        kind.make(reward_options=options)
 
 
 def test_the_key_of_a_server_is_not_in_the_spec(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from steptool_env.metrics import (
     usable,
 )
 from steptool_env.types import FINISH
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
 
 
 def result(suite: str = "s", passes: tuple[float, ...] = (1.0,), calls: int = 3, **changes: object) -> EpisodeResult:

@@ -13,14 +13,14 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.judges import Judgement
 from steptool_env.rewards import make_reward
 from steptool_env.types import Step, Task
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task
 
 ANSWER = answered("Northern Light")
 CALL = called("search", ["Northern Light"])
 
 
 class FixedJudge:
-    """Says what it was told to say."""
+    """Returns the given judgement."""
 
     def __init__(self, succeeded: Sequence[float], contributed: Sequence[float], *solved: float) -> None:
         self.judgement = Judgement((*succeeded, 0.0), (*contributed, 0.0), solved)

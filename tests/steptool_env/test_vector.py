@@ -17,7 +17,7 @@ from steptool_env.client import LocalToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.vector import ToolVectorEnv
-from tests.steptool_env.toys import ACTIONS, ANSWER, COUNT, SAY, ToySuite, toy_rules
+from tests.steptool_env.toys import ACTIONS, ANSWER, COUNT, SAY, ToySuite, toy_config
 from toolserver.catalog.api_schema import ToolCall, ToolResponse
 
 N = 3
@@ -26,11 +26,11 @@ each_mode = pytest.mark.parametrize("mode", MODES, ids=[mode.value for mode in M
 
 
 def vector_env(mode: AutoresetMode = AutoresetMode.NEXT_STEP, client: Any = None, **changes: Any) -> ToolVectorEnv:
-    return ToolVectorEnv(N, ToySuite(), toy_rules(**changes), client, mode)
+    return ToolVectorEnv(N, ToySuite(), toy_config(**changes), client, mode)
 
 
 def sync_env(mode: AutoresetMode) -> SyncVectorEnv:
-    return SyncVectorEnv([partial(ToolEnv, ToySuite(), toy_rules())] * N, autoreset_mode=mode)
+    return SyncVectorEnv([partial(ToolEnv, ToySuite(), toy_config())] * N, autoreset_mode=mode)
 
 
 def same(left: Any, right: Any) -> bool:
@@ -203,9 +203,9 @@ def test_the_number_of_actions_and_the_mode_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="1 actions"):
         env.step((COUNT,))
     with pytest.raises(ConfigurationError, match="NextStep"):
-        ToolVectorEnv(N, ToySuite(), toy_rules(), autoreset_mode="whenever")
+        ToolVectorEnv(N, ToySuite(), toy_config(), autoreset_mode="whenever")
     with pytest.raises(ConfigurationError, match="num_envs=0"):
-        ToolVectorEnv(0, ToySuite(), toy_rules())
+        ToolVectorEnv(0, ToySuite(), toy_config())
 
 
 def test_without_autoreset_a_finished_environment_must_be_reset() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steptool_env.env import ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
+from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.rewards import StepReward
@@ -72,7 +74,7 @@ class ToySuite:
             raise ConfigurationError(f"task {task_id!r}: there are toy-0 to toy-9")
         return self.task(int(index))
 
-    def opening(self, task: Task, episode_seed: int) -> str:
+    def initial_state(self, task: Task, episode_seed: int) -> str:
         return f"count={episode_seed % 100}"
 
     def service(self) -> ToolService:
@@ -115,9 +117,23 @@ GIVE_UP = call("Finish", return_type="give_up_and_restart")
 ACTIONS = (COUNT, SAY, FAIL, ANSWER, GIVE_UP, "no call at all", call("unknown"), call("Finish"))
 
 
-def toy_rules(**changes: Any) -> EpisodeConfig:
+def toy_config(**changes: Any) -> EpisodeConfig:
     """Rules with a budget of six calls."""
     return EpisodeConfig(**{"reward": CountingReward(), "call_budget": 6, **changes})
+
+
+def toy_env(**changes: object) -> ToolEnv:
+    return ToolEnv(ToySuite(), toy_config(**changes))
+
+
+def play(env: ToolEnv, actions: Sequence[str]) -> list[Transition]:
+    """Return everything that `env` returns for `actions`, until its episode ends."""
+    seen: list[Transition] = []
+    for action in actions:
+        if env.episode.over:
+            break
+        seen.append(env.step(action))
+    return seen
 
 
 class Unreachable:
@@ -125,6 +141,9 @@ class Unreachable:
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         raise ToolTransportError("http://tools: ConnectError")
+
+    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
+        yield from self.call_many(calls)
 
     def close(self) -> None:
         pass

@@ -12,6 +12,7 @@ from fastapi.testclient import TestClient
 
 from tests.toolserver.apis import APIS, WEATHER
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.api_schema import Outcome, ToolCall, encode_body
 from toolserver.catalog.catalog import Catalog
 from toolserver.http.app import create_app
@@ -34,7 +35,7 @@ def make_cache(path: Place) -> Place:
     with ResponseCache(path) as cache:
         for call, body, outcome in RECORDED:
             cache.put(call, body, outcome)
-    Catalog(APIS).save(path)
+    save_catalog(Catalog(APIS), path)
     return path
 
 

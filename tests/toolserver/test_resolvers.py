@@ -19,6 +19,7 @@ from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache import ResponseCache
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.catalog.catalog import Catalog
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.resolvers.base import Resolver, ValidatedCall, refuse
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
@@ -27,7 +28,6 @@ from toolserver.resolvers.recorded import RecordedResolver, WriteThroughResolver
 from toolserver.resolvers.simulators import read_answer
 from toolserver.resolvers.synthetic import SyntheticResolver
 from toolserver.service.factory import recorded_examples
-from toolserver.service.outcomes import outcome_of_error
 from toolserver.service.service import ToolService
 
 BERGEN = OSLO._replace(arguments={"city": "Bergen"})

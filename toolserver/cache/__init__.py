@@ -2,7 +2,7 @@
 
 from toolserver.cache.record import CacheEntry, Description
 from toolserver.cache.response_cache import CacheStats, OnConflict, Problem, PutResult, ResponseCache
-from toolserver.service.call_key import canonical_key
+from toolserver.calls.call_key import canonical_key
 
 __all__ = [
     "CacheEntry",

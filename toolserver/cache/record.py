@@ -19,10 +19,10 @@ import struct
 from hashlib import blake2b
 from typing import NamedTuple
 
+from toolserver.calls.call_key import canonical_key
+from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, decode_body
 from toolserver.errors import CacheError, DataError
-from toolserver.service.call_key import canonical_key
-from toolserver.service.naming import api_key
 
 _VERSION = 1
 _HEADER = struct.Struct(">BBB16sI")
@@ -138,7 +138,7 @@ def decode_entry(value: bytes) -> CacheEntry:
     try:
         version, outcome, provenance, _, length = _HEADER.unpack_from(value)
         if version != _VERSION:
-            raise CacheError(f"entry of layout {version}; this version reads layout {_VERSION}")
+            raise CacheError(f"entry of layout {version}, not {_VERSION}; see `toolserver verify`")
         start = _HEADER.size + length
         response = ToolResponse(value[start:], _OUTCOMES[outcome], _PROVENANCES[provenance])
     except (struct.error, IndexError, TypeError) as error:

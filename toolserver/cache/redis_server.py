@@ -14,12 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import redis
-from redis.backoff import ExponentialBackoff
-from redis.retry import Retry
+try:  # an optional dependency; it takes 0.1 s to import, so this module is imported when a URL is opened
+    import redis
+    from redis.backoff import ExponentialBackoff
+    from redis.retry import Retry
+except ModuleNotFoundError as error:
+    _missing = error.name
+else:
+    _missing = None
 
-from toolserver.cache.redis_url import RedisUrl
-from toolserver.errors import CacheError
+from toolserver.cache.redis_url import RedisUrl, parse_redis_url
+from toolserver.errors import CacheError, ConfigurationError
 
 FORMAT = b"1"
 """Version of the keys and what they hold."""
@@ -112,3 +117,16 @@ class RedisServer:
     def close(self) -> None:
         """Close the connections."""
         self.client.close()
+
+
+def connect(url: str) -> RedisServer:
+    """Connect to the server at `url` and check it.
+
+    Raises:
+        ConfigurationError: The URL is malformed, or the package `redis` is not installed.
+        CacheError: The server cannot be reached, or its memory policy may evict records.
+    """
+    address = parse_redis_url(url)
+    if _missing is not None:
+        raise ConfigurationError(f"cache: {address} needs the package {_missing}: pip install 'steptool-env[redis]'")
+    return RedisServer(address)

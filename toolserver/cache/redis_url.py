@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from toolserver.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from toolserver.cache.redis_server import RedisServer
 
 PASSWORD_VARIABLE = "TOOLSERVER_REDIS_PASSWORD"  # noqa: S105 (the name of a variable)
 """Holds the password where the URL has none: a flag can be read by everybody who may list processes."""
@@ -63,23 +60,6 @@ def parse_redis_url(url: str) -> RedisUrl:
         raise _malformed("")
     username, password = _credentials(parts)
     return RedisUrl(unquote(parts.hostname), port, database, prefix, parts.scheme == "rediss", username, password)
-
-
-def connect(url: str) -> RedisServer:
-    """The server at `url`, connected and checked.
-
-    Raises:
-        ConfigurationError: The URL is malformed, or the package `redis` is not installed.
-        CacheError: The server cannot be reached, or may evict what it holds.
-    """
-    address = parse_redis_url(url)
-    try:
-        from toolserver.cache.redis_server import RedisServer  # an optional dependency, and 0.1 s to import
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"cache: {address} needs the package {error.name}: pip install 'steptool-env[redis]'"
-        ) from None
-    return RedisServer(address)
 
 
 def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:

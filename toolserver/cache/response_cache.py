@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from toolserver.cache.flight import SingleFlight
 from toolserver.cache.memory import RecentMemory
 from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
+from toolserver.cache.single_flight import SingleFlight
 from toolserver.cache.store import Writing, open_store
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError, ConflictError
@@ -49,7 +49,7 @@ class CacheStats(NamedTuple):
 
 
 class ResponseCache:
-    """Recorded responses by canonical call (`toolserver.service.call_key`). Nothing is ever evicted from the store.
+    """Recorded responses by canonical call (`toolserver.calls.call_key`). Nothing is ever evicted from the store.
 
     Safe for several threads and processes: of two first recordings of a call one wins, and everyone gets that one.
     Entries do not change once they are there, except by `on_conflict="replace"`, which other processes with the

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from toolserver.cache.reader import Reader
-from toolserver.cache.redis_url import connect, is_redis
+from toolserver.cache.redis_url import is_redis
 from toolserver.cache.writer import Writer
 
 
@@ -88,8 +88,13 @@ def open_store(place: str | Path, read_only: bool) -> Store:
 
 
 def _open_redis(url: str, read_only: bool) -> Store:
+    from toolserver.cache.redis_server import connect  # imports the optional package `redis`
+
     server = connect(url)
-    from toolserver.cache.redis_store import RedisReader, RedisWriter  # not before `connect`: see there
+    from toolserver.cache.redis_store import (  # after `connect`, which reports a missing package
+        RedisReader,
+        RedisWriter,
+    )
 
     writer = None if read_only else RedisWriter(server)
     return Store(server.location, True, RedisReader(server), writer)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from toolserver.service.naming import api_key, function_name
+from toolserver.calls.episode_state import EpisodeState
+from toolserver.calls.naming import api_key, function_name
 
 OBSERVATION_LENGTH = 1024
 """Characters of an answer that environments show by default, as ToolBench does; ToolWorld's tasks rely on them."""
@@ -128,30 +129,41 @@ class ApiSpec:
 class ToolCall(NamedTuple):
     """One call of one API.
 
-    `arguments` is an object, or text as a model wrote it (the service parses it). `state` is the
-    episode's state token, empty where the tools keep no state.
+    Attributes:
+        category: Category of the API.
+        tool: Tool of the API.
+        api: Name of the API.
+        arguments: An object, or JSON text as a model wrote it.
+        state: State of the episode: an `EpisodeState` in process, its token over HTTP; empty without state.
+        parsed: Value of the text in `arguments`, if the caller has parsed it already. Not sent over HTTP.
     """
 
     category: str
     tool: str
     api: str
     arguments: dict[str, Any] | str
-    state: str = ""
+    state: EpisodeState | str = ""
+    parsed: dict[str, Any] | None = None
 
 
 class ToolResponse(NamedTuple):
     """The answer to one call.
 
-    `body` is the UTF-8 JSON text `{"error": ..., "response": ...}` exactly as it is stored, sent and
-    shown, so that a hit is never parsed on its way. `state` is the next state token; `latency` is in
-    seconds of the virtual clock (0 unless a fault or a world says otherwise).
+    Attributes:
+        body: UTF-8 JSON text `{"error": ..., "response": ...}`, byte for byte as it is stored, sent and shown.
+        outcome: Typed outcome.
+        provenance: Source of the answer.
+        state: State of the episode after the call, in the form that the call's `state` has.
+        latency: Seconds of the virtual clock.
+        result: Answer of ToolWorld (`toolserver.world.VendorAnswer`) before it was encoded. Not sent over HTTP.
     """
 
     body: bytes
     outcome: Outcome = Outcome.OK
     provenance: Provenance = Provenance.RECORDED
-    state: str = ""
+    state: EpisodeState | str = ""
     latency: float = 0.0
+    result: Any = None
 
     @property
     def error(self) -> str:

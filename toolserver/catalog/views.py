@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.errors import DataError
-from toolserver.service.naming import parameter_name, standardize
 
 _DESCRIPTION_LENGTH = 256  # ToolBench cuts here, for functions and for parameters
 _JSON_TYPES = {

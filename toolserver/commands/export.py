@@ -8,7 +8,7 @@ from tyro.conf import Positional
 
 from toolserver.cache import ResponseCache
 from toolserver.cache.archive import export_archive
-from toolserver.catalog.catalog import Catalog
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.commands.cache_place import CachePlace
 from toolserver.commands.output import say
 from toolserver.stabletoolbench import write_responses, write_tools
@@ -27,8 +27,9 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
-        apis, calls = export_archive(file, responses, Catalog.load(cache))
-    say(f"{file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
+        apis, calls = export_archive(file, responses, load_catalog(cache))
+    say(f"Wrote {file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
+    say(f"Next: `toolserver import archive {file} --cache DIR`")
 
 
 def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> None:
@@ -43,6 +44,7 @@ def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> Non
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
-        tools = write_tools(directory / TOOLS, Catalog.load(cache))
+        tools = write_tools(directory / TOOLS, load_catalog(cache))
         calls = write_responses(directory / RESPONSES, responses)
-    say(f"{directory}: {tools:,} tools, {calls:,} calls")
+    say(f"Wrote {directory / TOOLS} and {directory / RESPONSES}: {tools:,} tools, {calls:,} calls")
+    say(f"Next: start StableToolBench's server with its folders replaced by those of {directory}")

@@ -8,9 +8,9 @@ from tyro.conf import Positional
 
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
-from toolserver.catalog.catalog import Catalog
+from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say, say_counts, show_progress
+from toolserver.commands.output import complain, say, say_counts, say_next, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder
 
 
@@ -29,13 +29,14 @@ def stabletoolbench(
         strict: Stop at the first entry that cannot be read.
         on_conflict: What to do with a call that has another answer already.
     """
-    catalog = Catalog.load(cache)
+    catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:
         report = import_folder(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
-        catalog.save(cache)
+        save_catalog(catalog, cache)
     _say(report)
+    _say_written(responses.location)
 
 
 def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConflict = "keep") -> None:
@@ -50,12 +51,13 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
         on_conflict: What to do with a call that has another answer already.
     """
-    catalog = Catalog.load(cache)
+    catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:
         report = import_archive(file, responses, catalog, on_conflict=on_conflict)
-        catalog.save(cache)
+        save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
+    _say_written(responses.location)
 
 
 def _say(report: ImportReport) -> None:
@@ -68,3 +70,8 @@ def _say(report: ImportReport) -> None:
         say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
     for problem in report.problems:
         complain(str(problem))
+
+
+def _say_written(place: str) -> None:
+    say(f"Wrote {place}")
+    say_next(place, "verify", "serve --read-only")

@@ -16,8 +16,8 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
-from toolserver.http.protocol import http_protocol
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
@@ -92,6 +92,8 @@ def serve(
         listening = _listen(host, port)
         with closing(listening):
             _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1]))
+        if cache is not None and settings.miss in ("llm", "live") and not settings.read_only:
+            say(f"Wrote the answers of the {settings.miss} server to the cache; see `toolserver stats`")
 
 
 def _settings(given: dict[str, object], runtime_dir: str) -> Settings:
@@ -134,7 +136,6 @@ def _run(
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
-        http=http_protocol(),
         workers=workers,
         access_log=access_log,
         log_level="info" if access_log else "warning",

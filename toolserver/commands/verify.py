@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
-from toolserver.catalog.catalog import Catalog
 from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say
+from toolserver.commands.output import complain, say, say_next
 
 
 def verify(*, cache: CachePlace) -> int:
@@ -28,8 +28,12 @@ def verify(*, cache: CachePlace) -> int:
         place = responses.location
     if not is_redis(cache):
         fold_log(Path(cache))
-    apis = len(Catalog.load(cache))
+    apis = len(load_catalog(cache))
     for problem in problems:
         complain(f"{problem.key or place}: {problem.reason}")
     say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")
+    if problems:
+        say(f"Next: import the recordings into a new directory; {place} was not changed")
+    else:
+        say_next(place, "serve --read-only", "stats")
     return 1 if problems else 0

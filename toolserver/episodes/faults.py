@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple
 
+from toolserver.calls.episode_state import FAULT_LEVELS, EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolResponse, encode_body
-from toolserver.episodes.state_token import FAULT_LEVELS, EpisodeState
 from toolserver.errors import ConfigurationError
 
 _SCALE = 2**32

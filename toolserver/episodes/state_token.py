@@ -19,13 +19,14 @@ import binascii
 import hmac
 import re
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import orjson
 
+from toolserver.calls.episode_state import FAULT_LEVELS, EpisodeState
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.errors import ConfigurationError, StateTokenError
 
 PUBLIC_KEY = b"steptool-env"
@@ -33,7 +34,6 @@ PUBLIC_KEY = b"steptool-env"
 
 OPENING = "open"
 CONTINUING = "st1."
-FAULT_LEVELS = ("none", "mild", "harsh")
 MAX_TOKEN_LENGTH = 65_536
 
 _KEY_ID_SIZE = 4
@@ -56,29 +56,6 @@ _USAGE_FIELDS = 3
 
 Check = Callable[[Sequence[Any]], None]
 """Raises `StateTokenError` for changes that a token cannot hold."""
-
-
-@dataclass(slots=True)  # not frozen: that triples the time of making one, and every call makes one
-class EpisodeState:
-    """What an episode's calls have left behind. Never changed in place.
-
-    Attributes:
-        seed: Seed of the episode; with `task` it names the episode to everything that is drawn at random.
-        faults: Fault level, one of `FAULT_LEVELS`.
-        task: Id of the task, for the record; empty where there is none.
-        step: Calls made so far.
-        clock: Milliseconds of the virtual clock.
-        usage: Per tool key, what its quotas count (see `toolserver.episodes.faults`).
-        delta: The changes made to the world, in order; any JSON values.
-    """
-
-    seed: int = 0
-    faults: str = "none"
-    task: str = ""
-    step: int = 0
-    clock: int = 0
-    usage: Mapping[str, list[int]] = field(default_factory=dict)
-    delta: tuple[Any, ...] = ()
 
 
 def opening_token(seed: int = 0, faults: str = "none", task: str = "") -> str:
@@ -132,6 +109,7 @@ class StateCodec:
             raise StateTokenError(
                 f"{token[:24]!r} is no state token; it starts with {CONTINUING!r} (from a server) or {OPENING + ':'!r}"
             )
+        state.token = token
         self._remember(token, state)
         return state
 
@@ -148,6 +126,23 @@ class StateCodec:
         token = CONTINUING + text.decode()
         self._remember(token, state)
         return token
+
+    def decode_call(self, call: ToolCall) -> ToolCall | ToolResponse:
+        """Return `call` with its state token decoded; for a token that does not hold, the refusal of the call."""
+        token = call.state
+        if not token or isinstance(token, EpisodeState):
+            return call
+        try:
+            state = self.read(token)
+        except StateTokenError as error:
+            body = encode_body(f"State token refused: {error}.", "")
+            return ToolResponse(body, Outcome.FORBIDDEN, Provenance.SERVICE, token)
+        category, tool, api, arguments, _, parsed = call
+        return ToolCall(category, tool, api, arguments, state, parsed)
+
+    def token_of(self, state: EpisodeState | str) -> str:
+        """Return the token of a response's state: the token that was received, unless the call advanced the state."""
+        return state if isinstance(state, str) else state.token or self.write(state)
 
     def _verified(self, token: str) -> bytes:
         """The JSON inside a continuing token, once its signature holds."""

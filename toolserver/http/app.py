@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
-from toolserver.http import api_routes, health_routes, info_routes, json_call_routes
-from toolserver.http.admission import AccessControl
-from toolserver.http.auth import ApiKeys
+from toolserver.http import api_routes, call_routes, health_routes
+from toolserver.http.auth import AccessControl, ApiKeys
 from toolserver.http.call_routes import CallRoutes
+from toolserver.http.docs_page import docs_page
 from toolserver.http.executor import CallExecutor
 from toolserver.http.gateway import Gateway
 from toolserver.http.metrics import Metrics
@@ -29,7 +29,7 @@ _TICK = 1.0  # seconds
 
 
 def create_app(settings: Settings | None = None) -> ToolServerApp:
-    """The application that `settings` describe; without them, the settings of the environment.
+    """The application of `settings`; by default of the environment's settings.
 
     Raises:
         ToolServerError: The cache cannot be opened, or a setting is wrong.
@@ -37,10 +37,10 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     """
     settings = settings or Settings()
     assembly = assemble(settings)
-    meter = Metrics(settings.runtime_dir)
-    admission = _admission(settings)
-    dispatcher = CallExecutor(
-        assembly.service, meter, timeout=settings.request_timeout, workers=settings.upstream_workers
+    metrics = Metrics(settings.runtime_dir)
+    access = _access_control(settings)
+    executor = CallExecutor(
+        assembly.service, metrics, timeout=settings.request_timeout, workers=settings.upstream_workers
     )
     bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
     app = ToolServerApp(
@@ -48,38 +48,40 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         version=package_version(),
         summary="Recorded, synthetic, generated or live answers to tool calls.",
         lifespan=_lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN
+        redoc_url=None,
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
-    app.state.dispatcher, app.state.meter, app.state.admission = dispatcher, meter, admission
+    app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies
     app.state.info = InfoSource(
         assembly.catalog, assembly.vendors, recorded=assembly.cache is not None, miss=settings.miss
     )
-    app.state.settings, app.state.assembly, app.state.bodies = settings, assembly, bodies
-    for router in (json_call_routes.router, api_routes.router, info_routes.router, health_routes.router):
+    for router in (call_routes.router, api_routes.router, health_routes.router):
         app.include_router(router)
-    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_route("/docs", _docs, include_in_schema=False)
+    app.add_exception_handler(RequestValidationError, invalid_request)
     app.add_exception_handler(CacheError, _broken_store)
-    app.front_door = Gateway(
+    app.gateway = Gateway(
         super(ToolServerApp, app).__call__,
-        admission=admission,
-        meter=meter,
+        access=access,
+        metrics=metrics,
         bodies=bodies,
-        hot_path=CallRoutes(dispatcher, admission, meter, settings.max_batch) if settings.hot_path else None,
+        calls=CallRoutes(executor, access, metrics, settings.max_batch),
     )
     return app
 
 
 class ToolServerApp(FastAPI):
-    """FastAPI, with the front door before all of its layers: they cost a request more than the answer does."""
+    """FastAPI behind `Gateway`: its middleware costs a request more than the answer to a call."""
 
-    front_door: Gateway
+    gateway: Gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        await self.front_door(scope, receive, send)
+        await self.gateway(scope, receive, send)
 
 
-def _admission(settings: Settings) -> AccessControl:
+def _access_control(settings: Settings) -> AccessControl:
     keys = ApiKeys.from_file(settings.api_key_file) if settings.api_key_file else None
     if not settings.rate_limit:
         return AccessControl(keys)
@@ -89,27 +91,31 @@ def _admission(settings: Settings) -> AccessControl:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    ticking = asyncio.create_task(_tick(app.state.meter, app.state.bodies))
+    ticking = asyncio.create_task(_tick(app.state.metrics, app.state.bodies))
     try:
         yield
     finally:
         ticking.cancel()
         with suppress(asyncio.CancelledError):
             await ticking
-        app.state.meter.save()
-        app.state.dispatcher.close()
+        app.state.metrics.save()
+        app.state.executor.close()
 
 
-async def _tick(meter: Metrics, bodies: BodyReader) -> None:
-    """Leave a snapshot for the other workers' `/metrics`, and end bodies that do not come."""
+async def _tick(metrics: Metrics, bodies: BodyReader) -> None:
+    """Once a second, save the counts for the other workers' `/metrics` and cancel the reading of slow bodies."""
     while True:
         await asyncio.sleep(_TICK)
-        meter.save()
+        metrics.save()
         bodies.expire()
 
 
-async def _invalid_request(_request: Request, error: Exception) -> JSONResponse:
-    """What is wrong, without what was sent: the values may hold secrets, NaN or lone surrogates."""
+def _docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(docs_page(request.app.openapi()))
+
+
+async def invalid_request(_request: Request, error: Exception) -> JSONResponse:
+    """The errors of a request without its values, which may hold secrets, NaN or lone surrogates."""
     assert isinstance(error, RequestValidationError)
     problems = [{"loc": item["loc"], "msg": item["msg"], "type": item["type"]} for item in error.errors()]
     return JSONResponse({"detail": problems}, 422)

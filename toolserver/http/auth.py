@@ -1,4 +1,4 @@
-"""API keys: who may call."""
+"""API-key authentication and rate limiting, applied before a request body is read."""
 
 from __future__ import annotations
 
@@ -6,14 +6,33 @@ import hmac
 from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from toolserver.errors import ConfigurationError
+from toolserver.http.rate_limit import RateLimiter
 
 MIN_KEY_LENGTH = 16
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Header names in lower case, and values, as ASGI gives them."""
+
+_OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+
+
+class Rejection(Exception):  # noqa: N818 - an answer to the client, not a defect
+    """A request that is answered with an error status.
+
+    Args:
+        status: HTTP status.
+        detail: JSON value of the answer's field `detail`.
+        headers: Extra response headers.
+    """
+
+    def __init__(self, status: int, detail: Any, headers: Headers = ()) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
 
 
 class ApiKeys:
@@ -28,7 +47,7 @@ class ApiKeys:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """Read keys from a file, one per line; blank lines and lines with `#` do not count.
+        """Read keys from a file, one per line; blank lines and lines that begin with `#` are ignored.
 
         Raises:
             ConfigurationError: The file cannot be read, has no key or one that is too short to be secret.
@@ -52,13 +71,55 @@ class ApiKeys:
         return len(self._digests)
 
     def find(self, headers: Headers) -> int | None:
-        """The position of the key that the headers carry, or `None`."""
+        """Position of the key that the headers carry; `None` if they carry no accepted key."""
         digest = sha256(_presented_key(headers)).digest()
         found = None
-        for position, known in enumerate(self._digests):  # all of them, so that the time tells nothing
+        for position, known in enumerate(self._digests):  # compares with every key: the time depends on none
             if hmac.compare_digest(digest, known):
                 found = position
         return found
+
+
+class AccessControl:
+    """Checks API key and rate of a request. Health and documentation need no key.
+
+    Args:
+        keys: The accepted keys; `None` accepts every caller.
+        limiter: The rate limit per key (one for all without keys); `None` for no limit.
+
+    Attributes:
+        is_open: True if no request can be refused.
+    """
+
+    def __init__(self, keys: ApiKeys | None = None, limiter: RateLimiter | None = None) -> None:
+        self._keys = keys
+        self._limiter = limiter
+        self.is_open = keys is None and limiter is None
+
+    def admit(self, path: str, headers: Headers) -> int:
+        """Caller number: the position of the key, 0 without keys.
+
+        Raises:
+            Rejection: 401 for a missing or unknown key, 429 above the rate limit.
+        """
+        if path in _OPEN:
+            return 0
+        caller = 0
+        if self._keys is not None:
+            found = self._keys.find(headers)
+            if found is None:
+                raise Rejection(401, "missing or unknown API key", [(b"www-authenticate", b"Bearer")])
+            caller = found
+        if self._limiter is not None:
+            wait = self._limiter.take(caller)
+            if wait > 0:
+                raise Rejection(429, "rate limit exceeded", [(b"retry-after", b"%d" % max(1, round(wait)))])
+        return caller
+
+    def charge(self, caller: int, calls: int) -> None:
+        """Charge an admitted batch for its calls beyond the first."""
+        if self._limiter is not None and calls > 1:
+            self._limiter.charge(caller, calls - 1)
 
 
 def _presented_key(headers: Headers) -> bytes:

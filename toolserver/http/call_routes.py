@@ -1,141 +1,212 @@
-"""The hot path: regular calls, answered without FastAPI.
+"""The routes that call tools: `/virtual`, `/v1/call` and `/v1/calls`.
 
-It takes a well-formed `POST` of `/virtual`, `/v1/call` or `/v1/calls`. What is irregular in the least goes on to
-FastAPI with its body already read. So FastAPI alone decides how a bad request is answered, and the two cannot disagree.
+`CallRoutes` answers every request of them, good or bad, without FastAPI, whose layers cost more than an answer. The
+functions of `router` only declare the routes for the OpenAPI document.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import orjson
+from fastapi import APIRouter, Body, HTTPException
+from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
-from toolserver.catalog.api_schema import Provenance, ToolResponse
+from toolserver.calls.json_parsing import holds_large_float
+from toolserver.catalog.api_schema import Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
-from toolserver.http.admission import AccessControl
+from toolserver.http.auth import AccessControl, Rejection
 from toolserver.http.codec import (
-    JSON_FIELDS,
-    VIRTUAL_FIELDS,
-    Fields,
     RawHeaders,
     encode_response,
     encode_responses,
+    json_headers,
     read_call,
     read_virtual,
+    virtual_headers,
 )
 from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.service.json_parsing import holds_large_float
+from toolserver.http.models import CallRequest, CallResponse, Problem, VirtualRequest, VirtualResponse
+from toolserver.http.request_body import JSON_TYPES, parse_exactly
 
-_REMEMBERED = 8192  # requests
-_REMEMBERED_LENGTH = 2048  # bytes of request and of answer
+_MEMORY = 8192  # requests
+_MEMORY_LENGTH = 2048  # bytes of request and of answer
+
+T = TypeVar("T")
+
+router = APIRouter(tags=["calls"])
+
+_Element = Annotated[Any, WithJsonSchema(CallRequest.model_json_schema())]
+_VIRTUAL: TypeAdapter[VirtualRequest] = TypeAdapter(VirtualRequest)
+_CALL: TypeAdapter[CallRequest] = TypeAdapter(CallRequest)
+_CALLS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
 
 
 class Reply(NamedTuple):
-    """An answer with status 200."""
+    """An answer to a request."""
 
-    fields: Fields
+    status: int
+    headers: RawHeaders
     body: bytes
 
-    @property
-    def headers(self) -> RawHeaders:
-        """All header fields, for ASGI."""
-        return [*self.fields.raw, (b"content-length", b"%d" % len(self.body))]
 
-    def message(self) -> bytes:
-        """The whole answer on the wire."""
-        return b"%bcontent-length: %d\r\n\r\n%b" % (self.fields.text, len(self.body), self.body)
-
-
-_Lane = Callable[[bytes, int], Reply | Deferred[Reply] | None]
+_Handler = Callable[[bytes, bytes, int], Reply | Deferred[Reply]]
 
 
 class CallRoutes:
-    """Answers regular requests.
+    """Answers requests of the routes that call tools.
 
-    A request of `/virtual` that was answered from the record is remembered by its body: when it comes again, it is not
-    even parsed. Recordings do not change while they are served; an answer of any other provenance may.
+    A request of `/virtual` with a recorded answer is stored by its body and not parsed again. Recordings do not change
+    while they are served; an answer of any other provenance may.
 
     Args:
-        dispatcher: Answers calls.
-        admission: Is told how many calls a batch has.
-        meter: Counts calls.
-        max_batch: Calls in one batch.
+        executor: Answers calls.
+        access: Charges batches for their calls.
+        metrics: Counts calls.
+        max_batch: Maximum number of calls in a batch.
     """
 
-    def __init__(self, dispatcher: CallExecutor, admission: AccessControl, meter: Metrics, max_batch: int) -> None:
-        self._dispatcher = dispatcher
-        self._admission = admission
-        self._meter = meter
+    def __init__(self, executor: CallExecutor, access: AccessControl, metrics: Metrics, max_batch: int) -> None:
+        self._executor = executor
+        self._access = access
+        self._metrics = metrics
         self._max_batch = max_batch
-        self._remembered: dict[bytes, tuple[ToolResponse, Reply]] = {}
-        self._lanes: dict[str, _Lane] = {"/virtual": self._virtual, "/v1/call": self._call, "/v1/calls": self._calls}
+        self._recorded: dict[bytes, tuple[ToolResponse, Reply]] = {}
+        self._handlers: dict[str, _Handler] = {
+            "/virtual": self._virtual,
+            "/v1/call": self._call,
+            "/v1/calls": self._calls,
+        }
+        self.paths = frozenset(self._handlers)
 
-    async def answer(self, path: str, body: bytes, caller: int) -> Reply | None:
-        """The reply to the JSON `body` of a request; `None` when FastAPI must look at it."""
+    async def answer(self, path: str, body: bytes, content_type: bytes, caller: int) -> Reply:
+        """Answer a request.
+
+        Args:
+            path: One of `paths`.
+            body: Request body.
+            content_type: Value of the header, empty without one.
+            caller: Caller number of `AccessControl.admit`.
+
+        Raises:
+            Rejection: 400, 413 or 422 for a bad request, 503 for a broken store.
+        """
         try:
-            reply = self._lanes[path](body, caller)
+            reply = self._handlers[path](body, content_type, caller)
             return await reply.get() if isinstance(reply, Deferred) else reply
-        except orjson.JSONDecodeError:
-            return None  # no JSON, or JSON that only Python's parser takes (NaN, lone surrogates)
-        except CacheError:
-            return None  # FastAPI will meet it too, and say so with 503
+        except CacheError as error:
+            raise Rejection(503, str(error)) from error
 
-    def answer_at_once(self, path: str, body: bytes, caller: int) -> Reply | None:
-        """The reply of `answer` if it takes no waiting and nothing fails; else `None`: it must go to `answer`."""
-        try:
-            reply = self._lanes[path](body, caller)
-        except Exception:
-            return None  # `answer` will meet it too
-        return None if isinstance(reply, Deferred) else reply
-
-    def _virtual(self, body: bytes, _caller: int) -> Reply | Deferred[Reply] | None:
-        remembered = self._remembered.get(body)
-        if remembered is not None:
-            response, reply = remembered
-            self._meter.count_call("/virtual", response, True)
+    def _virtual(self, body: bytes, content_type: bytes, _caller: int) -> Reply | Deferred[Reply]:
+        is_json = content_type in JSON_TYPES
+        recorded = self._recorded.get(body) if is_json else None
+        if recorded is not None:
+            response, reply = recorded
+            self._metrics.count_call("/virtual", response, True)
             return reply
-        call = read_virtual(orjson.loads(body))
-        if call is None or holds_large_float(call.arguments):
-            return None
-        answer = self._dispatcher.start(call, "/virtual")
+        call = _read(body, read_virtual) if is_json else None
+        if call is None:
+            call = _validate(_VIRTUAL, parse_exactly(body, content_type)).call()
+        answer = self._executor.start(call, "/virtual")
         if isinstance(answer, Deferred):
             return answer.then(partial(self._virtual_reply, body))
         return self._virtual_reply(body, answer)
 
-    def _call(self, body: bytes, _caller: int) -> Reply | Deferred[Reply] | None:
-        call = read_call(orjson.loads(body))
-        if isinstance(call, str) or holds_large_float(call.arguments):
-            return None
-        answer = self._dispatcher.start(call, "/v1/call")
+    def _call(self, body: bytes, content_type: bytes, _caller: int) -> Reply | Deferred[Reply]:
+        call = _read(body, read_call) if content_type in JSON_TYPES else None
+        if call is None:
+            call = _validate(_CALL, parse_exactly(body, content_type)).call()
+        answer = self._executor.start(call, "/v1/call")
         return answer.then(_call_reply) if isinstance(answer, Deferred) else _call_reply(answer)
 
-    def _calls(self, body: bytes, caller: int) -> Reply | Deferred[Reply] | None:
-        payload: Any = orjson.loads(body)
-        if type(payload) is not list or len(payload) > self._max_batch:
-            return None
-        calls = [read_call(element) for element in payload]
-        if any(holds_large_float(call.arguments) for call in calls if isinstance(call, tuple)):
-            return None
-        self._admission.charge(caller, len(calls))
-        answers = self._dispatcher.start_many(calls, "/v1/calls")
+    def _calls(self, body: bytes, content_type: bytes, caller: int) -> Reply | Deferred[Reply]:
+        calls = _read_batch(body) if content_type in JSON_TYPES else None
+        if calls is None:
+            calls = [read_call(element) for element in _validate(_CALLS, parse_exactly(body, content_type))]
+        if len(calls) > self._max_batch:
+            raise Rejection(413, f"{len(calls)} calls in one request; at most {self._max_batch} are taken")
+        self._access.charge(caller, len(calls))
+        answers = self._executor.start_many(calls, "/v1/calls")
         return answers.then(_calls_reply) if isinstance(answers, Deferred) else _calls_reply(answers)
 
     def _virtual_reply(self, body: bytes, response: ToolResponse) -> Reply:
-        """The reply to a request of `/virtual`, remembered if it cannot change."""
-        reply = Reply(VIRTUAL_FIELDS[response.outcome, response.provenance], response.body)
-        if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= _REMEMBERED_LENGTH:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()  # starting over is as good as LRU here, and costs a hit nothing
-            self._remembered[body] = response, reply
+        reply = Reply(200, virtual_headers(response), response.body)
+        if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= _MEMORY_LENGTH:
+            if len(self._recorded) >= _MEMORY:
+                self._recorded.clear()  # as good as LRU here, at no cost to a hit
+            self._recorded[body] = response, reply
         return reply
 
 
+def _read(body: bytes, read: Callable[[Any], ToolCall | str | None]) -> ToolCall | None:
+    """The call in a regular body; `None` for a body that only `parse_exactly` and the models can judge."""
+    try:
+        call = read(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        return None
+    return call if isinstance(call, ToolCall) and not _inexact(call) else None
+
+
+def _read_batch(body: bytes) -> list[ToolCall | str] | None:
+    """`_read` for a batch, with an error text in place of each element that is not a call."""
+    try:
+        elements = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if type(elements) is not list:
+        return None
+    calls = [read_call(element) for element in elements]
+    return None if any(isinstance(call, ToolCall) and _inexact(call) for call in calls) else calls
+
+
+def _inexact(call: ToolCall) -> bool:
+    """True if orjson may have rounded an integer among the arguments."""
+    return type(call.arguments) is dict and holds_large_float(call.arguments)
+
+
+def _validate(model: TypeAdapter[T], value: Any) -> T:
+    """`value` by its model. Raises `Rejection` (422) with the errors but not the values, which may hold secrets."""
+    try:
+        return model.validate_python(value, from_attributes=True)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        detail = [{"loc": ["body", *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in problems]
+        raise Rejection(422, detail) from None
+
+
 def _call_reply(response: ToolResponse) -> Reply:
-    return Reply(JSON_FIELDS, encode_response(response))
+    body = encode_response(response)
+    return Reply(200, json_headers(body), body)
 
 
 def _calls_reply(responses: list[ToolResponse]) -> Reply:
-    return Reply(JSON_FIELDS, encode_responses(responses))
+    body = encode_responses(responses)
+    return Reply(200, json_headers(body), body)
+
+
+# `Gateway` passes requests of these paths to `CallRoutes`.
+
+
+@router.post("/virtual", summary="Call one API as StableToolBench's server is called")
+async def virtual(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
+    """Drop-in for StableToolBench's `/virtual`. `X-Toolserver-Provenance` and `-Status` say more."""
+    raise HTTPException(404)
+
+
+@router.post("/v1/call", summary="Call one API")
+async def call_one(request: CallRequest) -> CallResponse:  # noqa: ARG001
+    """A failing tool is an answer like any other: HTTP 200, with the failure in `outcome`."""
+    raise HTTPException(404)
+
+
+@router.post(
+    "/v1/calls",
+    responses={413: {"model": Problem, "description": "More calls than one request may carry."}},
+    summary="Call several APIs",
+)
+async def call_many(elements: Annotated[list[_Element], Body()]) -> list[CallResponse]:  # noqa: ARG001
+    """Answers come in the order of the calls. An element that is no call gets the outcome `invalid_arguments`."""
+    raise HTTPException(404)

@@ -1,9 +1,9 @@
-"""JSON on the wire: requests into calls, responses into bytes. Shared by the hot path and FastAPI's routes."""
+"""JSON on the wire: requests into calls, responses into bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -13,41 +13,23 @@ from toolserver.resolvers.base import refuse
 RawHeaders = list[tuple[bytes, bytes]]
 """Response headers as ASGI takes them."""
 
-
-class Fields(NamedTuple):
-    """The header fields of an answer with status 200, but for its length: for ASGI, and as they stand on the wire."""
-
-    raw: RawHeaders
-    text: bytes
-
-
-def _fields(*headers: tuple[bytes, bytes]) -> Fields:
-    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-    return Fields(list(headers), b"HTTP/1.1 200 OK\r\n" + lines)
-
-
 _JSON_HEADER = (b"content-type", b"application/json")
 _STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
-
-JSON_FIELDS = _fields(_JSON_HEADER)
-
-VIRTUAL_FIELDS = {
-    (outcome, provenance): _fields(
+_VIRTUAL_HEADERS = {
+    (outcome, provenance): [
         _JSON_HEADER,
         (b"x-toolserver-status", b"%d" % outcome.status_code),
         (b"x-toolserver-provenance", provenance.encode()),
-    )
+    ]
     for outcome in Outcome
     for provenance in Provenance
 }
-"""What `/virtual` says about an answer besides its body, ready to be sent."""
-
 _NO_ARGUMENTS: dict[str, Any] = {}
 _KINDS = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 
 
 def read_call(element: Any) -> ToolCall | str:
-    """The call that a JSON object describes, or what is wrong with it.
+    """The call that a JSON object describes, or an error text.
 
     `category`, `tool` and `api` are strings; `arguments` is an object or text, `{}` by default; `state` is a string,
     empty by default. Other fields are ignored.
@@ -81,12 +63,12 @@ def read_virtual(element: Any) -> ToolCall | None:
 
 
 def malformed(problem: str) -> ToolResponse:
-    """The answer to an element of a batch that is no call."""
+    """The answer to an element of a batch that is not a call."""
     return refuse(Outcome.INVALID_ARGUMENTS, f"Malformed call: {problem}.")
 
 
 def encode_response(response: ToolResponse) -> bytes:
-    """One response as JSON. The body travels as a string, so any client gets the exact bytes back."""
+    """One response as JSON. The body is a string, so that any client gets the exact bytes back."""
     return orjson.dumps(_element(response))
 
 
@@ -100,8 +82,14 @@ def json_headers(body: bytes) -> RawHeaders:
     return [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
 
 
+def virtual_headers(response: ToolResponse) -> RawHeaders:
+    """The headers of an answer in StableToolBench's protocol."""
+    length = (b"content-length", b"%d" % len(response.body))
+    return [*_VIRTUAL_HEADERS[response.outcome, response.provenance], length]
+
+
 def _element(response: ToolResponse) -> dict[str, Any]:
-    body, outcome, provenance, state, latency = response
+    body, outcome, provenance, state, latency, _ = response
     return {
         "outcome": outcome,
         "status": _STATUS[outcome],

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, TypeVar
 
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
 from toolserver.http.codec import malformed
@@ -49,14 +50,15 @@ class CallExecutor:
 
     Args:
         service: Who answers.
-        meter: Counts every call.
+        metrics: Counts every call.
         timeout: Seconds to wait for one answer.
         workers: Upstream calls at a time.
     """
 
-    def __init__(self, service: ToolService, meter: Metrics, *, timeout: float, workers: int) -> None:
+    def __init__(self, service: ToolService, metrics: Metrics, *, timeout: float, workers: int) -> None:
         self.service = service
-        self._meter = meter
+        self._codec = service.codec
+        self._metrics = metrics
         self._timeout = timeout
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="upstream")
         self._asks_upstream = any(
@@ -65,9 +67,9 @@ class CallExecutor:
 
     def start(self, call: ToolCall, route: str) -> ToolResponse | Deferred[ToolResponse]:
         """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
-        answer = self.service.start(call)
+        answer = self._begin(call)
         if isinstance(answer, ToolResponse):
-            self._meter.count_call(route, answer, True)
+            self._metrics.count_call(route, answer, True)
             return answer
         return Deferred(partial(self._wait, answer, call, route))
 
@@ -80,23 +82,27 @@ class CallExecutor:
         if len(answers) < len(started):
             return Deferred(partial(self._wait_for_all, started, calls, route))
         for answer in answers:
-            self._meter.count_call(route, answer, True)
+            self._metrics.count_call(route, answer, True)
         return answers
-
-    async def answer(self, call: ToolCall, route: str) -> ToolResponse:
-        """Answer one call that came by `route`."""
-        answer = self.start(call, route)
-        return await answer.get() if isinstance(answer, Deferred) else answer
-
-    async def answer_many(self, calls: Sequence[ToolCall | str], route: str) -> list[ToolResponse]:
-        """Answer a batch, as `start_many` does, and wait for it."""
-        answers = self.start_many(calls, route)
-        return await answers.get() if isinstance(answers, Deferred) else answers
 
     def close(self) -> None:
         """Take no more calls. Upstream calls under way end by their own time-out."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.service.close()
+
+    def _begin(self, call: ToolCall) -> ToolResponse | PendingAnswer:
+        """`ToolService.start` between state tokens: decode the call's, encode the answer's."""
+        if not call.state or self._codec is None:
+            return self.service.start(call)
+        decoded = self._codec.decode_call(call)
+        answer = decoded if isinstance(decoded, ToolResponse) else self.service.start(decoded)
+        return self._with_token(answer) if isinstance(answer, ToolResponse) else answer
+
+    def _with_token(self, answer: ToolResponse) -> ToolResponse:
+        if self._codec is None or not isinstance(answer.state, EpisodeState):
+            return answer
+        body, outcome, provenance, state, latency, _ = answer
+        return ToolResponse(body, outcome, provenance, self._codec.token_of(state), latency)
 
     def _start_in_batch(self, call: ToolCall) -> ToolResponse | PendingAnswer:
         """`ToolService.start`, where a defect of a resolver is the outcome of its call and leaves the batch alone.
@@ -104,7 +110,7 @@ class CallExecutor:
         A broken store is no defect of a call: `CacheError` is raised, and the request is answered with 503.
         """
         try:
-            return self.service.start(call)
+            return self._begin(call)
         except CacheError:
             raise
         except Exception:
@@ -116,7 +122,7 @@ class CallExecutor:
         waiting: list[Awaitable[ToolResponse]] = []
         for answer, call in zip(started, calls, strict=True):
             if isinstance(answer, ToolResponse):
-                self._meter.count_call(route, answer, True)
+                self._metrics.count_call(route, answer, True)
             else:
                 assert isinstance(call, ToolCall)
                 waiting.append(self._wait_in_batch(answer, call, route))
@@ -130,20 +136,20 @@ class CallExecutor:
             raise
         except Exception:
             answer = _defect(call)
-            self._meter.count_call(route, answer, False)
+            self._metrics.count_call(route, answer, False)
             return answer
 
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)
         try:
-            answer = await asyncio.wait_for(asyncio.shield(running), self._timeout)
+            answer = self._with_token(await asyncio.wait_for(asyncio.shield(running), self._timeout))
         except TimeoutError:
             running.add_done_callback(_forget)
             answer = _TIMED_OUT._replace(state=call.state)
         # From a thread, but perhaps no miss: a record on another machine is looked up there, too. What an upstream
         # server once said may come from either; it counts as a hit when it is in memory.
         recorded = not self._asks_upstream or answer.provenance is Provenance.RECORDED
-        self._meter.count_call(route, answer, recorded)
+        self._metrics.count_call(route, answer, recorded)
         return answer
 
 

@@ -1,4 +1,4 @@
-"""What requests and responses look like, for FastAPI's validation and its documentation."""
+"""Models of requests and responses: validation of irregular requests, and documentation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from toolserver.catalog.api_schema import Outcome, Provenance
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
 
 
 def _ascii(token: str) -> str:
@@ -40,6 +40,10 @@ class VirtualRequest(BaseModel):
     strip: str = Field("", description="Ignored; part of the protocol.")
     toolbench_key: str = Field("", description="Ignored here; the header of that name can carry an API key.")
 
+    def call(self) -> ToolCall:
+        """The call that the request describes."""
+        return ToolCall(self.category, self.tool_name, self.api_name, self.tool_input)
+
 
 class VirtualResponse(BaseModel):
     """The answer in StableToolBench's protocol."""
@@ -72,6 +76,10 @@ class CallRequest(BaseModel):
     api: str
     arguments: str | dict[str, Any] = Field({}, description="An object, or JSON text as a model wrote it.")
     state: Annotated[str, AfterValidator(_ascii)] = Field("", description="The episode's state token; empty for none.")
+
+    def call(self) -> ToolCall:
+        """The call that the request describes."""
+        return ToolCall(self.category, self.tool, self.api, self.arguments, self.state)
 
 
 class CallResponse(BaseModel):
@@ -117,6 +125,6 @@ class ApiDetail(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why a request was not answered."""
+    """An error."""
 
     detail: Any

@@ -1,33 +1,36 @@
-"""Request bodies, read within their limits."""
+"""Request bodies, read within their limits and parsed as JSON."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
+from email.message import Message as EmailMessage
 from time import monotonic
 from typing import Any
 
-from starlette.types import Message, Receive, Scope
+from starlette.types import Message, Receive
 
-from toolserver.http.admission import Rejection
+from toolserver.http.auth import Headers, Rejection
 
-_JSON = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+"""The usual spellings of the content type of JSON. There are others; see `parse_exactly`."""
 
 
-class Disconnect(Exception):  # noqa: N818 - an event, and none of the caller's business
-    """The client went away before its body had come."""
+class Disconnect(Exception):  # noqa: N818 - an event, not a defect
+    """The client closed the connection before its body was complete."""
 
 
 class BodyReader:
     """Reads whole bodies.
 
-    A timer per body would cost more than all the rest of reading it. So the reader notes when each began, and `expire`,
-    called about once a second, ends those that take too long.
+    A timer per body costs more than reading it. So the reader stores the time at which each began, and `expire`,
+    called about once a second, cancels those that exceed the timeout.
 
     Args:
-        limit: Bytes at most.
-        timeout: Seconds until all of a body must have come.
-        clock: Seconds.
+        limit: Maximum number of bytes.
+        timeout: Seconds until all of a body must have arrived.
+        clock: Returns seconds.
     """
 
     def __init__(self, limit: int, timeout: float, clock: Callable[[], float] = monotonic) -> None:
@@ -36,16 +39,20 @@ class BodyReader:
         self._clock = clock
         self._begun: dict[asyncio.Task[Any], float] = {}
         self._expired: set[asyncio.Task[Any]] = set()
-        self._too_large = Rejection(413, f"request body larger than {limit} bytes")
-        self._too_slow = Rejection(408, f"request body did not come within {timeout:g} seconds")
 
-    async def read(self, receive: Receive, announced: int) -> bytes | Rejection:
-        """The body, or why it is not taken. Raises `Disconnect` when the client goes away.
+    async def read(self, receive: Receive, announced: int) -> bytes:
+        """Read a body.
 
-        `announced` is the request's `Content-Length`, 0 when it says none.
+        Args:
+            receive: ASGI's function that gives the parts of the body.
+            announced: The request's `Content-Length`, 0 without one.
+
+        Raises:
+            Rejection: 413 for a body above the limit, 408 for one that exceeds the timeout.
+            Disconnect: The client closed the connection.
         """
         if announced > self._limit:
-            return self._too_large
+            raise self._too_large()
         task = asyncio.current_task()
         assert task is not None
         self._begun[task] = self._clock()
@@ -53,59 +60,80 @@ class BodyReader:
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
                 body: bytes = message.get("body", b"")
-                return body if len(body) <= self._limit else self._too_large
+                if len(body) > self._limit:
+                    raise self._too_large()
+                return body
             return await self._join(message, receive)
         except asyncio.CancelledError:
             if task not in self._expired:
                 raise
             self._expired.discard(task)
             task.uncancel()
-            return self._too_slow
+            raise Rejection(408, f"request body did not come within {self._timeout:g} seconds") from None
         finally:
             del self._begun[task]
 
     def expire(self) -> None:
-        """End the reading of bodies that take longer than they may."""
+        """Cancel the reading of bodies that exceed the timeout."""
         latest = self._clock() - self._timeout
         for task, begun in self._begun.items():
             if begun < latest and task not in self._expired:
                 self._expired.add(task)
                 task.cancel()
 
-    async def _join(self, message: Message, receive: Receive) -> bytes | Rejection:
+    async def _join(self, message: Message, receive: Receive) -> bytes:
         parts, size = [], 0
         while message["type"] == "http.request":
             part = message.get("body", b"")
             parts.append(part)
             size += len(part)
             if size > self._limit:
-                return self._too_large
+                raise self._too_large()
             if not message.get("more_body"):
                 return b"".join(parts)
             message = await receive()
         raise Disconnect
 
+    def _too_large(self) -> Rejection:
+        return Rejection(413, f"request body larger than {self._limit} bytes")
 
-def inspect_headers(scope: Scope) -> tuple[int, bool]:
-    """A request's `Content-Length` (0 when it says none), and whether it says in so many words that it is JSON."""
-    length, json = 0, False
-    for name, value in scope["headers"]:
+
+def inspect_headers(headers: Headers) -> tuple[int, bytes]:
+    """A request's `Content-Length` (0 without one) and `Content-Type` (empty without one)."""
+    length, content_type = 0, b""
+    for name, value in headers:
         if name == b"content-length":
             length = int(value) if value.isdigit() else 0
         elif name == b"content-type":
-            json = value in _JSON
-    return length, json
+            content_type = value
+    return length, content_type
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives a body that was read already, and then what comes after it."""
-    given = False
+def parse_exactly(body: bytes, content_type: bytes) -> Any:
+    """The JSON value of a body, as Python's parser reads it: with `NaN`, lone surrogates and integers of any size.
 
-    async def receive_again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
+    A body of another content type is returned as it is, for the validation to refuse it.
 
-    return receive_again
+    Raises:
+        Rejection: 422 for an empty body or one that is not JSON, 400 for one that cannot be read at all.
+    """
+    if not body:
+        raise Rejection(422, [{"loc": ["body"], "msg": "Field required", "type": "missing"}])
+    if not _is_json(content_type):
+        return body
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        detail = [{"loc": ["body", error.pos], "msg": "JSON decode error", "type": "json_invalid"}]
+        raise Rejection(422, detail) from None
+    except (ValueError, RecursionError):
+        raise Rejection(400, "There was an error parsing the body") from None
+
+
+def _is_json(content_type: bytes) -> bool:
+    if content_type in JSON_TYPES:
+        return True
+    header = EmailMessage()
+    header["content-type"] = content_type.decode("latin-1")
+    subtype = header.get_content_subtype()
+    return header.get_content_maintype() == "application" and (subtype == "json" or subtype.endswith("+json"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 
 PARSE_ERROR = "Tool input parse error...\n"
@@ -12,12 +12,16 @@ PARSE_ERROR = "Tool input parse error...\n"
 
 
 class ValidatedCall(NamedTuple):
-    """A call as resolvers see it: names standardised, arguments parsed. Resolvers leave `arguments` as they are.
+    """A call with standardised names and parsed arguments. Resolvers do not change `arguments`.
 
-    `key` is the call's canonical key (`toolserver.service.call_key`). `spec` is `None` when the catalog does not have
-    the API (a recording may exist all the same). `state` is the episode's state token as the caller sent it, empty
-    where the
-    tools keep no state.
+    Attributes:
+        category: Standardised category.
+        tool: Standardised tool.
+        api: Standardised API name.
+        arguments: The parsed arguments.
+        key: Canonical key of the call (`toolserver.calls.call_key`).
+        spec: Documentation of the API; `None` when the catalog does not have it (a recording may exist nevertheless).
+        state: State of the episode, with this call counted; empty when the call carries none.
     """
 
     category: str
@@ -26,10 +30,10 @@ class ValidatedCall(NamedTuple):
     arguments: dict[str, Any]
     key: bytes
     spec: ApiSpec | None = None
-    state: str = ""
+    state: EpisodeState | str = ""
 
-    def carrying(self, state: str) -> ValidatedCall:
-        """The call with another token. `_replace` takes three times as long, and every call of an episode needs two."""
+    def carrying(self, state: EpisodeState | str) -> ValidatedCall:
+        """Return the call with another state, three times as fast as `_replace`."""
         category, tool, api, arguments, key, spec, _ = self
         return ValidatedCall(category, tool, api, arguments, key, spec, state)
 
@@ -48,24 +52,13 @@ class Resolver(Protocol):
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         """The answer to `call`, or `None` to let the next resolver try.
 
-        A resolver that changes an episode's state returns the new token in `ToolResponse.state`; one that does not
-        leaves it empty, and the service carries on with the caller's token.
+        A resolver that changes the episode's state returns the new one in `ToolResponse.state`; if it is empty, the
+        service fills in the state of `call`.
         """
         ...
 
     def close(self) -> None:
         """Release what the resolver holds; it is not used afterwards."""
-        ...
-
-
-class Faults(Protocol):
-    """Stands between the service and its resolvers for calls that carry a state token.
-
-    It advances the episode (its step, its virtual clock) and may answer in place of the resolvers.
-    """
-
-    def answer(self, call: ValidatedCall, resolve: Callable[[ValidatedCall], ToolResponse]) -> ToolResponse:
-        """The answer to `call`: `resolve(call)` or an injected fault, with the next state token."""
         ...
 
 

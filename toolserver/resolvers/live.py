@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.resolvers.base import ValidatedCall
 from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
-from toolserver.service.outcomes import outcome_of_error
 
 
 class LiveResolver:

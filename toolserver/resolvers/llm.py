@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.resolvers.base import ValidatedCall
 from toolserver.resolvers.simulators import Example, Message, mirrorapi_messages, read_answer, simulator_messages
 from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
-from toolserver.service.outcomes import outcome_of_error
 
 Simulator = Literal["gpt", "mirrorapi"]
 """Whose message format: StableToolBench's GPT simulator, or the MirrorAPI models that it trained."""

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM, SIMULATOR_SYSTEM
-from toolserver.service.naming import standardize
 
 Message = dict[str, str]
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import orjson
 
+from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 from toolserver.resolvers.base import ValidatedCall
-from toolserver.service.naming import parameter_name
 
 _MAX_ITEMS = 3
 _MAX_DEPTH = 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any, TypeVar
 
 import httpx
@@ -21,11 +22,12 @@ class UnusableAnswerError(Exception):
 
 
 class UpstreamError(Exception):
-    """No attempt brought a usable answer; `outcome` is `TIMEOUT` or `UNAVAILABLE`."""
+    """No attempt brought a usable answer; `outcome` is `TIMEOUT` or `UNAVAILABLE`, `retries` how often to retry."""
 
-    def __init__(self, outcome: Outcome, message: str) -> None:
+    def __init__(self, outcome: Outcome, message: str, retries: float = inf) -> None:
         super().__init__(message)
         self.outcome = outcome
+        self.retries = retries
 
 
 class UnreachableError(UpstreamError):
@@ -42,14 +44,25 @@ class Upstream:
         retries: How many more times to ask after a failure that may pass: no connection, a time-out, HTTP 408, 425,
             429 and 5xx, or an answer that is unusable.
         backoff: Seconds to wait before the first retry; twice as long before each further one.
+        connect_timeout: Seconds to connect, for a server that is to be reported as unreachable soon: a connection that
+            times out is not retried, a refused one once. By default `timeout`, with all retries.
     """
 
     def __init__(
-        self, url: str, headers: Mapping[str, str], *, timeout: float, retries: int, backoff: float = 0.0
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        timeout: float,
+        retries: int,
+        backoff: float = 0.0,
+        connect_timeout: float | None = None,
     ) -> None:
         self._url = url
         self._backoff = backoff
-        self._client = httpx.Client(headers=dict(headers), timeout=timeout)
+        self._connect_timeout = connect_timeout
+        limits = httpx.Timeout(timeout, connect=connect_timeout or timeout)
+        self._client = httpx.Client(headers=dict(headers), timeout=limits)
         self._attempts = 1 + retries
 
     def ask(self, payload: Mapping[str, Any], read: Callable[[Any], ToolResponse]) -> ToolResponse:
@@ -72,23 +85,36 @@ class Upstream:
             if attempt and self._backoff:
                 time.sleep(self._backoff * 2 ** (attempt - 1))
             try:
-                response = self._client.post(self._url, json=payload)
-                response.raise_for_status()
-                return read(response.json())
-            except httpx.TimeoutException:
-                failure = UpstreamError(Outcome.TIMEOUT, "Upstream server timed out.")
-            except httpx.HTTPStatusError as error:
-                status = error.response.status_code
-                failure = UpstreamError(Outcome.UNAVAILABLE, f"Upstream server answered HTTP {status}.")
-                if status not in _RETRIED:
+                return self._post(payload, read)
+            except UpstreamError as error:
+                failure = error
+                if attempt >= error.retries:
                     break
-            except httpx.ConnectError:
-                failure = UnreachableError(Outcome.UNAVAILABLE, "Upstream server unavailable (ConnectError).")
-            except httpx.HTTPError as error:
-                failure = UpstreamError(Outcome.UNAVAILABLE, f"Upstream server unavailable ({type(error).__name__}).")
-            except (UnusableAnswerError, ValueError) as error:
-                failure = UpstreamError(Outcome.UNAVAILABLE, f"Upstream server gave no usable answer: {error}")
         raise failure
+
+    def _post(self, payload: Mapping[str, Any], read: Callable[[Any], T]) -> T:
+        """One attempt of `fetch`."""
+        try:
+            response = self._client.post(self._url, json=payload)
+            response.raise_for_status()
+            return read(response.json())
+        except httpx.ConnectTimeout:
+            retries = 0 if self._connect_timeout else inf
+            raise UnreachableError(Outcome.TIMEOUT, "Upstream server timed out.", retries) from None
+        except httpx.TimeoutException:
+            raise UpstreamError(Outcome.TIMEOUT, "Upstream server timed out.") from None
+        except httpx.HTTPStatusError as error:
+            status = error.response.status_code
+            retries = inf if status in _RETRIED else 0
+            raise UpstreamError(Outcome.UNAVAILABLE, f"Upstream server answered HTTP {status}.", retries) from None
+        except httpx.HTTPError as error:
+            message = f"Upstream server unavailable ({type(error).__name__})."
+            if isinstance(error, httpx.ConnectError):
+                raise UnreachableError(Outcome.UNAVAILABLE, message, 1 if self._connect_timeout else inf) from None
+            raise UpstreamError(Outcome.UNAVAILABLE, message) from None
+        except (UnusableAnswerError, ValueError) as error:
+            message = f"Upstream server gave no usable answer: {error}"
+            raise UpstreamError(Outcome.UNAVAILABLE, message) from None
 
     def close(self) -> None:
         """Close the connections."""

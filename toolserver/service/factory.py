@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import decode_body
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
 from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec
 from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.live import LiveResolver
@@ -34,7 +34,7 @@ class Assembly(NamedTuple):
 
 
 def build_service(settings: Settings) -> ToolService:
-    """The service that `settings` describe. Raises `ToolServerError` when something of it cannot be had."""
+    """The service that `settings` describe. Raises `StepToolError` when something of it cannot be had."""
     return assemble(settings).service
 
 
@@ -49,7 +49,7 @@ def assemble(settings: Settings) -> Assembly:
     codec, vendors = StateCodec(key), None
     catalog, resolvers, cache = Catalog(), list[Resolver](), None
     if settings.cache is not None:
-        catalog = Catalog.load(settings.cache)
+        catalog = load_catalog(settings.cache)
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
         if cache.remote:
             resolvers.append(MemoryCacheResolver(cache))
@@ -63,7 +63,7 @@ def assemble(settings: Settings) -> Assembly:
         catalog,
         [*resolvers, *_on_a_miss(settings, cache)],
         strict_arguments=settings.strict_arguments,
-        faults=EpisodeFaults(codec),
+        codec=codec,
         max_depth=settings.max_depth,
         upstream_workers=settings.upstream_workers,
     )
@@ -72,14 +72,14 @@ def assemble(settings: Settings) -> Assembly:
 
 def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
     # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
-    from toolserver.world.resolver import WorldResolver
+    from toolserver.resolvers.world import WorldResolver
     from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import VendorRegistry
-    from toolserver.world.world import World
+    from toolserver.world.versions import make_world
 
-    vendors = VendorRegistry(World(seed, level), tools)
+    vendors = VendorRegistry(make_world(seed, level), tools)
     codec = world_codec(vendors, key)
-    return vendors, codec, WorldResolver(vendors, codec)
+    return vendors, codec, WorldResolver(vendors)
 
 
 def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:

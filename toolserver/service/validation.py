@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Parameter
-from toolserver.service.naming import parameter_name
 
 MAX_DEPTH = 32
 """Levels of objects and arrays that an argument object may nest, itself included."""

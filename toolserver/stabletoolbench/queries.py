@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolserver.calls.naming import function_name
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import read_documentation
 from toolserver.errors import DataError
-from toolserver.service.naming import function_name
 from toolserver.stabletoolbench.problems import Problems, read_json
 
 

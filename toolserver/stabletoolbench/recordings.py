@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.errors import DataError
-from toolserver.service.json_parsing import parse
 from toolserver.stabletoolbench.responses import RecordedCall, recorded_call
 from toolserver.stabletoolbench.runs import RunStep
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolserver.cache import CacheEntry, ResponseCache
+from toolserver.calls.call_key import canonical_arguments
+from toolserver.calls.naming import standardize_category
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, decode_body, encode_body
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.errors import DataError
-from toolserver.service.call_key import canonical_arguments
-from toolserver.service.naming import standardize_category
-from toolserver.service.outcomes import outcome_of_error
 from toolserver.stabletoolbench.literals import read_dict
 from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import Problems, read_json

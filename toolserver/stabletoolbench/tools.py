@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import DataError
-from toolserver.service.naming import standardize
 from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import Problems, read_json
 

@@ -1,20 +1,19 @@
 """ToolWorld: a procedural world of tools with verifiable answers.
 
-Two layers, one above the other.
+It has two layers.
 
-*Semantic.* `World(seed, level)` holds tables of entities over many domains. `world.operations` are what can be asked:
-an `Operation` has typed `inputs` (`Slot`) and `outputs` (`Output`); an output of semantic type `city_id` can feed any
-input of type `city_id`. `world.execute(operation, arguments, delta)` gives a `Result`: rows of values, a typed
-`outcome` with a `message`, and the `delta` afterwards. Every value of a result is a `Fact(entity, attribute, value)`
-(`result.facts()`), so that one can say which call supplied what. Writes never change the world: they give a longer
-`Changes`, a small JSON-able record of changes; ids of created rows follow from the world's seed and the delta.
+*World.* `make_world(seed, level)` returns a `World`: tables of entities over several domains, and operations on them.
+An `Operation` has typed `inputs` (`Slot`) and `outputs` (`Output`); an output of semantic type `city_id` can feed any
+input of type `city_id`. `world.execute(operation, arguments, changes)` returns a `Result`: rows of values, a typed
+`outcome` with a `message`, and the `changes` after the call. Every value of a result is a `Fact(entity, attribute,
+value)` (`result.facts()`). Writes do not modify the world: they return a longer `Changes`, a small JSON-able record;
+the ids of created rows depend on the world's seed and the changes before the call.
 
-*Vendor.* `VendorRegistry(world)` publishes the operations as APIs in many styles. A `VendorTool` has `apis`; a
-`VendorApi` has its documentation (`spec`), its `operation` and its flags (`health`, `needs_token`, `pages`), and four
+*Vendors.* `VendorRegistry(world)` publishes the operations as APIs in many styles. A `VendorTool` has `apis`. A
+`VendorApi` has its documentation (`spec`), its `operation`, its flags (`health`, `needs_token`, `pages`) and four
 mappings: `encode_arguments(semantic) -> JSON object`, `decode_arguments(JSON object) -> semantic` (or `Refusal`),
-`render(result) -> JSON value` and `read(JSON value) -> list of semantic rows`. `api.answer(world, arguments, delta)`
-is a whole call: it takes any JSON object and always gives a `VendorAnswer` with a typed outcome.
-`WorldResolver` puts this behind a `ToolService`.
+`render(result) -> JSON value` and `read(JSON value) -> list of semantic rows`. `api.answer(world, arguments, changes)`
+takes any JSON object and returns a `VendorAnswer` with a typed outcome. `WorldResolver` connects it to a `ToolService`.
 """
 
 from toolserver.world.changes import NO_CHANGES, Change, Changes
@@ -23,7 +22,6 @@ from toolserver.world.schema import (
     Domain,
     EntityType,
     Fact,
-    Kind,
     Operation,
     OperationKind,
     Output,
@@ -32,12 +30,15 @@ from toolserver.world.schema import (
     Row,
     SemanticType,
     Slot,
+    ValueKind,
 )
 from toolserver.world.vendors import Health, VendorAnswer, VendorApi, VendorRegistry, VendorStyle, VendorTool
+from toolserver.world.versions import WORLD_VERSION, make_world
 from toolserver.world.world import World
 
 __all__ = [
     "NO_CHANGES",
+    "WORLD_VERSION",
     "Attribute",
     "Change",
     "Changes",
@@ -45,7 +46,6 @@ __all__ = [
     "EntityType",
     "Fact",
     "Health",
-    "Kind",
     "Operation",
     "OperationKind",
     "Output",
@@ -54,10 +54,12 @@ __all__ = [
     "Row",
     "SemanticType",
     "Slot",
+    "ValueKind",
     "VendorAnswer",
     "VendorApi",
     "VendorRegistry",
     "VendorStyle",
     "VendorTool",
     "World",
+    "make_world",
 ]

@@ -1,4 +1,4 @@
-"""The world's own calendar: every world has one fixed today, and no clock is ever read."""
+"""Calendar of the world. Today is a fixed date, so no result depends on a clock."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", 
 
 
 def day(offset: int) -> str:
-    """The ISO date `offset` days from today."""
+    """Return the ISO date `offset` days from today."""
     return (TODAY + timedelta(days=offset)).isoformat()
 
 
 def offset_of(iso: str) -> int:
-    """Days from today to an ISO date; negative for the past. Raises `ValueError` for no such date."""
+    """Return the days from today to an ISO date; negative for the past. Raises `ValueError` for an invalid date."""
     return (date.fromisoformat(iso) - TODAY).days
 
 
 def weekday(iso: str) -> str:
-    """The English name of a date's day of the week."""
+    """Return the English name of a date's day of the week."""
     return WEEKDAYS[date.fromisoformat(iso).weekday()]
 
 
 def clock(minutes: int) -> str:
-    """Minutes after midnight as `HH:MM`; beyond a day it wraps around."""
+    """Return minutes after midnight as `HH:MM`, modulo one day."""
     return f"{minutes // 60 % 24:02d}:{minutes % 60:02d}"

@@ -1,4 +1,4 @@
-"""How large and how wordy a world is: `lite`, `standard` or `full`."""
+"""Levels of a world: number of rows, vendors and words of documentation."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from toolserver.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
-    """One level.
+class WorldLevel:
+    """Settings of a level.
 
     Attributes:
         name: `lite`, `standard` or `full`.
-        size: Which of an entity type's three row counts holds.
-        detail: Attributes that a details operation shows (the first ones).
-        brief: Attributes beside id and name in the rows of a list.
-        measures: Measures per entity type that get ranking, comparing, averaging and looking up of their own.
-        tools: Vendors per world by default.
-        operations: Operations dealt to a vendor, before the searches that its inputs call for.
-        rows: Most rows that an answer shows without paging.
-        documentation: How wordy the documentation is: 0 one clause, 1 a sentence or two, 2 as long as RapidAPI's.
-        plain: Whether vendors keep to metric units, ISO dates and flat answers.
+        size: Index into the row counts of an entity type.
+        detail: Number of attributes that a details operation shows.
+        brief: Number of attributes beside id and name in the rows of a list.
+        measures: Number of measures per entity type with operations that rank, compare, average and look up.
+        tools: Default number of vendors.
+        operations: Least and greatest number of operations of a vendor, without the added searches.
+        rows: Maximum number of rows of an answer without pages.
+        documentation: Length of the documentation: 0 one clause, 1 one or two sentences, 2 as long as RapidAPI's.
+        plain: Vendors use metric units, ISO dates and flat answers only.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Level:
 
 
 LEVELS = {
-    "lite": Level("lite", 0, 5, 0, 1, 320, (3, 5), 6, 0, plain=True),
-    "standard": Level("standard", 1, 8, 1, 2, 800, (4, 8), 15, 1, plain=False),
-    "full": Level("full", 2, 12, 2, 2, 1400, (5, 10), 25, 2, plain=False),
+    "lite": WorldLevel("lite", 0, 5, 0, 1, 320, (3, 5), 6, 0, plain=True),
+    "standard": WorldLevel("standard", 1, 8, 1, 2, 800, (4, 8), 15, 1, plain=False),
+    "full": WorldLevel("full", 2, 12, 2, 2, 1400, (5, 10), 25, 2, plain=False),
 }
 
 
-def level_of(name: str) -> Level:
-    """The level called `name`. Raises `ConfigurationError`, naming the valid ones."""
+def level_of(name: str) -> WorldLevel:
+    """Return the level called `name`. Raises `ConfigurationError` for an unknown one."""
     if name not in LEVELS:
-        raise ConfigurationError(f"level: {name!r} is no level of ToolWorld; use one of {', '.join(LEVELS)}")
+        raise ConfigurationError(f"level: {name!r} is not a level of ToolWorld; use one of {', '.join(LEVELS)}")
     return LEVELS[name]

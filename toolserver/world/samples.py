@@ -1,4 +1,4 @@
-"""Valid arguments for any API: what digests, benchmarks and tests call an API with."""
+"""Valid sample arguments for any API, for digests, benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from toolserver.world import calendar
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.schema import Kind, Slot
+from toolserver.world.schema import Slot, ValueKind
 from toolserver.world.types import PERSON, TOKEN
 from toolserver.world.vendors import VendorApi
 from toolserver.world.world import World
@@ -15,36 +15,36 @@ _CUSTOMER = "Ada Lindt"
 _AHEAD = 9  # days
 
 
-def sample_arguments(api: VendorApi, world: World, pick: int = 0, delta: Changes = NO_CHANGES) -> dict[str, Any]:
-    """Semantic values for the required inputs of an API, its token included. A sale may still find nothing left.
+def sample_arguments(api: VendorApi, world: World, pick: int = 0, changes: Changes = NO_CHANGES) -> dict[str, Any]:
+    """Return semantic values for the required inputs of an API, including its token. A sale may still be sold out.
 
     Args:
         api: The API.
-        world: Its world.
-        pick: Which rows the ids and names belong to; inputs of one type get different ones.
-        delta: The episode that the token is for.
+        world: World of the API.
+        pick: Index of the rows for ids and names; inputs of one type get different rows.
+        changes: Changes of the episode; the token depends on its salt.
     """
     values: dict[str, Any] = {}
     for position, (name, slot) in enumerate(api.slots.items()):
         if slot.type is TOKEN:
-            values[name] = api.tool.token(world.seed, delta)
+            values[name] = api.vendor.token(world.seed, changes)
         elif slot.required:
             values[name] = sample_value(slot, world, pick + position)
     return values
 
 
 def sample_value(slot: Slot, world: World, pick: int = 0) -> Any:
-    """A semantic value that an input takes."""
+    """Return a valid semantic value for an input."""
     kind = slot.type
     if kind.entity:
         ids = world.ids(kind.entity)
         row_id = ids[pick % len(ids)]
         table = world.table(kind.entity)
-        return row_id if kind.kind is Kind.ID else table.rows[row_id][table.named]
-    if kind.kind is Kind.ENUM:
+        return row_id if kind.kind is ValueKind.ID else table.rows[row_id][table.named]
+    if kind.kind is ValueKind.ENUM:
         return kind.values[pick % len(kind.values)]
-    if kind.kind is Kind.DATE:
+    if kind.kind is ValueKind.DATE:
         return calendar.day(_AHEAD)
-    if kind.kind is Kind.TEXT:
+    if kind.kind is ValueKind.TEXT:
         return _CUSTOMER if kind is PERSON else "sample"
     return slot.low or 1

@@ -1,26 +1,23 @@
-"""The vocabulary of ToolWorld: semantic types, entities, operations, results and facts.
+"""Schema of ToolWorld: semantic types, entities, operations, results and facts.
 
-Nothing here knows a vendor. An operation takes and gives *semantic* values: ids as the world spells them, lengths in
-kilometres, money in USD, dates in ISO form. Vendors (`toolserver.world.vendors`) put names, units and layouts over it.
+It does not depend on vendors. Arguments and results of an operation are *semantic* values: ids of the world, lengths in
+kilometres, money in USD, dates in ISO form. Vendors (`toolserver.world.vendors`) map them to names, units and layouts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from toolserver.catalog.api_schema import Outcome
-
-if TYPE_CHECKING:
-    from toolserver.world.changes import Changes
-    from toolserver.world.seeded_random import SeededRandom
-    from toolserver.world.world import World
+from toolserver.world.changes import Changes
+from toolserver.world.seeded_random import SeededRandom
 
 
-class Kind(StrEnum):
-    """How a semantic value is written down."""
+class ValueKind(StrEnum):
+    """Format of a semantic value."""
 
     ID = "id"
     TEXT = "text"
@@ -34,31 +31,31 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SemanticType:
-    """What a value means. An output of a type can feed any input of the type with the same `name`.
+    """Meaning of a value. An output of a type can feed any input of the type with the same `name`.
 
     Attributes:
         name: Unique name, e.g. `city_id`, `money`, `genre`.
-        kind: How values are written.
-        unit: Base unit of a quantity (`USD`, `km`, ...); empty for everything else.
-        entity: The entity type that an id or a name belongs to; else empty.
-        values: The values of an ENUM, in a fixed order.
-        decimals: Digits after the point that a NUMBER is rounded to.
+        kind: Format of the values.
+        unit: Base unit of a quantity (`USD`, `km`, ...); else empty.
+        entity: Entity type of an id or a name; else empty.
+        values: Values of an ENUM, in a fixed order.
+        decimals: Number of decimals of a NUMBER.
     """
 
     name: str
-    kind: Kind
+    kind: ValueKind
     unit: str = ""
     entity: str = ""
     values: tuple[str, ...] = ()
     decimals: int = 0
 
     def __hash__(self) -> int:
-        # Types are looked up often, and few share a name.
+        # Hashing the name alone is faster; few types share a name.
         return hash(self.name)
 
 
 class OperationKind(StrEnum):
-    """What sort of thing an operation does."""
+    """Kind of an operation."""
 
     SEARCH = "search"  # name -> ids
     DETAILS = "details"  # id -> attributes
@@ -66,17 +63,17 @@ class OperationKind(StrEnum):
     LIST = "list"  # optional filters -> ids
     RELATED = "related"  # parent id -> ids of its children
     RANK = "rank"  # parent id -> children by an attribute
-    COMPARE = "compare"  # two ids -> which has more, and the difference
+    COMPARE = "compare"  # two ids -> the one with the higher value, and the difference
     AGGREGATE = "aggregate"  # parent id -> count and mean over its children
     COMPUTE = "compute"  # values -> values
-    CREATE = "create"  # a write: book, order, subscribe
-    CANCEL = "cancel"  # a write: ends something that was created
-    UPDATE = "update"  # a write: changes one field
-    LOGIN = "login"  # gives the token that a vendor's other APIs want
+    CREATE = "create"  # a write: create a record (book, order, subscribe)
+    CANCEL = "cancel"  # a write: set a record's status to cancelled
+    UPDATE = "update"  # a write: change one attribute of a record
+    LOGIN = "login"  # -> token for the vendor's other APIs
 
     @property
     def writes(self) -> bool:
-        """Whether operations of this kind change the world."""
+        """True if operations of this kind change the world."""
         return self in _WRITES
 
 
@@ -84,23 +81,23 @@ _WRITES = (OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE)
 
 
 @dataclass(slots=True)
-class Draw:
-    """What a generator of attribute values sees.
+class DrawContext:
+    """Arguments of a generator of attribute values.
 
     Attributes:
-        stream: The column's own random stream.
+        rng: Random generator of the column.
         index: Position of the row in its table, 0-based.
-        row: The row so far (columns are made from left to right).
+        row: Values of the columns to the left.
         world: The world, for ids of other tables.
     """
 
-    stream: SeededRandom
+    rng: SeededRandom
     index: int
     row: dict[str, Any]
-    world: World
+    world: WorldView
 
 
-Maker = Callable[[Draw], Any]
+ValueGenerator = Callable[[DrawContext], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +105,18 @@ class Attribute:
     """One column of an entity table.
 
     Attributes:
-        name: Name within its entity type, e.g. `population`; a reference is called like its target's id (`city_id`).
-        type: Its semantic type.
-        make: Draws a value.
-        label: The words for it in a question, e.g. "population".
-        aka: What vendors call it besides `name`.
-        measure: Whether it can be ranked, compared and averaged.
-        volatile: Whether it changes with time, so that a stale vendor shows an old value.
+        name: Name within its entity type, e.g. `population`; of a reference the name of its target's id (`city_id`).
+        type: Semantic type.
+        generate: Function that draws a value.
+        label: Words for it in a question, e.g. "population".
+        aka: Other names that vendors use.
+        measure: It can be ranked, compared and averaged.
+        volatile: It changes with time: a stale vendor shows an old value.
     """
 
     name: str
     type: SemanticType
-    make: Maker
+    generate: ValueGenerator
     label: str
     aka: tuple[str, ...] = ()
     measure: bool = False
@@ -130,8 +127,15 @@ class Attribute:
 class EntityType:
     """A table of the world.
 
-    The first attribute is the one by which people name a row. `counts` are the rows per level (lite, standard, full).
-    A `record` is what a write creates (a reservation, an order): it is looked up and listed, not ranked or compared.
+    Attributes:
+        name: Unique name.
+        plural: Plural noun.
+        label: Singular noun.
+        prefix: Unique prefix of its ids.
+        counts: Number of rows per level (lite, standard, full).
+        attributes: Columns; the first is the name of a row.
+        digits: Number of digits of an id.
+        record: Writes create its rows (a reservation, an order). Records are not ranked, compared or averaged.
     """
 
     name: str
@@ -145,19 +149,19 @@ class EntityType:
 
     @property
     def id_name(self) -> str:
-        """Name of the id of this type, e.g. `city_id`; also the name of its semantic type."""
+        """Name of the id and of its semantic type, e.g. `city_id`."""
         return f"{self.name}_id"
 
     def attribute(self, name: str) -> Attribute:
-        """The attribute called `name`. Raises `KeyError` when there is none."""
+        """Return the attribute called `name`. Raises `KeyError` for an unknown name."""
         for attribute in self.attributes:
             if attribute.name == name:
                 return attribute
         raise KeyError(f"{self.name} has no attribute {name!r}")
 
     def references(self) -> Iterator[Attribute]:
-        """The attributes that point to rows of other tables."""
-        return (attribute for attribute in self.attributes if attribute.type.kind is Kind.ID)
+        """Iterate over the attributes that are ids of other tables."""
+        return (attribute for attribute in self.attributes if attribute.type.kind is ValueKind.ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,15 +169,15 @@ class Slot:
     """One input of an operation.
 
     Attributes:
-        type: What it takes.
+        type: Semantic type of its values.
         label: Words for it, e.g. "the id of the city".
-        required: Whether a call without it is refused.
-        default: What an optional input is when it is absent; `None` means "not given".
-        aka: What vendors call it besides its name.
-        test: For filters, how it is compared with `attribute`: `is`, `min` or `max`; else empty.
-        attribute: For filters, the attribute that is compared.
-        low: Smallest number accepted.
-        high: Largest number accepted.
+        required: A call without it is refused.
+        default: Value of an absent optional input; `None` means "not given".
+        aka: Other names that vendors use.
+        test: Comparison of a filter with `attribute`: `is`, `min` or `max`; else empty.
+        attribute: Attribute that a filter compares; else empty.
+        low: Smallest accepted number.
+        high: Largest accepted number.
     """
 
     type: SemanticType
@@ -191,8 +195,14 @@ class Slot:
 class Output:
     """One output of an operation.
 
-    `attribute` is the qualified name of the fact it carries (`city.population`), or of the operation's own
-    result (`city.distance.distance`) when `derived`.
+    Attributes:
+        type: Semantic type.
+        attribute: Qualified name of the attribute (`city.population`), or of the computed value
+            (`city.distance.distance`) if `derived`.
+        label: Words for it.
+        aka: Other names that vendors use.
+        derived: It is computed, not read from a row.
+        volatile: It changes with time.
     """
 
     type: SemanticType
@@ -204,16 +214,16 @@ class Output:
 
 
 class Row(NamedTuple):
-    """One row of a result: the entity it is about (empty when derived) and its values by output name."""
+    """One row of a result: its entity (empty if derived) and its values by output name."""
 
     entity: str
     values: dict[str, Any]
 
 
 class Fact(NamedTuple):
-    """One value with its identity: two calls supplied the same fact exactly when the first two fields agree.
+    """One value with its identity: two facts are the same if `entity` and `attribute` are equal.
 
-    `entity` is a row's id, or, for a computed value, the computation (`city.distance(C1093,C2231)`).
+    `entity` is a row's id or, for a computed value, the computation (`city.distance(C1093,C2231)`).
     """
 
     entity: str
@@ -222,33 +232,33 @@ class Fact(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What an operation gave.
+    """Result of an operation.
 
     Attributes:
         operation: The operation that ran.
-        arguments: Its semantic arguments, defaults included.
-        rows: The rows; exactly one for operations that are not `many`.
-        outcome: `OK`, or why there are no rows.
-        message: Words for the outcome, empty when OK.
-        delta: The changes after the call; the very object that was passed in when nothing changed.
-        total: How many rows there are altogether (a vendor may show fewer of them).
+        arguments: Semantic arguments, including defaults.
+        rows: The rows; exactly one for an operation that is not `many`.
+        changes: Changes after the call; the same object as before if nothing changed.
+        outcome: `OK`, or the reason for which there are no rows.
+        message: Words for the outcome; empty if OK.
+        total: Number of rows before a vendor selects a page.
     """
 
     operation: Operation
     arguments: Mapping[str, Any]
     rows: Sequence[Row]
-    delta: Changes
+    changes: Changes
     outcome: Outcome = Outcome.OK
     message: str = ""
     total: int = 0
 
     @property
     def values(self) -> dict[str, Any]:
-        """The values of the first row; empty when there is none."""
+        """Values of the first row; empty without rows."""
         return self.rows[0].values if self.rows else {}
 
     def facts(self) -> Iterator[Fact]:
-        """Every value of the result with its identity, row by row."""
+        """Iterate over all values with their identity, row by row."""
         outputs = self.operation.outputs
         derivation = ""
         for row in self.rows:
@@ -261,13 +271,13 @@ class Result(NamedTuple):
                     yield Fact(row.entity, output.attribute, value)
 
     def derivation(self) -> str:
-        """The computation as text, the entity of derived facts."""
+        """Return the computation as text: the entity of derived facts."""
         inputs = ",".join(str(self.arguments[name]) for name in self.operation.inputs if name in self.arguments)
         return f"{self.operation.name}({inputs})"
 
 
-class Refusal(Exception):  # noqa: N818  a typed outcome on its way out, not a programming error
-    """Raised inside an operation or codec to end it with a typed outcome; never leaves the world."""
+class Refusal(Exception):  # noqa: N818  a typed outcome, not a programming error
+    """Raised inside an operation or codec to end it with a typed outcome. `execute` and `answer` catch it."""
 
     def __init__(self, outcome: Outcome, message: str) -> None:
         super().__init__(message)
@@ -275,31 +285,64 @@ class Refusal(Exception):  # noqa: N818  a typed outcome on its way out, not a p
         self.message = message
 
 
-# Rows and, for a write, the delta afterwards.
-Answer = tuple[Sequence[Row], "Changes"]
-Run = Callable[["World", Mapping[str, Any], "Changes"], Answer]
+class WorldView(Protocol):
+    """Part of `toolserver.world.world.World` that operations and generators use."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the world."""
+
+    def ids(self, entity: str) -> tuple[str, ...]:
+        """See `World.ids`."""
+
+    def need(self, entity: str, row_id: str, changes: Changes) -> dict[str, Any]:
+        """See `World.need`."""
+
+    def rows(self, entity: str, ids: Sequence[str], changes: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
+        """See `World.rows`."""
+
+    def where(self, entity: str, attribute: str, value: Any, changes: Changes = ...) -> list[str]:
+        """See `World.where`."""
+
+    def ranked(
+        self, entity: str, by: str, attribute: str = "", value: Any = None, *, descending: bool, changes: Changes
+    ) -> Sequence[str]:
+        """See `World.ranked`."""
+
+    def find(self, entity: str, text: str, changes: Changes = ...) -> list[str]:
+        """See `World.find`."""
+
+    def every(self, entity: str, changes: Changes = ...) -> list[str]:
+        """See `World.every`."""
+
+
+Answer = tuple[Sequence[Row], Changes]
+"""Rows of an answer and the changes after the call."""
+
+Run = Callable[[WorldView, Mapping[str, Any], Changes], Answer]
+"""Implementation of an operation: world, arguments and changes before the call."""
 
 
 @dataclass(frozen=True, eq=False)
 class Operation:
-    """Something the world can do, free of any vendor. Identity is its name.
+    """An operation of the world, independent of vendors.
 
     Attributes:
-        name: Unique, `subject.verb`, e.g. `city.details`, `hotel.top_rating`, `flight.book`.
+        name: Unique name, `subject.verb`, e.g. `city.details`, `hotel.top_rating`, `flight.book`.
         domain: Name of its domain.
-        kind: What sort of operation it is.
-        subject: Entity type that it is about.
-        inputs: Its inputs by name, required ones first.
-        outputs: Its outputs by name, in display order.
-        run: The implementation; use `World.execute`.
-        attribute: The attribute that is looked up, ranked, compared or averaged; else empty.
-        parent: Entity type whose id the operation starts from (related, rank, aggregate); else empty.
-        made: Entity type of what a write creates or changes; else empty.
-        many: Whether it gives any number of rows.
-        phrase: What it does, in a clause: "Find cities by name".
-        paraphrases: Other clauses that say the same, for vendors' documentation.
-        verbs: Names that vendors give it, as words: ("search city", "find cities").
-        stock: The attribute of `subject` that a sale lowers; else empty.
+        kind: Kind of operation.
+        subject: Entity type of its rows, or first part of its name.
+        inputs: Inputs by name, required ones first.
+        outputs: Outputs by name, in display order.
+        run: Implementation; callers use `World.execute`.
+        attribute: Attribute that it looks up, ranks, compares, averages or updates; else empty.
+        parent: Entity type of its input id (related, rank, aggregate); else empty.
+        made: Entity type that a write creates or changes; else empty.
+        many: It returns any number of rows.
+        phrase: Description as a clause: "Find cities by name".
+        paraphrases: Other clauses for vendors' documentation.
+        verbs: Names that vendors use, as words: ("search city", "find cities").
+        stock: Attribute of `subject` that a sale decreases; else empty.
     """
 
     name: str
@@ -319,11 +362,17 @@ class Operation:
     stock: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Domain:
     """One domain: its tables and its hand-written operations (the others are derived from the tables).
 
-    `category` is the RapidAPI-like category under which vendors publish it; `words` go into vendors' names.
+    Attributes:
+        name: Unique name.
+        category: RapidAPI-like category under which vendors publish it.
+        entities: Its tables.
+        operations: Its hand-written operations.
+        words: Words for the names of its vendors; no other domain has them.
+        since: First version of the world that has this domain.
     """
 
     name: str
@@ -331,3 +380,4 @@ class Domain:
     entities: tuple[EntityType, ...]
     operations: tuple[Operation, ...] = ()
     words: tuple[str, ...] = ()
+    since: int = 1

@@ -1,7 +1,7 @@
-"""Seeded random streams that give the same values on every Python and machine.
+"""Random number generator with the same sequence on every Python and machine.
 
-Every random choice of the world is drawn from a stream named by the seed and what is drawn, so that parts can be
-made in any order, or not at all, without changing each other.
+Every random choice of the world uses a generator seeded by the world's seed and the name of the choice, so the order in
+which parts are made does not change them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 
 def digest(*parts: str | int) -> bytes:
-    """16 bytes that depend on all parts and their order."""
+    """Return 16 bytes that depend on all parts and their order."""
     text = "\x1f".join(map(str, parts))
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def number(*parts: str | int) -> int:
-    """A 64-bit number that depends on all parts and their order."""
+    """Return a 64-bit number that depends on all parts and their order."""
     return int.from_bytes(digest(*parts)[:8], "big")
 
 
 class SeededRandom:
-    """A random stream named by `parts`.
+    """Random number generator, seeded by `parts`.
 
-    Only `Random.random()` is used: its sequence for an integer seed is the one thing that Python promises to keep.
+    It uses `Random.random()` alone: Python guarantees its sequence for an integer seed, and of no other method.
     """
 
     __slots__ = ("_random",)
@@ -37,27 +37,27 @@ class SeededRandom:
         self._random = Random(number(*parts)).random
 
     def unit(self) -> float:
-        """A number in [0, 1)."""
+        """Return a number in [0, 1)."""
         return self._random()
 
     def below(self, bound: int) -> int:
-        """An integer in [0, bound)."""
+        """Return an integer in [0, bound)."""
         return int(self._random() * bound)
 
     def between(self, low: int, high: int) -> int:
-        """An integer in [low, high]."""
+        """Return an integer in [low, high]."""
         return low + int(self._random() * (high - low + 1))
 
     def chance(self, probability: float) -> bool:
-        """True with the given probability."""
+        """Return True with the given probability."""
         return self._random() < probability
 
     def pick(self, items: Sequence[T]) -> T:
-        """One of `items`."""
+        """Return one of `items`."""
         return items[int(self._random() * len(items))]
 
     def shuffled(self, items: Sequence[T]) -> list[T]:
-        """The items in random order."""
+        """Return the items in random order."""
         mixed = list(items)
         for last in range(len(mixed) - 1, 0, -1):
             other = int(self._random() * (last + 1))
@@ -65,5 +65,5 @@ class SeededRandom:
         return mixed
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """`count` of the items (all when there are fewer), in random order."""
+        """Return at most `count` of the items, in random order."""
         return self.shuffled(items)[:count]

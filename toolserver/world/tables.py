@@ -1,38 +1,33 @@
-"""The rows of one entity type, made from the seed, with the indexes that operations need."""
+"""Rows of one entity type, generated from the seed, with indexes for the operations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from toolserver.world.schema import Draw, EntityType
+from toolserver.world.schema import DrawContext, EntityType, ValueGenerator, WorldView
 from toolserver.world.seeded_random import SeededRandom
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _ATTEMPTS = 40
 
-Values = dict[str, Any]
-
 
 def make_ids(seed: int, entity: EntityType, count: int) -> tuple[str, ...]:
-    """`count` ids such as `C4821`: unguessable from each other, all of one length."""
-    stream = SeededRandom(seed, "ids", entity.name)
+    """Return `count` random ids of one length, such as `C4821`."""
+    rng = SeededRandom(seed, "ids", entity.name)
     low = 10 ** (entity.digits - 1)
     numbers: dict[int, None] = {}
     while len(numbers) < count:
-        numbers[low + stream.below(9 * low)] = None
+        numbers[low + rng.below(9 * low)] = None
     return tuple(f"{entity.prefix}{number}" for number in numbers)
 
 
 class Table:
-    """All rows of one entity type: id -> values. Immutable once made."""
+    """All rows of one entity type: id -> values. Immutable."""
 
-    def __init__(self, world: World, entity: EntityType) -> None:
+    def __init__(self, world: WorldView, entity: EntityType) -> None:
         self.entity = entity
-        self.rows: dict[str, Values] = {row_id: {} for row_id in world.ids(entity.name)}
+        self.rows: dict[str, dict[str, Any]] = {row_id: {} for row_id in world.ids(entity.name)}
         for position, attribute in enumerate(entity.attributes):
             self._fill(world, position, attribute.name)
         self.named = entity.attributes[0].name
@@ -43,23 +38,23 @@ class Table:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What the rows are called, in table order."""
+        """Names of the rows, in table order."""
         return tuple(str(row[self.named]) for row in self.rows.values())
 
-    def _fill(self, world: World, position: int, name: str) -> None:
-        """Make one column. Each has its own stream, so that a new column leaves the others as they were."""
-        make = self.entity.attributes[position].make
-        draw = Draw(SeededRandom(world.seed, "column", self.entity.name, name), 0, {}, world)
+    def _fill(self, world: WorldView, position: int, name: str) -> None:
+        """Generate one column. Each column has its own random generator, so a new column does not change the others."""
+        generate = self.entity.attributes[position].generate
+        draw = DrawContext(SeededRandom(world.seed, "column", self.entity.name, name), 0, {}, world)
         unique = position == 0
         seen: set[Any] = set()
         for draw.index, draw.row in enumerate(self.rows.values()):
-            value = make(draw)
+            value = generate(draw)
             if unique:
-                value = _distinct(value, draw, make, seen)
+                value = _distinct(value, draw, generate, seen)
             draw.row[name] = value
 
     def where(self, attribute: str, value: Any) -> list[str]:
-        """Ids of the rows whose attribute has this value, in table order."""
+        """Return the ids of rows with this value of an attribute, in table order."""
         index = self._indexes.get(attribute)
         if index is None:
             index = _inverted({row_id: row[attribute] for row_id, row in self.rows.items()})
@@ -67,22 +62,22 @@ class Table:
         return index.get(value, [])
 
     def ranked(self, by: str, attribute: str, value: Any, *, descending: bool) -> Sequence[str]:
-        """Ids of the rows whose attribute has this value (of all rows, when it is empty), sorted by another one.
+        """Return the ids of rows with this value of `attribute` (all rows if it is empty), sorted by attribute `by`.
 
-        Each ranking is made once: a world never changes, and tasks and vendors ask for the same ones again and again.
+        Rankings are cached: the table is immutable.
         """
         key = by, attribute, value, descending
         ranking = self._rankings.get(key)
         if ranking is None:
             ids = self.where(attribute, value) if attribute else self.rows
-            if not ids:  # not worth keeping, and strangers could ask for any value
+            if not ids:  # not cached: a client can send any value
                 return ()
             ranking = tuple(sorted(ids, key=lambda row_id: self.rows[row_id][by], reverse=descending))
             self._rankings[key] = ranking
         return ranking
 
     def find(self, text: str) -> list[str]:
-        """Ids of the rows named `text`, or, when there is none, of those whose name contains it."""
+        """Return the ids of rows named `text`; if no row is, of rows whose name contains it."""
         folded = text.strip().casefold()
         exact = self._exact.get(folded)
         if exact is not None:
@@ -90,12 +85,12 @@ class Table:
         return [row_id for row_id, name in self.folded.items() if folded in name] if folded else []
 
 
-def _distinct(value: Any, draw: Draw, make: Any, seen: set[Any]) -> Any:
-    """A value that no earlier row of the column has; a number is put behind it when the grammar runs out."""
+def _distinct(value: Any, draw: DrawContext, generate: ValueGenerator, seen: set[Any]) -> Any:
+    """Return a value that no earlier row of the column has; after `_ATTEMPTS` draws a number is appended to it."""
     for _ in range(_ATTEMPTS):
         if value not in seen:
             break
-        value = make(draw)
+        value = generate(draw)
     suffix, first = 2, value
     while value in seen:
         value = f"{first} {suffix}"

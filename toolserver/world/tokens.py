@@ -9,7 +9,7 @@ from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec, is_count
 from toolserver.errors import StateTokenError
 from toolserver.world import calendar
 from toolserver.world.changes import Change, Changes
-from toolserver.world.schema import EntityType, Kind, SemanticType
+from toolserver.world.schema import EntityType, SemanticType, ValueKind
 from toolserver.world.vendors import VendorRegistry
 from toolserver.world.world import World
 
@@ -53,7 +53,7 @@ class ChangeCheck:
         for name, value in change.values.items():
             if name not in types or not (entity.record or (entity.name, name) in self._stocks):
                 raise ValueError(f"{entity.name} has no attribute {name[:40]!r} that a call can change")
-            open_date = value is None and types[name].kind is Kind.DATE  # a sale leaves dates of its record open
+            open_date = value is None and types[name].kind is ValueKind.DATE  # a sale leaves dates of its record open
             if not open_date and not self._fits(types[name], value, created):
                 raise ValueError(f"{value!r:.40} is no value of {entity.name}.{name}")
 
@@ -71,15 +71,15 @@ class ChangeCheck:
         return row_id in self._world.table(entity).rows or (entity, row_id) in created
 
     def _fits(self, kind: SemanticType, value: Any, created: Iterable[tuple[str, str]]) -> bool:
-        if kind.kind is Kind.ID:
+        if kind.kind is ValueKind.ID:
             return isinstance(value, str) and self._exists(kind.entity, value, created)
-        if kind.kind is Kind.INTEGER:
+        if kind.kind is ValueKind.INTEGER:
             return is_count(value)
-        if kind.kind is Kind.NUMBER:
+        if kind.kind is ValueKind.NUMBER:
             return type(value) in (int, float) and abs(value) <= _LARGEST
-        if kind.kind is Kind.BOOLEAN:
+        if kind.kind is ValueKind.BOOLEAN:
             return isinstance(value, bool)
-        return isinstance(value, str) and (kind.kind is not Kind.DATE or _is_date(value))
+        return isinstance(value, str) and (kind.kind is not ValueKind.DATE or _is_date(value))
 
 
 def _is_date(text: str) -> bool:

@@ -1,53 +1,53 @@
-"""The semantic types that several domains share, and constructors for ids, names and enumerations."""
+"""Semantic types of several domains, and constructors for ids, names and enumerations."""
 
 from __future__ import annotations
 
 from functools import cache
 
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 
-COUNT = SemanticType("count", Kind.INTEGER)
-YEAR = SemanticType("year", Kind.INTEGER)
-RATING = SemanticType("rating", Kind.NUMBER, decimals=1)
-PERCENT = SemanticType("percent", Kind.NUMBER, unit="%", decimals=1)
-FACTOR = SemanticType("factor", Kind.NUMBER, decimals=4)
-MONEY = SemanticType("money", Kind.NUMBER, unit="USD", decimals=2)
-FOREIGN_MONEY = SemanticType("foreign_money", Kind.NUMBER, decimals=2)
-COORDINATE = SemanticType("coordinate", Kind.NUMBER, decimals=3)
-DISTANCE = SemanticType("distance", Kind.NUMBER, unit="km", decimals=1)
-HEIGHT = SemanticType("height", Kind.INTEGER, unit="m")
-MASS = SemanticType("mass", Kind.NUMBER, unit="kg", decimals=2)
-GRAMS = SemanticType("grams", Kind.INTEGER, unit="g")
-TEMPERATURE = SemanticType("temperature", Kind.NUMBER, unit="C", decimals=1)
-RAINFALL = SemanticType("rainfall", Kind.NUMBER, unit="mm", decimals=1)
-SPEED = SemanticType("speed", Kind.INTEGER, unit="km/h")
-ENERGY = SemanticType("energy", Kind.INTEGER, unit="kcal")
-MINUTES = SemanticType("minutes", Kind.INTEGER, unit="min")
-DAYS = SemanticType("days", Kind.INTEGER, unit="days")
-DATE = SemanticType("date", Kind.DATE)
-TIME = SemanticType("time", Kind.TIME)
-FLAG = SemanticType("flag", Kind.BOOLEAN)
-PERSON = SemanticType("person", Kind.TEXT)
-TEXT = SemanticType("text", Kind.TEXT)
-TOKEN = SemanticType("token", Kind.TEXT)
-PAGE = SemanticType("page", Kind.INTEGER)
-STATUS = SemanticType("booking_status", Kind.ENUM, values=("active", "cancelled"))
-ORDER = SemanticType("sort_order", Kind.ENUM, values=("descending", "ascending"))
+COUNT = SemanticType("count", ValueKind.INTEGER)
+YEAR = SemanticType("year", ValueKind.INTEGER)
+RATING = SemanticType("rating", ValueKind.NUMBER, decimals=1)
+PERCENT = SemanticType("percent", ValueKind.NUMBER, unit="%", decimals=1)
+FACTOR = SemanticType("factor", ValueKind.NUMBER, decimals=4)
+MONEY = SemanticType("money", ValueKind.NUMBER, unit="USD", decimals=2)
+FOREIGN_MONEY = SemanticType("foreign_money", ValueKind.NUMBER, decimals=2)
+COORDINATE = SemanticType("coordinate", ValueKind.NUMBER, decimals=3)
+DISTANCE = SemanticType("distance", ValueKind.NUMBER, unit="km", decimals=1)
+HEIGHT = SemanticType("height", ValueKind.INTEGER, unit="m")
+MASS = SemanticType("mass", ValueKind.NUMBER, unit="kg", decimals=2)
+GRAMS = SemanticType("grams", ValueKind.INTEGER, unit="g")
+TEMPERATURE = SemanticType("temperature", ValueKind.NUMBER, unit="C", decimals=1)
+RAINFALL = SemanticType("rainfall", ValueKind.NUMBER, unit="mm", decimals=1)
+SPEED = SemanticType("speed", ValueKind.INTEGER, unit="km/h")
+ENERGY = SemanticType("energy", ValueKind.INTEGER, unit="kcal")
+MINUTES = SemanticType("minutes", ValueKind.INTEGER, unit="min")
+DAYS = SemanticType("days", ValueKind.INTEGER, unit="days")
+DATE = SemanticType("date", ValueKind.DATE)
+TIME = SemanticType("time", ValueKind.TIME)
+FLAG = SemanticType("flag", ValueKind.BOOLEAN)
+PERSON = SemanticType("person", ValueKind.TEXT)
+TEXT = SemanticType("text", ValueKind.TEXT)
+TOKEN = SemanticType("token", ValueKind.TEXT)
+PAGE = SemanticType("page", ValueKind.INTEGER)
+STATUS = SemanticType("booking_status", ValueKind.ENUM, values=("active", "cancelled"))
+ORDER = SemanticType("sort_order", ValueKind.ENUM, values=("descending", "ascending"))
 
 
 @cache
 def id_of(entity: str) -> SemanticType:
-    """The type of the ids of an entity type, e.g. `city_id`."""
-    return SemanticType(f"{entity}_id", Kind.ID, entity=entity)
+    """Return the type of the ids of an entity type, e.g. `city_id`."""
+    return SemanticType(f"{entity}_id", ValueKind.ID, entity=entity)
 
 
 @cache
 def name_of(entity: str) -> SemanticType:
-    """The type of the names by which people search an entity type, e.g. `city_name`."""
-    return SemanticType(f"{entity}_name", Kind.TEXT, entity=entity)
+    """Return the type of the names of an entity type, e.g. `city_name`."""
+    return SemanticType(f"{entity}_name", ValueKind.TEXT, entity=entity)
 
 
 @cache
 def one_of(name: str, *values: str) -> SemanticType:
-    """An enumeration."""
-    return SemanticType(name, Kind.ENUM, values=values)
+    """Return an enumeration type."""
+    return SemanticType(name, ValueKind.ENUM, values=values)

@@ -1,4 +1,4 @@
-"""Reads dates, times and numbers  of an answer that a model wrote in its own words."""
+"""Parser of dates, times and numbers in free text."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 
 
 class Stated(NamedTuple):
-    """A date (each way to read it, in ISO form) or a time (`HH:MM`) and its place in the text."""
+    """A date (all its readings in ISO form) or a time (`HH:MM`), with its position in the text."""
 
     values: frozenset[str]
     start: int
@@ -75,12 +75,12 @@ class Stated(NamedTuple):
 
 
 class Readings(NamedTuple):
-    """Everything that an answer states, apart from names.
+    """Dates, times and numbers of a text.
 
     Attributes:
-        dates: The dates. One like 04/05/2031 has both of its readings.
-        times: The times of day.
-        numbers: The other numbers, in order.
+        dates: Dates. 04/05/2031 has two readings.
+        times: Times of day.
+        numbers: Other numbers, in order.
     """
 
     dates: tuple[Stated, ...]
@@ -93,13 +93,13 @@ _NOTHING = Readings((), (), ())
 
 @lru_cache(maxsize=65536)
 def fold(text: str) -> str:
-    """`text` in lower case, without accents, its words separated by single blanks."""
+    """Return `text` in lower case, without accents and punctuation, words separated by single blanks."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return " ".join(re.findall(r"[^\W_]+", "".join(c for c in plain if not unicodedata.combining(c))))
 
 
 def tidy(text: str) -> str:
-    """`text` without Markdown, HTML and LaTeX, powers of ten as exponents."""
+    """Return `text` without Markdown, HTML and LaTeX, with powers of ten as exponents."""
     if not text.isascii():
         text = _RAISED.sub(lambda match: "e" + unicodedata.normalize("NFKC", match[1]).replace("−", "-"), text)
         text = unicodedata.normalize("NFC", text)
@@ -127,15 +127,15 @@ def read(
     year: int | None = None,
     numbers: bool = True,
 ) -> Readings:
-    """The dates, times and numbers that a text states.
+    """Parse the dates, times and numbers of a text.
 
     Args:
-        text: The text, without names.
-        compact_dates: Whether 20310504 is a date.
-        clock: Whether `20.30` and `noon` are times of day.
-        durations: Whether `2:15 h` is a duration instead of a time of day.
-        year: The year of dates without one; without it they are passed over.
-        numbers: Whether numbers are wanted, too.
+        text: Text without names.
+        compact_dates: Read 20310504 as a date.
+        clock: Read `20.30` and `noon` as times of day.
+        durations: Read `2:15 h` as a duration instead of a time of day.
+        year: Year of dates without one; `None` skips such dates.
+        numbers: Parse numbers, too.
     """
     words = frozenset(_LETTERS.findall(text.lower()))
     times: list[Stated] = []
@@ -155,7 +155,7 @@ def read(
 
 
 def _date_patterns(text: str, words: frozenset[str], compact: bool) -> Iterator[tuple[re.Pattern[str], bool]]:
-    """The patterns of dates that can occur in a text, and whether dates of each have no year."""
+    """Yield the date patterns that can match a text, each with a flag for dates without a year."""
     if _FIGURES.search(text) is not None:
         yield from ((pattern, False) for pattern in _IN_FIGURES)
     if not words.isdisjoint(_MONTHS):

@@ -1,4 +1,4 @@
-"""What an episode achieved: whether the task is solved, and which calls contributed to that."""
+"""Grader of finished episodes: task success and the contribution of each call."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.net_changes import net_state
-from steptool_env.toolworld.grading.progress_tracker import Observed, Supply, Tracker, needs_of
+from steptool_env.toolworld.grading.progress_tracker import FactKey, Observed, Tracker, needs_of
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.schema import Kind, OperationKind, Result
+from toolserver.world.schema import OperationKind, Result, ValueKind
 from toolserver.world.vendors import VendorApi
 from toolserver.world.world import World
 
@@ -21,12 +21,12 @@ _CHOICES = frozenset({OperationKind.RANK, OperationKind.COMPARE, OperationKind.A
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What an episode achieved.
+    """Grade of an episode.
 
     Attributes:
-        solved: Whether the task is solved: all slots right, none contradicted, or the right state, or rightly given up.
-        verdicts: What the answer did with each slot. Shape: (slots,).
-        fraction: The share of slots that are right; for a task without slots 1 or 0, as `solved`.
+        solved: True if all slots are right, or the final state is right, or the agent was right to give up.
+        verdicts: Verdict on each slot. Shape: (slots,).
+        fraction: Fraction of slots that are right; 1 or 0, as `solved`, for a task without slots.
     """
 
     solved: bool
@@ -36,7 +36,7 @@ class Grade:
 
 @lru_cache(maxsize=4096)
 def grader_of(task: WorldTask) -> Grader:
-    """The grader of a task; what it finds out about the task is kept."""
+    """Return the cached grader of a task."""
     return Grader(task)
 
 
@@ -56,36 +56,36 @@ class Grader:
         """Grade a finished episode.
 
         Args:
-            tracker: The truth about its steps.
-            answer: The final answer; `None` when the episode ended without one.
-            gave_up: Whether it ended by giving up.
+            tracker: Tracker that has observed all steps.
+            answer: Final answer; `None` if there was none.
+            gave_up: The episode ended by giving up.
         """
         verdicts: tuple[Verdict, ...] = ()
         accepted = False
         if not self.task.solvable:
-            accepted = gave_up and tracker.met_obstacle and self._state_is_right(tracker.delta)
+            accepted = gave_up and tracker.met_obstacle and self._state_is_right(tracker.changes)
         elif answer is not None:
             verdicts = self.verifier.check(answer)
-            accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.delta)
+            accepted = verdicts.count(Verdict.RIGHT) == len(verdicts) and self._state_is_right(tracker.changes)
         fraction = verdicts.count(Verdict.RIGHT) / len(verdicts) if verdicts and not accepted else float(accepted)
         return Grade(accepted, verdicts, fraction)
 
     def contribution(self, tracker: Tracker, grade: Grade) -> tuple[bool, ...]:
-        """Per step, whether a later contributing call or the accepted answer used what it supplied. Shape: (steps,)."""
+        """Return True for each step whose facts the answer or a contributing call used. Shape: (steps,)."""
         return _Contribution(self, tracker, grade).steps()
 
-    def _state_is_right(self, delta: Changes) -> bool:
-        goal = self.task.plan.results[-1].delta if self.task.solvable else NO_CHANGES
-        if not delta and not goal:
+    def _state_is_right(self, changes: Changes) -> bool:
+        goal = self.task.plan.results[-1].changes if self.task.solvable else NO_CHANGES
+        if not changes and not goal:
             return True
-        return net_state(self.world, delta) == net_state(self.world, goal)
+        return net_state(self.world, changes) == net_state(self.world, goal)
 
 
 class _Contribution:
-    """Works back from what was accepted to the calls that supplied it.
+    """Backward search from the accepted slots to the calls that supplied their facts.
 
-    A need is filled by the call that is the plan's own (for a choice, a mean or a change nothing else will do), or
-    else by the first response that told the fact. Whatever that call used is needed in turn.
+    A fact is credited to the call that the plan makes for it (the only candidate for a choice, a mean or a change), or
+    else to the first response that contains it. The facts that this call used are credited in turn.
     """
 
     def __init__(self, grader: Grader, tracker: Tracker, grade: Grade) -> None:
@@ -102,51 +102,51 @@ class _Contribution:
         self._found: set[int] = set()
 
     def steps(self) -> tuple[bool, ...]:
-        """Per step, whether it contributed."""
+        """Return True for each step that contributed. Shape: (steps,)."""
         end = len(self._steps)
         for slot in self._slots:
             missing = {(fact.entity, fact.attribute, fact.value) for fact in slot.facts}
             if len(missing) > 1:
-                missing = self._take_pages(slot.node, missing)
-            for supply in sorted(missing, key=str):
-                self._need_node(slot.node, end, supply)
+                missing = self._credit_pages(slot.node, missing)
+            for key in sorted(missing, key=str):
+                self._need_node(slot.node, end, key)
         if self._accepted and not self._task.solvable:
             for step in self._tracker.reached.values():
-                self._take(step)
+                self._credit(step)
         elif self._accepted and self._task.plan.writes:
             self._need_node(len(self._task.plan.nodes) - 1, end, None)
         return tuple(step in self._found for step in range(len(self._steps)))
 
-    def _take_pages(self, node: int, missing: set[Supply]) -> set[Supply]:
-        """Count in the pages of a list that is asked for; what none of them told is left over."""
+    def _credit_pages(self, node: int, missing: set[FactKey]) -> set[FactKey]:
+        """Credit the pages of a list that is asked for; return the facts that no page contains."""
         for step, observed in enumerate(self._steps):
             if node in observed.nodes and missing & observed.supplied:
                 missing = missing - observed.supplied
-                self._take(step, node)
+                self._credit(step, node)
         return missing
 
-    def _need_node(self, node: int, before: int, supply: Supply | None) -> None:
-        """Find the call before step `before` that supplied a value of a node."""
+    def _need_node(self, node: int, before: int, key: FactKey | None) -> None:
+        """Credit the call before step `before` that supplied a value of a node."""
         for step in range(before):
             observed = self._steps[step]
             if node in observed.nodes and needs_of(self._task.plan, node) <= observed.supplied:
-                self._take(step, node)
+                self._credit(step, node)
                 return
-        if supply is not None:
-            self._need_supply(supply, before)
+        if key is not None:
+            self._need_fact(key, before)
         result = self._task.plan.results[node]
         if result.operation.kind in _CHOICES:
             for fact in self._behind(result):
-                self._need_supply(fact, before)
+                self._need_fact(fact, before)
 
-    def _need_supply(self, supply: Supply, before: int) -> None:
+    def _need_fact(self, key: FactKey, before: int) -> None:
         for step in range(before):
-            if supply in self._steps[step].supplied:
-                self._take(step)
+            if key in self._steps[step].supplied:
+                self._credit(step)
                 return
 
-    def _take(self, step: int, node: int = -1) -> None:
-        """Count a call in, and what it used."""
+    def _credit(self, step: int, node: int = -1) -> None:
+        """Credit a call and the calls whose facts it used."""
         if step in self._found:
             return
         self._found.add(step)
@@ -161,39 +161,39 @@ class _Contribution:
             source = plan.nodes[node].inputs.get(name) if node >= 0 else None
             if isinstance(source, From):
                 output = plan.results[source.node].operation.outputs[source.output]
-                is_id = output.type.kind is Kind.ID
+                is_id = output.type.kind is ValueKind.ID
                 fact = plan.fact(source.node, source.output)
                 self._need_node(source.node, step, ("id", "", value) if is_id else (fact.entity, fact.attribute, value))
             elif source is None and self._is_found_id(observed.api, name, value):
-                self._need_supply(("id", "", value), step)
+                self._need_fact(("id", "", value), step)
 
     def _need_login(self, observed: Observed, before: int) -> None:
         api = observed.api
         if api is None or not api.needs_token:
             return
         for step in range(before):
-            if self._steps[step].api is api.tool.login_api and self._steps[step].failed is None:
+            if self._steps[step].api is api.login_api and self._steps[step].failed is None:
                 self._found.add(step)
                 return
 
     def _is_found_id(self, api: VendorApi, name: str, value: Any) -> bool:
-        """Whether an argument is an id that the query does not state."""
+        """Return True for an id that the query does not state."""
         sources = (source for node in self._task.plan.nodes for source in node.inputs.values())
         stated = any(isinstance(source, Given) and source.value == value for source in sources)
-        return not stated and api.operation.inputs[name].type.kind is Kind.ID
+        return not stated and api.operation.inputs[name].type.kind is ValueKind.ID
 
-    def _behind(self, result: Result) -> list[Supply]:
-        """The facts from which a choice or a mean can be worked out by hand."""
+    def _behind(self, result: Result) -> list[FactKey]:
+        """Return the facts from which a choice or a mean can be computed."""
         operation, arguments = result.operation, result.arguments
         subject = self._world.entities[operation.subject]
         if operation.kind is OperationKind.COMPARE:
             ids = [arguments["first_id"], arguments["second_id"]]
         else:
-            parents = [name for name, slot in operation.inputs.items() if slot.type.kind is Kind.ID]
+            parents = [name for name, slot in operation.inputs.items() if slot.type.kind is ValueKind.ID]
             ids = self._world.every(subject.name)
             if parents:
                 ids = self._world.where(subject.name, parents[0], arguments[parents[0]])
         attribute = f"{subject.name}.{operation.attribute}"
         return [
-            (each, attribute, self._world.need(subject.name, each, result.delta)[operation.attribute]) for each in ids
+            (each, attribute, self._world.need(subject.name, each, result.changes)[operation.attribute]) for each in ids
         ]

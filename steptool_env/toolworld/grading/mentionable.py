@@ -1,4 +1,4 @@
-"""The names and values that an answer to a task may mention beside its slots."""
+"""Names and values that an answer may mention in addition to its slots."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 
 from steptool_env.toolworld.grading.answer_parsing import Readings, fold, read
 from steptool_env.toolworld.grading.answer_slots import BASE_UNITS
-from steptool_env.toolworld.grading.mentions import without, words_of
+from steptool_env.toolworld.grading.mentions import names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Kind, Operation, OperationKind, Row, SemanticType
-from toolserver.world.vendors.style import Values
+from toolserver.world.schema import Operation, OperationKind, Row, SemanticType, ValueKind
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
 _KEYED = re.compile(r"(?:[:|\[{\"']|[^\W\d][\"'\]]?\s*=)\s*$")
-"""Before the value of a key (`"fare": 5`), but not before the result of an equation."""
+"""Text before the value of a key (`"fare": 5`), but not before the result of an equation."""
 _LISTED = re.compile(r"(?:^|[,;\n]|[\n,;]\s*[-•])\s*$")
-"""Before an entry of a list."""
-_NAMING = (Kind.TEXT, Kind.ID)
-_MEASURED = (Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
+"""Text before an entry of a list."""
+_NAMING = (ValueKind.TEXT, ValueKind.ID)
+_MEASURED = (ValueKind.INTEGER, ValueKind.NUMBER, ValueKind.DATE, ValueKind.TIME)
 
 
 class MentionableFacts:
-    """What an answer to a task may mention beside its slots. Each part is found out when it is first asked for.
+    """Names and values that an answer to a task may mention in addition to its slots. Computed on first use.
 
-    It is what the query says, and what passed between the calls of the gold solution. Other values that the calls
-    before the asked one gave are known in a sentence only: an answer may explain its steps, but not copy responses.
-    What the asked call gave beside the answer is not known, or an answer could state all of it and choose nothing.
+    These are the values of the query and those that pass between the calls of the gold solution. Other values of
+    earlier responses may occur in sentences only: an answer may explain its steps, but not copy responses. Other
+    values of the asked call's response may not occur: an answer could state all of them and choose none.
 
     Args:
-        task: The task.
+        task: Task of the answer.
     """
 
     def __init__(self, task: WorldTask) -> None:
@@ -45,32 +45,32 @@ class MentionableFacts:
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """The folded names."""
-        said = self._task.columns.names.find(words_of(self._task.query))
-        return frozenset(map(fold, self._texts)).union(*(mention.names for mention in said))
+        """Folded names."""
+        mentions = names_of(self._task.columns.world).find(words_of(self._task.query))
+        return frozenset(map(fold, self._texts)).union(*(mention.names for mention in mentions))
 
     @cached_property
-    def said(self) -> Readings:
-        """The dates, times and numbers. A right answer states no others than its own, and does not ask for them."""
+    def values(self) -> Readings:
+        """Dates, times and numbers of the query and of values that pass between the calls."""
         plan = self._task.plan
         labels = [plan.results[asked.node].operation.outputs[asked.output].label for asked in plan.asked]
         return self._read([self._task.query, *_values(self._task), *self._texts, *labels])
 
     @cached_property
     def steps(self) -> Readings:
-        """The dates, times and numbers that the steps before the asked call gave, known where a sentence tells them."""
+        """Dates, times and numbers of earlier responses, which only a sentence may mention."""
         return self._read(_steps(self._task))
 
     def _read(self, texts: Iterable[str]) -> Readings:
         text = " ; ".join(texts)
         words = words_of(text)
-        return read(without(text, words, self._task.columns.names.find(words)))
+        return read(without(text, words, names_of(self._task.columns.world).find(words)))
 
 
 def _texts(plan: Plan) -> Iterator[str]:
-    """The names and ids that passed between the calls: texts among the arguments, in the rows that count, and of them.
+    """Yield the names and ids that pass between the calls: of arguments, of rows that are used, and the rows' own ids.
 
-    Node by node, as do `_values`, so that what is said is said in one order.
+    The order is that of the nodes.
     """
     for node, result in enumerate(plan.results):
         outputs = result.operation.outputs
@@ -85,15 +85,15 @@ def _texts(plan: Plan) -> Iterator[str]:
 
 
 def _values(task: WorldTask) -> Iterator[str]:
-    """The other values that passed between the calls, in the world's units and as the vendors show them.
+    """Yield the other values that pass between the calls, in the world's units and in the vendors'.
 
-    What is asked is not among them: a slot accounts for it, under the units that fit.
+    Asked values are left out: their slots check them and their units.
     """
     plan = task.plan
     asked = {(each.node, each.output) for each in plan.asked}
     for node, result in enumerate(plan.results):
         outputs, used = result.operation.outputs, plan.used_outputs(node)
-        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        shown = task.toolset.bound[node].vendor.style.values if node < len(task.toolset.bound) else None
         for name, value in plan.arguments(node).items():
             if result.operation.inputs[name].type.kind not in _NAMING:
                 yield from _as_shown(result.operation.inputs[name].type, value, shown)
@@ -102,18 +102,18 @@ def _values(task: WorldTask) -> Iterator[str]:
                 kind = outputs[name].type
                 if name in used and (node, name) not in asked and kind.kind not in _NAMING:
                     yield from _as_shown(kind, value, shown)
-        if result.operation.kind is OperationKind.COMPARE:  # what a difference is worked out from
+        if result.operation.kind is OperationKind.COMPARE:  # the operands of a difference
             world, subject = task.columns.world, result.operation.subject
             for side in ("first_id", "second_id"):
-                value = world.need(subject, result.arguments[side], result.delta)[result.operation.attribute]
+                value = world.need(subject, result.arguments[side], result.changes)[result.operation.attribute]
                 yield from _as_shown(world.entities[subject].attribute(result.operation.attribute).type, value, shown)
 
 
 def _steps(task: WorldTask) -> Iterator[str]:
-    """The values of the rows that count which no later call used: what an explanation of the steps tells.
+    """Yield the values of used rows that no later call takes: an explanation of the steps mentions them.
 
-    Of an asked call these are only what its answer rests on. Values of an asked column are not among them: those of
-    other rows are rivals.
+    For an asked call these are only the values that its answer is computed from. Values of an asked column are left
+    out: those of other rows contradict the answer.
     """
     plan = task.plan
     asked = {(each.node, each.output) for each in plan.asked}
@@ -121,7 +121,7 @@ def _steps(task: WorldTask) -> Iterator[str]:
     last = {node for node, _ in asked}
     for node, result in enumerate(plan.results):
         operation = result.operation
-        shown = task.offer.bound[node].tool.skin.values if node < len(task.offer.bound) else None
+        shown = task.toolset.bound[node].vendor.style.values if node < len(task.toolset.bound) else None
         for name, value in result.values.items():
             output = operation.outputs[name]
             if (node, name) in asked or output.attribute in columns or output.type.kind not in _MEASURED:
@@ -131,7 +131,7 @@ def _steps(task: WorldTask) -> Iterator[str]:
 
 
 def _basis(operation: Operation) -> str:
-    """The output that the rest of a result rests on: what a ranking or a comparison went by, the rows of a mean."""
+    """Return the output on which a result is based: a ranking's key, a difference, the number of rows of a mean."""
     match operation.kind:
         case OperationKind.AGGREGATE:
             return "count"
@@ -143,14 +143,14 @@ def _basis(operation: Operation) -> str:
 
 
 def _is_calculation(operation: Operation) -> bool:
-    """True where a call works out values from values alone: a tip and a total are steps to the share of each."""
+    """Return True for a calculation without ids: a tip and a total are steps to each one's share."""
     return operation.kind is OperationKind.COMPUTE and all(
-        slot.type.kind is not Kind.ID for slot in operation.inputs.values()
+        slot.type.kind is not ValueKind.ID for slot in operation.inputs.values()
     )
 
 
-def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[str]:
-    """A value in the world's unit, and as a vendor writes it."""
+def _as_shown(kind: SemanticType, value: Any, shown: ValueStyle | None) -> Iterator[str]:
+    """Yield a value in the world's unit and as a vendor writes it."""
     yield f"{value} {BASE_UNITS.get(kind.unit, '')}".rstrip()
     codec = codec_of(kind, shown) if shown is not None else None
     if codec is not None and codec.encode is not None:
@@ -158,25 +158,25 @@ def _as_shown(kind: SemanticType, value: Any, shown: Values | None) -> Iterator[
 
 
 def _rows(plan: Plan, node: int) -> Sequence[Row]:
-    """The rows of a node's result that count: all where all are asked, else the first."""
+    """Return the used rows of a node's result: all if all are asked, else the first."""
     every = any(asked.node == node and asked.every for asked in plan.asked)
     return plan.results[node].rows if every else plan.results[node].rows[:1]
 
 
 def is_in_sentence(before: str) -> bool:
-    """True where what stands behind a text is neither the value of a key nor the entry of a list."""
+    """Return True unless the text after `before` is the value of a key or the entry of a list."""
     return _KEYED.search(before) is None and _LISTED.search(before) is None
 
 
 def is_explained(stated: Quantity) -> bool:
-    """True where a number stands in a sentence: not as the value of a key, nor bare in a list."""
+    """Return True for a number in a sentence, not as the value of a key or alone in a list."""
     if stated.word or any(reading.unit is not None for reading in stated.readings):
         return _KEYED.search(stated.gap) is None
     return is_in_sentence(stated.gap)
 
 
 def is_same(stated: Reading, known: Reading, step: float) -> bool:
-    """True where a number in an answer, rounded to `step`, is one that is known; without a unit it may be of any."""
+    """Return True if a stated number, rounded to `step`, equals a known one; a missing unit matches any."""
     if stated.unit is None or known.unit is None:
         values = [known.value]
         if known.unit is not None and known.unit.dimension == "ratio":

@@ -1,4 +1,4 @@
-"""Prepares a text for the reading of its numbers: spelled numbers in digits, numbers that count nothing taken out."""
+"""Normalisation of numbers in a text: spelled numbers become digits, ordinals and list numbers are removed."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 _WORDS = {word: value for value, word in enumerate(_ONES.split())}
 _WORDS |= {word: 10 * ten for ten, word in enumerate(_TENS.split(), start=2)}
 SPELLED = frozenset(_WORDS)
-"""The words with which a number in words begins."""
+"""First words of spelled numbers."""
 _COUNTED = frozenset({"st", "nd", "rd", "th", "step", "option", "part", "item", "call", "query"})
 _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ANY_WORD = "|".join(sorted((*_WORDS, *_POWERS), key=len, reverse=True))
 _IN_WORDS = re.compile(rf"\b(?:{'|'.join(_WORDS)})(?:(?:[\s-]+|[\s-]+and\s+)(?:{_ANY_WORD}))*\b", re.IGNORECASE)
 _FEW = 12
-"""Spelled numbers up to this one are said in passing ("one of the two"): they can be right, and contradict nothing."""
+"""Largest spelled number that contradicts nothing ("one of the two"); it can still be right."""
 
 
 def in_digits(text: str, words: frozenset[str]) -> str:
-    """A text with its spelled numbers in digits (small ones behind a mark), without ordinals and numbers of lists.
+    """Return a text with spelled numbers in digits (small ones marked), without ordinals and list numbers.
 
     Args:
-        text: The text.
-        words: Its words in lower case.
+        text: Text to normalise.
+        words: Words of the text in lower case.
     """
     if not words.isdisjoint(SPELLED):
         text = _IN_WORDS.sub(_spelled, text)
@@ -44,7 +44,7 @@ def _blank(match: re.Match[str]) -> str:
 
 
 def _without_numbering(text: str) -> str:
-    """A text without the numbers of its lists: 1, 2, 3, ... in this order before its lines or parts."""
+    """Return a text without list numbers: 1, 2, 3, ... in this order before its lines or parts."""
     marks, expected = list(_NUMBERED.finditer(text)), 1
     for place, match in enumerate(marks):
         number, inline = int(match[1] or match[2]), match[1] is None

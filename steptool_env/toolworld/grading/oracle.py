@@ -1,4 +1,4 @@
-"""The solver that knows the gold solution: it calls what is needed, retries what failed, and answers."""
+"""Oracle: makes the needed calls of the gold solution, retries failures, and answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from steptool_env.toolworld.grading.answer_slots import slots_of
 from steptool_env.toolworld.grading.progress_tracker import milestones_of
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Provenance
+from toolserver.world.schema import OperationKind
 from toolserver.world.vendors import Health, VendorApi
 from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT
 from toolserver.world.vendors.value_codecs import codec_of
@@ -16,17 +17,17 @@ _TRIES = 3
 
 
 class OracleCall(NamedTuple):
-    """One call of the gold solution, as the vendor wants it."""
+    """One call of the gold solution, with the vendor's argument names."""
 
     api: VendorApi
     arguments: dict[str, Any]
 
 
 class Oracle:
-    """Solves one task, one call at a time: ask for `next_call`, make it, `observe` what came of it.
+    """Solver of one task. Repeat: get `next_call`, make it, pass its response to `observe`.
 
-    Without faults it solves every task. With faults it tries a failing call again, and then goes to another offered
-    API that does the same; when there is none it gives up.
+    It solves every task without faults. With faults it retries a failing call, then tries other offered APIs of the
+    same operation, and gives up if none is left.
     """
 
     def __init__(self, task: WorldTask) -> None:
@@ -40,42 +41,42 @@ class Oracle:
 
     @property
     def gives_up(self) -> bool:
-        """Whether the end is to give up."""
+        """True if giving up is the right end."""
         return self.stuck or not self.task.solvable
 
     def next_call(self) -> OracleCall | None:
-        """The next call; `None` when it is time to finish."""
+        """Return the next call; `None` when the episode should finish."""
         if not self._todo or self.stuck:
             return None
         api = self._serving()
-        login = api.tool.login_api
-        if api.needs_token and login is not None and api.tool.index not in self._tokens:
+        login = api.login_api
+        if login is not None and api.vendor.index not in self._tokens:
             return OracleCall(login, {})
         if self._todo[0].node < 0:
             return OracleCall(api, {})
         values = self.task.plan.arguments(self._todo[0].node)
-        if api.needs_token:
-            values[TOKEN_INPUT] = self._tokens[api.tool.index]
+        if login is not None:
+            values[TOKEN_INPUT] = self._tokens[api.vendor.index]
         if self._page > 1:
             values[PAGE_INPUT] = self._page
         return OracleCall(api, api.encode_arguments(values))
 
     def observe(self, call: OracleCall, succeeded: bool, response: Any, provenance: Provenance) -> None:
-        """Take note of what a call came to.
+        """Record the response to a call.
 
         Args:
             call: The call.
-            succeeded: Whether its outcome was `OK`.
-            response: Its JSON value; of no interest on failure.
-            provenance: Where the answer came from.
+            succeeded: The outcome was `OK`.
+            response: JSON value of the response; ignored on failure.
+            provenance: Origin of the response.
         """
         milestone = self._todo[0]
         if milestone.obstacle and provenance is not Provenance.INJECTED:
             self._next()
         elif not succeeded:
             self._fail(call.api)
-        elif call.api is call.api.tool.login_api:
-            self._tokens[call.api.tool.index] = call.api.read(response)[0]["token"]
+        elif call.api.operation.kind is OperationKind.LOGIN:
+            self._tokens[call.api.vendor.index] = call.api.read(response)[0]["token"]
             if milestone.node < 0:
                 self._next()
         elif self._is_partial(call.api, milestone.node):
@@ -84,14 +85,14 @@ class Oracle:
             self._next()
 
     def _serving(self) -> VendorApi:
-        """The API for the next call: the one of the gold solution, unless it stays away."""
+        """Return the API for the next call: that of the gold solution unless it keeps failing."""
         api = self._todo[0].api
         return api if api not in self._avoided else self._others(api)[0]
 
     def _others(self, api: VendorApi) -> list[VendorApi]:
         return [
             each
-            for each in self.task.offer.apis
+            for each in self.task.toolset.apis
             if each.operation is api.operation and each.health is Health.OK and each not in self._avoided
         ]
 
@@ -107,14 +108,14 @@ class Oracle:
         self._page, self._failures = 1, 0
 
     def _is_partial(self, api: VendorApi, node: int) -> bool:
-        """Whether rows that are asked for stand on a later page."""
+        """Return True if later pages hold rows that are asked for."""
         plan, size = self.task.plan, api.layout.page_size
         every = any(asked.node == node and asked.every for asked in plan.asked)
         return bool(every and size and self._page * size < len(plan.results[node].rows))
 
 
 def gold_answer(task: WorldTask) -> str:
-    """The answer of the gold solution: the asked values as the called vendors write them, set apart by `; `."""
+    """Return the answer of the gold solution: the asked values in the called vendors' style, joined by `; `."""
     values = []
     for slot in slots_of(task):
         encode = codec_of(slot.type, slot.values_shown).encode
@@ -123,7 +124,7 @@ def gold_answer(task: WorldTask) -> str:
 
 
 def describes_obstacle(task: WorldTask) -> str:
-    """Why a task cannot be solved, in words, for people who look at it."""
+    """Return a sentence that names the obstacle of an unsolvable task; empty for a solvable one."""
     operation = task.plan.results[task.blocked].operation.name if not task.solvable else ""
     return {
         Obstacle.NONE: "",

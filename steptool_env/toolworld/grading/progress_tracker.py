@@ -1,4 +1,4 @@
-"""Follows an episode of a task: what each call came to, which needed calls are done, what they supplied."""
+"""Tracker of an episode's calls: their results, the needed calls that are done, the facts that responses contain."""
 
 from __future__ import annotations
 
@@ -11,27 +11,24 @@ from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world.changes import Changes
-from toolserver.world.schema import Kind, Operation, OperationKind, Result
-from toolserver.world.vendors import Health, VendorApi
+from toolserver.world.schema import Operation, OperationKind, Result, ValueKind
+from toolserver.world.vendors import Health, VendorAnswer, VendorApi
 
-Supply = tuple[str, str, Any]
-"""Fact that a response tells, with its identity; for an id also `("id", "", C1093)`, wherever it stands."""
+FactKey = tuple[str, str, Any]
+"""Identity of a fact: entity, attribute, value. An id is also a fact of its own: `("id", "", C1093)`."""
 
 _BY_CALL = frozenset(
     {OperationKind.RANK, OperationKind.COMPARE, OperationKind.AGGREGATE, OperationKind.COMPUTE,
      OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE, OperationKind.LOGIN}
 )  # fmt: skip
-"""Kinds whose result is more than facts of rows (a choice, a mean, a change): only that very call supplies it."""
+"""Kinds whose result is not facts of rows (a choice, a mean, a change): only the same call supplies it."""
 
 _SLACK = 0.005
-"""Relative difference up to which two quantities are the same argument: units are converted, and rounded, on the way.
-
-Numbers without a unit are the same only when they are equal.
-"""
+"""Relative tolerance of arguments with a unit, for conversion and rounding. Numbers without a unit must be equal."""
 
 
 _PAIRS = {OperationKind.COMPARE: ("first_id", "second_id"), OperationKind.COMPUTE: ("origin_id", "destination_id")}
-"""Kind -> two inputs whose order makes no difference to the answer."""
+"""Kind -> two inputs whose order does not change the result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +36,16 @@ class Milestone:
     """One needed call.
 
     Attributes:
-        node: The node of the plan; -1 for a login.
-        api: The API that the gold solution calls.
-        needs: What the responses must tell.
-        by_call: Whether only the very call counts; else any response that tells what is needed.
-        obstacle: Whether it is the call that shows that the task cannot be solved.
+        node: Node of the plan; -1 for a login.
+        api: API that the gold solution calls.
+        needs: Facts that the responses must contain.
+        by_call: Only the same call counts; else any response with the needed facts.
+        obstacle: The call shows that the task cannot be solved.
     """
 
     node: int
     api: VendorApi
-    needs: frozenset[Supply] = frozenset()
+    needs: frozenset[FactKey] = frozenset()
     by_call: bool = True
     obstacle: bool = False
 
@@ -58,19 +55,19 @@ class Observed:
     """Result of one step.
 
     Attributes:
-        api: The API that was called; `None` when the step reached no tool of the world.
-        values: The semantic arguments, defaults included; empty when they did not fit.
-        supplied: What the response told; empty without success.
-        nodes: The nodes of the plan that this very call is.
-        done: The milestones that the step was the first to reach.
-        useful: Whether it told something needed that nothing before had told, be it a milestone or a part of one.
-        failed: The outcome when it is not a success.
-        changed: Whether it changed the world.
+        api: Called API; `None` if the step called no tool of the world.
+        values: Semantic arguments, defaults included; empty if they are invalid.
+        supplied: Facts in the response; empty on failure.
+        nodes: Nodes of the plan that make the same call.
+        done: Milestones that this step is the first to reach.
+        useful: The response contains a needed fact that no earlier one contains.
+        failed: Outcome of a failed call.
+        changed: The call changed the world.
     """
 
     api: VendorApi | None = None
     values: Mapping[str, Any] = field(default_factory=dict)
-    supplied: frozenset[Supply] = frozenset()
+    supplied: frozenset[FactKey] = frozenset()
     nodes: tuple[int, ...] = ()
     done: tuple[int, ...] = ()
     useful: bool = False
@@ -79,20 +76,20 @@ class Observed:
 
 
 class Tracker:
-    """The truth about one episode, step by step.
+    """Record of one episode's calls and milestones.
 
-    It answers each call again, in process and by the same rules, so it knows where every value comes from; it is a
-    deterministic function of the task, the salt and the calls.
+    A result comes with an in-process response or is computed here again, so the origin of every value is known. The
+    record is a deterministic function of the task, the salt and the calls.
 
     Args:
-        task: The task.
-        salt: What salts the episode's created ids and tokens (see `toolserver.world.resolver.delta_of`).
+        task: Task of the episode.
+        salt: Salt of created ids and tokens (see `toolserver.resolvers.world.delta_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
         self.world = task.columns.world
         self.task = task
-        self.delta = Changes((), salt)
+        self.changes = Changes((), salt)
         self.steps: list[Observed] = []
         self.milestones = milestones_of(task)
         self.reached: dict[int, int] = {}  # milestone -> step
@@ -100,33 +97,33 @@ class Tracker:
 
     @property
     def progress(self) -> float:
-        """The share of needed calls that are done, 0 to 1; 1 where none is needed."""
+        """Fraction of needed calls that are done; 1 if no call is needed."""
         return len(self.reached) / len(self.milestones) if self.milestones else 1.0
 
     @property
     def met_obstacle(self) -> bool:
-        """True where the episode has seen why the task cannot be solved, so that giving up is right.
-
-        That a tool is missing is seen at once; the call that another obstacle blocks has to be made.
-        """
+        """True if giving up is right: the toolset lacks a tool, or the agent has made the call that is blocked."""
         hidden = (index for index, milestone in enumerate(self.milestones) if milestone.obstacle)
         return not self.task.solvable and all(index in self.reached for index in hidden)
 
-    def idle(self) -> Observed:
-        """Take note of a step that reached no tool: no call, a failure that was injected, `Finish`."""
+    def record_no_call(self) -> Observed:
+        """Record a step without a call of the world: an invalid call, an injected failure, `Finish`."""
         self.steps.append(Observed())
         return self.steps[-1]
 
-    def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
-        """Take note of a call that the world answered."""
-        answer = api.answer(self.world, arguments, self.delta)
+    def record_call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
+        """Record a call that a server's world answered, by computing the answer here."""
+        return self.record_answer(api, api.answer(self.world, arguments, self.changes))
+
+    def record_answer(self, api: VendorApi, answer: VendorAnswer) -> Observed:
+        """Record a call with the answer of the world."""
         result = answer.result
         if answer.outcome is not Outcome.OK or result is None:
             observed = Observed(api, failed=answer.outcome)
         else:
             nodes = self._nodes(api.operation, result.arguments)
-            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.delta is not self.delta)
-            self.delta = answer.delta
+            observed = Observed(api, result.arguments, supplies(result), nodes, changed=answer.changes != self.changes)
+            self.changes = answer.changes
         self._reach(observed, result)
         self.steps.append(observed)
         return observed
@@ -138,7 +135,7 @@ class Tracker:
         return tuple([node for node, arguments in wanted if same_call(operation, arguments, values)])
 
     def _reach(self, observed: Observed, result: Result | None) -> None:
-        """Note the milestones that a call is the first to reach."""
+        """Record the milestones that a call is the first to reach."""
         for index, milestone in enumerate(self.milestones):
             if index not in self.reached and self._reaches(index, milestone, observed, result):
                 self.reached[index] = len(self.steps)
@@ -161,7 +158,7 @@ class Tracker:
         return not missing
 
     def _meets(self, milestone: Milestone, observed: Observed, result: Result | None) -> bool:
-        """True where a call shows that the task cannot be solved."""
+        """Return True if a call shows that the task cannot be solved."""
         if observed.api is None or observed.api.operation is not milestone.api.operation:
             return False
         if self.task.obstacle is Obstacle.BROKEN:
@@ -171,7 +168,7 @@ class Tracker:
 
 @lru_cache(maxsize=4096)
 def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]]:
-    """Per operation of a task's plan, its nodes and their arguments."""
+    """Return the nodes of a task's plan and their arguments, by operation."""
     calls: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
     for index, node in enumerate(task.plan.nodes):
         calls.setdefault(node.operation, []).append((index, task.plan.arguments(index)))
@@ -180,11 +177,11 @@ def _wanted(task: WorldTask) -> Mapping[str, list[tuple[int, Mapping[str, Any]]]
 
 @lru_cache(maxsize=4096)
 def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
-    """The needed calls of a task, in the order in which the gold solution makes them."""
+    """Return the needed calls of a task in the order of the gold solution."""
     milestones: list[Milestone] = []
     for node in task.calls:
-        api = task.offer.bound[node]
-        login = api.tool.login_api if api.needs_token else None
+        api = task.toolset.bound[node]
+        login = api.login_api
         if login is not None and all(each.api is not login for each in milestones):
             milestones.append(Milestone(-1, login))
         if node == task.blocked:
@@ -195,10 +192,10 @@ def milestones_of(task: WorldTask) -> tuple[Milestone, ...]:
     return tuple(milestones)
 
 
-def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
-    """Outputs that a node's response must tell: those that are used, of its first row, or of each where all are asked.
+def needs_of(plan: Plan, node: int) -> frozenset[FactKey]:
+    """Return the facts that a node's response must contain: the used outputs of its first row, or of all asked rows.
 
-    An id counts only with whose it is: that a city has an id does not tell that a restaurant is there.
+    An id is needed together with its row: a city's own id does not show that a restaurant is in that city.
     """
     result, used = plan.results[node], plan.used_outputs(node)
     every = any(asked.node == node and asked.every for asked in plan.asked)
@@ -211,44 +208,44 @@ def needs_of(plan: Plan, node: int) -> frozenset[Supply]:
     )
 
 
-def supplies(result: Result) -> frozenset[Supply]:
-    """Everything that a response tells, computed values apart."""
-    told = _told(result.operation)
+def supplies(result: Result) -> frozenset[FactKey]:
+    """Return all facts in a result except computed values."""
+    outputs = _fact_outputs(result.operation)
     return frozenset(
         [
             (entity, attribute, values[name]) if attribute else ("id", "", values[name])
             for entity, values in result.rows
-            for name, attribute in told
+            for name, attribute in outputs
             if name in values
         ]
     )
 
 
 @lru_cache(maxsize=4096)
-def _told(operation: Operation) -> tuple[tuple[str, str], ...]:
-    """The outputs of an operation, computed ones apart: name and attribute of the fact; ids again without one."""
+def _fact_outputs(operation: Operation) -> tuple[tuple[str, str], ...]:
+    """Return name and attribute of the outputs that are not computed; ids once more without attribute."""
     shown = [(name, output) for name, output in operation.outputs.items() if not output.derived]
     facts = [(name, output.attribute) for name, output in shown]
-    return (*facts, *((name, "") for name, output in shown if output.type.kind is Kind.ID))
+    return (*facts, *((name, "") for name, output in shown if output.type.kind is ValueKind.ID))
 
 
 def same_call(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
-    """True where two calls of an operation ask the same.
+    """Return True if two calls of an operation have the same result.
 
-    How many rows a ranking shows makes no difference, nor does the order of two rows that are compared or measured.
+    The number of rows of a ranking and the order of two compared rows do not matter.
     """
-    if _are_alike(operation, wanted, given):
+    if _have_equal_arguments(operation, wanted, given):
         return True
     first, second = _PAIRS.get(operation.kind, ("", ""))
     if first not in operation.inputs or second not in operation.inputs:
         return False
-    return _are_alike(operation, wanted, {**given, first: given.get(second), second: given.get(first)})
+    return _have_equal_arguments(operation, wanted, {**given, first: given.get(second), second: given.get(first)})
 
 
-def _are_alike(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def _have_equal_arguments(operation: Operation, wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
     for name, slot in operation.inputs.items():
         value = given.get(name, slot.default)
-        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is Kind.INTEGER:
+        if name not in wanted and operation.kind is OperationKind.RANK and slot.type.kind is ValueKind.INTEGER:
             continue
         if not _equal(wanted.get(name, slot.default), value, _SLACK if slot.type.unit else 0.0):
             return False

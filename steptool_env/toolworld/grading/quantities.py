@@ -76,7 +76,7 @@ _NO_ADJECTIVES = frozenset(_NONE.split())
 
 
 class Reading(NamedTuple):
-    """One meaning of a number with its unit; without a unit the word behind it is an ordinary one."""
+    """One meaning of a number: value and unit; `None` for a plain number or an ordinary word after it."""
 
     value: float
     unit: Unit | None
@@ -84,21 +84,21 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number as written.
+    """A number in a text.
 
     Attributes:
-        value: The number itself.
-        readings: What it can mean.
-        start: Place of its first character.
-        end: Place behind its last character, the unit included.
-        per: What it is said per (`per night`: `(1, "night")`).
-        scale: The end of the scale that it is put on (`2.3 out of 5`: 5); 0 without one.
-        step: What one more in its last digit is worth, when it is said to be rounded ("about 1.9 million"); else 0.
-        last: What one more in its last digit is worth.
-        bounded: Whether it is only a bound (`more than 5`).
-        passing: Whether it is a small number in words, which contradicts nothing.
-        word: The word behind it, in lower case; empty where it has a unit.
-        gap: The text between the number before it, or the beginning, and this one.
+        value: Number without its unit.
+        readings: Possible meanings.
+        start: Index of the first character.
+        end: Index after the last character, unit included.
+        per: Denominator (`per night`: `(1, "night")`).
+        scale: Upper end of the stated scale (`2.3 out of 5`: 5); 0 without one.
+        step: Unit of the last digit of a number that is marked as rounded ("about 1.9 million"); else 0.
+        last: Unit of the last digit.
+        bounded: The number is only a bound (`more than 5`).
+        passing: The number is small and spelled out, so it contradicts nothing.
+        word: Word after the number in lower case; empty if it has a unit.
+        gap: Text between the previous number, or the start, and this one.
     """
 
     value: float
@@ -116,12 +116,12 @@ class Quantity:
 
 
 def quantities(text: str, words: frozenset[str] = frozenset(), durations: bool = False) -> tuple[Quantity, ...]:
-    """The numbers of a text, in order, without those that it denies ("not 12"), ordinals and numbers of lists.
+    """Return the numbers of a text in order, without denied ones ("not 12"), ordinals and list numbers.
 
     Args:
-        text: The text, without names, dates and times of day.
-        words: The words of the text in lower case.
-        durations: Whether `2:15 h` and `2h15` are durations.
+        text: Text without names, dates and times of day.
+        words: Words of the text in lower case.
+        durations: Read `2:15 h` and `2h15` as durations.
     """
     if durations:
         text = _CLOCKED.sub(_minutes, text)
@@ -202,7 +202,7 @@ def _word_after(text: str, end: int) -> str:
 
 
 def _is_negative(text: str, before: str, end: int, units: Sequence[tuple[Unit, bool]]) -> bool:
-    """Whether words make a number negative: `38.5° W`, `W 38.5°`, `5 °C below zero`."""
+    """Return True if words make a number negative: `38.5° W`, `W 38.5°`, `5 °C below zero`."""
     dimensions = {unit.dimension for unit, _ in units}
     if "angle" in dimensions and (_COMPASS.match(text, end) or _COMPASS_BEFORE.search(before)):
         return True
@@ -217,14 +217,14 @@ def _signed(text: str, match: re.Match[str]) -> float:
 
 
 def _alternatives(value: float, digits: str) -> tuple[float, ...]:
-    """The values that digits can have: 1.234 and 1,234 mean either, depending on the language."""
+    """Return the possible values of digits: 1.234 and 1,234 have two, by language."""
     if _AMBIGUOUS.fullmatch(digits) is None:
         return (value,)
     return value, value * 1000 if "." in digits else value / 1000
 
 
 def _step(digits: str, size: float) -> float:
-    """What one more in the last digit that counts is worth."""
+    """Return the unit of the last significant digit."""
     decimals = len(digits) - 1 - max(digits.rfind("."), digits.rfind(","))
     if "." not in digits or "," in digits[digits.rfind(".") :]:
         whole = re.sub(r"\D", "", digits)
@@ -245,7 +245,7 @@ def _readings(value: float, units: Sequence[tuple[Unit, bool]]) -> Iterator[Read
 
 
 def _unit_after(text: str, end: int) -> tuple[float, list[tuple[Unit, bool]], int]:
-    """What stands behind a number: its magnitude, the meanings of its unit, and where they end."""
+    """Parse the text after a number: magnitude, meanings of the unit, and the index after them."""
     opened = text[end : end + 2].lstrip().startswith(("(", "["))
     tokens = _tokens(text, text.index(text[end : end + 2].strip()[0], end) + 1 if opened else end)
     size, place = 1.0, 0
@@ -265,7 +265,7 @@ def _unit_after(text: str, end: int) -> tuple[float, list[tuple[Unit, bool]], in
 
 
 def _behind_adjective(adjective: str, word: str) -> list[tuple[Unit, bool]]:
-    """The meanings of a spelled unit behind one more word: `3 working days`."""
+    """Return the meanings of a spelled unit after an adjective: `3 working days`."""
     if adjective.lower() in _NO_ADJECTIVES or len(word) < 4 or not word.isalpha():
         return []
     return [(unit, ordinary) for unit, ordinary in _meanings(word) if not ordinary and unit.dimension != "scale"]
@@ -280,7 +280,7 @@ def _tokens(text: str, end: int) -> list[tuple[str, int]]:
 
 
 def _magnitude(tokens: Sequence[tuple[str, int]], place: int) -> float:
-    """The magnitude that a token is; of a single letter only before a currency."""
+    """Return the magnitude of a token, 0 if it is none; a single letter counts only before a currency."""
     word = tokens[place][0]
     found = meanings(word)
     if not found or found[-1].dimension != "scale":
@@ -300,7 +300,7 @@ def _meanings(phrase: str) -> tuple[tuple[Unit, bool], ...]:
 
 
 def _unit_of_prefix(prefix: str | None) -> list[tuple[Unit, bool]]:
-    """The currency before a number (`$`, `US$`, `EUR`)."""
+    """Return the currency before a number (`$`, `US$`, `EUR`)."""
     if not prefix:
         return []
     parts = re.findall(rf"[A-Za-z]+|[{_SYMBOLS}]", prefix)
@@ -311,7 +311,7 @@ def _unit_of_prefix(prefix: str | None) -> list[tuple[Unit, bool]]:
 
 
 def _unit_named_apart(text: str, start: int, end: int) -> list[tuple[Unit, bool]]:
-    """The unit of a number whose heading tells it: `Distance (km): 12`, `the price in EUR is 12`, `"price_usd": 12`."""
+    """Return the unit in a heading or key: `Distance (km): 12`, `the price in EUR is 12`, `"price_usd": 12`."""
     before = _HEADER.search(text, max(0, start - 60), start)
     if before is not None:
         phrase = " ".join(re.findall(r"[^\W\d_]+[²³]?|[^\w\s]", before["a"] or before["b"] or before["c"]))
@@ -323,7 +323,7 @@ def _unit_named_apart(text: str, start: int, end: int) -> list[tuple[Unit, bool]
 
 
 def _merged(text: str, found: Sequence[Quantity]) -> list[Quantity]:
-    """The quantities, those that are parts of one made one: `2 hours and 15 minutes`, `6 ft 2 in`."""
+    """Merge the parts of one quantity: `2 hours and 15 minutes`, `6 ft 2 in`."""
     merged: list[Quantity] = []  # from the last to the first, so that seconds go into minutes and these into hours
     for each in reversed(found):
         both = _sum(text, each, merged[-1]) if merged else None

@@ -1,4 +1,4 @@
-"""Which of several names an answer settles on: denials, alternatives, comparisons."""
+"""Choice among several names in an answer: denials, alternatives, comparisons."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _ENDS = re.compile(r"[.,;!?\n—–|](?!\d)|\s-\s")
 _CLAUSES = frozenset({"while", "whereas", "but", "and", "so", "therefore", "hence", "thus", "though", "although"})
 _ARROW = re.compile(r"[→>]")
 _NEAR = 8
-"""Words between two names, up to which a doubt between them makes them alternatives."""
+"""Largest number of words between two names that a word of doubt makes alternatives."""
 
 
 class Named(NamedTuple):
-    """A mention of one column: its words `[first, last)` and the names that it can stand for."""
+    """A mention in one column: its words `[first, last)` and the matching names."""
 
     first: int
     last: int
@@ -52,20 +52,20 @@ class Named(NamedTuple):
 
 
 class Selection:
-    """Looks at the mentions of one column in an answer.
+    """Analysis of the mentions of one column in an answer.
 
     Args:
-        words: The words of the answer.
-        labels: Words for the entity type, which stand between an article and a name.
+        words: Words of the answer.
+        labels: Words for the entity type, which may stand between an article and a name.
     """
 
     def __init__(self, words: Sequence[Word], labels: Collection[str]) -> None:
         self._words = words
         self._fillers = _ARTICLES.union(labels)
-        self._scoped: set[int] = set()  # places of words that only say what is compared
+        self._scoped: set[int] = set()  # indices of words that only name the operands of a comparison
 
     def is_denied(self, mention: Named, judged: bool = False) -> bool:
-        """Whether the answer says that it is not this one; with `judged` only words before it count."""
+        """Return True if the answer denies a mention; with `judged` only by words before it."""
         place = self._before(mention.first)
         tied = place > 0 and self._words[place - 1].text in _PREPOSITIONS
         places = (
@@ -85,12 +85,12 @@ class Selection:
         return all(word.text != "but" for word in rest[:end])  # "is not the smallest but the largest"
 
     def are_alternatives(self, one: Named, other: Named, measured: bool) -> bool:
-        """Whether two mentions that follow each other are offered side by side: `A or B`, `A, B`, `A. Maybe B`.
+        """Return True if two successive mentions are alternatives: `A or B`, `A, B`, `A. Maybe B`.
 
         Args:
-            one: The first.
-            other: The second.
-            measured: Whether a number between them is that of the first, as in a comparison (`A: 5, B: 4`).
+            one: First mention.
+            other: Second mention.
+            measured: A number between them belongs to the first, as in a comparison (`A: 5, B: 4`).
         """
         between = self._words[one.last : other.first]
         texts = {word.text for word in between}
@@ -104,7 +104,7 @@ class Selection:
         return bool(texts & _JOINS) or not self._is_adjunct(one)
 
     def without_scope(self, mentions: Sequence[Named]) -> list[Named]:
-        """The mentions without those that only say what is compared: `of A and B`, `comparing A to B`."""
+        """Return the mentions without operands of a comparison: `of A and B`, `comparing A to B`."""
         kept: list[Named] = []
         for group in self._groups(mentions):
             place = self._before(group[0].first)
@@ -115,7 +115,7 @@ class Selection:
         return kept
 
     def chosen(self, mentions: Sequence[Named]) -> frozenset[str]:
-        """The names that an answer settles on when it compares them."""
+        """Return the names that the answer chooses in its comparison."""
         chosen, rejected, stated = set[str](), set[str](), set[str]()
         for words in self._clauses():
             clause = words - self._scoped
@@ -130,17 +130,17 @@ class Selection:
     ) -> None:
         texts = [self._words[place].text for place in clause]
         own = {place for mention in inside for place in range(mention.first, mention.last)}
-        said = {text for place, text in zip(clause, texts, strict=True) if place not in own}
+        others = {text for place, text in zip(clause, texts, strict=True) if place not in own}
         cut = next(
             (place for place, text in zip(clause, texts, strict=True) if text in _REFERENCES and place not in own), None
         )
         subjects = [each for each in inside if cut is None or each.first < cut]
         references = [each for each in inside if cut is not None and each.first > cut]
         stated.update(name for each in subjects for name in each.names)
-        less, more = bool(said & _LESS), bool(said & _MORE)
+        less, more = bool(others & _LESS), bool(others & _MORE)
         if not less and not more:
             return
-        if "not" in said or "t" in said:
+        if "not" in others or "t" in others:
             less = not less
         winners, losers = (references, subjects) if less else (subjects, references)
         if len(winners) <= 1:
@@ -149,7 +149,7 @@ class Selection:
             rejected.update(name for each in losers for name in each.names)
 
     def _clauses(self) -> Iterator[frozenset[int]]:
-        """The words of each clause; what stands in parentheses is one of its own."""
+        """Yield the word indices of each clause; a parenthesis is a clause of its own."""
         open_: list[list[int]] = [[]]
         for place, word in enumerate(self._words):
             for sign in word.before:
@@ -179,14 +179,14 @@ class Selection:
         return bool(joins) and all(text in self._fillers or text in joins for text in between)
 
     def _is_adjunct(self, mention: Named) -> bool:
-        """Whether a preposition ties a mention to the words before it: `in Talby, ...`."""
+        """Return True if a preposition precedes a mention: `in Talby, ...`."""
         place = self._before(mention.first)
         if place == 0 or self._words[place - 1].text not in _PREPOSITIONS:
             return False
         return place < 2 or self._words[place - 2].text not in _PARTITIVE
 
     def _before(self, place: int) -> int:
-        """The place behind the last word before a mention that is no article and no label of its."""
+        """Return the index after the last word before a mention that is neither article nor label."""
         while (
             place > 0 and self._words[place - 1].text in self._fillers and not _ENDS.search(self._words[place].before)
         ):
@@ -194,7 +194,7 @@ class Selection:
         return place
 
     def _behind_verb(self, place: int) -> int:
-        """The place before the auxiliaries that stand before a place."""
+        """Return the index of the first auxiliary verb directly before an index."""
         while place > 0 and self._words[place - 1].text in _AUXILIARIES and not _ENDS.search(self._words[place].before):
             place -= 1
         return place

@@ -1,4 +1,4 @@
-"""Units, currencies and magnitudes: their sizes, and the words and symbols that people write for them."""
+"""Units, currencies and magnitudes: sizes, words and symbols."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ PREFIXES = {
     "hecto": (100.0, "h"), "deca": (10.0, "da"),
 }  # fmt: skip
 NO_SYMBOLS = frozenset({"N", "V", "A", "W", "B"})
-"""Symbols that are more often something else: a compass point, a letter of a list."""
+"""Symbols with another more frequent meaning: a compass point, a letter of a list."""
 TEMPERATURES = {
     "kelvin": (1.0, 0.0, "K kelvin kelvins degrees_kelvin °_K"),
     "degree_Celsius": (1.0, 273.15, "C celsius centigrade degrees_celsius degree_celsius deg_C °_C ℃ degrees degree ° "
@@ -189,9 +189,9 @@ ELSEWHERE = """
     thousand|Tausend mille mil mila
     billion|Milliarde Milliarden milliards miliardi
 """
-"""Words of German, French, Spanish, Italian, Portuguese and Dutch: an English word|its words there."""
+"""Lines `English word|words in German, French, Spanish, Italian, Portuguese and Dutch`."""
 _SOFT = """
     stone barn cup cups bar st ct au kt d grain mark marks crown crowns metro tag mil mes ore mila
 """
 ORDINARY = frozenset(_SOFT.split())
-"""Words that are units only beside a quantity of their own dimension: elsewhere they are ordinary words."""
+"""Words that are units only in a slot of the same dimension; elsewhere they are ordinary words."""

@@ -1,7 +1,7 @@
-"""Units, currencies and magnitudes as people write them: a word or symbol -> every meaning that it can have.
+"""Lexicon of units, currencies and magnitudes: word or symbol -> meanings.
 
-The factors are those of pint's registry (a test compares each with it). They stand here as numbers because the registry
-takes 0.4 s to load, and because most of its 1,000 names are ordinary words in an answer ("are", "at", "point").
+The factors are those of pint's registry; a test compares each one. The registry itself is not used: it takes 0.4 s to
+load, and most of its 1,000 names are ordinary words in an answer ("are", "at", "point").
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _POWER = re.compile(
 
 
 class Unit(NamedTuple):
-    """One meaning of a unit's word.
+    """One meaning of a word or symbol.
 
     Attributes:
-        dimension: `length`, `mass`, ...; `ratio` for percent; `scale` for magnitudes; for money `currency`.
+        dimension: `length`, `mass`, ...; `ratio` for percent, `scale` for magnitudes, `currency` for money.
         factor: Size in the dimension's base unit.
-        offset: Added after the factor, for temperatures.
-        code: For money, the ISO 4217 code.
+        offset: Offset that is added after the factor, for temperatures.
+        code: ISO 4217 code of a currency; else empty.
     """
 
     dimension: str
@@ -51,7 +51,7 @@ class Unit(NamedTuple):
 
 @cache
 def lexicon() -> dict[str, tuple[Unit, ...]]:
-    """Every word, phrase and symbol -> its meanings. Symbols keep their case; parts are set apart by blanks."""
+    """Return word, phrase or symbol -> meanings. Symbols keep their case; parts are separated by blanks."""
     found: dict[str, dict[Unit, None]] = {}
     for word, unit in _entries():
         found.setdefault(word.replace("_", " "), {})[unit] = None
@@ -65,7 +65,7 @@ def lexicon() -> dict[str, tuple[Unit, ...]]:
 
 @lru_cache(maxsize=8192)
 def meanings(word: str) -> tuple[Unit, ...]:
-    """The meanings of a word, symbol or phrase as written, else of its lower case; none when it is no unit.
+    """Return the meanings of a word, symbol or phrase as written, else in lower case; empty if it is not a unit.
 
     Powers and speeds are composed: `square miles`, `km²`, `sq ft`, `m / s`, `kilometres per hour`.
     """
@@ -84,13 +84,13 @@ def meanings(word: str) -> tuple[Unit, ...]:
 
 
 def _of(word: str, dimension: str) -> Unit | None:
-    """The meaning of a word in one dimension."""
+    """Return the meaning of a word in one dimension."""
     found = lexicon().get(word) or lexicon().get(word.lower(), ())
     return next((unit for unit in found if unit.dimension == dimension), None)
 
 
 def is_ordinary(word: str) -> bool:
-    """True for a unit's word that is more often an ordinary word."""
+    """Return True for a unit that is more often an ordinary word."""
     return word in ORDINARY
 
 

@@ -1,8 +1,7 @@
-"""Verifies an answer: every slot must be stated, and nothing may be stated that contradicts one.
+"""Answer verifier: every slot must be stated and no competing value may be.
 
-A slot is contradicted by a rival: another name of the same column, another number, date or time. What the query says
-and what the gold solution came across on its way may be mentioned, so an answer may explain itself; but not as an
-alternative.
+A competing value is another name of the slot's column, or another number, date or time. Values of the query and of the
+gold solution's calls may be mentioned, but not as alternatives.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from itertools import pairwise
 from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
-from steptool_env.toolworld.grading.mentions import Mention, Names, without, words_of
+from steptool_env.toolworld.grading.mentions import Mention, Names, names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
 from steptool_env.toolworld.grading.selection import Named, Selection
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 _YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
 _NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
@@ -28,9 +27,9 @@ _JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
                     re.IGNORECASE)  # fmt: skip
 _NEAR = 40
-"""Characters between two numbers, up to which a doubt between them makes them alternatives."""
+"""Largest number of characters between two numbers that a word of doubt makes alternatives."""
 _COUNTED = 20
-"""The largest count by which a total or a share is worked out."""
+"""Largest count that may turn a value into a total or a share."""
 _AMOUNT = re.compile(r"\d[\d.,' \u00a0\u202f]*$")
 _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
@@ -39,7 +38,7 @@ _FOREIGN = re.compile(
 
 
 class Verdict(StrEnum):
-    """What an answer does with one slot."""
+    """Verdict on one slot of an answer."""
 
     RIGHT = "right"
     MISSING = "missing"
@@ -47,7 +46,7 @@ class Verdict(StrEnum):
 
 
 class _Answer:
-    """An answer with what is found in it."""
+    """Text, words and mentioned names of an answer."""
 
     def __init__(self, text: str, names: Names) -> None:
         self.text = text
@@ -56,43 +55,43 @@ class _Answer:
 
     @property
     def plain(self) -> str:
-        """The text without names."""
+        """Text without names."""
         return without(self.text, self.words, self.mentions) if self.mentions else self.text
 
 
 class Verifier:
-    """Checks the answers to one task. Holds no state of an episode.
+    """Verifier of the answers to one task, without state of an episode.
 
     Args:
-        task: The task.
+        task: Task to verify.
 
     Attributes:
-        slots: What an answer must state.
-        known: What it may mention.
+        slots: Values that an answer must state.
+        known: Other values that it may mention.
     """
 
     def __init__(self, task: WorldTask) -> None:
         self.slots = slots_of(task)
-        self._columns = task.columns
+        self._names = names_of(task.columns.world)
         self._query = task.query.rstrip(" .?!").lower()
         self.known = MentionableFacts(task)
         self._numeric = [slot for slot in self.slots if slot.is_number]
         self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
-        date = next((slot for slot in self.slots if slot.type.kind is Kind.DATE), None)
+        date = next((slot for slot in self.slots if slot.type.kind is ValueKind.DATE), None)
         self._dated, self._year = date is not None, task.columns.year(date.attribute) if date is not None else None
-        self._timed = any(slot.type.kind is Kind.TIME for slot in self.slots)
+        self._timed = any(slot.type.kind is ValueKind.TIME for slot in self.slots)
         self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
         self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
         self._money = self._paid or any(slot.currencies for slot in self._numeric)
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
-        """The verdict on each slot. Shape: (slots,)."""
-        said = _Answer(self._without_query(tidy(answer)), self._columns.names)
-        verdicts = [check(said) if check is not None else None for check in self._checks]
+        """Return the verdict on each slot. Shape: (slots,)."""
+        parsed = _Answer(self._without_query(tidy(answer)), self._names)
+        verdicts = [check(parsed) if check is not None else None for check in self._checks]
         if self._worded:
             return tuple(verdict for verdict in verdicts if verdict is not None)
-        plain = said.plain
+        plain = parsed.plain
         readings = read(
             plain,
             compact_dates=self._dated,
@@ -101,40 +100,40 @@ class Verifier:
             year=self._year,
             numbers=bool(self._numeric),
         )
-        has_rival = self._has_rival(readings.numbers) or self._names_foreign_money(said, plain)
+        has_rival = self._has_rival(readings.numbers) or self._names_foreign_money(parsed, plain)
         return tuple(
-            self._value(slot, said, readings, has_rival) if verdict is None else verdict
+            self._value(slot, parsed, readings, has_rival) if verdict is None else verdict
             for slot, verdict in zip(self.slots, verdicts, strict=True)
         )
 
     def _without_query(self, answer: str) -> str:
-        """An answer without a repetition of the query."""
+        """Return an answer without a repetition of the query."""
         lower = answer.lower()
         start = lower.find(self._query) if len(lower) == len(answer) else -1
         return answer[:start] + " . " + answer[start + len(self._query) :] if start >= 0 else answer
 
-    def _value(self, slot: AnswerSlot, said: _Answer, readings: Readings, has_rival: bool) -> Verdict:
-        """The verdict on a slot that is not of text. `has_rival`: the answer states a number that contradicts all."""
+    def _value(self, slot: AnswerSlot, parsed: _Answer, readings: Readings, has_rival: bool) -> Verdict:
+        """Return the verdict on a slot that is not text. `has_rival`: a number in the answer contradicts all slots."""
         kind = slot.type.kind
-        if kind is Kind.DATE:
-            known = (self.known.said.dates, self.known.steps.dates)
-            return _moment(str(slot.values[0]), readings.dates, *known, said.plain)
-        if kind is Kind.TIME:
-            known = (self.known.said.times, self.known.steps.times)
-            return _moment(str(slot.values[0]), readings.times, *known, said.plain)
-        if kind is Kind.BOOLEAN:
-            return _flag(slot, [word.text for word in said.words])
+        if kind is ValueKind.DATE:
+            known = (self.known.values.dates, self.known.steps.dates)
+            return _moment(str(slot.values[0]), readings.dates, *known, parsed.plain)
+        if kind is ValueKind.TIME:
+            known = (self.known.values.times, self.known.steps.times)
+            return _moment(str(slot.values[0]), readings.times, *known, parsed.plain)
+        if kind is ValueKind.BOOLEAN:
+            return _flag(slot, [word.text for word in parsed.words])
         if has_rival:
             return Verdict.CONTRADICTED
         return Verdict.RIGHT if any(self._matches(slot, each) for each in readings.numbers) else Verdict.MISSING
 
     def _has_rival(self, stated: Sequence[Quantity]) -> bool:
-        """Numbers compete with each other: one that no slot, nor the query, accounts for contradicts them all."""
+        """Return True if some number is neither a slot's value nor known, or is an alternative to a right one."""
         matches = [any(self._matches(slot, each) for slot in self._numeric) for each in stated]
-        said = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
+        has_digits = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
         for each, is_right in zip(stated, matches, strict=True):
-            # Small numbers in words ("one of them") compete only where nothing is said in digits.
-            if not is_right and not (each.passing and said) and not self._is_accounted_for(each):
+            # Small spelled numbers ("one of them") contradict only if the answer has no right number in digits.
+            if not is_right and not (each.passing and has_digits) and not self._is_accounted_for(each):
                 return True
         return any(
             first != second and self._are_alternatives(*pair, second)
@@ -142,13 +141,13 @@ class Verifier:
         )
 
     def _matches(self, slot: AnswerSlot, stated: Quantity) -> bool:
-        """Whether a number states a slot: its value fits, and the word behind it is none of another slot's label."""
+        """Return True if a number states a slot: the value fits, and the next word is not in another slot's label."""
         if not slot.matches(stated):
             return False
         return stated.word in slot.words or not any(stated.word in other.words for other in self._numeric)
 
     def _are_alternatives(self, one: Quantity, other: Quantity, other_is_right: bool) -> bool:
-        """Whether a right number and a known one stand side by side: `12 or 45`, `12, 45`."""
+        """Return True if a right number and a known one are alternatives: `12 or 45`, `12, 45`."""
         if one.passing or other.passing or any(slot.goes_with(each) for slot in self._numeric for each in (one, other)):
             return False
         if _DOUBT.search(other.gap) and len(other.gap) <= _NEAR:
@@ -161,42 +160,42 @@ class Verifier:
     def _is_accounted_for(self, stated: Quantity) -> bool:
         if any(slot.goes_with(stated) for slot in self._numeric):
             return True
-        # The number of a slot with a unit that does not fit it is not known from elsewhere, but wrong.
+        # The number of a slot with a unit of another dimension is wrong, even if a known value is equal.
         misfits = {float(str(slot.values[0])) for slot in self._numeric}
-        is_told = is_explained(stated)
+        explained = is_explained(stated)
         return any(
             is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
-            for each in (self._told if is_told else self._said)
-        ) or (is_told and any(self._is_worked_out(slot, stated) for slot in self._numeric))
+            for each in (self._explainable if explained else self._known)
+        ) or (explained and any(self._is_worked_out(slot, stated) for slot in self._numeric))
 
     @cached_property
-    def _said(self) -> frozenset[Reading]:
-        counted = (each for each in self.known.said.numbers if not (each.passing and each.value == 1))  # "one thing"
+    def _known(self) -> frozenset[Reading]:
+        counted = (each for each in self.known.values.numbers if not (each.passing and each.value == 1))  # "one thing"
         return frozenset(reading for known in counted for reading in known.readings)
 
     def _is_worked_out(self, slot: AnswerSlot, stated: Quantity) -> bool:
-        """True where a number is a slot's value times or by a known count: a total beside a mean."""
+        """Return True if a number is a slot's value times or divided by a known count: a total beside a mean."""
         return any(slot.is_multiple(stated, factor) for count in self._counts for factor in (count, 1 / count))
 
     @cached_property
     def _counts(self) -> frozenset[float]:
-        """The small whole numbers without a unit that the query or a step gives."""
-        plain = (each.value for each in self._told if each.unit is None)
+        """Small whole numbers without a unit in the query or the steps."""
+        plain = (each.value for each in self._explainable if each.unit is None)
         return frozenset(value for value in plain if 1 < value <= _COUNTED and value.is_integer())
 
     @cached_property
-    def _told(self) -> frozenset[Reading]:
-        """The values that a sentence may tell: those known, and the numbers of the steps."""
-        return self._said.union(reading for known in self.known.steps.numbers for reading in known.readings)
+    def _explainable(self) -> frozenset[Reading]:
+        """Numbers that a sentence may mention: known values and those of the steps."""
+        return self._known.union(reading for known in self.known.steps.numbers for reading in known.readings)
 
-    def _names_foreign_money(self, said: _Answer, plain: str) -> bool:
-        """Whether an answer about money names a currency that neither the query nor the gold solution does."""
+    def _names_foreign_money(self, parsed: _Answer, plain: str) -> bool:
+        """Return True if an answer about money names a currency that is neither known nor a slot's."""
         if not self._money:
             return False
-        for mention in said.mentions:
+        for mention in parsed.mentions:
             names = mention.of("currency.name")
-            if names and (not names & self._currencies or self._is_in_other_currency(names, said, mention, plain)):
+            if names and (not names & self._currencies or self._is_in_other_currency(names, parsed, mention, plain)):
                 return True
         return self._paid and _FOREIGN.search(plain) is not None
 
@@ -204,9 +203,9 @@ class Verifier:
     def _currencies(self) -> frozenset[str]:
         return self.known.names.union(*(slot.currency_names for slot in self._numeric))
 
-    def _is_in_other_currency(self, names: frozenset[str], said: _Answer, mention: Mention, plain: str) -> bool:
-        """True where the number of a slot is said in another currency than its own: `27,885.72 Lorian rand`."""
-        start = said.words[mention.first].start
+    def _is_in_other_currency(self, names: frozenset[str], parsed: _Answer, mention: Mention, plain: str) -> bool:
+        """Return True if a slot's number has another currency than the slot: `27,885.72 Lorian rand`."""
+        start = parsed.words[mention.first].start
         amount = _AMOUNT.search(plain, max(0, start - 30), start)
         return amount is not None and any(
             slot.currency_names and not names & slot.currency_names and slot.matches(each)
@@ -216,12 +215,12 @@ class Verifier:
 
 
 class _NameCheck:
-    """Checks one slot that is stated by a name or a word.
+    """Check of one slot whose value is a name or a word.
 
     Args:
-        task: The task.
-        slot: The slot.
-        known: What the answer may mention.
+        task: Task of the slot.
+        slot: Slot to check.
+        known: Other values that the answer may mention.
     """
 
     def __init__(self, task: WorldTask, slot: AnswerSlot, known: MentionableFacts) -> None:
@@ -234,13 +233,13 @@ class _NameCheck:
         self._labels = frozenset(fold(f"{entity.label} {entity.plural}").split()) if entity else frozenset[str]()
         self._candidates = frozenset(_candidates(task, slot))
 
-    def __call__(self, said: _Answer) -> Verdict:
+    def __call__(self, parsed: _Answer) -> Verdict:
         mentions = [
-            Named(each.first, each.last, names) for each in self._found(said) if (names := each.of(self._attribute))
+            Named(each.first, each.last, names) for each in self._found(parsed) if (names := each.of(self._attribute))
         ]
         if not mentions:
             return Verdict.MISSING
-        selection = Selection(said.words, self._labels)
+        selection = Selection(parsed.words, self._labels)
         compared = len(self._candidates) > 1
         mentions = [each for each in mentions if not selection.is_denied(each, judged=compared)]
         if any(not each.names & self._wanted and not each.names & self._known.names for each in mentions):
@@ -249,12 +248,12 @@ class _NameCheck:
             return self._compared(mentions, selection)
         return self._listed(mentions, selection)
 
-    def _found(self, said: _Answer) -> list[Mention]:
+    def _found(self, parsed: _Answer) -> list[Mention]:
         if self._values is None:
-            return said.mentions
-        covered = {place for each in said.mentions for place in range(each.first, each.last)}
-        found = self._values.find(said.words)
-        exact = {(each.first, each.last) for each in said.mentions}
+            return parsed.mentions
+        covered = {place for each in parsed.mentions for place in range(each.first, each.last)}
+        found = self._values.find(parsed.words)
+        exact = {(each.first, each.last) for each in parsed.mentions}
         return [
             each
             for each in found
@@ -263,14 +262,14 @@ class _NameCheck:
         ]
 
     def _of_other_labels(self, task: WorldTask) -> frozenset[str]:
-        """Values of an enumeration that are words of another slot's label: "rain" beside the sky is no sky."""
+        """Return the values of an enumeration that occur in another slot's label: "rain" beside the sky."""
         if self._values is None:
             return frozenset()
         labels = [task.plan.results[asked.node].operation.outputs[asked.output].label for asked in task.plan.asked]
         return frozenset().union(*(each.names for label in labels for each in self._values.find(words_of(label))))
 
     def _listed(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
-        """Right when all are stated, and none beside a name that is only known."""
+        """Return RIGHT if all values are stated and none is an alternative to a known name."""
         for one, other in pairwise(mentions):
             if bool(one.names & self._wanted) != bool(other.names & self._wanted) and selection.are_alternatives(
                 one, other, len(self._candidates) > 1
@@ -280,7 +279,7 @@ class _NameCheck:
         return Verdict.RIGHT if self._wanted <= stated else Verdict.MISSING
 
     def _compared(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
-        """Right when the answer settles on the one that is asked for."""
+        """Return RIGHT if the answer chooses the value of the slot."""
         mentions = selection.without_scope(mentions)
         if self._listed(mentions, selection) is Verdict.CONTRADICTED:
             return Verdict.CONTRADICTED
@@ -292,7 +291,7 @@ class _NameCheck:
 
 
 def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
-    """The folded names of the rows between which the plan compares, where the slot is the name of one."""
+    """Yield the folded names of the compared rows if the slot is the name of one."""
     world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
     nodes = [slot.node]
     if task.plan.results[slot.node].operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
@@ -303,18 +302,18 @@ def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
             continue
         if column == world.entities[owner].attributes[0].name:
             for side in ("first_id", "second_id"):
-                yield fold(str(world.need(owner, result.arguments[side], result.delta)[column]))
+                yield fold(str(world.need(owner, result.arguments[side], result.changes)[column]))
 
 
 def _moment(
     value: str, stated: Sequence[Stated], known: Sequence[Stated], steps: Sequence[Stated], text: str
 ) -> Verdict:
-    """The verdict on a date or a time."""
+    """Return the verdict on a date or a time."""
     is_right = [value in each.values for each in stated]
-    said, told = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
+    allowed, explainable = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
     for each, right in zip(stated, is_right, strict=True):
         in_sentence = is_in_sentence(text[: each.start])
-        if not right and not each.values & (said | told if in_sentence else said):
+        if not right and not each.values & (allowed | explainable if in_sentence else allowed):
             return Verdict.CONTRADICTED
     for (one, other), (first, second) in zip(pairwise(stated), pairwise(is_right), strict=True):
         gap = text[one.end : other.start]
@@ -324,10 +323,10 @@ def _moment(
 
 
 def _flag(slot: AnswerSlot, words: Sequence[str]) -> Verdict:
-    said = set(words)
-    if {"yes", "no"} <= said or {"true", "false"} <= said:
+    unique = set(words)
+    if {"yes", "no"} <= unique or {"true", "false"} <= unique:
         return Verdict.CONTRADICTED
-    yes, no = bool(said & _YES), bool(said & _NO)
+    yes, no = bool(unique & _YES), bool(unique & _NO)
     if no:
         yes = False  # "not allowed"
     if not yes and not no:

@@ -1,1 +1,1 @@
-"""Planning of ToolWorld tasks: plans, tool sets, splits and samplers."""
+"""Planning of ToolWorld tasks: plans, toolsets, splits and obstacles."""

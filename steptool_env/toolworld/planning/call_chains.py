@@ -1,4 +1,4 @@
-"""Which plans a set of operations can form: what can end a chain of calls, and what can supply an input."""
+"""Chains of calls that a set of operations can form: their last operations, and the suppliers of an input."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from steptool_env.toolworld.wording.templates import STATED
-from toolserver.world.schema import Kind, Operation, OperationKind, SemanticType, Slot
+from toolserver.world.schema import Operation, OperationKind, SemanticType, Slot, ValueKind
 
 MAX_DEPTH = 6
+STATED = frozenset({"bill.split", "body.mass_index"})
+"""Operations whose inputs the query states: nobody asks to split a bill over somebody's salary."""
+
 _JOINABLE_UNITS = frozenset({"USD", "km", "kg", "g", "kcal", "min", "days"})
 _SUPPLIERS = frozenset(
     {OperationKind.SEARCH, OperationKind.DETAILS, OperationKind.LOOKUP, OperationKind.RANK, OperationKind.COMPARE,
@@ -26,13 +28,12 @@ class Supplier:
 
 
 class CallChains:
-    """Which plans a set of operations can form.
+    """Chains of calls that a set of operations can form.
 
-    There is one for nearly every vendor, so it keeps few objects of its own: they are what garbage collection goes
-    through.
+    Nearly every vendor has one, so it has few objects: more would slow garbage collection.
 
     Args:
-        operations: The operations at hand, in a fixed order.
+        operations: The operations, in a fixed order.
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
@@ -40,13 +41,16 @@ class CallChains:
         self._chains = dict.fromkeys([each.name for each in self.operations], 0)  # lengths, as bits
         self._shallowest: dict[str, int] = {}
         self._reach()
-        # Asked for at every draw of every attempt: each is found once.
+        # Caches: every draw of every attempt looks these up.
         self._giving: dict[tuple[str, int], Sequence[Supplier]] = {}
         self._supplying: dict[tuple[str, str, int], Sequence[Supplier]] = {}
         self._deep_inputs: dict[tuple[str, int], tuple[str, ...]] = {}
 
     def suppliers(self, taker: Operation, name: str, depth: int) -> Sequence[Supplier]:
-        """What can supply an input of `taker` by a chain of exactly `depth` calls; never the same operation twice."""
+        """Return the outputs at the ends of chains of exactly `depth` calls that can feed an input of `taker`.
+
+        An operation does not supply itself.
+        """
         key = taker.name, name, depth
         found = self._supplying.get(key)
         if found is None:
@@ -57,7 +61,7 @@ class CallChains:
         return found
 
     def deep_inputs(self, operation: Operation, depth: int) -> tuple[str, ...]:
-        """The inputs that a chain of exactly `depth` calls can supply."""
+        """Return the inputs that a chain of exactly `depth` calls can supply."""
         key = operation.name, depth
         names = self._deep_inputs.get(key)
         if names is None:
@@ -66,11 +70,11 @@ class CallChains:
         return names
 
     def shallowest(self, kind: SemanticType) -> int:
-        """The fewest calls that supply a value of a type; 0 when none do."""
+        """Return the least number of calls that supply a value of a type; 0 if none does."""
         return self._shallowest.get(kind.name, 0)
 
     def targets(self, depth: int) -> list[Operation]:
-        """The operations that can end a chain of exactly `depth` calls."""
+        """Return the operations that can end a chain of exactly `depth` calls, without searches."""
         return [
             each
             for each in self.operations
@@ -78,7 +82,7 @@ class CallChains:
         ]
 
     def _given(self, kind: str, depth: int) -> Sequence[Supplier]:
-        """The outputs of a type at the ends of chains of exactly `depth` calls."""
+        """Return the outputs of a type at the ends of chains of exactly `depth` calls."""
         given = self._giving.get((kind, depth))
         if given is None:
             ends = [each for each in self.operations if self._chains[each.name] >> depth & 1]
@@ -86,7 +90,7 @@ class CallChains:
         return given
 
     def _reach(self) -> None:
-        """Find the lengths of the chains that can end in each operation, length by length."""
+        """Compute the lengths of the chains that can end in each operation, in increasing order."""
         reached = [each for each in self.operations if not _takes(each)[1]]
         for depth in range(1, MAX_DEPTH + 1):
             fed = set[str]()
@@ -98,25 +102,25 @@ class CallChains:
             reached = [each for each in self.operations if self._is_within_reach(each, fed)]
 
     def _is_within_reach(self, operation: Operation, fed: set[str]) -> bool:
-        """Whether the longest chains so far, which give `fed`, can go on with an operation, and all else is at hand."""
+        """Return True if a chain with an output in `fed` can continue with an operation whose other ids are known."""
         takes, finds = _takes(operation)
         return not fed.isdisjoint(takes) and all(kind in self._shallowest for kind in finds)
 
 
 def _is_series(operation: Operation) -> bool:
-    """Whether an operation computes several rows, none of which is the one that is meant."""
+    """Return True if an operation computes several rows, so that no row is the answer."""
     return operation.kind is OperationKind.COMPUTE and operation.many
 
 
 @lru_cache(maxsize=4096)
 def needed(operation: Operation) -> Mapping[str, Slot]:
-    """The inputs that a call of an operation must give."""
+    """Return the required inputs of an operation."""
     return {name: slot for name, slot in operation.inputs.items() if slot.required}
 
 
 @lru_cache(maxsize=4096)
 def _takes(operation: Operation) -> tuple[frozenset[str], tuple[str, ...]]:
-    """The types of the inputs that may come from another call, and of those that must."""
+    """Return the types of the inputs that may come from another call, and of those that must."""
     slots = needed(operation).values()
     return (
         frozenset(slot.type.name for slot in slots if _is_fed(operation, slot)),
@@ -126,7 +130,7 @@ def _takes(operation: Operation) -> tuple[frozenset[str], tuple[str, ...]]:
 
 @lru_cache(maxsize=4096)
 def _outlets(operation: Operation) -> Mapping[str, Sequence[Supplier]]:
-    """The outputs of an operation that can feed an input, by the name of their type."""
+    """Return the outputs of an operation that can feed an input, by the name of their type."""
     outlets: dict[str, list[Supplier]] = {}
     for name, output in operation.outputs.items() if operation.kind in _SUPPLIERS else ():
         if _joins(output.type):
@@ -135,19 +139,19 @@ def _outlets(operation: Operation) -> Mapping[str, Sequence[Supplier]]:
 
 
 def _is_fed(operation: Operation, slot: Slot) -> bool:
-    """Whether an input may come from another call."""
+    """Return True if an input may come from another call."""
     return not slot.test and operation.name not in STATED
 
 
 def stated(slot: Slot) -> bool:
-    """Whether a query can state a value for an input. An id must be found, unless it is where a task starts."""
-    return slot.type.kind is not Kind.ID
+    """Return True if a query can state the value of an input. An id must come from another call."""
+    return slot.type.kind is not ValueKind.ID
 
 
 def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
-    """Whether a chain may go from one operation to the other; sums of sums of money make no sensible question."""
+    """Return True if a chain may contain the two operations; sums of sums of money make no sensible question."""
     return supplier is not taker and not (supplier.kind is taker.kind is OperationKind.COMPUTE and kind.unit == "USD")
 
 
 def _joins(kind: SemanticType) -> bool:
-    return kind.kind in (Kind.ID, Kind.DATE) or kind.unit in _JOINABLE_UNITS
+    return kind.kind in (ValueKind.ID, ValueKind.DATE) or kind.unit in _JOINABLE_UNITS

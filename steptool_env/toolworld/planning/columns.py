@@ -1,17 +1,15 @@
-"""The values of a world's columns: how many differ, in which years they lie, and the names of all rows."""
+"""Statistics of a world's columns: number of distinct values, maximum, year of the dates."""
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.mentions import Names
 from toolserver.world import calendar
 from toolserver.world.world import World
 
 
 class Columns:
-    """Remembers facts about the columns of a world, each found when it is first asked for."""
+    """Cached statistics of the columns of a world."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -20,44 +18,29 @@ class Columns:
         self._years: dict[str, int | None] = {}
 
     def distinct(self, attribute: str) -> int:
-        """The number of different values of a column (`city.population`)."""
+        """Return the number of distinct values of a column (`city.population`)."""
         count = self._distinct.get(attribute)
         if count is None:
             count = self._distinct[attribute] = len(set(self._values(attribute)))
         return count
 
     def highest(self, attribute: str) -> float:
-        """The highest number of a column; 0 for an empty one."""
+        """Return the maximum of a column; 0 if it is empty."""
         highest = self._highest.get(attribute)
         if highest is None:
             highest = self._highest[attribute] = max(map(float, self._values(attribute)), default=0.0)
         return highest
 
     def year(self, attribute: str) -> int | None:
-        """The year in which all dates of a column lie; `None` when they lie in several."""
+        """Return the year of all dates of a column; `None` if there are several."""
         if attribute not in self._years:
             years = {int(value[:4]) for value in self._values(attribute)} or {calendar.TODAY.year}
             self._years[attribute] = years.pop() if len(years) == 1 else None
         return self._years[attribute]
 
-    @property
-    def names(self) -> Names:
-        """The names of all rows of all tables."""
-        return _names_of(self.world)
-
     def _values(self, attribute: str) -> list[Any]:
-        """The values of a column; none when the attribute is of no table."""
+        """Return the values of a column; empty if the attribute is not of a table."""
         entity, _, column = attribute.partition(".")
         if entity not in self.world.entities:
             return []
         return [row[column] for row in self.world.table(entity).rows.values()]
-
-
-@lru_cache(maxsize=8)
-def _names_of(world: World) -> Names:
-    """The names of a world, found once for all its splits: 20 ms (`lite`) to 250 ms (`full`)."""
-    return Names(
-        (name, f"{entity}.{kind.attributes[0].name}")
-        for entity, kind in world.entities.items()
-        for name in world.table(entity).names
-    )

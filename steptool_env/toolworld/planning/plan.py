@@ -1,4 +1,4 @@
-"""What a task asks, free of words and vendors: a graph of operations whose values flow from one to the next."""
+"""Plan of a task, independent of words and vendors: a graph of operations that feed each other."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ Source = Given | From
 
 
 class Node(NamedTuple):
-    """One call: the operation's name, and where each input comes from."""
+    """One call: the operation's name, and the source of each input."""
 
     operation: str
     inputs: Mapping[str, Source]
 
     def parents(self) -> Iterator[int]:
-        """The nodes that supply an input, in the order of the inputs."""
+        """Iterate over the nodes that supply an input, in the order of the inputs."""
         return (source.node for source in self.inputs.values() if isinstance(source, From))
 
 
 class Asked(NamedTuple):
-    """One thing that the answer must state: an output of a node's first row, or of every row."""
+    """One value that the answer must state: an output of a node's first row, or of every row."""
 
     node: int
     output: str
@@ -49,12 +49,12 @@ class Asked(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A directed acyclic graph of calls with what is asked of it.
+    """Directed acyclic graph of calls, and the values that the answer must state.
 
     Attributes:
-        nodes: The calls; a node's parents stand before it.
-        results: What each call gives in the untouched world; the last one's delta is the state at the end.
-        asked: What the answer must state; empty for a task that ends in a change of state.
+        nodes: The calls, in topological order.
+        results: Results of the calls in the unchanged world; the last one has the changes of the whole plan.
+        asked: Values that the answer must state; empty for a task that changes the state.
     """
 
     nodes: tuple[Node, ...]
@@ -63,7 +63,7 @@ class Plan:
 
     @cached_property
     def depth(self) -> int:
-        """Calls on the longest chain."""
+        """Number of calls on the longest chain."""
         depths: list[int] = []
         for node in self.nodes:
             depths.append(1 + max((depths[parent] for parent in node.parents()), default=0))
@@ -71,12 +71,12 @@ class Plan:
 
     @property
     def writes(self) -> bool:
-        """Whether the task ends in a change of state."""
+        """True if the last call changes the state."""
         return self.results[-1].operation.kind.writes
 
     @cached_property
     def signature(self) -> bytes:
-        """The plan as bytes: two plans ask the same exactly when these are equal."""
+        """The plan as bytes; two plans are the same if and only if their signatures are equal."""
         nodes = [
             [node.operation, {name: _source_key(source) for name, source in sorted(node.inputs.items())}]
             for node in self.nodes
@@ -84,19 +84,19 @@ class Plan:
         return orjson.dumps([nodes, [list(each) for each in self.asked]])
 
     def fact(self, node: int, output: str, row: int = 0) -> Fact:
-        """The fact behind one output of one row of a node's result."""
+        """Return the fact of one output of one row of a node's result."""
         result = self.results[node]
         kind = result.operation.outputs[output]
         entity = result.derivation() if kind.derived else result.rows[row].entity
         return Fact(entity, kind.attribute, result.rows[row].values[output])
 
     def asked_facts(self, asked: Asked) -> tuple[Fact, ...]:
-        """The facts that answer one thing asked."""
+        """Return the facts of one asked value."""
         rows = range(len(self.results[asked.node].rows)) if asked.every else range(1)
         return tuple(self.fact(asked.node, asked.output, row) for row in rows)
 
     def used_outputs(self, node: int) -> tuple[str, ...]:
-        """The outputs of a node that a later node or the answer needs, in the operation's order."""
+        """Return the outputs of a node that a later node or the answer uses, in the operation's order."""
         used = {
             source.output
             for later in self.nodes
@@ -106,11 +106,11 @@ class Plan:
         return tuple(name for name in self.results[node].operation.outputs if name in used)
 
     def arguments(self, node: int) -> dict[str, Any]:
-        """The semantic arguments of a node's call, without inputs that were left to their defaults."""
+        """Return the semantic arguments of a node's call, without defaults."""
         return {name: self.value(source) for name, source in self.nodes[node].inputs.items()}
 
     def value(self, source: Source) -> Any:
-        """What a source amounts to."""
+        """Return the value of a source."""
         return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
 
 

@@ -1,4 +1,4 @@
-"""Chooses what is asked about the last call of a plan, so that a guess does not pay."""
+"""Chooses the asked outputs of the last call of a plan, so that a guess is unlikely to be right."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Collection
 
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked
-from toolserver.world.schema import Kind, Operation, OperationKind, Output, Result
+from toolserver.world.schema import Operation, OperationKind, Output, Result, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 
 _OPEN_FROM = 20
-"""A column with fewer different values is asked about only beside another one."""
+"""A column with fewer distinct values is asked for only beside another one."""
 _SMALL = 100
-"""A whole number below is asked about only beside another value."""
+"""A smaller integer is asked for only beside another value."""
 _SECOND = 0.3
-"""How often a second thing is asked where one would do."""
+"""Probability of a second asked value."""
 
 
 def ask(
-    columns: Columns, result: Result, node: int, stated: Collection[object], stream: SeededRandom
+    columns: Columns, result: Result, node: int, stated: Collection[object], rng: SeededRandom
 ) -> tuple[Asked, ...]:
-    """What to ask about a call; empty when nothing is worth asking.
+    """Choose the asked outputs of a call; empty if no output is suitable.
 
     Args:
-        columns: The columns of the world.
-        result: What the call gave.
-        node: Its place in the plan.
-        stated: The values that the query states; they are not asked for.
-        stream: Where the choice is drawn from.
+        columns: Columns of the world.
+        result: Result of the call.
+        node: Index of the call in the plan.
+        stated: Values that the query states; they are not asked for.
+        rng: Random generator.
     """
     operation = result.operation
     if operation.kind is OperationKind.SEARCH:
@@ -39,37 +39,37 @@ def ask(
     outputs = {
         name: output
         for name, output in operation.outputs.items()
-        if output.type.kind is not Kind.ID
+        if output.type.kind is not ValueKind.ID
         and result.values[name] not in stated
         and _is_sayable(columns, operation, name)
     }
     wide = [name for name, output in outputs.items() if is_open(columns, output) and not _is_small(result.values[name])]
     if not wide:
         return ()
-    first = stream.pick(wide)
+    first = rng.pick(wide)
     chosen = {first}
     others = [name for name in outputs if name != first]
-    if others and stream.chance(_SECOND):
-        chosen.add(stream.pick(others))
+    if others and rng.chance(_SECOND):
+        chosen.add(rng.pick(others))
     return tuple(Asked(node, name) for name in outputs if name in chosen)
 
 
 def _is_sayable(columns: Columns, operation: Operation, name: str) -> bool:
-    """Whether the words of a question can ask for an output: of a ranking, for what came first and its measure."""
+    """Return True if a query can ask for an output. Of a ranking: the name of the first row and its measure."""
     if operation.kind is not OperationKind.RANK:
         return True
     return name in (columns.world.entities[operation.subject].attributes[0].name, operation.attribute)
 
 
 def _is_small(value: object) -> bool:
-    """Whether a value is a small whole number, which luck finds too easily."""
+    """Return True if a value is a small integer, which is easy to guess."""
     return isinstance(value, int) and abs(value) < _SMALL
 
 
 def is_open(columns: Columns, output: Output) -> bool:
-    """Whether there are so many possible answers that a guess is hopeless."""
-    if output.type.kind in (Kind.ENUM, Kind.BOOLEAN):
+    """Return True if an output has so many possible values that a guess is unlikely to be right."""
+    if output.type.kind in (ValueKind.ENUM, ValueKind.BOOLEAN):
         return False
     if output.derived or output.attribute.partition(".")[0] not in columns.world.entities:
-        return output.type.kind is Kind.NUMBER or bool(output.type.unit)
+        return output.type.kind is ValueKind.NUMBER or bool(output.type.unit)
     return columns.distinct(output.attribute) >= _OPEN_FROM

@@ -1,8 +1,8 @@
-"""The splits of ToolWorld: which tools, categories and instructions each may use.
+"""Splits of ToolWorld: their tools, categories and instructions.
 
-The six test splits carry StableToolBench's names and say the same: new instructions (`G1_instruction`,
-`G2_instruction`, `G3_instruction`), new tools of seen categories (`G1_tool`), new categories (`G1_category`,
-`G2_category`); one tool, several tools of a category, tools of several categories.
+The six test splits have StableToolBench's names and meanings: new instructions (`G1_instruction`, `G2_instruction`,
+`G3_instruction`), new tools of seen categories (`G1_tool`), new categories (`G1_category`, `G2_category`); G1 uses one
+tool, G2 several tools of a category, G3 tools of several categories.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from toolserver.world.vendors import VendorTool
 from toolserver.world.world import World
 
 ONE_TOOL, ONE_CATEGORY, CROSS = "one tool", "one category", "across categories"
-_SHARES = 10  # instructions are dealt in tenths: 7 for training, 1 for validation, 2 for tests
-_UNSEEN_TOOLS = 6  # one tool in so many is kept for G1_tool
-_UNSEEN_CATEGORIES = 5  # one category in so many is kept for G1_category and G2_category
+_SHARES = 10  # instructions are split into tenths: 7 for training, 1 for validation, 2 for tests
+_UNSEEN_TOOLS = 6  # one in six tools is held out for G1_tool
+_UNSEEN_CATEGORIES = 5  # one in five categories is held out for G1_category and G2_category
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class Split:
     """One split.
 
     Attributes:
-        name: Its name.
+        name: Name.
         size: Number of tasks.
-        part: Which instructions it may use: `train`, `validation` or `test`.
-        spans: How far a task's tools may be apart, each as likely.
-        depths: Depth -> weight; `None` for those of the level.
-        tools: `seen`, or `unseen` for tools that training never meets.
-        categories: `seen`, or `unseen` for categories that training never meets.
-        unsolvable: Share of tasks that cannot be solved; `None` for a setting of the suite.
+        part: Part of the instructions: `train`, `validation` or `test`.
+        spans: Possible spans of a task's tools, equally likely.
+        depths: Depth -> weight; `None` for the weights of the level.
+        tools: `seen`, or `unseen` for tools that are not in training.
+        categories: `seen`, or `unseen` for categories that are not in training.
+        unsolvable: Share of unsolvable tasks; `None` for the setting of the suite.
     """
 
     name: str
@@ -71,14 +71,14 @@ DEPTHS: dict[str, dict[int, float]] = {
 
 
 def split_of(name: str) -> Split:
-    """The split called `name`. Raises `ConfigurationError`, which lists the valid ones."""
+    """Return the split called `name`. Raises `ConfigurationError` for an unknown name."""
     if name not in SPLITS:
-        raise ConfigurationError(f"split: {name!r} is no split of ToolWorld; use one of {', '.join(SPLITS)}")
+        raise ConfigurationError(f"split: {name!r} is not a split of ToolWorld; use one of {', '.join(SPLITS)}")
     return SPLITS[name]
 
 
 def part_of(signature: bytes) -> str:
-    """The part that a plan belongs to, whichever split draws it: so no plan is in two parts."""
+    """Return the part of a plan. It depends on the plan alone, so no plan is in two parts."""
     share = number("part", signature.decode()) % _SHARES
     if share < 7:
         return "train"
@@ -86,20 +86,20 @@ def part_of(signature: bytes) -> str:
 
 
 def unseen_categories(world: World) -> frozenset[str]:
-    """The categories that are kept for the category splits: a fifth, at least one."""
+    """Return the categories that are held out for the category splits: a fifth, at least one."""
     categories = sorted({domain.category for domain in world.domains.values()})
     categories.sort(key=lambda category: number("unseen category", world.seed, category))
     return frozenset(categories[: max(1, len(categories) // _UNSEEN_CATEGORIES)])
 
 
 def is_unseen_tool(world: World, index: int) -> bool:
-    """Whether the vendor at `index` is kept for the split of new tools."""
+    """Return True if the vendor at `index` is held out for the split of new tools."""
     return number("unseen tool", world.seed, index) % _UNSEEN_TOOLS == 0
 
 
 def admits(split: Split, world: World, tool: VendorTool, unseen: frozenset[str]) -> bool:
-    """Whether a tool may be offered in a task of a split."""
+    """Return True if a task of a split may offer a tool."""
     if (tool.domain.category in unseen) != (split.categories == "unseen"):
         return False
-    # New categories have only new tools anyway; elsewhere new tools are for the split that is named after them.
+    # All tools of unseen categories are new. In other categories, held-out tools are for `G1_tool` alone.
     return split.categories == "unseen" or is_unseen_tool(world, tool.index) == (split.tools == "unseen")

@@ -1,38 +1,40 @@
-"""Makes a task unsolvable: a solver can find the obstacle, and giving up is the only right end."""
+"""Makes a task unsolvable: an agent can detect the obstacle, and giving up is the only correct end."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from steptool_env.toolworld.planning.plan import Given, Node, Plan
-from steptool_env.toolworld.planning.toolset import Offers, Toolset
+from steptool_env.toolworld.planning.toolset import Toolset, ToolsetSampler
 from steptool_env.toolworld.task import Obstacle, WorldTask
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors import Health, VendorApi
 
 OBSTACLES = (Obstacle.MISSING, Obstacle.BROKEN, Obstacle.UNKNOWN)
 
 
-def make_unsolvable(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> WorldTask | None:
-    """`task` with an obstacle; `None` when it does not fit the task."""
+def make_unsolvable(
+    task: WorldTask, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom
+) -> WorldTask | None:
+    """Return `task` with an obstacle; `None` if the obstacle does not fit the task."""
     if obstacle is Obstacle.UNKNOWN:
-        return _name_nothing(task, stream)
-    return _take_away(task, obstacle, offers, stream)
+        return _use_unknown_name(task, rng)
+    return _remove_api(task, obstacle, toolsets, rng)
 
 
-def _name_nothing(task: WorldTask, stream: SeededRandom) -> WorldTask | None:
-    """Ask about something that does not exist; its search says so."""
+def _use_unknown_name(task: WorldTask, rng: SeededRandom) -> WorldTask | None:
+    """Replace a name in the query by one that does not exist; its search returns no row."""
     plan, world = task.plan, task.columns.world
     searches = [i for i, each in enumerate(plan.results) if each.operation.kind is OperationKind.SEARCH]
     if not searches:
         return None
-    blocked = stream.pick(searches)
+    blocked = rng.pick(searches)
     node = plan.nodes[blocked]
     name, source = next(iter(node.inputs.items()))
     entity = plan.results[blocked].operation.subject
     table = world.table(entity)
-    other = str(table.rows[stream.pick(world.ids(entity))][table.named])
+    other = str(table.rows[rng.pick(world.ids(entity))][table.named])
     unknown = _spliced(str(source.value), other) if isinstance(source, Given) else ""
     if not unknown or world.find(entity, unknown) or world.tables_named(unknown):
         return None
@@ -43,70 +45,72 @@ def _name_nothing(task: WorldTask, stream: SeededRandom) -> WorldTask | None:
 
 
 def _spliced(first: str, second: str) -> str:
-    """A name in the style of two others."""
+    """Return a name made from parts of two others."""
     start, _, _ = first.rpartition(" ")
     if start:
         return f"{start} {second.rpartition(' ')[2]}"
     return first[: len(first) // 2] + second[len(second) // 2 :].lower()
 
 
-def _take_away(task: WorldTask, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> WorldTask | None:
-    """Leave out, or offer only broken, what a call needs, and everything that tells the same in another way."""
-    for blocked in stream.shuffled(range(len(task.plan.nodes))):
-        changed = _without(task, blocked, obstacle, offers, stream)
+def _remove_api(task: WorldTask, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom) -> WorldTask | None:
+    """Remove or break the API of a call, and remove all APIs that reveal its values in another way."""
+    for blocked in rng.shuffled(range(len(task.plan.nodes))):
+        changed = _without(task, blocked, obstacle, toolsets, rng)
         if changed is not None:
-            return replace(task, offer=changed, obstacle=obstacle, blocked=blocked)
+            return replace(task, toolset=changed, obstacle=obstacle, blocked=blocked)
     return None
 
 
-def _without(task: WorldTask, blocked: int, obstacle: Obstacle, offers: Offers, stream: SeededRandom) -> Toolset | None:
-    """The offer without a call that works; `None` when this call cannot be blocked."""
-    plan, offer = task.plan, task.offer
+def _without(
+    task: WorldTask, blocked: int, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom
+) -> Toolset | None:
+    """Return the toolset without a working API for a call; `None` if this call cannot be blocked."""
+    plan, toolset = task.plan, task.toolset
     operation = plan.results[blocked].operation
     repeated = any(node.operation == operation.name for node in plan.nodes[:blocked])
     if repeated or operation.kind is OperationKind.COMPUTE or operation.kind is OperationKind.SEARCH:
-        return None  # a solver can do it by itself or in another way
-    told = _told(plan, blocked)
-    bound = list(offer.bound)
+        return None  # an agent can compute it, or find it in another way
+    hidden = _values_of(plan, blocked)
+    bound = list(toolset.bound)
     if obstacle is Obstacle.BROKEN:
-        twin = offers.twin(operation.name, Health.BROKEN, stream)
+        twin = toolsets.twin(operation.name, Health.BROKEN, rng)
         if twin is None:
             return None
         bound = [twin if api.operation is operation else api for api in bound]
     kept = tuple(api for api in bound if api.operation is not operation)
-    if any(_tells(api, told) for api in kept):
+    if any(_reveals(api, hidden) for api in kept):
         return None
     serving = tuple(bound) if obstacle is Obstacle.BROKEN else kept
 
     def allowed(api: VendorApi) -> bool:
-        return api.operation is not operation and not _tells(api, told)
+        return api.operation is not operation and not _reveals(api, hidden)
 
-    changed = offers.refilled(offer, serving, allowed, stream)
+    changed = toolsets.refilled(toolset, serving, allowed, rng)
     if changed is None:
         return None
     return replace(changed, bound=tuple(bound))
 
 
-def _told(plan: Plan, node: int) -> frozenset[str]:
-    """Needed facts that a call tells: attributes, types of ids, and the measure behind a choice or a mean."""
+def _values_of(plan: Plan, node: int) -> frozenset[str]:
+    """Return the needed values of a call: attributes, types of ids, and the measure of a ranking or mean."""
     operation = plan.results[node].operation
     outputs = [operation.outputs[name] for name in plan.used_outputs(node)]
-    told = {each.type.name if each.type.kind is Kind.ID else each.attribute for each in outputs}
+    hidden = {each.type.name if each.type.kind is ValueKind.ID else each.attribute for each in outputs}
     if operation.attribute:
-        told.add(f"{operation.subject}.{operation.attribute}")
-    return frozenset(told)
+        hidden.add(f"{operation.subject}.{operation.attribute}")
+    return frozenset(hidden)
 
 
-def _tells(api: VendorApi, told: frozenset[str]) -> bool:
-    """True where an API shows something that is told, or answers from which it can be worked out."""
+def _reveals(api: VendorApi, hidden: frozenset[str]) -> bool:
+    """Return True if an API shows one of these values, or a value from which it can be computed."""
     operation = api.operation
     outputs = operation.outputs.values()
-    if any((each.type.name if each.type.kind is Kind.ID else each.attribute) in told for each in outputs):
+    if any((each.type.name if each.type.kind is ValueKind.ID else each.attribute) in hidden for each in outputs):
         return True
-    # A mean, a difference and a filter depend on one column; a total, a fare or a refusal on any column of a row.
+    # A mean, a difference and a filter depend on one column; a total or a refusal on any column of a row.
     columns = {operation.attribute, *(slot.attribute for slot in operation.inputs.values() if slot.test)} - {""}
-    if any(f"{operation.subject}.{column}" in told for column in columns):
+    if any(f"{operation.subject}.{column}" in hidden for column in columns):
         return True
-    tables = {each.partition(".")[0] for each in told if "." in each}
+    tables = {each.partition(".")[0] for each in hidden if "." in each}
     computes = operation.kind in (OperationKind.COMPUTE, OperationKind.CREATE)
     return computes and any(slot.type.entity in tables for slot in operation.inputs.values())

@@ -1,4 +1,4 @@
-"""The words of a task: `query_of` puts a plan into sentences, `Phrases` gives the patterns of each operation."""
+"""Wording of tasks: `query_of` writes a plan as a query, `Phrases` has the patterns of each operation."""
 
 from steptool_env.toolworld.wording.phrasing import query_of
 

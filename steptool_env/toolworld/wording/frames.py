@@ -1,4 +1,4 @@
-"""Frames: how a query opens, asks and closes, in the tone of its level: terse, plain, polite or chatty."""
+"""Frames: opening, request and close of a query, per level."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Frame(NamedTuple):
     """A frame of a query.
 
     Attributes:
-        ask: The sentence that asks or orders. `{it}` is the noun phrase, clause or imperative, `{be}` e.g. `Who is`.
-        open: What comes before everything else; may be empty.
-        close: What comes after everything else; may be empty.
+        ask: Sentence that asks or orders. `{it}` is the noun phrase, clause or imperative, `{be}` e.g. `Who is`.
+        open: First sentence; may be empty.
+        close: Last sentence; may be empty.
     """
 
     ask: str
@@ -60,7 +60,7 @@ NOUNS = {
         Frame("{be} {it}?", "", "That is all I need to know."),
     ),
 }
-"""Level -> frames for a noun phrase."""
+"""Level -> frames for a noun phrase of a value."""
 
 THINGS = {
     "lite": (Frame("{be} {it}?"), Frame("Find {it}."), Frame("Give me {it}."), Frame("Please look up {it}.")),
@@ -83,7 +83,7 @@ THINGS = {
         Frame("{be} {it}?", "", "That is all I need to know."),
     ),
 }
-"""Level -> frames for a noun phrase that stands for a row rather than for a value."""
+"""Level -> frames for a noun phrase of a row."""
 
 CLAUSES = {
     "lite": (
@@ -126,7 +126,7 @@ QUESTIONS = {
     "standard": (Frame("{it}?"), Frame("{it}?", "Quick question.")),
     "full": (Frame("{it}?"), Frame("{it}?", "", "Thanks!"), Frame("{it}?", "I have a question.")),
 }
-"""Level -> frames for a clause that is a question as it stands (`which hotel in Talby has the highest rating`)."""
+"""Level -> frames for a clause that is a question (`which hotel in Talby has the highest rating`)."""
 
 ORDERS = {
     "lite": (Frame("Please {it}."), Frame("{it}."), Frame("I want you to {it}.")),
@@ -150,8 +150,8 @@ ORDERS = {
 }
 """Level -> frames for an imperative."""
 
-TAKES = {
+INTRODUCTIONS = {
     "thing": ("find {it}", "look up {it}", "take {it}", "start with {it}"),
     "value": ("find {it}", "look up {it}", "find out {it}", "get {it}"),
 }
-"""Imperatives that bring up a noun phrase for later sentences; the last of the things' only in the first sentence."""
+"""Imperatives that introduce a row (`thing`) or a value; the last one for a row is for the first sentence alone."""

@@ -1,6 +1,7 @@
-"""Patterns for each operation: what can be said for what it leads to, what it gives and what it does.
+"""Patterns for each operation: noun phrases, clauses and imperatives for its rows, outputs and effects.
 
-A pattern is text with `{input}` for each input that is said. The generator fills patterns, the parser matches them.
+A pattern is text with `{input}` for each stated input. The generator fills patterns; the parser in the tests matches
+them.
 """
 
 from __future__ import annotations
@@ -25,31 +26,30 @@ from steptool_env.toolworld.wording.templates import (
     counted,
     graded,
 )
-from toolserver.world.schema import Kind, Operation, OperationKind, Slot
+from toolserver.world.schema import Operation, OperationKind, Slot, ValueKind
 from toolserver.world.world import World
 
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 
 
-class Said(NamedTuple):
-    """The patterns for one thing that can be asked for or done.
+class Patterns(NamedTuple):
+    """Patterns for one row, value or action.
 
     Attributes:
         nouns: Noun phrases.
         clauses: Clauses such as `which hotel in {city_id} has the highest rating`, for `?` and after `tell me`.
-        be: What a question with a noun phrase begins with: `What is`, `What are`, `Who is`, `Which is`;
-            empty where none fits.
-        takes: Imperatives that bring the thing up for later sentences, beside `find` with a noun phrase.
+        be: Start of a question with a noun phrase: `What is`, `What are`, `Who is`, `Which is`; may be empty.
+        introductions: Imperatives that introduce a row for later sentences, beside `find` with a noun phrase.
     """
 
     nouns: tuple[str, ...]
     clauses: tuple[str, ...] = ()
     be: str = "What is"
-    takes: tuple[str, ...] = ()
+    introductions: tuple[str, ...] = ()
 
 
 class Phrases:
-    """The patterns for the operations of a world. They depend on its level alone.
+    """Patterns for the operations of a world. They depend on its level alone.
 
     Args:
         world: The world.
@@ -58,124 +58,129 @@ class Phrases:
     def __init__(self, world: World) -> None:
         self.entities = world.entities
         self.operations = world.operations
-        self._kept: dict[tuple[object, ...], Said] = {}
+        self._kept: dict[tuple[object, ...], Patterns] = {}
 
-    def pointed(self, attribute: str) -> Said:
-        """`the city of Hotel Ember`: the row that a reference points to, with `{of}` for the row that has it."""
+    def pointed(self, attribute: str) -> Patterns:
+        """`the city of Hotel Ember`: the target of a reference, with `{of}` for the row that has it."""
         return self._keep(("pointed", attribute), lambda: self._pointed(attribute))
 
-    def top(self, name: str, low: bool) -> Said:
+    def top(self, name: str, low: bool) -> Patterns:
         """`the hotel in Talby with the highest guest rating`."""
         return self._keep(("top", name, low), lambda: self._top(self.operations[name], low))
 
-    def winner(self, name: str) -> Said:
+    def winner(self, name: str) -> Patterns:
         """`the longer of the books Silent Harbor and Winter Road`, with `{pair}` for the two."""
         return self._keep(("winner", name), lambda: self._winner(self.operations[name]))
 
-    def only(self, name: str) -> Said:
+    def only(self, name: str) -> Patterns:
         """`the only hotel in Talby`."""
         return self._keep(("only", name), lambda: self._only(self.operations[name]))
 
-    def shown(self, attributes: tuple[str, ...]) -> Said:
+    def shown(self, attributes: tuple[str, ...]) -> Patterns:
         """`the price per night and the guest rating of Hotel Ember`, with `{of}` for the row."""
         return self._keep(("shown", *attributes), lambda: self._shown(attributes))
 
-    def ranked(self, name: str, low: bool, asked: tuple[str, ...]) -> Said:
+    def ranked(self, name: str, low: bool, asked: tuple[str, ...]) -> Patterns:
         """`the hotel in Talby with the highest guest rating and its guest rating`."""
         return self._keep(("ranked", name, low, asked), lambda: self._ranked(self.operations[name], low, asked))
 
-    def compared(self, name: str, asked: tuple[str, ...]) -> Said:
+    def compared(self, name: str, asked: tuple[str, ...]) -> Patterns:
         """`the difference in population between Talby and Velmora`."""
         return self._keep(("compared", name, asked), lambda: self._compared(self.operations[name], asked))
 
-    def derived(self, name: str, asked: tuple[str, ...], given: frozenset[str]) -> Said:
+    def derived(self, name: str, asked: tuple[str, ...], given: frozenset[str]) -> Patterns:
         """`the average price per night of the hotels in Talby`, `the distance between Talby and Velmora`."""
         return self._keep(("derived", name, asked, given), lambda: self._derived(self.operations[name], asked, given))
 
-    def listed(self, name: str) -> Said:
+    def listed(self, name: str) -> Patterns:
         """`the names of all hotels in Talby`."""
         return self._keep(("listed", name), lambda: self._listed(self.operations[name]))
 
     def ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
-        """The imperatives of an operation that changes the world."""
-        return self._keep(("ordered", name, given), lambda: Said(self._ordered(name, given))).nouns
+        """Return the imperatives of an operation that changes the world."""
+        return self._keep(("ordered", name, given), lambda: Patterns(self._ordered(name, given))).nouns
 
     def noun(self, entity: str) -> str:
-        """The noun for an entity type."""
+        """Return the noun for an entity type."""
         return NOUNS[entity][0] if entity in NOUNS else self.entities[entity].label
 
     def plural(self, entity: str) -> str:
-        """The plural for an entity type."""
+        """Return the plural for an entity type."""
         return NOUNS[entity][1] if entity in NOUNS else self.entities[entity].plural
 
     def handle(self, attribute: str) -> str:
-        """The noun for what a reference points to, once it was brought up: `airport` for a departure airport."""
+        """Return the noun for the introduced target of a reference: `airport` for a departure airport."""
         entity, _, name = attribute.partition(".")
         reference = self.entities[entity].attribute(name)
         noun = self.noun(reference.type.entity)
         return noun if reference.label.split()[-1] == noun.split()[-1] else reference.label
 
-    def _keep(self, key: tuple[object, ...], make: Callable[[], Said]) -> Said:
+    def _keep(self, key: tuple[object, ...], make: Callable[[], Patterns]) -> Patterns:
         said = self._kept.get(key)
         if said is None:
             said = self._kept[key] = make()
         return said
 
-    def _pointed(self, attribute: str) -> Said:
+    def _pointed(self, attribute: str) -> Patterns:
         entity, _, name = attribute.partition(".")
         reference = self.entities[entity].attribute(name)
         be = self._be(reference.type.entity)
-        return Said((f"the {reference.label} of {{of}}", f"{{of}}'s {reference.label}"), be=be)
+        return Patterns((f"the {reference.label} of {{of}}", f"{{of}}'s {reference.label}"), be=be)
 
-    def _top(self, operation: Operation, low: bool) -> Said:
+    def _top(self, operation: Operation, low: bool) -> Patterns:
         entity, measure = operation.subject, self.measure(operation)
         noun, plural, scope = self.noun(entity), self.plural(entity), self._scope(operation)
         everyone, most = _all(plural, scope), measure.least if low else measure.most
         nouns, clauses = [f"the {noun}{scope} with {most}"], [f"which {noun}{scope} has {most}"]
-        takes = [f"of {everyone}, take the one with {most}", f"find out which {noun}{scope} has {most}"]
+        introductions = [f"of {everyone}, take the one with {most}", f"find out which {noun}{scope} has {most}"]
         if measure.adjectives:
             adjective = measure.adjectives[1 if low else 0]
             nouns.append(f"the {adjective} {noun}{scope}")
             clauses.append(f"which is the {adjective} {noun}{scope}")
-            takes.append(f"of {everyone}, pick the {adjective} one")
+            introductions.append(f"of {everyone}, pick the {adjective} one")
         clauses.append(f"which of {everyone} has {most}")
-        return Said(tuple(nouns), tuple(clauses), self._be(entity), tuple(takes))
+        return Patterns(tuple(nouns), tuple(clauses), self._be(entity), tuple(introductions))
 
-    def _winner(self, operation: Operation) -> Said:
+    def _winner(self, operation: Operation) -> Patterns:
         more, adjectives = self.measure(operation).more, self.measure(operation).adjectives
-        takes = [f"of {{pair}}, take the one with {more}", f"compare {{pair}} and take the one with {more}",
+        introductions = [f"of {{pair}}, take the one with {more}", f"compare {{pair}} and take the one with {more}",
                  f"find out which of {{pair}} has {more}"]  # fmt: skip
         nouns: list[str] = []
         if adjectives:
             nouns.append(f"the {adjectives[2]} of {{pair}}")
-            takes += [f"take the {adjectives[2]} of {{pair}}", f"compare {{pair}} and pick the {adjectives[2]} one"]
-        return Said(tuple(nouns), (f"which of {{pair}} has {more}",), self._be(operation.subject), tuple(takes))
+            introductions += [
+                f"take the {adjectives[2]} of {{pair}}",
+                f"compare {{pair}} and pick the {adjectives[2]} one",
+            ]
+        return Patterns(
+            tuple(nouns), (f"which of {{pair}} has {more}",), self._be(operation.subject), tuple(introductions)
+        )
 
-    def _only(self, operation: Operation) -> Said:
+    def _only(self, operation: Operation) -> Patterns:
         noun, scope = self.noun(operation.subject), self._scope(operation)
-        return Said((f"the only {noun}{scope}", f"the sole {noun}{scope}"), be=self._be(operation.subject))
+        return Patterns((f"the only {noun}{scope}", f"the sole {noun}{scope}"), be=self._be(operation.subject))
 
-    def _shown(self, attributes: tuple[str, ...]) -> Said:
+    def _shown(self, attributes: tuple[str, ...]) -> Patterns:
         labels = [self.label(each) for each in attributes if each not in WHETHER]
         flags = [WHETHER[each] for each in attributes if each in WHETHER]
         plain, joint = " and the ".join(labels), " and ".join(labels)
         if flags:
-            return Said((), (f"the {joint} of {{of}} and whether it {flags[0]}",
+            return Patterns((), (f"the {joint} of {{of}} and whether it {flags[0]}",
                              f"the {joint} of {{of}}, and whether it {flags[0]}"))  # fmt: skip
         entity, _, name = attributes[0].partition(".")
         table = self.entities[entity]
         person = table.record and name == table.attributes[0].name
         be = "What are" if len(labels) > 1 else "Who is" if person else "What is"
-        return Said((f"the {plain} of {{of}}", f"{{of}}'s {joint}"), be=be)
+        return Patterns((f"the {plain} of {{of}}", f"{{of}}'s {joint}"), be=be)
 
-    def _ranked(self, operation: Operation, low: bool, asked: tuple[str, ...]) -> Said:
+    def _ranked(self, operation: Operation, low: bool, asked: tuple[str, ...]) -> Patterns:
         said = self._top(operation, low)
         if operation.attribute not in asked:
             return said
         noun, plural, scope = self.noun(operation.subject), self.plural(operation.subject), self._scope(operation)
         label, extreme = self.measure_label(operation), "lowest" if low else "highest"
         if len(asked) == 1:
-            return Said((f"the {extreme} {label} among {_all(plural, scope)}",
+            return Patterns((f"the {extreme} {label} among {_all(plural, scope)}",
                          f"the {extreme} {label} of any {noun}{scope}"))  # fmt: skip
         its = "their" if operation.subject in PEOPLE else "its"
         nouns = (f"{said.nouns[0]}, and {its} {label}", f"{said.nouns[-1]}, along with {its} {label}")
@@ -183,40 +188,40 @@ class Phrases:
         has = f"how many {things} {'they have' if its == 'their' else 'it has'}"
         how = has if things != label else f"what {its} {label} is"
         clauses = tuple(f"{each}, and {how}" for each in said.clauses[:1])
-        return Said(nouns, clauses, "")
+        return Patterns(nouns, clauses, "")
 
-    def _compared(self, operation: Operation, asked: tuple[str, ...]) -> Said:
+    def _compared(self, operation: Operation, asked: tuple[str, ...]) -> Patterns:
         said, label = self._winner(operation), self.measure_label(operation)
         if "difference" not in asked:
-            return Said((), said.clauses + tuple(f"which is {each}" for each in said.nouns))
+            return Patterns((), said.clauses + tuple(f"which is {each}" for each in said.nouns))
         difference = f"the difference in {label}"
         if len(asked) == 1:
-            return Said((f"{difference} between {{pair}}",), (f"by how much {{pair}} differ in {label}",))
+            return Patterns((f"{difference} between {{pair}}",), (f"by how much {{pair}} differ in {label}",))
         more = self.measure(operation).more
-        return Said((), (f"{said.clauses[0]}, and what the difference in {label} is",
+        return Patterns((), (f"{said.clauses[0]}, and what the difference in {label} is",
                          f"which of {{pair}} has {more}, and by how much they differ in {label}"))  # fmt: skip
 
-    def _derived(self, operation: Operation, asked: tuple[str, ...], given: frozenset[str]) -> Said:
+    def _derived(self, operation: Operation, asked: tuple[str, ...], given: frozenset[str]) -> Patterns:
         if operation.kind is OperationKind.AGGREGATE:
             return self._averaged(operation, asked)
         words = " and ".join(f"the {self._output(operation, name)}" for name in asked)
         nouns = (with_optional(each.replace("{asked}", words), given) for each in COMPUTED[operation.name])
-        return Said(tuple(nouns), be="What are" if len(asked) > 1 else "What is")
+        return Patterns(tuple(nouns), be="What are" if len(asked) > 1 else "What is")
 
     def _output(self, operation: Operation, name: str) -> str:
         return OUTPUTS.get(f"{operation.name}.{name}") or operation.outputs[name].label
 
-    def _averaged(self, operation: Operation, asked: tuple[str, ...]) -> Said:
+    def _averaged(self, operation: Operation, asked: tuple[str, ...]) -> Patterns:
         plural, scope, label = self.plural(operation.subject), self._scope(operation), self.measure_label(operation)
         if asked == ("count",):
-            return Said((f"the number of {plural}{scope}",), (f"how many {plural} there are{scope}",))
+            return Patterns((f"the number of {plural}{scope}",), (f"how many {plural} there are{scope}",))
         nouns = (f"the average {label} of the {plural}{scope}", f"the mean {label} of all {plural}{scope}",
                  f"the average {label} across all {plural}{scope}")  # fmt: skip
         if "count" not in asked:
-            return Said(nouns)
-        return Said((), tuple(f"{each}, and how many there are" for each in nouns))
+            return Patterns(nouns)
+        return Patterns((), tuple(f"{each}, and how many there are" for each in nouns))
 
-    def _listed(self, operation: Operation) -> Said:
+    def _listed(self, operation: Operation) -> Patterns:
         """`the names of all hotels in Talby`."""
         entity, scope = self.entities[operation.subject], self._scope(operation)
         noun, plural, label = self.noun(entity.name), self.plural(entity.name), entity.attributes[0].label
@@ -224,7 +229,7 @@ class Phrases:
                  f"the {label} of each {noun}{scope}")  # fmt: skip
         asks = not entity.record and not scope.startswith((" with ", " whose ", " starring "))
         clauses = (f"which {plural} are{scope}",) if asks else ()
-        return Said(nouns, clauses, "Who are" if entity.record else "What are")
+        return Patterns(nouns, clauses, "Who are" if entity.record else "What are")
 
     def _ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
         found = ORDERED.get(name)
@@ -236,7 +241,7 @@ class Phrases:
     # Words.
 
     def measure(self, operation: Operation) -> Measure:
-        """Words for the measure of an operation."""
+        """Return the words for the measure of an operation."""
         key = f"{operation.subject}.{operation.attribute}"
         label = self.entities[operation.subject].attribute(operation.attribute).label
         if key in MEASURES:
@@ -246,11 +251,11 @@ class Phrases:
         return graded(label)
 
     def measure_label(self, operation: Operation) -> str:
-        """The noun for the measure of an operation."""
+        """Return the noun for the measure of an operation."""
         return self.label(f"{operation.subject}.{operation.attribute}")
 
     def label(self, attribute: str) -> str:
-        """The noun for an attribute, given by its qualified name."""
+        """Return the noun for an attribute, given by its qualified name."""
         entity, _, name = attribute.partition(".")
         return LABELS.get(attribute) or self.entities[entity].attribute(name).label
 
@@ -259,7 +264,7 @@ class Phrases:
         for name, slot in operation.inputs.items():
             if slot.test and slot.required:
                 parts.append(self._filter(operation, name, slot))
-            elif slot.type.kind is Kind.ID:
+            elif slot.type.kind is ValueKind.ID:
                 parts.append(SCOPES[f"{operation.subject}.{name}"].format(f"{{{name}}}"))
         return "".join(f" {each}" for each in parts)
 
@@ -284,7 +289,7 @@ def _all(plural: str, scope: str) -> str:
 
 
 def with_optional(pattern: str, given: frozenset[str]) -> str:
-    """A pattern without the optional parts whose input is not given, and without the brackets of the others."""
+    """Return a pattern without the optional parts whose input is not given, and without brackets."""
 
     def chosen(match: re.Match[str]) -> str:
         inside, _, otherwise = match[1].partition("|")

@@ -1,8 +1,7 @@
-"""Words of the world's tables and hand-written operations: relations, measures, idioms, as data.
+"""Templates for the world's tables and hand-written operations: relations, measures, nouns and imperatives.
 
-`{input}` stands for an input of an operation, `[...]` for words that are said only when the input in them is given
-(`[...|...]` says what is said otherwise), `{asked}` for what is asked. A test reads the queries back by the same data
-with other code.
+`{input}` is an input of an operation, `{asked}` the asked outputs. `[...]` are words for an optional input, left out if
+it is not given; `[...|...]` has the words for both cases. A test parses the queries with the same templates.
 """
 
 from __future__ import annotations
@@ -10,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-STATED = frozenset({"bill.split", "body.mass_index"})
-"""Operations whose inputs the query states itself: a bill over somebody's salary is no question that people ask."""
-
 PEOPLE = frozenset({"director", "actor", "author", "player", "artist", "doctor"})
 """Entity types whose rows are persons."""
 
 PLACES = frozenset({"city", "country"})
-"""Entity types that `there` can stand for."""
+"""Entity types that `there` can refer to."""
 
 CODED = frozenset({"flight", "train", "match", "parcel"})
-"""Entity types that people know by a code."""
+"""Entity types with a code instead of a name."""
 
 SCOPES: Mapping[str, str] = {
     "country.currency_id": "using {}",
@@ -86,17 +82,17 @@ SCOPES: Mapping[str, str] = {
     "shipment.carrier_id": "sent with {}",
     "shipment.deliver_to_id": "going to {}",
 }
-"""Reference -> the words that narrow a list to the rows that point to one."""
+"""Reference -> words that restrict a list to the rows with this reference."""
 
 
 class Measure(NamedTuple):
     """Words for a measure.
 
     Attributes:
-        most: After `with` and `has`, for the first of a ranking.
-        least: The same for the last.
-        more: The same for the first of two.
-        adjectives: For the first, for the last and for the first of two, where English has adjectives; else empty.
+        most: Words after `with` and `has` for the first row of a ranking.
+        least: Words for the last row.
+        more: Words for the first of two rows.
+        adjectives: Adjectives for the first row, the last row and the first of two; may be empty.
     """
 
     most: str
@@ -106,12 +102,12 @@ class Measure(NamedTuple):
 
 
 def counted(things: str, *adjectives: str) -> Measure:
-    """A measure that counts: `the most pages`."""
+    """Return the words of a number: `the most pages`."""
     return Measure(f"the most {things}", f"the fewest {things}", f"more {things}", adjectives)  # type: ignore[arg-type]
 
 
 def graded(thing: str, *adjectives: str, by: tuple[str, str, str] = ("highest", "lowest", "higher")) -> Measure:
-    """A measure that is high or low: `the highest fare`."""
+    """Return the words of a quantity: `the highest fare`."""
     most, least, more = by
     return Measure(f"the {most} {thing}", f"the {least} {thing}", f"the {more} {thing}", adjectives)  # type: ignore[arg-type]
 
@@ -178,7 +174,7 @@ MEASURES: Mapping[str, Measure] = {
     "depot.area": graded("floor area", by=_SIZED),
     "parcel.weight": graded("weight", *_HEAVY),
 }
-"""Measure -> its superlatives; of all others `most X` where it is a `number of X`, else `highest X`."""
+"""Measure -> its superlatives. Default: `most X` for a `number of X`, else `highest X`."""
 
 LABELS: Mapping[str, str] = {
     "airport.passengers": "number of passengers per year",
@@ -210,7 +206,7 @@ LABELS: Mapping[str, str] = {
     "order.quantity": "quantity",
     "event_ticket.tickets": "number of tickets",
 }
-"""Attribute -> the noun for it where its own label does not fit into a sentence."""
+"""Attribute -> its noun, if its label does not fit into a sentence."""
 
 WHETHER: Mapping[str, str] = {
     "rail_station.accessible": "has step-free access",
@@ -220,13 +216,13 @@ WHETHER: Mapping[str, str] = {
     "ingredient.allergen": "is an allergen",
     "clinic.emergency": "has an emergency room",
 }
-"""Attribute that is true or false -> what is true."""
+"""Boolean attribute -> its meaning if true."""
 
 KINDS: Mapping[str, str] = {
     "landmark.kind": "whose kind is {}",
     "event.kind": "whose kind is {}",
 }
-"""Attribute -> the words that narrow a list by it; all others are `whose X is`."""
+"""Attribute -> words that restrict a list by it. Default: `whose X is`."""
 
 COMPUTED: Mapping[str, tuple[str, ...]] = {
     "city.distance": (
@@ -300,7 +296,7 @@ OUTPUTS: Mapping[str, str] = {
     "bill.split.sum": "total with tip",
     "bill.split.share": "share of each person",
 }
-"""Output of a computation -> the noun for it where its own label does not fit."""
+"""Output of a computation -> its noun, if its label does not fit."""
 
 ORDERED: Mapping[str, tuple[str, ...]] = {
     "flight.book": (
@@ -370,15 +366,15 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
         "have {shipment_id} delivered to {new_deliver_to_id}",
     ),
 }
-"""Operation -> imperatives; an operation that ends something is `cancel` unless it has its own."""
+"""Operation -> imperatives. Default for cancelling operations: `CANCELLED`."""
 
 CANCELLED = ("cancel {}", "have {} cancelled")
 
 NOUNS: Mapping[str, tuple[str, str]] = {"loan": ("loan", "loans"), "reservation": ("reservation", "reservations")}
-"""Entity type -> its noun and plural where its own label does not fit into a sentence."""
+"""Entity type -> its noun and plural, if its label does not fit into a sentence."""
 
 UNITS: Mapping[str, str] = {"min": " minutes", "C": " °C", "%": "%"}
-"""Unit -> what follows the number; of all others a blank and the unit."""
+"""Unit -> text after the number. Default: a space and the unit."""
 
 HANDLES: Mapping[str, str] = {
     "money": "amount",
@@ -390,4 +386,4 @@ HANDLES: Mapping[str, str] = {
     "minutes": "time",
     "days": "number of days",
 }
-"""Semantic type -> the noun by which a value that was looked up is spoken of later."""
+"""Semantic type -> noun that refers to an introduced value."""

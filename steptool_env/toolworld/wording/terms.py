@@ -1,4 +1,4 @@
-"""Meaning of a plan, free of the calls that find it out: terms for rows and values, nested as the values flow."""
+"""Meaning of a plan, independent of its calls: nested terms for rows and values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.planning.plan import Given, Plan, Source
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 CONST, NAMED, ID, ATTR, RANK, ONLY, MORE, OUT = "const", "named", "id", "attr", "rank", "only", "more", "out"
 _LEFT = ("limit", "order")
@@ -18,11 +18,11 @@ class Term(NamedTuple):
     """A row or a value.
 
     Attributes:
-        head: What it is: a constant, a row by name or by id, an attribute of a row, the first or last of a ranking, the
-            only row of a list, the one of two rows that has more, or an output of another operation.
-        value: The constant; entity type and name or id; the qualified attribute; operation and whether the last is
-            meant; the operation; operation and output.
-        args: What it is made from, by input name (`of` for an attribute).
+        head: Kind of term: a constant, a row by name or id, an attribute of a row, the first or last row of a ranking,
+            the only row of a list, the row of two with the higher value, or an output of another operation.
+        value: Constant; entity type and name or id; qualified attribute; operation and order of a ranking; operation;
+            operation and output.
+        args: Terms of its inputs, by input name (`of` for an attribute).
     """
 
     head: str
@@ -30,29 +30,29 @@ class Term(NamedTuple):
     args: Args = ()
 
     def normal(self) -> Term:
-        """The term with its inputs by name and the two rows of a comparison in a fixed order."""
+        """Return the term with sorted inputs and with the two rows of a comparison in a fixed order."""
         return Term(self.head, self.value, _normal(self.args))
 
     def walk(self) -> Iterator[Term]:
-        """The term and all those inside it, inner ones first, each as often as it stands there."""
+        """Iterate over the term and all terms inside it, inner ones first, with repetitions."""
         for _, arg in self.args:
             yield from arg.walk()
         yield self
 
 
 class Meaning(NamedTuple):
-    """Request of a query: what it asks for or orders.
+    """Request of a query.
 
     Attributes:
-        operation: The last operation of the plan where it changes the world or all its rows are asked for; else empty.
-        terms: What is asked for, by output; what the change or the list is made from, by input.
+        operation: Last operation of the plan if it changes the world or all its rows are asked; else empty.
+        terms: Asked values by output name, or the inputs of the change or list by input name.
     """
 
     operation: str
     terms: Args
 
     def normal(self) -> Meaning:
-        """The meaning with every term in its normal form."""
+        """Return the meaning with every term in its normal form."""
         return Meaning(self.operation, _normal(self.terms))
 
 
@@ -64,7 +64,7 @@ def _normal(args: Args) -> Args:
 
 
 def meaning_of(plan: Plan) -> Meaning:
-    """Request of a plan."""
+    """Return the request of a plan."""
     last = len(plan.nodes) - 1
     if plan.writes or any(asked.every for asked in plan.asked):
         return Meaning(plan.nodes[last].operation, inputs_of(plan, last))
@@ -72,7 +72,7 @@ def meaning_of(plan: Plan) -> Meaning:
 
 
 def inputs_of(plan: Plan, node: int) -> Args:
-    """Terms of a call's inputs, by name, without how many rows it is to give and in which order."""
+    """Return the terms of a call's inputs by name, without `limit` and `order`."""
     operation = plan.results[node].operation
     inputs = plan.nodes[node].inputs
     return tuple(
@@ -86,11 +86,11 @@ def _source(plan: Plan, node: int, name: str, source: Source) -> Term:
     if not isinstance(source, Given):
         return _output(plan, source.node, source.output)
     kind = plan.results[node].operation.inputs[name].type
-    return Term(ID, (kind.entity, source.value)) if kind.kind is Kind.ID else Term(CONST, source.value)
+    return Term(ID, (kind.entity, source.value)) if kind.kind is ValueKind.ID else Term(CONST, source.value)
 
 
 def _output(plan: Plan, node: int, output: str) -> Term:
-    """The term for one output of a call."""
+    """Return the term for one output of a call."""
     operation, inputs = plan.results[node].operation, plan.nodes[node].inputs
     subject, kind = operation.subject, operation.outputs[output]
     if operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
@@ -110,5 +110,5 @@ def _output(plan: Plan, node: int, output: str) -> Term:
 
 
 def is_low(plan: Plan, node: int) -> bool:
-    """True where a ranking starts with the lowest."""
+    """Return True if a ranking starts with the lowest value."""
     return bool(plan.arguments(node).get("order") == "ascending")

@@ -27,7 +27,7 @@ from tests.agents.toy_env import TOYS
 from tests.chat_stub import calling, chat_stub
 from toolserver.catalog.api_schema import StatusCode
 
-FORMAT_NAMES = sorted(FORMATS)
+FORMAT_NAMES = FORMATS.names()
 
 
 def play(agent: Any, episodes: int = 10, slots: int = 3, **kwargs: Any) -> list[Trajectory]:

@@ -16,7 +16,7 @@ from steptool_env.rewards import make_reward
 from steptool_env.trajectories.trajectories import read_trajectories, write_trajectories
 from steptool_env.types import Trajectory
 from tests.chat_stub import calling, chat_stub
-from tests.steptool_env.episodes import answered, called, malformed, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, malformed, task, trajectory
 
 EPISODE = trajectory(
     called("search", [{"id": "tt-93421"}], studio="Aurora"),

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from agents.reporting.console import SECONDS_VARIABLE, Display, EpisodeProgress
 from steptool_env.errors import ConfigurationError
-from tests.steptool_env.episodes import answered, trajectory
+from tests.steptool_env.sample_episodes import answered, trajectory
 
 
 class Clock:

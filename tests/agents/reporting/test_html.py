@@ -14,7 +14,7 @@ from agents.demo.report import budgets
 from agents.reporting.evaluation import evaluation_report
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
 from agents.reporting.plots import Curve, line_plot
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
 
 EPISODES = [
     trajectory(called("a", "x"), answered("x"), of=task(task_id="1"), rewards=(0.5, 1.0), is_solved=1.0),

@@ -14,7 +14,7 @@ from agents.reporting.runs import runs_report
 from steptool_env.errors import DataError
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Trajectory
-from tests.steptool_env.episodes import answered, called, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, task, trajectory
 
 
 def evaluation(folder: Path, passed: float, tasks: str = "123") -> Path:

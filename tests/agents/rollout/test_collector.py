@@ -25,7 +25,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
 from steptool_env.vector import ToolVectorEnv
 from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner, word_tokenizer
-from tests.steptool_env.toys import ToySuite, toy_rules
+from tests.steptool_env.toys import ToySuite, toy_config
 
 
 def collected(
@@ -123,7 +123,7 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
 
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
     made = learner("apart")
-    envs = ToolVectorEnv(2, ToySuite(), toy_rules(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
+    envs = ToolVectorEnv(2, ToySuite(), toy_config(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
     (episode,) = collected(envs, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
     assert episode.metrics["finished"] == 0.0
@@ -171,7 +171,7 @@ def test_an_interruption_that_fits_the_context_is_one() -> None:
 
 @pytest.mark.parametrize("together", [True, False])
 def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: bool) -> None:
-    rules = toy_rules(call_budget=50, prompt="compact")
+    rules = toy_config(call_budget=50, prompt="compact")
     envs: VectorEnv[Any, Any, Any] = (
         ToolVectorEnv(2, ToySuite(), rules, autoreset_mode="Disabled")
         if together

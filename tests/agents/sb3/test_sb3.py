@@ -64,7 +64,7 @@ def test_the_order_of_candidates_does_not_matter() -> None:
     """The scorer sees each candidate alone, so logits move with their candidates and the value stays."""
     from agents.sb3.policy import CandidateScorer
     from steptool_env.discrete.features import CONTEXT, FEATURES
-    from steptool_env.discrete.scene import CANDIDATES
+    from steptool_env.discrete.view import CANDIDATES
 
     generator = torch.Generator().manual_seed(0)
     candidates = torch.rand(3, CANDIDATES, FEATURES, generator=generator)

@@ -1,4 +1,4 @@
-"""The HTTP client: what it carries, and what becomes of servers that are away, overloaded or something else."""
+"""The HTTP client, with servers that answer, are unreachable, overloaded or of another kind."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
+from steptool_env.client.transport import Reply
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ToolCall
-from toolserver.catalog.catalog import Catalog
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
 from toolserver.testing import ServerProcess
@@ -192,6 +193,21 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert server.requests[0][1]["authorization"] == "Bearer secret-key"
 
 
+def test_a_transport_can_be_given() -> None:
+    class Fixed:
+        def __init__(self, url: str, headers: Any, timeout: float) -> None:
+            self.made = url, timeout
+
+        def send(self, path: str, content: bytes | None = None) -> Reply:
+            return Reply(200, "", json.dumps([{**ANSWER, "state": f"{path} {self.made}"}]).encode())
+
+        def close(self) -> None:
+            pass
+
+    client = HttpToolClient("http://host", timeout=2.0, transport=Fixed)
+    assert client.call_many([CALL])[0].state == "/v1/calls ('http://host', 2.0)"
+
+
 def test_a_client_is_pickled_without_its_connection() -> None:
     client = HttpToolClient("http://127.0.0.1:9/", timeout=3.0)
     twin = pickle.loads(pickle.dumps(client))
@@ -216,14 +232,16 @@ def test_an_address_that_is_none_is_named(url: Any) -> None:
 
 NAMES = st.sampled_from(["Data", "TheClique", "Transfermarkt search", "nobody", "", "É"])
 ARGUMENTS = st.sampled_from(["", "{}", "{", "[]", '{"name": "Lionel Messi"}', '{"a": NaN}', '{"a": 1e400}', "\ud800"])
-CALLS = st.builds(ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]))
+CALLS = st.builds(
+    ToolCall, NAMES, NAMES, NAMES, ARGUMENTS | st.text(max_size=20), st.sampled_from(["", "open", "x"]), st.none()
+)
 
 
 @pytest.fixture(scope="module")
 def served(stabletoolbench_cache: Path) -> Iterator[tuple[HttpToolClient, ToolService]]:
     """The same recordings, behind a server and in process."""
     service = ToolService(
-        Catalog.load(stabletoolbench_cache), [RecordedResolver(ResponseCache(stabletoolbench_cache, read_only=True))]
+        load_catalog(stabletoolbench_cache), [RecordedResolver(ResponseCache(stabletoolbench_cache, read_only=True))]
     )
     with ServerProcess(["--cache", str(stabletoolbench_cache), "--read-only"]) as server:
         client = HttpToolClient(server.url)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from steptool_env.episodes.finish import FINISH_FUNCTION
-from steptool_env.episodes.prompts import STYLES, opening
+from steptool_env.episodes.prompts import STYLES, make_prompt
 from steptool_env.formats import FORMATS, make_format
 from steptool_env.types import Task
 from tests.steptool_env.toys import ToySuite
@@ -20,9 +20,9 @@ TASK = ToySuite().task(4)
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", FORMATS.names())
 def test_every_prompt_has_the_query_and_every_function(style: str, name: str) -> None:
-    start = opening(TASK, make_format(name), style, 9)
+    start = make_prompt(TASK, make_format(name), style, 9)
     functions = [spec.function_name for spec in TASK.tools]
     assert TASK.query in start.text
     assert TASK.query in start.messages[1]["content"]
@@ -31,11 +31,19 @@ def test_every_prompt_has_the_query_and_every_function(style: str, name: str) ->
     assert [function["name"] for function in start.functions] == [*functions, "Finish"]
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_native_formats_leave_the_functions_to_the_model(name: str) -> None:
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", FORMATS.names())
+def test_messages_describe_the_functions_unless_the_format_is_native(style: str, name: str) -> None:
     call_format = make_format(name)
-    system = opening(TASK, call_format, "toolbench", 9).messages[0]["content"]
-    assert ('"properties"' in system or "'properties'" in system) != call_format.native
+    system, user = make_prompt(TASK, call_format, style, 9).messages
+    functions = [spec.function_name for spec in TASK.tools]
+    assert (system["role"], user["role"]) == ("system", "user")
+    assert [function in system["content"] for function in functions] == [not call_format.native] * len(functions)
+    assert not any(function in user["content"] for function in functions)
+    assert "Finish" in system["content"]
+    assert not system["content"].endswith(":\n")
+    if style == "compact" and call_format.native:
+        assert system["content"] == "Call one function at a time. Finish ends the task."
 
 
 def test_the_system_text_is_toolbenchs(stabletoolbench_data: Path) -> None:
@@ -46,15 +54,15 @@ def test_the_system_text_is_toolbenchs(stabletoolbench_data: Path) -> None:
     description = system["content"].rsplit("keyword_analysis: ", 1)[1].strip()
     tools = tuple(ApiSpec("Data", "Keyword Analysis", api, tool_description=description) for api in apis)
     task = Task("1073", "G1_instruction", answer.query, tools)
-    start = opening(task, make_format("openai"), "toolbench")
+    start = make_prompt(task, make_format("openai"), "toolbench")
     assert start.messages == [system, user]
-    told = opening(task, make_format("openai"), "toolbench", 9)
+    told = make_prompt(task, make_format("openai"), "toolbench", 9)
     assert told.messages == [system, {**user, "content": user["content"] + "Calls left: 9\n"}]
     assert start.functions[-1] == answer.functions[-1] == FINISH_FUNCTION
 
 
 def test_react_tells_the_format_and_lists_functions_as_toolbench_does() -> None:
-    text = opening(TASK, make_format("react"), "toolbench", 9).text
+    text = make_prompt(TASK, make_format("react"), "toolbench", 9).text
     assert (
         "to actually excute your step. Your output should follow this format:\nThought:\nAction\nAction Input:\n"
         in text
@@ -63,14 +71,14 @@ def test_react_tells_the_format_and_lists_functions_as_toolbench_does() -> None:
     assert f"\nSpecifically, you have access to the following APIs: {functions}\nUser: \nCount to 4.\nBegin!\n" in text
     assert text.startswith("System: You are AutoGPT")
     assert text.endswith("\nBegin!\nCalls left: 9\n\nAssistant:\n")
-    assert "Calls left" not in opening(TASK, make_format("react"), "toolbench").text
+    assert "Calls left" not in make_prompt(TASK, make_format("react"), "toolbench").text
 
 
 def test_the_compact_prompt_is_one_line_per_function() -> None:
     spec = ApiSpec(
         "Food", "Kitchen", "Find recipe", "Finds one.", (Parameter("id", "NUMBER"),), (Parameter("Vegan", "BOOLEAN"),)
     )
-    text = opening(Task("1", "s", "Soup?", (spec,)), make_format("llama3"), "compact", 4).text
+    text = make_prompt(Task("1", "s", "Soup?", (spec,)), make_format("llama3"), "compact", 4).text
     assert text == (
         "Tools:\n"
         "find_recipe_for_kitchen(is_id: num, vegan?: bool): Finds one.\n"
@@ -81,9 +89,9 @@ def test_the_compact_prompt_is_one_line_per_function() -> None:
 
 
 def test_what_is_given_away_is_not_shared() -> None:
-    first = opening(TASK, make_format("react"), "toolbench", 9)
+    first = make_prompt(TASK, make_format("react"), "toolbench", 9)
     first.functions[-1]["name"] = "changed"
     first.messages[0]["content"] = "changed"
-    second = opening(TASK, make_format("react"), "toolbench", 9)
+    second = make_prompt(TASK, make_format("react"), "toolbench", 9)
     assert second.functions[-1]["name"] == FINISH_FUNCTION["name"] == "Finish"
     assert second.messages[0]["content"] != "changed"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from steptool_env.errors import ChatError, ConfigurationError
+from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.judges import make_judge
 from steptool_env.rewards import make_reward
 from tests.chat_stub import calling, chat_stub
-from tests.steptool_env.episodes import QUERY, answered, called, gave_up, task
+from tests.steptool_env.sample_episodes import QUERY, answered, called, gave_up, task
 
 STEPS = (called("search", ["tt-93421"], studio="Aurora"), called("details", {"by": "Maren Okafor"}), answered("Maren."))
 FUNCTION = "evaluate_process_reward"
@@ -127,6 +130,34 @@ def test_a_reward_pays_in_hindsight_what_the_model_says() -> None:
     assert given == [0.0, 0.0, 1.0]
     assert hindsight is not None
     assert [step.reward for step in hindsight] == [1.0, 0.0, 1.0]
+
+
+def test_a_dead_endpoint_is_reported_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    judge = make_judge("llm", model="m", base_url=f"http://127.0.0.1:{port}", repeats=3, retries=9)
+    start = time.monotonic()
+    with pytest.raises(ChatUnreachableError, match=f"no chat model answers at http://127.0.0.1:{port}"):
+        judge.judge(task(), STEPS)
+    assert time.monotonic() - start < 10
+
+
+def test_an_endpoint_that_accepts_no_connection_is_reported_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steptool_env.chat._CONNECT_SECONDS", 0.2)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        with socket.create_connection(address), ExitStack() as waiting:
+            for _ in range(3):  # the queue is full: further connections time out
+                connection = waiting.enter_context(socket.socket())
+                connection.setblocking(False)
+                connection.connect_ex(address)
+            judge = make_judge("llm", model="m", base_url=f"http://127.0.0.1:{address[1]}", repeats=1, retries=9)
+            start = time.monotonic()
+            with pytest.raises(ChatUnreachableError):
+                judge.judge(task(), STEPS)
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from steptool_env.metrics import result_of
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Action, Step
-from tests.steptool_env.episodes import answered, called, task, trajectory
+from tests.steptool_env.sample_episodes import answered, called, task, trajectory
 
 SEARCH = called("search", ["Northern Light"], studio="Aurora", year=1987)
 ANSWER = answered("Northern Light, by Maren Okafor.")

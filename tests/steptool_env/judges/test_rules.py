@@ -13,7 +13,7 @@ from benchmarks.stabletoolbench.judge_agreement import contribution_fires, step_
 from steptool_env.judges import Judgement, make_judge
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Step
-from tests.steptool_env.episodes import answered, called, gave_up, malformed, task
+from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task
 
 SEARCH = called("search", [{"id": "tt-93421", "title": "Northern Light"}], studio="Aurora")
 DETAILS = called("details", {"title": "Northern Light", "director": "Maren Okafor"}, id="tt-93421")

@@ -1,9 +1,8 @@
-"""What the offered APIs of a task can tell, however they are combined: a fixpoint over the tables, not over the plan.
+"""Values that the offered APIs of a task reveal in any combination: a fixpoint over the tables, not over the plan.
 
-It is written against `world.execute` alone and shares nothing with `steptool_env.toolworld.planning.unsolvable`. A
-column counts
-as told when an operation shows it, or when its answer depends on it at all (a total, a filter, a mean): a solver could
-work it out from such answers.
+It uses `world.execute` alone and shares no code with `steptool_env.toolworld.planning.unsolvable`. A column is revealed
+if an operation shows it or if its answer depends on it (a total, a filter, a mean): an agent could compute it from such
+answers.
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from typing import Any
 
 from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.planning.plan import Given
-from toolserver.world import World
+from toolserver.world import WORLD_VERSION, World
+from toolserver.world.domains import DOMAINS
 from toolserver.world.samples import sample_value
-from toolserver.world.schema import Kind, Operation
+from toolserver.world.schema import Operation, ValueKind
 from toolserver.world.tables import Table
 from toolserver.world.vendors import Health, VendorApi
 
@@ -24,7 +24,7 @@ _SAMPLES = 6
 
 
 class _Row(dict[str, Any]):
-    """A row that notes which of its columns are read."""
+    """A row that records which of its columns are read."""
 
     def __init__(self, entity: str, values: dict[str, Any], read: set[str]) -> None:
         super().__init__(values)
@@ -36,11 +36,11 @@ class _Row(dict[str, Any]):
         return super().__getitem__(name)
 
 
-class _NotingWorld(World):
-    """A world that notes which columns an operation reads."""
+class _RecordingWorld(World):
+    """A world that records which columns an operation reads."""
 
     def __init__(self, level: str) -> None:
-        super().__init__(0, level)
+        super().__init__(0, level, DOMAINS, WORLD_VERSION)
         self.read: set[str] = set()
 
     def table(self, entity: str) -> Table:
@@ -51,7 +51,7 @@ class _NotingWorld(World):
         return table
 
     def columns_read(self, operation: Operation) -> frozenset[str]:
-        """The columns on which answers to an operation depend, over some calls of it with every input given."""
+        """Return the columns on which answers to an operation depend, over some calls with every input given."""
         for table in self._tables.values():
             table._indexes.clear()
             table._rankings.clear()
@@ -64,22 +64,22 @@ class _NotingWorld(World):
 
 
 @cache
-def _noting(level: str) -> _NotingWorld:
-    return _NotingWorld(level)
+def _world(level: str) -> _RecordingWorld:
+    return _RecordingWorld(level)
 
 
 @cache
 def columns_read(level: str, operation: str) -> frozenset[str]:
-    """The columns on which the answers of an operation depend."""
-    world = _noting(level)
+    """Return the columns on which the answers of an operation depend."""
+    world = _world(level)
     known = world.operations.get(operation)  # a login is a vendor's own operation and reads nothing
     return frozenset() if known is None else world.columns_read(known)
 
 
-def told(task: WorldTask) -> frozenset[str]:
-    """The columns and types of ids that the working APIs of a task's offer can tell, from what its query states."""
+def revealed(task: WorldTask) -> frozenset[str]:
+    """Return the columns and types of ids that a task's working APIs reveal, from the ids that its query states."""
     level = task.columns.world.level.name
-    working = [api for api in task.offer.apis if api.health in (Health.OK, Health.STALE)]
+    working = [api for api in task.toolset.apis if api.health in (Health.OK, Health.STALE)]
     known = _stated(task)
     while True:
         more = set(known)
@@ -93,15 +93,15 @@ def told(task: WorldTask) -> frozenset[str]:
 
 
 def kinds(operation: Operation, outputs: Iterable[str]) -> set[str]:
-    """The columns and types of ids that outputs of an operation are."""
+    """Return the columns and types of ids of an operation's outputs."""
     chosen = [operation.outputs[name] for name in outputs]
-    return {each.type.name if each.type.kind is Kind.ID else each.attribute for each in chosen}
+    return {each.type.name if each.type.kind is ValueKind.ID else each.attribute for each in chosen}
 
 
 def wanted(task: WorldTask) -> set[str]:
-    """The columns and types of ids of which at least one must stay unknown for the blocked call to have no substitute.
+    """Return the needed columns and types of ids of the blocked call. Without a substitute, one of them is unknown.
 
-    What a mean or a difference is computed from stands for it; a choice also needs the measure.
+    A mean or a difference is replaced by its column; a ranking also needs its measure.
     """
     operation = task.plan.results[task.blocked].operation
     outputs = task.plan.used_outputs(task.blocked)
@@ -111,16 +111,16 @@ def wanted(task: WorldTask) -> set[str]:
 
 
 def _stated(task: WorldTask) -> set[str]:
-    """The types of the ids that the query states."""
+    """Return the types of the ids that the query states."""
     inputs = [
         (task.plan.results[index].operation.inputs[name].type, source)
         for index, node in enumerate(task.plan.nodes)
         for name, source in node.inputs.items()
     ]
-    return {kind.name for kind, source in inputs if kind.kind is Kind.ID and isinstance(source, Given)}
+    return {kind.name for kind, source in inputs if kind.kind is ValueKind.ID and isinstance(source, Given)}
 
 
 def _is_callable(api: VendorApi, known: set[str]) -> bool:
-    """Whether every id that a call must give is known; names, dates and numbers can always be tried."""
+    """Return True if every required id is known; names, dates and numbers can be guessed."""
     required = [slot.type for slot in api.operation.inputs.values() if slot.required]
-    return all(kind.kind is not Kind.ID or kind.name in known for kind in required)
+    return all(kind.kind is not ValueKind.ID or kind.name in known for kind in required)

@@ -1,4 +1,4 @@
-"""Whether a value stands in what a policy was shown: names, ids, dates, times and numbers, read by own code."""
+"""Search for a value in the texts that a policy was shown: names, ids, dates, times and numbers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FACTORS = {  # unit of the world -> factor and offset of the other ways in which a vendor may write it
@@ -22,7 +22,7 @@ _SLACK = 0.005
 
 
 class Shown:
-    """The text that a policy has seen so far: the query and the observations."""
+    """Text that a policy has read so far: the query and the observations."""
 
     def __init__(self, query: str) -> None:
         self.text = ""
@@ -32,22 +32,22 @@ class Shown:
         self.add(query)
 
     def add(self, text: str) -> None:
-        """Take in another text."""
+        """Add another text."""
         self.text += "\n" + text.casefold()
         self._dates |= set(_dates(text))
         self._times |= set(_times(text))
         self._numbers |= {float(each.replace(",", "")) for each in re.findall(r"\d[\d,]*(?:\.\d+)?", text)}
 
     def holds(self, kind: SemanticType, value: Any) -> bool:
-        """Whether a semantic value of a type stands in the text, in any vendor's style."""
-        if kind.kind is Kind.DATE:
+        """Return True if the text contains a semantic value of a type, in any vendor's style."""
+        if kind.kind is ValueKind.DATE:
             return value in self._dates
-        if kind.kind is Kind.TIME:
+        if kind.kind is ValueKind.TIME:
             return value in self._times
-        if kind.kind in (Kind.INTEGER, Kind.NUMBER):
+        if kind.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
             ways = [(1, 0), *_FACTORS.get(kind.unit, ())]
             return any(self._has_number(value * factor + offset) for factor, offset in ways)
-        if kind.kind is Kind.ENUM and value in _ORDERS:
+        if kind.kind is ValueKind.ENUM and value in _ORDERS:
             return any(word in self.text for word in _ORDERS[value].split())
         return re.search(rf"(?<!\w){re.escape(str(value).casefold())}(?!\w)", self.text) is not None
 

@@ -1,4 +1,4 @@
-"""ToolWorld as an environment: the same episodes by every way to the tools, at every step, and prompts that fit."""
+"""ToolWorld as an environment: equal episodes in process and over HTTP, from every step, and prompts that fit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
+from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError
-from steptool_env.trajectories.records import encode, trajectory_record
 from toolserver.testing import ServerProcess
 
 TOOLWORLD = "StepTool/ToolWorld-v0"
@@ -28,7 +28,7 @@ def make(**arguments: object) -> ToolEnv:
 
 
 def play(env: ToolEnv, index: int, interrupt: Callable[[ToolEnv], ToolEnv] = lambda env: env) -> bytes:
-    """The trajectory of the oracle's episode of a task; `interrupt` may swap the environment before every step."""
+    """Return the trajectory of the oracle's episode; `interrupt` may replace the environment before every step."""
     agent = OracleAgent()
     observation, info = env.reset(seed=index, options={"task": index})
     agent.reset([0], [observation], [info])
@@ -42,7 +42,7 @@ def play(env: ToolEnv, index: int, interrupt: Callable[[ToolEnv], ToolEnv] = lam
 
 
 def moved(env: ToolEnv) -> ToolEnv:
-    """Another environment that was restored from a snapshot of this one."""
+    """Return another environment, restored from a snapshot of this one."""
     other = make(faults="mild")
     other.restore(env.snapshot())
     return other
@@ -160,7 +160,7 @@ def test_a_wrong_argument_lists_what_is_valid(arguments: dict[str, object], name
 
 @pytest.mark.parametrize("tools", [0, "x", True, 1.5])
 def test_a_wrong_number_of_vendors_is_named(tools: object) -> None:
-    with pytest.raises(ConfigurationError, match=f"tools: {tools!r} is no number of vendors; use an integer"):
+    with pytest.raises(ConfigurationError, match=f"tools: {tools!r} is not a number of vendors; use an integer"):
         make(tools=tools)
 
 

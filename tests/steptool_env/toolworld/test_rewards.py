@@ -1,4 +1,4 @@
-"""What the rewards promise: progress pays once and never pays padding; potentials leave the best policy the best."""
+"""Rewards: progress is paid once and never for padding; potentials do not change the best policy."""
 
 import itertools
 import json
@@ -32,9 +32,9 @@ def some_task(seed: int) -> Task:
 
 
 def some_steps(task: Task, rng: Random) -> list[Step]:
-    """An episode that does part of what is needed, in some order, and ends rightly or wrongly."""
+    """Play some of the needed calls in random order, with a right or wrong answer."""
     play, solution = Play(task), solve(task)
-    apis = {api.spec.function_name: api for api in play.gold.offer.apis}
+    apis = {api.spec.function_name: api for api in play.gold.toolset.apis}
     for step in solution[:-1]:
         if rng.random() < 0.7:
             play.call(apis[step.action.name], json.loads(step.action.arguments))
@@ -42,9 +42,9 @@ def some_steps(task: Task, rng: Random) -> list[Step]:
 
 
 def junk(task: Task, rng: Random) -> list[Step]:
-    """Calls that are not needed: of distractors with made-up arguments, and texts that are no call."""
+    """Return steps that are not needed: calls of distractors with random arguments, and texts without a call."""
     play = Play(task)
-    distractors = [api for api in play.gold.offer.apis if api not in play.gold.offer.bound]
+    distractors = [api for api in play.gold.toolset.apis if api not in play.gold.toolset.bound]
     for _ in range(rng.randrange(1, 5)):
         if distractors and rng.random() < 0.7:
             api = rng.choice(distractors)
@@ -69,7 +69,7 @@ def test_padding_never_raises_the_return_under_progress(seed: int) -> None:
 
 
 def test_padding_raises_the_return_under_steptool() -> None:
-    """The published formula pays half a point for every call that succeeds, needed or not."""
+    """The published formula gives 0.5 for every successful call, needed or not."""
     task = next(t for t in of_depth(suite(), 2, 40) if not t.gold.plan.writes)
     steps = solve(task)
     padded = [steps[0], steps[0], steps[0], *steps]
@@ -121,13 +121,13 @@ def test_the_shaping_of_an_episode_that_ends_without_finish_sums_to_nothing(seed
 
 
 def test_potential_leaves_the_order_of_policies_unchanged_on_a_task_that_can_be_enumerated() -> None:
-    """All open-loop policies of up to three calls out of three, each then answering rightly or wrongly."""
+    """Enumerate the open-loop policies of up to three calls out of three, each with a right and a wrong answer."""
     task = next(t for t in of_depth(suite(), 2, 80) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.offer.bound))  # fmt: skip
+                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
     solution = solve(task)
-    apis = {api.spec.function_name: api for api in task.gold.offer.apis}
+    apis = {api.spec.function_name: api for api in task.gold.toolset.apis}
     needed = [(apis[step.action.name], json.loads(step.action.arguments)) for step in solution[:-1]]
-    needless = (next(api for api in task.gold.offer.apis if api not in task.gold.offer.bound), {})
+    needless = (next(api for api in task.gold.toolset.apis if api not in task.gold.toolset.bound), {})
     gamma = 0.95
     values: list[tuple[float, float]] = []
     for length in range(4):

@@ -1,4 +1,4 @@
-"""A task can be solved by what is shown: no call and no answer needs a value that the policy has not seen."""
+"""A task can be solved from the shown texts: no call and no answer needs a value that the policy has not read."""
 
 import json
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.toolworld import Oracle, OracleCall
-from steptool_env.toolworld.planning.shown import _FEW
-from steptool_env.toolworld.suite import find_gold
+from steptool_env.toolworld.planning.toolset import _FEW_ROWS
+from steptool_env.toolworld.suite import find_world_task
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, vendors
 from toolserver.catalog.api_schema import OBSERVATION_LENGTH, Provenance, StatusCode, encode_body
-from toolserver.world import NO_CHANGES, Kind, SemanticType
+from toolserver.world import NO_CHANGES, SemanticType, ValueKind
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors.api import PAGE_INPUT
 
@@ -21,9 +21,9 @@ SPLITS = ("train", "depth-1", "G3_instruction", "unsolvable")
 
 
 def unseen(env: gym.Env[str, str], index: int) -> Iterator[str]:
-    """What the oracle uses in one task of the real environment without having been shown it."""
+    """Return the values that the oracle uses in one task of the environment without having read them."""
     _, info = env.reset(seed=index, options={"task": index})
-    gold = find_gold(info["task_id"])
+    gold = find_world_task(info["task_id"])
     oracle, shown = Oracle(gold), Shown(gold.query)
     while (call := oracle.next_call()) is not None:
         yield from _unseen_arguments(call, shown)
@@ -72,8 +72,8 @@ def test_every_value_that_two_thousand_solutions_need_is_shown(level: str) -> No
 def test_shown_reads_every_style_and_finds_a_value_that_is_missing() -> None:
     shown = Shown("What is the capacity of Bell Pavilion on March 9, 2031?")
     shown.add('{"error": "", "response": {"venue": "V1234", "open": "31.05.2031", "distance": 74.6, "at": "2:05 PM"}}')
-    name, day = SemanticType("name", Kind.TEXT), SemanticType("date", Kind.DATE)
-    clock, distance = SemanticType("time", Kind.TIME), SemanticType("distance", Kind.NUMBER, "km", decimals=1)
+    name, day = SemanticType("name", ValueKind.TEXT), SemanticType("date", ValueKind.DATE)
+    clock, distance = SemanticType("time", ValueKind.TIME), SemanticType("distance", ValueKind.NUMBER, "km", decimals=1)
     seen = [(name, "BELL pavilion"), (name, "V1234"), (day, "2031-03-09"), (day, "2031-05-31"), (clock, "14:05")]
     assert all(shown.holds(*each) for each in [*seen, (distance, 120.1), (distance, 74.6)])
     hidden = [(name, "Light Theatre"), (name, "V123"), (day, "2031-05-30"), (clock, "02:05"), (distance, 121.0)]
@@ -82,10 +82,10 @@ def test_shown_reads_every_style_and_finds_a_value_that_is_missing() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_few_rows_always_fit_into_an_observation(level: str) -> None:
-    """`shown.is_shown` writes down only longer responses."""
+    """`is_shown` renders longer responses alone."""
     world = vendors(level).world
     for api in list(vendors(level).apis())[::31]:
         answer = api.answer(world, api.encode_arguments(sample_arguments(api, world)), NO_CHANGES)
         if answer.result is not None and len(answer.result.rows) > 0:
-            few = answer.result._replace(rows=answer.result.rows[:_FEW])
+            few = answer.result._replace(rows=answer.result.rows[:_FEW_ROWS])
             assert len(encode_body("", api.render(few))) < OBSERVATION_LENGTH / 2

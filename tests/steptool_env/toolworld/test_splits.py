@@ -1,4 +1,4 @@
-"""Train, validation and test share no task, and no tool or category where the split says so."""
+"""Train, validation and test share no task; unseen tools and categories are not in training."""
 
 from itertools import combinations
 
@@ -20,27 +20,27 @@ def test_no_instruction_is_in_two_parts() -> None:
 
 
 def offered_tools(split: str, count: int = 60) -> set[int]:
-    return {api.tool.index for task in tasks(split, count=count) for api in task.offer.apis}
+    return {api.vendor.index for task in tasks(split, count=count) for api in task.toolset.apis}
 
 
 def offered_categories(split: str, count: int = 60) -> set[str]:
-    return {api.spec.category for task in tasks(split, count=count) for api in task.offer.apis}
+    return {api.spec.category for task in tasks(split, count=count) for api in task.toolset.apis}
 
 
 def test_the_tools_of_g1_tool_are_new_and_their_categories_are_not() -> None:
-    train = sampler("train").offers
+    train = sampler("train").toolsets
     assert not offered_tools("G1_tool") & {tool.index for tool in train.tools}
     assert offered_categories("G1_tool") <= set(train.categories)
 
 
 def test_the_categories_of_the_category_splits_are_new() -> None:
-    train, validation = (set(sampler(split).offers.categories) for split in ("train", "validation"))
+    train, validation = (set(sampler(split).toolsets.categories) for split in ("train", "validation"))
     for split in ("G1_category", "G2_category"):
         assert not offered_categories(split) & (train | validation)
 
 
 def test_the_other_splits_offer_only_what_training_meets() -> None:
-    train = {tool.index for tool in sampler("train").offers.tools}
+    train = {tool.index for tool in sampler("train").toolsets.tools}
     for split in ("validation", "G1_instruction", "G2_instruction", "G3_instruction", "depth-3", "unsolvable"):
         assert offered_tools(split, 30) <= train
 

@@ -1,4 +1,4 @@
-"""What every generated task promises: it can be told apart, offers what it needs, and gives nothing away."""
+"""Generated tasks: they are distinct, offer the needed APIs, and do not reveal the answer."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from steptool_env.toolworld.planning.toolset import COUNTS
 from steptool_env.toolworld.wording.phrases import Phrases
 from tests.toolserver.world.worlds import LEVELS, sampler, tasks, vendors
 from toolserver.errors import ConfigurationError
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 from toolserver.world.vendors import Health
 
 SIX = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
@@ -29,7 +29,7 @@ def test_the_same_arguments_give_the_same_tasks(split: str, level: str) -> None:
     for index, task in enumerate(tasks(split, level, 10)):
         twin = again.task(index)
         assert (twin.id, twin.query, twin.plan.signature) == (task.id, task.query, task.plan.signature)
-        assert [api.key for api in twin.offer.apis] == [api.key for api in task.offer.apis]
+        assert [api.key for api in twin.toolset.apis] == [api.key for api in task.toolset.apis]
 
 
 def test_training_tasks_do_not_depend_on_the_order_in_which_they_are_asked_for() -> None:
@@ -43,10 +43,10 @@ def test_training_tasks_do_not_depend_on_the_order_in_which_they_are_asked_for()
 def test_every_needed_api_is_offered_once_under_a_name_of_its_own(split: str, level: str) -> None:
     low, high = COUNTS[level]
     for task in tasks(split, level):
-        names = [api.spec.function_name for api in task.offer.apis]
+        names = [api.spec.function_name for api in task.toolset.apis]
         assert len(set(names)) == len(names)
-        assert low <= len(names) <= max(high, len(task.offer.needed))
-        assert set(task.needed) <= set(task.offer.apis)
+        assert low <= len(names) <= max(high, len(task.toolset.needed))
+        assert set(task.needed) <= set(task.toolset.apis)
         assert all(api.health is Health.OK for api in task.needed if task.solvable)
 
 
@@ -61,7 +61,7 @@ def test_a_query_tells_no_id_that_a_call_must_find(split: str, level: str) -> No
                 value
                 for row in result.rows
                 for name, value in row.values.items()
-                if result.operation.outputs[name].type.kind is Kind.ID
+                if result.operation.outputs[name].type.kind is ValueKind.ID
             }
             assert not {fold(each) for each in ids - stated if each} & words
 
@@ -72,7 +72,7 @@ def test_a_query_says_everything_that_its_calls_must_be_given(split: str, level:
         for node in task.plan.nodes:
             for name, source in node.inputs.items():
                 slot = task.columns.world.operations[node.operation].inputs[name]
-                if isinstance(source, Given) and slot.type.kind in (Kind.TEXT, Kind.ID):
+                if isinstance(source, Given) and slot.type.kind in (ValueKind.TEXT, ValueKind.ID):
                     assert fold(str(source.value)) in fold(task.query)
 
 
@@ -114,8 +114,8 @@ def test_a_plan_flows_forward_and_is_as_deep_as_it_says(split: str, level: str) 
 def test_the_six_test_splits_are_solvable_and_span_what_their_names_say(split: str) -> None:
     for task in tasks(split):
         assert task.solvable
-        tools = {api.tool.index for api in task.offer.bound}
-        categories = {api.spec.category for api in task.offer.bound}
+        tools = {api.vendor.index for api in task.toolset.bound}
+        categories = {api.spec.category for api in task.toolset.bound}
         assert (len(tools) == 1) == split.startswith("G1")
         assert (len(categories) > 1) == split.startswith("G3")
 

@@ -15,7 +15,7 @@ from hashlib import blake2b
 import pytest
 
 from steptool_env.toolworld import TaskSampler, gold_answer
-from toolserver.world import World
+from toolserver.world import make_world
 from toolserver.world.vendors import VendorRegistry
 
 DIGESTS = {
@@ -26,14 +26,14 @@ DIGESTS = {
 
 
 def digest_of(level: str) -> str:
-    """BLAKE2b of what some tasks of some splits ask, offer and want to hear."""
+    """Return the BLAKE2b of queries, toolsets and answers of some tasks of some splits."""
     hasher = blake2b(digest_size=16)
-    vendors = VendorRegistry(World(0, level))
+    vendors = VendorRegistry(make_world(0, level))
     for split in ("train", "G1_tool", "G3_instruction", "unsolvable"):
         sampler = TaskSampler(vendors, split)
         for index in range(15):
             task = sampler.task(index)
-            offered = [api.key for api in task.offer.apis]
+            offered = [api.key for api in task.toolset.apis]
             part = [task.id, task.query, offered, gold_answer(task), task.obstacle, task.plan.signature.decode()]
             hasher.update(json.dumps(part).encode())
     return hasher.hexdigest()

@@ -1,4 +1,4 @@
-"""Unsolvable tasks: giving up is right when the obstacle is in sight, and nothing offered leads around it."""
+"""Unsolvable tasks: giving up is right once the obstacle is visible, and no offered API replaces the blocked call."""
 
 import gymnasium as gym
 import pytest
@@ -6,9 +6,9 @@ import pytest
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.rewards import make_reward
 from steptool_env.toolworld import Obstacle
-from steptool_env.toolworld.reward_truth import follow
+from steptool_env.toolworld.reward_truth import grade_episode
 from steptool_env.types import Task
-from tests.steptool_env.toolworld.reachability import columns_read, told, wanted
+from tests.steptool_env.toolworld.reachability import columns_read, revealed, wanted
 from tests.toolserver.world.worlds import LEVELS, Play, rewards, solve, suite, tasks
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.world.samples import sample_arguments
@@ -59,9 +59,9 @@ def test_a_broken_tool_must_be_called_before_giving_up_and_need_not_be_called_we
     for task in unsolvable(Obstacle.BROKEN)[:20]:
         gold = task.gold
         play, other = Play(task), Play(task)
-        play.call(gold.offer.bound[gold.blocked], {})
+        play.call(gold.toolset.bound[gold.blocked], {})
         assert sum(rewards(make_reward("final", judge="world"), task, play.finish(None))) == 1.0
-        kept = [api for api in gold.offer.apis if api is not gold.offer.bound[gold.blocked]]
+        kept = [api for api in gold.toolset.apis if api is not gold.toolset.bound[gold.blocked]]
         other.call(kept[0], {})
         assert sum(rewards(make_reward("final", judge="world"), task, other.finish(None))) == 0.0
 
@@ -72,7 +72,7 @@ def test_what_does_not_exist_must_be_looked_for_before_giving_up() -> None:
         (named,) = gold.plan.arguments(gold.blocked).values()
         assert world.tables_named(named) == ()
         play = Play(task)
-        api = gold.offer.bound[gold.blocked]
+        api = gold.toolset.bound[gold.blocked]
         entity = gold.plan.results[gold.blocked].operation.subject
         play.call(api, api.encode_arguments({next(iter(api.operation.inputs)): world.table(entity).names[0]}))
         assert sum(rewards(make_reward("final", judge="world"), task, play.finish(None))) == 0.0
@@ -84,11 +84,11 @@ def test_nothing_offered_tells_in_another_way_what_the_obstacle_hides(obstacle: 
     for task in unsolvable(obstacle, level):
         gold = task.gold
         operation = gold.plan.results[gold.blocked].operation
-        same = [api for api in gold.offer.apis if api.operation is operation]
-        assert same == ([] if obstacle is Obstacle.MISSING else [gold.offer.bound[gold.blocked]])
+        same = [api for api in gold.toolset.apis if api.operation is operation]
+        assert same == ([] if obstacle is Obstacle.MISSING else [gold.toolset.bound[gold.blocked]])
         assert operation.kind not in (OperationKind.COMPUTE, OperationKind.SEARCH)  # both have substitutes
         if not operation.kind.writes:
-            assert not wanted(gold) <= told(gold), (task.id, task.query, sorted(wanted(gold)))
+            assert not wanted(gold) <= revealed(gold), (task.id, task.query, sorted(wanted(gold)))
 
 
 def test_the_check_knows_that_a_total_or_a_filter_tells_a_column() -> None:
@@ -103,10 +103,10 @@ def test_giving_up_is_wrong_after_a_change_of_state_that_nobody_wanted() -> None
     found = 0
     for task in unsolvable(Obstacle.MISSING, "standard"):
         gold, world = task.gold, task.gold.columns.world
-        sales = [api for api in gold.offer.apis if api.operation.kind is OperationKind.CREATE and not api.needs_token]
+        sales = [api for api in gold.toolset.apis if api.operation.kind is OperationKind.CREATE and not api.needs_token]
         for api in [each for each in sales if each.health is Health.OK]:
             play = Play(task)
             if play.call(api, api.encode_arguments(sample_arguments(api, world))).status is StatusCode.OK:
                 found += 1
-                assert follow(play.task, play.finish(None)).grade.solved is False
+                assert grade_episode(play.task, play.finish(None)).grade.solved is False
     assert found > 5

@@ -1,4 +1,4 @@
-"""The words of tasks: they can be read back, are short, say every constant once, and give nothing away."""
+"""Queries can be parsed, are short, state every constant once, and do not reveal the answer."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from steptool_env.toolworld.wording.templates import PEOPLE, SCOPES, UNITS
 from steptool_env.toolworld.wording.terms import meaning_of
 from tests.steptool_env.toolworld.query_parser import Parser
 from tests.toolserver.world.worlds import LEVELS, sampler
-from toolserver.world import World
-from toolserver.world.schema import Kind
+from toolserver.world import make_world
+from toolserver.world.schema import ValueKind
 from toolserver.world.seeded_random import SeededRandom
 
 _PERSON = "|".join(sorted(PEOPLE))
@@ -50,18 +50,18 @@ def few(split: str, level: str) -> list[WorldTask]:
 
 @cache
 def parser(level: str) -> Parser:
-    return Parser(World(0, level))
+    return Parser(make_world(0, level))
 
 
 def stated(task: WorldTask) -> Iterator[tuple[str, list[str]]]:
-    """What a query has to state: each constant of the plan, with the ways to write it."""
+    """Iterate over the constants that a query must state, with the ways to write each."""
     for node, result in zip(task.plan.nodes, task.plan.results, strict=True):
         for name, source in node.inputs.items():
             slot = result.operation.inputs[name]
             if not isinstance(source, Given) or name in ("order", "limit"):
                 continue
             value = str(source.value)
-            if slot.type.kind is Kind.DATE:
+            if slot.type.kind is ValueKind.DATE:
                 day = date.fromisoformat(value)
                 yield value, [value, f"{day.day} {day:%B} {day.year}"]
             else:
@@ -70,7 +70,7 @@ def stated(task: WorldTask) -> Iterator[tuple[str, list[str]]]:
 
 
 def invented(task: WorldTask) -> str:
-    """The name in an unsolvable task that no table has; empty in all others."""
+    """Return the name in an unsolvable task that no table has; else an empty string."""
     if task.obstacle is not Obstacle.UNKNOWN:
         return ""
     (source,) = task.plan.nodes[task.blocked].inputs.values()
@@ -79,7 +79,7 @@ def invented(task: WorldTask) -> str:
 
 
 def without_names(task: WorldTask) -> str:
-    """The query with one word in place of every text that the plan states."""
+    """Return the query with one word in place of every text that the plan states."""
     query = task.query
     texts = {writing for value, writings in stated(task) if not value.isdigit() for writing in writings}
     for text in sorted(texts, key=lambda text: (-len(text), text)):
@@ -100,7 +100,7 @@ def test_long_and_unsolvable_ones_can_be_read_back_too(split: str, level: str) -
 
 
 def test_another_plan_is_read_from_other_words() -> None:
-    """The parser tells apart: a changed name, measure or direction is a changed meaning."""
+    """A changed name, measure or direction changes the parsed meaning."""
     query = "Which hotel in Talby has the highest price per night?"
     meanings = [
         parser("standard").read(each)
@@ -159,7 +159,7 @@ def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
             for result in task.plan.results
             for row in result.rows[:1]
             for name, value in row.values.items()
-            if result.operation.outputs[name].type.kind is Kind.ID
+            if result.operation.outputs[name].type.kind is ValueKind.ID
         } - given
         assert not found & set(re.findall(r"\w+", task.query)), task.id
         if task.solvable and not task.plan.writes:
@@ -168,7 +168,7 @@ def test_no_query_says_what_is_to_be_found_out(split: str, level: str) -> None:
 
 @deep
 def test_a_name_in_two_tables_comes_with_its_type(split: str, level: str) -> None:
-    phrases = Phrases(World(0, level))
+    phrases = Phrases(make_world(0, level))
     for task in few(split, level):
         for node, result in zip(task.plan.nodes, task.plan.results, strict=True):
             operation = result.operation
@@ -190,7 +190,7 @@ def test_the_same_seed_gives_the_same_words_and_others_give_others() -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_shape_has_four_phrasings(level: str) -> None:
-    """A shape is the kind of the last operation and how many things are asked of it."""
+    """A shape is the kind of the last operation and the number of its asked outputs."""
     shapes: dict[tuple[str, int], list[WorldTask]] = defaultdict(list)
     for task in tasks("train", level, 300):
         shapes[task.plan.results[-1].operation.kind, len(task.plan.asked)].append(task)
@@ -204,7 +204,7 @@ def test_every_shape_has_four_phrasings(level: str) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_every_frame_comes_up(level: str) -> None:
-    """No opening or close is far likelier than chance: the words do not lean on one form."""
+    """No first word is far more frequent than the others."""
     opened = Counter(task.query.split()[0] for task in tasks("train", level, 300))
     assert len(opened) >= 8
     assert max(opened.values()) <= 300 * 0.4
@@ -213,12 +213,12 @@ def test_every_frame_comes_up(level: str) -> None:
 
 
 def test_the_page_of_queries_is_up_to_date() -> None:
-    """After a wanted change of tasks or words, run `steptool tasks page`."""
+    """After an intended change of tasks or words, run `steptool tasks page`."""
     path = Path(__file__).parents[3] / "docs" / "toolworld-tasks.md"
     assert path.read_text(encoding="utf-8") == page()
 
 
 def test_every_reference_has_words_and_no_words_are_left_over() -> None:
-    world = World(0, "full")
+    world = make_world(0, "full")
     references = {f"{entity.name}.{each.name}" for entity in world.entities.values() for each in entity.references()}
     assert references == set(SCOPES)

@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.env import ToolEnv
+from steptool_env.episodes.records import encode, read_trajectory, trajectory_record
 from steptool_env.errors import DataError
 from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
 from steptool_env.trajectories import RecordTrajectories, RecordVectorTrajectories
-from steptool_env.trajectories.records import encode, read_trajectory, trajectory_record
 from steptool_env.trajectories.toolbench import from_answer, from_judged, to_answer, write_answers
 from steptool_env.trajectories.trajectories import TrajectoryWriter, read_trajectories, write_trajectories
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from steptool_env.vector import ToolVectorEnv
-from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, call, toy_rules
+from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, call, toy_config
 from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
 from toolserver.stabletoolbench import read_answer, read_judged_run
 
@@ -62,7 +62,7 @@ TRAJECTORIES = st.builds(
 
 
 def episode(actions: tuple[str, ...] = (COUNT, SAY, ANSWER)) -> Trajectory:
-    env = ToolEnv(ToySuite(), toy_rules())
+    env = ToolEnv(ToySuite(), toy_config())
     env.reset(seed=0)
     for action in actions:
         *_, info = env.step(action)
@@ -133,13 +133,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_recorded_episode_replays_to_the_same_bytes(tmp_path: Path) -> None:
-    env = RecordTrajectories(ToolEnv(ToySuite(), toy_rules()), tmp_path / "first.jsonl")
+    env = RecordTrajectories(ToolEnv(ToySuite(), toy_config()), tmp_path / "first.jsonl")
     for actions in ((COUNT, "nonsense", SAY, ANSWER), (GIVE_UP,), (COUNT,) * 6):
         env.reset()
         for action in actions:
             env.step(action)
     env.close()
-    again = RecordTrajectories(ToolEnv(ToySuite(), toy_rules()), tmp_path / "second.jsonl")
+    again = RecordTrajectories(ToolEnv(ToySuite(), toy_config()), tmp_path / "second.jsonl")
     for trajectory in read_trajectories(tmp_path / "first.jsonl").trajectories:
         seed = trajectory.metadata["episode_seed"]
         again.reset(options={"task": trajectory.task.id, "episode_seed": seed})
@@ -151,7 +151,9 @@ def test_a_recorded_episode_replays_to_the_same_bytes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
 def test_a_vector_environment_records_every_episode(mode: AutoresetMode, tmp_path: Path) -> None:
-    env = RecordVectorTrajectories(ToolVectorEnv(2, ToySuite(), toy_rules(), autoreset_mode=mode), tmp_path / "t.jsonl")
+    env = RecordVectorTrajectories(
+        ToolVectorEnv(2, ToySuite(), toy_config(), autoreset_mode=mode), tmp_path / "t.jsonl"
+    )
     env.reset(seed=0)
     for actions in ((COUNT, ANSWER), (ANSWER, COUNT), (COUNT, ANSWER), (GIVE_UP, GIVE_UP)):
         env.step(actions)

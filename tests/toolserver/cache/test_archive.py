@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS
-from tests.toolserver.calls import answer, key_of, numbered_call
+from tests.toolserver.numbered_calls import answer, key_of, numbered_call
 from toolserver.cache import ResponseCache
 from toolserver.cache.archive import check_archive, export_archive, import_archive
+from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
 from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.errors import CacheError, ConflictError, DataError
@@ -30,22 +31,22 @@ def filled(tmp_path: Path) -> Path:
         for number, outcome in enumerate(Outcome, 100):
             cache.put(numbered_call(number), answer(number), outcome, recorded_at="2026-01-01")
         cache.put(NAN_CALL, encode_body("\ud800", ["é", 1.5]))
-    Catalog(APIS).save(path)
+    save_catalog(Catalog(APIS), path)
     return path
 
 
 def export(cache_path: Path, file: Path) -> bytes:
     with ResponseCache(cache_path, read_only=True) as cache:
-        export_archive(file, cache, Catalog.load(cache_path))
+        export_archive(file, cache, load_catalog(cache_path))
     return file.read_bytes()
 
 
 def import_into(cache_path: Path, file: Path, **options: Any) -> dict[str, int]:
-    catalog = Catalog.load(cache_path)
+    catalog = load_catalog(cache_path)
     with ResponseCache(cache_path) as cache:
         report = import_archive(file, cache, catalog, **options)
         assert list(cache.verify()) == []
-    catalog.save(cache_path)
+    save_catalog(catalog, cache_path)
     return {**report.apis, **{f"calls {name}": count for name, count in report.calls.items()}}
 
 
@@ -63,7 +64,7 @@ def test_import_and_export_give_the_same_bytes(filled: Path, tmp_path: Path) -> 
 
 def test_the_real_recordings_round_trip(stabletoolbench_cache: Path, tmp_path: Path) -> None:
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
-        counts = {AddResult.ADDED: len(Catalog.load(stabletoolbench_cache)), "calls added": len(cache)}
+        counts = {AddResult.ADDED: len(load_catalog(stabletoolbench_cache)), "calls added": len(cache)}
     first = export(stabletoolbench_cache, tmp_path / "first")
     assert import_into(tmp_path / "copy", tmp_path / "first") == counts
     assert export(tmp_path / "copy", tmp_path / "second") == first

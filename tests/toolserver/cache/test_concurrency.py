@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.toolserver.calls import (
+from tests.toolserver.numbered_calls import (
     answer,
     key_of,
     numbered_call,
@@ -164,7 +164,7 @@ def test_a_failed_resolution_is_everyones_and_is_tried_again(place: str) -> None
 
 FORK = """
 import os, sys
-from tests.toolserver.calls import answer, key_of, numbered_call
+from tests.toolserver.numbered_calls import answer, key_of, numbered_call
 from toolserver.cache import ResponseCache
 cache = ResponseCache(sys.argv[1], memory_entries=0)
 assert cache.get(key_of(numbered_call(1))).body == answer(1)
@@ -190,7 +190,7 @@ def test_a_cache_may_be_open_across_a_fork(place: str) -> None:
 # Opens as a user who may read the folder, but not write into it.
 READ = """
 import os, sys
-from tests.toolserver.calls import answer, key_of, numbered_call
+from tests.toolserver.numbered_calls import answer, key_of, numbered_call
 from toolserver.cache import ResponseCache
 if os.geteuid() == 0:
     os.setegid(65534)
@@ -221,7 +221,7 @@ def test_a_cache_opens_where_nothing_may_be_written(readable_folder: Path) -> No
 
 LEAVE_OPEN = """
 import os, sys
-from tests.toolserver.calls import answer, numbered_call
+from tests.toolserver.numbered_calls import answer, numbered_call
 from toolserver.cache import ResponseCache
 cache = ResponseCache(sys.argv[1])
 for number in range(50):

@@ -13,10 +13,11 @@ import redis
 
 from tests.toolserver.apis import APIS
 from tests.toolserver.cache.redis_process import redis_server
-from tests.toolserver.calls import answer, key_of, numbered_call, put_numbers, write_responses_folder
+from tests.toolserver.numbered_calls import answer, key_of, numbered_call, put_numbers, write_responses_folder
 from tests.toolserver.serving import OSLO, OSLO_BODY, as_request, make_cache, serving
 from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache import PutResult, ResponseCache
+from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.cache.redis_url import PASSWORD_VARIABLE, parse_redis_url
 from toolserver.catalog.catalog import Catalog
 from toolserver.cli import main
@@ -79,13 +80,13 @@ def test_prefixes_and_databases_are_caches_of_their_own(redis_address: str, redi
 
 def test_reading_only_writes_nothing(redis_url: str, client: Any) -> None:
     put_numbers(redis_url, range(5), "")
-    Catalog(APIS).save(redis_url)
+    save_catalog(Catalog(APIS), redis_url)
     before = client.info("persistence")["rdb_changes_since_last_save"]
     with ResponseCache(redis_url, read_only=True) as cache:
         assert [entry.body for _, entry in cache.entries()]
         assert list(cache.verify()) == []
         assert cache.stats().bytes > 0
-    assert len(Catalog.load(redis_url)) == len(APIS)
+    assert len(load_catalog(redis_url)) == len(APIS)
     assert client.info("persistence")["rdb_changes_since_last_save"] == before
     with pytest.raises(CacheError, match=r"no cache at .*; fill one with `toolserver import"):
         ResponseCache(f"{redis_url}-none", read_only=True)
@@ -97,7 +98,7 @@ READER = "~test-*:* +hget +hscan +hgetall +hkeys +hlen +pttl +memory|usage +get 
 
 def test_a_user_who_may_only_read_can_read_everything(redis_url: str, client: Any) -> None:
     put_numbers(redis_url, range(5), "")
-    Catalog(APIS).save(redis_url)
+    save_catalog(Catalog(APIS), redis_url)
     client.execute_command("ACL", "SETUSER", "reader", "on", f">{PASSWORD}", *READER.split())
     url = redis_url.replace("redis://", f"redis://reader:{QUOTED}@").replace("/0?", "/1?")
     with pytest.raises(CacheError, match="no cache at"):  # in another database, which SELECT must allow
@@ -107,7 +108,7 @@ def test_a_user_who_may_only_read_can_read_everything(redis_url: str, client: An
         assert cache.get(key_of(numbered_call(1))) is not None
         assert list(cache.verify()) == []
         assert (cache.stats().entries, len(list(cache.entries()))) == (5, 5)
-    assert len(Catalog.load(url)) == len(APIS)
+    assert len(load_catalog(url)) == len(APIS)
     with pytest.raises(CacheError, match="cannot write"):
         ResponseCache(url)
 
@@ -118,7 +119,7 @@ def test_another_version_is_refused(redis_url: str, client: Any) -> None:
         with pytest.raises(CacheError, match="format 99"):
             ResponseCache(redis_url, read_only=read_only)
     with pytest.raises(CacheError, match="format 99"):
-        Catalog.load(redis_url)
+        load_catalog(redis_url)
 
 
 def test_keys_of_another_kind_are_an_error_and_not_an_answer(redis_url: str, client: Any) -> None:
@@ -157,7 +158,7 @@ def test_a_server_that_may_evict_is_refused(tmp_path: Path, policy: str, refused
             with pytest.raises(CacheError, match=f"maxmemory-policy is {policy}.*noeviction"):
                 ResponseCache(url, read_only=read_only)
         with pytest.raises(CacheError, match="maxmemory-policy"):
-            Catalog(APIS).save(url)
+            save_catalog(Catalog(APIS), url)
 
 
 def put_until_full(cache: ResponseCache) -> None:
@@ -237,7 +238,7 @@ def test_commands_take_a_url_like_a_directory(
     redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_responses_folder(tmp_path / "source", files=3, calls=40)
-    Catalog(APIS).save(redis_url)
+    save_catalog(Catalog(APIS), redis_url)
     assert run("import", "stabletoolbench", tmp_path / "source", "--cache", redis_url) == 0
     assert run("verify", "--cache", redis_url) == 0
     assert f"120 entries, {len(APIS)} APIs: sound" in capsys.readouterr().out
@@ -251,11 +252,11 @@ def test_commands_take_a_url_like_a_directory(
 
 
 def test_catalogs_are_merged_and_written_once(redis_url: str, client: Any) -> None:
-    Catalog(APIS[:1]).save(redis_url)
-    Catalog(APIS).save(redis_url)
-    assert list(Catalog.load(redis_url)) == list(Catalog(APIS))
+    save_catalog(Catalog(APIS[:1]), redis_url)
+    save_catalog(Catalog(APIS), redis_url)
+    assert list(load_catalog(redis_url)) == list(Catalog(APIS))
     changes = client.info("persistence")["rdb_changes_since_last_save"]
-    Catalog(APIS).save(redis_url)
+    save_catalog(Catalog(APIS), redis_url)
     assert client.info("persistence")["rdb_changes_since_last_save"] == changes
 
 

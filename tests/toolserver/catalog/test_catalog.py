@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS, CARDS, SCORES, WEATHER
+from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.errors import CacheError
@@ -102,45 +103,45 @@ def test_search_from_several_threads() -> None:
 
 
 def test_a_saved_catalog_is_loaded_as_it_was(tmp_path: Path) -> None:
-    Catalog(APIS).save(tmp_path)
-    assert whole(Catalog.load(tmp_path)) == whole(Catalog(APIS))
+    save_catalog(Catalog(APIS), tmp_path)
+    assert whole(load_catalog(tmp_path)) == whole(Catalog(APIS))
 
 
 def test_where_nothing_was_saved_the_catalog_is_empty(tmp_path: Path) -> None:
-    assert len(Catalog.load(tmp_path)) == 0
+    assert len(load_catalog(tmp_path)) == 0
     assert list(tmp_path.iterdir()) == []
 
 
 def test_saving_adds_to_what_another_process_saved_meanwhile(tmp_path: Path) -> None:
-    first, second = Catalog.load(tmp_path), Catalog.load(tmp_path)
+    first, second = load_catalog(tmp_path), load_catalog(tmp_path)
     first.add(WEATHER)
     second.add(CARDS)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda catalog: catalog.save(tmp_path), [first, second]))
-    assert list(Catalog.load(tmp_path)) == [CARDS, WEATHER]
+        list(pool.map(lambda catalog: save_catalog(catalog, tmp_path), [first, second]))
+    assert list(load_catalog(tmp_path)) == [CARDS, WEATHER]
 
 
 def test_a_damaged_catalog_is_refused(tmp_path: Path) -> None:
     (tmp_path / "catalog.db").write_bytes(b"no database" * 100)
     with pytest.raises(CacheError, match=r"catalog\.db"):
-        Catalog.load(tmp_path)
+        load_catalog(tmp_path)
     with pytest.raises(CacheError, match="catalog"):
-        Catalog(APIS).save(tmp_path)
+        save_catalog(Catalog(APIS), tmp_path)
 
 
 def test_a_catalog_of_another_version_is_refused(tmp_path: Path) -> None:
-    Catalog(APIS).save(tmp_path)
+    save_catalog(Catalog(APIS), tmp_path)
     with sqlite3.connect(tmp_path / "catalog.db") as connection:
         connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(CacheError, match="format 99"):
-        Catalog.load(tmp_path)
+        load_catalog(tmp_path)
     with pytest.raises(CacheError, match="format 99"):
-        Catalog(APIS).save(tmp_path)
+        save_catalog(Catalog(APIS), tmp_path)
 
 
 def test_real_documentation_is_found_by_its_words(stabletoolbench_cache: Path) -> None:
-    catalog = Catalog.load(stabletoolbench_cache)
+    catalog = load_catalog(stabletoolbench_cache)
     assert len(catalog) > 100
     assert catalog.search("shorten a URL")
     assert all("movie" in str(spec).lower() for spec in catalog.search("movie"))

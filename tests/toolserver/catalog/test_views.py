@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.toolserver.apis import APIS, CARDS, WEATHER
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ApiSpec
-from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import arguments_schema, documentation, openai_function, read_documentation
 from toolserver.errors import DataError
 from toolserver.stabletoolbench import read_answer, read_queries
@@ -82,7 +82,7 @@ def test_documentation_reads_back(spec: ApiSpec) -> None:
 
 
 def test_all_real_documentation_reads_back(stabletoolbench_cache: Path) -> None:
-    for spec in Catalog.load(stabletoolbench_cache):
+    for spec in load_catalog(stabletoolbench_cache):
         assert read_documentation(documentation(spec)) == spec
         names = openai_function(spec)["parameters"]
         assert set(names["required"]) | set(names["optional"]) == set(names["properties"])

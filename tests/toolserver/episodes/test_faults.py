@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance
 from toolserver.episodes.faults import LEVELS, Strike, draw_fault, is_down
-from toolserver.episodes.state_token import EpisodeState, StateCodec
+from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import ConfigurationError
 
 levels = st.sampled_from(["none", "mild", "harsh"])

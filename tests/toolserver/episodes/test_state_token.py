@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolserver.episodes.state_token import CONTINUING, EpisodeState, StateCodec, opening_token
+from toolserver.calls.episode_state import EpisodeState
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
+from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_token
 from toolserver.errors import ConfigurationError, StateTokenError
 
 json_values = st.recursive(
@@ -123,3 +125,26 @@ def test_a_typical_token_fits_a_kilobyte(writes: int) -> None:
     usage = {f"vendor_{i}_travel_tools": [3, 12_000, 2] for i in range(4)}
     state = EpisodeState(2**60, "harsh", "standard-G3_instruction-117", 9, 55_000, usage, (change,) * writes)
     assert len(StateCodec().write(state)) <= 1024
+
+
+CALL = ToolCall("Toys", "Echo", "Say it", "{}")
+
+
+def test_a_call_is_decoded_once_and_its_answer_carries_a_token_again() -> None:
+    codec = StateCodec()
+    opening = opening_token(5, "mild", "t")
+    decoded = codec.decode_call(CALL._replace(state=opening))
+    assert isinstance(decoded, ToolCall)
+    assert decoded == CALL._replace(state=EpisodeState(5, "mild", "t"))
+    assert isinstance(decoded.state, EpisodeState)
+    assert codec.token_of(decoded.state) == opening  # a call that did not advance the episode
+    assert codec.token_of(EpisodeState(5, "mild", "t", 1)) == codec.write(EpisodeState(5, "mild", "t", 1))
+    assert codec.decode_call(CALL) is CALL
+
+
+@pytest.mark.parametrize("token", ["forged", "st1.AAAA", "open:seed=x", "st1." + "A" * 200])
+def test_a_call_with_a_forged_token_is_refused_and_keeps_it(token: str) -> None:
+    refused = StateCodec().decode_call(CALL._replace(state=token))
+    assert isinstance(refused, ToolResponse)
+    assert (refused.outcome, refused.provenance, refused.state) == (Outcome.FORBIDDEN, Provenance.SERVICE, token)
+    assert "token" in refused.error

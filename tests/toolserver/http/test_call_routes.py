@@ -1,13 +1,15 @@
-"""The hot path and FastAPI's routes give the same answers to the same requests, good and bad."""
+"""The routes that call tools: regular and irregular requests have the same answers, and bad ones FastAPI's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,31 +19,51 @@ from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache.database import DATABASE
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import opening_token
+from toolserver.http import call_routes
+from toolserver.http.app import invalid_request
 
-Pair = tuple[TestClient, TestClient]
+JSON, OTHER_JSON = "application/json", "application/x+json"
+"""The second content type is JSON as well, but only `parse_exactly` and the models read it."""
 
-JSON = {"content-type": "application/json"}
+_NOT_FOUND = 404  # of the functions that declare the routes
+
+
+class Servers(NamedTuple):
+    """The application, and FastAPI with the declared routes: it validates requests and answers none."""
+
+    ours: TestClient
+    fastapi: TestClient
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """The same application with and without its hot path."""
-    cache = make_cache(tmp_path_factory.mktemp("cache"))
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    declared = FastAPI()
+    declared.include_router(call_routes.router)
+    declared.add_exception_handler(RequestValidationError, invalid_request)
     options = {"miss": "synthetic", "max_body_bytes": 5000, "max_batch": 4, "strict_arguments": True}
-    with serving(cache, **options) as fast, serving(cache, hot_path=False, **options) as slow:
-        yield fast, slow
+    with (
+        serving(make_cache(tmp_path_factory.mktemp("cache")), **options) as ours,
+        TestClient(declared) as fastapi,
+    ):
+        yield Servers(ours, fastapi)
 
 
-def seen(client: TestClient, path: str, body: bytes, headers: dict[str, str]) -> tuple[Any, ...]:
-    response = client.post(path, content=body, headers=headers)
+def seen(client: TestClient, path: str, body: bytes, content_type: str) -> tuple[Any, ...]:
+    response = client.post(path, content=body, headers={"content-type": content_type})
     own = {name: value for name, value in response.headers.items() if name.startswith(("x-", "content-", "retry"))}
     return response.status_code, response.content, own
 
 
-def check(pair: Pair, path: str, body: bytes, headers: dict[str, str] = JSON) -> int:
-    fast, slow = (seen(client, path, body, headers) for client in pair)
-    assert fast == slow
-    return int(fast[0])
+def check(servers: Servers, path: str, body: bytes, content_type: str = JSON) -> int:
+    """The status of the answer, which does not depend on how the body is parsed."""
+    answer = seen(servers.ours, path, body, content_type)
+    assert seen(servers.ours, path, body, content_type) == answer
+    if content_type == JSON:
+        assert seen(servers.ours, path, body, OTHER_JSON) == answer
+    if answer[0] != 413:
+        refused = seen(servers.fastapi, path, body, content_type)
+        assert refused == answer if refused[0] != _NOT_FOUND else answer[0] in (200, 503)
+    return int(answer[0])
 
 
 CALLS = [
@@ -59,11 +81,11 @@ CALLS = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_calls(pair: Pair, call: ToolCall) -> None:
-    assert check(pair, "/virtual", json.dumps(as_virtual(call)).encode()) == 200
-    assert check(pair, "/v1/call", json.dumps(as_request(call)).encode()) == 200
-    assert check(pair, "/v1/call", json.dumps(as_request(call._replace(state=opening_token(7)))).encode()) == 200
-    assert check(pair, "/v1/calls", json.dumps([as_request(call), None, as_request(OSLO)]).encode()) == 200
+def test_calls(servers: Servers, call: ToolCall) -> None:
+    assert check(servers, "/virtual", json.dumps(as_virtual(call)).encode()) == 200
+    assert check(servers, "/v1/call", json.dumps(as_request(call)).encode()) == 200
+    assert check(servers, "/v1/call", json.dumps(as_request(call._replace(state=opening_token(7)))).encode()) == 200
+    assert check(servers, "/v1/calls", json.dumps([as_request(call), None, as_request(OSLO)]).encode()) == 200
 
 
 VIRTUAL = as_virtual(OSLO)
@@ -96,8 +118,8 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("path", ["/virtual", "/v1/call", "/v1/calls"])
 @pytest.mark.parametrize("body", ODD_BODIES)
-def test_odd_bodies(pair: Pair, path: str, body: bytes) -> None:
-    assert check(pair, path, body) in (200, 400, 413, 422)
+def test_odd_bodies(servers: Servers, path: str, body: bytes) -> None:
+    assert check(servers, path, body) in (200, 400, 413, 422)
 
 
 @pytest.mark.parametrize(
@@ -110,16 +132,14 @@ def test_odd_bodies(pair: Pair, path: str, body: bytes) -> None:
         "application/jsonp",
     ],
 )
-def test_content_types(pair: Pair, content_type: str) -> None:
+def test_content_types(servers: Servers, content_type: str) -> None:
     for path, body in (("/virtual", VIRTUAL), ("/v1/call", as_request(OSLO)), ("/v1/calls", [as_request(OSLO)])):
-        check(pair, path, json.dumps(body).encode(), {"content-type": content_type})
+        check(servers, path, json.dumps(body).encode(), content_type)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "OPTIONS", "HEAD"])
-def test_other_methods(pair: Pair, method: str) -> None:
-    answers = [client.request(method, "/virtual") for client in pair]
-    assert {answer.status_code for answer in answers} == {405}
-    assert answers[0].content == answers[1].content
+def test_other_methods(servers: Servers, method: str) -> None:
+    assert servers.ours.request(method, "/virtual").status_code == 405
 
 
 JSON_VALUES = st.recursive(
@@ -130,19 +150,19 @@ JSON_VALUES = st.recursive(
 
 
 @given(field=st.sampled_from(sorted(VIRTUAL)), value=JSON_VALUES)
-def test_any_value_in_any_field_of_the_old_protocol(pair: Pair, field: str, value: Any) -> None:
-    check(pair, "/virtual", json.dumps(VIRTUAL | {field: value}).encode())
+def test_any_value_in_any_field_of_the_old_protocol(servers: Servers, field: str, value: Any) -> None:
+    check(servers, "/virtual", json.dumps(VIRTUAL | {field: value}).encode())
 
 
 @given(field=st.sampled_from(sorted(as_request(OSLO))), value=JSON_VALUES)
-def test_any_value_in_any_field(pair: Pair, field: str, value: Any) -> None:
+def test_any_value_in_any_field(servers: Servers, field: str, value: Any) -> None:
     element = as_request(OSLO) | {field: value}
-    check(pair, "/v1/call", json.dumps(element).encode())
-    check(pair, "/v1/calls", json.dumps([element, value]).encode())
+    check(servers, "/v1/call", json.dumps(element).encode())
+    check(servers, "/v1/calls", json.dumps([element, value]).encode())
 
 
-def test_an_upstream_answer_that_is_not_recorded_is_asked_for_anew(tmp_path: Path) -> None:
-    """The hot path remembers requests: only those whose answers cannot change."""
+def test_an_upstream_answer_that_is_not_recorded_is_requested_each_time(tmp_path: Path) -> None:
+    """Only requests of `/virtual` whose answers cannot change are stored."""
     with upstream_stub(lambda request: {"error": "", "response": len(stub.requests)}) as stub:
         settings: dict[str, Any] = {"miss": "live", "live_url": stub.url, "read_only": True}
         with serving(make_cache(tmp_path), **settings) as client:
@@ -157,11 +177,17 @@ def test_repeated_requests_are_counted_like_first_ones(tmp_path: Path) -> None:
         assert "toolserver_cache_hits_total 3.0" in client.get("/metrics").text
 
 
-def test_a_broken_store_is_503_on_both_ways(tmp_path: Path) -> None:
+def test_a_broken_store_is_503(tmp_path: Path) -> None:
     make_cache(tmp_path)
-    with serving(tmp_path) as fast, serving(tmp_path, hot_path=False) as slow:
-        for client in (fast, slow):  # before any request, so that nothing is remembered
-            client.app.state.assembly.cache.close()  # type: ignore[attr-defined]
+    with serving(tmp_path) as client:
+        client.app.state.assembly.cache.close()  # type: ignore[attr-defined]  # before any request is stored
         (tmp_path / DATABASE).unlink()
-        assert check((fast, slow), "/virtual", json.dumps(VIRTUAL).encode()) == 503
-        assert check((fast, slow), "/v1/calls", json.dumps([as_request(OSLO)]).encode()) == 503
+        assert client.post("/virtual", json=VIRTUAL).status_code == 503
+        assert client.post("/v1/calls", json=[as_request(OSLO)]).status_code == 503
+
+
+def test_an_application_under_a_prefix_answers_its_routes(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path)) as client, TestClient(client.app, root_path="/tools") as mounted:
+        for path in ("/virtual", "/tools/virtual"):
+            assert mounted.post(path, json=VIRTUAL).content == OSLO_BODY
+        assert mounted.get("/tools/healthz").status_code == 200

@@ -14,7 +14,7 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.http.app import create_app
 from toolserver.service.info import catalog_digest, package_version, world_info
 from toolserver.settings import Settings
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 
 
 def info(**settings: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def info(**settings: Any) -> dict[str, Any]:
 
 def test_a_world_names_its_seed_level_vendors_and_digest() -> None:
     found = info(world=3, world_tools=20, miss="synthetic")
-    assert found == world_info(VendorRegistry(World(3), 20), miss="synthetic").model_dump()
+    assert found == world_info(VendorRegistry(make_world(3), 20), miss="synthetic").model_dump()
     assert (found["version"], found["kind"], found["seed"]) == (package_version(), "world", 3)
     assert (found["level"], found["vendors"], found["miss"]) == ("lite", 20, "synthetic")
 
@@ -57,9 +57,8 @@ def test_recordings_have_the_digest_of_their_catalog(tmp_path: Path) -> None:
     assert (both["kind"], both["digest"]) == ("both", info(world=0, world_tools=20)["digest"])
 
 
-@pytest.mark.parametrize("hot_path", [True, False])
-def test_it_wants_a_key_where_there_are_keys(tmp_path: Path, hot_path: bool) -> None:
+def test_it_wants_a_key_where_there_are_keys(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a-key-of-the-key-file\n")
-    with serving(make_cache(tmp_path / "cache"), api_key_file=tmp_path / "keys", hot_path=hot_path) as client:
+    with serving(make_cache(tmp_path / "cache"), api_key_file=tmp_path / "keys") as client:
         assert client.get("/v1/info").status_code == 401
         assert client.get("/v1/info", headers={"x-api-key": "a-key-of-the-key-file"}).status_code == 200

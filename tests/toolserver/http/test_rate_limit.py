@@ -1,4 +1,4 @@
-"""Keys, rates, sizes and time-outs hold on every way in."""
+"""Limits of keys, rates, sizes and times."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import pytest
 from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, serving
 from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.errors import ConfigurationError
-from toolserver.http.admission import Rejection
 from toolserver.http.auth import ApiKeys
 from toolserver.http.rate_limit import RateLimiter
 from toolserver.http.request_body import BodyReader, Disconnect
 from toolserver.testing import ServerProcess
 
 KEYS = "first-key-of-the-file", "second-key-of-the-file"
-WAYS = pytest.mark.parametrize("hot_path", [True, False])
 POSTS = [("/virtual", as_virtual(OSLO)), ("/v1/call", as_request(OSLO)), ("/v1/calls", [as_request(OSLO)])]
 
 
@@ -31,9 +29,8 @@ def key_file(folder: Path) -> Path:
     return path
 
 
-@WAYS
-def test_without_a_key_nothing_is_answered_but_health_and_documentation(tmp_path: Path, hot_path: bool) -> None:
-    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path), hot_path=hot_path) as client:
+def test_without_a_key_nothing_is_answered_but_health_and_documentation(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path)) as client:
         for path, body in POSTS:
             for headers in ({}, {"x-api-key": "wrong"}, {"authorization": f"Basic {KEYS[0]}"}):
                 refused = client.post(path, json=body, headers=headers)
@@ -44,9 +41,8 @@ def test_without_a_key_nothing_is_answered_but_health_and_documentation(tmp_path
             assert client.get(path).status_code == 200
 
 
-@WAYS
-def test_every_key_opens_in_every_form(tmp_path: Path, hot_path: bool) -> None:
-    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path), hot_path=hot_path) as client:
+def test_every_key_opens_in_every_form(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path / "c"), api_key_file=key_file(tmp_path)) as client:
         for key in KEYS:
             for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"toolbench_key": key}):
                 for path, body in POSTS:
@@ -63,9 +59,8 @@ def test_a_key_file_without_secrets_is_refused(tmp_path: Path, content: str, wor
         ApiKeys.from_file(tmp_path / "nowhere")
 
 
-@WAYS
-def test_the_rate_holds_per_key_and_counts_calls(tmp_path: Path, hot_path: bool) -> None:
-    settings: dict[str, Any] = {"api_key_file": key_file(tmp_path), "rate_limit": 3.0, "hot_path": hot_path}
+def test_the_rate_holds_per_key_and_counts_calls(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"api_key_file": key_file(tmp_path), "rate_limit": 3.0}
     with serving(make_cache(tmp_path / "c"), **settings) as client:
         first, second = ({"x-api-key": key} for key in KEYS)
         batch = [as_request(OSLO)] * 60  # pays for twenty seconds
@@ -96,9 +91,8 @@ def test_limiters_of_one_file_share_their_count(tmp_path: Path) -> None:
     assert admitted == 5
 
 
-@WAYS
-def test_bodies_batches_and_depth_are_limited(tmp_path: Path, hot_path: bool) -> None:
-    settings: dict[str, Any] = {"max_body_bytes": 2000, "max_batch": 3, "max_depth": 4, "hot_path": hot_path}
+def test_bodies_batches_and_depth_are_limited(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"max_body_bytes": 2000, "max_batch": 3, "max_depth": 4}
     with serving(make_cache(tmp_path), **settings) as client:
         for path, _ in POSTS:
             for content in (b" " * 2001, iter([b" " * 1000] * 3)):
@@ -121,7 +115,7 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_client_that_goes_away_is_no_refusal() -> None:
-    async def read() -> bytes | Rejection:
+    async def read() -> bytes:
         messages = iter([{"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.disconnect"}])
 
         async def receive() -> Any:
@@ -133,8 +127,7 @@ def test_a_client_that_goes_away_is_no_refusal() -> None:
         asyncio.run(read())
 
 
-@WAYS
-def test_a_slow_tool_times_out_and_does_not_hold_up_the_rest(tmp_path: Path, hot_path: bool) -> None:
+def test_a_slow_tool_times_out_and_does_not_hold_up_the_rest(tmp_path: Path) -> None:
     done = Event()
 
     def stall(request: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +136,7 @@ def test_a_slow_tool_times_out_and_does_not_hold_up_the_rest(tmp_path: Path, hot
 
     with upstream_stub(stall) as stub:
         settings: dict[str, Any] = {"miss": "live", "live_url": stub.url, "request_timeout": 0.2, "read_only": False}
-        with serving(make_cache(tmp_path), hot_path=hot_path, **settings) as client:
+        with serving(make_cache(tmp_path), **settings) as client:
             slow = as_request(OSLO._replace(arguments={"city": "Rome"}, state="open:seed=1"))
             answers = client.post("/v1/calls", json=[slow, as_request(OSLO)]).json()
             assert [answer["outcome"] for answer in answers] == ["timeout", "ok"]

@@ -22,18 +22,18 @@ from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_toke
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
 from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.world import delta_of
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 from toolserver.world.changes import Change
-from toolserver.world.resolver import delta_of
 from toolserver.world.samples import sample_arguments
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 from toolserver.world.tokens import ChangeCheck, world_codec
 from toolserver.world.vendors import VendorApi
 
-WORLD = World(0)
+WORLD = make_world(0)
 VENDORS = VendorRegistry(WORLD)
 CODEC = world_codec(VENDORS)
 CHECK = ChangeCheck(WORLD)
@@ -58,22 +58,21 @@ CALLS = [sampled(name) for name in OPERATIONS]
 
 
 class Ways:
-    """One world, behind the hot path, behind FastAPI's routes and in process."""
+    """One world, over HTTP and in process."""
 
-    def __init__(self, fast: TestClient, slow: TestClient, service: ToolService) -> None:
-        self._clients = fast, slow
+    def __init__(self, client: TestClient, service: ToolService) -> None:
+        self._client = client
         self._service = service
 
     def answers(self, calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
         """The answers to a batch, the same on every way, each of them counted."""
         body = json.dumps([as_request(call) for call in calls])
         found = [in_process(response) for response in self._service.call_many(calls)]
-        for client in self._clients:
-            before = counted(client)
-            response = client.post("/v1/calls", content=body, headers={"content-type": "application/json"})
-            assert response.status_code == 200, response.text
-            assert response.json() == found
-            assert counted(client) - before == len(calls)
+        before = counted(self._client)
+        response = self._client.post("/v1/calls", content=body, headers={"content-type": "application/json"})
+        assert response.status_code == 200, response.text
+        assert response.json() == found
+        assert counted(self._client) - before == len(calls)
         return found
 
 
@@ -89,13 +88,8 @@ def counted(client: TestClient) -> float:
 
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
-    chosen = Settings(world=0)
-    slow = chosen.model_copy(update={"hot_path": False})
-    with (
-        TestClient(create_app(chosen), raise_server_exceptions=False) as fast,
-        TestClient(create_app(slow), raise_server_exceptions=False) as routes,
-    ):
-        yield Ways(fast, routes, SERVICE)
+    with TestClient(create_app(Settings(world=0)), raise_server_exceptions=False) as client:
+        yield Ways(client, SERVICE)
 
 
 def forged(fields: Any, codec: StateCodec = CODEC, *, flag: int = 0) -> str:
@@ -142,8 +136,8 @@ def changed(*change: Any) -> str:
 
 CITY = WORLD.ids("city")[0]
 POISON = {
-    "another world": world_codec(VendorRegistry(World(1))).write(CODEC.read(BOOKED)),
-    "other vendors": world_codec(VendorRegistry(World(0), 20)).write(CODEC.read(BOOKED)),
+    "another world": world_codec(VendorRegistry(make_world(1))).write(CODEC.read(BOOKED)),
+    "other vendors": world_codec(VendorRegistry(make_world(0), 20)).write(CODEC.read(BOOKED)),
     "no world": StateCodec().write(CODEC.read(BOOKED)),
     "faults": with_field(1, "nonsense"),
     "faults no text": with_field(1, ["mild"]),
@@ -233,11 +227,11 @@ def test_nonsense_under_a_good_signature_is_answered_alone(ways: Ways, data: st.
     assert {answer["outcome"] for answer in answers} <= set(Outcome)
 
 
-TYPED: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.INTEGER: st.sampled_from([0, 1, 2**53]) | st.integers(0, 2**53),
-    Kind.NUMBER: st.sampled_from([0, 0.0, -1.5, 2.0**53, -(2**53)]) | st.floats(-1e15, 1e15),
-    Kind.DATE: st.dates().map(str) | st.none(),
-    Kind.BOOLEAN: st.booleans(),
+TYPED: dict[ValueKind, st.SearchStrategy[Any]] = {
+    ValueKind.INTEGER: st.sampled_from([0, 1, 2**53]) | st.integers(0, 2**53),
+    ValueKind.NUMBER: st.sampled_from([0, 0.0, -1.5, 2.0**53, -(2**53)]) | st.floats(-1e15, 1e15),
+    ValueKind.DATE: st.dates().map(str) | st.none(),
+    ValueKind.BOOLEAN: st.booleans(),
 }
 
 
@@ -249,7 +243,7 @@ def typed_changes(draw: st.DrawFn) -> list[Any]:
     values = {}
     for attribute in entity.attributes:
         if created or (entity.record and draw(st.booleans())) or (entity.name, attribute.name) in CHECK._stocks:
-            ids = WORLD.ids(attribute.type.entity) if attribute.type.kind is Kind.ID else ("active", "", "x")
+            ids = WORLD.ids(attribute.type.entity) if attribute.type.kind is ValueKind.ID else ("active", "", "x")
             values[attribute.name] = draw(TYPED.get(attribute.type.kind, st.sampled_from(ids)))
     return [entity.name, "new" if created else draw(st.sampled_from(WORLD.ids(entity.name))), values]
 
@@ -303,18 +297,17 @@ class Breaking:
         pass
 
 
-@pytest.mark.parametrize("hot_path", [True, False])
 @pytest.mark.parametrize("blocking", [True, False])
 def test_a_defect_of_a_resolver_is_the_outcome_of_its_call_in_a_batch_and_500_alone(
-    tmp_path: Path, hot_path: bool, blocking: bool
+    tmp_path: Path, blocking: bool
 ) -> None:
     from tests.toolserver.serving import OSLO, OSLO_BODY
 
-    with serving(make_cache(tmp_path / "cache"), hot_path=hot_path) as client:
-        service: ToolService = client.app.state.dispatcher.service  # type: ignore[attr-defined]
+    with serving(make_cache(tmp_path / "cache")) as client:
+        service: ToolService = client.app.state.executor.service  # type: ignore[attr-defined]
         recorded, broken = service.resolvers[0], Breaking(blocking=blocking)
-        dispatcher = client.app.state.dispatcher  # type: ignore[attr-defined]
-        dispatcher.service = ToolService(service.catalog, [recorded, broken])
+        executor = client.app.state.executor  # type: ignore[attr-defined]
+        executor.service = ToolService(service.catalog, [recorded, broken])
         missing = OSLO._replace(arguments={"city": "Nowhere"})
         before = counted(client)
         answers = client.post("/v1/calls", json=[as_request(call) for call in (OSLO, missing, OSLO)]).json()

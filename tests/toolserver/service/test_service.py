@@ -12,12 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS, WEATHER
+from toolserver.calls.call_key import canonical_key
+from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.episodes import EpisodeFaults
-from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.resolvers.base import PARSE_ERROR, Resolver, ValidatedCall
-from toolserver.service.call_key import canonical_key
 from toolserver.service.service import ToolService
 
 CALL = ToolCall("Weather", "Sky Watch", "getForecast", {"city": "Oslo"})
@@ -169,21 +168,20 @@ def test_a_state_token_comes_back_whatever_happens() -> None:
 
 
 def test_an_episode_is_advanced_once_per_call() -> None:
-    codec = StateCodec()
-    tools = service(saying("fine"), faults=EpisodeFaults(codec))
-    token = opening_token(seed=3, task="t")
+    tools = service(saying("fine"))
+    state: EpisodeState | str = EpisodeState(seed=3, task="t")
     for step in range(1, 4):
-        answer = tools.call(CALL._replace(state=token))
+        answer = tools.call(CALL._replace(state=state))
         assert answer.response == "fine"
-        assert codec.read(answer.state).step == step
-        token = answer.state
+        assert isinstance(answer.state, EpisodeState)
+        assert answer.state.step == step
+        state = answer.state
 
 
-def test_a_forged_token_is_refused_and_handed_back() -> None:
+def test_arguments_that_the_caller_parsed_are_not_parsed_again() -> None:
     resolver = saying("fine")
-    answer = service(resolver, faults=EpisodeFaults(StateCodec())).call(CALL._replace(state="st1.forged"))
-    assert (answer.outcome, answer.state) == (Outcome.FORBIDDEN, "st1.forged")
-    assert not resolver.calls
+    service(resolver).call(CALL._replace(arguments="not JSON", parsed={"city": "Oslo"}))
+    assert [call.arguments for call in resolver.calls] == [{"city": "Oslo"}]
 
 
 def test_a_blocking_resolver_is_left_for_later() -> None:
@@ -222,6 +220,6 @@ JSON_TEXT = st.text() | st.builds(
 
 @given(st.text(), st.text(), st.text(), JSON_TEXT, st.text())
 def test_any_text_gets_a_typed_outcome(category: str, tool: str, api: str, arguments: str, state: str) -> None:
-    tools = service(silent(), strict_arguments=True, faults=EpisodeFaults(StateCodec()))
+    tools = service(silent(), strict_arguments=True)
     for call in (ToolCall(category, tool, api, arguments, state), CALL._replace(arguments=arguments, state=state)):
         assert tools.call(call).outcome is not Outcome.OK or "chat_with_user" in api

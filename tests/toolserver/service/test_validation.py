@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from toolserver.calls.json_parsing import holds_large_float, is_deeper, parse
 from toolserver.catalog.api_schema import ApiSpec, Parameter
-from toolserver.service.json_parsing import holds_large_float, is_deeper, parse
 from toolserver.service.validation import argument_problem
 
 SPEC = ApiSpec(

@@ -12,6 +12,7 @@ import pytest
 
 from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import PutResult, ResponseCache, canonical_key
+from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import Provenance, encode_body
 from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.stabletoolbench import (
@@ -193,7 +194,7 @@ def tool_messages(nodes: list[dict]) -> list[tuple[str, str, str]]:
 def test_folders_written_back_hold_what_was_read(
     stabletoolbench_data: Path, stabletoolbench_cache: Path, figures: Figures, tmp_path: Path
 ) -> None:
-    catalog = Catalog.load(stabletoolbench_cache)
+    catalog = load_catalog(stabletoolbench_cache)
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
         assert write_tools(tmp_path / "tools", catalog) == figures.tools
         assert write_responses(tmp_path / "tool_response_cache", cache) == figures.entries

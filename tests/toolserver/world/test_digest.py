@@ -1,7 +1,7 @@
-"""The same seed gives the same world on every Python and machine: the digests here were made once and are kept.
+"""The same seed gives the same world on every Python and machine.
 
-After a wanted change of the world, run `python -m toolserver.world.digest` and put its lines here; say so in the
-change log, because every task of every seed changes with them.
+After an intended change of the world, run `python -m toolserver.world.digest`, update the digests here, and note it in
+the changelog: all tasks change with the world.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from toolserver.world import VendorRegistry, World
+from toolserver.world import VendorRegistry, make_world
 from toolserver.world.digest import DIGESTED_APIS, world_digest
 
 DIGESTS = {
@@ -25,7 +25,7 @@ DIGESTS = {
 
 @pytest.mark.parametrize(("seed", "level"), DIGESTS)
 def test_the_world_of_a_seed_is_what_it_always_was(seed: int, level: str) -> None:
-    assert world_digest(VendorRegistry(World(seed, level)), DIGESTED_APIS) == DIGESTS[seed, level]
+    assert world_digest(VendorRegistry(make_world(seed, level)), DIGESTED_APIS) == DIGESTS[seed, level]
 
 
 def test_the_world_does_not_depend_on_the_hashing_of_text() -> None:

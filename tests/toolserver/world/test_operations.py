@@ -1,4 +1,4 @@
-"""Operations agree with the tables and with each other; writes keep the books and leave the world as it was."""
+"""Operations agree with the tables and with each other; writes keep stocks consistent and do not modify the world."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolserver.catalog.api_schema import Outcome
-from toolserver.world import NO_CHANGES, Changes, Kind, Operation, OperationKind, Result, SemanticType, World
+from toolserver.world import (
+    NO_CHANGES,
+    Changes,
+    Operation,
+    OperationKind,
+    Result,
+    SemanticType,
+    ValueKind,
+    World,
+    make_world,
+)
 from toolserver.world.samples import sample_value
 
-WORLD = World(4)
-FULL = World(4, "full")
+WORLD = make_world(4)
+FULL = make_world(4, "full")
 BY_KIND = {
     kind: [each for each in FULL.operations.values() if each.kind is kind]
     for kind in OperationKind
@@ -33,13 +43,13 @@ def arguments_of(operation: Operation, world: World, pick: int = 0) -> dict[str,
 
 def fits(value: Any, kind: SemanticType) -> bool:
     match kind.kind:
-        case Kind.INTEGER:
+        case ValueKind.INTEGER:
             return type(value) is int
-        case Kind.NUMBER:
+        case ValueKind.NUMBER:
             return isinstance(value, int | float) and not isinstance(value, bool)
-        case Kind.BOOLEAN:
+        case ValueKind.BOOLEAN:
             return type(value) is bool
-        case Kind.ENUM:
+        case ValueKind.ENUM:
             return value in kind.values
     return isinstance(value, str)
 
@@ -54,7 +64,7 @@ def test_every_operation_answers_with_its_declared_outputs(world: World) -> None
             assert set(row.values) <= set(operation.outputs)
             for name, value in row.values.items():
                 assert fits(value, operation.outputs[name].type), (operation.name, name, value)
-        assert (result.delta is not NO_CHANGES) == operation.kind.writes
+        assert (result.changes is not NO_CHANGES) == operation.kind.writes
 
 
 def test_every_kind_of_operation_is_there() -> None:
@@ -64,13 +74,13 @@ def test_every_kind_of_operation_is_there() -> None:
 def test_an_unknown_id_is_not_found_by_every_operation_that_takes_one() -> None:
     for operation in FULL.operations.values():
         for name, slot in operation.inputs.items():
-            if slot.type.kind is Kind.ID and slot.required:
+            if slot.type.kind is ValueKind.ID and slot.required:
                 arguments = arguments_of(operation, FULL) | {name: "X0000000"}
                 result = FULL.execute(operation, arguments)
                 assert result.outcome is Outcome.NOT_FOUND, operation.name
                 assert "X0000000" in result.message
                 assert result.rows == ()
-                assert result.delta is NO_CHANGES
+                assert result.changes is NO_CHANGES
 
 
 def test_a_missing_input_is_a_typed_outcome() -> None:
@@ -219,30 +229,30 @@ CALLS = st.one_of(
 
 
 def run_writes(calls: list[tuple[str, dict[str, Any]]]) -> tuple[Changes, list[Result]]:
-    """Carry the delta through the calls; a number for an id means the n-th reservation that was made."""
-    delta, results, made = Changes(salt="test"), [], [BOOKED]
+    """Run the calls, each with the changes of those before; an integer id is the index of a created reservation."""
+    changes, results, made = Changes(salt="test"), [], [BOOKED]
     for name, arguments in calls:
         if "reservation_id" in arguments:
             arguments = arguments | {"reservation_id": made[arguments["reservation_id"] % len(made)]}
-        result = WORLD.execute(name, arguments, delta)
-        delta = result.delta
+        result = WORLD.execute(name, arguments, changes)
+        changes = result.changes
         results.append(result)
         if name == "hotel.book" and result.rows:
             made.append(result.values["reservation_id"])
-    return delta, results
+    return changes, results
 
 
 @given(st.lists(CALLS, max_size=8))
 def test_free_and_booked_rooms_always_add_up(calls: list[tuple[str, dict[str, Any]]]) -> None:
-    delta, results = run_writes(calls)
+    changes, results = run_writes(calls)
     before = WORLD.table("hotel").rows[HOTEL]["rooms_left"]
-    made = [i for i in delta.rows("reservation") if i not in WORLD.table("reservation").rows]
-    rows = [WORLD.need("reservation", i, delta) for i in made]
+    made = [i for i in changes.rows("reservation") if i not in WORLD.table("reservation").rows]
+    rows = [WORLD.need("reservation", i, changes) for i in made]
     booked = sum(row["rooms"] for row in rows if row["status"] == "active")
     given_back = 0
-    if WORLD.need("reservation", BOOKED, delta)["status"] == "cancelled":
+    if WORLD.need("reservation", BOOKED, changes)["status"] == "cancelled":
         given_back = WORLD.table("reservation").rows[BOOKED]["rooms"]
-    left = WORLD.need("hotel", HOTEL, delta)["rooms_left"]
+    left = WORLD.need("hotel", HOTEL, changes)["rooms_left"]
     assert left == before - booked + given_back
     assert left >= 0
     assert len(set(made)) == len(made)
@@ -252,14 +262,14 @@ def test_free_and_booked_rooms_always_add_up(calls: list[tuple[str, dict[str, An
 
 
 @given(st.lists(CALLS, max_size=6))
-def test_a_delta_survives_json_and_the_same_calls_make_the_same_one(calls: list[tuple[str, dict[str, Any]]]) -> None:
-    delta, _ = run_writes(calls)
+def test_changes_survive_json_and_the_same_calls_make_the_same_one(calls: list[tuple[str, dict[str, Any]]]) -> None:
+    changes, _ = run_writes(calls)
     again, _ = run_writes(calls)
-    read = Changes.from_json(json.loads(json.dumps(delta.to_json())), salt="test")
-    assert read == delta == again
+    read = Changes.from_json(json.loads(json.dumps(changes.to_json())), salt="test")
+    assert read == changes == again
     for entity in ("hotel", "reservation"):
-        assert WORLD.every(entity, read) == WORLD.every(entity, delta)
-    assert len(json.dumps(delta.to_json())) < 4000
+        assert WORLD.every(entity, read) == WORLD.every(entity, changes)
+    assert len(json.dumps(changes.to_json())) < 4000
 
 
 def test_writes_leave_the_base_world_alone() -> None:
@@ -270,23 +280,23 @@ def test_writes_leave_the_base_world_alone() -> None:
 
 def test_what_was_written_is_seen_by_every_way_of_reading() -> None:
     booked = WORLD.execute("hotel.book", {"hotel_id": HOTEL, "guest": "Zz Top", "date": "2031-05-20"}, NO_CHANGES)
-    made, delta = booked.values["reservation_id"], booked.delta
-    assert [row.entity for row in WORLD.execute("reservation.search", {"guest": "zz top"}, delta).rows] == [made]
-    related = WORLD.execute("reservation.by_hotel", {"hotel_id": HOTEL}, delta)
+    made, changes = booked.values["reservation_id"], booked.changes
+    assert [row.entity for row in WORLD.execute("reservation.search", {"guest": "zz top"}, changes).rows] == [made]
+    related = WORLD.execute("reservation.by_hotel", {"hotel_id": HOTEL}, changes)
     assert made in [row.entity for row in related.rows]
-    details = WORLD.execute("reservation.details", {"reservation_id": made}, delta)
+    details = WORLD.execute("reservation.details", {"reservation_id": made}, changes)
     assert details.values["guest"] == "Zz Top"
     assert WORLD.execute("reservation.details", {"reservation_id": made}).outcome is Outcome.NOT_FOUND
     left = WORLD.table("hotel").rows[HOTEL]["rooms_left"]
-    assert WORLD.execute("hotel.details", {"hotel_id": HOTEL}, delta).values["rooms_left"] == left - 1
+    assert WORLD.execute("hotel.details", {"hotel_id": HOTEL}, changes).values["rooms_left"] == left - 1
 
 
 def test_every_write_has_a_way_to_be_refused() -> None:
-    """Selling nothing that is left, selling twice what can be had once, ending what has ended."""
+    """Sold out, a second record where one is allowed, cancelling a cancelled record."""
     for operation in BY_KIND[OperationKind.CANCEL]:
         arguments = arguments_of(operation, FULL)
         ended = FULL.execute(operation, arguments)
-        assert FULL.execute(operation, arguments, ended.delta).outcome is Outcome.CONFLICT
+        assert FULL.execute(operation, arguments, ended.changes).outcome is Outcome.CONFLICT
     sold = {"flight.book": 21, "hotel.book": 31}
     for name, many in sold.items():
         operation = FULL.operations[name]
@@ -302,7 +312,7 @@ def test_every_write_has_a_way_to_be_refused() -> None:
         assert refused.outcome is Outcome.CONFLICT
         assert str(many) in refused.message
     once = FULL.execute("artist.follow", arguments_of(FULL.operations["artist.follow"], FULL))
-    again = FULL.execute("artist.follow", arguments_of(FULL.operations["artist.follow"], FULL), once.delta)
+    again = FULL.execute("artist.follow", arguments_of(FULL.operations["artist.follow"], FULL), once.changes)
     assert again.outcome is Outcome.CONFLICT
 
 
@@ -316,12 +326,12 @@ def test_cancelling_undoes_what_creating_did(name: str) -> None:
     made_id = made.rows[0].entity
     if made.outcome is Outcome.CONFLICT:
         pytest.fail(f"the sample cannot be sold: {made.message}")
-    details = FULL.execute(f"{create.made}.details", {f"{create.made}_id": made_id}, made.delta)
+    details = FULL.execute(f"{create.made}.details", {f"{create.made}_id": made_id}, made.changes)
     assert details.values["status"] == "active"
     assert set(made.facts()) <= {*details.facts(), (made_id, f"{create.made}.id", made_id)}
-    ended = FULL.execute(cancel, {f"{create.made}_id": made_id}, made.delta)
+    ended = FULL.execute(cancel, {f"{create.made}_id": made_id}, made.changes)
     assert ended.values == {"status": "cancelled"}
-    assert FULL.row(create.subject, target, ended.delta) == FULL.row(create.subject, target)
+    assert FULL.row(create.subject, target, ended.changes) == FULL.row(create.subject, target)
 
 
 @pytest.mark.parametrize("name", [each.name for each in BY_KIND[OperationKind.UPDATE]])
@@ -330,10 +340,10 @@ def test_an_update_changes_one_attribute_of_one_row(name: str) -> None:
     arguments = arguments_of(update, FULL)
     row_id = arguments[f"{update.made}_id"]
     result = FULL.execute(update, arguments)
-    before, after = FULL.row(update.made, row_id), FULL.row(update.made, row_id, result.delta)
+    before, after = FULL.row(update.made, row_id), FULL.row(update.made, row_id, result.changes)
     assert before is not None
     assert after == before | {update.attribute: arguments[f"new_{update.attribute}"]}
-    if update.outputs[update.attribute].type.kind is Kind.DATE:
+    if update.outputs[update.attribute].type.kind is ValueKind.DATE:
         past = FULL.execute(update, arguments | {f"new_{update.attribute}": "2031-01-01"})
         assert past.outcome is Outcome.CONFLICT
 
@@ -342,9 +352,9 @@ def test_a_changed_reference_moves_the_row_to_its_new_parent() -> None:
     order = FULL.ids("order")[0]
     old = FULL.table("order").rows[order]["deliver_to_id"]
     new = next(i for i in FULL.ids("city") if i != old)
-    delta = FULL.execute("order.redirect", {"order_id": order, "new_deliver_to_id": new}).delta
+    changes = FULL.execute("order.redirect", {"order_id": order, "new_deliver_to_id": new}).changes
     for city, there in ((old, False), (new, True)):
-        rows = FULL.execute("order.by_deliver_to", {"deliver_to_id": city}, delta).rows
+        rows = FULL.execute("order.by_deliver_to", {"deliver_to_id": city}, changes).rows
         assert (order in [row.entity for row in rows]) == there
 
 
@@ -356,8 +366,8 @@ def test_created_ids_differ_between_episodes_and_from_base_ids() -> None:
 
 
 @pytest.mark.parametrize("changes", [[1], [["hotel", 2, {}]], [["hotel", "H1"]], ["xyz"], [["a", "b", []]]])
-def test_a_delta_of_another_shape_is_refused(changes: list[Any]) -> None:
-    with pytest.raises(ValueError, match="no change of the world"):
+def test_changes_of_another_shape_are_refused(changes: list[Any]) -> None:
+    with pytest.raises(ValueError, match="not a change of the world"):
         Changes.from_json(changes)
 
 

@@ -1,4 +1,4 @@
-"""The reference page says what the tables say."""
+"""The reference page agrees with the tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "toolworld-reference.md"
 
 def test_the_page_is_the_one_that_the_tables_give() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), (
-        "docs/toolworld-reference.md is behind the world; write it anew: "
+        "docs/toolworld-reference.md is not up to date; generate it: "
         "python -m toolserver.world.reference > docs/toolworld-reference.md"
     )

@@ -1,4 +1,4 @@
-"""Vendors: complete, distinct, readable both ways, and deaf to nothing that a caller may send."""
+"""Vendors: complete and distinct; their encodings are invertible, and every input has a typed outcome."""
 
 from __future__ import annotations
 
@@ -11,18 +11,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.errors import ConfigurationError
-from toolserver.service.naming import parameter_name
-from toolserver.world import NO_CHANGES, Changes, Health, Kind, OperationKind, Refusal, VendorApi, VendorRegistry, World
+from toolserver.world import (
+    NO_CHANGES,
+    Changes,
+    Health,
+    OperationKind,
+    Refusal,
+    ValueKind,
+    VendorApi,
+    VendorRegistry,
+    World,
+    make_world,
+)
 from toolserver.world.samples import sample_arguments
 from toolserver.world.vendors.documentation import STALE_NOTE
-from toolserver.world.vendors.style import Values
+from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
-LITE = VendorRegistry(World(9))
-STANDARD = VendorRegistry(World(9, "standard"), tools=240)
-FULL = VendorRegistry(World(9, "full"))
+LITE = VendorRegistry(make_world(9))
+STANDARD = VendorRegistry(make_world(9, "standard"), tools=240)
+FULL = VendorRegistry(make_world(9, "full"))
 SOME = [*list(LITE.apis())[::5], *list(STANDARD.apis())[::7]]
 HEALTHY = [api for api in SOME if api.health is Health.OK]
 JSON = st.recursive(
@@ -37,7 +48,7 @@ def world_of(api: VendorApi) -> World:
 
 
 def sent(value: Any) -> Any:
-    """A value as it arrives after a trip as JSON."""
+    """Return a value after encoding to JSON and back."""
     return json.loads(json.dumps(value))
 
 
@@ -67,15 +78,15 @@ def test_what_offering_says_is_what_the_tools_have() -> None:
 
 
 def test_the_same_seed_gives_the_same_vendors_in_any_order() -> None:
-    again = VendorRegistry(World(9))
+    again = VendorRegistry(make_world(9))
     last = again.tool(len(again) - 1).apis
     assert [api.spec for api in last] == [api.spec for api in LITE.tool(len(LITE) - 1).apis]
     assert list(again.specs()) == list(LITE.specs())
-    assert list(VendorRegistry(World(10)).specs()) != list(LITE.specs())
+    assert list(VendorRegistry(make_world(10)).specs()) != list(LITE.specs())
 
 
-def test_a_smaller_market_has_the_first_vendors_of_a_larger_one() -> None:
-    small = VendorRegistry(World(9), tools=50)
+def test_a_smaller_registry_has_the_first_vendors_of_a_larger_one() -> None:
+    small = VendorRegistry(make_world(9), tools=50)
     assert [tool.name for tool in small] == [tool.name for tool in LITE][:50]
     assert list(small.specs()) == list(LITE.specs())[: len(list(small.specs()))]
 
@@ -83,7 +94,7 @@ def test_a_smaller_market_has_the_first_vendors_of_a_larger_one() -> None:
 @pytest.mark.parametrize("tools", [0, -3])
 def test_a_world_without_vendors_is_refused(tools: int) -> None:
     with pytest.raises(ConfigurationError, match="tools"):
-        VendorRegistry(World(9), tools)
+        VendorRegistry(make_world(9), tools)
 
 
 def test_an_api_is_found_by_its_names_and_by_its_function_name() -> None:
@@ -123,7 +134,7 @@ def test_answers_read_back_as_what_the_world_gave() -> None:
 
 
 def shape(value: Any) -> Any:
-    """The keys of a value, level by level; of a list, those of its first element."""
+    """Return the nested keys of a value; of a list those of its first element."""
     if isinstance(value, dict):
         return {name: shape(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -158,7 +169,7 @@ def test_any_json_as_arguments_gives_a_typed_outcome(data: st.DataObject) -> Non
     assert isinstance(answer.outcome, Outcome)
     assert (answer.error == "") == (answer.outcome is Outcome.OK)
     json.dumps(answer.response)
-    assert answer.delta is NO_CHANGES or api.operation.kind.writes
+    assert answer.changes is NO_CHANGES or api.operation.kind.writes
 
 
 @given(st.data())
@@ -170,7 +181,7 @@ def test_one_wrong_value_among_right_ones_is_refused_by_the_name_of_its_paramete
     spelled = data.draw(st.sampled_from(sorted(arguments)))
     wrong = data.draw(st.sampled_from([[], {}, [1], {"a": 1}, "", "  ", True, float("nan"), 10**400, "x" * 600]))
     name = next(name for name, vendors_word in api.parameters.items() if vendors_word == spelled)
-    if api.slots[name].type.kind is Kind.BOOLEAN and wrong is True:
+    if api.slots[name].type.kind is ValueKind.BOOLEAN and wrong is True:
         return
     answer = api.answer(world_of(api), arguments | {spelled: wrong}, NO_CHANGES)
     assert answer.outcome is Outcome.INVALID_ARGUMENTS, (api, spelled, wrong, answer)
@@ -195,9 +206,9 @@ def apis_with(vendors: VendorRegistry, **wanted: Any) -> Iterator[VendorApi]:
 def test_a_token_from_the_login_opens_the_other_apis_of_that_vendor_only() -> None:
     world = LITE.world
     guarded = list(apis_with(LITE, needs_token=True, health=Health.OK))[:40]
-    assert len({api.tool.index for api in guarded}) > 3
+    assert len({api.vendor.index for api in guarded}) > 3
     for api in guarded:
-        login = api.tool.login_api
+        login = api.login_api
         assert login is not None
         assert login.spec.name in api.spec.description
         (session,) = login.read(login.answer(world, {}, NO_CHANGES).response)
@@ -287,7 +298,7 @@ def test_documentation_gives_away_no_id() -> None:
 
 
 VALUES = st.builds(
-    Values,
+    ValueStyle,
     imperial=st.booleans(),
     cents=st.booleans(),
     dates=st.sampled_from(["iso", "us", "european", "compact"]),
@@ -303,18 +314,18 @@ TYPES = {
 
 
 @given(VALUES, st.sampled_from(sorted(TYPES)), st.data())
-def test_a_codec_reads_what_it_wrote(values: Values, name: str, data: st.DataObject) -> None:
+def test_a_codec_reads_what_it_wrote(values: ValueStyle, name: str, data: st.DataObject) -> None:
     kind = TYPES[name]
     codec = codec_of(kind, values)
-    samples: dict[Kind, st.SearchStrategy[Any]] = {
-        Kind.INTEGER: st.integers(0, 10**8),
-        Kind.NUMBER: st.floats(0, 1e7).map(lambda value: round(value, kind.decimals)),
-        Kind.DATE: st.dates().map(str),
-        Kind.TIME: st.times().map(lambda time: time.strftime("%H:%M")),
-        Kind.BOOLEAN: st.booleans(),
-        Kind.ENUM: st.sampled_from(kind.values or ("",)),
-        Kind.ID: st.just("C1234"),
-        Kind.TEXT: st.just("Ada Lindt"),
+    samples: dict[ValueKind, st.SearchStrategy[Any]] = {
+        ValueKind.INTEGER: st.integers(0, 10**8),
+        ValueKind.NUMBER: st.floats(0, 1e7).map(lambda value: round(value, kind.decimals)),
+        ValueKind.DATE: st.dates().map(str),
+        ValueKind.TIME: st.times().map(lambda time: time.strftime("%H:%M")),
+        ValueKind.BOOLEAN: st.booleans(),
+        ValueKind.ENUM: st.sampled_from(kind.values or ("",)),
+        ValueKind.ID: st.just("C1234"),
+        ValueKind.TEXT: st.just("Ada Lindt"),
     }
     value = data.draw(samples[kind.kind])
     written = value if codec.encode is None else codec.encode(value)
@@ -337,12 +348,12 @@ def test_a_codec_reads_what_it_wrote(values: Values, name: str, data: st.DataObj
     ],
 )
 def test_dates_are_read_in_the_vendors_style(dates: str, text: Any, iso: str) -> None:
-    date = next(kind for kind in TYPES.values() if kind.kind is Kind.DATE)
-    assert codec_of(date, Values(dates=dates)).decode(text) == iso
+    date = next(kind for kind in TYPES.values() if kind.kind is ValueKind.DATE)
+    assert codec_of(date, ValueStyle(dates=dates)).decode(text) == iso
 
 
 @pytest.mark.parametrize("text", ["2031-02-30", "04.05.2031", "2031-5-4", "today", "２０３１-05-04", 20310504, None])
 def test_a_wrong_date_is_refused_with_the_style_that_is_wanted(text: Any) -> None:
-    date = next(kind for kind in TYPES.values() if kind.kind is Kind.DATE)
+    date = next(kind for kind in TYPES.values() if kind.kind is ValueKind.DATE)
     with pytest.raises(ValueError, match="YYYY-MM-DD"):
-        codec_of(date, replace(Values(), dates="iso")).decode(text)
+        codec_of(date, replace(ValueStyle(), dates="iso")).decode(text)

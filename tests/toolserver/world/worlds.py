@@ -1,4 +1,4 @@
-"""Worlds, samplers and episodes that several tests share; each world is made once per process."""
+"""Worlds, samplers and episodes for several tests; each world is made once per process."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from steptool_env.toolworld.suite import ToolWorldSuite, load_suite
 from steptool_env.types import FINISH, Action, Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
 from toolserver.episodes.state_token import StateCodec, opening_token
-from toolserver.world import World
+from toolserver.resolvers.world import delta_of
+from toolserver.world import make_world
 from toolserver.world.changes import NO_CHANGES, Changes
-from toolserver.world.resolver import delta_of
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
 LEVELS = ("lite", "standard", "full")
@@ -22,7 +22,7 @@ LEVELS = ("lite", "standard", "full")
 
 @cache
 def vendors(level: str = "lite", seed: int = 0) -> VendorRegistry:
-    return VendorRegistry(World(seed, level))
+    return VendorRegistry(make_world(seed, level))
 
 
 @cache
@@ -39,14 +39,14 @@ def suite(split: str = "train", level: str = "lite", **settings: Any) -> ToolWor
 
 
 def opened(task: Task, seed: int = 3) -> Task:
-    """`task` as an episode has it."""
+    """Return `task` with the opening state of an episode."""
     return Task(
         task.id, task.suite, task.query, task.tools, task.relevant, opening_token(seed, "none", task.id), task.gold
     )
 
 
 class Play:
-    """Plays an episode by hand and keeps its steps, as the environment would make them."""
+    """Plays an episode without an environment and records the steps as the environment does."""
 
     def __init__(self, task: Task) -> None:
         self.task = opened(task)
@@ -57,7 +57,7 @@ class Play:
 
     def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
         answer = api.answer(self.gold.columns.world, arguments, self._delta)
-        self._delta = answer.delta
+        self._delta = answer.changes
         body = encode_body(answer.error, answer.response).decode()
         action = Action("", api.spec.function_name, json.dumps(arguments))
         return self._add(Step(action, body, answer.outcome.status_code, body, Provenance.WORLD))
@@ -82,7 +82,7 @@ class Play:
 
 
 def solve(task: Task) -> list[Step]:
-    """The oracle's steps."""
+    """Return the oracle's steps."""
     play, oracle = Play(task), Oracle(task.gold)
     while (call := oracle.next_call()) is not None:
         step = play.call(call.api, call.arguments)
@@ -91,7 +91,7 @@ def solve(task: Task) -> list[Step]:
 
 
 def rewards(reward: Any, task: Task, steps: Sequence[Step]) -> list[float]:
-    """The rewards of an episode, as hindsight has them."""
+    """Return the rewards of an episode, in hindsight where the reward has it."""
     scorer = reward.start(opened(task))
     given = [scorer.score(step).reward for step in steps]
     hindsight = scorer.hindsight()

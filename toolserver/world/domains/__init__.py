@@ -1,10 +1,10 @@
-"""The domains of the world, one module each: tables of entity types, and the operations that are special to them.
+"""Domains of the world, one module each: tables of entity types, and special operations on them.
 
-To add a domain, write a module with a `Domain`: entity types (a prefix for ids that no other type has, rows per level,
-attributes from left to right, the name by which people know a row first), references to rows of other domains, and
-words for vendors' names that no other domain has; then put it into `DOMAINS`. Searching, showing, listing, ranking,
-comparing and averaging follow from the tables. What else the domain can do is written with `compute` (values from
-values) and with `create`, `cancel` and `update` (changes of the world).
+To add a domain, write a module with a `Domain`: entity types (unique id prefix, rows per level, attributes from left to
+right, first the name of a row), references to rows of other domains, and words for vendors' names that no other domain
+has. Set `since` to the next version of the world and append the domain to `DOMAINS`; older versions do not change.
+Operations that search, show, list, rank, compare and average follow from the tables. Define others with `compute`
+(values from values) and with `create`, `cancel` and `update` (changes of the world).
 """
 
 from toolserver.world.domains.clinics import CLINICS

@@ -17,7 +17,7 @@ from toolserver.world.generators.columns import (
     record,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, SemanticType, Slot
 from toolserver.world.types import COUNT, DATE, FACTOR, FLAG, HEIGHT, MASS, MONEY, RATING, YEAR
@@ -63,9 +63,9 @@ APPOINTMENT = EntityType(
 _SALE = Sale("doctor", "appointment", "", "patient", stock="slots_left", price="fee", chosen=("date",))
 
 
-def _bmi(ask: Ask) -> dict[str, float]:
-    metres = ask.values["height"] / 100
-    return {"bmi": round(ask.values["weight"] / (metres * metres), 4)}
+def _bmi(given: FormulaInputs) -> dict[str, float]:
+    metres = given.values["height"] / 100
+    return {"bmi": round(given.values["weight"] / (metres * metres), 4)}
 
 
 CLINICS = Domain(

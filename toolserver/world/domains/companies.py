@@ -19,7 +19,7 @@ from toolserver.world.generators.columns import (
     skewed,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, FLAG, MONEY, PERCENT, YEAR, id_of
@@ -65,13 +65,13 @@ _APPLY = Sale("job", "application", "", "applicant", once=True)
 _COMPANY = Slot(id_of("company"), "id of the company", aka=("company", "ticker"))
 
 
-def _position(ask: Ask) -> dict[str, float]:
-    return {"value": round(ask.row("company", "company_id")["share_price"] * ask.values["shares"], 2)}
+def _position(given: FormulaInputs) -> dict[str, float]:
+    return {"value": round(given.row("company", "company_id")["share_price"] * given.values["shares"], 2)}
 
 
-def _income(ask: Ask) -> dict[str, float]:
-    row = ask.row("company", "company_id")
-    return {"income": round(row["share_price"] * ask.values["shares"] * row["dividend"] / 100, 2)}
+def _income(given: FormulaInputs) -> dict[str, float]:
+    row = given.row("company", "company_id")
+    return {"income": round(row["share_price"] * given.values["shares"] * row["dividend"] / 100, 2)}
 
 
 def _shares(many: str = "number of shares") -> Slot:

@@ -17,7 +17,7 @@ from toolserver.world.generators.columns import (
     status,
     times,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, DAYS, MONEY, TIME, YEAR, id_of, one_of
@@ -62,12 +62,12 @@ TICKET = EntityType(
 _SALE = Sale("event", "event_ticket", "tickets", "visitor", stock="tickets_left", price="price")
 
 
-def _weekday(ask: Ask) -> dict[str, str]:
-    return {"weekday": weekday(ask.values["date"])}
+def _weekday(given: FormulaInputs) -> dict[str, str]:
+    return {"weekday": weekday(given.values["date"])}
 
 
-def _countdown(ask: Ask) -> dict[str, int]:
-    return {"days": offset_of(ask.row("event", "event_id")["date"])}
+def _countdown(given: FormulaInputs) -> dict[str, int]:
+    return {"days": offset_of(given.row("event", "event_id")["date"])}
 
 
 EVENTS = Domain(

@@ -6,7 +6,7 @@ from typing import Any
 
 from toolserver.world.generators import names
 from toolserver.world.generators.columns import choices, integers, measure, named, numbers, plain
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, FACTOR, FOREIGN_MONEY, MONEY, PERCENT, YEAR, id_of
 
@@ -23,20 +23,20 @@ CURRENCY = EntityType(
 )  # fmt: skip
 
 
-def _convert(ask: Ask) -> dict[str, Any]:
-    rate = ask.row("currency", "currency_id")["rate"]
-    return {"converted": round(ask.values["amount"] * rate, 2)}
+def _convert(given: FormulaInputs) -> dict[str, Any]:
+    rate = given.row("currency", "currency_id")["rate"]
+    return {"converted": round(given.values["amount"] * rate, 2)}
 
 
-def _to_usd(ask: Ask) -> dict[str, Any]:
-    rate = ask.row("currency", "currency_id")["rate"]
-    return {"usd": round(ask.values["foreign_amount"] / rate, 2)}
+def _to_usd(given: FormulaInputs) -> dict[str, Any]:
+    rate = given.row("currency", "currency_id")["rate"]
+    return {"usd": round(given.values["foreign_amount"] / rate, 2)}
 
 
-def _tip(ask: Ask) -> dict[str, Any]:
-    tip = round(ask.values["amount"] * ask.values["percent"] / 100, 2)
-    total = round(ask.values["amount"] + tip, 2)
-    return {"tip": tip, "sum": total, "share": round(total / ask.values["people"], 2)}
+def _tip(given: FormulaInputs) -> dict[str, Any]:
+    tip = round(given.values["amount"] * given.values["percent"] / 100, 2)
+    total = round(given.values["amount"] + tip, 2)
+    return {"tip": tip, "sum": total, "share": round(total / given.values["people"], 2)}
 
 
 _INTO = Slot(id_of("currency"), "id of the currency", aka=("currency", "currency_code", "to"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
 from toolserver.world.generators import names
@@ -24,12 +24,9 @@ from toolserver.world.generators.columns import (
     times,
 )
 from toolserver.world.operations.mutations import Sale, cancel, create, update
-from toolserver.world.operations.result_rows import id_output, lister, output
-from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot
+from toolserver.world.operations.result_rows import id_output, output, row_maker
+from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot, WorldView
 from toolserver.world.types import COUNT, DATE, HEIGHT, MINUTES, MONEY, RATING, TIME, YEAR, id_of, name_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 AIRLINE = EntityType(
     "airline", "airlines", "airline", "AL", (12, 30, 70),
@@ -85,19 +82,19 @@ TICKET = EntityType(
 _SALE = Sale("flight", "ticket", "seats", "passenger", stock="seats_left", price="price")
 _SHOWN = ("number", "date", "departure", "price")
 _OUTPUTS = {"flight_id": id_output(FLIGHT)} | {name: output(FLIGHT, FLIGHT.attribute(name)) for name in _SHOWN}
-_ROWS_OF = lister(FLIGHT, _OUTPUTS)
+_ROWS_OF = row_maker(FLIGHT, _OUTPUTS)
 _BETWEEN = {
     "origin_id": Slot(id_of("airport"), "id of the departure airport", aka=("from", "departure")),
     "destination_id": Slot(id_of("airport"), "id of the arrival airport", aka=("to", "arrival")),
 }
 
 
-def _between(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+def _between(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
     for name in _BETWEEN:
-        world.need("airport", values[name], delta)
-    leaving = world.where("flight", "origin_id", values["origin_id"], delta)
-    ids = [i for i in leaving if world.need("flight", i, delta)["destination_id"] == values["destination_id"]]
-    return _ROWS_OF(world, ids, delta), delta
+        world.need("airport", values[name], changes)
+    leaving = world.where("flight", "origin_id", values["origin_id"], changes)
+    ids = [i for i in leaving if world.need("flight", i, changes)["destination_id"] == values["destination_id"]]
+    return _ROWS_OF(world, ids, changes), changes
 
 
 FLIGHTS = Domain(

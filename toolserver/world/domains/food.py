@@ -17,7 +17,7 @@ from toolserver.world.generators.columns import (
     record,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, ENERGY, FLAG, GRAMS, MINUTES, MONEY, RATING, id_of
@@ -50,7 +50,7 @@ RECIPE = EntityType(
 RESTAURANT = EntityType(
     "restaurant", "restaurants", "restaurant", "RX", (72, 180, 440),
     (
-        named("restaurant", lambda stream: f"The {names.landmark(stream).split()[0]} {names.venue(stream).split()[0]}",
+        named("restaurant", lambda rng: f"The {names.landmark(rng).split()[0]} {names.venue(rng).split()[0]}",
               "name", "restaurant", "place"),
         measure("rating", RATING, numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
         link("city"),
@@ -74,13 +74,13 @@ BOOKING = EntityType(
 _SALE = Sale("restaurant", "table_booking", "tables", "diner", stock="tables_left", chosen=("date",))
 
 
-def _nutrition(ask: Ask) -> dict[str, int]:
-    row, grams = ask.row("ingredient", "ingredient_id"), ask.values["grams"]
+def _nutrition(given: FormulaInputs) -> dict[str, int]:
+    row, grams = given.row("ingredient", "ingredient_id"), given.values["grams"]
     return {"energy": round(row["energy"] * grams / 100), "protein": round(row["protein"] * grams / 100)}
 
 
-def _scaled(ask: Ask) -> dict[str, int]:
-    return {"energy": ask.row("recipe", "recipe_id")["energy"] * ask.values["portions"]}
+def _scaled(given: FormulaInputs) -> dict[str, int]:
+    return {"energy": given.row("recipe", "recipe_id")["energy"] * given.values["portions"]}
 
 
 FOOD = Domain(

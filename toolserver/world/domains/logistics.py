@@ -17,7 +17,7 @@ from toolserver.world.generators.columns import (
     record,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, DISTANCE, MASS, MINUTES, MONEY, PERCENT, RATING, id_of, name_of
@@ -76,9 +76,9 @@ _SALE = Sale("carrier", "shipment", "parcels", "sender", price="base_fee", chose
 _PER_KM = 0.0125  # USD
 
 
-def _quote(ask: Ask) -> dict[str, float]:
-    row = ask.row("carrier", "carrier_id")
-    cost = row["base_fee"] + row["rate"] * ask.values["weight"] + _PER_KM * ask.values["distance"]
+def _quote(given: FormulaInputs) -> dict[str, float]:
+    row = given.row("carrier", "carrier_id")
+    cost = row["base_fee"] + row["rate"] * given.values["weight"] + _PER_KM * given.values["distance"]
     return {"price": round(cost, 2)}
 
 

@@ -1,4 +1,4 @@
-"""Music: artists, albums, songs and the fans who follow artists."""
+"""Music: artists, albums, songs and followers of artists."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from toolserver.world.generators.columns import (
     skewed,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, FLAG, MINUTES, MONEY, RATING, YEAR, id_of
@@ -71,8 +71,8 @@ FOLLOW = EntityType(
 _SALE = Sale("artist", "follow", "", "fan", once=True)
 
 
-def _royalties(ask: Ask) -> dict[str, float]:
-    return {"royalties": round(ask.row("song", "song_id")["plays"] * 0.004, 2)}
+def _royalties(given: FormulaInputs) -> dict[str, float]:
+    return {"royalties": round(given.row("song", "song_id")["plays"] * 0.004, 2)}
 
 
 MUSIC = Domain(

@@ -1,4 +1,4 @@
-"""Places: countries, cities and landmarks, and the way between cities."""
+"""Places: countries, cities and landmarks, and the distance between cities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from toolserver.world.generators import names
 from toolserver.world.generators.columns import choices, integers, link, measure, named, numbers, plain, prices, skewed
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COORDINATE, COUNT, DISTANCE, HEIGHT, MINUTES, MONEY, RATING, SPEED, YEAR, id_of
 
@@ -54,19 +54,19 @@ LANDMARK = EntityType(
 
 
 def kilometres(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-    """Great-circle distance of two cities in km, to one decimal (haversine formula)."""
+    """Return the great-circle distance of two cities in km, to one decimal (haversine formula)."""
     north, south = radians(one["latitude"]), radians(other["latitude"])
     east = radians(other["longitude"] - one["longitude"])
     chord = sin((south - north) / 2) ** 2 + cos(north) * cos(south) * sin(east / 2) ** 2
     return round(2 * _EARTH_RADIUS * asin(sqrt(chord)), 1)
 
 
-def _distance(ask: Ask) -> dict[str, Any]:
-    return {"distance": kilometres(ask.row("city", "origin_id"), ask.row("city", "destination_id"))}
+def _distance(given: FormulaInputs) -> dict[str, Any]:
+    return {"distance": kilometres(given.row("city", "origin_id"), given.row("city", "destination_id"))}
 
 
-def _travel_time(ask: Ask) -> dict[str, Any]:
-    return {"duration": round(60 * ask.values["distance"] / ask.values["speed"])}
+def _travel_time(given: FormulaInputs) -> dict[str, Any]:
+    return {"duration": round(60 * given.values["distance"] / given.values["speed"])}
 
 
 _BETWEEN = {

@@ -19,7 +19,7 @@ from toolserver.world.generators.columns import (
     status,
     times,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, FLAG, MINUTES, MONEY, PERCENT, SPEED, TIME, YEAR, id_of, name_of
@@ -66,9 +66,9 @@ TICKET = EntityType(
 _SALE = Sale("train", "rail_ticket", "seats", "traveller", stock="seats_left", price="price")
 
 
-def _railcard(ask: Ask) -> dict[str, float]:
-    price = ask.row("train", "train_id")["price"]
-    return {"reduced": round(price * (100 - ask.values["discount"]) / 100, 2)}
+def _railcard(given: FormulaInputs) -> dict[str, float]:
+    price = given.row("train", "train_id")["price"]
+    return {"reduced": round(price * (100 - given.values["discount"]) / 100, 2)}
 
 
 RAIL = Domain(

@@ -16,7 +16,7 @@ from toolserver.world.generators.columns import (
     record,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, MASS, MONEY, PERCENT, RATING, YEAR, id_of
@@ -62,9 +62,9 @@ ORDER = EntityType(
 _SALE = Sale("product", "order", "quantity", "customer", stock="stock", price="price", chosen=("deliver_to_id",))
 
 
-def _quote(ask: Ask) -> dict[str, float]:
-    row, many = ask.row("product", "product_id"), ask.values["quantity"]
-    rest = 100 - ask.values["discount"]
+def _quote(given: FormulaInputs) -> dict[str, float]:
+    row, many = given.row("product", "product_id"), given.values["quantity"]
+    rest = 100 - given.values["discount"]
     return {"total": round(row["price"] * many * rest / 100, 2), "weight": round(row["weight"] * many, 2)}
 
 

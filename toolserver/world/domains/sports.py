@@ -19,7 +19,7 @@ from toolserver.world.generators.columns import (
     record,
     status,
 )
-from toolserver.world.operations.formulas import Ask, compute
+from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
 from toolserver.world.types import COUNT, DATE, FACTOR, MASS, MONEY, RATING, YEAR, id_of, name_of
@@ -87,8 +87,8 @@ TICKET = EntityType(
 _SALE = Sale("match", "match_ticket", "seats", "supporter", stock="seats_left", price="price")
 
 
-def _rate(ask: Ask) -> dict[str, float]:
-    return {"per_match": round(ask.row("player", "player_id")["points"] / ask.values["matches"], 4)}
+def _rate(given: FormulaInputs) -> dict[str, float]:
+    return {"per_match": round(given.row("player", "player_id")["points"] / given.values["matches"], 4)}
 
 
 SPORTS = Domain(

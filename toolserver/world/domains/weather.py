@@ -1,9 +1,9 @@
-"""Weather: stations and warnings as tables, and the weather of a city and day, computed from the seed."""
+"""Weather: stations and warnings as tables, and the weather of a city on a day, generated from the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
@@ -20,6 +20,7 @@ from toolserver.world.schema import (
     Refusal,
     Row,
     Slot,
+    WorldView,
 )
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import (
@@ -35,9 +36,6 @@ from toolserver.world.types import (
     id_of,
     one_of,
 )
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _DOMAIN = "weather"
 _LONGEST = 7  # days of a forecast
@@ -69,15 +67,15 @@ WARNING = EntityType(
 )  # fmt: skip
 
 
-def day_of(world: World, city_id: str, date: str, delta: Changes) -> dict[str, Any]:
-    """The weather of a city on a date. Refuses dates outside the calendar's horizon."""
-    city = world.need("city", city_id, delta)
+def day_of(world: WorldView, city_id: str, date: str, changes: Changes) -> dict[str, Any]:
+    """Return the weather of a city on a date. Raises `Refusal` for a date outside the calendar's horizon."""
+    city = world.need("city", city_id, changes)
     offset = calendar.offset_of(date)
     if abs(offset) > calendar.HORIZON:
         span = f"{calendar.day(-calendar.HORIZON)} to {calendar.day(calendar.HORIZON)}"
         raise Refusal(Outcome.NOT_FOUND, f"No weather for {date}; data covers {span}.")
     draw = SeededRandom(world.seed, "weather", city_id, offset)
-    # Cooler towards the poles and with height, plus the day's luck.
+    # Temperature falls with latitude and elevation; the rest is random.
     warmth = 31 - 0.45 * abs(city["latitude"]) - 0.006 * city["elevation"]
     temperature = round(warmth + 12 * draw.unit() - 6, 1)
     sky = draw.pick(_SKIES[:-2]) if draw.chance(0.8) else _SKIES[-1]
@@ -109,34 +107,34 @@ def _row(city_id: str, date: str, values: Mapping[str, Any], names_: Mapping[str
     return Row(f"{city_id}@{date}", {name: date if name == "date" else values[name] for name in names_})
 
 
-def _on(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+def _on(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
     city_id, date = values["city_id"], values["date"]
-    return [_row(city_id, date, day_of(world, city_id, date, delta), _OUTPUTS)], delta
+    return [_row(city_id, date, day_of(world, city_id, date, changes), _OUTPUTS)], changes
 
 
-def _days(world: World, values: Mapping[str, Any], delta: Changes) -> list[tuple[str, dict[str, Any]]]:
+def _days(world: WorldView, values: Mapping[str, Any], changes: Changes) -> list[tuple[str, dict[str, Any]]]:
     dates = [calendar.day(offset) for offset in range(values["days"])]
-    return [(date, day_of(world, values["city_id"], date, delta)) for date in dates]
+    return [(date, day_of(world, values["city_id"], date, changes)) for date in dates]
 
 
-def _forecast(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-    return [_row(values["city_id"], date, day, _DATED) for date, day in _days(world, values, delta)], delta
+def _forecast(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+    return [_row(values["city_id"], date, day, _DATED) for date, day in _days(world, values, changes)], changes
 
 
 _WARMEST = {name: _DATED[name] for name in ("date", "temperature")}
 
 
-def _warmest(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-    date, day = max(_days(world, values, delta), key=lambda each: each[1]["temperature"])
-    return [_row(values["city_id"], date, day, _WARMEST)], delta
+def _warmest(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+    date, day = max(_days(world, values, changes), key=lambda each: each[1]["temperature"])
+    return [_row(values["city_id"], date, day, _WARMEST)], changes
 
 
 _RAINY = {"rainy_days": Output(COUNT, "weather.rainy_days", "number of rainy days", ("wet_days",), derived=True)}
 
 
-def _rainy(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-    wet = sum(day["rain"] > 0 for _, day in _days(world, values, delta))
-    return [Row("", {"rainy_days": wet})], delta
+def _rainy(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+    wet = sum(day["rain"] > 0 for _, day in _days(world, values, changes))
+    return [Row("", {"rainy_days": wet})], changes
 
 
 WEATHER = Domain(

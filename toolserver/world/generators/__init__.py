@@ -1,1 +1,1 @@
-"""Word lists and name grammars. All names are made up or generic, so that no model knows an answer by heart."""
+"""Word lists, name grammars and column generators. Names are invented or generic: no model has memorised an answer."""

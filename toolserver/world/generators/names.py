@@ -1,4 +1,4 @@
-"""Name grammars: each takes a stream and gives one name."""
+"""Name grammars: functions that draw a name."""
 
 from __future__ import annotations
 
@@ -6,165 +6,163 @@ from toolserver.world.generators import words
 from toolserver.world.seeded_random import SeededRandom
 
 
-def city(stream: SeededRandom) -> str:
+def city(rng: SeededRandom) -> str:
     """`Velmora`, `Corinhaven`."""
-    start, end = stream.pick(words.PLACE_STARTS), stream.pick(words.PLACE_ENDS)
-    return start + (stream.pick(words.PLACE_MIDDLES) if stream.chance(0.4) else "") + end
+    start, end = rng.pick(words.PLACE_STARTS), rng.pick(words.PLACE_ENDS)
+    return start + (rng.pick(words.PLACE_MIDDLES) if rng.chance(0.4) else "") + end
 
 
-def country(stream: SeededRandom) -> str:
+def country(rng: SeededRandom) -> str:
     """`Kalovia`."""
-    return stream.pick(words.PLACE_STARTS) + stream.pick(words.COUNTRY_ENDS)
+    return rng.pick(words.PLACE_STARTS) + rng.pick(words.COUNTRY_ENDS)
 
 
-def person(stream: SeededRandom) -> str:
+def person(rng: SeededRandom) -> str:
     """`Mira Tollan`."""
-    return f"{stream.pick(words.FIRST_NAMES)} {stream.pick(words.LAST_NAMES)}"
+    return f"{rng.pick(words.FIRST_NAMES)} {rng.pick(words.LAST_NAMES)}"
 
 
-def doctor(stream: SeededRandom) -> str:
+def doctor(rng: SeededRandom) -> str:
     """`Dr. Ivo Kovac`."""
-    return f"Dr. {person(stream)}"
+    return f"Dr. {person(rng)}"
 
 
-def landmark(stream: SeededRandom) -> str:
+def landmark(rng: SeededRandom) -> str:
     """`Silver Tower`."""
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(words.LANDMARKS)}"
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.LANDMARKS)}"
 
 
-def title(stream: SeededRandom) -> str:
+def title(rng: SeededRandom) -> str:
     """A film, book, song or album: `The Silent Harbor`, `Lantern of Storms`, `Winter Road`."""
-    form = stream.below(4)
-    first, noun = stream.pick(words.ADJECTIVES), stream.pick(words.NOUNS)
+    form = rng.below(4)
+    first, noun = rng.pick(words.ADJECTIVES), rng.pick(words.NOUNS)
     if form == 0:
         return f"The {first} {noun}"
     if form == 1:
-        return f"{noun} of the {stream.pick(words.NOUNS)}"
+        return f"{noun} of the {rng.pick(words.NOUNS)}"
     return f"{first} {noun}"
 
 
-def company(stream: SeededRandom) -> str:
+def company(rng: SeededRandom) -> str:
     """`Heliodyne`, `Nova Systems`."""
-    stem = stream.pick(words.COMPANY_STEMS)
-    if stream.chance(0.6):
-        return stem + stream.pick(words.COMPANY_ENDS)
-    return f"{stem} {stream.pick(words.COMPANY_FORMS)}"
+    stem = rng.pick(words.COMPANY_STEMS)
+    if rng.chance(0.6):
+        return stem + rng.pick(words.COMPANY_ENDS)
+    return f"{stem} {rng.pick(words.COMPANY_FORMS)}"
 
 
-def airline(stream: SeededRandom) -> str:
+def airline(rng: SeededRandom) -> str:
     """`Juno Air`."""
-    return f"{stream.pick(words.COMPANY_STEMS)} {stream.pick(('Air', 'Airways', 'Jet', 'Wings'))}"
+    return f"{rng.pick(words.COMPANY_STEMS)} {rng.pick(('Air', 'Airways', 'Jet', 'Wings'))}"
 
 
-def hotel(stream: SeededRandom) -> str:
+def hotel(rng: SeededRandom) -> str:
     """`Hotel Ember`, `Golden Meadow Inn`."""
-    if stream.chance(0.4):
-        return f"Hotel {stream.pick(words.NOUNS)}"
-    kind = stream.pick(("Inn", "Lodge", "Suites", "Resort", "Palace"))
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(words.NOUNS)} {kind}"
+    if rng.chance(0.4):
+        return f"Hotel {rng.pick(words.NOUNS)}"
+    kind = rng.pick(("Inn", "Lodge", "Suites", "Resort", "Palace"))
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {kind}"
 
 
-def airport(stream: SeededRandom) -> str:
+def airport(rng: SeededRandom) -> str:
     """`Lorenford Airport`."""
-    return f"{city(stream)} Airport"
+    return f"{city(rng)} Airport"
 
 
-def station(stream: SeededRandom) -> str:
+def station(rng: SeededRandom) -> str:
     """`Amber Junction`."""
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(('Junction', 'Central', 'Station', 'Terminal'))}"
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(('Junction', 'Central', 'Station', 'Terminal'))}"
 
 
-def band(stream: SeededRandom) -> str:
+def band(rng: SeededRandom) -> str:
     """`The Velvet Trio`, `Nora Weiss`."""
-    if stream.chance(0.4):
-        return person(stream)
-    return f"The {stream.pick(words.ADJECTIVES)} {stream.pick(words.NOUNS)} {stream.pick(words.BANDS)}"
+    if rng.chance(0.4):
+        return person(rng)
+    return f"The {rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(words.BANDS)}"
 
 
-def team(stream: SeededRandom) -> str:
+def team(rng: SeededRandom) -> str:
     """`Dalwick Hawks`."""
-    return f"{city(stream)} {stream.pick(words.TEAM_ENDS)}"
+    return f"{city(rng)} {rng.pick(words.TEAM_ENDS)}"
 
 
-def league(stream: SeededRandom) -> str:
+def league(rng: SeededRandom) -> str:
     """`Northern Premier League`."""
-    return (
-        f"{stream.pick(words.ADJECTIVES)} {stream.pick(('Premier League', 'Cup', 'Division', 'Series', 'Conference'))}"
-    )
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(('Premier League', 'Cup', 'Division', 'Series', 'Conference'))}"
 
 
-def ingredient(stream: SeededRandom) -> str:
+def ingredient(rng: SeededRandom) -> str:
     """`Smoky Tofu`."""
-    plain = stream.pick(words.INGREDIENTS)
-    return plain if stream.chance(0.5) else f"{stream.pick(words.ADJECTIVES_OF_FOOD)} {plain}"
+    plain = rng.pick(words.INGREDIENTS)
+    return plain if rng.chance(0.5) else f"{rng.pick(words.ADJECTIVES_OF_FOOD)} {plain}"
 
 
-def recipe(stream: SeededRandom) -> str:
+def recipe(rng: SeededRandom) -> str:
     """`Glazed Carrot Tart`."""
-    adjective, main = stream.pick(words.ADJECTIVES_OF_FOOD), stream.pick(words.INGREDIENTS)
-    return f"{adjective} {main} {stream.pick(words.DISHES)}"
+    adjective, main = rng.pick(words.ADJECTIVES_OF_FOOD), rng.pick(words.INGREDIENTS)
+    return f"{adjective} {main} {rng.pick(words.DISHES)}"
 
 
-def product(stream: SeededRandom) -> str:
+def product(rng: SeededRandom) -> str:
     """`Voltline Kettle`."""
-    brand = stream.pick(words.COMPANY_STEMS) + stream.pick(words.COMPANY_ENDS)
-    return f"{brand} {stream.pick(words.PRODUCTS)}"
+    brand = rng.pick(words.COMPANY_STEMS) + rng.pick(words.COMPANY_ENDS)
+    return f"{brand} {rng.pick(words.PRODUCTS)}"
 
 
-def shop(stream: SeededRandom) -> str:
+def shop(rng: SeededRandom) -> str:
     """`Cedar & Rose`, `Lantern Market`."""
-    if stream.chance(0.5):
-        return f"{stream.pick(words.COMPANY_STEMS)} & {stream.pick(words.NOUNS)}"
-    return f"{stream.pick(words.NOUNS)} {stream.pick(('Market', 'Store', 'Outlet', 'Depot', 'Corner'))}"
+    if rng.chance(0.5):
+        return f"{rng.pick(words.COMPANY_STEMS)} & {rng.pick(words.NOUNS)}"
+    return f"{rng.pick(words.NOUNS)} {rng.pick(('Market', 'Store', 'Outlet', 'Depot', 'Corner'))}"
 
 
-def course(stream: SeededRandom) -> str:
+def course(rng: SeededRandom) -> str:
     """`Practical Optics`."""
-    return f"{stream.pick(words.COURSE_FORMS)} {stream.pick(words.SUBJECTS)}"
+    return f"{rng.pick(words.COURSE_FORMS)} {rng.pick(words.SUBJECTS)}"
 
 
-def school(stream: SeededRandom) -> str:
+def school(rng: SeededRandom) -> str:
     """`Talavdale College`."""
-    return f"{city(stream)} {stream.pick(('College', 'University', 'Institute', 'Academy'))}"
+    return f"{city(rng)} {rng.pick(('College', 'University', 'Institute', 'Academy'))}"
 
 
-def event(stream: SeededRandom) -> str:
+def event(rng: SeededRandom) -> str:
     """`Crimson Echo Festival`."""
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(words.NOUNS)} {stream.pick(words.EVENTS)}"
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(words.EVENTS)}"
 
 
-def venue(stream: SeededRandom) -> str:
+def venue(rng: SeededRandom) -> str:
     """`Orchard Hall`."""
-    return f"{stream.pick(words.NOUNS)} {stream.pick(words.VENUES)}"
+    return f"{rng.pick(words.NOUNS)} {rng.pick(words.VENUES)}"
 
 
-def clinic(stream: SeededRandom) -> str:
+def clinic(rng: SeededRandom) -> str:
     """`Silver Shore Clinic`."""
-    kind = stream.pick(("Clinic", "Medical Center", "Hospital", "Health Center"))
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(words.NOUNS)} {kind}"
+    kind = rng.pick(("Clinic", "Medical Center", "Hospital", "Health Center"))
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {kind}"
 
 
-def carrier(stream: SeededRandom) -> str:
+def carrier(rng: SeededRandom) -> str:
     """`Rapid Freight`."""
-    return f"{stream.pick(words.COMPANY_STEMS)} {stream.pick(('Freight', 'Express', 'Cargo', 'Couriers', 'Post'))}"
+    return f"{rng.pick(words.COMPANY_STEMS)} {rng.pick(('Freight', 'Express', 'Cargo', 'Couriers', 'Post'))}"
 
 
-def depot(stream: SeededRandom) -> str:
+def depot(rng: SeededRandom) -> str:
     """`Iron Canyon Depot`."""
-    return f"{stream.pick(words.ADJECTIVES)} {stream.pick(words.NOUNS)} {stream.pick(('Depot', 'Hub', 'Terminal'))}"
+    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(('Depot', 'Hub', 'Terminal'))}"
 
 
-def job(stream: SeededRandom) -> str:
+def job(rng: SeededRandom) -> str:
     """`Senior Data Analyst`."""
-    rank = stream.pick(("Junior ", "Senior ", "Lead ", "Deputy ", ""))
-    return f"{rank}{stream.pick(words.JOBS)} ({stream.pick(words.COMPANY_STEMS)} team)"
+    rank = rng.pick(("Junior ", "Senior ", "Lead ", "Deputy ", ""))
+    return f"{rank}{rng.pick(words.JOBS)} ({rng.pick(words.COMPANY_STEMS)} team)"
 
 
-def coded(stream: SeededRandom, pattern: str) -> str:
-    """A code such as `KX482` after a pattern of `A` and `0`."""
-    return "".join(chr(65 + stream.below(26)) if sign == "A" else str(stream.below(10)) for sign in pattern)
+def coded(rng: SeededRandom, pattern: str) -> str:
+    """Return a code such as `KX482` from a pattern of `A` (a letter) and `0` (a digit)."""
+    return "".join(chr(65 + rng.below(26)) if sign == "A" else str(rng.below(10)) for sign in pattern)
 
 
-def currency(stream: SeededRandom) -> str:
+def currency(rng: SeededRandom) -> str:
     """`Belian crown`."""
-    return f"{stream.pick(words.PLACE_STARTS)}ian {stream.pick(('crown', 'dinar', 'florin', 'mark', 'peso', 'rand'))}"
+    return f"{rng.pick(words.PLACE_STARTS)}ian {rng.pick(('crown', 'dinar', 'florin', 'mark', 'peso', 'rand'))}"

@@ -1,1 +1,1 @@
-"""Operations of ToolWorld: lookups, aggregations, mutations."""
+"""Operations of ToolWorld: lookups, aggregations, formulas and mutations."""

@@ -1,41 +1,47 @@
-"""Operations over many rows: rank the children of a parent, average over them, compare two rows.
+"""Operations over several rows: rank the children of a parent, average over them, compare two rows.
 
-Each function here takes an entity type and gives its operations of one kind; `operations.py` calls them all.
+Each public function yields the operations of one kind for an entity type; `registry.py` calls them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
-from toolserver.world.levels import Level
-from toolserver.world.operations.result_rows import id_output, id_slot, lister, listing, measures, output, words_of
+from toolserver.world.levels import WorldLevel
+from toolserver.world.operations.result_rows import (
+    id_output,
+    id_slot,
+    measures,
+    output,
+    row_maker,
+    row_outputs,
+    words_of,
+)
 from toolserver.world.schema import (
     Answer,
     Attribute,
     EntityType,
-    Kind,
     Operation,
     OperationKind,
     Output,
     Row,
     SemanticType,
     Slot,
+    ValueKind,
+    WorldView,
 )
 from toolserver.world.types import COUNT, ORDER
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _MEAN_DECIMALS = 2
 _TOP = 3
 _MOST = 20
 
 
-def ranks(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:
-    """The children of a parent with the highest value of a measure; without references, the rows of the whole table."""
+def ranks(entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+    """Yield: parent id -> children by a measure. For a type without references: rows of the table by a measure."""
     references = list(entity.references())[: level.measures]
     for each in measures(entity, level):
         for reference in references:
@@ -45,19 +51,24 @@ def ranks(entity: EntityType, domain: str, level: Level, types: Mapping[str, Ent
 
 
 def _rank(
-    entity: EntityType, domain: str, level: Level, by: Attribute, reference: Attribute | None, parent: EntityType | None
+    entity: EntityType,
+    domain: str,
+    level: WorldLevel,
+    by: Attribute,
+    reference: Attribute | None,
+    parent: EntityType | None,
 ) -> Operation:
-    outputs = listing(entity, level, by)
-    rows_of = lister(entity, outputs)
+    outputs = row_outputs(entity, level, by)
+    rows_of = row_maker(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         of, value = "", None
         if reference is not None and parent is not None:
             of, value = reference.name, values[reference.name]
-            world.need(parent.name, value, delta)
+            world.need(parent.name, value, changes)
         descending = values.get("order") != "ascending"
-        ranked = world.ranked(entity.name, by.name, of, value, descending=descending, delta=delta)
-        return rows_of(world, ranked[: values["limit"]], delta), delta
+        ranked = world.ranked(entity.name, by.name, of, value, descending=descending, changes=changes)
+        return rows_of(world, ranked[: values["limit"]], changes), changes
 
     inputs = {reference.name: id_slot(parent, reference.label)} if reference and parent else {}
     inputs["limit"] = Slot(COUNT, "how many to return", False, _TOP, ("count", "top", "n"), low=1, high=_MOST)
@@ -81,8 +92,10 @@ def _rank(
     )  # fmt: skip
 
 
-def aggregates(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:
-    """Parent id -> how many children there are, and the mean of a measure over them."""
+def aggregates(
+    entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]
+) -> Iterator[Operation]:
+    """Yield: parent id -> number of children and mean of a measure over them."""
     references = list(entity.references())[:1]
     for each in measures(entity, level)[:1]:
         for reference in references:
@@ -93,16 +106,16 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     name = f"{entity.name}.average_{over.name}_by_{reference.name.removesuffix('_id')}"
     mean_name = f"average_{over.name}"
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-        world.need(parent.name, values[reference.name], delta)
-        ids = world.where(entity.name, reference.name, values[reference.name], delta)
-        numbers = [row[over.name] for _, row in world.rows(entity.name, ids, delta)]
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        world.need(parent.name, values[reference.name], changes)
+        ids = world.where(entity.name, reference.name, values[reference.name], changes)
+        numbers = [row[over.name] for _, row in world.rows(entity.name, ids, changes)]
         row: dict[str, Any] = {"count": len(numbers)}
         if numbers:
             row[mean_name] = round(fsum(numbers) / len(numbers), _MEAN_DECIMALS)
-        return [Row("", row)], delta
+        return [Row("", row)], changes
 
-    mean_type = SemanticType(over.type.name, Kind.NUMBER, over.type.unit, decimals=_MEAN_DECIMALS)
+    mean_type = SemanticType(over.type.name, ValueKind.NUMBER, over.type.unit, decimals=_MEAN_DECIMALS)
     outputs = {
         "count": Output(COUNT, f"{name}.count", f"number of {entity.plural}", ("total",), derived=True),
         mean_name: Output(mean_type, f"{name}.mean", f"average {over.label}", ("average", "mean"), derived=True),
@@ -124,8 +137,8 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     )  # fmt: skip
 
 
-def compares(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
-    """Two ids -> which has more of a measure, and by how much."""
+def compares(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+    """Yield: two ids -> the row with the higher value of a measure, and the difference."""
     for each in measures(entity, level)[:1]:
         yield _compare(entity, domain, each)
 
@@ -134,14 +147,14 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
     name = f"{entity.name}.compare_{by.name}"
     named = entity.attributes[0]
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         first, second = values["first_id"], values["second_id"]
-        one = world.need(entity.name, first, delta)[by.name]
-        other = world.need(entity.name, second, delta)[by.name]
+        one = world.need(entity.name, first, changes)[by.name]
+        other = world.need(entity.name, second, changes)[by.name]
         winner = first if one >= other else second
-        row = world.need(entity.name, winner, delta)
+        row = world.need(entity.name, winner, changes)
         difference = round(abs(one - other), by.type.decimals)
-        return [Row(winner, {entity.id_name: winner, named.name: row[named.name], "difference": difference})], delta
+        return [Row(winner, {entity.id_name: winner, named.name: row[named.name], "difference": difference})], changes
 
     outputs = {
         entity.id_name: id_output(entity),

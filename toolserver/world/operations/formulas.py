@@ -1,30 +1,27 @@
-"""Short ways to write the hand-made operations of a domain that compute values from values."""
+"""Constructor for operations of a domain that compute values from values."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toolserver.world.changes import Changes
-from toolserver.world.schema import Answer, Operation, OperationKind, Output, Row, SemanticType, Slot
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
+from toolserver.world.schema import Answer, Operation, OperationKind, Output, Row, SemanticType, Slot, WorldView
 
 
-class Ask(NamedTuple):
-    """What a formula sees: the values it was given, and the world to look things up in."""
+class FormulaInputs(NamedTuple):
+    """Argument of a formula: input values, world and changes."""
 
     values: Mapping[str, Any]
-    world: World
-    delta: Changes
+    world: WorldView
+    changes: Changes
 
     def row(self, entity: str, name: str) -> dict[str, Any]:
-        """The row whose id is the input `name`. Refuses with NOT_FOUND when there is none."""
-        return self.world.need(entity, self.values[name], self.delta)
+        """Return the row whose id is the input `name`. Raises `Refusal` with NOT_FOUND if it does not exist."""
+        return self.world.need(entity, self.values[name], self.changes)
 
 
-Formula = Callable[[Ask], dict[str, Any]]
+Formula = Callable[[FormulaInputs], dict[str, Any]]
 
 
 def compute(
@@ -36,20 +33,20 @@ def compute(
     *verbs: str,
     domain: str,
 ) -> Operation:
-    """An operation whose outputs are derived from its inputs.
+    """Return an operation whose outputs are computed from its inputs.
 
     Args:
-        name: Its name, `subject.verb`.
-        inputs: Its inputs.
+        name: Name, `subject.verb`.
+        inputs: Inputs by name.
         outputs: Semantic type and label by output name.
-        formula: Gives the values by output name; may raise `Refusal`.
-        phrase: What it does, as an imperative.
-        *verbs: Names that vendors give it.
-        domain: Name of its domain.
+        formula: Function that returns the values by output name; it may raise `Refusal`.
+        phrase: Description as a clause.
+        *verbs: Names that vendors use.
+        domain: Name of the domain.
     """
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-        return [Row("", formula(Ask(values, world, delta)))], delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        return [Row("", formula(FormulaInputs(values, world, changes)))], changes
 
     shown = {key: Output(kind, f"{name}.{key}", label, derived=True) for key, (kind, label) in outputs.items()}
     subject = name.partition(".")[0]

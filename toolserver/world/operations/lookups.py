@@ -1,32 +1,39 @@
-"""Operations that find and show rows: search, details, look up one attribute, list with filters, go to children.
+"""Operations that find and show rows: search, details, one attribute, filtered list, children of a row.
 
-Each function here takes an entity type and gives its operations of one kind; `operations.py` calls them all.
+Each public function yields the operations of one kind for an entity type; `registry.py` calls them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.world.changes import Changes
-from toolserver.world.levels import Level
-from toolserver.world.operations.result_rows import id_slot, lister, listing, measures, output, words_of
-from toolserver.world.schema import Answer, Attribute, EntityType, Kind, Operation, OperationKind, Row, Slot
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
+from toolserver.world.levels import WorldLevel
+from toolserver.world.operations.result_rows import id_slot, measures, output, row_maker, row_outputs, words_of
+from toolserver.world.schema import (
+    Answer,
+    Attribute,
+    EntityType,
+    Operation,
+    OperationKind,
+    Row,
+    Slot,
+    ValueKind,
+    WorldView,
+)
 
 IdRow = tuple[str, dict[str, Any]]
 
 
-def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
-    """Name -> ids."""
+def search(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+    """Yield: name -> ids."""
     named = entity.attributes[0]
-    outputs = listing(entity, level)
-    rows_of = lister(entity, outputs)
+    outputs = row_outputs(entity, level)
+    rows_of = row_maker(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-        return rows_of(world, world.find(entity.name, values[named.name], delta), delta), delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        return rows_of(world, world.find(entity.name, values[named.name], changes), changes), changes
 
     slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
     yield Operation(
@@ -41,16 +48,16 @@ def search(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]
     )  # fmt: skip
 
 
-def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
-    """Id -> attributes."""
+def details(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+    """Yield: id -> attributes."""
     shown = entity.attributes[: level.detail + 1]
     outputs = {each.name: output(entity, each) for each in shown}
     id_name = entity.id_name
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
-        row = world.need(entity.name, row_id, delta)
-        return [Row(row_id, {name: row[name] for name in outputs})], delta
+        row = world.need(entity.name, row_id, changes)
+        return [Row(row_id, {name: row[name] for name in outputs})], changes
 
     yield Operation(
         f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
@@ -64,8 +71,8 @@ def details(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
     )  # fmt: skip
 
 
-def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
-    """Id -> one measure."""
+def lookups(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+    """Yield: id -> one measure."""
     for each in measures(entity, level):
         yield _lookup(entity, domain, each)
 
@@ -73,10 +80,10 @@ def lookups(entity: EntityType, domain: str, level: Level) -> Iterator[Operation
 def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
     word, id_name = words_of(attribute), entity.id_name
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
-        row = world.need(entity.name, row_id, delta)
-        return [Row(row_id, {attribute.name: row[attribute.name]})], delta
+        row = world.need(entity.name, row_id, changes)
+        return [Row(row_id, {attribute.name: row[attribute.name]})], changes
 
     return Operation(
         f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
@@ -91,18 +98,18 @@ def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
     )  # fmt: skip
 
 
-def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
-    """Optional filters -> ids."""
+def lists(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+    """Yield: filters -> ids."""
     filters = _filters(entity, level)
     if not filters:
         return
-    outputs = listing(entity, level)
-    rows_of = lister(entity, outputs)
+    outputs = row_outputs(entity, level)
+    rows_of = row_maker(entity, outputs)
     words_of_filters = " or ".join(dict.fromkeys(slot.attribute.replace("_", " ") for slot in filters.values()))
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-        ids = _filtered(world, entity, filters, values, delta)
-        return rows_of(world, ids, delta), delta
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        ids = _filtered(world, entity, filters, values, changes)
+        return rows_of(world, ids, changes), changes
 
     yield Operation(
         f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
@@ -116,10 +123,10 @@ def lists(entity: EntityType, domain: str, level: Level) -> Iterator[Operation]:
     )  # fmt: skip
 
 
-def _filters(entity: EntityType, level: Level) -> dict[str, Slot]:
-    """One required enumeration, if the type has any, then bounds on its measures."""
+def _filters(entity: EntityType, level: WorldLevel) -> dict[str, Slot]:
+    """Return the filters of a list: enumerations, the first one required, then bounds on measures."""
     filters: dict[str, Slot] = {}
-    for each in (each for each in entity.attributes if each.type.kind is Kind.ENUM):
+    for each in (each for each in entity.attributes if each.type.kind is ValueKind.ENUM):
         filters[each.name] = Slot(
             each.type, each.label, required=not filters, aka=each.aka, test="is", attribute=each.name
         )
@@ -132,22 +139,22 @@ def _filters(entity: EntityType, level: Level) -> dict[str, Slot]:
 
 
 def _filtered(
-    world: World, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], delta: Changes
+    world: WorldView, entity: EntityType, filters: Mapping[str, Slot], values: Mapping[str, Any], changes: Changes
 ) -> list[str]:
     tests = [(slot, values[name]) for name, slot in filters.items() if values.get(name) is not None]
     if tests and tests[0][0].test == "is":
         slot, wanted = tests.pop(0)
-        ids = world.where(entity.name, slot.attribute, wanted, delta)
+        ids = world.where(entity.name, slot.attribute, wanted, changes)
     else:
-        ids = world.every(entity.name, delta)
-    rows = list(world.rows(entity.name, ids, delta)) if tests else []
+        ids = world.every(entity.name, changes)
+    rows = list(world.rows(entity.name, ids, changes)) if tests else []
     for slot, wanted in tests:
         rows = _passing(rows, slot.test, slot.attribute, wanted)
     return [row_id for row_id, _ in rows] if tests else ids
 
 
 def _passing(rows: list[IdRow], test: str, attribute: str, wanted: Any) -> list[IdRow]:
-    """The rows that pass one filter. A loop per test: choosing the test row by row would double the time."""
+    """Return the rows that pass one filter. One loop per test: testing `test` per row would double the time."""
     if test == "min":
         return [each for each in rows if each[1][attribute] >= wanted]
     if test == "max":
@@ -155,21 +162,21 @@ def _passing(rows: list[IdRow], test: str, attribute: str, wanted: Any) -> list[
     return [each for each in rows if each[1][attribute] == wanted]
 
 
-def related(entity: EntityType, domain: str, level: Level, types: Mapping[str, EntityType]) -> Iterator[Operation]:
-    """Parent id -> ids of its children, for every reference."""
+def related(entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+    """Yield for every reference: parent id -> ids of its children."""
     for reference in entity.references():
         yield _related(entity, domain, level, reference, types[reference.type.entity])
 
 
-def _related(entity: EntityType, domain: str, level: Level, reference: Attribute, parent: EntityType) -> Operation:
-    outputs = listing(entity, level)
-    rows_of = lister(entity, outputs)
+def _related(entity: EntityType, domain: str, level: WorldLevel, reference: Attribute, parent: EntityType) -> Operation:
+    outputs = row_outputs(entity, level)
+    rows_of = row_maker(entity, outputs)
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         parent_id = values[reference.name]
-        world.need(parent.name, parent_id, delta)
-        ids = world.where(entity.name, reference.name, parent_id, delta)
-        return rows_of(world, ids, delta), delta
+        world.need(parent.name, parent_id, changes)
+        ids = world.where(entity.name, reference.name, parent_id, changes)
+        return rows_of(world, ids, changes), changes
 
     word = reference.label
     return Operation(
@@ -186,5 +193,5 @@ def _related(entity: EntityType, domain: str, level: Level, reference: Attribute
 
 
 def _a(noun: str) -> str:
-    """The noun with its indefinite article."""
+    """Return the noun with its indefinite article."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"

@@ -1,14 +1,14 @@
-"""Operations that change the world: sell, cancel and reschedule. Domains say of what.
+"""Constructors for operations that change the world: create (a sale), cancel and update.
 
-A sale takes stock from a target (free rooms, seats, tickets) and creates a row of its own (a reservation); cancelling
-ends that row and gives the stock back. Both refuse with a typed outcome when the world does not allow it.
+A sale decreases the stock of a target (free rooms, seats, tickets) and creates a record (a reservation). Cancelling
+sets the record's status and increases the stock again. An operation that is not allowed ends with a typed outcome.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
@@ -18,18 +18,16 @@ from toolserver.world.schema import (
     Answer,
     Attribute,
     EntityType,
-    Kind,
     Operation,
     OperationKind,
     Output,
     Refusal,
     Row,
     Slot,
+    ValueKind,
+    WorldView,
 )
 from toolserver.world.types import COUNT, PERSON, id_of
-
-if TYPE_CHECKING:
-    from toolserver.world.world import World
 
 _MOST = 20
 ACTIVE, CANCELLED = "active", "cancelled"
@@ -37,17 +35,17 @@ ACTIVE, CANCELLED = "active", "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """How a sale works, by attribute names.
+    """Entity types and attribute names of a sale.
 
     Attributes:
         target: Entity type that is sold.
-        made: Entity type of the row that a sale creates.
-        quantity: Attribute of `made` that says how many; empty when it is always one.
-        customer: Attribute of `made` that names the customer (its first).
-        stock: Attribute of `target` that a sale lowers; empty when there is no limit.
-        price: Attribute of `target` that is the price of one; empty when it costs nothing.
+        made: Entity type of the record that a sale creates.
+        quantity: Attribute of `made` with the quantity; empty if it is always one.
+        customer: Attribute of `made` with the customer's name (the first).
+        stock: Attribute of `target` that a sale decreases; empty if there is no limit.
+        price: Attribute of `target` with the unit price; empty if it is free.
         chosen: Attributes of `made` that the customer chooses beside the quantity: a date, a city.
-        once: Whether a customer can hold only one of a target (subscriptions, applications).
+        once: A customer can hold one active record per target (subscriptions, applications).
     """
 
     target: str
@@ -63,15 +61,15 @@ class Sale:
 def create(
     name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
 ) -> Operation:
-    """The write that makes a row of `made` for a row of `target`."""
+    """Return the write that creates a record of type `made` for a row of `target`."""
     shown = {made.id_name: id_output(made)}
     if sale.price:
         shown["total"] = output(made, made.attribute("total"))
     shown["status"] = output(made, made.attribute("status"))
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
-        row_id, row, changes = _sell(world, sale, target, made, values, delta)
-        after = delta.then(*changes)
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
+        row_id, row, written = _sell(world, sale, target, made, values, changes)
+        after = changes.then(*written)
         return [Row(row_id, {key: row_id if key == made.id_name else row[key] for key in shown})], after
 
     inputs = _inputs(sale, target, made)
@@ -95,14 +93,14 @@ def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]
 
 
 def _sell(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], changes: Changes
 ) -> tuple[str, dict[str, Any], list[Change]]:
     target_id = values[target.id_name]
-    goods = world.need(target.name, target_id, delta)
+    goods = world.need(target.name, target_id, changes)
     many = values.get(sale.quantity, 1)
     customer = str(values[sale.customer]).strip()
-    _check_sale(world, sale, target, made, values, delta)
-    row_id = _new_id(world, made, delta)
+    _check_sale(world, sale, target, made, values, changes)
+    row_id = _new_id(world, made, changes)
     row: dict[str, Any] = {each.name: None for each in made.attributes}
     row |= {sale.customer: customer, target.id_name: target_id, "status": ACTIVE}
     if sale.quantity:
@@ -110,52 +108,54 @@ def _sell(
     row |= {name: values[name] for name in sale.chosen}
     if sale.price:
         row["total"] = round(goods[sale.price] * many, 2)
-    changes = [Change(made.name, row_id, row)]
+    written = [Change(made.name, row_id, row)]
     if sale.stock:
-        changes.append(Change(target.name, target_id, {sale.stock: goods[sale.stock] - many}))
-    return row_id, row, changes
+        written.append(Change(target.name, target_id, {sale.stock: goods[sale.stock] - many}))
+    return row_id, row, written
 
 
 def _check_sale(
-    world: World, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], delta: Changes
+    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], changes: Changes
 ) -> None:
-    """Refuse what the world does not allow."""
+    """Raise `Refusal` if the sale is not allowed."""
     target_id, many = values[target.id_name], values.get(sale.quantity, 1)
     customer = str(values[sale.customer]).strip()
     if not customer:
         raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{sale.customer}' must not be empty.")
     for each in (made.attribute(name) for name in sale.chosen):
-        _check_value(world, each, values[each.name], delta)
-    left = world.need(target.name, target_id, delta)[sale.stock] if sale.stock else many
+        _check_value(world, each, values[each.name], changes)
+    left = world.need(target.name, target_id, changes)[sale.stock] if sale.stock else many
     if left < many:
         raise Refusal(Outcome.CONFLICT, f"Not available: {left} left, {many} requested.")
     if sale.once and any(
         row["status"] == ACTIVE and str(row[sale.customer]).casefold() == customer.casefold()
-        for row in (world.need(made.name, i, delta) for i in world.where(made.name, target.id_name, target_id, delta))
+        for row in (
+            world.need(made.name, i, changes) for i in world.where(made.name, target.id_name, target_id, changes)
+        )
     ):
         raise Refusal(Outcome.CONFLICT, f"{customer} already has an active {made.label} for this {target.label}.")
 
 
-def _new_id(world: World, made: EntityType, delta: Changes) -> str:
-    """An id that no base row can have: one digit longer than theirs."""
+def _new_id(world: WorldView, made: EntityType, changes: Changes) -> str:
+    """Return an id with one digit more than the ids of base rows."""
     low = 10**made.digits
-    return f"{made.prefix}{low + delta.new_number(world.seed, made.name) % (9 * low)}"
+    return f"{made.prefix}{low + changes.new_number(world.seed, made.name) % (9 * low)}"
 
 
 def cancel(
     name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
 ) -> Operation:
-    """The write that ends a row of `made` and gives its stock back."""
+    """Return the write that cancels a record of type `made` and increases the stock again."""
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[made.id_name]
-        row = _active(world, made, row_id, delta)
-        changes = [Change(made.name, row_id, {"status": CANCELLED})]
+        row = _active(world, made, row_id, changes)
+        written = [Change(made.name, row_id, {"status": CANCELLED})]
         if sale.stock:
-            goods = world.need(target.name, row[target.id_name], delta)
+            goods = world.need(target.name, row[target.id_name], changes)
             many = row[sale.quantity] if sale.quantity else 1
-            changes.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
-        return [Row(row_id, {"status": CANCELLED})], delta.then(*changes)
+            written.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
+        return [Row(row_id, {"status": CANCELLED})], changes.then(*written)
 
     inputs = {
         made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference"))
@@ -167,15 +167,15 @@ def cancel(
 
 
 def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str, domain: str) -> Operation:
-    """The write that gives an attribute of a row of `made` a new value: another date, another city."""
+    """Return the write that sets an attribute of a record of type `made`: another date, another city."""
     changed = made.attribute(attribute)
     new = f"new_{attribute}"
 
-    def run(world: World, values: Mapping[str, Any], delta: Changes) -> Answer:
+    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id, value = values[made.id_name], values[new]
-        _active(world, made, row_id, delta)
-        _check_value(world, changed, value, delta)
-        after = delta.then(Change(made.name, row_id, {attribute: value}))
+        _active(world, made, row_id, changes)
+        _check_value(world, changed, value, changes)
+        after = changes.then(Change(made.name, row_id, {attribute: value}))
         return [Row(row_id, {attribute: value, "status": ACTIVE})], after
 
     inputs = {
@@ -189,20 +189,20 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
     )  # fmt: skip
 
 
-def _check_value(world: World, attribute: Attribute, value: Any, delta: Changes) -> None:
-    """Refuse dates in the past and ids of nothing."""
-    if attribute.type.kind is Kind.DATE and calendar.offset_of(value) < 0:
+def _check_value(world: WorldView, attribute: Attribute, value: Any, changes: Changes) -> None:
+    """Raise `Refusal` for a date in the past or an unknown id."""
+    if attribute.type.kind is ValueKind.DATE and calendar.offset_of(value) < 0:
         raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
-    if attribute.type.kind is Kind.ID:
-        world.need(attribute.type.entity, value, delta)
+    if attribute.type.kind is ValueKind.ID:
+        world.need(attribute.type.entity, value, changes)
 
 
 def _status(made: EntityType) -> dict[str, Output]:
     return {"status": output(made, made.attribute("status"))}
 
 
-def _active(world: World, made: EntityType, row_id: str, delta: Changes) -> dict[str, Any]:
-    row = world.need(made.name, row_id, delta)
+def _active(world: WorldView, made: EntityType, row_id: str, changes: Changes) -> dict[str, Any]:
+    row = world.need(made.name, row_id, changes)
     if row["status"] != ACTIVE:
         raise Refusal(Outcome.CONFLICT, f"The {made.label} '{row_id}' is already {row['status']}.")
     return row

@@ -1,28 +1,23 @@
-"""All operations of a level: those derived from the tables' shapes, and those that domains write by hand."""
+"""All operations of a level: those derived from the tables, and those that the domains define."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
 
-from toolserver.world.domains import DOMAINS
-from toolserver.world.levels import LEVELS, Level
+from toolserver.world.levels import WorldLevel
 from toolserver.world.operations import aggregations, lookups
 from toolserver.world.schema import Domain, EntityType, Operation
 
 
-def operations_of(level: Level) -> dict[str, Operation]:
-    """Every operation by name, domain by domain; the same dictionary for every world of a level."""
-    return _operations(level.name)
-
-
 @cache
-def _operations(level: str) -> dict[str, Operation]:
-    types = {entity.name: entity for domain in DOMAINS for entity in domain.entities}
-    return {each.name: each for domain in DOMAINS for each in _of_domain(domain, LEVELS[level], types)}
+def operations_of(domains: tuple[Domain, ...], level: WorldLevel) -> dict[str, Operation]:
+    """Return every operation by name, domain by domain. Worlds with the same domains and level share the result."""
+    types = {entity.name: entity for domain in domains for entity in domain.entities}
+    return {each.name: each for domain in domains for each in _of_domain(domain, level, types)}
 
 
-def _of_domain(domain: Domain, level: Level, types: dict[str, EntityType]) -> Iterator[Operation]:
+def _of_domain(domain: Domain, level: WorldLevel, types: dict[str, EntityType]) -> Iterator[Operation]:
     for entity in domain.entities:
         yield from lookups.search(entity, domain.name, level)
         yield from lookups.details(entity, domain.name, level)

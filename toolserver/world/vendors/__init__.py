@@ -1,4 +1,4 @@
-"""Vendors: the world's operations published as APIs, as RapidAPI does it."""
+"""Vendors: the world's operations published as APIs in the style of RapidAPI."""
 
 from toolserver.world.vendors.api import Health, VendorAnswer, VendorApi
 from toolserver.world.vendors.registry import VendorRegistry

@@ -1,82 +1,96 @@
-"""One API of a vendor: an operation of the world under the vendor's names, units and layout."""
+"""One API of a vendor: an operation of the world with the vendor's names, units and layout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.world.changes import Changes
 from toolserver.world.schema import Operation, Output, Refusal, Result, Row, Slot
-from toolserver.world.seeded_random import number
+from toolserver.world.seeded_random import digest, number
 from toolserver.world.vendors.error_texts import worded
 from toolserver.world.vendors.naming import key_by_name
 from toolserver.world.vendors.response_layout import Layout
+from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
+from toolserver.world.world import World
 
-if TYPE_CHECKING:
-    from toolserver.world.vendors.vendor import VendorTool
-    from toolserver.world.world import World
-
-_SLACK = 1e-3  # relative: what rounding to another unit may add to a bound
+_SLACK = 1e-3  # relative tolerance of a bound that was rounded to another unit
 TOKEN_INPUT, PAGE_INPUT = "token", "page"
 
 
 class Health(StrEnum):
-    """Whether an API can be relied on."""
+    """Health of an API."""
 
     OK = "ok"
-    STALE = "stale"  # answers, but with old values where values change with time
-    BROKEN = "broken"  # answers every call with an error
-    CLOSED = "closed"  # answers every call with a refusal: the plan does not include it
+    STALE = "stale"  # old values of volatile outputs
+    BROKEN = "broken"  # UNAVAILABLE for every call
+    CLOSED = "closed"  # FORBIDDEN for every call
 
 
 _OUTAGES = {Health.BROKEN: Outcome.UNAVAILABLE, Health.CLOSED: Outcome.FORBIDDEN}
 
 
 class VendorAnswer(NamedTuple):
-    """The answer to one call of one API.
+    """Answer to one call of one API.
 
     Attributes:
-        response: The JSON value, `""` when there is an error.
-        error: The error text, empty on success.
-        outcome: The typed outcome.
-        delta: The changes after the call; the very object that was passed in when nothing changed.
-        result: What the world gave, with only those rows that the response shows; `None` when it was not asked.
+        response: JSON value; `""` on an error.
+        error: Error text; empty on success.
+        outcome: Typed outcome.
+        changes: Changes after the call; the same object as before if nothing changed.
+        result: Result of the operation, with the rows of the response alone; `None` if it did not run.
     """
 
     response: Any
     error: str
     outcome: Outcome
-    delta: Changes
+    changes: Changes
     result: Result | None = None
 
 
-_MOST_WAITING = 2048  # answers: the calls of one step of a large vector of episodes
-_WAITING: dict[tuple[VendorApi, str | int, str], VendorAnswer] = {}
+@dataclass(frozen=True, slots=True)
+class VendorInfo:
+    """Part of a vendor that its APIs use.
+
+    Attributes:
+        index: Position among the world's vendors.
+        style: Style of its documentation and answers.
+        login_name: Name of its login API; empty without one.
+    """
+
+    index: int
+    style: VendorStyle
+    login_name: str
+
+    def token(self, seed: int, changes: Changes) -> str:
+        """Return the token of this vendor for the episode of `changes` in the world of `seed`."""
+        return digest("token", seed, self.index, changes.salt)[:3].hex()
 
 
 class VendorApi:
     """One API of a vendor.
 
     Args:
-        rows: Most rows that an answer shows when the vendor does not page.
+        rows: Maximum number of rows of an answer without pages.
 
     Attributes:
-        tool: The vendor.
-        operation: What the API does.
-        spec: Its documentation, in StableToolBench's form.
-        slots: Its inputs: those of the operation, and `token` or `page` where the vendor wants them.
-        parameters: The vendor's parameter name by input name.
-        needs_token: Whether a call needs the `token` that the tool's login API gives.
-        health: Whether it can be relied on.
-        layout: The shape of its answers.
+        vendor: The vendor.
+        operation: Operation that it runs.
+        spec: Documentation, in StableToolBench's format.
+        slots: Inputs of the operation, and `token` or `page` if the vendor needs them.
+        parameters: Parameter name by input name.
+        login_api: API that returns the `token` of a call; `None` if a call needs no token.
+        health: Health.
+        layout: Layout of its answers.
     """
 
     def __init__(
         self,
-        tool: VendorTool,
+        vendor: VendorInfo,
         operation: Operation,
         spec: ApiSpec,
         slots: Mapping[str, Slot],
@@ -84,18 +98,19 @@ class VendorApi:
         health: Health,
         layout: Layout,
         rows: int,
+        login_api: VendorApi | None,
     ) -> None:
-        self.tool = tool
+        self.vendor = vendor
         self.operation = operation
         self.spec = spec
         self.slots = slots
         self.parameters = parameters
-        self.needs_token = TOKEN_INPUT in slots
+        self.login_api = login_api
         self.health = health
         self.layout = layout
         self._rows = rows
         self._outage = _OUTAGES.get(health)
-        self._codecs = {name: codec_of(slot.type, tool.skin.values) for name, slot in slots.items()}
+        self._codecs = {name: codec_of(slot.type, vendor.style.values) for name, slot in slots.items()}
         self._by_name = key_by_name(parameters)
 
     def __repr__(self) -> str:
@@ -103,16 +118,16 @@ class VendorApi:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Category, tool and API name, standardised."""
+        """Standardised category, tool and API name."""
         return self.spec.key
 
     @property
     def pages(self) -> bool:
-        """Whether answers come in pages, chosen by the input `page` (from 1)."""
+        """True if answers have pages, selected by the input `page` (from 1)."""
         return PAGE_INPUT in self.slots
 
     def encode_arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Semantic values (and `token`, `page`) as this vendor wants them. Raises `KeyError` for an unknown input."""
+        """Encode semantic values (and `token`, `page`) as arguments. Raises `KeyError` for an unknown input."""
         encoded = {}
         for name, value in values.items():
             codec = self._codecs[name]
@@ -120,9 +135,9 @@ class VendorApi:
         return encoded
 
     def decode_arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The semantic values behind any JSON object, defaults left out. Raises `Refusal` when they do not fit.
+        """Decode a JSON object to semantic values, without defaults. Raises `Refusal` for an invalid or missing one.
 
-        Unknown parameters are ignored, as web servers ignore them; `null` counts as absent.
+        Unknown parameters are ignored, as web servers do; `null` counts as absent.
         """
         named = self._by_name
         given = {named[name]: value for name, value in arguments.items() if name in named and value is not None}
@@ -135,15 +150,15 @@ class VendorApi:
         return values
 
     def render(self, result: Result, page: int = 1) -> Any:
-        """The JSON value that shows a result's rows (those of `shown`)."""
+        """Return the JSON value of a result that `shown` returned."""
         return self.layout.render(result.rows, result.total, page)
 
     def read(self, response: Any) -> list[dict[str, Any]]:
-        """The rows of a response as semantic values: the inverse of `render`, up to the rounding of units."""
+        """Return the rows of a response as semantic values: the inverse of `render` up to the rounding of units."""
         return self.layout.read(response)
 
     def shown(self, result: Result, page: int = 1) -> Result:
-        """The part of a result that one answer shows, with old values where the vendor is stale."""
+        """Return the rows of one page of a result, with old values if the API is stale."""
         size = self.layout.page_size
         start = (page - 1) * size if size else 0
         rows = result.rows[start : start + (size or self._rows)]
@@ -151,61 +166,48 @@ class VendorApi:
             rows = tuple(self._aged(row) for row in rows)
         return result if rows is result.rows else result._replace(rows=rows)
 
-    def answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
-        """Answer a call with any JSON object as arguments; whatever is wrong is a typed outcome.
+    @property
+    def needs_token(self) -> bool:
+        """True if a call needs the token of the vendor's login API."""
+        return self.login_api is not None
 
-        In an episode every call is answered twice, for the caller and for the reward that follows. So an answer waits
-        for the second time, as long as the episode has changed nothing.
-        """
-        if delta.changes or not delta.salt:
-            return self._answer(world, arguments, delta)
-        key = (self, delta.salt, repr(arguments))  # `repr` tells 1 from 1.0 and True, which are equal
-        known = _WAITING.pop(key, None)
-        if known is None:
-            if len(_WAITING) >= _MOST_WAITING:
-                _WAITING.clear()
-            known = _WAITING[key] = self._answer(world, arguments, delta)
-            return known
-        if known.delta.changes:
-            return known
-        return VendorAnswer(known.response, known.error, known.outcome, delta, known.result)
-
-    def _answer(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> VendorAnswer:
+    def answer(self, world: World, arguments: Mapping[str, Any], changes: Changes) -> VendorAnswer:
+        """Answer a call with any JSON object as arguments. Every error is a typed outcome."""
         if self._outage is not None:
-            return self._refused(self._outage, "", delta)
+            return self._refused(self._outage, "", changes)
         try:
-            values = self._admitted(world, arguments, delta)
+            values = self._admitted(world, arguments, changes)
         except Refusal as refusal:
-            return self._refused(refusal.outcome, refusal.message, delta)
+            return self._refused(refusal.outcome, refusal.message, changes)
         page = values.pop(PAGE_INPUT, 1)
-        result = world.execute(self.operation, values, delta)
+        result = world.execute(self.operation, values, changes)
         if result.outcome is not Outcome.OK:
-            return self._refused(result.outcome, result.message, delta, result)
+            return self._refused(result.outcome, result.message, changes, result)
         shown = self.shown(result, page)
-        return VendorAnswer(self.render(shown, page), "", Outcome.OK, result.delta, shown)
+        return VendorAnswer(self.render(shown, page), "", Outcome.OK, result.changes, shown)
 
-    def _admitted(self, world: World, arguments: Mapping[str, Any], delta: Changes) -> dict[str, Any]:
-        """The decoded arguments without the token, once it holds."""
-        if not self.needs_token:
+    def _admitted(self, world: World, arguments: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+        """Check the token and return the decoded arguments without it."""
+        if self.login_api is None:
             return self.decode_arguments(arguments)
-        # Servers look at credentials first: a wrong token must not be told about other parameters.
+        # The token is checked first: with a wrong token, other parameters must not cause another error.
         spelled = self.parameters[TOKEN_INPUT]
         given = next((value for name, value in arguments.items() if self._by_name.get(name) == TOKEN_INPUT), None)
-        if given is None or str(given).strip().lower() != self.tool.token(world.seed, delta):
-            login = self.tool.login_name
+        if given is None or str(given).strip().lower() != self.vendor.token(world.seed, changes):
+            login = self.vendor.login_name
             raise Refusal(Outcome.UNAUTHORIZED, f"Missing or invalid '{spelled}'. Get one from {login}.")
         values = self.decode_arguments(arguments)
         del values[TOKEN_INPUT]
         return values
 
-    def _refused(self, outcome: Outcome, message: str, delta: Changes, result: Result | None = None) -> VendorAnswer:
-        return VendorAnswer("", worded(outcome, message, self.tool.skin.errors), outcome, delta, result)
+    def _refused(self, outcome: Outcome, message: str, changes: Changes, result: Result | None = None) -> VendorAnswer:
+        return VendorAnswer("", worded(outcome, message, self.vendor.style.errors), outcome, changes, result)
 
     def _aged(self, row: Row) -> Row:
-        """A row as it was years ago: values that change with time differ, the same way at every call."""
+        """Return a row with old values of its volatile outputs, the same at every call."""
         outputs = self.operation.outputs
         values = {
-            name: _older(value, outputs[name], number("stale", self.tool.index, row.entity, name))
+            name: _older(value, outputs[name], number("stale", self.vendor.index, row.entity, name))
             for name, value in row.values.items()
         }
         return Row(row.entity, values)
@@ -216,7 +218,7 @@ def _decoded(value: Any, spelled: str, slot: Slot, codec: Codec) -> Any:
         decoded = codec.decode(value)
     except ValueError as error:
         raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{spelled}' must be {error}.") from None
-    # A bound that was rounded to a foreign unit must pass when it comes back.
+    # A bound that was rounded to a foreign unit is accepted.
     slack = abs(decoded) * _SLACK if codec.foreign else 0
     if slot.low is not None and decoded < slot.low - slack:
         raise _outside(spelled, "at least", slot.low, codec)
@@ -238,5 +240,5 @@ def _older(value: Any, output: Output, draw: int) -> Any:
 
 
 def is_volatile(operation: Operation) -> bool:
-    """Whether an operation shows values that change with time, so that a stale vendor can be wrong about it."""
+    """Return True if an operation has volatile outputs: a stale vendor shows old values of them."""
     return any(output.volatile for output in operation.outputs.values())

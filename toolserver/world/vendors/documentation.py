@@ -1,4 +1,4 @@
-"""What vendors write about their APIs: from one clause (`lite`) to a page of RapidAPI (`full`)."""
+"""Documentation of vendors' APIs: from one clause (`lite`) to the length of RapidAPI's (`full`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from toolserver.catalog.api_schema import Parameter
-from toolserver.world.schema import Domain, Kind, Operation, OperationKind, Output, Slot
+from toolserver.world.schema import Domain, Operation, OperationKind, Output, Slot, ValueKind
 from toolserver.world.seeded_random import number
 from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
@@ -55,7 +55,15 @@ _TOOL_TEXTS = (
 
 
 class Extras(NamedTuple):
-    """What a vendor adds to an operation, as far as documentation goes."""
+    """Properties that a vendor adds to an operation and documents.
+
+    Attributes:
+        stale: The API shows old values.
+        token_name: Parameter of the token; empty without one.
+        login: Name of the login API.
+        page_size: Rows per page; 0 without pages.
+        rows: Maximum number of rows without pages.
+    """
 
     stale: bool
     token_name: str
@@ -64,26 +72,26 @@ class Extras(NamedTuple):
     rows: int
 
 
-def describe(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> str:
-    """The description of one API."""
-    notes = list(_notes(operation, skin, extras, wordiness))
-    opening = _OPENINGS[skin.doc_style] if wordiness > 1 else ""
+def describe(operation: Operation, style: VendorStyle, extras: Extras, wordiness: int) -> str:
+    """Return the description of one API."""
+    notes = list(_notes(operation, style, extras, wordiness))
+    opening = _OPENINGS[style.doc_style] if wordiness > 1 else ""
     clauses = (operation.phrase, *operation.paraphrases)
-    clause = clauses[skin.doc_style % len(clauses)]
+    clause = clauses[style.doc_style % len(clauses)]
     sentence = clause if wordiness == 0 and not notes else f"{clause}."
     return " ".join((opening + sentence, *notes))
 
 
-def _notes(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: int) -> Iterator[str]:
+def _notes(operation: Operation, style: VendorStyle, extras: Extras, wordiness: int) -> Iterator[str]:
     if wordiness:
         texts = _IDS.get(operation.kind, _ANY)
-        yield texts[number(operation.name, skin.synonyms) % len(texts)]
+        yield texts[number(operation.name, style.synonyms) % len(texts)]
     if wordiness > 1:
         shown = ", ".join(_label(output) for output in operation.outputs.values())
         yield f"Every {'row' if operation.many else 'answer'} has: {shown}."
-        yield _ANY[number(operation.name, skin.doc_style) % len(_ANY)]
+        yield _ANY[number(operation.name, style.doc_style) % len(_ANY)]
     if wordiness:
-        yield from _units(operation, skin, every=wordiness > 1)
+        yield from _units(operation, style, every=wordiness > 1)
     if extras.page_size:
         yield f"{extras.page_size} rows per page." if wordiness else "Paged."
     elif operation.many and wordiness:
@@ -95,13 +103,13 @@ def _notes(operation: Operation, skin: VendorStyle, extras: Extras, wordiness: i
 
 
 def _label(output: Output) -> str:
-    is_reference = output.type.kind is Kind.ID and not output.label.endswith(" id")
+    is_reference = output.type.kind is ValueKind.ID and not output.label.endswith(" id")
     return f"{output.label} id" if is_reference else output.label
 
 
-def _units(operation: Operation, skin: VendorStyle, *, every: bool) -> Iterator[str]:
-    """The units of the answer's quantities: all of them, or only those that are not the usual ones."""
-    codecs = ((output.label, codec_of(output.type, skin.values)) for output in operation.outputs.values())
+def _units(operation: Operation, style: VendorStyle, *, every: bool) -> Iterator[str]:
+    """Yield the units of the answer's quantities: all, or those that are not the world's base units."""
+    codecs = ((output.label, codec_of(output.type, style.values)) for output in operation.outputs.values())
     units = [
         f"{label} in {codec.unit}"
         for label, codec in codecs
@@ -111,24 +119,24 @@ def _units(operation: Operation, skin: VendorStyle, *, every: bool) -> Iterator[
         yield f"Units: {', '.join(units)}."
 
 
-def describe_tool(name: str, domain: Domain, skin: VendorStyle, wordiness: int) -> str:
-    """The description of a tool; empty in `lite`."""
+def describe_tool(name: str, domain: Domain, style: VendorStyle, wordiness: int) -> str:
+    """Return the description of a tool; empty in `lite`."""
     if not wordiness:
         return ""
     plurals = ", ".join(entity.plural for entity in domain.entities)
-    text = _TOOL_TEXTS[skin.doc_style].format(name=name, category=domain.category, plurals=plurals)
-    if skin.stale:
+    text = _TOOL_TEXTS[style.doc_style].format(name=name, category=domain.category, plurals=plurals)
+    if style.stale:
         text += f" {STALE_NOTE}"
     return text
 
 
 def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
-    """The documentation of one parameter."""
+    """Return the documentation of one parameter."""
     hint = codec.hint
     if wordiness == 0:
-        # What the name does not say: how to write a date, which values an enumeration has.
+        # Only information that the name lacks: the format of a date, the values of an enumeration.
         text = hint.removeprefix("one of ") if codec.type == "STRING" else ""
-        if slot.type.kind is Kind.ID and not name.lower().endswith(_ID_ENDINGS):
+        if slot.type.kind is ValueKind.ID and not name.lower().endswith(_ID_ENDINGS):
             text = slot.type.name.replace("_", " ")
     else:
         text = slot.label[:1].upper() + slot.label[1:]
@@ -142,6 +150,6 @@ def _shown(default: object, codec: Codec) -> object:
 
 
 def split_by_need(slots: Mapping[str, Slot]) -> tuple[list[str], list[str]]:
-    """The names of the required and of the optional inputs."""
+    """Return the names of the required and of the optional inputs."""
     required = [name for name, slot in slots.items() if slot.required]
     return required, [name for name in slots if name not in required]

@@ -1,4 +1,4 @@
-"""How vendors word errors."""
+"""Error texts of vendors."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ _FORMS: dict[Outcome, tuple[str, str, str, str]] = {
 
 
 def worded(outcome: Outcome, message: str, style: int) -> str:
-    """An error as a vendor of this style words it."""
+    """Return the text of an error in one of four styles."""
     forms = _FORMS.get(outcome)
     return forms[style].format(message) if forms else message

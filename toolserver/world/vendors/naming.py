@@ -1,20 +1,20 @@
-"""Spelling of the names that vendors give to tools, APIs, parameters and fields."""
+"""Names of tools, APIs, parameters and fields in a vendor's style."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from toolserver.service.naming import parameter_name, standardize
+from toolserver.calls.naming import parameter_name, standardize
 from toolserver.world.generators import words
-from toolserver.world.levels import Level
+from toolserver.world.levels import WorldLevel
 from toolserver.world.schema import Domain
 from toolserver.world.seeded_random import SeededRandom
 
 
 @lru_cache(maxsize=16384)
 def cased(text: str, style: str) -> str:
-    """Words (separated by spaces or `_`) in a style: `snake`, `camel`, `pascal`, `kebab`, `title` or `path`."""
+    """Return words (separated by spaces or `_`) in `snake`, `camel`, `pascal`, `kebab`, `title` or `path` case."""
     parts = text.replace("_", " ").lower().split()
     match style:
         case "camel":
@@ -31,10 +31,10 @@ def cased(text: str, style: str) -> str:
 
 
 def unique_names(wanted: Iterable[tuple[str, str, str]]) -> dict[str, str]:
-    """A spelling per key, no two alike once standardised.
+    """Return a name per key; no two are equal after standardisation.
 
     Args:
-        wanted: Key, preferred spelling and the spelling to fall back on when the first is taken.
+        wanted: Key, preferred name, and the name that is used if the first is taken.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()
@@ -48,27 +48,27 @@ def unique_names(wanted: Iterable[tuple[str, str, str]]) -> dict[str, str]:
     return names
 
 
-def tool_names(seed: int, domain: Domain, count: int, level: Level) -> list[str]:
-    """`count` vendor names of a domain, all different once standardised: `stayforge`, `Forge Stay API`."""
-    stream = SeededRandom(seed, "tool names", domain.name)
+def tool_names(seed: int, domain: Domain, count: int, level: WorldLevel) -> list[str]:
+    """Return `count` vendor names of a domain, different after standardisation: `stayforge`, `Forge Stay API`."""
+    rng = SeededRandom(seed, "tool names", domain.name)
     pairs = [(word, stem) for word in domain.words for stem in words.COMPANY_STEMS]
     names: dict[str, str] = {}
     lap = 0
     while len(names) < count:
         lap += 1
-        for word, stem in stream.shuffled(pairs):
-            name = _tool_name(word, stem, lap, stream, level)
+        for word, stem in rng.shuffled(pairs):
+            name = _tool_name(word, stem, lap, rng, level)
             names.setdefault(standardize(name), name)
             if len(names) == count:
                 break
     return list(names.values())
 
 
-def _tool_name(word: str, stem: str, lap: int, stream: SeededRandom, level: Level) -> str:
+def _tool_name(word: str, stem: str, lap: int, rng: SeededRandom, level: WorldLevel) -> str:
     number = "" if lap == 1 else f" {lap}"
     if level.plain:
         return f"{word}{stem}{number}".lower().replace(" ", "")
-    form = stream.below(4)
+    form = rng.below(4)
     if form == 0:
         return f"{stem}{word}{number}"
     if form == 1:
@@ -77,5 +77,5 @@ def _tool_name(word: str, stem: str, lap: int, stream: SeededRandom, level: Leve
 
 
 def key_by_name(names: Mapping[str, str]) -> dict[str, str]:
-    """Key by every spelling under which a caller may write it: as documented, and as offered to a model."""
+    """Return the key by every accepted name: as documented, and as in a model's function schema."""
     return {parameter_name(name): key for key, name in names.items()} | {name: key for key, name in names.items()}

@@ -1,4 +1,4 @@
-"""All vendors of a world. Who offers what is decided at once; documentation is written when it is asked for."""
+"""All vendors of a world. Their operations are drawn at once, their documentation on first use."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import NamedTuple
 
+from toolserver.calls.naming import api_key, standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.errors import ConfigurationError
-from toolserver.service.naming import api_key, standardize
-from toolserver.world.schema import Domain, Kind, Operation, OperationKind
+from toolserver.world.schema import Domain, Operation, OperationKind, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.vendors.api import Health, VendorApi
 from toolserver.world.vendors.naming import tool_names
-from toolserver.world.vendors.style import draw_skin
+from toolserver.world.vendors.style import draw_style
 from toolserver.world.vendors.vendor import VendorTool
 from toolserver.world.world import World
 
-_SEARCH_TOO = 0.8  # probability that a vendor also offers the search for an id that its other APIs want
-_BROKEN = 0.05  # probability that an API of a vendor that is not reliable answers with errors only
-_CLOSED = 0.2  # share of those that refuse the caller instead of failing
+_SEARCH_TOO = 0.8  # probability that a vendor also offers the search for an id that its other APIs need
+_BROKEN = 0.05  # probability that an API of an unreliable vendor does not work
+_CLOSED = 0.2  # share of those APIs that are closed instead of broken
 
 
-class Plan(NamedTuple):
-    """What one vendor will be: its domain, its name, what it offers, and whether it is reliable."""
+class VendorPlan(NamedTuple):
+    """Settings of one vendor: domain, name, operations and reliability. `VendorRegistry.identity` contains a digest."""
 
     domain: str
     name: str
@@ -36,18 +36,21 @@ class Plan(NamedTuple):
 class VendorRegistry:
     """The vendors of a world, in a fixed order.
 
-    Every operation of the world is offered by a reliable vendor: one that needs no token, is not stale and has no
-    broken API.
+    With the default number of vendors, a reliable vendor offers every operation of the world: it needs no token, is not
+    stale and has no broken API.
 
     Args:
         world: The world.
-        tools: How many vendors there are; by default what the world's level says.
+        tools: Number of vendors; default: that of the world's level.
+
+    Raises:
+        ConfigurationError: The number of vendors is invalid.
     """
 
     def __init__(self, world: World, tools: int | None = None) -> None:
         count = world.level.tools if tools is None else tools
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise ConfigurationError(f"tools: {count!r} is no number of vendors; use an integer of at least 1")
+            raise ConfigurationError(f"tools: {count!r} is not a number of vendors; use an integer of at least 1")
         self.world = world
         self.plans = _plans(world, count)
         self._tools: dict[int, VendorTool] = {}
@@ -67,99 +70,99 @@ class VendorRegistry:
 
     @cached_property
     def identity(self) -> str:
-        """Short text that differs between worlds: level, seed, and a digest of the vendors' names and offers."""
+        """Short text that differs between worlds: level, seed, and a digest of the vendors' names and operations."""
         digest = blake2b(json.dumps(self.plans).encode(), digest_size=8).hexdigest()
         return f"{self.world.level.name}-{self.world.seed}-{digest}"
 
     def tool(self, index: int) -> VendorTool:
-        """The vendor at `index`. Raises `IndexError` beyond the end."""
+        """Return the vendor at `index`. Raises `IndexError` for an index out of range."""
         tool = self._tools.get(index)
         if tool is None:
             tool = self._tools[index] = self._made(index)
         return tool
 
     def apis(self) -> Iterator[VendorApi]:
-        """Every API, vendor by vendor."""
+        """Iterate over all APIs, vendor by vendor."""
         return (api for tool in self for api in tool.apis)
 
     def specs(self) -> Iterator[ApiSpec]:
-        """The documentation of every API, vendor by vendor."""
+        """Iterate over the documentation of all APIs, vendor by vendor."""
         return (api.spec for api in self.apis())
 
     def find(self, category: str, tool: str, api: str) -> VendorApi | None:
-        """The API of these names, in any spelling that standardises to them; `None` when there is none."""
+        """Return the API with these names, which are standardised first; `None` if it does not exist."""
         category, tool, api = api_key(category, tool, api)
         index = self._by_key.get((category, tool))
         return None if index is None else self.tool(index).by_key.get(api)
 
     def offering(self, operation: str) -> list[int]:
-        """The indexes of the vendors that offer an operation, by its name."""
+        """Return the indexes of the vendors that offer the operation of this name."""
         return self._offering.get(operation, [])
 
     def _made(self, index: int) -> VendorTool:
         world, plan = self.world, self.plans[index]
-        stream = SeededRandom(world.seed, "vendor", index)
-        skin = draw_skin(stream, world.level, plan.reliable)
-        outages = {} if plan.reliable else _outages(plan, stream)
+        rng = SeededRandom(world.seed, "vendor", index)
+        style = draw_style(rng, world.level, plan.reliable)
+        outages = {} if plan.reliable else _outages(plan, rng)
         operations = [world.operations[name] for name in plan.operations]
-        return VendorTool(index, plan.name, world.domains[plan.domain], skin, operations, outages, world.level)
+        return VendorTool(index, plan.name, world.domains[plan.domain], style, operations, outages, world.level)
 
 
-def _outages(plan: Plan, stream: SeededRandom) -> dict[str, Health]:
-    """The operations of a vendor that do not work, and why."""
-    broken = [name for name in plan.operations if stream.chance(_BROKEN)]
-    return {name: Health.CLOSED if stream.chance(_CLOSED) else Health.BROKEN for name in broken}
+def _outages(plan: VendorPlan, rng: SeededRandom) -> dict[str, Health]:
+    """Draw the operations of a vendor that do not work."""
+    broken = [name for name in plan.operations if rng.chance(_BROKEN)]
+    return {name: Health.CLOSED if rng.chance(_CLOSED) else Health.BROKEN for name in broken}
 
 
-def _category(world: World, plan: Plan) -> str:
+def _category(world: World, plan: VendorPlan) -> str:
     return api_key(world.domains[plan.domain].category, "", "")[0]
 
 
-def _plans(world: World, count: int) -> list[Plan]:
-    """Deal the operations of every domain to its vendors; the domains take turns."""
+def _plans(world: World, count: int) -> list[VendorPlan]:
+    """Distribute the operations of every domain over its vendors; the domains alternate."""
     domains = list(world.domains.values())
     each = -(-count // len(domains))
     columns = [_domain_plans(world, domain, each) for domain in domains]
     return [plan for row in zip(*columns, strict=True) for plan in row][:count]
 
 
-def _domain_plans(world: World, domain: Domain, count: int) -> list[Plan]:
-    """The first `count` vendors of a domain. All operations are dealt once before any is dealt again."""
-    stream = SeededRandom(world.seed, "deal", domain.name)
+def _domain_plans(world: World, domain: Domain, count: int) -> list[VendorPlan]:
+    """Draw the first `count` vendors of a domain. Every operation is used once before any is used again."""
+    rng = SeededRandom(world.seed, "deal", domain.name)
     names = tool_names(world.seed, domain, count, world.level)
     operations = [each for each in world.operations.values() if each.domain == domain.name]
-    plans: list[Plan] = []
+    plans: list[VendorPlan] = []
     lap = 0
     while len(plans) < count:
-        for hand in _batches(stream, operations, world.level.operations, mixed=lap % 2 == 1):
+        for batch in _batches(rng, operations, world.level.operations, mixed=lap % 2 == 1):
             if len(plans) < count:
-                offered = _with_searches(stream, hand, world)
-                plans.append(Plan(domain.name, names[len(plans)], offered, reliable=lap == 0))
+                offered = _with_searches(rng, batch, world)
+                plans.append(VendorPlan(domain.name, names[len(plans)], offered, reliable=lap == 0))
         lap += 1
     return plans
 
 
 def _batches(
-    stream: SeededRandom, operations: list[Operation], sizes: tuple[int, int], *, mixed: bool
+    rng: SeededRandom, operations: list[Operation], sizes: tuple[int, int], *, mixed: bool
 ) -> Iterator[list[Operation]]:
-    """The operations in random order, cut into hands; unless `mixed`, those of one subject stay together."""
-    cards = stream.shuffled(operations)
+    """Yield the operations in batches, in random order; unless `mixed`, operations of one subject are consecutive."""
+    remaining = rng.shuffled(operations)
     if not mixed:
-        subjects = list(dict.fromkeys(card.subject for card in cards))
-        cards.sort(key=lambda card: subjects.index(card.subject))
-    while cards:
-        size = stream.between(*sizes)
-        yield cards[:size]
-        cards = cards[size:]
+        subjects = list(dict.fromkeys(each.subject for each in remaining))
+        remaining.sort(key=lambda each: subjects.index(each.subject))
+    while remaining:
+        size = rng.between(*sizes)
+        yield remaining[:size]
+        remaining = remaining[size:]
 
 
-def _with_searches(stream: SeededRandom, hand: list[Operation], world: World) -> tuple[str, ...]:
-    """The hand, and for most ids that it wants the search that finds them."""
-    names = {operation.name: None for operation in hand}
-    wanted = {slot.type.entity for each in hand for slot in each.inputs.values() if slot.type.kind is Kind.ID}
+def _with_searches(rng: SeededRandom, batch: list[Operation], world: World) -> tuple[str, ...]:
+    """Return the names of a batch, and for most of its id inputs the search for the id."""
+    names = {operation.name: None for operation in batch}
+    wanted = {slot.type.entity for each in batch for slot in each.inputs.values() if slot.type.kind is ValueKind.ID}
     for entity in sorted(wanted):
         search = f"{entity}.search"
-        if search in world.operations and stream.chance(_SEARCH_TOO):
+        if search in world.operations and rng.chance(_SEARCH_TOO):
             names.setdefault(search)
     order = {kind: position for position, kind in enumerate(OperationKind)}
     return tuple(sorted(names, key=lambda name: (order[world.operations[name].kind], name)))

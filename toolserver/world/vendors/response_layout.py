@@ -1,21 +1,29 @@
-"""How a vendor lays out an answer as JSON, and how that JSON is read back."""
+"""JSON layout of a vendor's answers: rendering and parsing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from toolserver.world.schema import Kind, Operation, OperationKind, Row
+from toolserver.world.schema import Operation, OperationKind, Row, ValueKind
 from toolserver.world.vendors.naming import cased, unique_names
 from toolserver.world.vendors.style import VendorStyle
 from toolserver.world.vendors.value_codecs import Codec, codec_of
 
-_NAMES_OF_KIND = {Kind.INTEGER: "int", Kind.NUMBER: "float", Kind.BOOLEAN: "bool"}
+_NAMES_OF_KIND = {ValueKind.INTEGER: "int", ValueKind.NUMBER: "float", ValueKind.BOOLEAN: "bool"}
 _SYMBOLS = {"km/h": "kmh", "%": "percent"}
 
 
 class Field(NamedTuple):
-    """One field of a row: semantic name, the vendor's name, how it is written, and whether it is inside the group."""
+    """One field of a row.
+
+    Attributes:
+        name: Output name.
+        spelled: Name in the JSON.
+        codec: Codec of its values.
+        grouped: It is inside the group object.
+        template: Name of its type in the documentation.
+    """
 
     name: str
     spelled: str
@@ -25,19 +33,21 @@ class Field(NamedTuple):
 
 
 class Layout:
-    """The shape of one API's answers: `render` and `read` are each other's inverse up to the codecs' rounding."""
+    """JSON layout of one API's answers. `read` is the inverse of `render` up to the codecs' rounding."""
 
-    def __init__(self, operation: Operation, skin: VendorStyle) -> None:
+    def __init__(self, operation: Operation, style: VendorStyle) -> None:
         self.many = operation.many
-        self.fields = _fields(operation, skin)
-        self.group = cased(skin.group, skin.fields) if any(field.grouped for field in self.fields) else ""
-        self.rows_key = _rows_key(operation, skin)
-        self.wrap = "none" if operation.many else skin.wrap
-        self.page_size = skin.page_size if operation.many else 0
-        self._total, self._page, self._pages = (cased(words, skin.fields) for words in ("total", "page", "total pages"))
+        self.fields = _fields(operation, style)
+        self.group = cased(style.group, style.fields) if any(field.grouped for field in self.fields) else ""
+        self.rows_key = _rows_key(operation, style)
+        self.wrap = "none" if operation.many else style.wrap
+        self.page_size = style.page_size if operation.many else 0
+        self._total, self._page, self._pages = (
+            cased(words, style.fields) for words in ("total", "page", "total pages")
+        )
 
     def render(self, rows: Sequence[Row], total: int, page: int) -> Any:
-        """The answer with these rows, of `total` rows altogether."""
+        """Return the answer with these rows of page `page`; `total` is the number of rows on all pages."""
         if not self.many:
             return self._wrapped(self._row(rows[0]))
         shown = [self._row(row) for row in rows]
@@ -49,16 +59,16 @@ class Layout:
         return answer
 
     def read(self, response: Any) -> list[dict[str, Any]]:
-        """The rows of an answer that `render` made, as semantic values. Raises `ValueError` for anything else."""
+        """Return the rows of a rendered answer as semantic values. Raises `ValueError` for another layout."""
         try:
             if not self.many:
                 return [self._unrow(self._unwrapped(response))]
             return [self._unrow(row) for row in (response[self.rows_key] if self.rows_key else response)]
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"the response has not this API's layout ({error})") from None
+            raise ValueError(f"the response does not have this API's layout ({error})") from None
 
     def template(self) -> Any:
-        """The answer's shape with the names of types instead of values, as ToolBench documents it."""
+        """Return the layout with names of types instead of values, as in ToolBench's documentation."""
         flat = {field.spelled: field.template for field in self.fields if not field.grouped}
         inside = {field.spelled: field.template for field in self.fields if field.grouped}
         row = flat | ({self.group: inside} if inside else {})
@@ -93,7 +103,7 @@ class Layout:
                 value = where[spelled]
                 values[name] = value if value is None else codec.decode(value)
         if not values:
-            raise ValueError("the response has not this API's layout (a row without any of its fields)")
+            raise ValueError("the response does not have this API's layout (a row has none of its fields)")
         return values
 
     def _wrapped(self, row: dict[str, Any]) -> Any:
@@ -107,29 +117,29 @@ class Layout:
         return response["result" if self.wrap == "envelope" else self.wrap]
 
 
-def _rows_key(operation: Operation, skin: VendorStyle) -> str:
-    """The key under which rows come; empty for a bare list, which leaves no room for page numbers."""
-    if not operation.many or (skin.lists == "bare" and not skin.page_size):
+def _rows_key(operation: Operation, style: VendorStyle) -> str:
+    """Return the key of the list of rows; empty for a bare list, which cannot have page numbers."""
+    if not operation.many or (style.lists == "bare" and not style.page_size):
         return ""
-    return "results" if skin.lists == "bare" else skin.lists
+    return "results" if style.lists == "bare" else style.lists
 
 
-def _fields(operation: Operation, skin: VendorStyle) -> tuple[Field, ...]:
-    codecs = {name: codec_of(output.type, skin.values) for name, output in operation.outputs.items()}
+def _fields(operation: Operation, style: VendorStyle) -> tuple[Field, ...]:
+    codecs = {name: codec_of(output.type, style.values) for name, output in operation.outputs.items()}
     wanted = []
     for name, output in operation.outputs.items():
-        word = skin.chosen(name, output.aka)
+        word = style.chosen(name, output.aka)
         unit = codecs[name].unit
-        suffix = f"_{_SYMBOLS.get(unit, unit)}" if unit and (codecs[name].foreign or skin.suffixes) else ""
-        wanted.append((name, cased(word + suffix, skin.fields), cased(name + suffix, skin.fields)))
+        suffix = f"_{_SYMBOLS.get(unit, unit)}" if unit and (codecs[name].foreign or style.suffixes) else ""
+        wanted.append((name, cased(word + suffix, style.fields), cased(name + suffix, style.fields)))
     names = unique_names(wanted)
-    grouping = bool(skin.group) and operation.kind is OperationKind.DETAILS
+    grouping = bool(style.group) and operation.kind is OperationKind.DETAILS
     return tuple(
-        Field(name, names[name], codecs[name], grouping and position > 0, _template(output.type.kind, skin))
+        Field(name, names[name], codecs[name], grouping and position > 0, _template(output.type.kind, style))
         for position, (name, output) in enumerate(operation.outputs.items())
     )
 
 
-def _template(kind: Kind, skin: VendorStyle) -> str:
+def _template(kind: ValueKind, style: VendorStyle) -> str:
     name = _NAMES_OF_KIND.get(kind, "str")
-    return "str" if skin.values.text_numbers and name in ("int", "float") else name
+    return "str" if style.values.text_numbers and name in ("int", "float") else name

@@ -1,11 +1,11 @@
-"""A vendor's habits: how it spells names, which units and dates it likes, how it lays out an answer."""
+"""Style of a vendor: spelling of names, units, formats and layout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from zlib import crc32
 
-from toolserver.world.levels import Level
+from toolserver.world.levels import WorldLevel
 from toolserver.world.seeded_random import SeededRandom
 
 _CASES = ("snake", "snake", "camel", "camel", "pascal", "kebab")
@@ -15,8 +15,8 @@ _WRAPS = ("none", "none", "data", "result", "envelope")
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """How a vendor writes values.
+class ValueStyle:
+    """Formats of a vendor's values.
 
     Attributes:
         imperial: Feet, miles, pounds and Fahrenheit instead of metric units.
@@ -37,25 +37,25 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class VendorStyle:
-    """All habits of one vendor.
+    """Style of one vendor.
 
     Attributes:
-        values: How it writes values.
+        values: Formats of values.
         fields: Case of parameter and field names: `snake`, `camel`, `pascal` or `kebab`.
-        endpoints: Case of API names: those of `fields`, `title` or `path`.
-        synonyms: Number that picks its synonyms; 0 keeps the world's own names.
-        suffixes: Whether units are part of field names.
-        wrap: What is around a single answer: `none`, `data`, `result` or `envelope`.
-        lists: How rows come: `bare` list, or under `items`, `results` or `data` beside a total.
-        group: Name of the object that holds the attributes of a details answer; empty for a flat one.
-        page_size: Rows per page; 0 when the vendor does not page.
-        needs_token: Whether its APIs want a token from its login API.
-        stale: Whether it shows old values.
-        errors: Number that picks the wording of errors.
-        voice: Number that picks the wording of documentation.
+        endpoints: Case of API names: that of `fields`, `title` or `path`.
+        synonyms: Number that selects synonyms; 0 for the world's names.
+        suffixes: Field names contain units.
+        wrap: Wrapper of a single row: `none`, `data`, `result` or `envelope`.
+        lists: `bare` list of rows, or the key of the list beside a total: `items`, `results` or `data`.
+        group: Name of the object with the attributes of a details answer; empty for a flat answer.
+        page_size: Rows per page; 0 without pages.
+        needs_token: Its APIs need a token from its login API.
+        stale: It shows old values.
+        errors: Number that selects the wording of errors, 0 to 3.
+        doc_style: Number that selects the wording of documentation, 0 to 3.
     """
 
-    values: Values = Values()
+    values: ValueStyle = ValueStyle()
     fields: str = "snake"
     endpoints: str = "snake"
     synonyms: int = 0
@@ -70,46 +70,46 @@ class VendorStyle:
     doc_style: int = 0
 
     def chosen(self, name: str, aka: tuple[str, ...]) -> str:
-        """The vendor's word for `name`; the same in all of its APIs."""
+        """Return the vendor's word for `name`; the same in all of its APIs."""
         if not self.synonyms or not aka:
             return name
         return (name, *aka)[(crc32(name.encode()) ^ self.synonyms) % (1 + len(aka))]
 
 
-def draw_skin(stream: SeededRandom, level: Level, reliable: bool) -> VendorStyle:
-    """A vendor's habits. A `reliable` one is neither stale nor behind a login."""
+def draw_style(rng: SeededRandom, level: WorldLevel, reliable: bool) -> VendorStyle:
+    """Draw the style of a vendor. A `reliable` one is not stale and needs no token."""
     if level.plain:
         return VendorStyle(
-            synonyms=stream.below(1 << 30),
-            wrap=stream.pick(("none", "none", "data")),
-            lists=stream.pick(("bare", "bare", "results")),
-            needs_token=stream.chance(0.1) and not reliable,
-            stale=stream.chance(0.1) and not reliable,
-            page_size=4 if stream.chance(0.1) else 0,
-            errors=stream.below(4),
-            doc_style=stream.below(4),
+            synonyms=rng.below(1 << 30),
+            wrap=rng.pick(("none", "none", "data")),
+            lists=rng.pick(("bare", "bare", "results")),
+            needs_token=rng.chance(0.1) and not reliable,
+            stale=rng.chance(0.1) and not reliable,
+            page_size=4 if rng.chance(0.1) else 0,
+            errors=rng.below(4),
+            doc_style=rng.below(4),
         )
-    values = Values(
-        imperial=stream.chance(0.3),
-        cents=stream.chance(0.15),
-        dates=stream.pick(_DATES),
-        twelve_hours=stream.chance(0.25),
-        text_numbers=stream.chance(0.15),
-        enums=stream.pick(("lower", "lower", "upper", "title")),
+    values = ValueStyle(
+        imperial=rng.chance(0.3),
+        cents=rng.chance(0.15),
+        dates=rng.pick(_DATES),
+        twelve_hours=rng.chance(0.25),
+        text_numbers=rng.chance(0.15),
+        enums=rng.pick(("lower", "lower", "upper", "title")),
     )
-    fields = stream.pick(_CASES)
+    fields = rng.pick(_CASES)
     return VendorStyle(
         values,
         fields,
-        stream.pick((fields, "title", "title", "path")),
-        synonyms=stream.below(1 << 30),
-        suffixes=stream.chance(0.3),
-        wrap=stream.pick(_WRAPS),
-        lists=stream.pick(_LISTS),
-        group=stream.pick(("", "", "attributes", "info", "details")),
-        page_size=stream.pick((0, 0, 0, 5, 10)),
-        needs_token=stream.chance(0.15) and not reliable,
-        stale=stream.chance(0.1) and not reliable,
-        errors=stream.below(4),
-        doc_style=stream.below(4),
+        rng.pick((fields, "title", "title", "path")),
+        synonyms=rng.below(1 << 30),
+        suffixes=rng.chance(0.3),
+        wrap=rng.pick(_WRAPS),
+        lists=rng.pick(_LISTS),
+        group=rng.pick(("", "", "attributes", "info", "details")),
+        page_size=rng.pick((0, 0, 0, 5, 10)),
+        needs_token=rng.chance(0.15) and not reliable,
+        stale=rng.chance(0.1) and not reliable,
+        errors=rng.below(4),
+        doc_style=rng.below(4),
     )

@@ -1,4 +1,4 @@
-"""How vendors write semantic values in JSON, and how they read them back."""
+"""Codecs between semantic values and the JSON values of vendors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from toolserver.world import calendar
-from toolserver.world.schema import Kind, SemanticType
-from toolserver.world.vendors.style import Values
+from toolserver.world.schema import SemanticType, ValueKind
+from toolserver.world.vendors.style import ValueStyle
 
 _LONGEST_TEXT = 500
 _LARGEST = 1e12
@@ -32,7 +32,7 @@ _CLOCK_12 = re.compile(r"(0?[1-9]|1[0-2]):([0-5]\d) ?([AaPp])[Mm]")
 
 
 class Unit(NamedTuple):
-    """A vendor's unit: its symbol and how it follows from the base unit (`value * factor + offset`)."""
+    """Unit of a vendor: symbol and conversion from the base unit (`value * factor + offset`)."""
 
     symbol: str
     factor: float = 1.0
@@ -53,15 +53,15 @@ _CENTS = Unit("cents", 100.0)
 
 
 class Codec(NamedTuple):
-    """How one semantic type is written and read by one vendor.
+    """Codec of one semantic type in one value style.
 
     Attributes:
-        encode: Semantic value -> JSON value; `None` when they are the same.
-        decode: JSON value -> semantic value. Raises `ValueError` with what was expected, as words.
+        encode: Semantic value -> JSON value; `None` if they are equal.
+        decode: JSON value -> semantic value. Raises `ValueError` with the expected format as message.
         type: RapidAPI's name of the JSON type.
-        unit: The unit of quantities, empty for everything else.
-        hint: What a caller has to know to write a value, empty when nothing.
-        foreign: Whether the unit is not the world's own.
+        unit: Unit of a quantity; else empty.
+        hint: Format of a value for callers; may be empty.
+        foreign: The unit is not the base unit.
     """
 
     encode: Callable[[Any], Any] | None
@@ -73,36 +73,36 @@ class Codec(NamedTuple):
 
 
 @cache
-def codec_of(kind: SemanticType, values: Values) -> Codec:
-    """The codec of a semantic type under a vendor's habits."""
+def codec_of(kind: SemanticType, values: ValueStyle) -> Codec:
+    """Return the codec of a semantic type in a value style."""
     match kind.kind:
-        case Kind.INTEGER | Kind.NUMBER:
+        case ValueKind.INTEGER | ValueKind.NUMBER:
             return _number_codec(kind, values)
-        case Kind.DATE:
+        case ValueKind.DATE:
             return _date_codec(values.dates)
-        case Kind.TIME:
+        case ValueKind.TIME:
             return _time_codec(values.twelve_hours)
-        case Kind.ENUM:
+        case ValueKind.ENUM:
             return _enum_codec(kind, values.enums)
-        case Kind.BOOLEAN:
+        case ValueKind.BOOLEAN:
             return Codec(None, _read_flag, "BOOLEAN", hint="true or false")
-        case Kind.ID:
+        case ValueKind.ID:
             return Codec(None, _read_id)
     return Codec(None, _read_text)
 
 
-def unit_of(kind: SemanticType, values: Values) -> Unit:
-    """The unit in which a vendor writes a quantity."""
+def unit_of(kind: SemanticType, values: ValueStyle) -> Unit:
+    """Return the unit of a quantity in a value style."""
     own = Unit(kind.unit, decimals=kind.decimals)
     if kind.unit == "USD":
         return _CENTS if values.cents else own
     return _IMPERIAL.get(kind.unit, own) if values.imperial else own
 
 
-def _number_codec(kind: SemanticType, values: Values) -> Codec:
+def _number_codec(kind: SemanticType, values: ValueStyle) -> Codec:
     unit = unit_of(kind, values)
     foreign = unit.symbol != kind.unit
-    whole = kind.kind is Kind.INTEGER
+    whole = kind.kind is ValueKind.INTEGER
 
     def encode(value: float) -> Any:
         number = _rounded(value * unit.factor + unit.offset, unit.decimals) if foreign else value
@@ -115,7 +115,7 @@ def _number_codec(kind: SemanticType, values: Values) -> Codec:
                 raise ValueError("a whole number")
             return int(number)
         back = (number - unit.offset) / unit.factor if foreign else number
-        # Two more digits than the type keeps: what was rounded on the way out comes back within the tolerance.
+        # Two more decimals than the type has: a value that `encode` rounded is decoded within the tolerance.
         return round(back) if whole else _rounded(back, kind.decimals + (2 if foreign else 0))
 
     plain = not foreign and not values.text_numbers
@@ -165,7 +165,7 @@ def _date_codec(style: str) -> Codec:
         return pattern.format(year=iso[:4], month=iso[5:7], day=iso[8:])
 
     def decode(value: Any) -> str:
-        # A compact date is often written as a number.
+        # Callers often write a compact date as a number.
         text = str(value) if style == "compact" and isinstance(value, int) else value
         found = reader.fullmatch(text.strip()) if isinstance(text, str) and text.isascii() else None
         if found is None:

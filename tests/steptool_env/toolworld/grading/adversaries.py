@@ -17,11 +17,11 @@ from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentionable import MentionableFacts
 from steptool_env.toolworld.planning.plan import Asked
 from toolserver.catalog.api_schema import Outcome, Provenance
-from toolserver.world.schema import Kind
+from toolserver.world.schema import ValueKind
 from toolserver.world.vendors.value_codecs import codec_of
 
-NUMERIC = (Kind.INTEGER, Kind.NUMBER)
-OPEN = (Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.DATE, Kind.TIME)
+NUMERIC = (ValueKind.INTEGER, ValueKind.NUMBER)
+OPEN = (ValueKind.TEXT, ValueKind.INTEGER, ValueKind.NUMBER, ValueKind.DATE, ValueKind.TIME)
 
 UNITS = (
     "km", "m", "mm", "inches", "feet", "miles", "light years", "kg", "g", "tonnes", "ounces", "hours", "minutes",
@@ -41,9 +41,9 @@ class Run:
     """An honest run of calls of a task.
 
     Attributes:
-        task: The task.
-        tracker: The truth about the calls.
-        responses: What they gave.
+        task: Task of the run.
+        tracker: Tracker of the calls.
+        responses: JSON values of the responses.
     """
 
     task: WorldTask
@@ -51,7 +51,7 @@ class Run:
     responses: tuple[Any, ...]
 
     def solves(self, answer: str) -> bool:
-        """Whether the run and this answer are rewarded."""
+        """Return True if the task is solved by this run and answer."""
         return grader_of(self.task).grade(self.tracker, answer).solved
 
     @cached_property
@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def slots(self) -> tuple[AnswerSlot, ...]:
-        """What the task asks."""
+        """Slots of the task."""
         return slots_of(self.task)
 
     @cached_property
@@ -81,14 +81,14 @@ class Run:
         """One output of the first row of a node, as the called vendor writes it."""
         plan = self.task.plan
         kind = plan.results[asked.node].operation.outputs[asked.output].type
-        encode = codec_of(kind, self.task.offer.bound[asked.node].tool.skin.values).encode
+        encode = codec_of(kind, self.task.toolset.bound[asked.node].vendor.style.values).encode
         value = plan.results[asked.node].rows[0].values[asked.output]
         return value if encode is None else encode(value)
 
     def is_rival(self, slot: AnswerSlot, value: Any) -> bool:
-        """Whether a reader takes a value for another answer to a slot.
+        """Return True if a reader takes a value for another answer to a slot.
 
-        A number on the way to the answer is none; a second name of the column is one unless the query has it.
+        Numbers that pass between the calls are left out, and names in the query.
         """
         text = str(value)
         if any(text == str(right) for right in slot.values):
@@ -102,7 +102,7 @@ class Run:
         return text in map(str, self.column(slot)) and text not in self.task.query
 
     def is_foreign(self, slot: AnswerSlot, value: Any) -> bool:
-        """Whether a value is a rival that no explanation needs: a number, or a name off the gold solution's way."""
+        """Return True for a rival that no explanation needs: a number, or a name outside the gold solution."""
         return self.is_rival(slot, value) and (slot.type.kind in NUMERIC or str(value) not in self._met)
 
     @cached_property
@@ -124,7 +124,7 @@ class Run:
 
 
 Adversary = Callable[[Run], Iterator[str]]
-"""What is tried after a run; nothing where the task gives no occasion."""
+"""Answers to try after a run; empty if the task offers no occasion."""
 
 
 def play(task: WorldTask, calls: int | None = None) -> Run:
@@ -135,8 +135,8 @@ def play(task: WorldTask, calls: int | None = None) -> Run:
         call = oracle.next_call()
         if call is None:
             break
-        answer = call.api.answer(world, call.arguments, tracker.delta)
-        tracker.call(call.api, call.arguments)
+        answer = call.api.answer(world, call.arguments, tracker.changes)
+        tracker.record_call(call.api, call.arguments)
         oracle.observe(call, answer.outcome is Outcome.OK, answer.response, Provenance.WORLD)
         responses.append(answer.response)
     return Run(task, tracker, tuple(responses))
@@ -163,7 +163,7 @@ def echoes_numbers(run: Run) -> Iterator[str]:
 def echoes_texts(run: Run) -> Iterator[str]:
     """Every text that was seen, where one is foreign."""
     texts = [value for _, value in run.leaves if isinstance(value, str)]
-    if any(slot.type.kind is Kind.TEXT and run.is_foreign(slot, each) for slot in run.slots for each in texts):
+    if any(slot.type.kind is ValueKind.TEXT and run.is_foreign(slot, each) for slot in run.slots for each in texts):
         yield "; ".join(texts)
 
 
@@ -177,7 +177,7 @@ def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
     known = MentionableFacts(run.task)
-    told = {each.value for each in (*known.said.numbers, *known.steps.numbers)}
+    told = {each.value for each in (*known.values.numbers, *known.steps.numbers)}
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
         if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
@@ -188,7 +188,7 @@ def hedges_between_seen(run: Run) -> Iterator[str]:
     """Two candidates that were seen for a slot, and all numbers beside them."""
     numbers = " ".join(str(value) for _, value in run.leaves if _number(value) is not None)
     for slot in run.slots:
-        if slot.type.kind is not Kind.TEXT or len(slot.values) > 1:
+        if slot.type.kind is not ValueKind.TEXT or len(slot.values) > 1:
             continue
         column = set(map(str, run.column(slot)))
         seen = list(dict.fromkeys(str(value) for _, value in run.leaves if str(value) in column))

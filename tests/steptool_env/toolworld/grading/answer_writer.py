@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import Any
 
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 
 _UNITS = {  # unit of the world -> how it is written, each with the factor and offset from the world's unit
     "km": [("km", 1, 0), ("kilometres", 1, 0), ("miles", 1 / 1.609344, 0)],
@@ -29,13 +29,13 @@ _DATES = ("{day:%Y-%m-%d}", "{day:%B} {day.day}, {day.year}", "{day.day} {day:%b
 
 def written(kind: SemanticType, value: Any, style: int) -> str:
     """A value in one of some styles; `style` is any non-negative number."""
-    if kind.kind is Kind.BOOLEAN:
+    if kind.kind is ValueKind.BOOLEAN:
         return "yes" if value else "no"
-    if kind.kind is Kind.DATE:
+    if kind.kind is ValueKind.DATE:
         return _DATES[style % len(_DATES)].format(day=date.fromisoformat(value))
-    if kind.kind is Kind.TIME:
+    if kind.kind is ValueKind.TIME:
         return _clock(value) if style % 2 else str(value)
-    if kind.kind not in (Kind.INTEGER, Kind.NUMBER):
+    if kind.kind not in (ValueKind.INTEGER, ValueKind.NUMBER):
         return str(value)
     units = _UNITS.get(kind.unit, [("", 1.0, 0.0)])
     word, factor, offset = units[style % len(units)]
@@ -51,13 +51,13 @@ def _clock(value: str) -> str:
 
 def spoiled(kind: SemanticType, value: Any, column: list[Any]) -> Any:
     """Another value than the right one: one per cent away, a day or minute later, or the next of the column."""
-    if kind.kind is Kind.BOOLEAN:
+    if kind.kind is ValueKind.BOOLEAN:
         return not value
-    if kind.kind is Kind.DATE:
+    if kind.kind is ValueKind.DATE:
         return (date.fromisoformat(value) + timedelta(days=1)).isoformat()
-    if kind.kind is Kind.TIME:
+    if kind.kind is ValueKind.TIME:
         return f"{value[:3]}{(int(value[3:]) + 1) % 60:02d}"
-    if kind.kind in (Kind.INTEGER, Kind.NUMBER):
+    if kind.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
         least = 2 * 10.0**-kind.decimals if kind.decimals or kind.unit else 1
         return value + max(abs(value) / 100, least)
     texts = column or list(kind.values)

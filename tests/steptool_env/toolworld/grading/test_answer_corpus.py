@@ -11,7 +11,7 @@ from steptool_env.errors import DataError
 from steptool_env.toolworld import gold_answer
 from steptool_env.toolworld.grading.answer_slots import slots_of
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
-from toolserver.world.schema import Kind
+from toolserver.world.schema import ValueKind
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_the_corpus_is_large_balanced_and_says_nothing_twice() -> None:
 
 def test_the_corpus_has_every_kind_of_slot_and_every_unit() -> None:
     types = [slot.type for question in questions() for slot in slots_of(question.task)]
-    assert {kind.kind for kind in types} == set(Kind) - {Kind.ID}  # ids are found, never asked for
+    assert {kind.kind for kind in types} == set(ValueKind) - {ValueKind.ID}  # ids are found, never asked for
     assert {"USD", "km", "m", "kg", "g", "C", "mm", "km/h", "%", "kcal", "min", "days"} <= {kind.unit for kind in types}
 
 

@@ -1,4 +1,4 @@
-"""Contribution is provenance: who supplied what the answer, or a contributing call, really used."""
+"""Contribution by provenance: the calls that supplied facts to the answer or to a contributing call."""
 
 import json
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.reward_truth import ToolWorldGrading, follow
+from steptool_env.toolworld.reward_truth import ToolWorldGrading, grade_episode
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind
@@ -21,14 +21,14 @@ def some_tasks(count: int = 25) -> Iterator[Task]:
 
 
 def contribution(task: Task, play: Play) -> tuple[bool, ...]:
-    return follow(play.task, play.steps).contribution
+    return grade_episode(play.task, play.steps).contribution
 
 
 def test_every_call_of_the_oracle_contributes_and_its_finish_does_not() -> None:
     for task in some_tasks():
         steps = solve(task)
         play = Play(task)
-        assert follow(play.task, steps).contribution == (True,) * (len(steps) - 1) + (False,), task.query
+        assert grade_episode(play.task, steps).contribution == (True,) * (len(steps) - 1) + (False,), task.query
 
 
 def test_without_an_accepted_answer_nothing_contributes() -> None:
@@ -90,17 +90,17 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
     for task in of_depth(suite(), 2, 150):
         plan = task.gold.plan
         last = plan.results[-1].operation
-        details = next((api for api in task.gold.offer.apis if api.operation.name == f"{last.subject}.details"), None)
+        details = next((api for api in task.gold.toolset.apis if api.operation.name == f"{last.subject}.details"), None)
         if last.kind is not OperationKind.LOOKUP or details is None or details.needs_token:
             continue
-        if last.attribute not in details.operation.outputs or any(api.needs_token for api in task.gold.offer.bound):
+        if last.attribute not in details.operation.outputs or any(api.needs_token for api in task.gold.toolset.bound):
             continue
         found += 1
         play = Play(task)
         play.call(*calls_of(task)[0])
         play.call(details, details.encode_arguments(plan.arguments(1)))
         play.finish(gold_answer(task.gold))
-        episode = follow(play.task, play.steps)
+        episode = grade_episode(play.task, play.steps)
         assert episode.grade.solved
         assert episode.contribution == (True, True, False)
     assert found > 0
@@ -108,9 +108,9 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
 
 
 def test_a_guessed_id_needs_no_supplier_and_gives_none_credit() -> None:
-    """Who guesses an id right is credited for the call that used it; the search that was skipped is not."""
+    """A call with a correctly guessed id contributes; the skipped search does not."""
     task = next(t for t in of_depth(suite(), 2, 60) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.offer.bound))  # fmt: skip
+                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
     play, calls = Play(task), calls_of(task)
     play.call(*calls[1])
     play.call(*calls[0])
@@ -124,5 +124,5 @@ def test_the_truth_of_an_episode_is_a_function_of_its_steps() -> None:
         opened = Play(task).task
         one, other = ToolWorldGrading(opened), ToolWorldGrading(opened)
         for step in steps:
-            assert one.take(step) == other.take(step)
+            assert one.observe(step) == other.observe(step)
         assert one.outcome() == other.outcome()

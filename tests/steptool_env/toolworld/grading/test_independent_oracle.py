@@ -120,7 +120,7 @@ def _is_solved(task: WorldTask, effect: Effect) -> bool:
     tracker = Tracker(task)
     made = [Change(entity, f"new-{place}", row) for place, (entity, row) in enumerate(effect.made)]
     changed = [Change(entity, row_id, row) for (entity, row_id), row in effect.changed.items()]
-    tracker.delta = Changes([*made, *changed])
+    tracker.changes = Changes([*made, *changed])
     return grader_of(task).grade(tracker, "Done.").solved
 
 

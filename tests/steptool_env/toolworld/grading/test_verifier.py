@@ -14,7 +14,7 @@ from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentions import Names, words_of
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 from tests.toolserver.world.worlds import suite, tasks
-from toolserver.world.schema import Kind
+from toolserver.world.schema import ValueKind
 
 SOLVABLE = [
     task
@@ -34,7 +34,7 @@ def is_right(task: WorldTask, answer: str) -> bool:
     return all(verdict is Verdict.RIGHT for verdict in Verifier(task).check(answer))
 
 
-def single(kind: Kind) -> list[tuple[WorldTask, AnswerSlot]]:
+def single(kind: ValueKind) -> list[tuple[WorldTask, AnswerSlot]]:
     """Tasks that ask for one value of a kind."""
     found = [(task, slots_of(task)) for task in SOLVABLE]
     return [(task, slots[0]) for task, slots in found if len(slots) == 1 and slots[0].type.kind is kind]
@@ -67,7 +67,7 @@ def test_an_empty_or_foreign_answer_is_wrong() -> None:
 
 
 def test_names_are_folded() -> None:
-    for task, slot in single(Kind.TEXT)[:20]:
+    for task, slot in single(ValueKind.TEXT)[:20]:
         if len(slot.values) == 1:
             name = str(slot.values[0])
             assert is_right(task, f"it is {name.upper()}!")
@@ -76,14 +76,14 @@ def test_names_are_folded() -> None:
 
 
 def test_a_list_of_candidates_is_no_answer() -> None:
-    for task, slot in single(Kind.TEXT)[:20]:
+    for task, slot in single(ValueKind.TEXT)[:20]:
         entity, _, column = slot.attribute.partition(".")
         rivals = [str(row[column]) for row in task.columns.world.table(entity).rows.values()]
         assert not is_right(task, ", ".join(rivals))
 
 
 def test_one_missing_or_added_member_of_a_set_is_wrong() -> None:
-    sets = [(task, slot) for task, slot in single(Kind.TEXT) if len(slot.values) > 1]
+    sets = [(task, slot) for task, slot in single(ValueKind.TEXT) if len(slot.values) > 1]
     assert sets
     for task, slot in sets[:15]:
         members = list(map(str, slot.values))
@@ -97,7 +97,7 @@ def test_one_missing_or_added_member_of_a_set_is_wrong() -> None:
 
 
 def test_numbers_may_be_grouped_and_must_be_exact() -> None:
-    whole = [(task, slot) for task, slot in single(Kind.INTEGER) if not slot.type.unit]
+    whole = [(task, slot) for task, slot in single(ValueKind.INTEGER) if not slot.type.unit]
     assert whole
     for task, slot in whole[:20]:
         value = int(str(slot.values[0]))
@@ -109,7 +109,10 @@ def test_numbers_may_be_grouped_and_must_be_exact() -> None:
 
 def test_a_quantity_may_be_told_in_another_unit_that_is_named() -> None:
     metres = [
-        (task, slot) for kind in (Kind.INTEGER, Kind.NUMBER) for task, slot in single(kind) if slot.type.unit == "m"
+        (task, slot)
+        for kind in (ValueKind.INTEGER, ValueKind.NUMBER)
+        for task, slot in single(kind)
+        if slot.type.unit == "m"
     ]
     assert metres
     for task, slot in metres[:10]:
@@ -120,7 +123,7 @@ def test_a_quantity_may_be_told_in_another_unit_that_is_named() -> None:
 
 
 def test_dates_are_read_in_any_style() -> None:
-    dates = single(Kind.DATE)
+    dates = single(ValueKind.DATE)
     assert dates
     for task, slot in dates[:10]:
         year, month, day = str(slot.values[0]).split("-")
@@ -135,7 +138,7 @@ def test_dates_are_read_in_any_style() -> None:
 
 
 def test_copying_a_whole_response_is_no_answer() -> None:
-    numeric = [pair for kind in (Kind.INTEGER, Kind.NUMBER) for pair in single(kind)]
+    numeric = [pair for kind in (ValueKind.INTEGER, ValueKind.NUMBER) for pair in single(kind)]
     copied = 0
     for task, slot in numeric:
         values = task.plan.results[slot.node].values

@@ -18,7 +18,7 @@ from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 from tests.steptool_env.toolworld.grading.adversaries import OWN, UNITS
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from tests.toolserver.world.worlds import tasks
-from toolserver.world.schema import Kind, SemanticType
+from toolserver.world.schema import SemanticType, ValueKind
 
 FRAMES = (
     "{}",
@@ -55,7 +55,7 @@ SPELLED = {
 
 
 @cache
-def single(*kinds: Kind) -> tuple[tuple[WorldTask, AnswerSlot], ...]:
+def single(*kinds: ValueKind) -> tuple[tuple[WorldTask, AnswerSlot], ...]:
     """Tasks of two levels that ask for one value of a kind."""
     asked = [task for level in ("lite", "standard") for task in tasks("train", level, 400) if task.solvable]
     found = [(task, slots_of(task)) for task in asked if not task.plan.writes]
@@ -67,7 +67,7 @@ def single(*kinds: Kind) -> tuple[tuple[WorldTask, AnswerSlot], ...]:
 
 
 def drawn(
-    *kinds: Kind, where: Callable[[WorldTask, AnswerSlot], bool] | None = None
+    *kinds: ValueKind, where: Callable[[WorldTask, AnswerSlot], bool] | None = None
 ) -> st.SearchStrategy[tuple[WorldTask, AnswerSlot]]:
     """A task that asks for one value of a kind."""
     return st.deferred(lambda: st.sampled_from([each for each in single(*kinds) if where is None or where(*each)]))
@@ -86,7 +86,7 @@ def is_large(task: WorldTask, slot: AnswerSlot) -> bool:
 
 
 def is_out_of_five(task: WorldTask, slot: AnswerSlot) -> bool:
-    """Whether it is a rating of a column that goes up to five."""
+    """Return True for a rating of a column whose scale ends at 5."""
     entity, _, name = slot.attribute.partition(".")
     entities = task.columns.world.entities
     if slot.type.name != "rating" or entity not in entities or "." in name:
@@ -104,13 +104,15 @@ def grouped(value: Any, separator: str, mark: str = ".") -> str:
     return whole.replace(",", separator) + (f"{mark}{decimals}" if decimals else "")
 
 
-@given(drawn(Kind.TEXT, Kind.DATE, Kind.TIME, Kind.INTEGER, Kind.NUMBER), st.sampled_from(FRAMES))
+@given(
+    drawn(ValueKind.TEXT, ValueKind.DATE, ValueKind.TIME, ValueKind.INTEGER, ValueKind.NUMBER), st.sampled_from(FRAMES)
+)
 def test_a_frame_changes_nothing(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     assert is_right(task, frame.format(slot.values[0])), task.query
 
 
-@given(drawn(Kind.TEXT), st.sampled_from((str.lower, str.upper, str.title)), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.TEXT), st.sampled_from((str.lower, str.upper, str.title)), st.sampled_from(FRAMES))
 def test_a_name_may_be_written_in_any_case(
     asked: tuple[WorldTask, AnswerSlot], write: Callable[[str], str], frame: str
 ) -> None:
@@ -121,13 +123,13 @@ def test_a_name_may_be_written_in_any_case(
     assert is_right(task, frame.format(name.removeprefix("The "))), task.query
 
 
-@given(drawn(Kind.INTEGER, Kind.NUMBER), st.sampled_from(GROUPS), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.INTEGER, ValueKind.NUMBER), st.sampled_from(GROUPS), st.sampled_from(FRAMES))
 def test_digits_may_be_grouped_in_any_way(asked: tuple[WorldTask, AnswerSlot], separator: str, frame: str) -> None:
     task, slot = asked
     assert is_right(task, frame.format(grouped(slot.values[0], separator))), task.query
 
 
-@given(drawn(Kind.NUMBER), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.NUMBER), st.sampled_from(FRAMES))
 def test_a_decimal_comma_is_read(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     value = slot.values[0]
@@ -138,7 +140,7 @@ def test_a_decimal_comma_is_read(asked: tuple[WorldTask, AnswerSlot], frame: str
         assert is_right(task, frame.format(f"{grouped(value, '.', ',')} {unit}".strip())), task.query
 
 
-@given(drawn(Kind.INTEGER, Kind.NUMBER, where=has_unit), st.sampled_from(FRAMES), st.data())
+@given(drawn(ValueKind.INTEGER, ValueKind.NUMBER, where=has_unit), st.sampled_from(FRAMES), st.data())
 def test_a_unit_may_be_spelled_out_and_converted(
     asked: tuple[WorldTask, AnswerSlot], frame: str, data: st.DataObject
 ) -> None:
@@ -148,7 +150,7 @@ def test_a_unit_may_be_spelled_out_and_converted(
     assert is_right(task, frame.format(f"{stated:,} {word}")), (task.query, stated, word)
 
 
-@given(drawn(Kind.INTEGER, where=takes_hours), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.INTEGER, where=takes_hours), st.sampled_from(FRAMES))
 def test_minutes_may_be_told_in_hours_and_minutes(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     hours, minutes = divmod(int(str(slot.values[0])), 60)
@@ -156,7 +158,7 @@ def test_minutes_may_be_told_in_hours_and_minutes(asked: tuple[WorldTask, Answer
         assert is_right(task, frame.format(text)), (task.query, text)
 
 
-@given(drawn(Kind.INTEGER, where=is_large), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.INTEGER, where=is_large), st.sampled_from(FRAMES))
 def test_a_large_number_may_be_told_in_millions(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     value = int(str(slot.values[0]))
@@ -164,7 +166,7 @@ def test_a_large_number_may_be_told_in_millions(asked: tuple[WorldTask, AnswerSl
     assert not is_right(task, frame.format(f"{value:,} million")), task.query
 
 
-@given(drawn(Kind.NUMBER, where=is_out_of_five), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.NUMBER, where=is_out_of_five), st.sampled_from(FRAMES))
 def test_a_rating_may_name_its_scale(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     for text in ("{}/5", "{} / 5", "{} out of 5", "{} out of 5 stars", "{} stars"):
@@ -185,7 +187,7 @@ DATES = (
 )
 
 
-@given(drawn(Kind.DATE), st.sampled_from(DATES), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.DATE), st.sampled_from(DATES), st.sampled_from(FRAMES))
 def test_a_date_may_be_written_in_any_style(asked: tuple[WorldTask, AnswerSlot], style: str, frame: str) -> None:
     task, slot = asked
     day = date.fromisoformat(str(slot.values[0]))
@@ -195,14 +197,14 @@ def test_a_date_may_be_written_in_any_style(asked: tuple[WorldTask, AnswerSlot],
 TIMES = ("%H:%M", "%I:%M %p", "%H:%M:%S", "%Hh%M", "%H:%M Uhr")
 
 
-@given(drawn(Kind.TIME), st.sampled_from(TIMES), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.TIME), st.sampled_from(TIMES), st.sampled_from(FRAMES))
 def test_a_time_may_be_written_in_any_style(asked: tuple[WorldTask, AnswerSlot], style: str, frame: str) -> None:
     task, slot = asked
     moment = time.fromisoformat(str(slot.values[0]))
     assert is_right(task, frame.format(moment.strftime(style))), (task.query, moment.strftime(style))
 
 
-@given(drawn(Kind.INTEGER, Kind.NUMBER, where=has_unit), st.sampled_from(FRAMES))
+@given(drawn(ValueKind.INTEGER, ValueKind.NUMBER, where=has_unit), st.sampled_from(FRAMES))
 def test_a_unit_of_another_dimension_contradicts(asked: tuple[WorldTask, AnswerSlot], frame: str) -> None:
     task, slot = asked
     assume(slot.values[0])  # nothing is nothing in any unit
@@ -236,7 +238,7 @@ def test_any_heap_of_digits_and_signs_gets_a_verdict(question: Question, text: s
 def explained(task: WorldTask) -> str:
     """The gold solution told call by call, with what goes in and what comes out, and the answer at its end."""
     plan, lines = task.plan, []
-    for number, (node, api, result) in enumerate(zip(plan.nodes, task.offer.bound, plan.results, strict=True)):
+    for number, (node, api, result) in enumerate(zip(plan.nodes, task.toolset.bound, plan.results, strict=True)):
         inputs = result.operation.inputs
         given = (f"{name} = {with_unit(plan.value(source), inputs[name].type)}" for name, source in node.inputs.items())
         used = plan.used_outputs(number)
@@ -258,6 +260,6 @@ def test_an_answer_may_explain_itself(split: str, level: str) -> None:
             assert is_right(task, explained(task)), (task.id, explained(task))
 
 
-@pytest.mark.parametrize("kind", [Kind.TEXT, Kind.DATE, Kind.INTEGER, Kind.NUMBER])
-def test_there_are_tasks_of_every_kind(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [ValueKind.TEXT, ValueKind.DATE, ValueKind.INTEGER, ValueKind.NUMBER])
+def test_there_are_tasks_of_every_kind(kind: ValueKind) -> None:
     assert len(single(kind)) >= 4

@@ -14,7 +14,7 @@ from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from tests.toolserver.world.worlds import tasks
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 Asked = tuple[WorldTask, AnswerSlot]
 
@@ -46,7 +46,7 @@ def shows_world_units(slot: AnswerSlot) -> bool:
 
 
 def counts() -> list[Asked]:
-    return of(lambda slot: slot.type.name == "count" and slot.type.kind is Kind.INTEGER and slot.unit is None)
+    return of(lambda slot: slot.type.name == "count" and slot.type.kind is ValueKind.INTEGER and slot.unit is None)
 
 
 @cache
@@ -146,7 +146,7 @@ def test_a_rating_may_name_its_scale() -> None:
 
 
 def test_a_duration_may_be_told_in_parts() -> None:
-    for task, slot in of(lambda slot: slot.type.unit == "min" and slot.type.kind is Kind.INTEGER):
+    for task, slot in of(lambda slot: slot.type.unit == "min" and slot.type.kind is ValueKind.INTEGER):
         hours, minutes = divmod(int(str(slot.values[0])), 60)
         if hours and minutes:
             for right in (f"{hours} hours and {minutes} minutes", f"{hours} h {minutes} min", f"{hours}h{minutes:02d}m",
@@ -169,7 +169,7 @@ def test_a_decimal_comma_is_read() -> None:
 
 
 def test_a_date_needs_no_year_where_its_column_has_one() -> None:
-    for task, slot in of(lambda slot: slot.type.kind is Kind.DATE, least=1):
+    for task, slot in of(lambda slot: slot.type.kind is ValueKind.DATE, least=1):
         year, month, day = map(int, str(slot.values[0]).split("-"))
         name = month_name[month]
         has_one = task.columns.year(slot.attribute) == year
@@ -182,7 +182,7 @@ def test_a_date_needs_no_year_where_its_column_has_one() -> None:
 def test_a_numbered_list_states_no_numbers() -> None:
     for task, slot in counts():
         assert is_right(task, f"1. I looked it up.\n2. The answer is {slot.values[0]}.")
-    sets = [(task, slot) for task, slot in asked() if len(slot.values) > 1 and slot.type.kind is Kind.TEXT]
+    sets = [(task, slot) for task, slot in asked() if len(slot.values) > 1 and slot.type.kind is ValueKind.TEXT]
     assert sets
     for task, slot in sets[:12]:
         assert is_right(task, "\n".join(f"{place}. {name}" for place, name in enumerate(slot.values, start=1)))
@@ -200,7 +200,7 @@ def rows(task: WorldTask, slot: AnswerSlot) -> list[dict[str, object]]:
 
 
 def named() -> list[Asked]:
-    return [(task, slot) for task, slot in asked() if slot.type.kind is Kind.TEXT]
+    return [(task, slot) for task, slot in asked() if slot.type.kind is ValueKind.TEXT]
 
 
 @pytest.mark.parametrize("form", ["{0} or {1}", "{1} or {0}", "Either {0} or {1}.", "{0}, {1}", "- {0}\n- {1}",
@@ -256,7 +256,7 @@ def compared() -> tuple[tuple[WorldTask, str, str], ...]:
     found = []
     for split, level in (("train", "standard"), ("depth-3", "lite"), ("depth-2", "full"), ("depth-3", "standard")):
         for task in tasks(split, level, 150):
-            texts = [slot for slot in slots_of(task) if slot.type.kind is Kind.TEXT]
+            texts = [slot for slot in slots_of(task) if slot.type.kind is ValueKind.TEXT]
             result = task.plan.results[-1]
             if texts and result.operation.kind is OperationKind.COMPARE:
                 world, column = task.columns.world, texts[0].attribute.partition(".")[2]
@@ -269,7 +269,7 @@ def compared() -> tuple[tuple[WorldTask, str, str], ...]:
 
 def with_difference(task: WorldTask, text: str) -> str:
     """A text about which of two, with the difference where it is asked, too."""
-    numbers = [slot for slot in slots_of(task) if slot.type.kind is not Kind.TEXT]
+    numbers = [slot for slot in slots_of(task) if slot.type.kind is not ValueKind.TEXT]
     return f"{text} The difference is {gold_answer(task).split('; ')[-1]}." if numbers else text
 
 
@@ -320,7 +320,7 @@ def test_naming_both_does_not_settle_a_comparison(form: str) -> None:
 def test_a_right_number_beside_a_known_one_is_no_answer() -> None:
     tried = 0
     for task, slot in asked():
-        known = [each.value for each in verifier(task).known.said.numbers]
+        known = [each.value for each in verifier(task).known.values.numbers]
         rights = {float(str(value)) for value in slot.values} if slot.is_number else set()
         others = [value for value in known if value > 12 and rights and value not in rights]
         for other in others[:2]:
@@ -335,7 +335,7 @@ def test_another_number_beside_the_right_one_contradicts(place: int, more: int) 
     for cases in (counts(), in_base_unit("USD")):
         task, slot = cases[place % len(cases)]
         other = round(float(str(slot.values[0])) * 1.01) + more  # beyond the tolerance of a quantity
-        if other not in {each.value for each in verifier(task).known.said.numbers}:
+        if other not in {each.value for each in verifier(task).known.values.numbers}:
             for form in ("{0} or {1}", "{1}, {0}", "between {0} and {1}", "{0}-{1}", "{0}. Or {1}?"):
                 assert not is_right(task, form.format(slot.values[0], other)), (task.query, other)
 
@@ -343,9 +343,9 @@ def test_another_number_beside_the_right_one_contradicts(place: int, more: int) 
 @pytest.mark.parametrize("form", ["It has not been {0}.", "It has not yet been {0}.", "It hasn't been {0}.",
                                   "It is currently not marked {0}."])  # fmt: skip
 def test_a_denied_state_is_not_stated(form: str) -> None:
-    states = [(task, slot) for task, slot in asked() if slot.type.kind is Kind.ENUM]
+    states = [(task, slot) for task, slot in asked() if slot.type.kind is ValueKind.ENUM]
     states += [(task, slot) for question in questions() for task in [question.task] for slot in slots_of(task)
-               if slot.type.kind is Kind.ENUM and len(slots_of(task)) == 1]  # fmt: skip
+               if slot.type.kind is ValueKind.ENUM and len(slots_of(task)) == 1]  # fmt: skip
     assert states
     for task, slot in states:
         assert not is_right(task, form.format(slot.values[0])), task.query

@@ -10,7 +10,7 @@ from steptool_env.toolworld.grading.answer_slots import slots_of
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from tests.toolserver.world.worlds import tasks
-from toolserver.world.schema import Kind, OperationKind
+from toolserver.world.schema import OperationKind, ValueKind
 
 DRAWN = (("depth-3", "lite"), ("depth-2", "standard"), ("depth-3", "full"))
 
@@ -33,7 +33,7 @@ def stepped() -> tuple[tuple[WorldTask, str], ...]:
             numbers = [slot for slot in slots_of(task) if slot.is_number]
             steps = verifier(task).known.steps.numbers
             if numbers and len(slots_of(task)) == 1 and steps:
-                values = {each.value for each in verifier(task).known.said.numbers}
+                values = {each.value for each in verifier(task).known.values.numbers}
                 values |= {float(str(slot.values[0])) for slot in numbers}
                 found += [(task, f"{step.value:.10g}") for step in steps if step.value not in values]
     return tuple(found)
@@ -74,10 +74,10 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
         result = task.plan.results[slot.node]
         if not slot.is_number or result.operation.kind is not OperationKind.DETAILS:
             continue
-        known = {each.value for each in (*verifier(task).known.said.numbers, *verifier(task).known.steps.numbers)}
+        known = {each.value for each in (*verifier(task).known.values.numbers, *verifier(task).known.steps.numbers)}
         for name, output in result.operation.outputs.items():
             value = result.values[name]
-            if output.type.kind is Kind.INTEGER and output.attribute != slot.attribute and value not in known:
+            if output.type.kind is ValueKind.INTEGER and output.attribute != slot.attribute and value not in known:
                 tried += 1
                 told = f"The {output.label} is {value}. The answer is {gold_answer(task)}."
                 assert not is_right(task, told), task.query
@@ -107,7 +107,12 @@ def test_a_decimal_may_be_told_with_fewer_digits_where_that_changes_little() -> 
     for level in ("standard", "full"):
         for task in tasks("train", level, 250):
             slots = slots_of(task)
-            if len(slots) != 1 or slots[0].type.kind is not Kind.NUMBER or slots[0].type.unit or slots[0].is_difference:
+            if (
+                len(slots) != 1
+                or slots[0].type.kind is not ValueKind.NUMBER
+                or slots[0].type.unit
+                or slots[0].is_difference
+            ):
                 continue
             value = float(str(slots[0].values[0]))
             shorter = round(value, slots[0].type.decimals - 1)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolserver.calls.call_key import KEY_BYTES, canonical_arguments, canonical_key
 from toolserver.errors import DataError
-from toolserver.service.call_key import KEY_BYTES, canonical_arguments, canonical_key
 
 # Few distinct values, so that two draws are often alike but for a type, an order or a sign.
 scalars = st.one_of(

@@ -1,4 +1,4 @@
-"""Samples tasks: a plan, vendors for its calls, distractors, words; for each split and level, by index."""
+"""Samples the tasks of a split by index: a plan, vendors for its calls, distractors and a query."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.planner import Planner
-from steptool_env.toolworld.planning.shown import is_shown
 from steptool_env.toolworld.planning.splits import (
     DEPTHS,
     ONE_CATEGORY,
@@ -22,7 +21,7 @@ from steptool_env.toolworld.planning.splits import (
     split_of,
     unseen_categories,
 )
-from steptool_env.toolworld.planning.toolset import Offers
+from steptool_env.toolworld.planning.toolset import ToolsetSampler, is_shown
 from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvable
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from steptool_env.toolworld.wording import query_of
@@ -32,7 +31,7 @@ from toolserver.world.seeded_random import SeededRandom, digest
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
 UNSOLVABLE = 0.05
-"""The share of unsolvable tasks in `train`."""
+"""Default share of unsolvable tasks in `train`."""
 
 _ATTEMPTS = 4_000
 _LITE_DEPTH, _LITE_LENGTH = 3, 690  # characters of query and offer, for which 256 tokens hold the whole prompt
@@ -40,7 +39,7 @@ _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)
 
 
 class _Shape(NamedTuple):
-    """What a task is to be like."""
+    """Obstacle, depth and span of the tools that a task must have."""
 
     obstacle: Obstacle
     depth: int
@@ -48,13 +47,13 @@ class _Shape(NamedTuple):
 
 
 class TaskSampler:
-    """The tasks of one split of one world.
+    """Tasks of one split of one world.
 
     Args:
         vendors: The world's vendors.
         split: Name of the split.
-        unsolvable: Share of unsolvable tasks where the split leaves it open (`train`).
-        depths: Depth -> weight in place of those of the level, where the split does not fix them.
+        unsolvable: Share of unsolvable tasks, for `train` alone.
+        depths: Depth -> weight, for splits that do not fix the depth; default: the weights of the level.
 
     Raises:
         ConfigurationError: The split is unknown, or a share or depth is out of range.
@@ -68,17 +67,17 @@ class TaskSampler:
         depths: Mapping[int, float] | None = None,
     ) -> None:
         if not 0 <= unsolvable <= 1:
-            raise ConfigurationError(f"unsolvable: {unsolvable} is no share; use a number from 0 to 1")
+            raise ConfigurationError(f"unsolvable: {unsolvable} is not a share; use a number from 0 to 1")
         self.vendors = vendors
         self.world = vendors.world
         self.split: Split = split_of(split)
         self.unsolvable = unsolvable if self.split.unsolvable is None else self.split.unsolvable
         self.depths = dict(self.split.depths or depths or DEPTHS[self.world.level.name])
         if ONE_TOOL not in self.split.spans:
-            self.depths.pop(1, None)  # one call is of one tool
+            self.depths.pop(1, None)  # one call uses one tool
         _check_depths(self.depths)
         unseen = unseen_categories(self.world)
-        self.offers = Offers(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
+        self.toolsets = ToolsetSampler(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
         self._variant = self._name_variant(unsolvable, depths)
         self._planners: dict[int | str, Planner] = {}
@@ -89,10 +88,10 @@ class TaskSampler:
         return self.split.size
 
     def task(self, index: int) -> WorldTask:
-        """The task at `index`. Raises `IndexError` beyond the end.
+        """Return the task at `index`. Raises `IndexError` for an index out of range.
 
-        Tasks of `train` are made one by one and may repeat; those of the other splits differ from each other, so they
-        are made in order up to `index`.
+        Tasks of `train` are sampled independently and may repeat. Tasks of other splits differ from each other, so all
+        tasks up to `index` are sampled in order.
         """
         if not 0 <= index < self.split.size:
             raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
@@ -104,46 +103,48 @@ class TaskSampler:
         return self._made[index]
 
     def task_id(self, index: int) -> str:
-        """The id of the task at `index`."""
+        """Return the id of the task at `index`."""
         return f"w{self.world.seed}-{self.world.level.name}-{self.split.name}{self._variant}-{index}"
 
     def _name_variant(self, unsolvable: float, depths: Mapping[int, float] | None) -> str:
-        """What tells the ids of these tasks from those under the default settings; empty under these."""
+        """Return the part of the task ids that depends on settings; empty for the default settings."""
         own_share = self.split.unsolvable is None and unsolvable != UNSOLVABLE
         settings = [
             f"unsolvable={unsolvable}" if own_share else "",
             f"depths={sorted(self.depths.items())}" if depths and not self.split.depths else "",
             f"tools={len(self.vendors)}" if len(self.vendors) != self.world.level.tools else "",
         ]
+        if self.world.version > 1:
+            settings.append(f"version={self.world.version}")
         return f".{digest(*settings)[:3].hex()}" if any(settings) else ""
 
     def _sample(self, index: int) -> WorldTask:
-        stream = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
-        shape = self._shape(stream)
+        rng = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
+        shape = self._shape(rng)
         for _ in range(_ATTEMPTS):
-            task = self._attempt(self.task_id(index), shape, stream)
+            task = self._attempt(self.task_id(index), shape, rng)
             if task is not None:
                 return task
-            if stream.chance(0.02):  # a shape that this world has no room for gives way to another
-                shape = self._shape(stream)
+            if rng.chance(0.02):  # this world may have no task of the shape
+                shape = self._shape(rng)
         raise ConfigurationError(
             f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
         )
 
-    def _shape(self, stream: SeededRandom) -> _Shape:
-        obstacle = stream.pick(OBSTACLES) if stream.chance(self.unsolvable) else Obstacle.NONE
-        draw = stream.unit() * sum(self.depths.values())
+    def _shape(self, rng: SeededRandom) -> _Shape:
+        obstacle = rng.pick(OBSTACLES) if rng.chance(self.unsolvable) else Obstacle.NONE
+        draw = rng.unit() * sum(self.depths.values())
         depth = max(self.depths)
         for each, weight in self.depths.items():
             draw -= weight
             if draw < 0:
                 depth = each
                 break
-        return _Shape(obstacle, depth, stream.pick(self.split.spans) if depth > 1 else ONE_TOOL)
+        return _Shape(obstacle, depth, rng.pick(self.split.spans) if depth > 1 else ONE_TOOL)
 
-    def _attempt(self, task_id: str, shape: _Shape, stream: SeededRandom) -> WorldTask | None:
+    def _attempt(self, task_id: str, shape: _Shape, rng: SeededRandom) -> WorldTask | None:
         one, depth = shape.span == ONE_TOOL, shape.depth
-        drawn = self._one_tool(depth, stream) if one else self._several(depth, shape.span, stream)
+        drawn = self._one_tool(depth, rng) if one else self._several(depth, shape.span, rng)
         if drawn is None:
             return None
         plan, bound = drawn
@@ -151,35 +152,35 @@ class TaskSampler:
             return None
         if not is_shown(plan, bound):
             return None
-        offer = self.offers.complete(bound, stream)
-        if offer is None:
+        toolset = self.toolsets.complete(bound, rng)
+        if toolset is None:
             return None
-        task = WorldTask(task_id, self.split.name, "", plan, offer, columns=self.columns)
+        task = WorldTask(task_id, self.split.name, "", plan, toolset, columns=self.columns)
         if shape.obstacle:
-            hindered = make_unsolvable(task, shape.obstacle, self.offers, stream)
-            if hindered is None:
+            unsolvable = make_unsolvable(task, shape.obstacle, self.toolsets, rng)
+            if unsolvable is None:
                 return None
-            task = hindered
-        # Words have a stream of their own: how many draws they take does not change which plan comes next.
-        words = SeededRandom(task_id, "words", stream.below(1 << 30))
+            task = unsolvable
+        # The query has its own random generator: its number of draws does not change the next plan.
+        words = SeededRandom(task_id, "words", rng.below(1 << 30))
         task = replace(task, query=query_of(self.world, task.plan, words))
         too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
         return None if too_long else task
 
-    def _one_tool(self, depth: int, stream: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        tool = stream.pick(self.offers.tools)
-        plan = self._planner(tool.index, lambda: tool.operations).sample(stream, depth)
-        bound = None if plan is None else self.offers.of_tool(plan, tool)
+    def _one_tool(self, depth: int, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        tool = rng.pick(self.toolsets.tools)
+        plan = self._planner(tool.index, lambda: tool.operations).sample(rng, depth)
+        bound = None if plan is None else self.toolsets.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _several(self, depth: int, span: str, stream: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        category = stream.pick(self.offers.categories) if span == ONE_CATEGORY else ""
-        plan = self._planner(category, lambda: self.offers.operations(category)).sample(stream, depth)
-        bound = None if plan is None else self.offers.spread(plan, span, category, stream)
+    def _several(self, depth: int, span: str, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        category = rng.pick(self.toolsets.categories) if span == ONE_CATEGORY else ""
+        plan = self._planner(category, lambda: self.toolsets.operations(category)).sample(rng, depth)
+        bound = None if plan is None else self.toolsets.spread(plan, span, category, rng)
         return None if plan is None or bound is None else (plan, bound)
 
     def _planner(self, key: int | str, operations: Callable[[], Iterable[Operation]]) -> Planner:
-        """The planner of a vendor, by its index, or of a category, by its name."""
+        """Return the planner of a vendor (key: its index) or of a category (key: its name)."""
         planner = self._planners.get(key)
         if planner is None:
             planner = self._planners[key] = Planner(self.columns, CallChains(operations()))
@@ -187,7 +188,7 @@ class TaskSampler:
 
 
 def _length(task: WorldTask) -> int:
-    return len(task.query) + task.offer.length
+    return len(task.query) + task.toolset.length
 
 
 def _check_depths(depths: Mapping[int, float]) -> None:
@@ -200,8 +201,8 @@ def _check_depths(depths: Mapping[int, float]) -> None:
 
 
 def read_task_id(task_id: str) -> tuple[int, str, str, int]:
-    """World seed, level, split and index of a task's id. Raises `ConfigurationError` when it is none."""
+    """Return world seed, level, split and index of a task id. Raises `ConfigurationError` for another text."""
     match = _ID.fullmatch(task_id)
     if match is None:
-        raise ConfigurationError(f"task: {task_id!r} is no task of ToolWorld; ids look like w0-lite-train-17")
+        raise ConfigurationError(f"task: {task_id!r} is not a task id of ToolWorld; ids look like w0-lite-train-17")
     return int(match["seed"]), match["level"], match["split"], int(match["index"])

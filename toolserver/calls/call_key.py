@@ -23,8 +23,8 @@ from typing import Any
 
 import orjson
 
+from toolserver.calls.naming import api_key
 from toolserver.errors import DataError
-from toolserver.service.naming import api_key
 
 KEY_BYTES = 16
 _MAX_NESTING = 512  # Far above any API; below Python's recursion limit on the way back.

@@ -8,7 +8,7 @@ from typing import Any
 from steptool_env.episodes.finish import read_finish
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
-from toolserver.service.outcomes import outcome_of_error
+from toolserver.catalog.outcomes import outcome_of_error
 
 QUERY = "Which film did the studio Aurora release in 1987, and who directed it?"
 

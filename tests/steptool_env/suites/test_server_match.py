@@ -11,9 +11,10 @@ import gymnasium as gym
 import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
-from steptool_env.client import API_KEY_VARIABLE, HttpToolClient, ServerMatch
+from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.envs.toolworld import ToolWorldEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.suites.server_match import ServerMatch
 from tests.steptool_env.client.test_client import CALL, Scripted, client_for, good, scripted
 from toolserver.service.info import package_version
 from toolserver.testing import ServerProcess
@@ -42,7 +43,7 @@ class Suite:
 
 
 def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
-    """What a server was asked by a client of `match` that made so many requests."""
+    """Return the requests for `/v1/info` of a client of `match` that sends `calls` requests."""
     content = info if isinstance(info, bytes) else json.dumps(info).encode()
     with scripted(good(1), handler=Told) as server, client_for(server, suite=Suite(match)) as (client, _):
         server.info = status, content

@@ -1,4 +1,4 @@
-"""What the changes of an episode amount to in the end."""
+"""Net effect of the changes of an episode."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from toolserver.world.operations.mutations import CANCELLED
 from toolserver.world.world import World
 
 
-def net_state(world: World, delta: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
-    """What a record of changes amounts to: created rows without their ids, and how other rows differ from before.
+def net_state(world: World, changes: Changes) -> tuple[list[str], dict[tuple[str, str], Mapping[str, Any]]]:
+    """Return the created rows without their ids, and the changed values of other rows by table and id.
 
-    A created row that was cancelled again, and a row that is as it was, leave no trace: a mistake that is undone is
-    forgiven.
+    A created row that was cancelled, and a row with its first values, are left out: an undone mistake does not count.
     """
-    if not delta:
+    if not changes:
         return [], {}
     created: list[str] = []
     changed: dict[tuple[str, str], Mapping[str, Any]] = {}
-    for entity in sorted({change.entity for change in delta.changes}):
-        for row_id in delta.rows(entity):
+    for entity in sorted({change.entity for change in changes.changes}):
+        for row_id in changes.rows(entity):
             before = world.row(entity, row_id)
-            after = world.row(entity, row_id, delta) or {}
+            after = world.row(entity, row_id, changes) or {}
             if before is None and after.get("status") != CANCELLED:
                 created.append(f"{entity}: {sorted(after.items())}")
             elif before is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolserver.service.naming import (
+from toolserver.calls.naming import (
     api_key,
     change_name,
     function_name,

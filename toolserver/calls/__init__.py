@@ -1,0 +1,1 @@
+"""Leaf modules: names, argument JSON and cache keys of calls."""

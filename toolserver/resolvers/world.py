@@ -1,0 +1,56 @@
+"""ToolWorld as a resolver of the tool service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from toolserver.calls.episode_state import EpisodeState
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
+from toolserver.resolvers.base import ValidatedCall, refuse
+from toolserver.world.changes import NO_CHANGES, Changes
+from toolserver.world.vendors import VendorRegistry
+
+
+def delta_of(state: EpisodeState) -> Changes:
+    """Return the changes of an episode. Its seed and task salt the ids and tokens that the world creates."""
+    return Changes.from_json(state.delta, salt=f"{state.seed}/{state.task}")
+
+
+class WorldResolver:
+    """Answers the calls of a world's vendors.
+
+    A call without state reads the unchanged world; its writes are confirmed and discarded.
+
+    Args:
+        vendors: Vendors of the world.
+    """
+
+    blocking = False
+
+    def __init__(self, vendors: VendorRegistry) -> None:
+        self._vendors = vendors
+
+    def get(self, category: str, tool: str, api: str) -> ApiSpec | None:
+        """Return the documentation of an API: the resolver is also the catalog of a service of one world."""
+        found = self._vendors.find(category, tool, api)
+        return None if found is None else found.spec
+
+    def resolve(self, call: ValidatedCall) -> ToolResponse | None:
+        """Return the vendor's answer; `None` when the API is not of this world."""
+        api = self._vendors.find(call.category, call.tool, call.api)
+        if api is None:
+            return None
+        state, delta = call.state, NO_CHANGES
+        if isinstance(state, EpisodeState):
+            try:
+                delta = delta_of(state)
+            except ValueError as error:
+                return refuse(Outcome.FORBIDDEN, f"State refused: {error}.")
+        answer = api.answer(self._vendors.world, call.arguments, delta)
+        if answer.changes is not delta and isinstance(state, EpisodeState):
+            state = replace(state, delta=answer.changes.to_json())
+        body = encode_body(answer.error, answer.response)
+        return ToolResponse(body, answer.outcome, Provenance.WORLD, state, 0.0, answer)
+
+    def close(self) -> None:
+        """Do nothing; the resolver holds no resource."""
