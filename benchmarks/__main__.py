@@ -1,8 +1,8 @@
-"""Runs the benchmarks that fit ten minutes together, each in a process of its own.
+"""Run the short benchmarks, ten minutes in total, one process each.
 
     python -m benchmarks [--list] [--only server environment] [--data stabletoolbench]
 
-Longer runs of each, and what they need: `python -m benchmarks.<module> --help`, docs/benchmarks.md.
+Longer runs and their requirements: `python -m benchmarks.<module> --help`, docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from benchmarks.harness.report import RESULTS
 
 
 class Benchmark(NamedTuple):
-    """A module of this package, and how it is run here.
+    """Benchmark module and the arguments of its short form.
 
     Attributes:
         name: Name of the benchmark and of its result files.
         module: Module below `benchmarks`.
-        measures: What it is about.
-        arguments: Of its short form.
+        measures: Description.
+        arguments: Arguments of its short form.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Benchmark(NamedTuple):
 BENCHMARKS = (
     Benchmark("server", "speed.server", "requests per second of the tool server, beside StableToolBench's"),
     Benchmark("environment", "speed.environment", "environment steps per second, beside other environments"),
-    Benchmark("scaling", "speed.scaling", "how costs grow with what they should not depend on"),
+    Benchmark("scaling", "speed.scaling", "growth of costs with sizes that should not matter"),
     Benchmark("rollout", "speed.rollout", "sampled tokens per second, beside full-context generate and TRL"),
     Benchmark("learner", "speed.learner", "trained tokens per second and memory of one update, beside TRL"),
     Benchmark("store", "speed.store", "hits, opening and memory of the cache by size", ("--sizes", "1000", "100000")),
@@ -50,7 +50,7 @@ BENCHMARKS = (
 )
 
 NEEDS_DATA = frozenset({"environment"})
-"""Benchmarks that measure more when they are given StableToolBench's data."""
+"""Benchmarks that measure more with StableToolBench's data."""
 
 
 @dataclass(frozen=True)
@@ -58,19 +58,19 @@ class Options:
     """Run the short benchmarks. Example: python -m benchmarks --only environment scaling."""
 
     list: bool = False
-    """Say what there is, and end."""
+    """List the benchmarks and exit."""
     only: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME")] = ()
-    """Run these; all by default."""
+    """Names of the benchmarks to run; by default all."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """StableToolBench's data (docs/data.md), for those that can use it."""
+    """Folder of StableToolBench's data (docs/data.md), for benchmarks that use it."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
     allow_dirty: bool = False
-    """Write results of a tree with changes too; they say so in the first line."""
+    """Write results of a changed tree too; their first line says so."""
 
 
 def chosen(only: Sequence[str]) -> list[Benchmark]:
-    """The benchmarks of these names, in the order of the table; all where none is named. Raises `SystemExit`."""
+    """Return the named benchmarks in the order of the table; all by default. Raises `SystemExit`."""
     known = [benchmark.name for benchmark in BENCHMARKS]
     unknown = [name for name in only if name not in known]
     if unknown:
@@ -79,14 +79,14 @@ def chosen(only: Sequence[str]) -> list[Benchmark]:
 
 
 def command(benchmark: Benchmark, options: Options) -> list[str]:
-    """What runs a benchmark."""
+    """Return the command of a benchmark."""
     data = ["--data", str(options.data)] if options.data and benchmark.name in NEEDS_DATA else []
     dirty = ["--allow-dirty"] if options.allow_dirty else []
     return ["-m", f"benchmarks.{benchmark.module}", *benchmark.arguments, *data, *dirty, "--out", str(options.out)]
 
 
 def main(options: Options) -> int:
-    """Run what is chosen, one after the other. Returns the number of benchmarks that failed."""
+    """Run the chosen benchmarks one after the other. Return the number of failures."""
     console = Console()
     if options.list:
         table = Table("benchmark", "measures")

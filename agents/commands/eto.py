@@ -14,8 +14,7 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_policy
 from agents.models.config import PolicyConfig
-from agents.reporting.console import print_written
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import TrainingProgress, print_written
 from agents.training.dpo import pair_attempts, train_dpo
 from agents.training.sft import encode_trajectory
 from agents.training.sft_config import DPOConfig

@@ -16,8 +16,7 @@ from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.options import Words, read_options
-from agents.reporting.console import EpisodeProgress, print_written
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import EpisodeProgress, TrainingProgress, print_written
 from agents.sb3.agent import random_candidates
 from agents.sb3.train import SB3Settings, agent_of, train
 

@@ -13,8 +13,7 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
-from agents.reporting.console import print_written
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import TrainingProgress, print_written
 from agents.training.resumption import StopOnInterrupt
 from agents.training.sft import make_demonstrations, run_sft, solved
 from agents.training.sft_config import SFTRunConfig, read_sft_config

@@ -23,8 +23,7 @@ from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
-from agents.reporting.console import print_written
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml

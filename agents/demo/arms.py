@@ -12,7 +12,7 @@ from typing import Any
 
 from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.checkpoint import resolve_checkpoint
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import TrainingProgress
 from agents.training.config import Algorithm, TrainConfig, read_config
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import read_sft_config

@@ -17,8 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of
-from agents.reporting.console import EpisodeProgress
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import EpisodeProgress, TrainingProgress
 from agents.sb3.agent import random_candidates
 from agents.sb3.train import SB3Settings, agent_of, train
 from benchmarks.harness.command import run_command

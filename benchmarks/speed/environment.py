@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.environment --data stabletoolbench
 
-Every contestant plays episodes of the same lengths, in turns with the others. Actions are known beforehand: the gold
-solutions of ToolWorld's tasks, and StepTool's published episodes for StableToolBench. Peers answer in their own way
-(a game, an echo); they take part where they are installed, see docs/benchmarks.md.
+All contestants play episodes of the same lengths, in turns. Actions are scripted: gold solutions of ToolWorld's tasks,
+and StepTool's published episodes for StableToolBench. Peers have their own tasks (a game, an echo) and take part if
+they are installed, see docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from steptool_env.suites.imported import imported_cache
 from toolserver.testing import ServerProcess
 
 PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv": openenv}
-"""What each package brings to the race."""
+"""Context managers of the peers, by package."""
 
 IN_PROCESS, OVER_NETWORK = "in process", "HTTP"
-"""Transports: the tools in the same process, or behind a socket of 127.0.0.1."""
+"""Transports: tools in the same process, or behind a socket of 127.0.0.1."""
 
 REFERENCES = ("OpenEnv echo", "OpenEnv echo tool", "CartPole")
-"""Peers to which ratios are given, like with like: a step in process with theirs in process, one over HTTP with theirs
-over the WebSocket of their own protocol."""
+"""Peers of the ratios, by transport: a step in process is compared with theirs in process, one over HTTP with theirs
+over the WebSocket of their protocol."""
 
 _REFERENCE_ROWS: Mapping[tuple[str, str], str] = {
     ("OpenEnv echo", IN_PROCESS): ECHO_INSIDE,
@@ -53,10 +53,10 @@ _REFERENCE_ROWS: Mapping[tuple[str, str], str] = {
     ("OpenEnv echo tool", OVER_NETWORK): ECHO_TOOL,
     ("CartPole", IN_PROCESS): "CartPole",
 }
-"""(peer, transport) -> the row that it is measured in."""
+"""Row of each (peer, transport)."""
 
-_STEP, _RATIO, _RATE = 50.0, 20, 12_000  # aimed at: microseconds of a step, times a peer's, steps/s of a vector
-_RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
+_STEP, _RATIO, _RATE = 50.0, 20, 12_000  # targets: microseconds of a step, ratio to a peer, steps/s of a vector
+_RUN, _SET = "steptool_cot", "G1_instruction"  # set of the replayed published episodes
 _LEVELS = ("lite", "standard")
 
 
@@ -65,25 +65,25 @@ class Options:
     """Measure environment steps. Example: python -m benchmarks.speed.environment --quick."""
 
     quick: bool = False
-    """Fewer episodes and rounds: seconds in place of minutes."""
+    """Fewer episodes and rounds: seconds instead of minutes."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """StableToolBench's data (docs/data.md); without it only ToolWorld is measured."""
+    """Folder of StableToolBench's data (docs/data.md); without it only ToolWorld is measured."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
     @property
     def episodes(self) -> int:
-        """Episodes of a lap."""
+        """Number of episodes per lap."""
         return 24 if self.quick else 256
 
     @property
     def tasks(self) -> int:
-        """Different episodes of each environment: no lap finds what another has left in a memory."""
+        """Number of different episodes per environment, enough that no lap profits from caches of another."""
         return 2 * self.episodes * (self.rounds + 1)
 
     @property
     def rounds(self) -> int:
-        """Laps of each contestant that count."""
+        """Number of counted laps per contestant."""
         return 3 if self.quick else 7
 
     @property
@@ -93,15 +93,15 @@ class Options:
 
 
 class World(NamedTuple):
-    """One of our environments.
+    """Environment of this project.
 
     Attributes:
         name: Name in the tables.
         env_id: Id for `gym.make`.
         arguments: Arguments of the environment.
         agent: Agent whose episodes are recorded and played.
-        server: Flags of the server of its tools.
-        whole: Whether its suite has fewer tasks than a run could use; then all are played.
+        server: Flags of its tool server.
+        whole: True if its suite has fewer tasks than a run can use; then all are played.
     """
 
     name: str
@@ -113,7 +113,7 @@ class World(NamedTuple):
 
 
 def run(options: Options) -> Result:
-    """Measure every environment that there is."""
+    """Measure every available environment."""
     started = origin(["gem-llm", "openenv"])
     worlds = _worlds(options.data)
     scripts = {
@@ -143,7 +143,7 @@ def run(options: Options) -> Result:
 
 
 def _targets(one: Sequence[Row], many: Sequence[Row]) -> list[str]:
-    """What was aimed at, and whether this run reached it."""
+    """Return the targets and the results of this run."""
     notes = []
     for place in (IN_PROCESS, OVER_NETWORK):
         (row,) = (each for each in one if each["environment"] == f"ToolWorld lite, {place}")
@@ -218,7 +218,7 @@ def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
 
 
 def _laps(scripts: Sequence[Script], episodes: int, first: int) -> Iterator[list[Script]]:
-    """`episodes` scripts for each lap, beginning with those of lap `first`, and again from the start at the end."""
+    """Return `episodes` scripts per lap, from those of lap `first` on, cyclically."""
     endless = islice(cycle(scripts), first * episodes % len(scripts), None)
     while True:
         yield list(islice(endless, episodes))
@@ -229,7 +229,7 @@ def _play_next(env: Env, laps: Iterator[list[Script]]) -> Played:
 
 
 def _vector_rows(world: World, url: str, scripts: Sequence[Script], options: Options) -> list[Row]:
-    """Laps of vector environments of every size, each of as many steps as the scripts have (or 8 steps a slot)."""
+    """Return the laps of vector environments of every size, with as many steps as the scripts have (or 8 per slot)."""
     total = options.episodes * sum(len(script.actions) for script in scripts) // len(scripts)
     with ExitStack() as stack:
         contestants: dict[tuple[str, int], Callable[[], Played]] = {}
@@ -278,7 +278,7 @@ def _single_rows(laps: Mapping[str, Sequence[Played]]) -> list[Row]:
 
 
 def _transport(name: str) -> str:
-    """The transport of a row: everything that does not go through a socket is in process."""
+    """Return the transport of a row: in process, unless its name has a protocol."""
     return OVER_NETWORK if name.endswith((", HTTP", ", WebSocket")) else IN_PROCESS
 
 

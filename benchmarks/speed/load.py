@@ -1,7 +1,7 @@
-"""A closed-loop HTTP load generator: every connection sends its next request when the last answer is complete.
+"""Closed-loop HTTP load generator: each connection sends its next request after a complete response.
 
-It speaks just enough HTTP/1.1 (keep-alive, `Content-Length`) to cost little beside the server under test: requests are
-bytes made beforehand, answers are only delimited and their status checked.
+It implements a minimum of HTTP/1.1 (keep-alive, `Content-Length`) to cost little compared with the server under test:
+requests are prepared bytes, and of responses only length and status are parsed.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-_PATIENCE = 60.0  # seconds that a server may take for its first answer
+_PATIENCE = 60.0  # maximum seconds until the first response
 
 
 class Load(NamedTuple):
-    """What a load run measured. Latencies are in seconds; `answered` counts the warm-up too."""
+    """Result of a load run. Latencies are in seconds; `answered` includes the warm-up."""
 
     requests: int
     answered: int
@@ -37,7 +37,7 @@ class Load(NamedTuple):
 
 
 def post_bytes(url: str, path: str, body: bytes) -> bytes:
-    """A whole POST request of a JSON body, as a kept connection sends it."""
+    """Return a complete POST request with a JSON body."""
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAccept: */*\r\nConnection: keep-alive\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -46,7 +46,7 @@ def post_bytes(url: str, path: str, body: bytes) -> bytes:
 
 
 def run_load(url: str, requests: Sequence[bytes], *, clients: int, seconds: float) -> Load:
-    """Send `requests`, over and over, from `clients` connections for some seconds (a tenth more to warm up)."""
+    """Send `requests` cyclically from `clients` connections for some seconds, after a warm-up of a tenth of them."""
     return uvloop.run(_run(url, requests, clients, seconds))
 
 
@@ -66,7 +66,7 @@ class _Client(asyncio.Protocol):
         self.done = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by behaviour, not by class
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is duck-typed
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -125,7 +125,7 @@ async def _run(url: str, requests: Sequence[bytes], clients: int, seconds: float
     started = perf_counter()
     await asyncio.sleep(seconds)
     while not any(client.latencies for client in connected) and perf_counter() - started < _PATIENCE:
-        await asyncio.sleep(seconds)  # a slow server's first answer takes longer: what is counted is all of this time
+        await asyncio.sleep(seconds)  # the first response of a slow server can take longer: count the whole time
     elapsed = perf_counter() - started
     for client in connected:
         client.counting, client.stopping = False, True

@@ -1,4 +1,4 @@
-"""Invented recordings of any number, in StableToolBench's layout and in ours."""
+"""Generated recordings of any number, in StableToolBench's layout and in ours."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.stabletoolbench import import_folder
 
 Request = dict[str, str]
-"""A request of `/virtual`."""
+"""Return a request of `/virtual`."""
 
 
 def write_recordings(folder: Path, apis: int, entries: int) -> list[Request]:
-    """Write a `tool_response_cache` of `apis` files with `entries` recordings each; returns a request for each.
+    """Write a `tool_response_cache` of `apis` files with `entries` recordings each. Return a request per recording.
 
-    Sizes follow the published recordings: 150 to 1,400 bytes, the median near 300.
+    Sizes follow the published recordings: 150 to 1,400 bytes, with a median near 300.
     """
     requests = []
     for number in range(apis):
@@ -33,7 +33,7 @@ def write_recordings(folder: Path, apis: int, entries: int) -> list[Request]:
 
 
 def import_recordings(folder: Path, cache: Path) -> None:
-    """Import such a folder into a cache directory."""
+    """Import a `tool_response_cache` into a cache directory."""
     catalog = Catalog()
     with ResponseCache(cache, memory_entries=0) as opened:
         import_folder(folder, opened, catalog, strict=True)

@@ -1,10 +1,9 @@
-"""StableToolBench's virtual API server as it behaves on a hit, re-created to be measured against.
+"""StableToolBench's virtual API server on a cache hit, re-implemented as the reference of the benchmark.
 
-What its `server/main.py` does per request is done here too, in its order: a synchronous handler, which FastAPI runs on
-a thread; a pydantic body; names standardised by regular expressions; the whole JSON file of the API read and parsed;
-the call looked up under `str(dict)` of its arguments; words printed to standard output; a dict as the answer, of no
-declared type, which FastAPI walks through and encodes again. What is left out is its upstream: a miss answers
-`{"error": "miss"}`.
+It does the work of `server/main.py` in the same order: a synchronous handler, which FastAPI runs in a thread; a
+pydantic body; names standardised by regular expressions; the whole JSON file of the API read and parsed; the call
+looked up under `str(dict)` of its arguments; text printed to standard output; a dict without declared type as the
+response, which FastAPI traverses and encodes. It has no upstream: a miss returns `{"error": "miss"}`.
 
     python -m benchmarks.speed.reference_server DIR --port 8000  (DIR has `<category>/<tool>_for_<category>/<api>.json`)
 """
@@ -25,7 +24,7 @@ _OUTSIDE = re.compile("[^\\u4e00-\\u9fa5^a-z^A-Z^0-9^_]")
 
 
 class Info(BaseModel):
-    """The request, as the reference declares it."""
+    """Request body of the reference."""
 
     category: str
     tool_name: str
@@ -36,10 +35,10 @@ class Info(BaseModel):
 
 
 def create_reference(folder: Path) -> FastAPI:
-    """The application over a `tool_response_cache` folder."""
+    """Return the application of a `tool_response_cache` folder."""
     app = FastAPI()
 
-    @app.post("/virtual", response_model=None)  # FastAPI would check a declared type, on a thread once more
+    @app.post("/virtual", response_model=None)  # FastAPI would validate a declared type, in a thread
     def get_virtual_response(_request: Request, info: Info) -> dict[str, Any]:
         category, tool, api = _names(info)
         tool_input: Any = info.tool_input
@@ -85,12 +84,12 @@ def _change_name(name: str) -> str:
 
 
 def main(folder: tyro.conf.Positional[Path], host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve the reference, as its own `main.py` does: uvicorn with its defaults.
+    """Serve the reference as its `main.py` does, by uvicorn with default settings.
 
     Example: `python -m benchmarks.speed.reference_server data/tool_response_cache --port 8001`
 
     Args:
-        folder: A `tool_response_cache` folder.
+        folder: Folder `tool_response_cache`.
         host: Address to listen on.
         port: Port to listen on.
     """

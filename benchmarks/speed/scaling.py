@@ -1,4 +1,4 @@
-"""How costs grow: fitted exponents of what must stay flat, or linear.
+"""Growth of costs with size: fitted exponents of costs that must be constant or linear.
 
     python -m benchmarks.speed.scaling
 
@@ -6,12 +6,12 @@
 |---|---|
 | a call of the tool service, in process | APIs in the catalog |
 | a step of ToolWorld, with text and reward | steps taken before in the episode |
-| a step of one episode in a vector environment | episodes at once |
-| playing an episode with the model: reading the prompt once, then actions and answers | tokens of the prompt |
+| a step of one episode in a vector environment | concurrent episodes |
+| an episode with the model: reading the prompt once, then actions and observations | tokens of the prompt |
 | importing StableToolBench's folders | recorded calls in them |
 
-Each is measured at several sizes, in turns. The exponent is the slope of cost over size on logarithmic axes: 0 does not
-grow, 1 grows in proportion.
+Each is measured at several sizes, in turns. The exponent is the slope of cost over size on logarithmic axes: 0 is
+constant, 1 is proportional.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ from toolserver.service.service import ToolService
 from toolserver.stabletoolbench import import_folder
 
 Laps = Mapping[int, Callable[[], Lap]]
-"""What to measure at each size."""
+"""Function that runs one lap, by size."""
 
 _ENV = "StepTool/ToolWorld-v0"
 _CALLS = 1000  # each of another API, spread over the catalog
-_PASSES = 20  # over the calls in one lap: the first finds the caches of the processor as garbage collection left them
-_WINDOW = 16  # steps over which the cost at one length of the history is measured
+_PASSES = 20  # rounds over the calls in one lap: garbage collection evicts the processor's caches before the first
+_WINDOW = 16  # steps per measurement at one history length
 _ROUNDS = 5
 _APIS_OF_A_TOOL = 10
 _CALLS_OF_AN_API = 50
@@ -60,10 +60,10 @@ _CALLS_OF_AN_API = 50
 
 @dataclass(frozen=True)
 class Options:
-    """Measure how costs grow. Example: python -m benchmarks.speed.scaling --quick."""
+    """Measure the growth of costs. Example: python -m benchmarks.speed.scaling --quick."""
 
     quick: bool = False
-    """Sizes and rounds that take seconds."""
+    """Small sizes and few rounds: seconds."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -94,10 +94,10 @@ def _sizes(options: Options, *sizes: int) -> Sequence[int]:
 
 
 def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float]:
-    """The cost of one unit at each size (milliseconds where its name says so), and the exponent of its growth."""
+    """Return the cost of one unit at each size (milliseconds if its name says so), and the exponent of its growth."""
     scale = 1e3 if cost.endswith("ms") else 1e6
     paces = {each: Pace.of(own) for each, own in race(laps, rounds).items()}
-    # The fastest lap: what else the machine does only ever adds.
+    # The fastest lap: other processes only add time.
     costs = {each: scale / pace.fastest for each, pace in paces.items()}
     rows: list[Row] = [{size: each, cost: costs[each], "median": scale / paces[each].rate} for each in costs]
     return rows, growth(list(costs), list(costs.values()))
@@ -105,7 +105,7 @@ def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float
 
 @contextmanager
 def catalogs(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Calls of a service that answers from recordings, by the number of APIs that it knows."""
+    """Return calls of a service with recordings, by the number of APIs in its catalog."""
     with ExitStack() as stack:
         laps = {}
         for size in sizes:
@@ -134,7 +134,7 @@ def _answer(service: ToolService, calls: Sequence[ToolCall]) -> Lap:
 
 @contextmanager
 def histories(lengths: Sequence[int]) -> Iterator[Laps]:
-    """Steps of ToolWorld by the number of steps before them in the episode."""
+    """Return steps of ToolWorld by the number of earlier steps in the episode."""
     env = gym.make(_ENV, call_budget=max(lengths) + _WINDOW + 1, disable_env_checker=True)
     try:
         _, info = env.reset(seed=0)
@@ -157,7 +157,7 @@ def _late_steps(env: gym.Env[str, str], call: str, length: int) -> Lap:
 
 @contextmanager
 def vectors(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Steps of one episode, by the number of episodes that are stepped together."""
+    """Return steps of one episode, by the number of concurrent episodes."""
     scripts = cycle(record(_ENV, {}, OracleAgent(), 1024))
     with ExitStack() as stack:
         laps = {}
@@ -174,7 +174,7 @@ def _stepping(envs: TextEnvs, scripts: Iterator[Script], steps: int) -> Lap:
 
 @contextmanager
 def imports(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Imports of generated folders in StableToolBench's layout, by the number of recorded calls in them."""
+    """Return imports of generated folders in StableToolBench's layout, by their number of recorded calls."""
     with ExitStack() as stack:
         laps = {}
         for size in sizes:
@@ -185,7 +185,7 @@ def imports(sizes: Sequence[int]) -> Iterator[Laps]:
 
 
 def _write_folder(folder: Path, size: int) -> None:
-    """`tool_response_cache/` with `size` calls, 50 of each API, in the original's form."""
+    """Write `tool_response_cache/` with `size` calls, 50 per API, in the original format."""
     for api in range(-(-size // _CALLS_OF_AN_API)):
         place = folder / "tool_response_cache" / "Data" / f"tool_{api // _APIS_OF_A_TOOL}_for_Data"
         place.mkdir(parents=True, exist_ok=True)

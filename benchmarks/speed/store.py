@@ -1,11 +1,11 @@
-"""What recordings cost: hits by size of the cache, opening, memory, importing, searching the catalog.
+"""Cost of recordings: hits by cache size, opening, memory, import and search of the catalog.
 
     python -m benchmarks.speed.store [--sizes 1000 100000 1000000] [--redis redis://127.0.0.1:6379/0?prefix=bench]
 
-Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` asks for
-calls drawn evenly, with nothing kept in memory; `memory` asks again for calls that are kept; `zipf` draws new calls as
-traffic does (exponent 1.1), with the default memory, warm. `service` is a whole call in process, from disk: names,
-validation, key, look-up. `diskcache` is the library's own `get` on the same file.
+Every size is measured in a new process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` reads
+uniformly drawn calls without the memory cache; `memory` reads cached calls; `zipf` draws calls like traffic (exponent
+1.1) with the default memory cache, warm. `service` is a complete call in process, from disk: names, validation, key,
+look-up. `diskcache` is the library's `get` on the same file.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
 from toolserver.testing import ServerProcess
 
-_CALLS = 20_000  # calls per lap: more than the requests that a server remembers
+_CALLS = 20_000  # calls per lap: more than the server caches
 _LAPS = 5
 _BATCH = 5000  # recordings per transaction
-_CARRIED = 100_000  # entries that are exported and imported at most
-_APIS = 10_000  # for the search
+_CARRIED = 100_000  # maximum number of exported and imported entries
+_APIS = 10_000  # in the search
 _EVEN = "even, new requests"
 _WORDS = ("weather forecast", "get list", "football player statistics", "search by name or id", "the a of")
 
@@ -57,9 +57,9 @@ class Options:
     """Measure the store. Example: `python -m benchmarks.speed.store --sizes 1000 100000`."""
 
     sizes: tuple[int, ...] = (1_000, 100_000)
-    """Entries of the caches. A million takes 1.3 GB of disk and about two minutes."""
+    """Numbers of entries. A million takes 1.3 GB of disk and about two minutes."""
     redis: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
-    """Also measure hits from a cache in Redis, which is made there, of the smallest size."""
+    """Also measure hits of a Redis cache of the smallest size, which is created there."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -69,12 +69,12 @@ class Options:
 
 
 def numbered_call(number: int) -> ToolCall:
-    """One of the generated calls."""
+    """Return a generated call."""
     return ToolCall("Data", f"Tool {number % 100}", "Search", {"number": number, "unit": "metric"})
 
 
 def fill(path: str | Path, size: int) -> float:
-    """Make a cache of `size` entries; recordings per second."""
+    """Create a cache of `size` entries. Return recordings per second."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(300, 1500, size)
     started = perf_counter()
@@ -87,7 +87,7 @@ def fill(path: str | Path, size: int) -> float:
 
 
 def measure(path: Path, size: int) -> Row:
-    """The figures of one size, in this process."""
+    """Measure one size in this process."""
     rng = np.random.default_rng(1)
     calls = [numbered_call(int(number)) for number in rng.integers(0, size, _CALLS)]
     keys = [_key(call) for call in calls]
@@ -95,7 +95,7 @@ def measure(path: Path, size: int) -> Row:
     opening = median(_opening(path, keys[0]) for _ in range(_LAPS))
     with ResponseCache(path, read_only=True, memory_entries=0) as cache, closing(diskcache.Cache(str(path))) as library:
         service = ToolService(Catalog(), [RecordedResolver(cache)])
-        # In turns, so that a machine that others use slows both alike.
+        # In turns, so that other processes slow both equally.
         both = [(_lap(cache.get, keys), _lap(library.get, keys)) for _ in range(_LAPS)]
         disk, theirs = (min(laps) for laps in zip(*both, strict=True))
         whole = _microseconds(service.call, calls)
@@ -122,7 +122,7 @@ def _key(call: ToolCall) -> bytes:
 
 
 def _opening(path: Path, key: bytes) -> float:
-    """Milliseconds until the first hit."""
+    """Return the milliseconds until the first hit."""
     started = perf_counter()
     with ResponseCache(path, read_only=True) as cache:
         assert cache.get(key) is not None
@@ -130,7 +130,7 @@ def _opening(path: Path, key: bytes) -> float:
 
 
 def _lap(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Microseconds of one `ask`, over all items."""
+    """Return the microseconds of one `ask`, over all items."""
     started = perf_counter()
     for item in items:
         ask(item)
@@ -138,12 +138,12 @@ def _lap(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
 
 
 def _microseconds(ask: Callable[[Any], object], items: Sequence[Any]) -> float:
-    """Microseconds of one `ask` in the best lap, as other processes share the machine."""
+    """Return the microseconds of one `ask` in the fastest lap: other processes only add time."""
     return min(_lap(ask, items) for _ in range(_LAPS))
 
 
 def compare_stores(path: Path, url: str, size: int) -> list[Row]:
-    """Hits and first recordings of the same calls, on disk and in Redis, nothing kept in memory; hits in turns."""
+    """Measure hits and first recordings of the same calls on disk and in Redis, without memory cache, in turns."""
     rng = np.random.default_rng(1)
     keys = [_key(numbered_call(int(number))) for number in rng.integers(0, size, _CALLS)]
     rates = [fill(path.with_suffix(".again"), size), fill(url, size)]
@@ -158,7 +158,7 @@ def compare_stores(path: Path, url: str, size: int) -> list[Row]:
 
 
 def carry(path: Path, size: int) -> Row:
-    """How fast a cache becomes a file and a file becomes a cache, in calls per second."""
+    """Return the export and import rates of a cache in calls per second."""
     file, copy = path.with_suffix(".zst"), path.with_suffix(".copy")
     started = perf_counter()
     with ResponseCache(path, read_only=True, memory_entries=0) as cache:
@@ -182,7 +182,7 @@ def carry(path: Path, size: int) -> Row:
 
 
 def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
-    """Hits of `/virtual` at 32 clients, the sizes in turns. On a shared machine, the processor time is what counts."""
+    """Measure hits of `/virtual` with 32 clients, sizes in turns. On a shared machine compare the processor time."""
     with ExitStack() as stack:
         servers = {}
         for size in sizes:
@@ -213,7 +213,7 @@ def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
 
 
 def _draws(size: int) -> dict[str, list[dict[str, str]]]:
-    """Requests for calls drawn evenly, none of which comes again unchanged, and for calls drawn as traffic does."""
+    """Return requests for uniformly drawn calls, each different, and for calls drawn like traffic."""
     rng = np.random.default_rng(2)
     even, zipf = rng.integers(0, size, _CALLS), rng.zipf(1.1, _CALLS) % size
     return {
@@ -232,7 +232,7 @@ def _request(call: ToolCall, key: str = "") -> dict[str, str]:
 
 
 def _serve_lap(server: Contestant, requests: Sequence[bytes]) -> tuple[float, float]:
-    """Requests per second, and microseconds of the server's processor time for each."""
+    """Return requests per second, and the server's processor microseconds per request."""
     used = server.cpu_seconds()
     load = run_load(server.url, requests, clients=32, seconds=3)
     return load.rate, 1e6 * (server.cpu_seconds() - used) / load.answered
@@ -244,7 +244,7 @@ def _resident(pid: int) -> float:
 
 
 def search() -> list[Row]:
-    """Milliseconds of searches over many APIs; the first one builds the index."""
+    """Return the milliseconds of searches over many APIs; the first builds the index."""
     catalog = Catalog(_invented_api(number) for number in range(_APIS))
     started = perf_counter()
     catalog.search("index")
@@ -267,7 +267,7 @@ def _invented_api(number: int) -> ApiSpec:
 
 
 def main(options: Options) -> None:
-    """Measure and show."""
+    """Measure and publish."""
     came_from = origin()
     hits, files = list[Row](), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
@@ -300,7 +300,7 @@ def main(options: Options) -> None:
 
 
 def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
-    """Sizes after the first, and what a hit costs there by what it costs at the first."""
+    """Return the cost of a hit at each further size relative to the first size."""
     costs = [(int(str(row["entries"])), float(str(row[cost]))) for row in rows]
     return [(size, own / costs[0][1]) for size, own in costs[1:]]
 

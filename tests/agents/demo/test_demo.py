@@ -15,7 +15,7 @@ from agents.errors import TrainingError
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of
 from agents.models import checkpoint
-from agents.reporting.training_progress import TrainingProgress
+from agents.reporting.console import TrainingProgress
 from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
 from agents.training.config import Algorithm, TrainConfig, checked
