@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
@@ -12,16 +13,19 @@ from toolserver.commands import export, import_
 from toolserver.commands.serve import serve
 from toolserver.commands.stats import stats
 from toolserver.commands.verify import verify
-from toolserver.errors import ToolServerError
+from toolserver.errors import StepToolError
 
 _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserver COMMAND --help` shows an example."
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command and end the process with its status: 0, 1 for a finding or an error, 2 for a wrong command."""
+    if list(sys.argv[1:] if args is None else args) == ["--version"]:
+        sys.stdout.write(f"toolserver {version('steptool-env')}\n")
+        sys.exit(0)
     try:
         status = _app().cli(prog="toolserver", description=_DESCRIPTION, args=args, config=(FlagCreatePairsOff,))
-    except ToolServerError as error:
+    except StepToolError as error:
         sys.stderr.write(f"toolserver: {error}\n")
         status = 1
     except KeyboardInterrupt:

@@ -1,31 +1,38 @@
-"""The exceptions of the tool server.
+"""Exceptions of the project's packages, as far as more than one of them raises or catches them.
 
-A failing tool is data (see `toolserver.catalog.api_schema.Outcome`), not an exception. What raises is a wrong
-request to this library, a damaged file or a broken store:
+The module has no imports, so every package can use it without loading the server. `steptool_env.errors` and
+`agents.errors` export the classes that their users catch.
 
-    ToolServerError
+A failing tool is not an exception but an outcome (see `toolserver.catalog.api_schema.Outcome`).
+
+    StepToolError
     ├── ConfigurationError     a setting or argument is wrong; names the field, the value and the remedy
-    ├── DataError              a file does not hold what it should; names file, key and reason
+    ├── DataError              a file has the wrong content; names file, key and reason
     │   └── ConflictError      two recordings of one call disagree and the policy is `error`
-    ├── CacheError             the store is missing, read-only, of another version or damaged
-    └── StateTokenError        an episode's state token is forged, cut or from another server
+    └── ToolServerError        the tool server cannot start or answer
+        ├── CacheError         the store is missing, read-only, of another version or damaged
+        └── StateTokenError    a state token is forged, cut or from another server
 """
 
 
-class ToolServerError(Exception):
-    """Base of every exception that `toolserver` raises on purpose."""
+class StepToolError(Exception):
+    """Base of every exception that the project raises on purpose."""
 
 
-class ConfigurationError(ToolServerError):
+class ConfigurationError(StepToolError, ValueError):
     """A setting or argument is wrong."""
 
 
-class DataError(ToolServerError):
-    """A file does not hold what it should."""
+class DataError(StepToolError):
+    """A file has the wrong content."""
 
 
 class ConflictError(DataError):
     """Two recordings of one call disagree."""
+
+
+class ToolServerError(StepToolError):
+    """The tool server cannot start or answer."""
 
 
 class CacheError(ToolServerError):
@@ -33,4 +40,4 @@ class CacheError(ToolServerError):
 
 
 class StateTokenError(ToolServerError):
-    """A state token is forged, cut or foreign."""
+    """A state token is forged, cut or from another server."""

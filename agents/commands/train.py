@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -11,20 +14,22 @@ from typing import Annotated
 
 import tyro
 import yaml
+from rich.console import Console
 
 from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.checkpoint import Progress
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import check_resumed, stored_config
+from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer
 
 
@@ -60,7 +65,7 @@ class Command:
             learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
-            evaluation = _evaluation(config, learner, engine, stack) if processes.main else None
+            evaluation = _evaluation(config, learner, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
@@ -69,7 +74,17 @@ class Command:
             )
             if found is not None:
                 trainer.resume(found)
-            trainer.run(_shown(config, stack) if processes.main else None)
+            stop = stack.enter_context(StopOnInterrupt("the iteration"))
+            done = trainer.run(_shown(config, stack) if processes.main else None, stop)
+        if stop() and not trainer.over:
+            if processes.main:
+                sys.stderr.write(
+                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; go on "
+                    f"with `steptool train --resume --out {config.out}`\n"
+                )
+            sys.exit(130)
+        if processes.main:
+            print_written(Console(), config.out, _evaluate_command(config))
 
 
 def parse(words: Sequence[str]) -> Command:
@@ -121,15 +136,23 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
         rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 
 
-def _evaluation(
-    config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine, stack: ExitStack
-) -> PeriodicEvaluation | None:
+def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
-    envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
-    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed, engine)
+    evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
+    own = None if config.rollout.engine == "local" else engine
+    return PolicyEvaluation(evaluation, learner, config.sampling, own)
+
+
+def _evaluate_command(config: TrainConfig) -> str:
+    """Return the command that evaluates the run's policy on its evaluation tasks."""
+    arguments = {**config.env.args, **config.env.eval_args}
+    words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
+    words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
+    words += ["--env-arg", *(f"{name}={json.dumps(value)}" for name, value in arguments.items())] if arguments else []
+    return shlex.join(words)

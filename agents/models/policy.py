@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,9 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from agents.models.block_attention import attend_in_blocks
+from agents.models.config import ValueTrunk
 
 T = TypeVar("T")
-ValueTrunk = Literal["none", "shared", "detached", "apart"]
 _CHUNK = 4096  # positions whose logits are held at once
 
 

@@ -130,7 +130,7 @@ def gigpo(
     reward: Tensor,
     steps: Tensor,
     group: Tensor,
-    anchors: Sequence[Sequence[str]],
+    state_hashes: Sequence[Sequence[str]],
     *,
     gamma: float,
     omega: float = 1.0,
@@ -142,7 +142,7 @@ def gigpo(
     """
     names: dict[tuple[int, str], int] = {}
     labels = torch.full(reward.shape, -1, dtype=torch.long)
-    for row, (g, states) in enumerate(zip(group.tolist(), anchors, strict=True)):
+    for row, (g, states) in enumerate(zip(group.tolist(), state_hashes, strict=True)):
         for k, state in enumerate(states):
             labels[row, k] = names.setdefault((g, state), len(names))
     real = _real(reward, steps)

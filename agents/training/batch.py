@@ -5,64 +5,15 @@ Notation: b episodes, l tokens, k steps (tool calls), j action tokens of an epis
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-
-End = Literal["terminated", "truncated", "context"]
-"""Reason for which an episode ended: the environment's own rules (its call budget is one of them), an interruption by
-the environment, or a full context: the tools' answer left no room for another action."""
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One episode, token by token.
-
-    Attributes:
-        ids: Every token, in order: the prompt, the actions, the tools' answers.
-        spans: Of each step the half-open range of `ids` that the policy sampled, the stop token included.
-        log_probs: Of the sampled tokens, in order, as the sampler saw them.
-        rewards: The final reward of each step.
-        end: Reason for which it ended. With `context`, `ids` end with the last action.
-        group: Episodes of one group began alike; group baselines compare them.
-        anchors: Of each step a name for the state that it was taken in; equal names, equal states.
-        metrics: What came of it, e.g. `is_solved`.
-    """
-
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-    log_probs: tuple[float, ...]
-    rewards: tuple[float, ...]
-    end: End = "terminated"
-    group: int = 0
-    anchors: tuple[str, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.spans) != len(self.rewards):
-            raise ValueError(f"{len(self.spans)} steps but {len(self.rewards)} rewards")
-        if any(start < 1 or end <= start for start, end in self.spans):
-            raise ValueError("an action needs at least one token, and a token before it")
-
-    @property
-    def terminated(self) -> bool:
-        """The environment's own rules ended it."""
-        return self.end == "terminated"
-
-    @property
-    def truncated(self) -> bool:
-        """The environment interrupted it: there is a state behind its last step that has a value."""
-        return self.end == "truncated"
-
-    @property
-    def action_tokens(self) -> int:
-        """Number of sampled tokens."""
-        return sum(end - start for start, end in self.spans)
+from agents.rollout.types import Episode
 
 
 @dataclass(frozen=True)
@@ -94,7 +45,7 @@ class Batch:
     steps: Tensor
     truncated: Tensor
     group: Tensor
-    anchors: tuple[tuple[str, ...], ...]
+    state_hashes: tuple[tuple[str, ...], ...]
     left_padded: bool = False
 
     @property
@@ -136,7 +87,7 @@ class Batch:
             steps=self.steps[index],
             truncated=self.truncated[index],
             group=self.group[index],
-            anchors=tuple(self.anchors[i] for i in index.tolist()),
+            state_hashes=tuple(self.state_hashes[i] for i in index.tolist()),
             left_padded=self.left_padded,
         )
 
@@ -181,7 +132,7 @@ def collate(
         steps=torch.tensor([len(e.spans) for e in episodes], device=device),
         truncated=torch.tensor([e.truncated for e in episodes], device=device),
         group=torch.tensor([e.group for e in episodes], device=device),
-        anchors=tuple(e.anchors for e in episodes),
+        state_hashes=tuple(e.state_hashes for e in episodes),
         left_padded=padding == "left",
     )
 

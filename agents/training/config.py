@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.policy import ValueTrunk
-from agents.options import read_options
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampling
+from agents.models.config import PolicyConfig
+from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
 from agents.training.archer.critic import StepCriticConfig
 from agents.training.optimizer import OptimConfig
 from agents.training.presets import ALGORITHMS, Algorithm, AlgorithmConfig
@@ -32,63 +28,6 @@ from agents.training.setting_checks import (
 
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
-Arguments = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[K=V ...]",
-        instance_from_str=lambda words: read_options("args", [tuple(words)]),
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
-    ),
-]
-"""Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The model that is trained."""
-
-    model: str = "nano"
-    """`nano`, `small`, `base` (from scratch), or the folder or hub name of a pretrained causal model."""
-    checkpoint: str = ""
-    """Start from the weights (and tokenizer) of this checkpoint folder."""
-    context: int = 1024
-    """Longest episode in tokens; a longer one ends with its last action that fits."""
-    value_trunk: ValueTrunk = "apart"
-    """What the value head reads: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the policy's weights; in `bfloat16` updates below about 1/256 of one are lost, unless they go to adapters.
-    The critic is in single precision in any case."""
-    lora_rank: int = 0
-    """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
-    `checkpoint` where it has some."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass, to save memory."""
-    compile: bool = False
-    """Run the forward pass of training through `torch.compile`: a minute once, then faster steps of a large model."""
-    device: str = "cpu"
-    """Where the model is: `cpu`, `cuda`, `cuda:1`, ... Of several processes `cuda` gives each its own GPU."""
-
-    __pydantic_config__ = _STRICT
-
-
-@dataclass(frozen=True)
-class EnvConfig:
-    """Where episodes come from."""
-
-    id: str = "StepTool/ToolWorld-v0"
-    """Environment id for `gymnasium.make_vec`."""
-    args: Arguments = field(default_factory=dict)
-    """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
-    reward: str = ""
-    """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
-    num_envs: int = 64
-    """Episodes that are played side by side, by each process."""
-    eval_args: Arguments = field(default_factory=dict)
-    """Arguments that differ in evaluation, e.g. `{split: validation}`."""
-
-    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)
@@ -119,6 +58,8 @@ class TrainConfig:
     GPU."""
     checkpoint_every: int = 20
     """Iterations between checkpoints; the last is always kept."""
+    save_total_limit: int = 0
+    """Number of checkpoints to keep, the newest ones; 0 keeps all."""
     resume: bool = False
     """Go on from the newest checkpoint in `out`, with the settings of its run. Only those of
     `agents.training.resumption.MAY_CHANGE` may be given other values: the run's length, its device, how often it is
@@ -139,7 +80,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         numbers = asdict(self)
-        check_at_least(0, ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "eval_every"), numbers)
+        names = ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
+        check_at_least(0, names, numbers)
         check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
         check_critic(self.algorithm, self.policy.value_trunk, shard=self.shard)

@@ -48,7 +48,7 @@ def estimate(
         case "step_grpo":
             by_step = advantages.step_grpo(reward, steps, batch.group, gamma=gamma)
         case "gigpo":
-            by_step = advantages.gigpo(reward, steps, batch.group, batch.anchors, gamma=gamma, omega=config.omega)
+            by_step = advantages.gigpo(reward, steps, batch.group, batch.state_hashes, gamma=gamma, omega=config.omega)
         case "step_critic":
             if step_advantage is None:
                 raise ValueError("the advantage step_critic needs what a step critic says")

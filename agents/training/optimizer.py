@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.distributed.sharding import entire
+from agents.distributed.sharding import full_tensor
 from agents.errors import TrainingError
 from agents.models.policy import Policy
 from agents.training.batch import Batch, fitting_tokens, micro_rows
@@ -122,7 +122,7 @@ class Updater:
     def _clip(self) -> float:
         """Clip both gradients; returns the language model's norm. A critic that is not finite makes it so too."""
         actor, critic = (
-            float(entire(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))) if parameters else 0.0
+            float(full_tensor(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))) if parameters else 0.0
             for parameters in (self._actor, self._critic)
         )
         return actor if math.isfinite(critic) else critic

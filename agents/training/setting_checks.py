@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.errors import ConfigurationError
-from agents.models.policy import ValueTrunk
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampling
+from agents.models.config import ValueTrunk
+from agents.rollout.config import RolloutConfig, Sampling
 from agents.training.archer.critic import StepCriticConfig
 from agents.training.presets import AlgorithmConfig
 

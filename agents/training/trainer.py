@@ -19,12 +19,12 @@ from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import Collector, EpisodeSpec, Rollout, merged
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, merge_rollouts
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training.archer.archer import Archer
-from agents.training.batch import Batch, Episode, collate, mini_batches
+from agents.training.batch import Batch, collate, mini_batches
 from agents.training.config import TrainConfig
 from agents.training.estimate import credited
 from agents.training.metrics_log import MetricsLog
@@ -67,7 +67,7 @@ class OnlineTrainer:
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
-        self._collector = Collector(envs, self._engine, learner.codec)
+        self._envs = envs
         self._patience = ServerBackoff()
         archer = config.algorithm.advantage == "step_critic"
         self._archer = Archer(config, learner.policy, self._engine) if archer else None
@@ -80,10 +80,14 @@ class OnlineTrainer:
         self._policy = self._shards.policy if self._shards else learner.policy
         self._updater = Updater(self._policy, config.optim, processes)
 
-    def run(self, on_iteration: OnIteration | None = None) -> Progress:
+    def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
         """Train to the end; log, evaluate (the start too) and keep checkpoints on the way.
 
         The engine has the final weights then.
+
+        Args:
+            on_iteration: Called after each iteration.
+            stop: Asked after each iteration; true in any process ends training with a checkpoint.
         """
         if self.progress.iteration == 0:
             with self.whole():
@@ -95,8 +99,11 @@ class OnlineTrainer:
                 self._log.write(self.progress.calls, metrics)
             if on_iteration is not None:
                 on_iteration(self.progress, metrics)
-            if self._due(self.config.checkpoint_every):
+            stopped = any(self._processes.gather(stop()))
+            if stopped or self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
+            if stopped:
+                break
         with self.whole():
             self._engine.publish(self.progress.iteration, at_once=True)
         return self.progress
@@ -167,6 +174,7 @@ class OnlineTrainer:
                 config=asdict(self.config),
                 extra=self._archer.tensors() if self._archer is not None else None,
                 reference=self._reference_digest,
+                total_limit=self.config.save_total_limit,
             )
 
     def resume(self, folder: Path) -> None:
@@ -186,7 +194,7 @@ class OnlineTrainer:
         with self.whole():
             checkpoint.load_weights(folder, self.learner.policy)
             if self._shards:
-                self._shards.take()
+                self._shards.scatter()
         checkpoint.load_optimizer(folder, self._updater.optimizer)
         if self._archer is not None:
             self._archer.load(folder)
@@ -205,8 +213,8 @@ class OnlineTrainer:
         with self.whole():
             staleness = iteration - self._engine.publish(iteration)
             self._engine.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
-            rollout = self._collector.collect(self._starts(iteration))
-        return merged(self._processes.gather(rollout)), staleness
+            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, self._starts(iteration))
+        return merge_rollouts(self._processes.gather(rollout)), staleness
 
     def _forsaken(self) -> TrainingError:
         """Keep what there is, since the run ends here."""

@@ -29,20 +29,20 @@ import torch
 import tyro
 
 from agents.models.bundle import PolicyBundle
+from agents.models.config import ValueTrunk
 from agents.models.decoder import Size
-from agents.models.policy import ValueTrunk
-from agents.rollout.collector import Collector
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Episode
 from agents.rollout.vector_env import make_envs
-from agents.training.batch import Episode, micro_batches
-from agents.training.config import EnvConfig, make_config
+from agents.training.batch import micro_batches
+from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from benchmarks.harness.timing import Lap, Pace, race
+from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
-from benchmarks.speed.gold import ENV_ID, GoldEnvs, make_workload
-from benchmarks.speed.rollout import collect
 from benchmarks.speed.sampling import chat_learner
 
 OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
@@ -135,10 +135,10 @@ def _play(options: Options, file: Path) -> None:
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
-    envs = GoldEnvs(workload, len(workload.scripts))
+    envs = ScriptedEnvs(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(collect(Collector(envs, generator, learner.codec), workload).episodes)
+        for number, episode in enumerate(play_workload(workload, envs, generator, learner.codec).episodes)
     ]
     envs.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))

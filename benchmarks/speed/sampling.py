@@ -1,4 +1,4 @@
-"""Models for benchmarks, with fresh weights and a chat template that every contestant can use."""
+"""Models for benchmarks, with fresh weights and a chat template for every contestant."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.models.bundle import PolicyBundle, build_learner, check_device
 from agents.models.chat_template import ChatCodec
+from agents.models.config import PolicyConfig, ValueTrunk
 from agents.models.decoder import SHAPES, Size, build_decoder
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
-from agents.rollout.sampler import Generator, Sampling
-from agents.training.config import PolicyConfig
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from benchmarks.harness.timing import Lap
 
 CONTEXT = 2048  # tokens
@@ -39,12 +40,12 @@ _CHAT_TEMPLATE = (
 def chat_learner(
     texts: Iterable[str], size: Size = "nano", device: str = "cpu", value_trunk: ValueTrunk = "none"
 ) -> PolicyBundle:
-    """A model with fresh weights, in chat form, that knows the words of some texts.
+    """Return a chat model with fresh weights and a tokenizer of some texts.
 
     Args:
-        texts: They train its tokenizer.
-        size: Of the model.
-        device: Where it is.
+        texts: Training texts of the tokenizer.
+        size: Size of the model.
+        device: Device of the model.
         value_trunk: See `Policy`.
     """
     plain = train_tokenizer(texts, _VOCABULARY)
@@ -62,7 +63,7 @@ def chat_learner(
 
 
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:
-    """Episodes of four actions with fresh weights, by the number of tokens in their prompts."""
+    """Return functions that play episodes of four actions with fresh weights, by the prompt length in tokens."""
     tokenizer = train_tokenizer(["a"], 259)
     learner = build_learner(PolicyConfig(context=max(lengths) + 512, value_trunk="none"), tokenizer)
     generator = Generator(

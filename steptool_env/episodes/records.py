@@ -77,7 +77,8 @@ def read_step(record: Mapping[str, Any]) -> Step:
 
 
 def _read_action(record: Mapping[str, Any]) -> Action:
-    return Action(*(_text(record, name) for name in _ACTION_FIELDS))
+    text, name, arguments, thought, error = (_text(record, each) for each in _ACTION_FIELDS)
+    return Action(text, name, arguments, thought, error)
 
 
 def task_record(task: Task) -> JsonObject:

@@ -8,11 +8,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 from steptool_env import __version__
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, StepToolError
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
-from toolserver.errors import ToolServerError
 from toolserver.stabletoolbench import import_folder
 
 
@@ -34,7 +33,7 @@ def imported_cache(folder: Path) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         return _import(folder, target)
-    except ToolServerError as error:
+    except StepToolError as error:
         raise ConfigurationError(f"data: {error}") from error
     except OSError as error:
         raise ConfigurationError(

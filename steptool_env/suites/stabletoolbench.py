@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
@@ -19,7 +19,6 @@ from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
 from toolserver.episodes.state_token import StateCodec, opening_token
-from toolserver.errors import ToolServerError
 from toolserver.resolvers.base import Resolver
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
@@ -108,10 +107,7 @@ class StableToolBenchSuite:
         """See `TaskSuite.initial_state`. Empty without faults: recordings are stateless."""
         if self._faults == "none":
             return ""
-        try:
-            return opening_token(episode_seed, self._faults, task.id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        return opening_token(episode_seed, self._faults, task.id)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -193,7 +189,7 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:
     try:
         tasks = tuple(_task(name, query, catalog) for query in read_queries(file))
-    except ToolServerError as error:
+    except StepToolError as error:
         raise ConfigurationError(f"suite={name!r}: {error}") from error
     if not tasks:
         raise ConfigurationError(f"suite={name!r}: {file} has no queries")

@@ -13,7 +13,6 @@ from steptool_env.toolworld import TaskSampler, WorldTask, read_task_id
 from steptool_env.types import Task
 from toolserver.episodes.faults import is_down
 from toolserver.episodes.state_token import opening_token
-from toolserver.errors import ToolServerError
 from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
@@ -56,12 +55,9 @@ class ToolWorldSuite:
         self._arguments = (split, level, world_seed, faults, unsolvable, tuple((depths or {}).items()), tools)
         self._world = world_seed, level, tools
         self._faults = faults
-        try:
-            opening_token(0, faults)
-            self.vendors = _vendors(*self._world)
-            self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        opening_token(0, faults)
+        self.vendors = _vendors(*self._world)
+        self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
         self.name = split
         self._task = lru_cache(maxsize=4096)(self._made)
         _SUITES[_family(self.sampler.task_id(0))] = self
@@ -75,10 +71,7 @@ class ToolWorldSuite:
 
     def find(self, task_id: str) -> Task:
         """See `TaskSuite.find`."""
-        try:
-            *_, index = read_task_id(task_id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        *_, index = read_task_id(task_id)
         if index >= len(self) or self.sampler.task_id(index) != task_id:
             first, last = self.sampler.task_id(0), self.sampler.task_id(len(self) - 1)
             raise ConfigurationError(f"task {task_id!r}: not in this suite, which has {first} to {last}")
@@ -174,10 +167,7 @@ def find_world_task(task_id: str) -> WorldTask:
     """Return the `WorldTask` of a task id. Raises `ConfigurationError` as `world_task_of` does."""
     suite = _SUITES.get(_family(task_id))
     if suite is None:
-        try:
-            seed, level, split, _ = read_task_id(task_id)
-        except ToolServerError as error:
-            raise ConfigurationError(str(error)) from error
+        seed, level, split, _ = read_task_id(task_id)
         suite = load_suite(split, level, seed)
     task = suite.find(task_id).gold
     assert isinstance(task, WorldTask)

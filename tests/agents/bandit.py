@@ -20,11 +20,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
-from agents.models.policy import Policy, ValueTrunk
-from agents.training.batch import Episode
+from agents.models.config import ValueTrunk
+from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training.config import TrainConfig, make_config
 from agents.training.optimizer import OptimConfig
-from agents.training.sft import SftConfig, encode_turns, train_sft
+from agents.training.sft import encode_turns, train_sft
+from agents.training.sft_config import SFTConfig
 from agents.training.trainer import OnlineTrainer
 from steptool_env.spaces import UnicodeText
 
@@ -120,7 +122,9 @@ def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> PolicyBundle:
 def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
     """Every pair of actions in every case."""
     return [
-        encode_turns(codec, codec.opening(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0))
+        encode_turns(
+            codec, codec.encode_prompt(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0)
+        )
         for case, a, b in product("xy", "abcd", "abcd")
     ]
 
@@ -130,7 +134,7 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     tokenizer = word_tokenizer()
     fresh = PolicyBundle(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
     demonstrations = blind_demonstrations(PlainCodec(tokenizer))
-    train_sft(fresh, demonstrations, SftConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
+    train_sft(fresh, demonstrations, SFTConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 

@@ -48,6 +48,7 @@ def test_import_says_what_became_of_everything(
     assert "APIs: 1 added" in output
     assert "Calls: 2 added, 1 kept" in output
     assert "Problems: 1 entries" in output
+    assert f"Wrote {tmp_path / 'cache'}\nNext: `toolserver verify --cache {tmp_path / 'cache'}`" in output
     assert "cards.json: {broken: not a Python literal" in errors
 
 
@@ -64,13 +65,16 @@ def test_conflicts_can_stop_an_import(folder: Path, tmp_path: Path, capsys: pyte
 def test_verify_says_when_a_cache_is_sound_and_when_not(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run("verify", "--cache", cache) == 0
-    assert capsys.readouterr().out == "2 entries, 1 APIs: sound\n"
+    assert capsys.readouterr().out == (
+        "2 entries, 1 APIs: sound\n"
+        f"Next: `toolserver serve --read-only --cache {cache}`, `toolserver stats --cache {cache}`\n"
+    )
     with sqlite3.connect(cache / "cache.db") as connection:
         connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 1")
     connection.close()
     assert run("verify", "--cache", cache) == 1
     output, errors = capsys.readouterr()
-    assert output == "2 entries, 1 APIs: 1 problems\n"
+    assert output.startswith("2 entries, 1 APIs: 1 problems\nNext: import the recordings into a new directory")
     assert errors.endswith("the value does not match its hash\n")
 
 
@@ -93,12 +97,18 @@ def test_stats_as_a_table_and_as_json(cache: Path, capsys: pytest.CaptureFixture
         "category": {"Data": 2},
     }
     assert run("stats", "--cache", cache) == 0
-    assert "provenance recorded" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "provenance recorded" in output
+    assert f"Next: `toolserver verify --cache {cache}`" in output
 
 
 def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file.jsonl.zst"
+    capsys.readouterr()
     assert run("export", "archive", file, "--cache", cache) == 0
+    written, following = capsys.readouterr().out.splitlines()
+    assert written.startswith(f"Wrote {file}: 1 APIs, 2 calls, ")
+    assert following == f"Next: `toolserver import archive {file} --cache DIR`"
     assert run("import", "archive", file, "--cache", tmp_path / "copy") == 0
     assert counts(tmp_path / "copy", capsys) == counts(cache, capsys)
 

@@ -50,7 +50,12 @@ class Reader:
         except sqlite3.DatabaseError as error:
             raise self._unreadable(error) from error
         self._idle.append(connection)
-        return None if row is None else row[0]
+        if row is None:
+            return None
+        value = row[0]
+        if type(value) is not bytes:  # diskcache keeps other values as text, numbers or files
+            raise CacheError(f"{self._path} holds a value that is not raw bytes; see `toolserver verify`")
+        return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """All keys and values, in the order of keys; those added meanwhile may be missed."""
@@ -85,7 +90,7 @@ class Reader:
             (ours,) = connection.execute(_COUNT_OURS).fetchone()
             counted = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
         if rows != ours:
-            yield f"database: {rows - ours} rows of another kind"
+            yield f"database: {rows - ours} rows of another kind, which are never loaded"
         if counted != (rows,):
             yield f"database: {rows} entries, but {counted[0] if counted else 'none'} were counted on writing"
 

@@ -138,7 +138,7 @@ def decode_entry(value: bytes) -> CacheEntry:
     try:
         version, outcome, provenance, _, length = _HEADER.unpack_from(value)
         if version != _VERSION:
-            raise CacheError(f"entry of layout {version}; this version reads layout {_VERSION}")
+            raise CacheError(f"entry of layout {version}, not {_VERSION}; see `toolserver verify`")
         start = _HEADER.size + length
         response = ToolResponse(value[start:], _OUTCOMES[outcome], _PROVENANCES[provenance])
     except (struct.error, IndexError, TypeError) as error:

@@ -73,11 +73,18 @@ class Writer:
 
 
 class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
-    """Hands out bytes only: a foreign database must not get its pickles loaded or its file names opened."""
+    """Storage of raw bytes. It loads no pickle and opens no file that a database names (CVE-2025-69872)."""
 
-    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:  # noqa: ARG002 (diskcache's signature)
+    def get(self, key: bytes, raw: bool) -> bytes:
+        """Return a raw key. Raises `CacheError` for a pickled one."""
+        if not raw:
+            raise CacheError("the store holds a pickled key; see `toolserver verify`")
+        return key
+
+    def fetch(self, mode: int, filename: object, value: object, read: bool) -> bytes:  # noqa: ARG002 (diskcache's signature)
+        """Return a raw value. Raises `CacheError` for a pickle, a file or text."""
         if mode != diskcache.core.MODE_RAW or not isinstance(value, bytes):
-            raise CacheError(f"the store holds an entry of another kind (mode {mode}, file {filename!r})")
+            raise CacheError("the store holds a value that is not raw bytes; see `toolserver verify`")
         return value
 
 

@@ -28,7 +28,8 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         apis, calls = export_archive(file, responses, load_catalog(cache))
-    say(f"{file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
+    say(f"Wrote {file}: {apis:,} APIs, {calls:,} calls, {file.stat().st_size:,} bytes")
+    say(f"Next: `toolserver import archive {file} --cache DIR`")
 
 
 def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> None:
@@ -45,4 +46,5 @@ def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> Non
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
         tools = write_tools(directory / TOOLS, load_catalog(cache))
         calls = write_responses(directory / RESPONSES, responses)
-    say(f"{directory}: {tools:,} tools, {calls:,} calls")
+    say(f"Wrote {directory / TOOLS} and {directory / RESPONSES}: {tools:,} tools, {calls:,} calls")
+    say(f"Next: start StableToolBench's server with its folders replaced by those of {directory}")

@@ -10,7 +10,7 @@ from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say, say_counts, show_progress
+from toolserver.commands.output import complain, say, say_counts, say_next, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder
 
 
@@ -36,6 +36,7 @@ def stabletoolbench(
         )
         save_catalog(catalog, cache)
     _say(report)
+    _say_written(responses.location)
 
 
 def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConflict = "keep") -> None:
@@ -56,6 +57,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
+    _say_written(responses.location)
 
 
 def _say(report: ImportReport) -> None:
@@ -68,3 +70,8 @@ def _say(report: ImportReport) -> None:
         say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
     for problem in report.problems:
         complain(str(problem))
+
+
+def _say_written(place: str) -> None:
+    say(f"Wrote {place}")
+    say_next(place, "verify", "serve --read-only")

@@ -1,10 +1,11 @@
-"""How commands speak: results to standard output, problems and progress to standard error."""
+"""Output of the commands: results to standard output, problems and progress to standard error."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from rich.console import Console
@@ -18,17 +19,17 @@ _MEANING = {
 
 
 def say(line: str) -> None:
-    """Write a line of the result."""
+    """Write a line to standard output."""
     sys.stdout.write(line + "\n")
 
 
 def complain(line: str) -> None:
-    """Write a line about a problem."""
+    """Write a line to standard error."""
     sys.stderr.write(line + "\n")
 
 
 def show_progress(files: Sequence[Path]) -> Iterable[Path]:
-    """Go through `files` with a progress bar, where there is a terminal to draw it on."""
+    """Iterate over `files` with a progress bar if standard error is a terminal."""
     console = Console(stderr=True)
     return track(files, description="Importing", console=console, disable=not console.is_terminal, transient=True)
 
@@ -37,3 +38,8 @@ def say_counts(title: str, counts: Mapping[Any, int]) -> None:
     """Write `Calls: 1,384 added, 4 unchanged`."""
     parts = [f"{count:,} {_MEANING.get(name, name)}" for name, count in counts.items()]
     say(f"{title}: {', '.join(parts) or 'none'}")
+
+
+def say_next(place: str, *commands: str) -> None:
+    """Write the commands to run next, each with `--cache PLACE`. `place` must not hold a password."""
+    say("Next: " + ", ".join(f"`toolserver {command} --cache {quote(place)}`" for command in commands))

@@ -16,6 +16,7 @@ import uvicorn
 from pydantic import ValidationError
 from uvicorn.supervisors import Multiprocess
 
+from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
@@ -91,6 +92,8 @@ def serve(
         listening = _listen(host, port)
         with closing(listening):
             _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1]))
+        if cache is not None and settings.miss in ("llm", "live") and not settings.read_only:
+            say(f"Wrote the answers of the {settings.miss} server to the cache; see `toolserver stats`")
 
 
 def _settings(given: dict[str, object], runtime_dir: str) -> Settings:

@@ -12,7 +12,7 @@ from rich.table import Table
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import say
+from toolserver.commands.output import say, say_next
 
 
 def stats(*, cache: CachePlace, json: bool = False) -> None:
@@ -24,14 +24,16 @@ def stats(*, cache: CachePlace, json: bool = False) -> None:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
         json: Write JSON instead of a table.
     """
-    counts = _count(cache)
+    counts, place = _count(cache)
     if json:
         say(orjson.dumps(counts, option=orjson.OPT_INDENT_2).decode())
     else:
         _show(counts)
+        say_next(place, "verify", "export archive recordings.jsonl.zst")
 
 
-def _count(cache: CachePlace) -> dict[str, Any]:
+def _count(cache: CachePlace) -> tuple[dict[str, Any], str]:
+    """Return the counts, and the place of the cache without a password."""
     provenance, outcome, category = Counter[str](), Counter[str](), Counter[str]()
     apis = set()
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
@@ -42,7 +44,7 @@ def _count(cache: CachePlace) -> dict[str, Any]:
             category[call.category] += 1
             apis.add((call.category, call.tool, call.api))
         size = responses.stats()
-    return {
+    counts = {
         "entries": size.entries,
         "bytes": size.bytes,
         "apis_documented": len(load_catalog(cache)),
@@ -51,6 +53,7 @@ def _count(cache: CachePlace) -> dict[str, Any]:
         "outcome": dict(outcome.most_common()),
         "category": dict(sorted(category.items())),
     }
+    return counts, responses.location
 
 
 def _show(counts: dict[str, Any]) -> None:

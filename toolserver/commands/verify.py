@@ -9,7 +9,7 @@ from toolserver.cache.catalog_store import load_catalog
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
 from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say
+from toolserver.commands.output import complain, say, say_next
 
 
 def verify(*, cache: CachePlace) -> int:
@@ -32,4 +32,8 @@ def verify(*, cache: CachePlace) -> int:
     for problem in problems:
         complain(f"{problem.key or place}: {problem.reason}")
     say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")
+    if problems:
+        say(f"Next: import the recordings into a new directory; {place} was not changed")
+    else:
+        say_next(place, "serve --read-only", "stats")
     return 1 if problems else 0

@@ -34,7 +34,7 @@ class Assembly(NamedTuple):
 
 
 def build_service(settings: Settings) -> ToolService:
-    """The service that `settings` describe. Raises `ToolServerError` when something of it cannot be had."""
+    """The service that `settings` describe. Raises `StepToolError` when something of it cannot be had."""
     return assemble(settings).service
 
 

@@ -16,10 +16,10 @@ from agents.errors import CheckpointError
 from agents.models import checkpoint
 from agents.models.policy import Policy
 from agents.rollout.engine import RolloutEngine
+from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training.archer.critic import StepCriticLearner, Tokens
 from agents.training.archer.replay_buffer import ReplayBuffer, replay_steps
-from agents.training.batch import Episode
 from agents.training.config import TrainConfig
 
 _CRITIC, _REPLAY = "step_critic", "replay"

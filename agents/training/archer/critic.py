@@ -16,9 +16,10 @@ from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from agents.models.policy import Policy, trunk, value_head
+from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.archer.replay_buffer import ReplayStep
-from agents.training.batch import Episode, micro_batches, pad_rows
+from agents.training.batch import micro_batches, pad_rows
 from agents.training.optimizer import OptimConfig, check_finite
 
 Tokens = Sequence[int]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.training.batch import Episode
+from agents.rollout.types import Episode
 
 
 @dataclass(frozen=True)

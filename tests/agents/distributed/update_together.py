@@ -15,7 +15,7 @@ from agents.distributed.processes import SINGLE_PROCESS, Processes, join
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.decoder import set_dtype
-from agents.rollout.collector import Rollout, merged
+from agents.rollout.collector import Rollout, merge_rollouts
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, word_tokenizer
 from tests.agents.training.test_losses import episodes, policy
@@ -53,7 +53,7 @@ def updated(
     for seed in range(2):
         played = episodes(count, seed)
         object.__setattr__(played[0], "end", "truncated")
-        rollout = merged(processes.gather(Rollout(list(processes.share(played)))))
+        rollout = merge_rollouts(processes.gather(Rollout(list(processes.share(played)))))
         metrics = trainer.update(rollout.episodes)
         if kept is not None and seed == 0:
             trainer.save(kept)

@@ -10,7 +10,8 @@ import torch._dynamo
 from torch.nn import functional
 
 import agents.models.policy
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.config import ValueTrunk
+from agents.models.policy import Policy
 from agents.training.batch import collate
 from agents.training.forward import final_values, score, score_all, value_all
 from agents.training.objective import policy_loss, prepare

@@ -14,20 +14,23 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from agents.cli import main
-from agents.errors import CheckpointError, ModelError
+from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner, load_learner
 from agents.models.chat_template import ChatCodec
+from agents.models.config import PolicyConfig
+from agents.models.decoder import lora_rank
 from agents.rollout.collector import EpisodeSpec
-from agents.training.batch import Batch, Episode, collate
-from agents.training.config import PolicyConfig, TrainConfig
+from agents.rollout.types import Episode
+from agents.training.batch import Batch, collate
+from agents.training.config import TrainConfig
 from agents.training.forward import score, score_all
 from agents.training.objective import policy_loss, prepare
 from agents.training.optimizer import Updater
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, weights
 from tests.agents.conftest import TASKS
-from tests.agents.models.pretrained import gpt2_folder, llama_folder
+from tests.agents.models.pretrained import chat_tokenizer, gpt2_folder, llama_folder
 from tests.agents.rollout.test_collector import collector
 from tests.agents.training.test_losses import assert_close, gradients
 
@@ -88,7 +91,7 @@ def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says
     made = build_learner(PolicyConfig(model=str(folder), context=0))
     assert isinstance(made.codec, ChatCodec)
     assert made.context == 4096
-    ids = torch.tensor([made.codec.opening("How warm is it?", {})])
+    ids = torch.tensor([made.codec.encode_prompt("How warm is it?", {})])
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
 
@@ -176,12 +179,42 @@ def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Pa
         build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=4))
 
 
+def test_transformers_loads_a_checkpoint_with_adapters(folder: Path, tmp_path: Path) -> None:
+    run = trainer(config_of(folder, lora_rank=2))
+    run.update(played(run.learner))
+    run.save(tmp_path / "c")
+    ids = torch.tensor([[5, 6, 7]])
+    want = run.learner.policy.language_model(ids).logits
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path / "c")(ids).logits, want)
+    assert not (tmp_path / "c" / "model.safetensors").exists()
+
+
+def test_adapters_belong_to_their_base_model(folder: Path, tmp_path: Path) -> None:
+    made, other = (build_learner(PolicyConfig(model=str(folder), value_trunk="none")) for _ in range(2))
+    checkpoint.save(tmp_path / "base", made.policy, made.tokenizer)
+    adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "base"), lora_rank=2, value_trunk="none"))
+    checkpoint.save(tmp_path / "c", adapted.policy, adapted.tokenizer)
+    load_learner(tmp_path / "c")
+    next(other.policy.parameters()).data += 1
+    checkpoint.save(tmp_path / "base", other.policy, other.tokenizer)
+    with pytest.raises(CheckpointError, match=r"base, the base model of its adapters, is gone or has other weights"):
+        load_learner(tmp_path / "c")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"is gone or has other weights"):
+        load_learner(tmp_path / "c")
+
+
+def test_adapters_need_weights_to_adapt() -> None:
+    with pytest.raises(ConfigurationError, match=r"policy.lora_rank=2: adapters need weights to adapt"):
+        build_learner(PolicyConfig(model="nano", lora_rank=2), chat_tokenizer())
+
+
 def test_a_checkpoint_without_adapters_can_be_given_some(folder: Path, tmp_path: Path) -> None:
     made = build_learner(PolicyConfig(model=str(folder), value_trunk="none"))
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=2))
     ids = torch.tensor([[5, 6, 7]])
-    assert adapted.policy.lora_rank == 2
+    assert lora_rank(adapted.policy.language_model) == 2
     assert torch.equal(adapted.policy.hidden(ids), made.policy.hidden(ids))
 
 

@@ -23,14 +23,14 @@ from agents.errors import ConfigurationError, EngineError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.models.weights import read_model, write_model
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.engine import RolloutConfig, RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.models.weights import read_merged, write_merged
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
-from agents.rollout.sampler import Sampled, Sampling
 from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.types import Sampled
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
@@ -86,10 +86,10 @@ def test_rollouts_equal_those_in_this_process(temperature: float) -> None:
     """Sampled ones as well: both draw from the same seeds, whatever is decoded together."""
     made, sampling = exact_learner(), Sampling(temperature, max_action_tokens=4)
     starts = [EpisodeSpec(seed // 2, seed) for seed in range(12)]
-    here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
+    here = collect_rollouts(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec, starts)
     with serving(exact_learner().policy) as url:
         engine = remote(made, url, sampling)
-        there = Collector(bandits(5), engine, made.codec).collect(starts)
+        there = collect_rollouts(bandits(5), engine, made.codec, starts)
         engine.close()
     assert [e.ids for e in there.episodes] == [e.ids for e in here.episodes]
     assert [e.rewards for e in there.episodes] == [e.rewards for e in here.episodes]
@@ -105,7 +105,7 @@ def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_withi
             engine = remote(made, url, sampling, concurrency=concurrency)
             engine.seed(3)
             played.append(
-                [e.ids for e in Collector(bandits(8), engine, made.codec).collect([EpisodeSpec(1)] * 8).episodes]
+                [e.ids for e in collect_rollouts(bandits(8), engine, made.codec, [EpisodeSpec(1)] * 8).episodes]
             )
             engine.close()
     assert played[0] == played[1]
@@ -297,8 +297,8 @@ def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: torch.dtype) -> None:
     policy, other = (Policy(llama(seed).to(dtype), "none") for seed in (0, 1))
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
 
 
@@ -311,8 +311,8 @@ def test_adapters_are_merged_on_the_way(tmp_path: Path) -> None:
         policy.language_model, peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     )
     ids = torch.tensor([[3, 4, 5, 6]])
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     torch.testing.assert_close(other.hidden(ids), policy.hidden(ids), atol=1e-6, rtol=0)
     assert not torch.allclose(other.hidden(ids), bare.hidden(ids), atol=1e-3)
 

@@ -13,7 +13,7 @@ from agents.errors import TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout
-from agents.rollout.sampler import Sampled
+from agents.rollout.types import Sampled
 from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
@@ -32,11 +32,11 @@ class ByteCodec:
     stop_id = pad_id = STOP
     offered = ""
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         self.offered = str(info["functions"][0]["name"])
         return [ACT]
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         return [ACT]
 
     def action_text(self, ids: Sequence[int]) -> str:
@@ -131,7 +131,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
             retried = run.iterate()
         finally:
             third.close()
-    run._collector._envs.close()
+    run._envs.close()
     results = (whole, partly, none, again, retried)
     assert [metrics["rollout/dropped"] for metrics in results] == [0, 3, 6, 0, 0]
     assert run.progress.episodes == 6 + 3 + 0 + 6 + 6
@@ -157,7 +157,7 @@ def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path)
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and go on with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "state.json").exists()
-    run._collector._envs.close()
+    run._envs.close()
 
 
 def test_the_last_of_a_group_has_nothing_to_be_compared_with() -> None:

@@ -212,8 +212,8 @@ def test_a_group_without_variance_teaches_nothing() -> None:
 def test_gigpo_with_singleton_anchors_is_grpo() -> None:
     rows, group = GROUPED
     reward, _, _ = random_case(rows)
-    anchors = [[f"{row}-{k}" for k in range(len(actions))] for row, actions in enumerate(rows)]
-    got = advantages.gigpo(reward, lengths(rows), group, anchors, gamma=GAMMA)
+    state_hashes = [[f"{row}-{k}" for k in range(len(actions))] for row, actions in enumerate(rows)]
+    got = advantages.gigpo(reward, lengths(rows), group, state_hashes, gamma=GAMMA)
     torch.testing.assert_close(got, advantages.grpo(reward, lengths(rows), group), atol=1e-6, rtol=0)
 
 

@@ -12,11 +12,11 @@ import torch
 
 from agents.errors import CheckpointError, ConfigurationError, TrainingError
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.archer.archer import Archer
 from agents.training.archer.critic import StepCriticConfig, StepCriticLearner, follow
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
-from agents.training.batch import Episode
 from agents.training.config import make_config
 from agents.training.optimizer import OptimConfig
 from tests.agents.bandit import bandit_config, exact_model, train, trainer

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.training.batch import Episode, collate, micro_batches, mini_batches
+from agents.rollout.types import Episode
+from agents.training.batch import collate, micro_batches, mini_batches
 from agents.training.objective import policy_loss, prepare
 from agents.training.optimizer import OptimConfig, Updater
 from tests.agents.bandit import bandit_config

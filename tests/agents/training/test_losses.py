@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training import advantages, losses
-from agents.training.batch import Episode, collate
+from agents.training.batch import collate
 from agents.training.config import TrainConfig
 from agents.training.objective import policy_loss, prepare
 from tests.agents.bandit import WORDS, bandit_config, exact_model
@@ -38,7 +39,7 @@ def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
         log_probs = tuple(-2 + 0.3 * float(torch.randn(1, generator=generator)) for _ in range(count_tokens))
         rewards = tuple(float(torch.randn(1, generator=generator)) for _ in spans)
         made.append(
-            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, anchors=("s",) * len(spans))
+            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans))
         )
     return made
 

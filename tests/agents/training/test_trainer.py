@@ -11,9 +11,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.errors import ConfigurationError, TrainingError
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.sampler import Generator, Sampling
-from agents.training.batch import Episode, collate
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Episode
+from agents.training.batch import collate
 from agents.training.config import make_config, read_config
 from agents.training.forward import score_all
 from agents.training.metrics_log import MetricsLog, read_metrics
@@ -41,7 +43,7 @@ def play(run: OnlineTrainer) -> list[Episode]:
     """Some episodes of the run's policy."""
     sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
     starts = [EpisodeSpec(seed, seed // 8) for seed in range(64)]
-    return Collector(bandits(), sampler, run.learner.codec).collect(starts).episodes
+    return collect_rollouts(bandits(), sampler, run.learner.codec, starts).episodes
 
 
 @pytest.mark.parametrize("algo", ["steptool", "final_dense_sum", "token_gae", "rloo", "grpo", "step_grpo", "gigpo"])

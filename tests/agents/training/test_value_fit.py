@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from agents.errors import ConfigurationError
+from agents.models.config import ValueTrunk
 from agents.models.decoder import set_dtype
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.policy import Policy
 from agents.training.batch import collate
 from agents.training.config import make_config
 from agents.training.forward import score_all

@@ -12,9 +12,9 @@ from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
+from agents.models.config import PolicyConfig
 from agents.models.decoder import Shape, build_decoder
 from agents.models.policy import Policy
-from agents.training.config import PolicyConfig
 from agents.training.sft import new_learner
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config
@@ -65,12 +65,12 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def broken_off(plan: Plan, at: int) -> None:
     """Play a run and break it off when it has made so many calls."""
 
-    def tell(calls: int, passed: float | None) -> None:
+    def on_progress(calls: int, passed: float | None) -> None:
         if calls >= at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(plan.folder, tell)
+        play(plan.folder, on_progress)
 
 
 def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(

@@ -230,26 +230,6 @@ def test_a_cache_of_another_version_is_refused(tmp_path: Path) -> None:
             ResponseCache(tmp_path, read_only=read_only)
 
 
-class Explosive:
-    """Loading its pickle would raise."""
-
-    def __reduce__(self) -> Any:
-        return (exec, ("raise SystemExit('a pickle was loaded')",))
-
-
-def test_a_pickle_in_the_store_is_never_loaded(tmp_path: Path) -> None:
-    with ResponseCache(tmp_path):
-        pass
-    with diskcache.Cache(str(tmp_path)) as foreign:
-        foreign[key_of(CALL)] = Explosive()
-    with ResponseCache(tmp_path) as cache:
-        with pytest.raises(CacheError):
-            cache.get(key_of(CALL))
-        with pytest.raises(CacheError):
-            cache.put(CALL, answer(1))
-        assert len(list(cache.verify())) == 1
-
-
 def damage(path: Path, statement: str) -> None:
     with sqlite3.connect(path / "cache.db") as connection:
         connection.execute(statement)
