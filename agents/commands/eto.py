@@ -39,7 +39,7 @@ class Command:
     """Folder of the checkpoint."""
     per_task: int = 4
     """Maximum number of pairs per task."""
-    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     preference: DPOConfig = field(default_factory=DPOConfig)
 
     def run(self) -> None:

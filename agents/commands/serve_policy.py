@@ -42,7 +42,7 @@ class Command:
     def run(self) -> None:
         """Serve until interrupted."""
         config = PolicyConfig(
-            checkpoint=str(self.checkpoint), value_trunk="none", device=self.device, dtype=self.dtype, context=0
+            checkpoint=str(self.checkpoint), critic="none", device=self.device, dtype=self.dtype, context=0
         )
         learner = build_learner(config)
         with closing(self._listen()) as listening, Decoder(learner.policy, learner.context) as decoder:

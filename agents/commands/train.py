@@ -35,24 +35,24 @@ from agents.training.trainer import OnIteration, OnlineTrainer
 
 @dataclass(frozen=True)
 class Command:
-    """Train a policy online, against an environment.
+    """Train a policy online, in an environment.
 
-    The algorithm's name sets its defaults, the file overrides them, and flags override the file.
+    --algo sets defaults, the file overrides them, and flags override the file.
 
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 
-    Go on with a run, with its own settings: steptool train --resume --out runs/steptool
+    Continue a run with its settings: steptool train --resume --out runs/steptool
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """
 
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """YAML file of settings, named as the flags are (`optim: {lr: 1e-4}` for --optim.lr)."""
+    """YAML file of settings with the names of the flags (`optim: {lr: 1e-4}` for --optim.lr)."""
 
     def run(self) -> None:
-        """Train, showing pass rate and speed."""
+        """Train and show the pass rate and the speed."""
         config = self.settings
         found = _found(Path(config.out), resume=config.resume)
         if found is not None:
@@ -79,8 +79,8 @@ class Command:
         if stop() and not trainer.over:
             if processes.main:
                 sys.stderr.write(
-                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; go on "
-                    f"with `steptool train --resume --out {config.out}`\n"
+                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; "
+                    f"continue with `steptool train --resume --out {config.out}`\n"
                 )
             sys.exit(130)
         if processes.main:
@@ -88,7 +88,7 @@ class Command:
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the algorithm's defaults; of a run that is resumed, over its own settings."""
+    """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     first.add_argument("--algo")
@@ -105,12 +105,14 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _found(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from; a run that begins anew shares its folder with no other's checkpoints."""
+    """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
     found = checkpoint.newest(out)
     if found is not None:
-        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
+        raise CheckpointError(
+            f"{found} is of an earlier run; choose another --out, continue with --resume, or remove it"
+        )
     return found
 
 
@@ -122,7 +124,7 @@ def _newest(out: Path) -> Path:
 
 
 def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
-    """The run's log, up to the checkpoint that it goes on from, beside its configuration."""
+    """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
     out = Path(config.out)
     log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
     stack.callback(log.close)
@@ -131,7 +133,7 @@ def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLo
 
 
 def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
-    """Begins a live line of the run."""
+    """Start a progress line of the run."""
     progress = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:

@@ -14,7 +14,7 @@ from agents.models.bundle import PolicyBundle, load_learner
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.config import TrainConfig, read_config
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess

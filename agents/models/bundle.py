@@ -76,7 +76,7 @@ def check_device(device: str) -> None:
 
 def load_learner(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
     """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
-    return build_learner(PolicyConfig(checkpoint=str(name), value_trunk="none", device=device, context=0))
+    return build_learner(PolicyConfig(checkpoint=str(name), critic="none", device=device, context=0))
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
@@ -95,7 +95,7 @@ def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> Pol
 def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
     if config.lora_rank and not lora_rank(model):
         model = with_adapters(model, config.lora_rank, seed)
-    policy = Policy(model, config.value_trunk).eval()  # no dropout: the sampler has none
+    policy = Policy(model, config.critic).eval()  # no dropout: the sampler has none
     if config.gradient_checkpointing:
         policy.recompute_activations()
     return policy

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
-ValueTrunk = Literal["none", "shared", "detached", "apart"]
+CriticKind = Literal["none", "shared", "detached", "separate"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class PolicyConfig:
     """Checkpoint to start from: its folder, or that of a run, whose newest checkpoint is taken; or `nano-sft`."""
     context: int = 1024
     """Context length in tokens; a longer episode ends with its last action that fits."""
-    value_trunk: ValueTrunk = "apart"
+    critic: CriticKind = "shared"
     """Input of the value head: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Weight dtype. bfloat16 loses updates smaller than about 0.4 % of a weight, except those of adapters. The critic

@@ -1,4 +1,4 @@
-"""Every setting of a training run. Settable from a YAML file and from the command line."""
+"""Settings of a training run, read from YAML files and the command line. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
 from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
-from agents.training.archer.critic import StepCriticConfig
-from agents.training.optimizer import OptimConfig
-from agents.training.presets import ALGORITHMS, Algorithm, AlgorithmConfig
 from agents.training.setting_checks import (
     check_at_least,
     check_critic,
+    check_estimator,
     check_groups,
     check_rollout,
     check_sampling,
     check_sharding,
-    check_step_critic,
 )
+from agents.training.settings import ALGORITHMS, Algorithm, AlgorithmConfig, OptimConfig, StepCriticConfig
 
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
@@ -35,39 +33,34 @@ class TrainConfig:
     """A training run."""
 
     algo: Algorithm = "steptool"
-    """A named combination; sets `algorithm` and `env.reward` before the file and the command line do."""
+    """Named algorithm: sets `algorithm`, `env.reward` and `policy.critic`, which the file and flags override."""
     seed: int = 0
-    """Of everything that is random in the run."""
+    """Random seed."""
     iterations: int = 100
-    """Rounds of rollout and update at most."""
+    """Maximum number of iterations (rollout and update)."""
     calls: int = 0
-    """Environment calls after which the run ends, at the end of their iteration; 0 sets no bound."""
+    """Environment calls after which the run ends, at the end of the iteration; 0 means no limit."""
     episodes: int = 64
-    """Episodes per iteration, of all processes together."""
-    warmup: int = 0
-    """First iterations in which the learning rate rises to its value."""
+    """Episodes per iteration, over all processes."""
     anneal: bool = False
-    """Let the learning rates fall in a straight line to 0 over the calls of the run, or its iterations."""
+    """Decay the learning rates linearly to 0 over the calls of the run, or its iterations."""
     critic_warmup: int = 0
-    """First iterations in which only the critic (the value head and its own trunk, or ArCHer's) learns; the policy's
-    outputs stay as they are, also with `policy.value_trunk` `shared`."""
+    """First iterations in which only the critic is trained; the policy's outputs do not change."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
     shard: bool = False
-    """Of several processes each holds a part of what training needs (FSDP), for a model whose training does not fit one
-    GPU."""
+    """Shard weights, gradients and optimizer state over the processes (FSDP)."""
     checkpoint_every: int = 20
-    """Iterations between checkpoints; the last is always kept."""
+    """Iterations between checkpoints; the last iteration always has one."""
     save_total_limit: int = 0
     """Number of checkpoints to keep, the newest ones; 0 keeps all."""
     resume: bool = False
-    """Go on from the newest checkpoint in `out`, with the settings of its run. Only those of
-    `agents.training.resumption.MAY_CHANGE` may be given other values: the run's length, its device, how often it is
-    written."""
+    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
+    `agents.training.resumption.MAY_CHANGE` may have other values."""
     eval_every: int = 10
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
-    """Episodes of one evaluation, the same tasks each time."""
+    """Episodes per evaluation, the same tasks each time."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
@@ -80,23 +73,24 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         numbers = asdict(self)
-        names = ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
+        names = ("seed", "calls", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
         check_at_least(0, names, numbers)
         check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        check_critic(self.algorithm, self.policy.value_trunk, shard=self.shard)
+        check_at_least(1, ("updates", "batch_steps"), numbers["step_critic"], "step_critic.")
+        check_estimator(self.algorithm.advantage)
+        check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         check_groups(self.algorithm, self.episodes)
         check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
         check_sampling(self.sampling)
-        check_step_critic(self.step_critic)
         check_rollout(self.rollout, self.algorithm)
 
 
 def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The defaults, then what `settings["algo"]` names, then `settings`.
+    """Settings over those of the algorithm `settings["algo"]` over the defaults.
 
     Raises:
-        ConfigurationError: A field is unknown, of the wrong type, or does not go with the others.
+        ConfigurationError: A field is unknown, of the wrong type, or incompatible with another.
     """
     settings = settings or {}
     algo = settings.get("algo", TrainConfig.algo)
@@ -106,16 +100,16 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The configuration of a YAML file, with some fields replaced.
+    """Read the configuration of a YAML file, with some fields replaced.
 
     Raises:
-        ConfigurationError: The file cannot be read, is no mapping, or holds a wrong field.
+        ConfigurationError: The file cannot be read, is not a mapping, or has a wrong field.
     """
     return make_config(merged(read_yaml(path), overrides or {}))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `ConfigurationError` when it cannot be read or is none."""
+    """Read the mapping in a YAML file. Raise `ConfigurationError` when it cannot be read or is not a mapping."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -126,7 +120,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
-    """Settings as a dataclass, each field checked. Raises `ConfigurationError`, naming field and value."""
+    """Validate settings into a dataclass. Raise `ConfigurationError`, which names field and value."""
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
@@ -134,7 +128,7 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`top` over `base`, table by table; free-form tables (arguments of environments) are replaced whole."""
+    """Merge `top` into `base`, table by table; arguments of environments are replaced as a whole."""
     result = dict(base)
     for key, value in top.items():
         nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not key.endswith("args")

@@ -15,9 +15,8 @@ from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training import losses
 from agents.training.batch import Batch, collate
-from agents.training.forward import score, score_all
-from agents.training.objective import frozen
-from agents.training.optimizer import Terms, Updater
+from agents.training.forward import evaluate_actions, forward
+from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft import OnStep, batches, distinct
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Trajectory
@@ -92,17 +91,17 @@ def train_dpo(
     """
     if not pairs:
         raise ValueError("there are no pairs: no task has both a solved and a failed attempt")
-    updater, reference = Updater(learner.policy, config.optim), frozen(learner.policy)
+    optimizer, reference = PolicyOptimizer(learner.policy, config.optim), learner.policy.frozen_copy()
     total, metrics = math.ceil(len(pairs) / config.batch_pairs) * config.epochs, dict[str, float]()
     for step, chosen in enumerate(batches(pairs, config.batch_pairs, config.epochs, config.seed, "preference")):
-        metrics = dpo_step(updater, learner, reference, chosen, config.beta)
+        metrics = dpo_step(optimizer, learner, reference, chosen, config.beta)
         if on_step is not None:
             on_step(step + 1, total, metrics)
     return metrics
 
 
 def dpo_step(
-    updater: Updater, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
+    optimizer: PolicyOptimizer, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
 ) -> dict[str, float]:
     """Take an optimizer step on a batch of pairs.
 
@@ -110,19 +109,21 @@ def dpo_step(
     derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
     a micro-batch.
     """
-    policy, tokens = learner.policy, updater.config.tokens_on(learner.policy.device)
+    policy, tokens = learner.policy, optimizer.config.tokens_on(learner.policy.device.type)
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
-    gain = (score_all(policy, batch, tokens).log_prob - score_all(reference, batch, tokens).log_prob).sum(1)
+    log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
+    gain = (log_prob - ref_log_prob).sum(1)
     solved, failed = gain.chunk(2)
     margin = solved - failed
-    slope = -beta * torch.sigmoid(-beta * margin) * batch.tokens / len(pairs)  # the updater divides by the tokens
-    weight = torch.cat([slope, -slope])
+    slope = beta * torch.sigmoid(-beta * margin)
+    weight = slope * batch.action_tokens / len(pairs)  # the optimizer divides by the tokens
+    batch.advantage = torch.cat([weight, -weight])[:, None] * batch.mask
 
-    def loss(part: Batch, index: Tensor) -> Terms:
-        return {"loss": (weight[index, None] * score(policy, part).log_prob).sum()}
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        return {"loss": -(micro.advantage * forward(policy, micro, ("log_prob",))["log_prob"]).sum()}
 
-    metrics = updater.step(batch, torch.arange(len(batch), device=policy.device), loss)
+    metrics = optimizer.step(batch, loss)
     return {
         "loss": float(losses.preference(solved, failed, beta).mean()),
         "accuracy": float((margin > 0).to(margin.dtype).mean()),

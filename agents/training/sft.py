@@ -24,8 +24,8 @@ from agents.reporting.console import EpisodeProgress
 from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training.batch import Batch, collate, mini_batches
-from agents.training.forward import score
-from agents.training.optimizer import Terms, Updater
+from agents.training.forward import forward
+from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import SFTConfig, SFTRunConfig
 from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
@@ -104,13 +104,13 @@ def train_sft(
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    updater = Updater(learner.policy, config.optim)
+    optimizer = PolicyOptimizer(learner.policy, config.optim)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
     total, action_losses = per_pass * config.epochs, list[float]()
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
         if stop():
             break
-        metrics = _step(updater, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
+        metrics = _step(optimizer, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
         action_losses.append(metrics["action_loss"])
         if on_step is not None:
             on_step(step + 1, total, metrics)
@@ -249,27 +249,26 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
 
 
 def _step(
-    updater: Updater, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
+    optimizer: PolicyOptimizer, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
 ) -> dict[str, float]:
     """Take an optimizer step. Return `loss` (minimized) and `action_loss` (nats per action token)."""
     whole = [_as_one_action(episode) for episode in episodes] if context_weight else episodes
     batch = collate(whole, learner.codec.pad_id, device=learner.policy.device)
-    action = batch.mask.clone()
+    batch.advantage = batch.mask.to(batch.advantage.dtype)  # 1 at action tokens: a policy gradient on demonstrations
     if context_weight:
         for row, episode in enumerate(episodes):
-            action[row] = False
+            batch.advantage[row] = 0
             for start, end in episode.spans:
-                action[row, start - 1 : end - 1] = True
-    rows = torch.arange(len(batch), device=learner.policy.device)
+                batch.advantage[row, start - 1 : end - 1] = 1
 
-    def loss(part: Batch, index: Tensor) -> Terms:
-        nats, acted = -score(learner.policy, part).log_prob, action[index][:, : part.step.shape[1]]
-        weights = torch.where(acted, 1.0, context_weight)
-        return {"loss": (nats * weights).sum(), "action_loss": (nats * acted).sum()}
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        nats = -forward(learner.policy, micro, ("log_prob",))["log_prob"]
+        weights = torch.where(micro.advantage > 0, 1.0, context_weight)
+        return {"loss": (nats * weights).sum(), "action_loss": (nats * micro.advantage).sum()}
 
-    metrics = updater.step(batch, rows, loss, scale)
+    metrics = optimizer.step(batch, loss, scale)
     actions = sum(episode.action_tokens for episode in episodes)
-    return metrics | {"action_loss": metrics["action_loss"] * batch.tokens / actions}
+    return metrics | {"action_loss": metrics["action_loss"] * batch.action_tokens / actions}
 
 
 def _as_one_action(episode: Episode) -> Episode:

@@ -11,7 +11,7 @@ from agents.baselines.demonstrations import Noise
 from agents.models.config import PolicyConfig
 from agents.options import Arguments
 from agents.training.config import checked, read_yaml
-from agents.training.optimizer import OptimConfig
+from agents.training.settings import OptimConfig
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SFTRunConfig:
     """Random seed of mistakes and fresh weights."""
     half: bool = False
     """Store float16 weights."""
-    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     sft: SFTConfig = field(default_factory=SFTConfig)
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training.config import TrainConfig, read_config
-from agents.training.presets import ALGORITHMS, Algorithm
+from agents.training.settings import Algorithm
 
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""
@@ -62,7 +62,6 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         ConfigurationError: The file cannot be read, or holds a wrong field.
     """
     arm = ARMS[name]
-    loss = ALGORITHMS[arm.algo].get("algorithm", {}).get("loss")
     own = {
         "algo": arm.algo,
         "seed": seed,
@@ -72,12 +71,12 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         "checkpoint_every": 0,
         "save_total_limit": 1,
         "out": str(out),
-        "policy": {"checkpoint": str(policy), "value_trunk": "detached" if arm.critic else "none"},
+        "policy": {"checkpoint": str(policy), "critic": "detached" if arm.critic else "none"},
         "env": {"reward": arm.reward},
         "algorithm": {
             "critic_epochs": _CRITIC_EPOCHS if arm.critic else 0,
-            # Without clipping, only the first optimiser step of an iteration is right.
-            **({"epochs": 1, "mini_batches": 1} if loss == "policy_gradient" else {}),
+            # REINFORCE takes one optimizer step per iteration, whatever the shared file says.
+            **({"epochs": 1, "mini_batches": 1} if arm.algo == "reinforce" else {}),
         },
     }
     return read_config(shared, own)

@@ -19,7 +19,7 @@ from agents.reporting.training_progress import TrainingProgress
 from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
 from agents.training.config import TrainConfig, checked
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig
 from toolserver.testing import ServerProcess

@@ -25,9 +25,9 @@ _PAIRS: Settings = {"group_size": 2}
 _SMALL: Settings = {"max_tokens": 24, "lr": 1e-2, "value_lr": 1e-2}
 CASES: dict[str, tuple[int, Settings]] = {
     "steptool": (11, {"optim": _SMALL}),
-    "one episode": (1, {"optim": _SMALL, "algorithm": {"whiten": False}}),
+    "one episode": (1, {"optim": _SMALL, "algorithm": {"normalize_advantage": False}}),
     "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
-    "reference and bootstrap": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1, "bootstrap": True}}),
+    "reference": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1}}),
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
     "single precision": (11, {"optim": _SMALL, "policy": {"dtype": "float32"}}),
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
@@ -60,7 +60,7 @@ def updated(
             processes.gather(None)  # until it is written
             trainer = new_trainer(settings, processes, model_seed=1)
             trainer.resume(kept)
-    with trainer.whole():
+    with trainer.unsharded():
         state = trainer.learner.policy.state_dict()
         if trainer._archer is not None:
             critic = trainer._archer.learner.critic.state_dict()
@@ -71,7 +71,7 @@ def updated(
 def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -> OnlineTrainer:
     config = bandit_config(**settings)
     tokenizer = word_tokenizer()
-    model = policy(config.policy.value_trunk, model_seed)
+    model = policy(config.policy.critic, model_seed)
     if "policy" in settings:
         set_dtype(model, torch.float32)
     made = PolicyBundle(model, tokenizer, PlainCodec(tokenizer), 64)

@@ -10,7 +10,7 @@ from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.config import PolicyConfig
 from agents.models.tokenizer import train_tokenizer
 from agents.training.batch import collate
-from agents.training.forward import score
+from agents.training.forward import forward
 from agents.training.sft import copying_episodes
 
 VOCABULARY = 300
@@ -18,7 +18,7 @@ VOCABULARY = 300
 
 def fresh(seed: int = 0) -> PolicyBundle:
     tokenizer = train_tokenizer(["every byte has a token of its own, and so have some words of this sentence"], 300)
-    return build_learner(PolicyConfig(value_trunk="none", context=512), tokenizer, seed)
+    return build_learner(PolicyConfig(critic="none", context=512), tokenizer, seed)
 
 
 @pytest.fixture(scope="module")
@@ -56,5 +56,5 @@ def copying_loss(learner: PolicyBundle) -> float:
     """Nats per token that could be copied."""
     exercises = list(copying_episodes(len(learner.tokenizer), 16, seed=0, chunks=6))
     with torch.no_grad():
-        scores = score(learner.policy, collate(exercises, learner.codec.pad_id))
-    return -float(scores.log_prob.sum()) / sum(episode.action_tokens for episode in exercises)
+        log_prob = forward(learner.policy, collate(exercises, learner.codec.pad_id), ("log_prob",))["log_prob"]
+    return -float(log_prob.sum()) / sum(episode.action_tokens for episode in exercises)

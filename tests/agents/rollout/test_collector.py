@@ -20,7 +20,7 @@ from agents.rollout.sampler import Generator
 from agents.rollout.types import Episode
 from agents.training.archer.replay_buffer import replay_steps
 from agents.training.batch import collate
-from agents.training.forward import final_values, score_all
+from agents.training.forward import evaluate_actions, final_values
 from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
 from steptool_env.vector import ToolVectorEnv
@@ -63,7 +63,7 @@ def test_the_first_update_starts_at_ratio_one() -> None:
     made = learner("none")
     rollout = collected(bandits(8), made, [EpisodeSpec(seed) for seed in range(20)])
     batch = collate(rollout.episodes, 0)
-    ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
+    ratio = (evaluate_actions(made.policy, batch, "log_prob", 1000) - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
 
 
@@ -122,14 +122,14 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
 
 
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
-    made = learner("apart")
+    made = learner("separate")
     envs = ToolVectorEnv(2, ToySuite(), toy_config(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
     (episode,) = collected(envs, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
     assert episode.metrics["finished"] == 0.0
     assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
     assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].following == 0
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
@@ -158,9 +158,9 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
     (episode,) = collected(lessons(1), made, [EpisodeSpec(seed)], context=64).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)
-    assert score_all(made.policy, batch, 1000).log_prob.isfinite().all()
+    assert evaluate_actions(made.policy, batch, "log_prob", 1000).isfinite().all()
     assert final_values(made.policy, batch, 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].following == 0
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:

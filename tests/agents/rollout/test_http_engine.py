@@ -246,14 +246,14 @@ def trained(folder: Path, sync_every: int = 1, model_seed: int = 0, **settings: 
 
 def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
     """One gradient step per iteration never leaves ratio 1 where each rollout had the weights of its update."""
-    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip": 1e-4}, optim={"lr": 6e-3})
+    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip_coef": 1e-4}, optim={"lr": 6e-3})
     assert [row["train/clip_fraction"] for row in rows] == [0.0] * 3
     assert [row["rollout/staleness"] for row in rows] == [0.0] * 3
 
 
 def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) -> None:
     """The negative control of the test above."""
-    settings: dict[str, Any] = {"algorithm": {"clip": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
+    settings: dict[str, Any] = {"algorithm": {"clip_coef": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
     rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
     assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
     assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
@@ -288,7 +288,7 @@ def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, st
 @pytest.mark.slow
 def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None:
     """From 0.25 (blind) the return doubles."""
-    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"entropy_coef": 0.01}, "optim": {"lr": 1.5e-3}}
+    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"ent_coef": 0.01}, "optim": {"lr": 1.5e-3}}
     rows = trained(tmp_path, algo="grpo", model_seed=learning_seed, seed=learning_seed, **settings)
     assert rows[0]["rollout/return"] < 0.4
     assert sum(row["rollout/return"] for row in rows[-3:]) / 3 > 0.5
@@ -448,7 +448,7 @@ def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
     [
         ({"engine": "http", "url": "http://x"}, "steptool", "rollout.weights_dir"),
         ({"engine": "http", "weights_dir": "w"}, "steptool", "rollout.url"),
-        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "reinforce", "sync_every=2"),
+        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "archer", "sync_every=2"),
         ({"sync_every": 0}, "steptool", "at least 1"),
         ({"engine": "none"}, "steptool", "rollout.engine"),
     ],

@@ -17,8 +17,7 @@ from agents.rollout.types import Sampled
 from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
-from agents.training.patience import ServerBackoff
-from agents.training.trainer import OnlineTrainer
+from agents.training.trainer import OnlineTrainer, ServerBackoff
 from tests.agents.bandit import llama, word_tokenizer
 from toolserver.testing import ServerProcess
 
@@ -115,7 +114,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
         engine.before_act = end_server_at_fourth_step
         partly = run.iterate()
         engine.before_act = lambda: None
-        run._patience = ServerBackoff(sleep=lambda _: None)
+        run._backoff = ServerBackoff(sleep=lambda _: None)
         none = run.iterate()
     with ServerProcess(WORLD, port=port) as second:
         again = run.iterate()
@@ -153,8 +152,8 @@ def test_patience_waits_longer_each_time_and_ends() -> None:
 
 def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     run, _ = training("http://127.0.0.1:9", tmp_path)
-    run._patience = ServerBackoff(tries=1, sleep=lambda _: None)
-    with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and go on with --resume"):
+    run._backoff = ServerBackoff(tries=1, sleep=lambda _: None)
+    with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "state.json").exists()
     run._envs.close()

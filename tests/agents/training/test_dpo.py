@@ -15,9 +15,9 @@ from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.batch import collate
 from agents.training.dpo import dpo_step, pair_attempts, train_dpo
-from agents.training.forward import score, score_all
-from agents.training.objective import frozen
-from agents.training.optimizer import OptimConfig, Updater
+from agents.training.forward import evaluate_actions, forward
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.settings import OptimConfig
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Task, Trajectory
 from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer
@@ -28,15 +28,15 @@ from tests.agents.training.test_losses import assert_close, episodes, gradients
 def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
     tokenizer = word_tokenizer()
     made = PolicyBundle(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
-    reference = frozen(Policy(exact_model(2), "none"))
+    reference = Policy(exact_model(2), "none").frozen_copy()
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
-    gain = score(made.policy, batch).log_prob.sum(1) - score_all(reference, batch, 1000).log_prob.sum(1)
+    gain = forward(made.policy, batch)["log_prob"].sum(1) - evaluate_actions(reference, batch, "log_prob", 1000).sum(1)
     direct = losses.preference(gain[:3], gain[3:], 0.3).mean()
     direct.backward()  # type: ignore[no-untyped-call]
     want = gradients(made.policy)
-    updater = Updater(made.policy, OptimConfig(lr=0.0, max_grad_norm=1e9, max_tokens=max_tokens))
-    metrics = dpo_step(updater, made, reference, list(zip(played[:3], played[3:], strict=True)), 0.3)
+    optimizer = PolicyOptimizer(made.policy, OptimConfig(lr=0.0, max_tokens=max_tokens), max_grad_norm=1e9)
+    metrics = dpo_step(optimizer, made, reference, list(zip(played[:3], played[3:], strict=True)), 0.3)
     assert metrics["loss"] == pytest.approx(float(direct.detach()), abs=1e-12)
     assert_close(gradients(made.policy), want)
 
@@ -47,7 +47,7 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
     DPO promises no more: which of all attempts becomes the likeliest is left open, and both of a pair may become rarer.
     """
     made = learner("none", learning_seed)
-    reference = frozen(made.policy)
+    reference = made.policy.frozen_copy()
     pairs = right_and_wrong(made)
     optim = OptimConfig(lr=1e-3)
     config = DPOConfig(epochs=40, batch_pairs=10, beta=1.0, seed=learning_seed, optim=optim)
@@ -57,7 +57,10 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
 
     def gain(episodes: list[Episode]) -> Tensor:
         batch = collate(episodes, 0)
-        return (score_all(made.policy, batch, 1000).log_prob - score_all(reference, batch, 1000).log_prob).sum(1)
+        return (
+            evaluate_actions(made.policy, batch, "log_prob", 1000)
+            - evaluate_actions(reference, batch, "log_prob", 1000)
+        ).sum(1)
 
     margins = gain([right for right, _ in pairs]) - gain([wrong for _, wrong in pairs])
     assert len(margins) == 30

@@ -45,7 +45,7 @@ def test_an_interrupted_run_writes_a_checkpoint_and_goes_on(start: Path, tmp_pat
     done = checkpoint.load_progress(found).iteration
     assert found.name == f"checkpoint-{done}"
     assert "stopping after the iteration, with a checkpoint; press it again to stop at once" in errors
-    assert f"wrote {found}; go on with `steptool train --resume --out {out}`" in errors
+    assert f"wrote {found}; continue with `steptool train --resume --out {out}`" in errors
     main(["train", "--resume", "--out", str(out), "--iterations", str(done + 1), "--checkpoint-every", "1"])
     assert [record["iteration"] for record in read_metrics(out)] == list(range(1, done + 2))
 

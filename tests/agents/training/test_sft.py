@@ -11,8 +11,8 @@ import torch
 from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
 from agents.training.batch import collate
-from agents.training.forward import score_all
-from agents.training.optimizer import OptimConfig
+from agents.training.forward import evaluate_actions
+from agents.training.settings import OptimConfig
 from agents.training.sft import copying_episodes, distinct, encode_turns, run_sft, schedule, train_sft
 from agents.training.sft_config import SFTConfig, SFTRunConfig
 from tests.agents.bandit import RIGHT, blind_demonstrations, learner
@@ -30,7 +30,7 @@ def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
     assert loss < 0.05
     assert seen == [(i + 1, 40) for i in range(40)]
     batch = collate(shown, 0)
-    assert (score_all(made.policy, batch, 1000).log_prob[batch.mask].exp() > 0.9).all()
+    assert (evaluate_actions(made.policy, batch, "log_prob", 1000)[batch.mask].exp() > 0.9).all()
 
 
 def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> None:
@@ -79,7 +79,7 @@ def test_the_context_is_learnt_only_when_it_has_a_weight(learning_seed: int) -> 
         assert loss < 0.2
         end = shown[0].spans[0][1]
         answer = replace(shown[0], spans=((end, end + 1),), log_probs=(0.0,), rewards=(0.0,))
-        likelihood.append(float(score_all(made.policy, collate([answer], 0), 1000).log_prob[0, 0].exp()))
+        likelihood.append(float(evaluate_actions(made.policy, collate([answer], 0), "log_prob", 1000)[0, 0].exp()))
     assert likelihood[1] > 0.8 > likelihood[0]
 
 
@@ -101,6 +101,6 @@ def test_the_same_seed_gives_the_same_exercises_and_another_seed_others() -> Non
 
 
 def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
-    config = SFTRunConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
+    config = SFTRunConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", critic="none"))
     with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
         run_sft(config, [], tmp_path)
