@@ -75,7 +75,10 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return:
         ConfigurationError: The environment does not take its arguments.
     """
     algorithm, policy = _ALGORITHMS[settings.algorithm]
-    envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    try:
+        envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    except TypeError as error:
+        raise ConfigurationError(f"env_args={dict(settings.env_args)}: {error}") from error
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for a network this small, a second thread costs more than it saves
     try:
