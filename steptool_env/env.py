@@ -18,16 +18,16 @@ from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
 
 MAX_TEXT = 1_000_000
-"""Characters that an observation or an action may have: a bound for the spaces, not a limit to plan with."""
+"""Maximum length of an observation or action, in characters; a bound for the spaces only."""
 
 
 class ToolEnv(gym.Env[str, str]):
-    """Tool use, one call at a time. Generic over the suite of tasks; see the environments made of it.
+    """Tool use, one call per step, for any suite of tasks.
 
     Args:
-        suite: The tasks, and the tools that answer them.
-        rules: Reward, format, prompt, call budget and observation length.
-        client: Carries the calls; by default they go to the suite's tools in this process.
+        suite: Tasks, and the tools that answer them.
+        config: Reward, format, prompt, call budget and observation length.
+        client: Client that sends the calls; by default to the suite's tools in this process.
         render_mode: `"ansi"` or `None`.
     """
 
@@ -50,33 +50,33 @@ class ToolEnv(gym.Env[str, str]):
         """Start an episode.
 
         Args:
-            seed: Seeds the choice of task and of episode seed.
-            options: `task`: an id or index, in place of the draw; `episode_seed`: the seed of the tools' state.
+            seed: Seed of the choice of task and of episode seed.
+            options: `task`: id or index of the task; `episode_seed`: seed of the tools' state. Default: sampled.
 
         Returns:
-            The opening prompt, and `info` with `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`.
+            Prompt, and `info` with `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`.
         """
         super().reset(seed=seed)
         self._episode = self._factory.start(self.np_random, options)
         return self._episode.prompt()
 
     def step(self, action: str) -> Transition:
-        """Take one action: a call in the environment's format, or any other text (which is scored as such).
+        """Take one action: a call in the environment's format, or any other text (a failed call).
 
         Returns:
             Observation, reward, terminated, truncated and `info` with `status`, `provenance`, `reward_terms`,
             `calls_left`, `latency`; on the last step also `step_rewards`, `outcome` and `trajectory`.
-            `transport_error` is there, and `outcome` is not, when the tools were out of reach.
+            If the tools are unreachable, `transport_error` replaces `outcome`.
         """
         if self.episode.over:
             raise ResetNeeded("the episode is over; call reset() before step()")
         return step_episodes(self.client, [(self.episode, action)])[0]
 
     def truncate(self) -> dict[str, Any]:
-        """End the episode where it is, because the agent cannot go on (its context is full, say).
+        """End the episode because the agent cannot continue (for example, its context is full).
 
         Returns:
-            `step_rewards`, `outcome` and `trajectory` of the steps that were taken.
+            `step_rewards`, `outcome` and `trajectory` of the steps so far.
 
         Raises:
             ResetNeeded: The episode is over.
@@ -87,29 +87,29 @@ class ToolEnv(gym.Env[str, str]):
 
     @property
     def episode(self) -> Episode:
-        """The current episode. Raises `ResetNeeded` before the first reset."""
+        """Current episode. Raises `ResetNeeded` before the first reset."""
         if self._episode is None:
             raise ResetNeeded("there is no episode yet; call reset() first")
         return self._episode
 
     def snapshot(self) -> bytes:
-        """The episode and the random generator as bytes (JSON), for `restore` in any environment of the same kind."""
+        """Return the episode and the random generator as JSON bytes, for `restore` in an equal environment."""
         return pack(self.episode, self.np_random, self._factory)
 
     def restore(self, snapshot: bytes) -> None:
-        """Go back to where `snapshot` was taken; what follows is what would have followed then.
+        """Continue from `snapshot`; the same actions then give the same results.
 
         Raises:
-            DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
+            DataError: Invalid snapshot, or one of an environment with other tasks, settings or rewards.
         """
         self._episode, self.np_random = unpack(snapshot, self._factory)
 
     def fork(self) -> Self:
-        """A second environment of the same class at the same point.
+        """Return a second environment of the same class in the same state.
 
-        The two share the tasks, the way to the tools and what a subclass has added, which is copied shallowly.
+        The two share the tasks and the client. Attributes of a subclass are copied shallowly.
         """
-        self.episode  # noqa: B018 - raises `ResetNeeded` where there is none
+        self.episode  # noqa: B018 - raises `ResetNeeded` before the first reset
         twin = copy(self)
         twin.observation_space = deepcopy(self.observation_space)
         twin.action_space = deepcopy(self.action_space)
@@ -117,19 +117,19 @@ class ToolEnv(gym.Env[str, str]):
         return twin
 
     def render(self) -> str | None:
-        """The episode so far as text, in `render_mode="ansi"`."""
+        """Return the episode so far as text, in `render_mode="ansi"`."""
         if self.render_mode is None:
             gym.logger.warn('render() needs a render mode: gym.make(..., render_mode="ansi")')
             return None
         return render_episode(self.episode)
 
     def close(self) -> None:
-        """Close the connection to the tools; a fork leaves it to the environment that it came from."""
+        """Close the client; a fork leaves it to its original environment."""
         if self._owns_client:
             self.client.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """The environment without its live parts: an episode is pickled as its snapshot."""
+        """Return the state for pickling, with the episode as its snapshot."""
         snapshot = None if self._episode is None else self.snapshot()
         return {**self.__dict__, "_episode": None, "_snapshot": snapshot}
 

@@ -1,11 +1,13 @@
-"""The exceptions of the environment.
+"""Exceptions of `steptool_env`.
 
-StepToolError                base of all (`toolserver.errors`)
-├── ConfigurationError     an argument of `gym.make` is wrong; lists what is valid (`toolserver.errors`)
-├── DataError              a trajectory, query or run file has the wrong content (`toolserver.errors`)
-├── ToolTransportError     the tool server is away or answered with a broken protocol
-└── ChatError              a chat model is away or gives no usable answer
-    └── ChatUnreachableError there is nothing to connect to
+StepToolError
+├── ConfigurationError     an argument is invalid; the message lists valid values
+├── DataError              a trajectory, query or run file has invalid content
+├── ToolTransportError     the tool server is unreachable or breaks the protocol
+└── ChatError              a chat model is unreachable or gives no usable answer
+    └── ChatUnreachableError the endpoint accepts no connection
+
+The first three are defined in `toolserver.errors`, for all packages.
 """
 
 from toolserver.errors import ConfigurationError, DataError, StepToolError
@@ -21,12 +23,12 @@ __all__ = [
 
 
 class ToolTransportError(StepToolError):
-    """A call could not be carried to the tool server and back (not: the tool failed)."""
+    """A call could not be sent or its response not received. A failure of the tool itself is a response."""
 
 
 class ChatError(StepToolError):
-    """A chat model, judge or agent, could not be asked, or answered nothing usable within its retries."""
+    """A chat model (judge or agent) gave no usable answer within the retries."""
 
 
 class ChatUnreachableError(ChatError):
-    """No chat model could be connected to within the retries: nothing that a conversation could be at fault for."""
+    """The endpoint of a chat model accepts no connection."""

@@ -1,8 +1,8 @@
-"""What a set of episodes comes to: pass rate, recall, precision, calls, and the pass rate under a call budget.
+"""Metrics of a set of episodes: pass rate, recall, precision, calls, and the pass rate under a call budget.
 
-Definitions, with their sources, in `docs/evaluation.md`. Rates are in 0..1. Where StableToolBench's or StepTool's
-published tables fix a convention (the weighing of sets, the spread over judge repeats, `Finish` in the recall), it is
-followed under the name `compat` or said so here.
+`docs/evaluation.md` has the definitions and their sources. Rates are in 0..1. Conventions of StableToolBench's and
+StepTool's published tables (weights of sets, spread over judge repeats, `Finish` in the recall) are named `compat` or
+stated here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _ANSWERED = '{"error": ""'
 
 @dataclass(frozen=True, slots=True)
 class EpisodeResult:
-    """One episode, reduced to what the metrics need.
+    """Data of one episode for the metrics.
 
     Attributes:
-        suite: The set of tasks it belongs to.
-        passes: 1 solved, 0.5 unsure, 0 unsolved, once per repeat of the judge. Shape: (repeats,).
-        relevant: Functions that a good solution calls, `Finish` not among them; as often as the query names them.
-        answered: Every function called, `Finish` included: whether its first call was answered without an error.
+        suite: Name of the set of tasks.
+        passes: Verdict per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved. Shape: (repeats,).
+        relevant: Functions that a good solution calls, without `Finish`; as often as the query names them.
+        answered: Success of the first call of every called function, `Finish` included.
         calls: Number of steps, `Finish` included.
-        invalid_calls: Steps that were no call of an offered function with arguments that it takes.
-        finished: Whether the last step called `Finish`.
+        invalid_calls: Number of steps that are not a call of an offered function with valid arguments.
+        finished: True if the last step called `Finish`.
         episode_return: Sum of the final rewards.
     """
 
@@ -49,7 +49,7 @@ class EpisodeResult:
 
 
 def result_of(trajectory: Trajectory) -> EpisodeResult:
-    """The result of an episode. Its `metadata["outcome"]` holds what the judge said."""
+    """Return the result of an episode, with the judge's verdict of `metadata["outcome"]`."""
     answered: dict[str, bool] = {}
     for step in trajectory.steps:
         good = step.body.startswith(_ANSWERED) or step.finished
@@ -79,7 +79,7 @@ def pass_rate(results: Sequence[EpisodeResult]) -> float:
 def pass_rate_spread(results: Sequence[EpisodeResult]) -> float:
     """The published "±": standard deviation over the judge's repeats, per set, weighed by the sets' queries.
 
-    It says how far the judge disagrees with itself, not how far the result may lie from another run's.
+    It measures the disagreement of the judge with itself, not the variance between runs.
     """
     by_suite = sorted(results, key=lambda result: result.suite)
     sets = [list(group) for _, group in groupby(by_suite, key=lambda result: result.suite)]
@@ -97,14 +97,14 @@ def pass_given_finish(results: Sequence[EpisodeResult]) -> float:
 
 
 def pass_at_budget(results: Sequence[EpisodeResult], budget: int) -> float:
-    """Pass rate with every episode cut after `budget` calls, `Finish` included: what ended later does not count."""
+    """Pass rate of the episodes with at most `budget` calls, `Finish` included, among all episodes."""
     return _mean(results, lambda result: result.passed if result.calls <= budget else 0.0)
 
 
 def recall(results: Sequence[EpisodeResult], *, compat: bool = False) -> float:
-    """How many of the relevant functions were called, the first call of each answered without an error.
+    """Share of the relevant functions whose first call succeeded.
 
-    Per query the share of its relevant functions, then the mean over the queries that name any. `compat` counts
+    Share per query, then the mean over the queries with relevant functions. `compat` counts
     `Finish` among the relevant ones, as the published tables do.
     """
     extra = (FINISH,) if compat else ()
@@ -117,10 +117,10 @@ def _hits(result: EpisodeResult, functions: Sequence[str]) -> float:
 
 
 def precision(results: Sequence[EpisodeResult]) -> float:
-    """How many of the functions called were relevant.
+    """Share of the called functions that are relevant.
 
-    Per query the share of the distinct functions called (`Finish` aside) that are relevant, 0 when none was called;
-    then the mean over the queries that name relevant functions.
+    Share per query of the distinct called functions (without `Finish`), 0 without a call; then the mean over the
+    queries with relevant functions.
     """
     return _mean([result for result in results if result.relevant], _precision)
 
@@ -131,7 +131,7 @@ def _precision(result: EpisodeResult) -> float:
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
-    """All metrics of a set of episodes, flat. A metric that is not defined for them is nan."""
+    """Return all metrics of a set of episodes. Undefined metrics are nan."""
     steps = sum(result.calls for result in results)
     rate = pass_rate(results)
     variance = _mean(results, lambda result: (result.passed - rate) ** 2)
@@ -156,5 +156,5 @@ def _mean(results: Sequence[EpisodeResult], value: Callable[[EpisodeResult], flo
 
 
 def usable(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
-    """The episodes that count: those that a broken connection to the tools cut short say nothing about the agent."""
+    """Return the episodes without a transport error; the others say nothing about the agent."""
     return [trajectory for trajectory in trajectories if "transport_error" not in trajectory.metadata]

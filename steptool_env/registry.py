@@ -1,4 +1,4 @@
-"""Things found by name: built-in ones by a short name, others by `module:factory`."""
+"""Registries of plug-ins: built-in ones by a short name, others by `module:factory`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Names and where their factories live. A module is imported only when one of its things is made."""
+    """Factories by name. A module is imported when its factory is used."""
 
     def __init__(self, kind: str, places: Mapping[str, str]) -> None:
-        """`kind` says in messages what is looked up; `places` maps a name to `module:attribute`."""
+        """`kind` names the plug-ins in error messages; `places` maps a name to `module:attribute`."""
         self.kind = kind
         self._places = dict(places)
 
     def names(self) -> list[str]:
-        """The built-in names, sorted."""
+        """Return the built-in names, sorted."""
         return sorted(self._places)
 
     def make(self, name: str, *arguments: Any, **options: Any) -> T:
-        """Make the thing called `name`, a built-in name or `module:factory`.
+        """Call the factory of `name`, a built-in name or `module:factory`.
 
         Raises:
-            ConfigurationError: `name` is unknown, or its factory takes other arguments; the message says which.
+            ConfigurationError: `name` is unknown, or its factory takes other arguments; the message lists them.
         """
         factory = self._factory(name)
         try:
@@ -37,21 +37,21 @@ class Registry(Generic[T]):
         except TypeError as error:
             signature = inspect.signature(factory)
             raise ConfigurationError(
-                f"{self.kind} {name!r} takes {signature}, and was given wrong ones: {error}"
+                f"{self.kind} {name!r} takes {signature}, but the given arguments do not match: {error}"
             ) from None
         made: T = factory(*arguments, **options)
         return made
 
     def takes(self, name: str, option: str) -> bool:
-        """True where the factory of `name` has a parameter called `option`. Raises as `make` does for unknown names."""
+        """Return True if the factory of `name` has a parameter `option`. Raises as `make` does for unknown names."""
         return option in inspect.signature(self._factory(name)).parameters
 
     def settings(self, name: str, **options: Any) -> dict[str, Any]:
-        """`options` with the defaults of those that are left out. Raises as `make` does."""
+        """Return `options` completed by defaults. Raises as `make` does."""
         try:
             bound = inspect.signature(self._factory(name)).bind_partial(**options)
         except TypeError as error:
-            raise ConfigurationError(f"{self.kind} {name!r} was given wrong options: {error}") from None
+            raise ConfigurationError(f"{self.kind} {name!r} has invalid options: {error}") from None
         bound.apply_defaults()
         named = {key: value for key, value in bound.arguments.items() if key not in _rest(bound.signature)}
         return {**named, **{key: options[key] for key in options.keys() - named.keys()}}

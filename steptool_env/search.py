@@ -15,7 +15,7 @@ from toolserver.catalog.api_schema import StatusCode
 
 _UP_FROM_GIVING_UP = 2  # levels; ToolBench's `prune_back_length`
 _UP = 1
-_ALL_THE_WAY = 1_000_000
+_TO_ROOT = 1_000_000
 
 _DIVERSITY = """This is not the first time you try this task, all previous trails failed.
 Before you generate my thought for this state, I will first show you your previous actions for this state, and then \
@@ -26,13 +26,13 @@ candidates, then make actions that is different from all the previous."""
 
 
 class SearchNode(NamedTuple):
-    """Where in a search a decision is due.
+    """Node of a search at which the policy chooses an action.
 
     Attributes:
-        prompt: The opening prompt of the episode.
-        info: The `info` of the reset: messages, functions, format.
-        path: The steps from the start to here.
-        siblings: What was tried here before, and failed; the decision should differ. Empty in `CoT@n`.
+        prompt: Prompt of the episode.
+        info: `info` of the reset: messages, functions, format.
+        path: Steps from the start to this node.
+        siblings: Failed earlier steps at this node; the action should differ. Empty in `CoT@n`.
     """
 
     prompt: str
@@ -41,18 +41,18 @@ class SearchNode(NamedTuple):
     siblings: tuple[Step, ...]
 
 
-Policy = Callable[[SearchNode], str]
-"""Decides on the next action: a text in the environment's format."""
+SearchPolicy = Callable[[SearchNode], str]
+"""Function from node to action, a text in the environment's format."""
 
 
 class SearchResult(NamedTuple):
-    """What a search came to.
+    """Result of a search.
 
     Attributes:
-        trajectory: The path to the answer, else the first path that gave up, else the first that ended; its
+        trajectory: Path to the answer, else the first path that gave up, else the first complete path; its
             `metadata["search_calls"]` is `calls`.
-        calls: Every step taken, those that were backed out of included: what a fair comparison counts.
-        answered: Whether an answer was given.
+        calls: Number of steps in all paths, abandoned ones included.
+        answered: True if a path gave an answer.
     """
 
     trajectory: Trajectory
@@ -60,34 +60,34 @@ class SearchResult(NamedTuple):
     answered: bool
 
 
-def cot(env: ToolEnv, policy: Policy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
-    """`CoT@n`: up to `attempts` independent episodes from where `env` is, until one gives an answer.
+def cot(env: ToolEnv, policy: SearchPolicy, *, attempts: int, max_calls: int | None = None) -> SearchResult:
+    """`CoT@n`: up to `attempts` independent episodes from the state of `env`, until one gives an answer.
 
     Args:
-        env: An environment after `reset`; it stays where it is.
-        policy: Decides.
-        attempts: Number of chains.
-        max_calls: Steps of all chains together at most.
+        env: Environment after `reset`; its state does not change.
+        policy: Policy that chooses the actions.
+        attempts: Maximum number of episodes.
+        max_calls: Maximum number of steps of all episodes together.
     """
     search = _Search(env, policy, max_calls)
     for _ in range(_count("attempts", attempts)):
         leaf = search.chain()
-        if leaf is None or search.end(leaf) == _ALL_THE_WAY:
+        if leaf is None or search.end(leaf) == _TO_ROOT:
             break
     return search.result()
 
 
-def dfsdt(env: ToolEnv, policy: Policy, *, width: int = 2, max_calls: int | None = None) -> SearchResult:
+def dfsdt(env: ToolEnv, policy: SearchPolicy, *, width: int = 2, max_calls: int | None = None) -> SearchResult:
     """ToolBench's depth-first search based decision tree (`DFS_woFilter_w<width>`).
 
-    In every place up to `width` actions are tried, each seeing those tried before. The search ends with the first
+    At every node up to `width` actions are tried; the policy sees the earlier ones. The search ends with the first
     answer. Giving up backs up two levels; the end of the call budget, which bounds the depth, backs up one.
 
     Args:
-        env: An environment after `reset`; it stays where it is.
-        policy: Decides.
-        width: Actions per place.
-        max_calls: Steps of the whole search at most.
+        env: Environment after `reset`; its state does not change.
+        policy: Policy that chooses the actions.
+        width: Maximum number of actions per node.
+        max_calls: Maximum number of steps of the search.
     """
     search = _Search(env, policy, max_calls)
     search.expand(env, _count("width", width))
@@ -95,7 +95,7 @@ def dfsdt(env: ToolEnv, policy: Policy, *, width: int = 2, max_calls: int | None
 
 
 def diversity_prompt(siblings: Sequence[Step]) -> str:
-    """ToolBench's message that asks a model to differ from what was tried; for a policy with `SearchNode.siblings`."""
+    """Return ToolBench's message that asks for an action unlike the failed ones, given `SearchNode.siblings`."""
     previous = [
         {"name": s.action.name, "arguments": s.action.arguments, "function_output": answer_in(s.observation)}
         for s in siblings
@@ -104,19 +104,19 @@ def diversity_prompt(siblings: Sequence[Step]) -> str:
 
 
 class _Search:
-    """The calls and the ends of one search."""
+    """State of one search: calls made and episodes that ended."""
 
-    def __init__(self, env: ToolEnv, policy: Policy, max_calls: int | None) -> None:
+    def __init__(self, env: ToolEnv, policy: SearchPolicy, max_calls: int | None) -> None:
         self._env = env
         self._policy = policy
         self._prompt, self._info = env.episode.prompt()
-        self._left = _ALL_THE_WAY if max_calls is None else _count("max_calls", max_calls)
+        self._left = _TO_ROOT if max_calls is None else _count("max_calls", max_calls)
         self._calls = 0
         self._last = env
         self._ends: list[Trajectory] = []
 
     def chain(self) -> ToolEnv | None:
-        """An episode to its end; `None` when the calls do not last."""
+        """Play an episode to its end. Return `None` if the calls run out."""
         env = self._env.fork()
         while not env.episode.over:
             if not self._take(env, ()):
@@ -124,23 +124,23 @@ class _Search:
         return env
 
     def expand(self, env: ToolEnv, width: int) -> int:
-        """Try `width` actions in the place where `env` is. Returns how many levels to go back up."""
+        """Try `width` actions in the state of `env`. Return the number of levels to back up."""
         siblings: list[Step] = []
         for _ in range(width):
             child = env.fork()
             if not self._take(child, tuple(siblings)):
-                return _ALL_THE_WAY
+                return _TO_ROOT
             up = self.end(child) if child.episode.over else self.expand(child, width)
             if up > _UP:
-                return up - 1 if up < _ALL_THE_WAY else up
+                return up - 1 if up < _TO_ROOT else up
             siblings.append(child.episode.steps[len(env.episode.steps)])
         return _UP
 
     def end(self, env: ToolEnv) -> int:
-        """Take note of an episode that is over. Returns how many levels to go back up."""
+        """Record an episode that is over. Return the number of levels to back up."""
         self._ends.append(env.episode.trajectory())
         if env.episode.lost or _status(self._ends[-1]) is StatusCode.FINAL_ANSWER:
-            return _ALL_THE_WAY
+            return _TO_ROOT
         return _UP_FROM_GIVING_UP if self._ends[-1].finished else _UP
 
     def result(self) -> SearchResult:
@@ -153,7 +153,7 @@ class _Search:
         return SearchResult(replace(chosen, metadata=metadata), self._calls, answer is not None)
 
     def _take(self, env: ToolEnv, siblings: tuple[Step, ...]) -> bool:
-        """Take one step in `env`, if a call is left for it."""
+        """Take one step in `env` if a call remains. Return True if it was taken."""
         if self._calls >= self._left:
             return False
         env.step(self._policy(SearchNode(self._prompt, self._info, tuple(env.episode.steps), siblings)))

@@ -1,4 +1,4 @@
-"""The space of texts that observations and actions are drawn from, and its shared memory between processes."""
+"""Space of texts for observations and actions, with shared memory between processes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _ALPHABETS = (
 class UnicodeText(Space[str]):
     """Every text of at most `max_length` characters.
 
-    `gymnasium.spaces.Text` lists its alphabet, so that JSON and any language but English fail
-    `contains`, and looks at every character (220 us for 4,000). This space asks for type and length.
+    `gymnasium.spaces.Text` has a fixed alphabet, so JSON and other languages fail `contains`, and it checks every
+    character (220 us for 4,000). This space checks type and length.
 
     Args:
-        max_length: Largest number of characters, inclusive.
+        max_length: Maximum number of characters, inclusive.
         seed: Seed of `sample`.
     """
 
@@ -46,7 +46,7 @@ class UnicodeText(Space[str]):
         return False
 
     def sample(self, mask: None = None, probability: None = None) -> str:
-        """A text of up to 128 characters from several alphabets. Masks have no meaning here and are refused."""
+        """Return a text of up to 128 characters from several alphabets. Masks are not supported."""
         if mask is not None or probability is not None:
             raise ValueError("UnicodeText.sample takes no mask and no probability")
         length = int(self.np_random.integers(0, min(self.max_length, _SAMPLE_LENGTH) + 1))
@@ -55,7 +55,7 @@ class UnicodeText(Space[str]):
         return "".join(map(chr, codes))
 
     def contains(self, x: Any) -> bool:
-        """Whether `x` is a text that is short enough."""
+        """Return True if `x` is a text of at most `max_length` characters."""
         return isinstance(x, str) and len(x) <= self.max_length
 
     def __repr__(self) -> str:
@@ -75,9 +75,9 @@ _CHARACTER_BYTES = 4  # of UTF-8 at most
 
 
 class SharedTexts(Sequence[str]):
-    """The texts of `num_envs` slots of shared memory, as they are when they are looked at.
+    """View of the current texts in `num_envs` slots of shared memory.
 
-    Gymnasium reads its buffer once and gives out deep copies of what it read: a copy is a tuple of the current texts.
+    Gymnasium reads the buffer once and returns deep copies of the result: a copy is a tuple of the current texts.
     """
 
     def __init__(self, memory: Any, slot: int, num_envs: int) -> None:
@@ -127,7 +127,7 @@ def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:  # a `Sequ
 def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> None:
     if not space.contains(value):
         raise ConfigurationError(
-            f"observation: {value!r:.40} is no text of at most {space.max_length:,} characters, the room in shared "
+            f"observation: {value!r:.40} is not a text of at most {space.max_length:,} characters, which fit in shared "
             "memory; lower max_observation_length, or give gym.make_vec vector_kwargs={'shared_memory': False}"
         )
     content = value.encode("utf-8", "surrogatepass")

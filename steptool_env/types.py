@@ -1,4 +1,4 @@
-"""What an episode is made of: tasks, steps and trajectories."""
+"""Data types of episodes: tasks, actions, steps and trajectories."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One query with the tools that are offered for it.
+    """One query with its offered tools.
 
     Attributes:
-        id: Unique within its suite, stable across runs.
+        id: Identifier, unique within the suite and stable across runs.
         suite: Name of the suite or split.
-        query: What the user asks, in words.
-        tools: The offered APIs, in the order in which they are shown. `Finish` is always offered and not listed.
+        query: Request of the user, as text.
+        tools: Offered APIs in prompt order. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
-        state: The state token with which an episode of this task starts; empty for stateless tools.
-        gold: What the task's own verifier needs (ToolWorld: the DAG and the answer); `None` for recorded suites. Left
-            out of pickles, as of files: the suite has it under the task's id.
+        state: State token at the start of an episode; empty for stateless tools.
+        gold: Reference solution for the task's verifier (ToolWorld: a `WorldTask`); `None` for recorded suites. Pickles
+            and files omit it; the suite finds it by the task's id.
     """
 
     id: str
@@ -52,10 +52,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a format read out of a model's text.
+    """Result of parsing a model's text.
 
-    `error` is empty when the text is a call; else it says what is wrong with it, and `name` and
-    `arguments` hold what could be read. `arguments` is the JSON text as written by the model.
+    `error` is empty for a valid call; otherwise it describes the error, and `name` and `arguments` hold the parts that
+    could be parsed. `arguments` is the JSON text as written by the model.
     """
 
     text: str
@@ -69,17 +69,17 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One environment step: one action and what came of it.
+    """One environment step: action, response and reward.
 
     Attributes:
-        action: What the model wrote, parsed.
-        observation: What it was shown in return (cut, with the marker and the remaining budget).
+        action: Parsed text of the model.
+        observation: Observation (cut, with the marker and the remaining budget).
         status: ToolBench's status code.
-        body: The full response as JSON text; empty when no server was reached.
-        provenance: Where the response came from; `None` when no server was reached.
-        reward: The step's reward as given at that step.
-        reward_terms: Its named terms.
-        result: Answer of ToolWorld in this process, for the reward; a trajectory does not keep it.
+        body: Full response as JSON text; empty without a tool call.
+        provenance: Source of the response; `None` without a tool call.
+        reward: Reward as returned by `step`.
+        reward_terms: Named terms of the reward.
+        result: Answer of ToolWorld in this process, for the reward; not kept in a trajectory.
     """
 
     action: Action
@@ -93,26 +93,25 @@ class Step:
 
     @property
     def finished(self) -> bool:
-        """Whether it ended the episode: a valid call of `Finish`."""
+        """True for a valid call of `Finish`, which ends the episode."""
         return self.status in FINISHED
 
     @property
     def malformed(self) -> bool:
-        """Whether it was no call of an offered function with arguments that it takes."""
+        """True unless the action is a call of an offered function with valid arguments."""
         return self.status in _MALFORMED
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """One episode, with everything that is needed to score or replay it.
+    """One episode, with all data needed to score or replay it.
 
-    `rewards` is the final reward vector: the rewards as given, or the hindsight vector of
-    `info["step_rewards"]` where the reward kind has one. Shape: `(len(steps),)`.
+    `rewards` are the final rewards: `info["step_rewards"]` of the last step. Shape: `(len(steps),)`.
 
     Attributes:
-        terminated: The episode ended by its own rules: a valid `Finish`, or the call budget.
-        truncated: The episode ended from outside: a lost tool server, or a search that ran out of calls. ToolBench's
-            files and older files of trajectories say so of the end of a call budget, too.
+        terminated: True after a valid `Finish` or the end of the call budget.
+        truncated: True after a transport error, or a search without remaining calls. ToolBench's files and older
+            trajectory files also set it at the end of a call budget.
     """
 
     task: Task

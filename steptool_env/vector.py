@@ -1,4 +1,4 @@
-"""Many episodes at once, with one exchange with the tools per vector step."""
+"""Vector environment: many episodes, whose calls of a step are sent together."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
 
 Texts = tuple[str, ...]
-Flags = NDArray[np.bool_]
+BoolArray = NDArray[np.bool_]
 
 
 class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
-    """`num_envs` copies of `ToolEnv` that share the tasks and the way to the tools.
+    """`num_envs` copies of `ToolEnv` that share the tasks and the client.
 
-    Gives what `gymnasium.vector.SyncVectorEnv` over as many `ToolEnv`s gives, but carries the calls of a step
-    together: one request or a few, not `num_envs`. Observations and actions are tuples of texts. Shape: (num_envs,).
+    It returns the same values as `gymnasium.vector.SyncVectorEnv` of `num_envs` `ToolEnv`s, but sends the calls of a
+    step together. Observations and actions are tuples of texts. Shape: (num_envs,).
 
-    Beyond Gymnasium: in `options`, `task` and `episode_seed` may be lists with one entry per environment (`None`
-    leaves it to the draw).
+    Extension: in `options`, `task` and `episode_seed` may be lists with one entry per environment (`None`: sampled).
 
     Args:
-        num_envs: Number of episodes side by side.
-        suite: The tasks, and the tools that answer them.
-        rules: Reward, format, prompt, call budget and observation length.
-        client: Carries the calls; by default they go to the suite's tools in this process.
-        autoreset_mode: What happens after an episode's end; Gymnasium's default is `NextStep`.
+        num_envs: Number of parallel episodes.
+        suite: Tasks, and the tools that answer them.
+        config: Reward, format, prompt, call budget and observation length.
+        client: Client that sends the calls; by default to the suite's tools in this process.
+        autoreset_mode: Reset after the end of an episode; `NextStep` by default.
         render_mode: `"ansi"` or `None`.
     """
 
@@ -79,8 +78,8 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         """Start an episode in every environment, or in those of `options["reset_mask"]`.
 
         Args:
-            seed: One seed for all (environment `i` gets `seed + i`), or one per environment.
-            options: `reset_mask` (which environments to reset; shape (num_envs,), bool), `task`, `episode_seed`.
+            seed: One seed (environment `i` uses `seed + i`), or one per environment.
+            options: `reset_mask` (environments to reset; shape (num_envs,), bool), `task`, `episode_seed`.
         """
         options = dict(options or {})
         mask = _reset_mask(options.pop("reset_mask", None), self.num_envs)
@@ -95,14 +94,14 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         rows = {index: self._put(index, episode) for index, episode in episodes.items()}
         return tuple(self._observations), batch_infos(rows, self.num_envs)
 
-    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
+    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """Take one action in every environment.
 
-        In `NextStep` mode an environment whose episode is over is reset instead, and its action is ignored.
+        In `NextStep` mode an environment whose episode is over is reset, and its action is ignored.
 
         Returns:
-            Observations, rewards, terminations, truncations (shape (num_envs,) each) and infos: per key an array
-            over environments, with a mask under `_key`, as Gymnasium's vector environments do.
+            Observations, rewards, terminations, truncations (shape (num_envs,) each) and infos: per key an array over
+            environments, and a mask under `_key`, as in Gymnasium's vector environments.
         """
         self._need_episodes()
         if len(actions) != self.num_envs:
@@ -114,40 +113,40 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         return self._collect(dict(zip(moves, step_episodes(self.client, tuple(moves.values())), strict=True)))
 
     def truncate(self, index: int) -> dict[str, Any]:
-        """End the episode of one environment, as `ToolEnv.truncate` does. It then needs a reset."""
+        """End the episode of one environment, as `ToolEnv.truncate` does. It needs a reset before its next step."""
         self._need_episodes()
         if self._episodes[index].over:
             raise ResetNeeded(f"the episode of environment {index} is over; reset it before truncate()")
         return self._episodes[index].truncate()
 
     def snapshot(self, index: int) -> bytes:
-        """The episode of one environment, as `ToolEnv.snapshot` gives it."""
+        """Snapshot of one environment; see `ToolEnv.snapshot`."""
         self._need_episodes()
         return pack(self._episodes[index], self._rngs[index], self._factory)
 
     def restore(self, index: int, snapshot: bytes) -> None:
-        """Put a snapshot into one environment; its next step continues from there.
+        """Continue one environment from a snapshot.
 
         Raises:
             DataError: See `ToolEnv.restore`.
-            ResetNeeded: No environment has an episode yet.
+            ResetNeeded: There was no reset yet.
         """
         self._need_episodes()
         self._episodes[index], self._rngs[index] = unpack(snapshot, self._factory)
 
     def render(self) -> tuple[str, ...] | None:
-        """Every episode so far as text, in `render_mode="ansi"`."""
+        """Return every episode so far as text, in `render_mode="ansi"`."""
         return tuple(map(render_episode, self._episodes)) if self.render_mode else None
 
     def close_extras(self, **_: Any) -> None:
-        """Close the connection to the tools, if there is one."""
+        """Close the client."""
         self.client.close()
 
     def _need_episodes(self) -> None:
         if not self._episodes:
             raise ResetNeeded("there is no episode yet; call reset() first")
 
-    def _seed(self, seed: int | Sequence[int | None] | None, mask: Flags) -> None:
+    def _seed(self, seed: int | Sequence[int | None] | None, mask: BoolArray) -> None:
         if isinstance(seed, int | np.integer):
             seed = [int(seed) + index for index in range(self.num_envs)]
         if seed is None:
@@ -159,13 +158,15 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
                 self._rngs[index] = seeding.np_random(one)[0]
 
     def _put(self, index: int, episode: Episode) -> Infos:
-        """Let `episode` begin in environment `index`; its info."""
+        """Start `episode` in environment `index`. Return its info."""
         self._episodes[index] = episode
         self._observations[index], info = episode.prompt()
         return info
 
-    def _collect(self, transitions: Mapping[int, Transition]) -> tuple[Texts, NDArray[np.float64], Flags, Flags, Infos]:
-        """The transitions as arrays, with fresh episodes where the autoreset mode wants them."""
+    def _collect(
+        self, transitions: Mapping[int, Transition]
+    ) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
+        """Return the transitions as arrays, and start new episodes as the autoreset mode requires."""
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
         truncations = np.zeros(self.num_envs, dtype=np.bool_)
@@ -173,17 +174,17 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         for index in range(self.num_envs):
             transition = transitions.get(index)
             if transition is None:
-                rows[index] = self._put(index, self._fresh(index))
+                rows[index] = self._put(index, self._new_episode(index))
                 continue
             self._observations[index], rewards[index], terminations[index], truncations[index], info = transition
             if self.autoreset_mode is AutoresetMode.SAME_STEP and (transition.terminated or transition.truncated):
                 final = {"final_obs": transition.observation, "final_info": info}
-                info = final | self._put(index, self._fresh(index))
+                info = final | self._put(index, self._new_episode(index))
             rows[index] = info
         infos = batch_infos(rows, self.num_envs)
         return tuple(self._observations), rewards, terminations, truncations, infos
 
-    def _fresh(self, index: int) -> Episode:
+    def _new_episode(self, index: int) -> Episode:
         return self._factory.start(self._rngs[index], None)
 
 
@@ -195,8 +196,8 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
         raise ConfigurationError(f"autoreset_mode={mode!r}: must be one of {valid}") from None
 
 
-def _reset_mask(mask: Any, num_envs: int) -> Flags:
-    """The mask, checked as Gymnasium's own vector environments check it; all true where there is none."""
+def _reset_mask(mask: Any, num_envs: int) -> BoolArray:
+    """Return the validated mask; all true by default."""
     if mask is None:
         return np.ones(num_envs, dtype=np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):
@@ -207,7 +208,7 @@ def _reset_mask(mask: Any, num_envs: int) -> Flags:
 
 
 def _options_of(options: Mapping[str, Any], index: int, num_envs: int) -> dict[str, Any]:
-    """The options of one environment: entry `index` of those that are lists."""
+    """Options of one environment: entry `index` of each list."""
     chosen = {}
     for name, value in options.items():
         if isinstance(value, list | tuple | np.ndarray):

@@ -69,7 +69,7 @@ class Agreement(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Options:
     """Measure how judges of rules agree with published annotations and judgements.
 
     Example: python -m benchmarks.stabletoolbench.judge_agreement --data data/stabletoolbench --out benchmarks/results
@@ -81,7 +81,7 @@ class Arguments:
     """Write judge_agreement.json and .md into this folder."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: Options) -> None:
     """Measure, print and, if asked to, write."""
     begun = origin()
     data = _data(arguments.data)
@@ -238,4 +238,4 @@ def _folders(path: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_command("stabletoolbench.judge_agreement", Arguments, main)
+    run_command("stabletoolbench.judge_agreement", Options, main)

@@ -78,7 +78,7 @@ _NEAR = 0.0501  # half of the last published digit; a thousandth of it for the r
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Options:
     """Recompute the published table of judged runs.
 
     Example: python -m benchmarks.stabletoolbench.table --runs data/judged_runs --queries data/solvable_queries
@@ -92,7 +92,7 @@ class Arguments:
     """Folder for the result files."""
 
 
-def main(arguments: Arguments) -> None:
+def main(arguments: Options) -> None:
     """Compute, print and write the table."""
     begun = origin()
     runs = read_runs(arguments.runs, arguments.queries)
@@ -231,4 +231,4 @@ def compare(run: str, group: str, row: Mapping[str, Any], sets: Mapping[str, Any
 
 
 if __name__ == "__main__":
-    run_command("stabletoolbench.table", Arguments, main)
+    run_command("stabletoolbench.table", Options, main)

@@ -1,34 +1,37 @@
-"""The client for tools behind a tool server."""
+"""Client for tools behind a tool server."""
 
 from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import httpx
 import orjson
 
-from steptool_env.client.transport import Reply, Transport, WireError, connect
+from steptool_env.client.transport import MakeTransport, Reply, TransportError, make_transport
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
-"""Where the key for the server is found: never in an environment's arguments, which are written into its spec."""
+"""Environment variable of the API key; an environment's arguments do not hold it, because its spec shows them."""
 
+_CALLS, _INFO = "/v1/calls", "/v1/info"
 _OK, _UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 200, 401, 404, 413
-_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _CHECK_SECONDS = 10.0
-_PARTS, _SMALLEST_PART = 4, 64  # of a stream: a request of its own must be worth it
+_PARTS, _SMALLEST_PART = 4, 64  # requests of a stream, and calls of one
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
-# Looked up, because an enumeration takes several times as long to find a member.
+# `Outcome(value)` takes several times as long.
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 
@@ -48,15 +51,16 @@ class HttpToolClient:
     replaced by another one later is not asked again.
 
     Args:
-        url: The server, e.g. `http://127.0.0.1:8000`.
-        suite: The tasks whose tools the server must have; `None` takes any server.
+        url: Address of the server, e.g. `http://127.0.0.1:8000`.
+        suite: The tasks whose tools the server must have; `None` accepts any server.
         timeout: Seconds to wait for the connection and for each part of the answer.
-        retries: How many more times to try.
-        max_batch: Calls in one request at most; servers have a limit too.
+        retries: Number of further tries.
+        max_batch: Maximum number of calls in one request; servers have a limit too.
         sleep: Waits between tries.
+        transport: Makes the HTTP transport.
 
     Raises:
-        ConfigurationError: `url` is none.
+        ConfigurationError: `url` is not an http(s) URL.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class HttpToolClient:
         retries: int = 3,
         max_batch: int = 1024,
         sleep: Callable[[float], None] = time.sleep,
+        transport: MakeTransport = make_transport,
     ) -> None:
         self.url = _checked(url)
         self.timeout = timeout
@@ -75,8 +80,10 @@ class HttpToolClient:
         self.max_batch = max_batch
         self._suite = suite
         self._verified = suite is None
+        self._verifying = threading.Lock()
         self._sleep = sleep
-        self._wire = self._connect(timeout)
+        self._make_transport = transport
+        self._transport = transport(self.url, _key_header(), timeout)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         """See `ToolClient.call_many`.
@@ -92,29 +99,30 @@ class HttpToolClient:
         return responses
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
-        """See `ToolClient.stream`. All requests are sent at once: the server works while the first answers are used."""
+        """See `ToolClient.stream`. All requests are sent at once: the server answers while the first are used."""
         size = min(max(-(-len(calls) // _PARTS), _SMALLEST_PART), self.max_batch)
         parts = [calls[start : start + size] for start in range(0, len(calls), size)]
         if len(parts) < 2:
             yield from self.call_many(calls)
             return
         self._verify()
-        # Threads of each stream's own: they cost little beside it, and a process that is forked later inherits none.
+        # New threads for each stream: they cost little beside it, and a process that is forked later inherits none.
         with ThreadPoolExecutor(_PARTS) as threads:
             for answers in threads.map(self.call_many, parts):
                 yield from answers
 
     def check(self) -> None:
-        """Ask once, with no calls, whether there is a tool server that takes our key; one that is busy is there.
+        """Send one request without calls; a busy server (429, 503) passes.
 
         Raises:
-            ToolTransportError: There is none. It says what to do.
-            ConfigurationError: It has the tools of another world or version.
+            ToolTransportError: No tool server answers, or it refuses the API key. The text has the remedy.
+            ConfigurationError: The server has the tools of another world or version.
         """
+        timeout = min(self.timeout, _CHECK_SECONDS)
         try:
-            with closing(self._connect(min(self.timeout, _CHECK_SECONDS))) as wire:
-                reply = wire.post(b"[]")
-        except WireError as error:
+            with closing(self._make_transport(self.url, _key_header(), timeout)) as transport:
+                reply = transport.send(_CALLS, b"[]")
+        except TransportError as error:
             raise self._absent(str(error)) from error
         if reply.status == _UNAUTHORIZED:
             raise ToolTransportError(f"{self.url}: {_complaint(reply)}")
@@ -127,20 +135,17 @@ class HttpToolClient:
         """Compare the server with the suite, once."""
         if self._verified or self._suite is None:
             return
-        match = self._suite.server_match
-        reply = self._send(self._get_info, frozenset({_OK, _NOT_FOUND}))
-        if reply.status == _OK:
-            match.check(self.url, _read_info(self.url, reply.content))
-        elif not match.optional:
-            raise match.absent(self.url)
-        self._verified = True
-
-    def _get_info(self) -> Reply:
-        try:
-            response = httpx.get(f"{self.url}/v1/info", headers=_key_header(), timeout=self.timeout)
-        except httpx.TransportError as error:
-            raise WireError(f"{type(error).__name__}: {error}") from error
-        return Reply(response.status_code, response.headers.get("retry-after", ""), response.content)
+        with self._verifying:
+            if self._verified:
+                return
+            match = self._suite.server_match
+            with closing(self._make_transport(self.url, _key_header(), self.timeout)) as transport:
+                reply = self._send(partial(transport.send, _INFO), frozenset({_OK, _NOT_FOUND}))
+            if reply.status == _OK:
+                match.check(self.url, _read_info(self.url, reply.content))
+            elif not match.optional:
+                raise match.absent(self.url)
+            self._verified = True
 
     def _absent(self, found: str) -> ToolTransportError:
         remedy = "start one (toolserver serve --help), or leave out the server's URL to have the tools in this process"
@@ -148,14 +153,11 @@ class HttpToolClient:
 
     def close(self) -> None:
         """See `ToolClient.close`."""
-        self._wire.close()
-
-    def _connect(self, timeout: float) -> Transport:
-        return connect(f"{self.url}/v1/calls", _key_header(), timeout)
+        self._transport.close()
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
-            content = self._post(_encode(calls))
+            content = self._send(partial(self._transport.send, _CALLS, _encode(calls)), frozenset({_OK})).content
         except _TooLargeError:
             if len(calls) == 1:
                 raise
@@ -170,16 +172,13 @@ class HttpToolClient:
             raise ToolTransportError(f"{self.url} answered {len(responses)} of {len(calls)} calls")
         return responses
 
-    def _post(self, content: bytes) -> bytes:
-        return self._send(lambda: self._wire.post(content), frozenset({_OK})).content
-
     def _send(self, request: Callable[[], Reply], accepted: frozenset[int]) -> Reply:
-        """The reply to a request, after as many tries as it takes and `retries` allows."""
+        """The reply to a request, tried again as often as `retries` allows."""
         for attempt in range(self.retries + 1):
             failure, wait = "", _FIRST_WAIT * 2**attempt
             try:
                 reply = request()
-            except WireError as error:
+            except TransportError as error:
                 failure = str(error)
             else:
                 if reply.status in accepted:
@@ -187,19 +186,20 @@ class HttpToolClient:
                 failure, wait = _complaint(reply), _asked_wait(reply, wait)
                 if reply.status == _TOO_LARGE:
                     raise _TooLargeError(f"{self.url}: {failure}")
-                if reply.status not in _PASSING:
+                if reply.status not in _TRANSIENT:
                     break
             if attempt < self.retries:
                 self._sleep(min(wait, _LONGEST_WAIT))
         raise ToolTransportError(f"{self.url}: {failure}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_wire"}
+        return {name: value for name, value in self.__dict__.items() if name not in {"_transport", "_verifying"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._verified = self._suite is None
-        self._wire = self._connect(self.timeout)
+        self._verifying = threading.Lock()
+        self._transport = self._make_transport(self.url, _key_header(), self.timeout)
 
 
 def _checked(url: str) -> str:
@@ -208,7 +208,7 @@ def _checked(url: str) -> str:
     except (httpx.InvalidURL, TypeError) as error:
         raise ConfigurationError(f"server_url={url!r}: {error}; write it like http://127.0.0.1:8000") from error
     if parsed.scheme not in {"http", "https"} or not parsed.host:
-        raise ConfigurationError(f"server_url={url!r}: not a server's address; write it like http://127.0.0.1:8000")
+        raise ConfigurationError(f"server_url={url!r}: not an http(s) URL; write it like http://127.0.0.1:8000")
     return url.rstrip("/")
 
 

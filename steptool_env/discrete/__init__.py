@@ -1,8 +1,7 @@
-"""The numeric twin of a text environment: enumerated candidate actions, described by numbers.
+"""Numeric form of a text environment: enumerated candidate actions with numeric features.
 
-`CandidateView` follows one episode by what a text agent sees, lists the candidate actions and describes them.
-`DiscreteToolEnv` puts a view in front of a `ToolEnv`: every action is written as text and goes through the text
-environment.
+`CandidateView` follows one episode through the text that a text agent sees, lists the candidate actions and computes
+their features. `DiscreteToolEnv` wraps a `ToolEnv`: every action is rendered as text for the text environment.
 """
 
 from steptool_env.discrete.candidates import Candidate

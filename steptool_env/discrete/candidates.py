@@ -1,4 +1,4 @@
-"""Candidate calls: every offered function with the bindings of its parameters that fit best."""
+"""Candidate calls: every offered function with the best-fitting arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from steptool_env.discrete.tools import Tool, ToolParameter
-from steptool_env.discrete.values import Form, Value
+from steptool_env.discrete.values import Form, ObservedValue
 
 _PER_PARAMETER = 6
 _PER_TOOL = 12
@@ -16,9 +16,9 @@ _FEW = 4  # values per parameter of functions with more than two
 
 
 class Fit(NamedTuple):
-    """How well a value suits a parameter: same field name, words in common with it or with its function, form."""
+    """Fit of a value to a parameter: same field name, common words with it or its function, form."""
 
-    value: Value
+    value: ObservedValue
     named: bool
     akin: bool
     topical: bool
@@ -26,36 +26,37 @@ class Fit(NamedTuple):
 
     @property
     def score(self) -> float:
-        """One number to sort by; the policy sees the parts."""
+        """Weighted sum, for sorting. The policy sees the parts."""
         return 4.0 * self.named + 2.0 * self.akin + 1.0 * self.topical + 0.5 * self.first_form
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One action that can be taken.
+    """One possible action.
 
     Attributes:
-        name: The function to call.
-        arguments: Its arguments.
-        tool: The offered function; `None` for `Finish`.
-        fits: For a call, how each bound value suits its parameter.
-        shown: For an answer, the values that it states.
-        source: For an answer, the index of the answer of a tool that they come from; -1 when it states none.
-        column: For an answer, whether it states a field of every row.
+        name: Name of the function.
+        arguments: Arguments of the call.
+        tool: Offered function; `None` for `Finish`.
+        fits: Fit of each argument (calls only).
+        shown: Values in the answer (`Finish` only).
+        source: Index of the tool result of these values; -1 without values (`Finish` only).
+        column: True if the answer states one field of every row (`Finish` only).
+        page: Page of a paged result, from 1.
     """
 
     name: str
     arguments: dict[str, Any]
     tool: Tool | None = None
     fits: tuple[Fit, ...] = ()
-    shown: tuple[Value, ...] = ()
+    shown: tuple[ObservedValue, ...] = ()
     source: int = -1
     column: bool = False
     page: int = field(default=1)
 
 
-def calls_of(tool: Tool, values: Sequence[Value]) -> list[Candidate]:
-    """The calls of a function whose arguments fit best, best first; none when a required parameter has no value."""
+def calls_of(tool: Tool, values: Sequence[ObservedValue]) -> list[Candidate]:
+    """Return the best-fitting calls of a function, best first; none if a required parameter has no value."""
     required = [parameter for parameter in tool.parameters if parameter.required]
     most = _PER_PARAMETER if len(required) <= 2 else _FEW
     options = [_fitting(parameter, tool, values)[:most] for parameter in required]
@@ -74,14 +75,14 @@ def calls_of(tool: Tool, values: Sequence[Value]) -> list[Candidate]:
 
 
 def _bindings(options: Sequence[Sequence[Fit]]) -> Iterator[tuple[Fit, ...]]:
-    """Every choice of one fit per parameter that uses no value twice."""
+    """Yield every choice of one fit per parameter without repeated values."""
     for fits in product(*options):
         if len({id(fit.value) for fit in fits}) == len(fits):
             yield fits
 
 
-def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[ToolParameter, Fit]]:
-    """Optional parameters of which the query speaks, with the value that it gives."""
+def _extras(tool: Tool, values: Sequence[ObservedValue]) -> Iterator[tuple[ToolParameter, Fit]]:
+    """Yield the optional parameters that the query mentions, with their values."""
     for parameter in tool.parameters:
         if not parameter.required:
             stated = (fit for fit in _fitting(parameter, tool, values) if fit.akin and fit.value.step < 0)
@@ -90,20 +91,20 @@ def _extras(tool: Tool, values: Sequence[Value]) -> Iterator[tuple[ToolParameter
                 yield parameter, best
 
 
-def _fitting(parameter: ToolParameter, tool: Tool, values: Sequence[Value]) -> list[Fit]:
-    """The values that suit a parameter best; of two alike the later one."""
+def _fitting(parameter: ToolParameter, tool: Tool, values: Sequence[ObservedValue]) -> list[Fit]:
+    """Return the best-fitting values of a parameter; later values first among equals."""
     fits = [_fit(parameter, tool, value) for value in values if _takes(parameter, value)]
     fits.sort(key=lambda fit: (-fit.score, -fit.value.step))
     return fits[:_PER_PARAMETER]
 
 
-def _takes(parameter: ToolParameter, value: Value) -> bool:
+def _takes(parameter: ToolParameter, value: ObservedValue) -> bool:
     if parameter.choices:
         return value.value in parameter.choices
     return value.form in parameter.forms or value.field == parameter.name
 
 
-def _fit(parameter: ToolParameter, tool: Tool, value: Value) -> Fit:
+def _fit(parameter: ToolParameter, tool: Tool, value: ObservedValue) -> Fit:
     named = bool(value.field) and value.field == parameter.name
     first = value.is_id if parameter.forms == {Form.ID} else value.form is not Form.ID
     return Fit(value, named, bool(parameter.words & value.about), bool(tool.words & value.about), first)

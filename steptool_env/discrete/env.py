@@ -1,4 +1,4 @@
-"""A text environment behind numbers: actions are candidates, observations are their features."""
+"""Environment whose actions are candidate indices and whose observations are features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Features = dict[str, NDArray[Any]]
 
 
 class DiscreteToolEnv(gym.Env[Features, np.int64]):
-    """`ToolEnv` for libraries of numbers, such as Stable-Baselines3.
+    """`ToolEnv` for libraries with numeric spaces, such as Stable-Baselines3.
 
-    Every action is written as text and goes through the text environment, so rewards, terms, outcome and trajectory
-    are those of the text form.
+    Every action is rendered as text for the text environment, so rewards, terms, outcome and trajectory are those of
+    the text form.
 
     Args:
-        text_env: The text environment; closed with this one.
-        lexicon: Which names of fields mean the same; none by default.
+        text_env: Text environment; closed with this one.
+        lexicon: Synonyms of field names; none by default.
     """
 
     metadata: dict[str, Any] = ToolEnv.metadata
@@ -42,18 +42,18 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Features, dict[str, Any]]:
-        """Begin an episode. `seed` and `options` as for the text environment, and `info` is its own."""
+        """Start an episode. `seed`, `options` and `info` are those of the text environment."""
         super().reset(seed=seed)
         _, info = self.text_env.reset(seed=seed, options=options)
         self._view = CandidateView(info, self.lexicon)
         return self._view.observation(), info
 
     def step(self, action: SupportsInt) -> tuple[Features, float, bool, bool, dict[str, Any]]:
-        """Take the candidate at `action`. An empty slot is a text that is no call: it costs a step.
+        """Take the candidate at `action`. An empty slot is an invalid text, which costs a step.
 
         Returns:
-            Observation, reward, terminated, truncated and the text environment's `info`, with `text` (what was written)
-            and `answer` (what came back) added.
+            Observation, reward, terminated, truncated and the text environment's `info`, plus `text` (the action) and
+            `answer` (the text observation).
         """
         view, index = self.view, int(action)
         text = view.text(index)
@@ -63,17 +63,17 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
 
     @property
     def view(self) -> CandidateView:
-        """The candidates as they are now. Raises `ResetNeeded` before the first reset."""
+        """Current candidates. Raises `ResetNeeded` before the first reset."""
         if self._view is None:
             raise ResetNeeded("there is no episode yet; call reset() first")
         return self._view
 
     def action_masks(self) -> NDArray[np.bool_]:
-        """Which slots hold a candidate, as sb3-contrib's MaskablePPO asks for it. Shape: (CANDIDATES,)."""
+        """Return the mask of occupied slots, for sb3-contrib's MaskablePPO. Shape: (CANDIDATES,)."""
         return self.view.mask()
 
     def render(self) -> Any:
-        """The episode so far, as the text environment renders it."""
+        """Render the text environment."""
         return self.text_env.render()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The numbers that describe candidates and the episode; all between -1 and 1."""
+"""Features of candidates and of the episode, all in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 from steptool_env.discrete.candidates import Candidate
 from steptool_env.discrete.results import ToolResult
 from steptool_env.discrete.tools import Intent, Tool
-from steptool_env.discrete.values import Form, Value
-from steptool_env.discrete.words import Words
+from steptool_env.discrete.values import Form, ObservedValue
+from steptool_env.discrete.words import WordSet
 from steptool_env.types import GIVE_UP
 from toolserver.catalog.api_schema import StatusCode
 
@@ -24,14 +24,14 @@ _CALL = ("arguments", "named", "akin", "akin_all", "topical", "from_query", "fro
 _ANSWER = ("fields", "column", "many_rows", "more_pages", "asked_least", "asked_most", "asked_sum", "covered",
            "latest", "place", "names", *(f"shows_{form.name.lower()}" for form in Form))  # fmt: skip
 NAMES = (*SORTS, *_TOOL, *_CALL, *_ANSWER)
-"""What each number of a candidate is, in order."""
+"""Names of the features of a candidate, in order."""
 FEATURES = len(NAMES)
 
 CONTEXT_NAMES = (
     *(f"asks_{intent.name.lower()}" for intent in Intent),
     "calls_left", "step", "answers", "failures", "last_ok", "last_failed", "constants", "constants_used", "topic_done",
 )  # fmt: skip
-"""What each number about the episode is, in order."""
+"""Names of the features of the episode, in order."""
 CONTEXT = len(CONTEXT_NAMES)
 
 _TITLE = frozenset({"name", "title"})
@@ -39,11 +39,11 @@ _TITLE = frozenset({"name", "title"})
 
 @dataclass
 class History:
-    """The query as read, and what was done so far."""
+    """Parsed query and history of the episode."""
 
-    words: Words
+    words: WordSet
     intents: frozenset[Intent]
-    constants: Sequence[Value]
+    constants: Sequence[ObservedValue]
     calls_left: int
     budget: int
     step: int = 0
@@ -54,33 +54,33 @@ class History:
     worked: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
 
-    def note(self, candidate: Candidate | None, status: int, calls_left: int, told: bool) -> None:
-        """Take note of a step. `told` says whether the answer held records."""
+    def record(self, candidate: Candidate | None, status: int, calls_left: int, has_records: bool) -> None:
+        """Record a step. `has_records` is True if the response contained records."""
         self.step += 1
         self.status, self.calls_left = int(status), calls_left
         self.failures += self.status != StatusCode.OK
         if candidate is None or candidate.tool is None:
             return
         self.made.add(key_of(candidate))
-        (self.worked if told else self.failed).add(candidate.name)
-        if told:
+        (self.worked if has_records else self.failed).add(candidate.name)
+        if has_records:
             self.used.update(str(value) for value in candidate.arguments.values())
 
 
 class Topic(NamedTuple):
-    """How much of a function's documentation the query speaks of, and the other way round."""
+    """Shares of common words of a function's documentation and the query."""
 
     of_tool: float
     of_query: float
 
 
 def key_of(candidate: Candidate) -> tuple[str, str]:
-    """Function and arguments, to tell calls apart."""
+    """Return function and arguments as a key."""
     return candidate.name, repr(sorted(candidate.arguments.items()))
 
 
 def describe(candidates: Sequence[Candidate], answers: Sequence[ToolResult], history: History) -> list[list[float]]:
-    """The features of every candidate. Shape: (candidates, FEATURES)."""
+    """Return the features of every candidate. Shape: (candidates, FEATURES)."""
     topics = {each.tool.name: _topic(each.tool, history) for each in candidates if each.tool}
     topics |= {each.tool.name: _topic(each.tool, history) for each in answers}
     best = max((topic.of_tool for topic in topics.values()), default=0.0)
@@ -92,7 +92,7 @@ def describe(candidates: Sequence[Candidate], answers: Sequence[ToolResult], his
 
 
 def context_features(history: History, answers: Sequence[ToolResult]) -> list[float]:
-    """The features of the episode. Shape: (CONTEXT,)."""
+    """Return the features of the episode. Shape: (CONTEXT,)."""
     used = sum(str(value.value) in history.used for value in history.constants)
     spoken = frozenset[str]().union(*(answer.tool.words for answer in answers))
     return [
@@ -116,7 +116,7 @@ def _sort(candidate: Candidate) -> list[float]:
 
 
 def _tool_of(candidate: Candidate, answers: Sequence[ToolResult]) -> Tool | None:
-    """The function that is called, or whose answer is stated."""
+    """Return the function that is called, or whose result is stated."""
     return answers[candidate.source].tool if candidate.source >= 0 else candidate.tool
 
 
@@ -186,7 +186,7 @@ def _answer(candidate: Candidate, answers: Sequence[ToolResult], history: Histor
     ]
 
 
-def _share(part: Words, whole: Words) -> float:
+def _share(part: WordSet, whole: WordSet) -> float:
     return len(part) / len(whole) if whole else 0.0
 
 

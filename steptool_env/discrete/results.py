@@ -1,4 +1,4 @@
-"""What the tools answered, and the final answers that can be composed of it."""
+"""Results of tools, and the final answers composed of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from steptool_env.discrete.candidates import Candidate
 from steptool_env.discrete.tools import Tool
-from steptool_env.discrete.values import Value, row_values
+from steptool_env.discrete.values import ObservedValue, row_values
 from steptool_env.discrete.words import Lexicon
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
 
@@ -19,14 +19,14 @@ _DONE = "Done."
 
 @dataclass(frozen=True)
 class ToolResult:
-    """A call that succeeded and what it brought.
+    """A successful call and its rows.
 
     Attributes:
-        call: The call.
-        step: Its step, 0-based.
-        rows: The records, those of all its pages so far.
-        pages: How many pages there are.
-        page: The last page that was seen.
+        call: Call.
+        step: Index of the step, 0-based.
+        rows: Records of all pages so far.
+        pages: Number of pages.
+        page: Last page that was returned.
     """
 
     call: Candidate
@@ -37,16 +37,16 @@ class ToolResult:
 
     @property
     def tool(self) -> Tool:
-        """The function that gave it."""
+        """Called function."""
         assert self.call.tool is not None
         return self.call.tool
 
-    def values(self, lexicon: Lexicon) -> list[Value]:
-        """The values of the first row: what later calls take their arguments from."""
+    def values(self, lexicon: Lexicon) -> list[ObservedValue]:
+        """Return the values of the first row, as arguments of later calls."""
         return row_values(dict(self.rows[0]), self.tool.words, self.step, lexicon) if self.rows else []
 
     def next_page(self) -> Candidate | None:
-        """The call for the rows that are left out."""
+        """Return the call for the next page, if there is one."""
         if self.page >= self.pages or not self.tool.page:
             return None
         arguments = {**self.call.arguments, self.tool.page: self.page + 1}
@@ -54,13 +54,13 @@ class ToolResult:
 
 
 def pages_of(beside: Mapping[str, Any]) -> int:
-    """How many pages an answer has, by what stands beside its rows (`total_pages`, `pages`); 1 where nothing does."""
+    """Return the number of pages, from the fields beside the rows (`total_pages`, `pages`); 1 by default."""
     counts = [value for name, value in beside.items() if "pages" in name.lower() and isinstance(value, int)]
     return max(counts, default=1)
 
 
-def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
-    """The final answers: fields of a row, a field of every row, none, and giving up. Latest answers first."""
+def finish_candidates(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candidate]:
+    """Yield the final answers: fields of a row, a field of every row, none, and giving up. Latest results first."""
     yield Candidate(FINISH, {"return_type": GIVE_UP})
     yield _finish(_DONE)
     for index in reversed(range(len(answers))):
@@ -75,6 +75,6 @@ def finishes(answers: Sequence[ToolResult], lexicon: Lexicon) -> Iterator[Candid
             yield _finish("; ".join(str(value.value) for value in pair), pair, index)
 
 
-def _finish(text: str, shown: tuple[Value, ...] = (), source: int = -1, column: bool = False) -> Candidate:
+def _finish(text: str, shown: tuple[ObservedValue, ...] = (), source: int = -1, column: bool = False) -> Candidate:
     arguments = {"return_type": GIVE_ANSWER, "final_answer": text}
     return Candidate(FINISH, arguments, shown=shown, source=source, column=column)

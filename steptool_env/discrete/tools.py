@@ -1,4 +1,4 @@
-"""The offered functions, read once per episode."""
+"""Parsed documentation of the offered functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from steptool_env.discrete.values import Form
-from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
+from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
 from steptool_env.types import FINISH
 
 _PAGE = re.compile(r"(p|pg|page.*)")
@@ -21,7 +21,7 @@ _ENUM = re.compile(r"[\w-]+(?: [\w-]+)*(?:, [\w-]+(?: [\w-]+)*)+")
 
 
 class Intent(IntEnum):
-    """What sort of thing a documentation offers, or a query asks for, told by its words."""
+    """Kind of operation, derived from the words of a documentation or a query."""
 
     SEARCH = 0
     DETAILS = 1
@@ -35,7 +35,7 @@ class Intent(IntEnum):
     LOGIN = 9
 
 
-_TELLING: Mapping[Intent, Words] = {
+_TELLING: Mapping[Intent, WordSet] = {
     Intent.LOGIN: words_of("authenticate login sign token session"),
     Intent.CANCEL: words_of("cancel delete drop stop unsubscribe end return"),
     Intent.UPDATE: words_of("change extend move redirect renew reschedule update set switch"),
@@ -50,20 +50,20 @@ _TELLING: Mapping[Intent, Words] = {
 }  # fmt: skip
 
 
-def intents_of(words: Words) -> frozenset[Intent]:
-    """The intents whose words are among `words`."""
+def intents_of(words: WordSet) -> frozenset[Intent]:
+    """Return the intents whose words are among `words`."""
     return frozenset(intent for intent, telling in _TELLING.items() if telling & words)
 
 
 @dataclass(frozen=True)
 class ToolParameter:
-    """One parameter: its name, the words about it, and what forms of values it takes.
+    """One parameter: name, words of its documentation and accepted forms of values.
 
-    `choices` are the values that the documentation lists, if it does.
+    `choices` are the values listed in the documentation, if any.
     """
 
     name: str
-    words: Words
+    words: WordSet
     required: bool
     forms: frozenset[Form]
     choices: tuple[str, ...] = ()
@@ -74,18 +74,18 @@ class Tool:
     """One offered function."""
 
     name: str
-    words: Words
+    words: WordSet
     parameters: tuple[ToolParameter, ...]
     page: str = ""
 
     @cached_property
     def intents(self) -> frozenset[Intent]:
-        """What the documentation offers."""
+        """Intents of the documentation."""
         return intents_of(self.words)
 
 
 def read_tools(functions: Iterable[Mapping[str, Any]], lexicon: Lexicon) -> list[Tool]:
-    """The functions of `info["functions"]` in their order, without `Finish`."""
+    """Return the functions of `info["functions"]` in order, without `Finish`."""
     return [_tool(each, lexicon) for each in functions if each["name"] != FINISH]
 
 

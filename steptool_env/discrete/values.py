@@ -1,4 +1,4 @@
-"""Values that an episode has shown so far: constants of the query, and what the answers brought."""
+"""Values in the texts of an episode: constants of the query, and fields of responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
-from steptool_env.discrete.words import Lexicon, Words, field_words, split_words, words_of
+from steptool_env.discrete.words import Lexicon, WordSet, field_words, split_words, words_of
 
 _ID = re.compile(r"\b[A-Z]{1,3}\d{2,}\b")
 _DATE = re.compile(r"\b(\d{4}-\d\d-\d\d|\d{1,2} [A-Z][a-z]+ \d{4})\b")
@@ -23,11 +23,11 @@ _STATED = re.compile(r"\bis (?:at (?:least|most) )?([a-z][a-z -]*?)(?= and |[,?.
 _JOINTS = frozenset(
     split_words("and arriving at between by for from has in is of on per starting the to until whose with")
 )
-_NEAR = 3  # words before a constant that say what it is
+_NEAR = 3  # words before a constant that describe it
 
 
 class Form(IntEnum):
-    """How a value is written."""
+    """Form of a value."""
 
     ID = 0
     TEXT = 1
@@ -37,32 +37,32 @@ class Form(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
-    """One value that has been shown.
+class ObservedValue:
+    """One value in a text of the episode.
 
     Attributes:
-        value: As it goes into a call: text or a number.
-        form: How it is written.
-        about: Words that say what it is.
-        field: Name of the field that it came in; empty for one of the query.
-        step: The step that brought it, 0-based; -1 for the query.
+        value: Value as an argument: text or number.
+        form: Form of the value.
+        about: Words that describe it.
+        field: Name of its field; empty for a constant of the query.
+        step: Index of the step that returned it, 0-based; -1 for the query.
     """
 
     value: Any
     form: Form
-    about: Words
+    about: WordSet
     field: str = ""
     step: int = -1
 
     @property
     def is_id(self) -> bool:
-        """Whether it is an id for other calls. Codes that people use (`flight`: VO693) are not."""
+        """True for an id used by other calls. Codes for people (`flight`: VO693) are not ids."""
         return self.form is Form.ID and (not self.field or split_words(self.field)[-1] == "id")
 
 
-def query_values(query: str) -> list[Value]:
-    """The constants of a query in the order of their forms; none twice."""
-    found: dict[tuple[Any, Form], Value] = {}
+def query_values(query: str) -> list[ObservedValue]:
+    """Return the distinct constants of a query, in the order of their forms."""
+    found: dict[tuple[Any, Form], ObservedValue] = {}
     taken: list[tuple[int, int]] = []
     for form, pattern in ((Form.DATE, _DATE), (Form.TIME, _TIME), (Form.ID, _ID), (Form.NUMBER, _NUMBER)):
         for match in pattern.finditer(query):
@@ -71,18 +71,18 @@ def query_values(query: str) -> list[Value]:
             taken.append(match.span())
             value = _READ[form](match[0]) if form in _READ else match[0]
             about = _before(query, match.start()) | words_of(" ".join(query[match.end() :].split()[:1]))
-            found.setdefault((value, form), Value(value, form, about))
+            found.setdefault((value, form), ObservedValue(value, form, about))
     for start, text in _texts(query):
         overlaps = any(low <= start and start + len(text) <= high for low, high in taken)
         if text and not overlaps:
-            found.setdefault((text, Form.TEXT), Value(text, Form.TEXT, _before(query, start) | words_of(text)))
+            found.setdefault((text, Form.TEXT), ObservedValue(text, Form.TEXT, _before(query, start) | words_of(text)))
     return list(found.values())
 
 
 def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The rows of a tool's answer, each a flat record, and what stands beside them (totals, pages).
+    """Return the rows of a response, each a flat record, and the fields beside them (totals, pages).
 
-    No rows when the answer is an error, is cut, or holds no record.
+    An error, a cut response and a response without records have no rows.
     """
     try:
         body = json.loads(observation.rpartition("\nCalls left")[0])
@@ -93,15 +93,16 @@ def answer_rows(observation: str) -> tuple[list[dict[str, Any]], dict[str, Any]]
     return _rows(body.get("response"))
 
 
-def row_values(row: dict[str, Any], about: Words, step: int, lexicon: Lexicon) -> list[Value]:
-    """The values of a row. A field whose name says nothing (`id`) is about what the call was about."""
+def row_values(row: dict[str, Any], about: WordSet, step: int, lexicon: Lexicon) -> list[ObservedValue]:
+    """Return the values of a row. A field without descriptive name (`id`) gets the words of the call."""
     return [
-        Value(value, form_of(value), field_words(field, lexicon) or about, field, step) for field, value in row.items()
+        ObservedValue(value, form_of(value), field_words(field, lexicon) or about, field, step)
+        for field, value in row.items()
     ]
 
 
 def form_of(value: Any) -> Form:
-    """How a value of an answer is written."""
+    """Return the form of a value in a response."""
     if not isinstance(value, str):
         return Form.NUMBER
     for form, pattern in ((Form.ID, _ID), (Form.DATE, _DATE), (Form.TIME, _TIME)):
@@ -132,7 +133,7 @@ def _leaves(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _texts(query: str) -> Iterator[tuple[int, str]]:
-    """Names and stated words with their places. The first word of a sentence is no name."""
+    """Yield names and stated words with their positions, except the first word of a sentence."""
     start = 0
     for sentence in _SENTENCE.split(query):
         for place, text in _names(sentence):
@@ -158,7 +159,7 @@ def _names(sentence: str) -> Iterator[tuple[int, str]]:
             yield start, f"{text} {tail[1]}"
 
 
-def _before(query: str, start: int) -> Words:
+def _before(query: str, start: int) -> WordSet:
     return words_of(" ".join(query[:start].split()[-_NEAR:]))
 
 

@@ -1,4 +1,4 @@
-"""Words of names and sentences, folded so that documentation, queries and field names can be compared."""
+"""Normalised words, so that documentation, queries and field names can be compared."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
-Words = frozenset[str]
-Lexicon = Mapping[str, Words]
+WordSet = frozenset[str]
+Lexicon = Mapping[str, WordSet]
 """Synonyms (`delivery`, `city`) by field name (`ship_to`); see `envs.toolworld_discrete.toolworld_lexicon`."""
 
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -16,7 +16,7 @@ _PHRASES = (("how many", "number"), ("called", "name"))
 
 @lru_cache(maxsize=65536)
 def split_words(text: str) -> tuple[str, ...]:
-    """The words of a text or an identifier (`hotelId`, `hotel_id`, `Hotel id`) in lower case."""
+    """Return the lower-case words of a text or an identifier (`hotelId`, `hotel_id`, `Hotel id`)."""
     return tuple(part.lower() for part in _PART.findall(text))
 
 
@@ -30,19 +30,19 @@ _STOP = frozenset(
 
 
 @lru_cache(maxsize=65536)
-def words_of(text: str) -> Words:
-    """The telling words of a text or an identifier: lower case, singular, without function words."""
+def words_of(text: str) -> WordSet:
+    """Return the content words of a text or an identifier: lower case, singular, without function words."""
     return frozenset(_singular(part) for part in split_words(text)) - _STOP
 
 
-def query_words(query: str) -> Words:
-    """`words_of` a query, with phrases that stand for a word: `how many` is a number."""
+def query_words(query: str) -> WordSet:
+    """Return `words_of(query)`, plus words for phrases: `how many` adds `number`."""
     lower = query.lower()
     return words_of(query) | {word for phrase, word in _PHRASES if phrase in lower}
 
 
-def field_words(name: str, lexicon: Lexicon) -> Words:
-    """The words of a parameter's or field's name, and those that the lexicon holds to mean the same."""
+def field_words(name: str, lexicon: Lexicon) -> WordSet:
+    """Return the words of a parameter's or field's name, with the synonyms of the lexicon."""
     return words_of(name) | lexicon.get("_".join(split_words(name)), frozenset())
 
 

@@ -1,4 +1,4 @@
-"""Where the episodes of an environment come from: a suite, the rules and a random generator."""
+"""Creation of episodes from a suite, a configuration and a random generator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SEEDS = 2**63
 
 
 class EpisodeFactory:
-    """Starts episodes, and brings them back from a record."""
+    """Starts episodes, and restores them from records."""
 
     def __init__(self, suite: TaskSuite, config: EpisodeConfig) -> None:
         self.suite = suite
@@ -41,15 +41,14 @@ class EpisodeFactory:
     def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None) -> Episode:
         """A new episode.
 
-        Two numbers are drawn from `rng` whatever the options, so that a task chosen by hand does not change the
-        episodes after it.
+        Two numbers are drawn from `rng` regardless of the options, so a chosen task does not change later episodes.
 
         Args:
-            rng: Draws the task and the episode's seed.
-            options: `task` (an id, or an index into the suite) and `episode_seed` in place of the draws.
+            rng: Random generator for the task and the episode seed.
+            options: `task` (id, or index into the suite) and `episode_seed`, instead of the random ones.
 
         Raises:
-            ConfigurationError: An option is unknown, or names no task.
+            ConfigurationError: An option or the task is unknown.
         """
         options = options or {}
         _check_options(options)
@@ -72,15 +71,15 @@ class EpisodeFactory:
         }
 
     def restore(self, record: JsonObject) -> Episode:
-        """The episode of a record that `record` made. Raises `KeyError` and the like for others."""
+        """Return the episode of a record made by `record`. Raises `KeyError` and the like for others."""
         task = self._opened(self.suite.find(record["task"]), record["seed"])
         episode = Episode(task, self.config, record["state"], record["seed"])
         return episode.resume(map(read_step, record["steps"]), record["lost"], bool(record["truncated"]))
 
     def _opened(self, task: Task, seed: int) -> Task:
-        """`task` with the token that opens this episode, which scorers and trajectories need to know, too."""
-        opening = self.suite.initial_state(task, seed)
-        return replace(task, state=opening) if opening else task
+        """Return `task` with the initial state token of this episode, for scorers and trajectories."""
+        state = self.suite.initial_state(task, seed)
+        return replace(task, state=state) if state else task
 
     def _find(self, choice: Any, index: int) -> Task:
         if choice is None:
@@ -97,7 +96,7 @@ class EpisodeFactory:
 def _check_options(options: Mapping[str, Any]) -> None:
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
-        raise ConfigurationError(f"options {', '.join(unknown)}: not known; there are {', '.join(_OPTIONS)}")
+        raise ConfigurationError(f"options {', '.join(unknown)}: unknown; must be among {', '.join(_OPTIONS)}")
 
 
 def _episode_seed(seed: Any) -> int:
@@ -107,5 +106,5 @@ def _episode_seed(seed: Any) -> int:
 
 
 def _class_name(thing: Any) -> str:
-    """The class of a reward option that is no JSON value, such as a judge made by hand."""
+    """Return the class name of a reward option that is not a JSON value, such as a judge object."""
     return f"{type(thing).__module__}:{type(thing).__qualname__}"

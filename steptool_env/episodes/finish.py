@@ -36,9 +36,9 @@ FINISH_FUNCTION: dict[str, Any] = {
 
 
 class Finished(NamedTuple):
-    """What a call of `Finish` comes to.
+    """Result of a call of `Finish`.
 
-    `status` is `FINAL_ANSWER`, `GAVE_UP`, or `BAD_INPUT` when the call does not end the episode.
+    `status` is `FINAL_ANSWER`, `GAVE_UP`, or `BAD_INPUT` if the call is invalid and the episode continues.
     """
 
     status: StatusCode
@@ -53,14 +53,14 @@ _NO_ANSWER = Finished(StatusCode.BAD_INPUT, '{error:"must have "final_answer""}'
 _BAD_CHOICE = Finished(StatusCode.BAD_INPUT, '{error:""return_type" is not a valid choice"}')
 
 
-_LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
+_LENIENT = json.JSONDecoder(strict=False)  # creating one takes longer than decoding
 
 
 def read_finish(arguments: str, parsed: dict[str, Any] | None = None) -> Finished:
-    """Read the arguments of a `Finish` call, with ToolBench's texts and its leniency.
+    """Parse the arguments of a `Finish` call, with ToolBench's texts and rules.
 
-    Arguments that are no JSON are searched for the two fields, as ToolBench does: its models often
-    break off inside a long answer. `parsed` is the value of `arguments`, if the caller has parsed them.
+    Arguments that are not JSON are searched for the two fields, as in ToolBench: its models often stop inside a long
+    answer. `parsed` is the value of `arguments`, if the caller has parsed them.
     """
     fields = _fields(arguments) if parsed is None else parsed
     if "return_type" not in fields:
@@ -85,7 +85,7 @@ def _fields(arguments: str) -> dict[str, Any]:
 
 
 def _salvage(arguments: str) -> dict[str, Any]:
-    """The two fields of a broken object, found as ToolBench finds them."""
+    """Return the two fields of a broken JSON object, by ToolBench's rules."""
     fields: dict[str, Any] = {}
     for choice in (GIVE_ANSWER, GIVE_UP):
         if f'"return_type": "{choice}"' in arguments:

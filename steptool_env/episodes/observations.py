@@ -1,12 +1,12 @@
-"""How an answer is shown to a policy: cut to a length, with the calls that remain."""
+"""Text of observations: the response, cut to a length, and the number of remaining calls."""
 
 from __future__ import annotations
 
 
 def cut(text: str, max_length: int) -> str:
-    """The first `max_length` characters and a visible marker, or `text` where it is short enough.
+    """Return `text`, or its first `max_length` characters and a visible marker if it is longer.
 
-    The marker begins with the `...` that ToolBench's client appends, so the cut text is its observation too.
+    The marker begins with the `...` that ToolBench's client appends.
     """
     if len(text) <= max_length:
         return text
@@ -14,15 +14,15 @@ def cut(text: str, max_length: int) -> str:
 
 
 CALLS_LEFT = "\nCalls left: "
-"""Start of the line that ends every prompt and observation."""
+"""Start of the last line of every prompt and observation."""
 
 
 def observe(answer: str, max_length: int, calls_left: int) -> str:
-    """The observation of a step: the answer, cut, and on its own line the number of calls that remain."""
+    """Return the observation of a step: the cut response, and a line with the number of remaining calls."""
     return f"{cut(answer, max_length)}{CALLS_LEFT}{calls_left}"
 
 
 def answer_in(observation: str) -> str:
-    """The answer inside an observation: all of it but the calls that remain."""
+    """Return the response inside an observation, without the line of the remaining calls."""
     answer, _, left = observation.rpartition(CALLS_LEFT)
     return answer if left.isdigit() else observation

@@ -1,4 +1,4 @@
-"""Steps, tasks and trajectories as JSON objects, and back."""
+"""Conversion of steps, tasks and trajectories to JSON objects and back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JsonObject = dict[str, Any]
 
 
 def encode(record: JsonObject) -> bytes:
-    """One line of UTF-8 JSON. Text that UTF-8 cannot hold (lone surrogates) is escaped."""
+    """Return one line of UTF-8 JSON. Lone surrogates are escaped."""
     try:
         return json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -23,7 +23,7 @@ def encode(record: JsonObject) -> bytes:
 
 
 def trajectory_record(trajectory: Trajectory) -> JsonObject:
-    """A trajectory as a JSON object. The task's gold is left out: its suite has it under the task's id."""
+    """Return a trajectory as a JSON object, without the task's `gold`, which the suite finds by the task's id."""
     return {
         "task": task_record(trajectory.task),
         "steps": [step_record(step) for step in trajectory.steps],
@@ -35,22 +35,22 @@ def trajectory_record(trajectory: Trajectory) -> JsonObject:
 
 
 def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
-    """The trajectory of a record.
+    """Return the trajectory of a record.
 
     Raises:
-        DataError: It is none; the message says what is wrong.
+        DataError: The record is invalid; the message names the error.
     """
     try:
         return _trajectory(record)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise DataError(f"no trajectory ({type(error).__name__}: {error})") from error
+        raise DataError(f"not a trajectory ({type(error).__name__}: {error})") from error
 
 
 _ACTION_FIELDS = ("text", "name", "arguments", "thought", "error")
 
 
 def step_record(step: Step) -> JsonObject:
-    """A step as a JSON object. The text of the action is kept; its parts are kept so that nothing parses it again."""
+    """Return a step as a JSON object, with the action as text and as its parsed parts."""
     return {
         "action": {name: getattr(step.action, name) for name in _ACTION_FIELDS},
         "observation": step.observation,
@@ -63,7 +63,7 @@ def step_record(step: Step) -> JsonObject:
 
 
 def read_step(record: Mapping[str, Any]) -> Step:
-    """The step of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
+    """Return the step of a record. Raises `KeyError`, `TypeError` and the like for an invalid record."""
     provenance = record["provenance"]
     return Step(
         _read_action(record["action"]),
@@ -82,7 +82,7 @@ def _read_action(record: Mapping[str, Any]) -> Action:
 
 
 def task_record(task: Task) -> JsonObject:
-    """A task as a JSON object, without its gold and without the templates of its tools' responses."""
+    """Return a task as a JSON object, without `gold` and without the response templates of its tools."""
     return {
         "id": task.id,
         "suite": task.suite,
@@ -94,7 +94,7 @@ def task_record(task: Task) -> JsonObject:
 
 
 def read_task(record: Mapping[str, Any]) -> Task:
-    """The task of a record. Raises `KeyError`, `TypeError` and the like when it is none."""
+    """Return the task of a record. Raises `KeyError`, `TypeError` and the like for an invalid record."""
     return Task(
         _text(record, "id"),
         _text(record, "suite"),
@@ -117,7 +117,7 @@ def _trajectory(record: Mapping[str, Any]) -> Trajectory:
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
-    """The field of that name, which must be text."""
+    """Return a text field."""
     value = record[name]
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {value!r:.60}")

@@ -1,4 +1,4 @@
-"""An episode as text for people."""
+"""Rendering of an episode as text for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from steptool_env.types import Step
 
 
 def render_episode(episode: Episode) -> str:
-    """The query, then each action with its observation, status and reward."""
+    """Return the query, then each action with its observation, status and reward."""
     task = episode.task
     lines = [
         f"Task {task.id} of {task.suite}: {task.query}",

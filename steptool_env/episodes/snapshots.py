@@ -1,4 +1,4 @@
-"""Snapshots: an episode and its random generator as JSON bytes. No pickle, so that a snapshot can be shared."""
+"""Snapshots: an episode and its random generator as JSON bytes, without pickle, so that they are safe to share."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from toolserver.errors import ToolServerError
 _VERSION = 2
 
 
-def pack(episode: Episode, rng: np.random.Generator, source: EpisodeFactory) -> bytes:
-    """The snapshot of an episode of `source`, in an environment whose next reset draws from `rng`."""
+def pack(episode: Episode, rng: np.random.Generator, factory: EpisodeFactory) -> bytes:
+    """Return the snapshot of an episode of `factory`, in an environment whose next reset draws from `rng`."""
     record = {
         "steptool_snapshot": _VERSION,
-        **source.identity,
-        "episode": source.record(episode),
+        **factory.identity,
+        "episode": factory.record(episode),
         "random": rng.bit_generator.state,
     }
     return encode(record)
 
 
-def unpack(snapshot: bytes, source: EpisodeFactory) -> tuple[Episode, np.random.Generator]:
-    """The episode and the generator of `snapshot`.
+def unpack(snapshot: bytes, factory: EpisodeFactory) -> tuple[Episode, np.random.Generator]:
+    """Return the episode and the random generator of `snapshot`.
 
     Raises:
-        DataError: These are not the bytes of a snapshot, or of an environment with other tasks, rules or rewards.
+        DataError: Invalid snapshot, or one of an environment with other tasks, settings or rewards.
     """
     record = _read(snapshot)
-    _check_kind(record, source.identity)
+    _check_kind(record, factory.identity)
     try:
-        return source.restore(record["episode"]), _generator(record["random"])
+        return factory.restore(record["episode"]), _generator(record["random"])
     except (ConfigurationError, ToolServerError) as error:
         raise DataError(f"the snapshot is of another environment: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -44,7 +44,7 @@ def unpack(snapshot: bytes, source: EpisodeFactory) -> tuple[Episode, np.random.
 
 
 def _check_kind(record: dict[str, Any], here: dict[str, Any]) -> None:
-    """Raise `DataError`, with each difference, for a snapshot of another environment."""
+    """Raise `DataError` with each difference for a snapshot of a different environment."""
     differences = []
     for group, ours in here.items():
         theirs = record.get(group)
@@ -67,7 +67,7 @@ def _read(snapshot: bytes) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"the snapshot is damaged: {error}") from error
     if not isinstance(record, dict) or record.get("steptool_snapshot") != _VERSION:
-        raise DataError(f"these bytes are no snapshot of version {_VERSION}; take one with env.snapshot()")
+        raise DataError(f"not a snapshot of version {_VERSION}; take one with env.snapshot()")
     return record
 
 

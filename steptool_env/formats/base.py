@@ -1,4 +1,4 @@
-"""What a format is, and the reading of arguments that all formats share."""
+"""Protocol of call formats, and the parsing of arguments that all formats share."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ FunctionSchema = Mapping[str, Any]
 
 
 class Format(Protocol):
-    """How a model writes a call as text, and how its tools are described to it.
+    """Conversion of tool calls to text and back, and the description of tools in a prompt.
 
-    `parse` accepts any text and never raises: what is no call becomes an `Action` with an `error`.
-    `parse(render(...))` gives back the name, the arguments (as JSON values) and the thought.
+    `parse` accepts any text and never raises: invalid text becomes an `Action` with an `error`. `parse(render(...))`
+    restores the name, the arguments (as JSON values) and the thought.
 
     Attributes:
-        name: The name by which `make_format` finds it.
-        native: Whether chat models know the format by themselves, so that their template or their
-            server describes the functions and a chat message need not.
-        tool_role: The role of a chat message that holds a tool's answer, as templates of models that know the format
-            name it; `user` where there is none.
-        rule: What ToolBench's system text says about the output, after "to actually excute your step."
-        example: A call, as short as it goes, for prompts that have no room for `offer`.
+        name: Name for `make_format`: a built-in name or `module:factory`.
+        native: True if chat models are trained on the format, so that their chat template or server describes the
+            functions.
+        tool_role: Role of chat messages with a tool's response, as chat templates name it; `user` by default.
+        rule: Output rule in ToolBench's system text, after "to actually excute your step."
+        example: Shortest example of a call, for prompts without `offer`.
     """
 
     name: str
@@ -36,23 +35,23 @@ class Format(Protocol):
     example: str
 
     def parse(self, text: str) -> Action:
-        """Read a model's text."""
+        """Parse a model's text."""
         ...
 
     def render(self, name: str, arguments: str, thought: str = "") -> str:
-        """Write a call. `arguments` is the text of a JSON object."""
+        """Return a call as text. `arguments` is the text of a JSON object."""
         ...
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
-        """Tell a model which functions it has and how to write a call."""
+        """Return the part of the prompt that describes the functions and the call format."""
         ...
 
 
-_LENIENT = json.JSONDecoder(strict=False)  # making one takes longer than reading with it
+_LENIENT = json.JSONDecoder(strict=False)  # creating one takes longer than decoding
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """`text` as a JSON object, or `None` when it is anything else."""
+    """Return `text` as a JSON object; `None` for anything else."""
     try:
         value = _LENIENT.decode(text)
     except (ValueError, RecursionError):
@@ -61,10 +60,10 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def call_action(text: str, name: Any, arguments: Any, thought: str) -> Action:
-    """The action of a call whose parts were found, with the error in them, if any.
+    """Return the action of a call, with the error in its parts, if any.
 
-    `arguments` is JSON text, or a value that came inside a larger JSON value. The tool server parses text with the same
-    `parse`, so it refuses no arguments that are accepted here.
+    `arguments` is JSON text, or a value inside a larger JSON value. The tool server uses the same `parse`, so it
+    accepts the same arguments.
     """
     if not isinstance(name, str) or not name:
         return Action(text, thought=thought, error="the call has no function name")

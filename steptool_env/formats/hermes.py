@@ -1,4 +1,4 @@
-"""The `<tool_call>` tags of Hermes and Qwen."""
+"""Format of Hermes and Qwen: `<tool_call>` tags."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _DECODER = json.JSONDecoder(strict=False)
 class HermesFormat:
     """`<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, with the thought before it.
 
-    The closing tag may be missing (it is a common stop string); text after it is ignored unless it
-    opens a second call, which is an error: one call is one step.
+    The closing tag may be missing (it is a common stop string). Text after it is ignored, unless it opens a second
+    call, which is an error: one call is one step.
     """
 
     name = "hermes"
@@ -50,7 +50,7 @@ class HermesFormat:
         return f"{opening}{_OPEN}\n{head}\n{_CLOSE}"
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
-        """The tools part of Qwen's chat template."""
+        """Return the tools part of Qwen's chat template."""
         tools = "\n".join(
             json.dumps({"type": "function", "function": dict(function)}, ensure_ascii=False) for function in functions
         )

@@ -1,4 +1,4 @@
-"""The JSON calls of Llama 3."""
+"""Format of Llama 3: JSON calls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _TAG = "<|python_tag|>"
 class LlamaFormat:
     """`{"name": ..., "parameters": {...}}`, as the Llama 3 models were trained to write it.
 
-    The object begins at the first line that starts with `{` (or after `<|python_tag|>`) and goes to
-    the end; lines before it are the thought.
+    The object starts at the first line that starts with `{` (or after `<|python_tag|>`) and extends to the end; the
+    lines before it are the thought.
     """
 
     name = "llama3"
@@ -43,7 +43,7 @@ class LlamaFormat:
         return f'{opening}{{"name": {json.dumps(name, ensure_ascii=False)}, "parameters": {arguments or "{}"}}}'
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
-        """The tools part of Llama 3.1's chat template."""
+        """Return the tools part of Llama 3.1's chat template."""
         tools = "\n\n".join(
             json.dumps({"type": "function", "function": dict(function)}, ensure_ascii=False, indent=4)
             for function in functions

@@ -1,4 +1,4 @@
-"""An assistant message of OpenAI's chat API, as JSON text."""
+"""Format of OpenAI's chat API: an assistant message as JSON text."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from steptool_env.types import Action
 class OpenAIFormat:
     """One function call as an OpenAI-compatible server returns it.
 
-    Read are an assistant message with one entry in `tool_calls`, the older `function_call`, and a
-    bare `{"name", "arguments"}`; `arguments` may be text or an object. Written is a message with
-    `content` (the thought) and `tool_calls`. Several calls in one message are an error: one call is
-    one step.
+    `parse` accepts an assistant message with one entry in `tool_calls`, the older `function_call`, and a bare
+    `{"name", "arguments"}`; `arguments` may be text or an object. `render` writes a message with `content` (the
+    thought) and `tool_calls`. Several calls in one message are an error: one call is one step.
     """
 
     name = "openai"
@@ -43,7 +42,7 @@ class OpenAIFormat:
         return json.dumps({"content": thought or None, "tool_calls": [call]}, ensure_ascii=False)
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
-        """The functions as `tools` of a chat request, and the shape of the reply."""
+        """Return the functions as `tools` of a chat request, and the form of the reply."""
         tools = [{"type": "function", "function": dict(function)} for function in functions]
         return (
             f"\nSpecifically, you have access to the following tools: {json.dumps(tools, ensure_ascii=False)}\n"
@@ -52,7 +51,7 @@ class OpenAIFormat:
 
 
 def _function(message: dict[str, Any]) -> dict[str, Any] | str:
-    """The function object inside a message, or what is wrong with it."""
+    """Return the function object inside a message, or the error as text."""
     calls = message.get("tool_calls")
     if isinstance(calls, list) and calls:
         if len(calls) > 1:

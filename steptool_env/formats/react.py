@@ -1,4 +1,4 @@
-"""ReAct as ToolBench writes it: `Thought:`, `Action:`, `Action Input:`."""
+"""Format of ToolBench, ReAct: `Thought:`, `Action:`, `Action Input:`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ _THOUGHT, _ACTION, _INPUT = "Thought:", "Action:", "Action Input:"
 
 
 class ReactFormat:
-    """The format of ToolLLaMA's training data (`react_parser` of ToolBench).
+    """Format of ToolLLaMA's training data (`react_parser` of ToolBench).
 
-    The first `Action Input:` counts, with the `Action:` that is nearest before it; what follows
-    belongs to the arguments.
+    The first `Action Input:` and the last `Action:` before it count; the remaining text is the arguments.
     """
 
     name = "react"
@@ -42,7 +41,7 @@ class ReactFormat:
         return f"{opening}{_ACTION} {name}\n{_INPUT} {arguments}"
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
-        """ToolBench's sentence, with the functions as Python writes them (`process_system_message`)."""
+        """Return ToolBench's sentence, with the functions as Python literals (`process_system_message`)."""
         return f"\nSpecifically, you have access to the following APIs: {[dict(f) for f in functions]}"
 
 

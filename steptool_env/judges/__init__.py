@@ -1,4 +1,4 @@
-"""Who says whether a call succeeded, what it contributed and whether the task is solved."""
+"""Judges: verdicts on calls, contributions and solved tasks, by name."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ JUDGES: Registry[Judge] = Registry(
 
 
 def make_judge(name: str, **options: Any) -> Judge:
-    """The judge of that name, built with `options`. Raises `ConfigurationError` for an unknown name or option."""
+    """Return the judge of that name or of `module:factory`. Raises `ConfigurationError` for unknown ones."""
     return JUDGES.make(name, **options)

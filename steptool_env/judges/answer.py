@@ -1,4 +1,4 @@
-"""What an episode answers its user, and whether that reads like an answer."""
+"""Final answer of an episode, and its admission of failure."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _ADMISSION = re.compile(
 
 
 def final_answer(steps: Sequence[Step]) -> str:
-    """The text given to the user by the last step; empty without a `Finish` that gives an answer."""
+    """Return the final answer; empty unless the last step is a `Finish` with an answer."""
     if not steps or steps[-1].status is not StatusCode.FINAL_ANSWER:
         return ""
     return read_finish(steps[-1].action.arguments).answer
 
 
 def admitted_failure(answer: str) -> float:
-    """How much of `answer` admits failure, 0 to 1: the share of its sentences that do, 1 when the first one does."""
+    """Return the share of sentences that admit failure, 0 to 1; 1 if the first one does."""
     sentences = [sentence for sentence in _SENTENCE.split(answer) if sentence.strip()]
     admissions = [_ADMISSION.search(sentence) is not None for sentence in sentences]
     if not admissions or admissions[0]:

@@ -1,4 +1,4 @@
-"""What a judge says about an episode, for any reward kind that asks one."""
+"""Protocol of judges, used by rewards."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from steptool_env.types import Step, Task
 
 
 class Judgement(NamedTuple):
-    """What a judge says of a whole episode.
+    """Judgement of an episode.
 
     Attributes:
-        succ_calling: For every step, whether its tool call succeeded, 0 to 1. Shape: (steps,).
-        contribution: For every step, how much it contributed to the final answer, 0 to 1 (StepTool's scale of 0
-            to 5, divided by 5). Shape: (steps,).
-        is_solved: Whether the task was solved, once per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved.
-            Shape: (repeats,), at least one.
-        recorded: Whether this is a published judgement that was looked up.
-        details: What else the judge knows of the outcome, for `info["outcome"]`.
+        succ_calling: Success of each tool call, 0 to 1. Shape: (steps,).
+        contribution: Contribution of each step to the final answer, 0 to 1 (StepTool's 0 to 5, divided by 5).
+            Shape: (steps,).
+        is_solved: Verdict per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved. Shape: (repeats,), not empty.
+        recorded: True for a published judgement that was looked up.
+        details: Further terms for `info["outcome"]`.
 
     The entry of a `Finish` step is 0 in both vectors: its reward is `is_solved`.
     """
@@ -39,12 +38,11 @@ class Judgement(NamedTuple):
 class Judge(Protocol):
     """Judges the steps and the outcome of an episode.
 
-    A judge of rules is a pure function of its arguments. All steps of the episode are given, the last
-    one included, whether the episode ended by `Finish` or by its budget.
+    `judge` receives all steps of the episode, including the last one, after `Finish` and after the end of the budget.
     """
 
     def call_succeeded(self, task: Task, step: Step) -> float | None:
-        """Whether the tool call of `step` succeeded, 0 to 1; `None` where this is known only at the end."""
+        """Return the success of the tool call of `step`, 0 to 1; `None` if it is known only at the end."""
         ...
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:

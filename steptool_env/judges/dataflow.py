@@ -1,12 +1,11 @@
-"""What a tool call contributed, by following values through the episode.
+"""Contribution of tool calls, by the data flow of values through the episode.
 
-A value counts as *new* in a response when neither the query, nor an earlier call or response, nor the call itself
-held it. A call contributes when new values of its response are used: in the final answer, or in the arguments of a
-later call that contributes itself. So an id that is looked up and passed on earns credit although no reader ever
-sees it, and repeating what was known earns none.
+A value is *new* in a response if neither the query, nor an earlier call or response, nor the call itself contains it.
+A call contributes if new values of its response are used in the final answer or in the arguments of a later
+contributing call. An id that is looked up and passed on therefore gets credit; repeated values get none.
 
-Values weigh by how rarely they coincide: an identifier, a date or a long number proves use alone; a name or a small
-number is a hint; a plain word is a weak one.
+The weight of a value depends on the probability of a coincidence: an identifier, a date or a long number is evidence
+alone; a name or a small number is a hint; a plain word is a weak hint.
 """
 
 from __future__ import annotations
@@ -40,17 +39,17 @@ _NOT_VALUES = frozenset(
 
 
 class Use(NamedTuple):
-    """A call as the data flow sees it: what was sent and what came back."""
+    """Arguments and response of a call, as text."""
 
     arguments: str
     response: str
 
 
-@lru_cache(maxsize=64)  # the texts of an episode, each of which is asked for several times
+@lru_cache(maxsize=64)  # the texts of an episode are parsed several times
 def values(text: str) -> Mapping[str, float]:
-    """The values in `text`, normalised, each with its weight as evidence of use. Not to be changed.
+    """Return the normalised values in `text` with their weights as evidence of use. Do not modify the result.
 
-    Numbers lose separators and trailing zeros (`1,050.0` is `1050`); words are folded to lower case.
+    Numbers lose separators and trailing zeros (`1,050.0` is `1050`); words become lower case.
     """
     found: dict[str, float] = {}
     for token in dict.fromkeys(_TOKEN.findall(text)):
@@ -61,7 +60,7 @@ def values(text: str) -> Mapping[str, float]:
 
 
 def contributions(query: str, calls: Sequence[Use], answer: str) -> tuple[float, ...]:
-    """How much each call contributed to `answer`, from 0 (nothing of it was used) towards 1. Shape: (calls,)."""
+    """Return the contribution of each call to `answer`, 0 to 1. Shape: (calls,)."""
     new = _new_values(query, calls)
     sent = [values(call.arguments) for call in calls]
     in_answer = values(answer)
@@ -74,7 +73,7 @@ def contributions(query: str, calls: Sequence[Use], answer: str) -> tuple[float,
 
 
 def evidence(sources: Sequence[str], text: str) -> float:
-    """How surely `text` speaks of something in `sources`, 0 (not at all) to 1."""
+    """Return the evidence that `text` uses a value of `sources`, 0 to 1."""
     found: dict[str, float] = {}
     for source in sources:
         found |= values(source)
@@ -93,14 +92,14 @@ def _new_values(query: str, calls: Sequence[Use]) -> list[dict[str, float]]:
 
 
 def _use(new: Mapping[str, float], used: Mapping[str, float]) -> float:
-    """How surely `new` values were used: 1 from one sure value on, the sum of hints below, 0 where it may be chance."""
+    """Return the evidence that `new` values were used: the sum of weights up to 1, 0 below the level of chance."""
     evidence = sum(weight for value, weight in new.items() if value in used)
     return min(1.0, evidence) if evidence >= _CHANCE else 0.0
 
 
-@lru_cache(maxsize=65536)  # the same words stand in the answers of an API again and again
+@lru_cache(maxsize=65536)  # responses of an API repeat words
 def _weighed(token: str) -> tuple[str, float]:
-    """The value of a token and its weight; 0 where it is no evidence."""
+    """Return the value of a token and its weight; 0 if it is no evidence."""
     value, weight = _number_value(token) if _NUMBER.fullmatch(token) else _word_value(token)
     return (value, 0.0) if value in _NOT_VALUES else (value, weight)
 

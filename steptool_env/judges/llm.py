@@ -1,4 +1,4 @@
-"""A language model as judge, behind any OpenAI-compatible endpoint."""
+"""Judge: a language model at an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ class _Opinion(NamedTuple):
 
 
 class LlmJudge:
-    """Asks a model about the finished episode, several times, and averages.
+    """Asks a model about the finished episode several times and averages.
 
-    Nothing is known before the episode ends. An episode without an answer is unsolved whatever the model says, as in
-    the published evaluation; its steps are judged all the same.
+    All verdicts come after the end of the episode. An episode without an answer is unsolved, as in the published
+    evaluation; its steps are still judged.
 
     Args:
-        model: The model's name at the endpoint.
+        model: Name of the model at the endpoint.
         base_url: See `ChatModel`.
         api_key: See `ChatModel`.
-        repeats: How often to ask. StepTool's annotations average 3.
-        verdict: Who says whether the task is solved: `steps`, the answer that judges the steps too (StepTool's
-            annotation), or `tooleval`, ToolBench's separate check of the final answer (the published pass rates).
-        template: File with another prompt for the steps; `{query}`, `{mid_steps}` and `{final_answer}` are filled in.
+        repeats: Number of requests. StepTool's annotations average 3.
+        verdict: Source of `is_solved`: `steps`, the request that also judges the steps (StepTool's annotation), or
+            `tooleval`, ToolBench's separate check of the final answer (the published pass rates).
+        template: File with another prompt for the steps, with `{query}`, `{mid_steps}` and `{final_answer}`.
         timeout: Seconds to wait for one answer.
-        retries: How many more times to ask after a failure or an answer that does not fit the function.
+        retries: Number of retries after a failure or an answer that does not match the function.
 
     Raises:
-        ChatError: (from `judge`) the model could not be asked, or gave no usable answer within the retries.
+        ChatError: (from `judge`) All attempts failed.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class LlmJudge:
         self._chat = ChatModel(model, base_url=base_url, api_key=api_key, timeout=timeout, retries=retries)
 
     def call_succeeded(self, task: Task, step: Step) -> None:
-        """Known only at the end."""
+        """Return `None`: known only at the end."""
         del task, step
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
-        """Ask about the finished episode, all repeats at once."""
+        """Ask about the finished episode, all repeats in parallel."""
         answer = final_answer(steps)
         with ThreadPoolExecutor(self.repeats) as pool:
             opinions = list(pool.map(lambda _: self._opinion(task, steps, answer), range(self.repeats)))
@@ -106,14 +106,14 @@ class LlmJudge:
         return opinion._replace(solved=self._judge_answer(task, steps, answer))
 
     def _judge_steps(self, task: Task, steps: Sequence[Step], answer: str) -> _Opinion:
-        """The model's opinion of every step but the last, which is judged by the outcome."""
+        """Return the model's opinion of every step but the last, whose reward is the outcome."""
         middle = list(steps[:-1])
         fields = {"query": task.query, "mid_steps": _tell(middle), "final_answer": answer}
         prompt = _fill(self._template, fields)
         return self._ask(prompt, STEPS_FUNCTION, lambda arguments: _read_opinion(arguments, len(middle)))
 
     def _judge_answer(self, task: Task, steps: Sequence[Step], answer: str) -> float:
-        """`tooleval`: look at the answer alone; where that leaves doubt, at the whole course."""
+        """Return the verdict of `tooleval` on the answer; if it is unsure, on the whole episode."""
         prompt = _fill(CHECK_ANSWER, {"query": task.query, "answer": answer})
         solved = self._ask(prompt, CHECK_FUNCTION, _read_status)
         if solved not in (0.0, 1.0):
@@ -139,17 +139,17 @@ def _read_template(path: str) -> str:
         raise ConfigurationError(f"template={path!r}: cannot be read: {error}") from error
     missing = [field for field in ("{query}", "{mid_steps}", "{final_answer}") if field not in text]
     if missing:
-        raise ConfigurationError(f"template={path!r}: has no place for {', '.join(missing)}")
+        raise ConfigurationError(f"template={path!r}: lacks the placeholders {', '.join(missing)}")
     return text
 
 
 def _fill(template: str, fields: Mapping[str, str]) -> str:
-    """Put the fields in their places. Other braces stay, and so do all inside the values."""
+    """Replace the placeholders by the fields. Other braces stay, also those inside values."""
     return _PLACE.sub(lambda match: fields.get(match[1], match[0]), template)
 
 
 def _tell(steps: Sequence[Step]) -> str:
-    """The steps as the published annotations show them to the judge."""
+    """Return the steps as text, as in the published annotations."""
     shown = (
         {"name": s.action.name, "arguments": s.action.arguments, "response": _cut(s.body or s.observation)}
         for s in steps
@@ -162,7 +162,7 @@ def _cut(text: str) -> str:
 
 
 def _arguments(message: Mapping[str, Any], function: str) -> dict[str, Any]:
-    """The arguments of the one function the model was asked to call. Raises `ValueError` when it did not."""
+    """Return the arguments of the requested function. Raises `ValueError` without a call of it."""
     calls = message.get("tool_calls") or []
     try:
         called = calls[0]["function"]
@@ -181,7 +181,7 @@ def _read_opinion(arguments: Mapping[str, Any], calls: int) -> _Opinion:
 
 
 def _scores_of(value: Any, calls: int, full: float) -> tuple[float, ...]:
-    """`calls` numbers from 0 to `full`, divided by `full`."""
+    """Return `calls` numbers from 0 to `full`, divided by `full`."""
     numbers = isinstance(value, list) and all(isinstance(score, int | float) and 0 <= score <= full for score in value)
     if not numbers or len(value) != calls:
         raise ValueError(f"wanted {calls} numbers from 0 to {full:g}, got {str(value)[:100]}")

@@ -1,8 +1,8 @@
-"""What a judging model is asked, and how it has to answer.
+"""Prompts and function schemas of `LlmJudge`.
 
 The step judge follows StepTool's annotation: its three criteria, its function and the function's fields. The wording
-is ours (theirs carries no licence); `LlmJudge(template=...)` takes theirs, or any other, from a file. The answer judge
-is ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), which made the published pass rates.
+is this project's (StepTool's has no licence); `LlmJudge(template=...)` reads another one from a file. The answer judge
+is ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), used for the published pass rates.
 """
 
 # ruff: noqa: E501 - lines as in the original

@@ -1,4 +1,4 @@
-"""The judgement that was once given to the same episode."""
+"""Judge: recorded judgements of the same episodes."""
 
 from __future__ import annotations
 
@@ -18,50 +18,50 @@ from toolserver.errors import DataError
 
 
 class RecordedJudge:
-    """Looks an episode up among judged ones, and asks another judge about what it does not find.
+    """Looks up the judgement of an episode; uses another judge for unknown episodes.
 
-    Two episodes are the same when the query, the calls in their order (canonical arguments, as in the response cache)
-    and the final answer are: all that the agent wrote. What the tools answered is left out, because a fifth of the
-    published calls were answered in more than one way, and the answer's judge saw the query and the answer alone.
+    Two episodes are the same if the query, the calls in order (with canonical arguments, as in the response cache) and
+    the final answer are the same. Responses are ignored, because a fifth of the published calls have several responses,
+    and the published judge saw only the query and the answer.
 
-    The step terms are the recorded ones where the episodes have them (our own trajectories), else the other judge's.
+    The step terms are the recorded ones if the episode has them (trajectories of this project), else the fallback's.
     """
 
     def __init__(self, episodes: Iterable[Trajectory], fallback: Judge) -> None:
-        """`episodes` need an `outcome` in their metadata; `fallback` judges what is not among them."""
+        """`episodes` need an `outcome` in their metadata; `fallback` judges unknown episodes."""
         judged = (episode for episode in episodes if "outcome" in episode.metadata)
         self._judged = {_identity(episode.task, episode.steps): episode for episode in judged}
         self._fallback = fallback
 
     @classmethod
     def from_path(cls, path: str, *, fallback: str = "rules", **options: Any) -> RecordedJudge:
-        """The judgements in a file or folder (see `read_recordings`).
+        """Return a judge with the judgements in a file or folder (see `read_recordings`).
 
         Args:
-            path: A judged run or trajectories.
-            fallback: Name of the judge for what is not recorded.
-            options: Options of that judge.
+            path: Judged run or trajectories.
+            fallback: Name of the judge for unknown episodes.
+            options: Options of the fallback.
 
         Raises:
-            ConfigurationError: There is no such judge.
-            DataError: `path` holds no episode that was judged.
+            ConfigurationError: `fallback` is unknown.
+            DataError: `path` contains no judged episode.
         """
         from steptool_env.judges import make_judge
 
         if fallback == "recorded":
-            raise ConfigurationError("fallback='recorded': give a judge that can judge anew, such as 'rules'")
+            raise ConfigurationError("fallback='recorded': must be another judge, such as 'rules'")
         return cls(read_recordings(path), make_judge(fallback, **options))
 
     def __len__(self) -> int:
-        """Number of judgements held."""
+        """Number of judgements."""
         return len(self._judged)
 
     def call_succeeded(self, task: Task, step: Step) -> float | None:
-        """What the other judge says: whether the episode is a recorded one is known only at its end."""
+        """Return the verdict of the fallback, because the episode is looked up at its end."""
         return self._fallback.call_succeeded(task, step)
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
-        """The recorded judgement, with `recorded` set, or the other judge's."""
+        """Return the recorded judgement, with `recorded` set, or the fallback's."""
         found = self._judged.get(_identity(task, steps))
         if found is None:
             return self._fallback.judge(task, steps)
@@ -87,7 +87,7 @@ def _identity(task: Task, steps: Sequence[Step]) -> bytes:
 
 
 def _canonical(arguments: str) -> bytes:
-    """The arguments as the cache's keys write them; as they are where they are no JSON object."""
+    """Return the canonical arguments of the response cache; `arguments` itself unless it is a JSON object."""
     try:
         parsed = parse(arguments)
         if isinstance(parsed, dict):
@@ -98,5 +98,5 @@ def _canonical(arguments: str) -> bytes:
 
 
 def _bytes(text: str) -> bytes:
-    """Blanks at the ends say nothing: a format may drop them."""
+    """Return the bytes of `text`, stripped, because a format may strip it."""
     return text.strip().encode("utf-8", "surrogatepass")

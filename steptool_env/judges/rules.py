@@ -1,9 +1,9 @@
-"""A judge of rules: no model, no network, the same verdict every time.
+"""Judge: deterministic rules, without a model or a network.
 
-It does better than the rules published with StepTool (character overlap of response and answer) because it reads
-what an answer's body says (`success`), follows values from call to call (`dataflow`) and looks at what the final
-answer claims (`answer`). How far it agrees with the published annotations and judgements, and where it does not, is
-measured by `benchmarks/stabletoolbench/judge_agreement.py`; see `docs/evaluation.md`.
+It is more accurate than the rules published with StepTool (character overlap of response and answer), because it reads
+the status in a response body (`success`), follows values from call to call (`dataflow`) and checks the final answer
+(`answer`). `benchmarks/stabletoolbench/judge_agreement.py` measures the agreement with the published annotations; see
+`docs/evaluation.md`.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _HALF = 0.5
 class RulesJudge:
     """Judges an episode by its calls, its data flow and its final answer.
 
-    An episode is unsolved when it gives no answer, when no call succeeded, when the answer speaks of nothing that
-    was asked or found, or when it opens with an apology or mostly admits failure. It is unsure when part of the
-    answer admits failure, or when nothing that a tool said is used in it: the published judges pay such answers in
-    full, so a policy trained on them learns to invent. Else it is solved.
+    An episode is unsolved if it has no answer, no call succeeded, the answer uses no value of the query or of a
+    response, or the answer starts with an apology or mostly admits failure. It is unsure if part of the answer admits
+    failure or the answer uses no value of a response: the published judges accept such answers, so a policy trained on
+    them learns to invent. Otherwise it is solved.
     """
 
     def call_succeeded(self, task: Task, step: Step) -> float:  # noqa: ARG002 - the protocol's signature
-        """1 when the call was carried out and its body tells of a success, else 0."""
+        """Return 1 if the call was executed and its body reports a success, else 0."""
         return float(step.status is StatusCode.OK and body_succeeded(step.body))
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:

@@ -1,9 +1,9 @@
-"""Did a tool call succeed? Read from the body of its answer, the way a careful reader would.
+"""Success of a tool call, from the body of its response.
 
-An empty `error` is not enough: recorded APIs answer `{"error": "", "response": "{'message': 'Not Found'}"}`.
-Nor is the word "error" anywhere in the body: an API may list error codes. So the response is parsed (JSON, or a
-Python literal inside a string, as StableToolBench records them), its status fields are read, and failure phrases
-count only where a message is the whole answer.
+An empty `error` is not sufficient: recorded APIs answer `{"error": "", "response": "{'message': 'Not Found'}"}`. The
+word "error" in the body is not sufficient either: an API may list error codes. Therefore the response is parsed (JSON,
+or a Python literal inside a string, as StableToolBench records them), its status fields are read, and failure phrases
+count only if a message is the whole response.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _CUT_STATUS = re.compile(r"""^\{?\s*["']?(?:status|statusCode|status_code|code)[
 _ERROR_START = re.compile(r"""^\{?\s*["']?(?:error|errors|message)["']?\s*:\s*["'{\[]""")
 
 
-@lru_cache(maxsize=64)  # asked at each step, and again of all steps when the episode is over
+@lru_cache(maxsize=64)  # used at each step, and for all steps at the end
 def body_succeeded(body: str) -> bool:
-    """Whether the answer `body` (`{"error": ..., "response": ...}`, whole or cut) tells of a success.
+    """Return True if `body` (`{"error": ..., "response": ...}`, whole or cut) reports a success.
 
-    An empty text or null is a failure; an empty list or object is an answer (nothing matched).
+    An empty text or null is a failure; an empty list or object is a success (nothing matched).
     """
     parsed = _parse(body)
     if not isinstance(parsed, dict) or "error" not in parsed:
@@ -52,7 +52,7 @@ def body_succeeded(body: str) -> bool:
 
 
 def value_succeeded(response: Any) -> bool:
-    """Whether a parsed response tells of a success."""
+    """Return True if a parsed response reports a success."""
     if isinstance(response, str):
         inner = _parse(response)
         return _text_succeeded(response) if inner is None or isinstance(inner, str) else value_succeeded(inner)
@@ -92,7 +92,7 @@ def _is_failure_message(text: str) -> bool:
 
 
 def response_text(body: str) -> str:
-    """The response inside the answer `body`, whole or cut, as text without escapes."""
+    """Return the response inside `body`, whole or cut, as text without escapes."""
     parsed = _parse(body)
     if isinstance(parsed, dict) and "response" in parsed:
         response = parsed["response"]
@@ -102,7 +102,7 @@ def response_text(body: str) -> str:
 
 
 def _parse(text: str) -> Any:
-    """The value written in `text` as JSON or as a Python literal; `None` when it is neither."""
+    """Return the value of `text` as JSON or as a Python literal; `None` if it is neither."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

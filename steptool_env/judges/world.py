@@ -1,4 +1,4 @@
-"""The judge of ToolWorld: exact, free and the same every time."""
+"""Judge: exact verification of ToolWorld's tasks."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from toolserver.catalog.api_schema import Provenance, StatusCode
 
 
 class WorldJudge:
-    """Judges episodes in ToolWorld by what is known of them; lets StepTool's reward run without a model's opinion.
+    """Judges episodes in ToolWorld by their reference solution, so StepTool's reward needs no model.
 
-    A call succeeded when the world answered it with `OK`. It contributed when its response supplied a value that a
-    later contributing call or the accepted answer used.
+    A call succeeded if the world answered it with `OK`. It contributed if its response contains a value that a later
+    contributing call or the accepted answer uses.
     """
 
     def call_succeeded(self, task: Task, step: Step) -> float:  # noqa: ARG002 - the protocol's signature
-        """1 when the world answered the call with `OK`, else 0."""
+        """Return 1 if the world answered the call with `OK`, else 0."""
         return float(step.status is StatusCode.OK and step.provenance is Provenance.WORLD)
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
-        """Judge the finished episode. Raises `ConfigurationError` when the task is not ToolWorld's."""
+        """Judge the finished episode. Raises `ConfigurationError` if the task is not ToolWorld's."""
         episode = grade_episode(task, steps)
         succeeded = tuple(self.call_succeeded(task, step) for step in steps)
         return Judgement(

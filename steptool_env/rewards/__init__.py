@@ -1,4 +1,4 @@
-"""Reward kinds: how the steps of an episode are paid."""
+"""Reward functions, by name."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ REWARDS: Registry[RewardFunction] = Registry(
 
 
 def make_reward(name: str, **options: Any) -> RewardFunction:
-    """The reward kind of that name, or `module:factory`, built with `options`.
+    """Return the reward function of that name or of `module:factory`, built with `options`.
 
-    The kinds `steptool` and `final` ask a judge, named by `judge="rules"`; every other option goes to that judge.
+    `steptool` and `final` use a judge, named by `judge="rules"`; all other options are passed to that judge.
 
     Raises:
-        ConfigurationError: the name or an option is unknown; the message lists what is valid.
+        ConfigurationError: The name or an option is unknown; the message lists valid ones.
     """
     return REWARDS.make(name, **options)

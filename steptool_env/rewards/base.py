@@ -1,4 +1,4 @@
-"""How an episode is scored, one step at a time."""
+"""Protocols of reward functions."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from steptool_env.types import Step, Task
 
 
 class StepReward(NamedTuple):
-    """The reward of one step and the named terms that it is made of."""
+    """Reward of one step and its named terms."""
 
     reward: float
     terms: Mapping[str, float]
 
 
 class EpisodeScorer(Protocol):
-    """Scores one episode. It is a deterministic function of the task and the steps seen so far.
+    """Scores one episode. The result must be a deterministic function of the task and the steps so far.
 
-    So an environment restores a snapshot by starting anew and scoring the recorded steps again.
+    An environment restores a snapshot with a new scorer that scores the recorded steps again.
     """
 
     def score(self, step: Step) -> StepReward:
-        """The reward of `step`, the latest of the episode; called once per step, in order."""
+        """Return the reward of the latest step. Called once per step, in order."""
         ...
 
     def hindsight(self) -> tuple[StepReward, ...] | None:
-        """After the last step: the final reward and terms of every step, or `None` when nothing changes.
+        """Return, after the last step, the final reward and terms of every step; `None` if nothing changes.
 
-        Some terms (a contribution to the final answer) are known only then. Shape: (steps,). The rewards
+        Some terms (such as the contribution to the final answer) are known only then. Shape: (steps,). The rewards
         become `info["step_rewards"]` and `Trajectory.rewards`, the terms those of the trajectory's steps.
         """
         ...
 
     def outcome(self) -> Mapping[str, float]:
-        """After the last step: what the episode achieved, e.g. `{"is_solved": 1.0}`.
+        """Return, after the last step, the outcome, e.g. `{"is_solved": 1.0}`.
 
-        `is_solved` is always there: 1 solved, 0.5 unsure, 0 unsolved.
+        `is_solved` is required: 1 solved, 0.5 unsure, 0 unsolved.
         """
         ...
 
 
 class RewardFunction(Protocol):
-    """Makes the scorer of an episode."""
+    """Creates the scorer of an episode."""
 
     def start(self, task: Task) -> EpisodeScorer:
-        """A fresh scorer for one episode of `task`."""
+        """Return a new scorer for one episode of `task`."""
         ...

@@ -1,4 +1,4 @@
-"""The final reward: nothing until the last step, then whether the task is solved."""
+"""Final reward: `is_solved` at the last step, otherwise 0."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
+from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
 class FinalReward:
-    """`is_solved` for a `Finish`, 0 for every other step: the sparse reward that StepTool is compared with."""
+    """`is_solved` for `Finish`, 0 for every other step: the sparse baseline of StepTool."""
 
     def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
-        """`judge` is a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`, or a judge."""
+        """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
         self.judge = named_judge(judge, judge_options)
 
     def start(self, task: Task) -> FinalScorer:
-        """A fresh scorer for one episode of `task`."""
+        """Return a new scorer for one episode of `task`."""
         return FinalScorer(task, self.judge)
 
 
 class FinalScorer:
-    """Scores one episode by its outcome alone."""
+    """Scores one episode by its outcome only."""
 
     def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = JudgedEpisode(task, judge)
+        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
-        """`is_solved` for a `Finish`, else 0."""
+        """Return `is_solved` for `Finish`, else 0."""
         self._episode.steps.append(step)
         if not step.finished:
             return StepReward(0.0, {"format": well_formed(step)})
@@ -38,9 +38,9 @@ class FinalScorer:
         return StepReward(solved, {"format": well_formed(step), "is_solved": solved})
 
     def hindsight(self) -> None:
-        """Nothing changes in hindsight."""
+        """Return `None`: nothing changes in hindsight."""
         return
 
     def outcome(self) -> Mapping[str, float]:
-        """What the judge says of the episode; see `JudgedEpisode.outcome`."""
+        """Return the judge's verdict; see `EpisodeJudgement.outcome`."""
         return self._episode.outcome()

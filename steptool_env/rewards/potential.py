@@ -1,4 +1,4 @@
-"""Potential-based shaping: pays progress early without changing which policy is best."""
+"""Potential-based reward shaping: early reward for progress that keeps the optimal policy."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from steptool_env.types import Step, Task
 class PotentialReward:
     """`is_solved` at the end, plus `gamma * Phi(s') - Phi(s)` at every step (Ng, Harada and Russell 1999).
 
-    `Phi` is `scale` times the share of needed calls that are done (0 where no call is needed); it is 0 in the first
-    state and, by definition, after the end. So the shaping terms of an episode sum to 0 when discounted with `gamma`,
-    and the order of all policies is that of the final reward. That an episode ended without `Finish` (at its budget, or
-    with a full context) is known only afterwards: `hindsight` then takes the potential of the last state back.
+    `Phi` is `scale` times the share of needed calls that are done (0 if none is needed); it is 0 in the first state
+    and after the end. The discounted shaping terms of an episode therefore sum to 0, and policies keep the order of
+    the final reward. `hindsight` subtracts the potential of the last state if the episode ended without `Finish`.
 
     Args:
-        gamma: The learner's discount factor, above 0 and at most 1.
-        scale: The potential of an episode with every needed call done.
+        gamma: Discount factor of the learner, in (0, 1].
+        scale: Potential when all needed calls are done.
 
     Raises:
         ConfigurationError: `gamma` is out of range.
@@ -33,7 +32,7 @@ class PotentialReward:
         self.scale = scale
 
     def start(self, task: Task) -> PotentialScorer:
-        """A fresh scorer for one episode of `task`, which must be ToolWorld's."""
+        """Return a new scorer for one episode of `task`, a task of ToolWorld."""
         return PotentialScorer(task, self.gamma, self.scale)
 
 
@@ -48,7 +47,7 @@ class PotentialScorer:
         self._scored: list[StepReward] = []
 
     def score(self, step: Step) -> StepReward:
-        """The reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
+        """Return the reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
         self._episode.observe(step)
         after = 0.0 if step.finished else self._scale * self._episode.tracker.progress
         shaping = self._gamma * after - self._potential
@@ -62,7 +61,7 @@ class PotentialScorer:
         return scored
 
     def hindsight(self) -> tuple[StepReward, ...] | None:
-        """The rewards of an episode that ended without `Finish`: the potential of its last state is 0."""
+        """Return the rewards of an episode that ended without `Finish`; `None` for others."""
         if not self._potential:
             return None
         *before, (reward, _) = self._scored

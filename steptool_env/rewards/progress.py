@@ -1,4 +1,4 @@
-"""ToolWorld's default reward: pays progress once, and never pays padding."""
+"""Default reward of ToolWorld: progress counts once, needless calls never pay."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from toolserver.catalog.api_schema import Provenance
 
 
 class ProgressReward:
-    """The first success of a needed call earns; solving the task earns the rest of 1.
+    """Reward for the first success of every needed call and for the right answer, in total 1.
 
-    With n needed calls, each pays `share / n` the first time that it succeeds, whichever offered API does it. A right
-    end pays what is missing to 1, so that a perfect episode is worth 1 at any depth, and so is one that finds the
-    answer in another way. A wrong end pays nothing. Every other call (a repeat, a needless or an invalid one) costs
-    `cost`; a call that failed by an injected fault, and a page of a needed list, cost nothing.
-
-    Hence calls that are added to an episode without being needed never raise its return.
+    With n needed calls, the first success of each pays `share / n`, with any offered API. A right end pays the rest to
+    1, so a perfect episode has return 1 at any depth, and so has one that finds the answer in another way. A wrong end
+    pays 0. Every other call (repeated, needless or invalid) costs `cost`, except a call that failed by an injected
+    fault and a page of a needed list. Needless calls therefore never raise the return.
 
     Args:
-        share: What the needed calls are worth together, 0 to 1.
-        cost: What a call that is no progress costs, at least 0.
+        share: Total reward of the needed calls, 0 to 1.
+        cost: Cost of a call without progress, at least 0.
 
     Raises:
         ConfigurationError: An option is out of range.
@@ -38,7 +36,7 @@ class ProgressReward:
         self.cost = cost
 
     def start(self, task: Task) -> ProgressScorer:
-        """A fresh scorer for one episode of `task`, which must be ToolWorld's."""
+        """Return a new scorer for one episode of `task`, a task of ToolWorld."""
         return ProgressScorer(task, self.share, self.cost)
 
 
@@ -52,7 +50,7 @@ class ProgressScorer:
         self._earned = 0.0
 
     def score(self, step: Step) -> StepReward:
-        """The reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
+        """Return the reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
         observed = self._episode.observe(step)
         if step.finished:
             solved = float(self._episode.grade.solved)
@@ -65,7 +63,7 @@ class ProgressScorer:
         return StepReward(progress - cost, {"progress": progress, "cost": -cost})
 
     def hindsight(self) -> None:
-        """Nothing changes in hindsight."""
+        """Return `None`: nothing changes in hindsight."""
         return
 
     def outcome(self) -> Mapping[str, float]:

@@ -7,27 +7,26 @@ from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedEpisode, named_judge, well_formed
+from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
 class StepToolReward:
     """`(succ_calling + contribution) / 2` for every tool call, `is_solved` for the last step.
 
-    All terms are in [0, 1]; the paper's contribution of 0 to 5 is divided by 5. The last step is paid by
-    `is_solved` alone, also when it is a tool call at which the budget ran out (then 0), as in the
-    published annotations.
+    All terms are in [0, 1]; the paper's contribution of 0 to 5 is divided by 5. The reward of the last step is
+    `is_solved`, even if it is the tool call that ends the budget (then 0), as in the published annotations.
 
-    A contribution is known only when the episode is over. So `step` pays what is known at once
-    (`succ_calling / 2`, and `is_solved` for `Finish`), and the rewards proper arrive in hindsight.
+    The contribution is known after the end of the episode. `step` therefore returns `succ_calling / 2`, and
+    `is_solved` for `Finish`; `hindsight` returns the complete rewards.
     """
 
     def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
-        """`judge` is a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`, or a judge."""
+        """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
         self.judge = named_judge(judge, judge_options)
 
     def start(self, task: Task) -> StepToolScorer:
-        """A fresh scorer for one episode of `task`."""
+        """Return a new scorer for one episode of `task`."""
         return StepToolScorer(task, self.judge)
 
 
@@ -35,10 +34,10 @@ class StepToolScorer:
     """Scores one episode by StepTool's formula."""
 
     def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = JudgedEpisode(task, judge)
+        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
-        """What is known of `step` at once."""
+        """Return the part of the reward that is known at once."""
         episode = self._episode
         episode.steps.append(step)
         if step.finished:
@@ -49,7 +48,7 @@ class StepToolScorer:
         return StepReward(succeeded / 2, {"format": well_formed(step), "succ_calling": succeeded})
 
     def hindsight(self) -> tuple[StepReward, ...]:
-        """The reward of every step, with its contribution to the final answer."""
+        """Return the reward of every step, with its contribution to the final answer."""
         steps, judgement = self._episode.steps, self._episode.judgement
         if not steps:
             return ()
@@ -57,7 +56,7 @@ class StepToolScorer:
         return (*(_call(*call) for call in calls), _last(steps[-1], judgement.solved))
 
     def outcome(self) -> Mapping[str, float]:
-        """What the judge says of the episode; see `JudgedEpisode.outcome`."""
+        """Return the judge's verdict; see `EpisodeJudgement.outcome`."""
         return self._episode.outcome()
 
 

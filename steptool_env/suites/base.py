@@ -1,4 +1,4 @@
-"""What a suite of tasks gives to the environment."""
+"""Protocol of task suites."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from toolserver.service.service import ToolService
 
 
 class TaskSuite(Protocol):
-    """A finite, ordered set of tasks and the tools that answer them.
+    """Finite, ordered set of tasks, and the tools that answer them.
 
-    A suite is immutable and deterministic: the same arguments give the same tasks in the same order.
+    A suite is immutable and deterministic: equal arguments give equal tasks in equal order.
     """
 
     name: str
@@ -22,26 +22,25 @@ class TaskSuite(Protocol):
         ...
 
     def task(self, index: int) -> Task:
-        """The task at `index` (0-based). Raises `IndexError` beyond the end."""
+        """Return the task at `index` (0-based). Raises `IndexError` beyond the end."""
         ...
 
     def find(self, task_id: str) -> Task:
-        """The task of that id. Raises `ConfigurationError`, naming some valid ids, when there is none."""
+        """Return the task of that id. Raises `ConfigurationError` with some valid ids for an unknown one."""
         ...
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Settings that change tasks or answers, as JSON values: a snapshot must agree on them and on the name."""
+        """Settings that change tasks or responses, as JSON values. A snapshot must share them and `name`."""
         ...
 
     def initial_state(self, task: Task, episode_seed: int) -> str:
-        """The state token with which an episode of `task` begins; empty where the tools keep no state.
+        """Return the state token at the start of an episode of `task`; empty for stateless tools.
 
-        An opening token is plain text that anyone may write (seed, faults); only the tokens that a
-        server hands out afterwards are signed.
+        It is plain text (seed, faults) that clients may write; a server signs all later tokens.
         """
         ...
 
     def service(self) -> ToolService:
-        """The suite's tools in process, for an environment without `server_url`."""
+        """Return the suite's tools in process, for an environment without `server_url`."""
         ...

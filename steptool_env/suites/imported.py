@@ -1,4 +1,4 @@
-"""Recordings in StableToolBench's folders, imported once into the user's cache directory."""
+"""Import of recordings in StableToolBench's folders into the user's cache directory."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from toolserver.stabletoolbench import import_folder
 
 
 def imported_cache(folder: Path) -> Path:
-    """The directory of the imported recordings of `folder`, importing them if that has not been done.
+    """Return the directory of the imported recordings of `folder`; import them at the first use.
 
-    The directory is named by a digest of this version and of the folder's listing (paths, sizes, times of change), so
-    changed recordings are imported anew. Processes that import at the same time do not disturb each other: the first
-    to be done wins.
+    The name of the directory is a digest of this version and of the folder's listing (paths, sizes, modification
+    times), so changed recordings are imported again. Concurrent imports are safe: the first complete one is kept.
 
     Raises:
-        ConfigurationError: There is no such folder, or the cache directory cannot be written.
+        ConfigurationError: The folder does not exist, or the cache directory is not writable.
     """
     if not folder.is_dir():
-        raise ConfigurationError(f"data: there is no folder {folder}; it should hold tools/ and tool_response_cache/")
+        raise ConfigurationError(f"data: {folder} is not a folder; it must contain tools/ and tool_response_cache/")
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steptool-env"
     target = home / f"stabletoolbench-{_digest(folder)}"
     if target.is_dir():
@@ -44,7 +43,7 @@ def imported_cache(folder: Path) -> Path:
 
 
 def _import(folder: Path, target: Path) -> Path:
-    """Import beside `target` and move into place when whole."""
+    """Import into a temporary directory beside `target` and rename it at the end."""
     with tempfile.TemporaryDirectory(prefix=".importing-", dir=target.parent, ignore_cleanup_errors=True) as draft:
         catalog = Catalog()
         with ResponseCache(draft) as cache:

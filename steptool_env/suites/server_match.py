@@ -24,8 +24,8 @@ class ServerMatch:
 
     Attributes:
         kinds: Accepted values of `kind`.
-        fields: Values that others of the server's fields must have.
-        optional: Whether a server without `/v1/info` is accepted, such as another implementation of StableToolBench's
+        fields: Required values of other fields of the server.
+        optional: True if a server without `/v1/info` is accepted, such as another implementation of StableToolBench's
             protocol.
     """
 
@@ -34,7 +34,7 @@ class ServerMatch:
     optional: bool = False
 
     def check(self, url: str, info: Mapping[str, Any]) -> None:
-        """Raise `ConfigurationError`, with field, both values and remedy, when the server at `url` is another one."""
+        """Raise `ConfigurationError`, with field, both values and remedy, if the server at `url` does not match."""
         if info.get("version") != self.fields.get("version"):
             raise self._difference(url, "version", info.get("version"), self.fields.get("version"))
         if info.get("kind") not in self.kinds:
@@ -58,7 +58,7 @@ class ServerMatch:
 
 
 class ServedSuite(Protocol):
-    """A suite that knows which server can answer its calls."""
+    """Suite with requirements on the server that answers its calls."""
 
     @property
     def server_match(self) -> ServerMatch:

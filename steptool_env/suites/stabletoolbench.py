@@ -1,4 +1,4 @@
-"""StableToolBench's solvable queries with their recorded calls."""
+"""Suite of StableToolBench's solvable queries with recorded calls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from toolserver.service.service import ToolService
 from toolserver.stabletoolbench import Query, read_queries
 
 MISSES = ("strict", "synthetic")
-"""What may answer a call that is not recorded, in process; a server knows more ways."""
+"""Handling of a call that is not recorded, in process; a server supports more."""
 
 _QUERIES = Path("solvable_queries") / "test_instruction"
 
@@ -37,27 +37,27 @@ _FULL_DATA = (
     "Import it with `toolserver import stabletoolbench DIR --cache CACHE`, then give queries= and cache=. With "
     "neither, and without data=, a sample is played."
 )
-"""Two lines that end an error about missing data."""
+"""Last lines of an error about missing data."""
 
 
 class StableToolBenchSuite:
     """One query set, answered from recordings.
 
-    Without `data`, `queries` and `cache` it is the sample that ships with the package: a few queries of every set, with
-    answers made by this project, under the name `stabletoolbench-sample/<set>`. For StableToolBench itself give either
-    `data`, a folder with `solvable_queries/test_instruction/<set>.json` and `server/` (holding `tools/`
-    and `tool_response_cache/`), or `queries` and `cache` apart.
+    Without `data`, `queries` and `cache` it is the sample of the package: a few queries of every set, with responses
+    made by this project, under the name `stabletoolbench-sample/<set>`. StableToolBench itself needs either `data`, a
+    folder with `solvable_queries/test_instruction/<set>.json` and `server/` (with `tools/` and `tool_response_cache/`),
+    or `queries` and `cache`.
 
     Args:
-        name: The query set, e.g. `G1_instruction`.
-        data: The folder. Its recordings are imported once, into the user's cache directory.
-        queries: A query file, or a folder of them named `<set>.json`; in place of those in `data`.
-        cache: A directory made by `toolserver import`; in place of the recordings in `data`.
-        miss: What answers a call that is not recorded: `strict` or `synthetic`.
+        name: Query set, e.g. `G1_instruction`.
+        data: Folder with the data. Its recordings are imported once into the user's cache directory.
+        queries: Query file or folder of `<set>.json` files, instead of those in `data`.
+        cache: Directory written by `toolserver import`, instead of the recordings in `data`.
+        miss: Handling of a call that is not recorded: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
 
     Raises:
-        ConfigurationError: An argument is wrong or a file is missing; the message says which and what to do.
+        ConfigurationError: An argument is invalid or a file is missing; the message gives the remedy.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class StableToolBenchSuite:
         faults: str = "none",
     ) -> None:
         if miss not in MISSES:
-            raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server knows more ways")
+            raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server supports more")
         self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
@@ -85,7 +85,7 @@ class StableToolBenchSuite:
         self._faults = faults
         self._service: ToolService | None = None
         self._lock = Lock()
-        self.initial_state(self._tasks[0], 0)  # a wrong fault level is refused here, not at the first reset
+        self.initial_state(self._tasks[0], 0)  # reject an unknown fault level before the first reset
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -104,18 +104,18 @@ class StableToolBenchSuite:
         return self._tasks[self._index[task_id]]
 
     def initial_state(self, task: Task, episode_seed: int) -> str:
-        """Empty without faults: recordings keep no state."""
+        """See `TaskSuite.initial_state`. Empty without faults: recordings are stateless."""
         if self._faults == "none":
             return ""
         return opening_token(episode_seed, self._faults, task.id)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """See `TaskSuite.settings`. The places of the files differ between machines and are left out."""
+        """See `TaskSuite.settings`. Without file paths, which differ between machines."""
         return {"miss": self._miss, "faults": self._faults}
 
     def service(self) -> ToolService:
-        """See `TaskSuite.service`. It is made at the first call and then shared."""
+        """See `TaskSuite.service`. Created at the first call, then shared."""
         with self._lock:
             if self._service is None:
                 self._service = self._make_service()
@@ -123,13 +123,13 @@ class StableToolBenchSuite:
 
     @property
     def server_match(self) -> ServerMatch:
-        """Requirements on a server: recordings, and this version where the server says which it has."""
+        """Requirements on a server: recordings, and this version if the server reports one."""
         return ServerMatch(("recorded", "both"), {"version": package_version()}, optional=True)
 
     def _make_service(self) -> ToolService:
         if self._cache is None:
             raise ConfigurationError("cache: without data=, cache= or server_url= nothing answers the calls; give one")
-        for task in self._tasks:  # an offered API is known, whatever was imported
+        for task in self._tasks:  # offered APIs are known even if not imported
             for spec in task.tools:
                 self._catalog.add(spec)
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
@@ -150,7 +150,7 @@ def load_suite(
     miss: str = "strict",
     faults: str = "none",
 ) -> StableToolBenchSuite:
-    """The suite of these arguments; environments with the same arguments share it."""
+    """Return the suite of these arguments; environments with the same arguments share it."""
     return _make(name, data, queries, cache, miss, faults)
 
 
@@ -202,6 +202,6 @@ def _task(name: str, query: Query, catalog: Catalog) -> Task:
 
 
 def _described(spec: ApiSpec, catalog: Catalog) -> ApiSpec:
-    """`spec` with the description of its tool, which query files do not have."""
+    """Return `spec` with the description of its tool, which query files lack."""
     known = catalog.get(*spec.key)
     return spec if known is None else replace(spec, tool_description=known.tool_description)

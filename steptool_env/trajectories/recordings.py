@@ -1,4 +1,4 @@
-"""Recorded episodes from any file that holds some: our trajectories, or judged runs as StepTool publishes them."""
+"""Recorded episodes from trajectory files or from judged runs as published by StepTool."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from toolserver.stabletoolbench import read_judged_run
 
 
 def read_recordings(path: str | Path) -> list[Trajectory]:
-    """The episodes of `path`, in its order.
+    """Return the episodes of `path`, in order.
 
     Args:
-        path: A `.jsonl` file of trajectories, a `<set>.json` file of a judged run, or a folder that holds either
-            `trajectories.jsonl` or such `.json` files. The tasks of a judged run have an id, a query and the name of
-            the set, but no tools.
+        path: `.jsonl` file of trajectories, `<set>.json` file of a judged run, or folder with `trajectories.jsonl` or
+            `<set>.json` files. Tasks of a judged run have an id, a query and the name of the set, but no tools.
 
     Raises:
-        DataError: There is no such file, it holds no episode, or a line or entry is damaged (named by its number or
-            query).
+        DataError: The file is missing, contains no episode, or has an invalid line or entry.
     """
     path = Path(path)
     trajectories = [trajectory for file in _files(path) for trajectory in _read(file)]

@@ -1,4 +1,4 @@
-"""Trajectories from and to the files of ToolBench and StableToolBench."""
+"""Conversion of trajectories from and to the files of ToolBench and StableToolBench."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _VERDICTS = {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}
 
 
 def from_judged(episode: JudgedEpisode, task: Task) -> Trajectory:
-    """A published episode of a judged run, with its judgements as outcome.
+    """Return a published episode of a judged run, with its judgements as outcome.
 
-    `task` is the episode's query. The actions are written in the `react` format, without the thoughts, which were not
-    published. The steps carry no rewards.
+    `task` holds the episode's query. Actions have the `react` format, without thoughts, which are not published. Steps
+    have no rewards.
     """
     steps = [
         _step(step.name, step.arguments, step.response, _status(step.name, step.arguments, step.response))
@@ -39,16 +39,15 @@ def from_judged(episode: JudgedEpisode, task: Task) -> Trajectory:
 
 
 def from_answer(answer: ToolBenchAnswer, task: Task) -> Trajectory:
-    """The path to the final answer in a ToolBench answer file. The steps carry no rewards."""
+    """Return the path to the final answer in a ToolBench answer file. Steps have no rewards."""
     steps = [_step(step.name, step.arguments, step.observation, step.status, step.thought) for step in answer.steps]
     return _trajectory(task, steps, {"source": "ToolBench answer", "method": answer.method})
 
 
 def to_answer(trajectory: Trajectory) -> dict[str, Any]:
-    """The content of ToolBench's answer file `<query id>_CoT@1.json`, as its `single_chain` writes it.
+    """Return the content of ToolBench's answer file `<query id>_CoT@1.json`, as its `single_chain` writes it.
 
-    Of `train_messages`, which holds every prefix of the conversation there, only the whole conversation is written:
-    the one that ToolBench's converter reads.
+    `train_messages` holds only the whole conversation, which ToolBench's converter reads, and not every prefix.
     """
     steps = trajectory.steps
     answered = bool(steps) and steps[-1].status is StatusCode.FINAL_ANSWER
@@ -74,7 +73,7 @@ def to_answer(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def write_answers(folder: str | Path, trajectories: Iterable[Trajectory]) -> None:
-    """Write `<task id>_CoT@1.json` for every trajectory: a folder that ToolBench's converter reads."""
+    """Write `<task id>_CoT@1.json` for every trajectory, for ToolBench's converter."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for trajectory in trajectories:
@@ -94,7 +93,7 @@ def _step(name: str, arguments: str, response: str, status: StatusCode, thought:
 
 
 def _status(name: str, arguments: str, response: str) -> StatusCode:
-    """ToolBench's status code, which judged runs do not have, from what they do have."""
+    """Return ToolBench's status code, derived because judged runs lack it."""
     if name == FINISH:
         return read_finish(arguments).status
     if response.startswith(_NO_SUCH_FUNCTION):
@@ -110,7 +109,7 @@ def _outcome(judgements: Sequence[str]) -> dict[str, float]:
 
 
 def _nodes(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
-    """The chain's nodes: for each step the thought, where there is one, the action and its input."""
+    """Yield the nodes of the chain: the thought, if any, the action and its input of each step."""
     depth = 0
     for step in steps:
         parts = [("Thought", step.action.thought)] if step.action.thought else []

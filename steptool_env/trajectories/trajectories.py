@@ -1,4 +1,4 @@
-"""Trajectories on disk: JSON Lines, one episode per line."""
+"""Trajectory files: JSON Lines, one episode per line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from steptool_env.types import Trajectory
 
 
 class BadLine(NamedTuple):
-    """A line that holds no trajectory: its number (from 1) and what is wrong with it."""
+    """Number (from 1) of an invalid line, and the error."""
 
     number: int
     reason: str
@@ -24,18 +24,18 @@ class BadLine(NamedTuple):
 
 
 class TrajectoryFile(NamedTuple):
-    """What a file holds: the trajectories, in order, and the lines that are none."""
+    """Content of a file: trajectories in order, and invalid lines."""
 
     trajectories: list[Trajectory]
     bad_lines: list[BadLine]
 
 
 class TrajectoryWriter:
-    """Writes trajectories as they come. Each line is written whole, so a killed run leaves whole lines but the last.
+    """Writes trajectories one by one and flushes each line.
 
     Args:
-        path: The file; its folder is made. An existing file is replaced, or added to with `append`.
-        append: Keep what is there.
+        path: File to write; its folder is created.
+        append: If True, append to an existing file; otherwise replace it.
     """
 
     def __init__(self, path: str | Path, *, append: bool = False) -> None:
@@ -44,7 +44,7 @@ class TrajectoryWriter:
         self._file = self.path.open("ab" if append else "wb")
 
     def write(self, trajectory: Trajectory) -> None:
-        """Add one episode."""
+        """Write one episode."""
         self._file.write(encode(trajectory_record(trajectory)) + b"\n")
         self._file.flush()
 
@@ -60,17 +60,17 @@ class TrajectoryWriter:
 
 
 def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
-    """Write a whole file of trajectories."""
+    """Write a file of trajectories."""
     with TrajectoryWriter(path) as writer:
         for trajectory in trajectories:
             writer.write(trajectory)
 
 
 def read_trajectories(path: str | Path) -> TrajectoryFile:
-    """Read a file of trajectories. A bad line is reported by number and skipped.
+    """Read a file of trajectories. Invalid lines are skipped and reported by number.
 
     Raises:
-        DataError: There is no such file.
+        DataError: The file cannot be read.
     """
     trajectories: list[Trajectory] = []
     bad_lines: list[BadLine] = []

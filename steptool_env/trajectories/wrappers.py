@@ -1,4 +1,4 @@
-"""Wrappers that write every finished episode to a file of trajectories."""
+"""Wrappers that write every finished episode to a trajectory file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
     """Writes the trajectory of every finished episode of a tool environment as a line of JSON.
 
     Args:
-        env: A tool environment.
-        path: The file; see `steptool_env.trajectories.trajectories.read_trajectories`.
-        append: Add to an existing file instead of replacing it.
+        env: Tool environment.
+        path: File to write; see `steptool_env.trajectories.trajectories.read_trajectories`.
+        append: If True, append to an existing file; otherwise replace it.
     """
 
     def __init__(self, env: gym.Env[str, str], path: str | Path, append: bool = False) -> None:
@@ -28,7 +28,7 @@ class RecordTrajectories(gym.Wrapper[str, str, str, str], RecordConstructorArgs)
         self._writer = TrajectoryWriter(path, append=append)
 
     def step(self, action: str) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Step, and write the trajectory when the episode is over."""
+        """Step, and write the trajectory at the end of the episode."""
         result = self.env.step(action)
         trajectory = result[4].get("trajectory")
         if trajectory is not None:
@@ -45,9 +45,9 @@ class RecordVectorTrajectories(VectorWrapper[Any, Any, Any, Any, Any]):
     """`RecordTrajectories` for vector environments, in any autoreset mode.
 
     Args:
-        env: A vector environment of tool environments.
-        path: The file.
-        append: Add to an existing file instead of replacing it.
+        env: Vector environment of tool environments.
+        path: File to write.
+        append: If True, append to an existing file; otherwise replace it.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], path: str | Path, append: bool = False) -> None:
@@ -55,7 +55,7 @@ class RecordVectorTrajectories(VectorWrapper[Any, Any, Any, Any, Any]):
         self._writer = TrajectoryWriter(path, append=append)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Step, and write the trajectories of the episodes that are over, in the order of their environments."""
+        """Step, and write the trajectories of finished episodes, in the order of their environments."""
         result = self.env.step(actions)
         infos = result[4].get("final_info", result[4])
         if "trajectory" in infos:

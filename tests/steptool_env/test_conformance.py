@@ -1,4 +1,4 @@
-"""Every registered environment, in process and over HTTP, keeps Gymnasium's promises and gives the same episodes."""
+"""Conformance of the registered environments with Gymnasium, in process and over HTTP."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_gymnasiums_checker_finds_nothing(remote: bool, kind: Kind, servers: Cal
 
 
 def calls_of(info: dict[str, Any], rng: random.Random) -> Iterator[str]:
-    """Calls of offered functions with made-up arguments, and now and then a text that is none."""
+    """Yield calls of offered functions with random arguments, and some invalid texts."""
     for _ in range(5):
         function = rng.choice(info["functions"][:-1])
         names = function["parameters"]["properties"]

@@ -1,4 +1,4 @@
-"""The numeric twin: a legal environment, the text form underneath, and features of what a text agent sees."""
+"""Tests of the numeric form: spaces, equality with the text form, and features."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_solves_a_task_is_among_the_candidates(split: str, least: float) ->
 
 
 def _oracle_stays_inside(env: gym.Env[str, str], task: int) -> bool:
-    """Whether every call of the gold solution, and a right answer, is a candidate when its turn comes."""
+    """Return True if the candidates include every call of the reference solution and a right answer."""
     observation, info = env.reset(seed=task, options={"task": task})
     view, oracle, call_format = (
         CandidateView(info, toolworld_lexicon("lite")),

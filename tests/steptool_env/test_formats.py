@@ -1,4 +1,4 @@
-"""Every format: what is written is read back, any text is read without raising, and errors say what is wrong."""
+"""Tests of the formats: round trip, arbitrary texts, error messages."""
 
 from __future__ import annotations
 

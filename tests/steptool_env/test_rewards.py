@@ -20,7 +20,7 @@ CALL = called("search", ["Northern Light"])
 
 
 class FixedJudge:
-    """Says what it was told to say."""
+    """Returns the given judgement."""
 
     def __init__(self, succeeded: Sequence[float], contributed: Sequence[float], *solved: float) -> None:
         self.judgement = Judgement((*succeeded, 0.0), (*contributed, 0.0), solved)

@@ -8,7 +8,7 @@ import pytest
 
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
-from steptool_env.search import Policy, SearchNode, cot, dfsdt, diversity_prompt
+from steptool_env.search import SearchNode, SearchPolicy, cot, dfsdt, diversity_prompt
 from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, Unreachable, toy_config
 from toolserver.catalog.api_schema import StatusCode
 
@@ -21,13 +21,13 @@ def ready(**changes: object) -> ToolEnv:
     return env
 
 
-def scripted(tree: dict[str, str], visits: list[str]) -> Policy:
+def scripted(tree: dict[str, str], visits: list[str]) -> SearchPolicy:
     """Acts by the path so far and the number of siblings: `tree["cs"]` are the actions tried after `c`, `s`."""
     actions = {name: action for action, name in NAMES.items()}
 
-    def decide(place: SearchNode) -> str:
-        path = "".join(NAMES[step.action.text] for step in place.path)
-        name = tree[path][len(place.siblings)]
+    def decide(node: SearchNode) -> str:
+        path = "".join(NAMES[step.action.text] for step in node.path)
+        name = tree[path][len(node.siblings)]
         visits.append(path + name)
         return actions[name]
 
@@ -90,9 +90,9 @@ def test_the_environment_stays_where_it_was() -> None:
 def test_siblings_are_shown_with_what_they_came_to() -> None:
     seen: list[tuple[str, ...]] = []
 
-    def policy(place: SearchNode) -> str:
-        seen.append(tuple(step.action.name for step in place.siblings))
-        return SAY if not place.siblings else ANSWER
+    def policy(node: SearchNode) -> str:
+        seen.append(tuple(step.action.name for step in node.siblings))
+        return SAY if not node.siblings else ANSWER
 
     dfsdt(ready(call_budget=1), policy)
     assert seen == [(), ("say_it_for_echo",)]
@@ -106,20 +106,20 @@ def test_siblings_are_shown_with_what_they_came_to() -> None:
 
 def test_chains_are_independent_and_stop_at_an_answer() -> None:
     ends = iter([GIVE_UP, COUNT, ANSWER, ANSWER])
-    result = cot(ready(call_budget=2), lambda place: next(ends) if place.path else SAY, attempts=4)
+    result = cot(ready(call_budget=2), lambda node: next(ends) if node.path else SAY, attempts=4)
     assert (result.answered, result.calls) == (True, 6)
     assert [step.action.text for step in result.trajectory.steps] == [SAY, ANSWER]
 
 
 def test_chains_end_with_the_calls() -> None:
-    result = cot(ready(), lambda place: COUNT, attempts=9, max_calls=8)
+    result = cot(ready(), lambda node: COUNT, attempts=9, max_calls=8)
     assert (result.answered, result.calls, len(result.trajectory.steps)) == (False, 8, 6)
 
 
 def test_tools_out_of_reach_end_the_search() -> None:
     env = ToolEnv(ToySuite(), toy_config(), Unreachable())
     env.reset(seed=0)
-    for result in (dfsdt(env, lambda place: COUNT), cot(env, lambda place: COUNT, attempts=5)):
+    for result in (dfsdt(env, lambda node: COUNT), cot(env, lambda node: COUNT, attempts=5)):
         assert (result.answered, result.calls) == (False, 1)
         assert result.trajectory.metadata["transport_error"]
 
@@ -127,4 +127,4 @@ def test_tools_out_of_reach_end_the_search() -> None:
 @pytest.mark.parametrize("wrong", [{"width": 0}, {"max_calls": 0}])
 def test_wrong_numbers_are_named(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigurationError, match="must be at least 1"):
-        dfsdt(ready(), lambda place: ANSWER, **wrong)
+        dfsdt(ready(), lambda node: ANSWER, **wrong)

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steptool_env.env import ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
+from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.formats import make_format
 from steptool_env.rewards import StepReward
@@ -118,6 +120,20 @@ ACTIONS = (COUNT, SAY, FAIL, ANSWER, GIVE_UP, "no call at all", call("unknown"),
 def toy_config(**changes: Any) -> EpisodeConfig:
     """Rules with a budget of six calls."""
     return EpisodeConfig(**{"reward": CountingReward(), "call_budget": 6, **changes})
+
+
+def toy_env(**changes: object) -> ToolEnv:
+    return ToolEnv(ToySuite(), toy_config(**changes))
+
+
+def play(env: ToolEnv, actions: Sequence[str]) -> list[Transition]:
+    """Return everything that `env` returns for `actions`, until its episode ends."""
+    seen: list[Transition] = []
+    for action in actions:
+        if env.episode.over:
+            break
+        seen.append(env.step(action))
+    return seen
 
 
 class Unreachable:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stabletoolbench.table import Arguments, compare, figures, grouped, main, read_runs
+from benchmarks.stabletoolbench.table import Options, compare, figures, grouped, main, read_runs
 from steptool_env.errors import DataError
 
 RUNS = ("baseline-ppo_cot", "steptool_cot", "toolllama_sft_cot")
@@ -26,7 +26,7 @@ def table(published_data: Path) -> dict[str, Any]:
 
 
 def test_the_command_writes_a_result(published_data: Path, tmp_path: Path) -> None:
-    main(Arguments(published_data / "judged_runs", published_data / "solvable_queries", tmp_path))
+    main(Options(published_data / "judged_runs", published_data / "solvable_queries", tmp_path))
     written = json.loads((tmp_path / "stabletoolbench_table.json").read_text())
     rows = written["tables"]["Judged runs, recomputed"]
     assert {(row["run"], row["group"]): row["published"] for row in rows} == {

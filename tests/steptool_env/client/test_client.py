@@ -1,4 +1,4 @@
-"""The HTTP client: what it carries, and what becomes of servers that are away, overloaded or something else."""
+"""The HTTP client, with servers that answer, are unreachable, overloaded or of another kind."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
+from steptool_env.client.transport import Reply
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
@@ -190,6 +191,21 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         client.call_many([CALL])
         assert b"secret-key" not in pickle.dumps(client.url)
     assert server.requests[0][1]["authorization"] == "Bearer secret-key"
+
+
+def test_a_transport_can_be_given() -> None:
+    class Fixed:
+        def __init__(self, url: str, headers: Any, timeout: float) -> None:
+            self.made = url, timeout
+
+        def send(self, path: str, content: bytes | None = None) -> Reply:
+            return Reply(200, "", json.dumps([{**ANSWER, "state": f"{path} {self.made}"}]).encode())
+
+        def close(self) -> None:
+            pass
+
+    client = HttpToolClient("http://host", timeout=2.0, transport=Fixed)
+    assert client.call_many([CALL])[0].state == "/v1/calls ('http://host', 2.0)"
 
 
 def test_a_client_is_pickled_without_its_connection() -> None:

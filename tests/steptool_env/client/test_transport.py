@@ -1,4 +1,4 @@
-"""The wires: a bare connection gives what httpx gives, however an answer is cut, and whenever a connection ends."""
+"""HTTP transports: both give the same replies, however an answer is cut, and whenever a connection ends."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,19 +16,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steptool_env.client.transport import BareWire, HttpxWire, Reply, WireError, connect
+from steptool_env.client.transport import (
+    HttpxTransport,
+    PlainTransport,
+    Reply,
+    TransportError,
+    _is_stale,
+    make_transport,
+)
 
-PATH = "/base/v1/calls"
+PREFIX, PATH = "/base", "/v1/calls"
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n[1,2]"
-EARLY = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
 ANSWERS = {
     "plain": WHOLE,
     "empty": b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n",
     "chunked": b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[1\r\n3\r\n,2]\r\n0\r\n\r\n",
     "to the end": b"HTTP/1.1 500 No\r\nretry-after: soon\r\n\r\nbroken",
     "old": b"HTTP/1.0 200 OK\r\n\r\n[1,2]",
-    "announced": EARLY + WHOLE,
-    "announced, to the end": EARLY + b"HTTP/1.1 200 OK\r\n\r\n[1,2]",
+    "announced": b"HTTP/1.1 100 Continue\r\n\r\n" + WHOLE,
     "last": b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 5\r\n\r\n[1,2]",
 }
 
@@ -37,7 +43,7 @@ class Server:
 
     def __init__(self) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}{PATH}"
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}{PREFIX}"
         self.scripts: list[Sequence[bytes]] = []
         self.requests: list[bytes] = []
         self.connections = 0
@@ -91,21 +97,20 @@ def server() -> Iterator[Server]:
         yield one
 
 
-def ask(wire: Any, server: Server, *pieces: bytes) -> Reply:
+def ask(transport: Any, server: Server, *pieces: bytes) -> Reply:
     server.scripts.append(pieces)
-    reply = wire.post(b"[]")
+    reply = transport.send(PATH, b"[]")
     assert isinstance(reply, Reply)
     return reply
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_a_bare_connection_gives_what_httpx_gives(name: str, server: Server) -> None:
-    for wire in (connect(server.url, {}, 5.0), HttpxWire(server.url, {}, 5.0)):
-        with closing(wire):
-            reply = ask(wire, server, ANSWERS[name], b"")
-        if isinstance(wire, BareWire):
-            bare = reply
-    assert reply == bare
+def test_both_transports_give_the_same_reply(name: str, server: Server) -> None:
+    replies = []
+    for make in (PlainTransport, HttpxTransport):
+        with closing(make(server.url, {}, 5.0)) as transport:
+            replies.append(ask(transport, server, ANSWERS[name], b""))
+    assert replies[0] == replies[1]
 
 
 @settings(max_examples=40)
@@ -117,44 +122,44 @@ def test_however_an_answer_is_cut_it_is_the_same(data: st.DataObject, name: str)
     with serving() as server:
         replies = []
         for each in (pieces, [answer]):
-            with closing(connect(server.url, {}, 5.0)) as wire:
-                replies.append(ask(wire, server, *each, b""))
+            with closing(make_transport(server.url, {}, 5.0)) as transport:
+                replies.append(ask(transport, server, *each, b""))
     assert replies[0] == replies[1]
 
 
 def test_a_connection_is_kept_and_replaced_once_the_server_has_closed_it(server: Server) -> None:
     before = server.connections
-    with closing(connect(server.url, {"authorization": "Bearer k"}, 5.0)) as wire:
+    with closing(make_transport(server.url, {"authorization": "Bearer k"}, 5.0)) as transport:
         for _ in range(3):
-            assert ask(wire, server, WHOLE).content == b"[1,2]"
+            assert ask(transport, server, WHOLE).content == b"[1,2]"
         assert server.connections == before + 1
-        assert ask(wire, server, WHOLE, b"").content == b"[1,2]"
-        ended = wire._idle[0]  # type: ignore[attr-defined]
-        while ended.is_open():
+        assert ask(transport, server, WHOLE, b"").content == b"[1,2]"
+        ended = transport._idle[0]  # type: ignore[attr-defined]
+        while not _is_stale(ended):
             pass  # until the server's end has arrived
-        assert ask(wire, server, WHOLE).content == b"[1,2]"
+        assert ask(transport, server, WHOLE).content == b"[1,2]"
         assert server.connections == before + 2
     request = server.requests[-1].decode().lower()
-    assert request.startswith(f"post {PATH} http/1.1\r\n")
+    assert request.startswith(f"post {PREFIX}{PATH} http/1.1\r\n")
     assert f"\r\nhost: {httpx.URL(server.url).netloc.decode()}\r\n" in request
     assert "\r\ncontent-type: application/json\r\n" in request
     assert "\r\nauthorization: bearer k\r\n" in request
 
 
-@pytest.mark.parametrize("part", [b"", WHOLE[:12], WHOLE[:-1], b"SMTP ready\r\n\r\n", ANSWERS["chunked"][:-3], EARLY])
+@pytest.mark.parametrize("part", [b"", WHOLE[:-1], b"SMTP ready\r\n\r\n", ANSWERS["chunked"][:-8]])
 def test_an_answer_that_is_none_is_an_error_and_the_next_exchange_is_sound(part: bytes, server: Server) -> None:
-    with closing(connect(server.url, {}, 5.0)) as wire:
-        with pytest.raises(WireError, match=r"^\w+: "):
-            ask(wire, server, part, b"")
-        assert ask(wire, server, WHOLE).content == b"[1,2]"
+    with closing(make_transport(server.url, {}, 5.0)) as transport:
+        with pytest.raises(TransportError, match=r"^\w+: "):
+            ask(transport, server, part, b"")
+        assert ask(transport, server, WHOLE).content == b"[1,2]"
 
 
 @pytest.mark.parametrize("rest", [ANSWERS["empty"], WHOLE, b"SMTP ready\r\n\r\n", WHOLE[:9]])
 def test_what_comes_behind_an_answer_is_no_part_of_it(rest: bytes, server: Server) -> None:
     before = server.connections
-    with closing(connect(server.url, {}, 5.0)) as wire:
-        assert ask(wire, server, WHOLE + rest, b"") == Reply(200, "", b"[1,2]")
-        assert ask(wire, server, WHOLE) == Reply(200, "", b"[1,2]")
+    with closing(make_transport(server.url, {}, 5.0)) as transport:
+        assert ask(transport, server, WHOLE + rest, b"") == Reply(200, "", b"[1,2]")
+        assert ask(transport, server, WHOLE) == Reply(200, "", b"[1,2]")
     assert server.connections == before + 2
 
 
@@ -176,39 +181,39 @@ def test_threads_get_their_own_answers() -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo, ThreadPoolExecutor(8) as threads:
         threads.submit(echo.serve_forever, 0.01)
         try:
-            with closing(connect(f"http://127.0.0.1:{echo.server_port}/", {}, 5.0)) as wire:
-                assert [reply.content for reply in threads.map(wire.post, asked)] == asked
+            with closing(make_transport(f"http://127.0.0.1:{echo.server_port}", {}, 5.0)) as transport:
+                assert [reply.content for reply in threads.map(partial(transport.send, "/"), asked)] == asked
         finally:
             echo.shutdown()
 
 
 def test_a_forked_process_makes_connections_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     before = server.connections
-    with closing(connect(server.url, {}, 5.0)) as wire:
-        ask(wire, server, WHOLE)
+    with closing(make_transport(server.url, {}, 5.0)) as transport:
+        ask(transport, server, WHOLE)
         monkeypatch.setattr("os.getpid", lambda: -1)  # as a fork finds it
-        assert ask(wire, server, WHOLE).content == b"[1,2]"
+        assert ask(transport, server, WHOLE).content == b"[1,2]"
     assert server.connections == before + 2
 
 
 def test_a_server_that_is_silent_is_waited_for_a_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        with closing(connect(url, {}, 0.05)) as wire, pytest.raises(WireError, match="Timeout"):
-            wire.post(b"[]")
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with closing(make_transport(url, {}, 0.05)) as transport, pytest.raises(TransportError, match="Timeout"):
+            transport.send(PATH, b"[]")
 
 
-def test_what_stands_between_is_left_to_httpx(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tls_proxies_and_user_names_are_left_to_httpx(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    for url in ("https://127.0.0.1:9/", "http://name:word@127.0.0.1:9/"):
-        with closing(connect(url, {}, 1.0)) as wire:
-            assert isinstance(wire, HttpxWire)
-    monkeypatch.setenv("http_proxy", server.url.removesuffix(PATH))
-    with closing(connect("http://tools.invalid/v1/calls", {}, 5.0)) as wire:
-        assert ask(wire, server, WHOLE).content == b"[1,2]"
+    for url in ("https://127.0.0.1:9", "http://name:word@127.0.0.1:9"):
+        with closing(make_transport(url, {}, 1.0)) as transport:
+            assert isinstance(transport, HttpxTransport)
+    monkeypatch.setenv("http_proxy", server.url.removesuffix(PREFIX))
+    with closing(make_transport("http://tools.invalid", {}, 5.0)) as transport:
+        assert ask(transport, server, WHOLE).content == b"[1,2]"
     assert server.requests[-1].startswith(b"POST http://tools.invalid/v1/calls HTTP/1.1\r\n")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with closing(connect(server.url, {}, 5.0)) as wire:
-        assert isinstance(wire, BareWire)
-        assert ask(wire, server, WHOLE).content == b"[1,2]"
+    with closing(make_transport(server.url, {}, 5.0)) as transport:
+        assert isinstance(transport, PlainTransport)
+        assert ask(transport, server, WHOLE).content == b"[1,2]"

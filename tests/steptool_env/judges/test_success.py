@@ -1,4 +1,4 @@
-"""What the body of an answer says about its call."""
+"""Tests of the success of a call, from the body of its response."""
 
 from __future__ import annotations
 

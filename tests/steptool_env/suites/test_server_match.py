@@ -43,7 +43,7 @@ class Suite:
 
 
 def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
-    """What a server was asked by a client of `match` that made so many requests."""
+    """Return the requests for `/v1/info` of a client of `match` that sends `calls` requests."""
     content = info if isinstance(info, bytes) else json.dumps(info).encode()
     with scripted(good(1), handler=Told) as server, client_for(server, suite=Suite(match)) as (client, _):
         server.info = status, content
