@@ -133,10 +133,8 @@ class HttpToolClient:
 
     def _verify(self) -> None:
         """Compare the server with the suite, once."""
-        if self._verified or self._suite is None:
-            return
         with self._verifying:
-            if self._verified:
+            if self._verified or self._suite is None:
                 return
             match = self._suite.server_match
             with closing(self._make_transport(self.url, _key_header(), self.timeout)) as transport:

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
 from toolserver.http import api_routes, call_routes, health_routes
 from toolserver.http.auth import AccessControl, ApiKeys
 from toolserver.http.call_routes import CallRoutes
+from toolserver.http.docs_page import docs_page
 from toolserver.http.executor import CallExecutor
 from toolserver.http.gateway import Gateway
 from toolserver.http.metrics import Metrics
@@ -47,6 +48,8 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         version=package_version(),
         summary="Recorded, synthetic, generated or live answers to tool calls.",
         lifespan=_lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from a CDN
+        redoc_url=None,
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies
@@ -55,6 +58,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     )
     for router in (call_routes.router, api_routes.router, health_routes.router):
         app.include_router(router)
+    app.add_route("/docs", _docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.add_exception_handler(CacheError, _broken_store)
     app.gateway = Gateway(
@@ -104,6 +108,10 @@ async def _tick(metrics: Metrics, bodies: BodyReader) -> None:
         await asyncio.sleep(_TICK)
         metrics.save()
         bodies.expire()
+
+
+def _docs(request: Request) -> HTMLResponse:
+    return HTMLResponse(docs_page(request.app.openapi()))
 
 
 async def invalid_request(_request: Request, error: Exception) -> JSONResponse:

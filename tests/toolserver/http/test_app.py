@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,14 +110,28 @@ def test_health(client: TestClient) -> None:
     assert client.get("/readyz").json() == {"status": "ready", "apis": len(APIS)}
 
 
-def test_the_documentation_has_an_example_of_every_call(client: TestClient) -> None:
+def test_the_documentation_has_the_models_and_an_example_of_every_call(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
-    assert {"/virtual", "/v1/call", "/v1/calls", "/v1/apis", "/metrics", "/healthz", "/readyz"} <= set(
-        document["paths"]
-    )
-    for name in ("VirtualRequest", "CallRequest", "CallResponse"):
-        assert document["components"]["schemas"][name]["examples"]
-    assert client.get("/docs").status_code == 200
+    assert {"/v1/apis", "/v1/info", "/metrics", "/healthz", "/readyz"} <= set(document["paths"])
+    for path, request, answer in (
+        ("/virtual", "VirtualRequest", "VirtualResponse"),
+        ("/v1/call", "CallRequest", "CallResponse"),
+        ("/v1/calls", "CallRequest", "CallResponse"),
+    ):
+        operation = document["paths"][path]["post"]
+        assert request in json.dumps(operation["requestBody"])
+        assert answer in json.dumps(operation["responses"]["200"])
+        assert {"401", "422", "429"} <= operation["responses"].keys()
+        assert document["components"]["schemas"][request]["examples"]
+
+
+def test_the_documentation_page_lists_the_routes_and_loads_nothing(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.status_code == 200
+    for route in ("POST /virtual", "POST /v1/call", "POST /v1/calls", "GET /v1/apis/{category}/{tool}/{api}"):
+        assert f"<code>{route}</code>" in page.text
+    assert "player_search" in page.text  # an example
+    assert not re.search(r"<script|<link|<img|//[a-z]|url\(", page.text)
 
 
 def test_an_example_of_the_documentation_is_a_call_that_is_taken(client: TestClient) -> None:
