@@ -83,7 +83,7 @@ class Tracker:
 
     Args:
         task: The task.
-        salt: What salts the episode's created ids and tokens (see `toolserver.resolvers.world.delta_of`).
+        salt: What salts the episode's created ids and tokens (see `toolserver.resolvers.world.changes_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
