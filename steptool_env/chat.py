@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
-from toolserver.resolvers.upstream import UnreachableError, UnusableAnswerError, Upstream, UpstreamError
+from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
@@ -73,7 +73,7 @@ def _message(completion: Any) -> dict[str, Any]:
     try:
         message = completion["choices"][0]["message"]
     except (KeyError, IndexError, TypeError):
-        raise UnusableAnswerError("the completion holds no message") from None
+        raise UnusableResponseError("the completion holds no message") from None
     if not isinstance(message, dict):
-        raise UnusableAnswerError("the completion holds no message")
+        raise UnusableResponseError("the completion holds no message")
     return message

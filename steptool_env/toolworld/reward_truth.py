@@ -16,7 +16,7 @@ from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance, StatusCode
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import StateTokenError
-from toolserver.resolvers.world import delta_of
+from toolserver.resolvers.world import changes_of
 
 _CODEC = StateCodec()
 
@@ -89,7 +89,7 @@ def _salt(task: Task) -> str | int:
     if not task.state:
         return ""
     try:
-        return delta_of(_CODEC.read(task.state)).salt
+        return changes_of(_CODEC.read(task.state)).salt
     except StateTokenError as error:
         raise ConfigurationError(f"task {task.id!r}: its state must be an opening token; {error}") from error
 

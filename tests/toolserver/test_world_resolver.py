@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.episodes.state_token import StateCodec
-from toolserver.resolvers.world import WorldResolver, delta_of
+from toolserver.resolvers.world import WorldResolver, changes_of
 from toolserver.service.service import ToolService
 from toolserver.world import VendorApi, VendorRegistry, make_world
 from toolserver.world.samples import sample_arguments
@@ -93,13 +93,13 @@ def test_two_services_answer_with_the_same_bytes() -> None:
 def test_the_state_holds_the_changes_of_the_episode() -> None:
     booked = call("hotel.book", OPENING, **STAY)
     assert isinstance(booked.state, EpisodeState)
-    changes = delta_of(booked.state)
+    changes = changes_of(booked.state)
     assert [change.entity for change in changes.changes] == ["reservation", "hotel"]
     assert changes.changes[0].values["guest"] == "Ada Lindt"
 
 
 def test_changes_that_no_world_makes_are_refused() -> None:
-    refused = call("hotel.book", EpisodeState(seed=5, delta=("no change",)), **STAY)
+    refused = call("hotel.book", EpisodeState(seed=5, changes=("no change",)), **STAY)
     assert refused.outcome is Outcome.FORBIDDEN
 
 

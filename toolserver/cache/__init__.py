@@ -1,7 +1,7 @@
 """Recorded responses on disk."""
 
 from toolserver.cache.record import CacheEntry, Description
-from toolserver.cache.response_cache import CacheStats, OnConflict, Problem, PutResult, ResponseCache
+from toolserver.cache.response_cache import CacheStats, OnConflict, PutResult, ResponseCache, StoreProblem
 from toolserver.calls.call_key import canonical_key
 
 __all__ = [
@@ -9,8 +9,8 @@ __all__ = [
     "CacheStats",
     "Description",
     "OnConflict",
-    "Problem",
     "PutResult",
     "ResponseCache",
+    "StoreProblem",
     "canonical_key",
 ]

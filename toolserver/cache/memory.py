@@ -17,7 +17,7 @@ class Sized(Protocol):
 Value = TypeVar("Value", bound=Sized)
 
 
-class RecentMemory(Generic[Value]):
+class MemoryCache(Generic[Value]):
     """Keeps what was used recently, in two generations.
 
     A look-up promotes into the young generation; when that is half of the bound, it becomes the old one and

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
-from toolserver.cache.memory import RecentMemory
+from toolserver.cache.memory import MemoryCache
 from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
 from toolserver.cache.single_flight import SingleFlight
-from toolserver.cache.store import Writing, open_store
+from toolserver.cache.store import StoreWriter, open_store
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError, ConflictError
 
@@ -29,7 +29,7 @@ class PutResult(StrEnum):
     REPLACED = "replaced"  # a conflict: the new recording took its place
 
 
-class Problem(NamedTuple):
+class StoreProblem(NamedTuple):
     """One finding of `ResponseCache.verify`: the entry's key in hex (empty: the database itself) and the reason."""
 
     key: str
@@ -81,8 +81,8 @@ class ResponseCache:
     ) -> None:
         self.read_only = read_only
         self.location, self.remote, self._reader, self._writer = open_store(path, read_only)
-        self._memory: RecentMemory[CacheEntry] = RecentMemory(memory_entries, memory_bytes)
-        self._flights: SingleFlight[ToolResponse] = SingleFlight()
+        self._memory: MemoryCache[CacheEntry] = MemoryCache(memory_entries, memory_bytes)
+        self._single_flight: SingleFlight[ToolResponse] = SingleFlight()
 
     def get(self, key: bytes) -> CacheEntry | None:
         """The recording of the call with that key (`canonical_key`), or `None`.
@@ -98,7 +98,7 @@ class ResponseCache:
             self._memory.put(key, entry)
         return entry
 
-    def recall(self, key: bytes) -> CacheEntry | None:
+    def get_from_memory(self, key: bytes) -> CacheEntry | None:
         """The recording of that call if it is in memory: like `get`, but it never waits for the store."""
         return self._memory.get(key)
 
@@ -157,21 +157,21 @@ class ResponseCache:
             entry = self.get(key)  # it may have been recorded since the caller looked
             return compute() if entry is None else entry.response
 
-        return self._flights.run(key, recorded_or_computed)
+        return self._single_flight.run(key, recorded_or_computed)
 
     def entries(self) -> Iterator[tuple[bytes, CacheEntry]]:
         """All keys and entries, in the order of keys: the same order for the same content."""
         for key, value in self._reader.items():
             yield key, decode_entry(value)
 
-    def verify(self) -> Iterator[Problem]:
+    def verify(self) -> Iterator[StoreProblem]:
         """Check the database and every entry against its hash and its key; yields what is wrong."""
         for reason in self._reader.problems():
-            yield Problem("", reason)
+            yield StoreProblem("", reason)
         for key, value in self._reader.items():
             reason = check_record(key, value)
             if reason:
-                yield Problem(key.hex(), reason)
+                yield StoreProblem(key.hex(), reason)
 
     def stats(self) -> CacheStats:
         """How large the cache is."""
@@ -194,12 +194,12 @@ class ResponseCache:
     ) -> None:
         self.close()
 
-    def _writing(self) -> Writing:
+    def _writing(self) -> StoreWriter:
         if self._writer is None:
             raise CacheError(f"the cache at {self.location} is open for reading only")
         return self._writer
 
-    def _replace(self, writer: Writing, record: Record) -> PutResult:
+    def _replace(self, writer: StoreWriter, record: Record) -> PutResult:
         writer.replace(record.key, record.value)
         self._memory.drop(record.key)
         return PutResult.REPLACED

@@ -15,24 +15,24 @@ class SingleFlight(Generic[Result]):
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._flights: dict[bytes, Future[Result]] = {}
+        self._running: dict[bytes, Future[Result]] = {}
 
     def run(self, key: bytes, compute: Callable[[], Result]) -> Result:
         """The result of `compute()`, or of the computation for `key` that another thread has under way."""
         with self._lock:
-            flight = self._flights.get(key)
-            leads = flight is None
-            if flight is None:
-                flight = self._flights[key] = Future()
-        if leads:
-            self._lead(key, flight, compute)
-        return flight.result()
+            running = self._running.get(key)
+            is_first = running is None
+            if running is None:
+                running = self._running[key] = Future()
+        if is_first:
+            self._compute(key, running, compute)
+        return running.result()
 
-    def _lead(self, key: bytes, flight: Future[Result], compute: Callable[[], Result]) -> None:
+    def _compute(self, key: bytes, running: Future[Result], compute: Callable[[], Result]) -> None:
         try:
-            flight.set_result(compute())
+            running.set_result(compute())
         except BaseException as error:
-            flight.set_exception(error)
+            running.set_exception(error)
         finally:
             with self._lock:
-                del self._flights[key]
+                del self._running[key]

@@ -12,7 +12,7 @@ from toolserver.cache.redis_url import is_redis
 from toolserver.cache.writer import Writer
 
 
-class Reading(Protocol):
+class StoreReader(Protocol):
     """Reads a store: `toolserver.cache.reader` says what each of these promises."""
 
     def get(self, key: bytes) -> bytes | None:
@@ -40,7 +40,7 @@ class Reading(Protocol):
         ...
 
 
-class Writing(Protocol):
+class StoreWriter(Protocol):
     """Writes a store: `toolserver.cache.writer` says what each of these promises."""
 
     def add(self, key: bytes, value: bytes) -> bool:
@@ -69,8 +69,8 @@ class Store(NamedTuple):
 
     location: str
     remote: bool
-    reading: Reading
-    writing: Writing | None
+    reading: StoreReader
+    writing: StoreWriter | None
 
 
 def open_store(place: str | Path, read_only: bool) -> Store:

@@ -1,18 +1,18 @@
-"""One key per call: two calls share it exactly when their answers may be shared.
+"""Canonical keys of calls: two calls have the same key exactly when they may share an answer.
 
-The key is BLAKE2b-16 of the standardised names and the canonical text of the arguments. StableToolBench's
-server keys by `str(arguments)` of the parsed JSON; ours separates what that separates and merges only what
-differs in the order of names:
+The key is BLAKE2b-16 of the standardised names and the canonical text of the arguments. StableToolBench's server uses
+`str(arguments)` of the parsed JSON as its key. Calls with different keys there have different keys here, except calls
+that differ only in the order of names:
 
 | arguments | the same call? |
 |---|---|
 | `{"a": 1, "b": 2}` and `{"b": 2, "a": 1}` | yes: JSON objects have no order (their server: no) |
 | `{"a": 1e3}` and `{"a": 1000.0}` | yes: the same number, read from two texts |
 | `{"a": 1}`, `{"a": 1.0}`, `{"a": "1"}` and `{"a": true}` | no: an API may treat each differently |
-| `{"a": ""}`, `{"a": null}` and `{}` | no: nothing is left out and no default is filled in |
-| `NaN`, `Infinity` and `null` | no: each keeps its own text |
+| `{"a": ""}`, `{"a": null}` and `{}` | no: no argument is dropped and no default is filled in |
+| `NaN`, `Infinity` and `null` | no |
 | integers beyond 64 bits, lone surrogates | kept exactly |
-| argument names that are no strings | refused (`DataError`): JSON has none |
+| argument names that are not strings | rejected (`DataError`): not JSON |
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from toolserver.calls.naming import api_key
 from toolserver.errors import DataError
 
 KEY_BYTES = 16
-_MAX_NESTING = 512  # Far above any API; below Python's recursion limit on the way back.
+_MAX_NESTING = 512  # far above any API, and below Python's recursion limit
 
 
 def canonical_arguments(arguments: dict[str, Any]) -> bytes:
-    """The arguments as sorted, minimal JSON text.
+    """Return the arguments as sorted, minimal JSON text.
 
     Raises:
         DataError: The arguments are not JSON data.
     """
     try:
         text = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # orjson's limits (64 bits, 254 levels, surrogates), or no JSON at all
+    except TypeError:  # orjson's limits (64 bits, 254 levels, surrogates), or not JSON
         return _canonical_slow(arguments)
-    # orjson writes NaN as null, which must not answer for a call with null.
+    # orjson writes NaN as null, and the two must have different keys.
     if b"null" in text and _holds_non_finite(arguments):
         return _canonical_slow(arguments)
     return text
 
 
 def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any]) -> bytes:
-    """The 16-byte key of a call.
+    """Return the 16-byte key of a call.
 
     Raises:
         DataError: The arguments are not JSON data.
@@ -56,9 +56,9 @@ def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any])
 
 
 def key_of_text(names: tuple[str, str, str], arguments: bytes) -> bytes:
-    """The key of names that are standardised already (`names.api_key`) and canonical arguments.
+    """Return the key of standardised names (`naming.api_key`) and canonical arguments.
 
-    Only the category may hold a line break, and it comes first: so the joined text is unambiguous.
+    Only the category can contain a line break, and it comes first, so the joined text is unambiguous.
     """
     text = "\n".join(names).encode("utf-8", "surrogatepass")
     return blake2b(text + b"\n" + arguments, digest_size=KEY_BYTES).digest()
@@ -73,7 +73,7 @@ def _canonical_slow(arguments: dict[str, Any]) -> bytes:
 
 
 def _check_json(value: Any, where: str, depth: int) -> None:
-    """Refuse what `json.dumps` would quietly turn into something else, or not survive."""
+    """Raise `DataError` for values that `json.dumps` would convert, and for nesting beyond its limit."""
     if depth > _MAX_NESTING:
         raise DataError(f"arguments are nested deeper than {_MAX_NESTING} levels")
     if isinstance(value, dict):

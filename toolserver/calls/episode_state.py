@@ -30,5 +30,5 @@ class EpisodeState:
     step: int = 0
     clock: int = 0
     usage: Mapping[str, list[int]] = field(default_factory=dict)
-    delta: tuple[Any, ...] = ()
+    changes: tuple[Any, ...] = ()
     token: str = field(default="", init=False, compare=False, repr=False)

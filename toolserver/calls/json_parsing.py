@@ -1,4 +1,4 @@
-"""Reading JSON as models and clients write it: fast where the text is plain, exact where it is not."""
+"""Parser of argument JSON: orjson for regular text, Python's parser for text that orjson rejects or rounds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _EXACT = 2.0**63  # orjson reads integers beyond 64 bits as floats, and two call
 
 
 def parse(text: str) -> Any:
-    """The value of `text`, as `json.loads` reads it. Raises `ValueError` when it is no JSON.
+    """Parse `text` with the result of `json.loads`. Raises `ValueError` when it is not JSON.
 
-    `NaN`, lone surrogates and integers of any length are accepted, as StableToolBench's server accepts them; nesting
-    beyond what Python can hold is refused like any other bad text.
+    `NaN`, lone surrogates and integers of any length are accepted, as by StableToolBench's server. Nesting beyond
+    Python's recursion limit raises `ValueError`.
     """
     try:
         value = orjson.loads(text)
@@ -32,7 +32,7 @@ def parse(text: str) -> Any:
 
 
 def holds_large_float(value: Any) -> bool:
-    """Whether a float of 2**63 and more is in `value`: it may have been an integer in the text that orjson read."""
+    """Return whether `value` contains a float of at least 2**63, which may have been an integer in orjson's input."""
     kind = type(value)
     if kind is float:
         return bool(abs(value) >= _EXACT)
@@ -49,7 +49,7 @@ def holds_large_float(value: Any) -> bool:
 
 
 def is_deeper(value: dict[str, Any] | list[Any], limit: int) -> bool:
-    """Whether objects and arrays nest in `value` more than `limit` levels deep (`value` itself is level 1)."""
+    """Return whether objects and arrays nest more than `limit` levels deep in `value` (itself level 1)."""
     depth = 0
     level: list[Any] = [value]
     while level:

@@ -9,13 +9,13 @@ _OUTSIDE = re.compile(r"[^\u4e00-\u9fa5^a-zA-Z0-9^_]")
 _UNDERSCORES = re.compile(r"_{2,}")
 _RESERVED = frozenset({"from", "class", "return", "false", "true", "id", "and"})
 
-# Names come from the network: only short ones are remembered, so that the caches stay small.
+# Names come from the network: only short ones are cached, so that the caches stay small.
 _CACHED_LENGTH = 256
 _CACHED_NAMES = 32768
 
 
 def standardize(name: str) -> str:
-    """The name of a tool or API as look-ups and functions use it.
+    """Return the standardised name of a tool or API.
 
     Characters outside Chinese, ASCII letters, digits, `_` and `^` become `_`; runs of `_` collapse;
     `_` at both ends goes; lower case; `get_` before a leading digit.
@@ -24,34 +24,34 @@ def standardize(name: str) -> str:
 
 
 def change_name(name: str) -> str:
-    """Prefix `is_` to a name that Python or a prompt would misread."""
+    """Add the prefix `is_` to a reserved name."""
     return f"is_{name}" if name in _RESERVED else name
 
 
 def standardize_category(category: str) -> str:
-    """A category as StableToolBench names its folders: space, comma and `/` become `_`, one for a run of them."""
+    """Return a category in the form of StableToolBench's folders: runs of space, comma and `/` become one `_`."""
     return _UNDERSCORES.sub("_", category.replace(" ", "_").replace(",", "_").replace("/", "_"))
 
 
 def function_name(tool: str, api: str) -> str:
-    """The function name offered to a model: `change_name(standardize(api))_for_standardize(tool)`.
+    """Return the function name for a model: `change_name(standardize(api))_for_standardize(tool)`.
 
-    It is not cut: the recorded runs show names of up to 141 characters. (OpenAI's endpoints take 64;
-    ToolBench's later code cuts to the last 64, which is for the agent that talks to such an endpoint.)
+    Names are not cut; recorded runs have names of up to 141 characters. (OpenAI's endpoints accept 64 characters;
+    ToolBench's later code keeps the last 64. An agent for such an endpoint does the same.)
     """
     return f"{change_name(standardize(api))}_for_{standardize(tool)}"
 
 
 def parameter_name(name: str) -> str:
-    """The name of a parameter in the function offered to a model: `id` becomes `is_id`."""
+    """Return the name of a parameter in the function for a model: `id` becomes `is_id`."""
     return change_name(standardize(name))
 
 
 def api_key(category: str, tool: str, api: str) -> tuple[str, str, str]:
-    """Category, tool and API, standardised: what identifies an API, however its names are written.
+    """Return the identity of an API: standardised category, tool and API name.
 
-    As StableToolBench's server reads a request, a tool may carry its `_for_<category>` and an API the
-    `_for_<tool>` of its function name. Standardising twice changes nothing.
+    As in StableToolBench's server, a tool may end with `_for_<category>` and an API with the `_for_<tool>` of its
+    function name. Standardising twice changes nothing.
     """
     if len(category) + len(tool) + len(api) <= _CACHED_LENGTH:
         return _api_key_cached(category, tool, api)

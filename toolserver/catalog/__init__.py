@@ -1,1 +1,1 @@
-"""Documentation of APIs: catalog, search and formats."""
+"""API documentation: data types, catalog, full-text search and formats."""

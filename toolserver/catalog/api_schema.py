@@ -1,4 +1,4 @@
-"""What travels through the tool server: API documentation, calls and responses."""
+"""Data types of the tool server: API documentation, calls and responses."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from toolserver.calls.episode_state import EpisodeState
 from toolserver.calls.naming import api_key, function_name
 
 OBSERVATION_LENGTH = 1024
-"""Characters of an answer that environments show by default, as ToolBench does; ToolWorld's tasks rely on them."""
+"""Default number of characters of an answer that environments show, as in ToolBench; ToolWorld's tasks rely on it."""
 
 
 class Provenance(StrEnum):
-    """Where an answer comes from. It is never lost on the way to the environment."""
+    """Source of an answer."""
 
-    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its provenance up
+    __hash__ = str.__hash__  # faster than Enum's, which is Python code
 
-    RECORDED = "recorded"  # a real answer, recorded once
+    RECORDED = "recorded"  # recorded answer of a real API
     GENERATED = "generated"  # written by a language model
     SYNTHETIC = "synthetic"  # derived from the API's template and the call
-    LIVE = "live"  # fetched from an upstream server now
+    LIVE = "live"  # answer of an upstream server to this call
     WORLD = "world"  # computed by ToolWorld
-    INJECTED = "injected"  # a fault that was injected on purpose
+    INJECTED = "injected"  # injected fault
     SERVICE = "service"  # the service itself: validation, a miss
 
 
@@ -52,7 +52,7 @@ class StatusCode(IntEnum):
 class Outcome(StrEnum):
     """The typed outcome of a call that reached the service. Only `OK` is a success."""
 
-    __hash__ = str.__hash__  # Enum's own runs in Python, and every call looks its outcome up
+    __hash__ = str.__hash__  # faster than Enum's, which is Python code
 
     OK = "ok"
     UNKNOWN_API = "unknown_api"
@@ -103,7 +103,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class ApiSpec:
-    """The documentation of one API. Names are as published; the `*_key` views are standardised."""
+    """Documentation of one API. Names are as published; `key` is standardised."""
 
     category: str
     tool: str
@@ -117,12 +117,12 @@ class ApiSpec:
 
     @cached_property
     def key(self) -> tuple[str, str, str]:
-        """Category, tool and API name, standardised: what identifies the API."""
+        """Identity of the API: standardised category, tool and name."""
         return api_key(self.category, self.tool, self.name)
 
     @cached_property
     def function_name(self) -> str:
-        """The name under which the API is offered to a model: `<api>_for_<tool>`."""
+        """Name of the function for a model: `<api>_for_<tool>`."""
         return function_name(self.tool, self.name)
 
 
@@ -196,7 +196,7 @@ def encode_body(error: str, response: Any) -> bytes:
 
 
 def decode_body(body: bytes) -> dict[str, Any]:
-    """Read a body back. Raises `ValueError` when it is not `{"error": ..., "response": ...}` in JSON."""
+    """Decode a body. Raises `ValueError` when it is not `{"error": ..., "response": ...}` in JSON."""
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -13,20 +13,20 @@ from toolserver.catalog.search_index import SearchIndex, search_terms
 
 
 class AddResult(StrEnum):
-    """What became of an API on its way into a catalog."""
+    """Result of adding an API to a catalog."""
 
     ADDED = "added"
-    UNCHANGED = "unchanged"  # documented before, in the same words (missing parts are filled in)
-    KEPT = "kept"  # documented before, in other words: the first documentation stays
+    UNCHANGED = "unchanged"  # already present with the same documentation (missing parts are filled in)
+    KEPT = "kept"  # already present with other documentation, which is kept
 
 
 class Catalog:
-    """The documentation of every API, by standardised names. Iterates in the order of those names.
+    """Documentation of every API by standardised names. Iterates in the order of those names.
 
-    Looking up and searching are safe from several threads; adding is not.
+    Look-ups and searches are thread-safe; `add` is not.
 
     Args:
-        specs: The first documentation of an API counts; see `add`.
+        specs: Initial APIs; see `add`.
     """
 
     def __init__(self, specs: Iterable[ApiSpec] = ()) -> None:
@@ -38,7 +38,7 @@ class Catalog:
             self.add(spec)
 
     def add(self, spec: ApiSpec) -> AddResult:
-        """Add an API. Where it is documented already, only what is missing there is taken over."""
+        """Add an API. If it is present, only its missing parts are filled in."""
         self._ordered = self._index = None
         present = self._specs.get(spec.key)
         if present is None:
@@ -48,14 +48,14 @@ class Catalog:
         return AddResult.UNCHANGED if merged == _fill(spec, present) else AddResult.KEPT
 
     def get(self, category: str, tool: str, api: str) -> ApiSpec | None:
-        """The API of these names, in any spelling that standardises to them, or `None`."""
+        """Return the API with these names, in any spelling that standardises to them, or `None`."""
         return self._specs.get(api_key(category, tool, api))
 
     def search(self, words: str, limit: int = 20, offset: int = 0) -> list[ApiSpec]:
-        """APIs that have any of `words` in their names or descriptions, the best match first (BM25).
+        """Return the APIs with any of `words` in their names or descriptions, the best match first (BM25).
 
-        Words of three letters and more match from their beginning (`weath` finds weather). Without words: all APIs,
-        in their order.
+        Words of three letters and more also match as prefixes (`weath` finds weather). Without words, return
+        all APIs in their order.
         """
         ordered = self._in_order()
         terms = search_terms(words)
@@ -79,7 +79,7 @@ class Catalog:
 
 
 def _fill(spec: ApiSpec, other: ApiSpec) -> ApiSpec:
-    """`spec`, with the parts that not every source has taken from `other` where they are missing."""
+    """Return `spec` with its missing optional parts taken from `other`."""
     if spec.tool_description and spec.template_response is not None:
         return spec
     template = other.template_response if spec.template_response is None else spec.template_response

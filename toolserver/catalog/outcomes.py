@@ -1,10 +1,10 @@
-"""Typed outcomes of answers that came as StableToolBench's `{"error": ..., "response": ...}`."""
+"""Outcomes of error texts in answers of the form `{"error": ..., "response": ...}`."""
 
 from __future__ import annotations
 
 from toolserver.catalog.api_schema import Outcome
 
-# In this order; the words are ToolBench's (`process_error` of its server, `_step` of its `rapidapi.py`).
+# The first match counts; the words are ToolBench's (`process_error` of its server, `_step` of its `rapidapi.py`).
 _WORDS: tuple[tuple[str, Outcome], ...] = (
     ("unauthorized", Outcome.UNAUTHORIZED),
     ("unsubscribed", Outcome.FORBIDDEN),
@@ -25,10 +25,10 @@ _WORDS: tuple[tuple[str, Outcome], ...] = (
 
 
 def outcome_of_error(error: str) -> Outcome:
-    """The outcome that an error text stands for: `OK` when empty, `FAILED` when the words are unknown.
+    """Return the outcome of an error text: `OK` when empty, `FAILED` when no known words match.
 
-    Only the error counts, never the response: a body that mentions 404 or 500 is no failure. (The reference server
-    takes such bodies for failures.)
+    The response is ignored: a body that mentions 404 or 500 is not a failure. (The reference server treats such bodies
+    as failures.)
     """
     if not error:
         return Outcome.OK

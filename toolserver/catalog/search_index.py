@@ -8,13 +8,13 @@ from collections.abc import Iterable
 
 from toolserver.catalog.api_schema import ApiSpec
 
-_PREFIX = 3  # Letters from which on a word also matches longer ones.
+_PREFIX = 3  # minimum number of letters of a word that matches as a prefix
 
 
 class SearchIndex:
     """Full-text search over a sequence of APIs (SQLite's FTS5, in memory)."""
 
-    # A hit in the API's name says more than one in its tool, its category or a long description.
+    # Weights: a match in the API's name counts more than one in its tool, category or description.
     _RANK = "bm25(apis, 10.0, 5.0, 2.0, 1.0)"
 
     def __init__(self, specs: Iterable[ApiSpec]) -> None:
@@ -26,7 +26,7 @@ class SearchIndex:
         )
 
     def find(self, terms: Iterable[str], limit: int, offset: int) -> list[int]:
-        """Positions of the APIs that match any of `terms`, the best first."""
+        """Return the positions of the APIs that match any of `terms`, the best match first."""
         query = " OR ".join(f'"{term}"*' if len(term) >= _PREFIX else f'"{term}"' for term in terms)
         found = self._connection.execute(
             f"SELECT rowid FROM apis WHERE apis MATCH ? ORDER BY {self._RANK}, rowid LIMIT ? OFFSET ?",  # noqa: S608
@@ -36,7 +36,7 @@ class SearchIndex:
 
 
 def search_terms(words: str) -> list[str]:
-    """The words of a search, for `SearchIndex.find`; at most 32 distinct ones, which bounds what a request can cost."""
+    """Split a search into words for `SearchIndex.find`, at most 32 distinct ones to bound the cost of a request."""
     return list(dict.fromkeys(re.findall(r"[^\W_]+", _words(words).lower())))[:32]
 
 
@@ -46,5 +46,5 @@ def _searchable(spec: ApiSpec) -> tuple[str, str, str, str]:
 
 
 def _words(name: str) -> str:
-    """`getOrderById` and `Get_Order` as words."""
+    """Split names like `getOrderById` and `Get_Order` into words."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")

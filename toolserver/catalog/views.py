@@ -1,4 +1,4 @@
-"""The same API seen by others: as an OpenAI function, as a JSON Schema, as StableToolBench documents it."""
+"""Formats of an API's documentation: OpenAI function, JSON Schema, StableToolBench's `api_list`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _JSON_TYPES = {
 
 
 def openai_function(spec: ApiSpec) -> dict[str, Any]:
-    """The function that is offered to a model: `{"name", "description", "parameters"}`.
+    """Return the function for a model: `{"name", "description", "parameters"}`.
 
-    Names, wording and fields are ToolBench's (`api_json_to_openai_json` of its `rapidapi.py`), so that models trained
-    on it find what they know. Left out are three of its slips: a NUMBER is no "integer", an API without required
-    parameters keeps its optional ones, and an API's name is not replaced inside the words of its description.
+    Names, text and fields are ToolBench's (`api_json_to_openai_json` of its `rapidapi.py`), as models were trained on
+    them. Three of its errors are corrected: a NUMBER is not an "integer", an API without required parameters keeps its
+    optional ones, and an API's name is not replaced inside the words of its description.
     """
     properties = {
         parameter_name(parameter.name): _offered_parameter(parameter) for parameter in (*spec.required, *spec.optional)
@@ -45,10 +45,10 @@ def openai_function(spec: ApiSpec) -> dict[str, Any]:
 
 
 def arguments_schema(spec: ApiSpec) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the arguments, under the names that `openai_function` offers.
+    """Return the JSON Schema (2020-12) of the arguments, with the parameter names of `openai_function`.
 
-    It says what the documentation says. A service that is not strict takes more: text that reads as a number, and
-    parameters that are not documented.
+    A service without `strict_arguments` accepts more than this schema: numeric text, and parameters that are not
+    documented.
     """
     properties = {parameter_name(parameter.name): _schema(parameter, "examples") for parameter in spec.required}
     for parameter in spec.optional:
@@ -58,7 +58,7 @@ def arguments_schema(spec: ApiSpec) -> dict[str, Any]:
 
 
 def documentation(spec: ApiSpec) -> dict[str, Any]:
-    """The API as an item of a StableToolBench query's `api_list`. `read_documentation` reads it back."""
+    """Return the API as an item of a StableToolBench query's `api_list`; `read_documentation` is the inverse."""
     item: dict[str, Any] = {
         "category_name": spec.category,
         "tool_name": spec.tool,
@@ -84,7 +84,7 @@ def read_documentation(item: Mapping[str, Any]) -> ApiSpec:
     if not isinstance(item, Mapping):
         raise DataError(f"an API must be an object, not {item!r:.100}")
     try:
-        orjson.dumps(item)  # what cannot be written as UTF-8 JSON could be neither kept nor served
+        orjson.dumps(item)  # values that are not UTF-8 JSON cannot be stored
     except TypeError as error:
         raise DataError(f"an API must be plain JSON: {error}") from None
     return ApiSpec(

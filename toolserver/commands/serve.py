@@ -24,7 +24,7 @@ from toolserver.settings import MissPolicy, Settings
 
 APPLICATION = "toolserver.http.app:create_app"
 
-Level = Literal["lite", "standard", "full"]
+WorldLevel = Literal["lite", "standard", "full"]
 
 _SHUTDOWN_SECONDS = 5  # what a request under way gets to finish when the server is told to end
 
@@ -38,7 +38,7 @@ def serve(
     *,
     cache: Annotated[str | None, _setting("DIR|URL")] = None,
     world: Annotated[int | None, _setting("SEED")] = None,
-    world_level: Annotated[Level | None, _setting("lite|standard|full", "lite")] = None,
+    world_level: Annotated[WorldLevel | None, _setting("lite|standard|full", "lite")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,

@@ -1,15 +1,15 @@
-"""The state of an episode, as the value that travels with its calls.
+"""State tokens: the state of an episode as text, for calls over HTTP.
 
-The server keeps no session. What an episode has changed goes out with each answer as a short text and comes back
-with the next call, so that any replica can serve any call and a copy of the text is a copy of the episode.
+The server keeps no session. Each answer carries the episode's state as a token, which the client sends with its next
+call. So any replica can answer any call, and a copy of the token is a copy of the episode.
 
-Two kinds of text, told apart by their prefix:
+The prefix distinguishes two kinds of tokens:
 
-* an *opening token* is plain and may be written by anybody: `open:seed=7:faults=mild:task=lite-train-0`;
-* a *continuing token* is what a server hands out: the state as JSON, compressed where that helps, with a keyed
-  BLAKE2b signature. It is not secret, only protected against change.
+* an *opening token* is plain text that anyone may write: `open:seed=7:faults=mild:task=lite-train-0`;
+* a *continuing token* is written by a server: the state as JSON, compressed if that shortens it, with a keyed BLAKE2b
+  signature. The signature protects it against changes; its content is readable.
 
-An empty token means that the call keeps no state.
+A call with an empty token has no state.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolRes
 from toolserver.errors import ConfigurationError, StateTokenError
 
 PUBLIC_KEY = b"steptool-env"
-"""The default key: whoever holds a token in process also holds the world."""
+"""Default key. It is public: in process, the holder of a token also holds the world."""
 
 OPENING = "open"
 CONTINUING = "st1."
@@ -42,44 +42,44 @@ _LENGTH_SIZE = 4
 _HEADER_SIZE = 1 + _KEY_ID_SIZE + _LENGTH_SIZE
 _PLAIN, _DEFLATED = 0, 1
 _COMPRESS_FROM = 200  # bytes; below, compression costs more time than it saves bytes
-_MEMORY = 4096  # tokens whose state is remembered, so that a token that was just written is not decoded again
+_MEMORY = 4096  # tokens with their states: a token that was just written is not decoded again
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TASK_ID = re.compile(r"[A-Za-z0-9_.\-]{0,80}")
 _WHOLE_OPENING = re.compile(
     rf"{OPENING}:seed=([0-9]{{1,19}}):faults=({'|'.join(FAULT_LEVELS)}):task=({_TASK_ID.pattern})"
 )
-"""What `opening_token` writes. Any other opening is read field by field, which takes five times as long."""
+"""Format of `opening_token`. Any other opening token is parsed field by field, which takes five times as long."""
 _MAX_SEED = 2**63
 _MAX_COUNT = 2**53
 _MAX_STATE_LENGTH = 2**20  # bytes of a state before compression
 _USAGE_FIELDS = 3
 
 Check = Callable[[Sequence[Any]], None]
-"""Raises `StateTokenError` for changes that a token cannot hold."""
+"""Function that raises `StateTokenError` for changes that are not valid."""
 
 
 def opening_token(seed: int = 0, faults: str = "none", task: str = "") -> str:
-    """The text with which an episode starts. Raises `ConfigurationError` when a field is wrong."""
+    """Return the first token of an episode. Raises `ConfigurationError` when a field is wrong."""
     if not 0 <= seed < _MAX_SEED:
         raise ConfigurationError(f"seed: {seed} is outside 0..2**63-1; use a non-negative 63-bit integer")
     if faults not in FAULT_LEVELS:
-        raise ConfigurationError(f"faults: {faults!r} is no fault level; use one of {', '.join(FAULT_LEVELS)}")
+        raise ConfigurationError(f"faults: {faults!r} is not a fault level; use one of {', '.join(FAULT_LEVELS)}")
     if not _TASK_ID.fullmatch(task):
-        raise ConfigurationError(f"task: {task!r} is no task id; use up to 80 letters, digits and _ . -")
+        raise ConfigurationError(f"task: {task!r} is not a task id; use up to 80 letters, digits and _ . -")
     return f"{OPENING}:seed={seed}:faults={faults}:task={task}"
 
 
 class StateCodec:
-    """Reads and writes state tokens under one key.
+    """Decodes and encodes state tokens under one key.
 
-    Replicas that share an episode share the key and the world. The default key is public; a server that strangers can
-    reach sets its own. So a signature that holds says nothing about the fields, and each is checked.
+    Replicas that share episodes share the key and the world. The default key is public; a public server sets its own.
+    Because the key may be public, a valid signature does not imply valid fields, and each field is checked.
 
     Args:
-        key: Signs the tokens.
-        world: Identity of the world whose changes the tokens hold; empty where there is no world. A token of another
-            world is refused like one of another key.
-        check: Checks the changes in a token that was not written by this codec.
+        key: Key of the signatures.
+        world: Identity of the world whose changes the tokens contain; empty without a world. A token of another world
+            is refused like one with another key.
+        check: Checks the changes in a token that this codec did not write.
     """
 
     def __init__(self, key: bytes = PUBLIC_KEY, world: str = "", check: Check | None = None) -> None:
@@ -93,7 +93,7 @@ class StateCodec:
         self._memory: dict[str, EpisodeState] = {}
 
     def read(self, token: str) -> EpisodeState:
-        """The state behind an opening or continuing token. Raises `StateTokenError`, saying what is wrong."""
+        """Return the state of an opening or continuing token. Raises `StateTokenError` with the reason."""
         known = self._memory.get(token)
         if known is not None:
             return known
@@ -101,27 +101,27 @@ class StateCodec:
             raise StateTokenError(f"the state token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
         if token.startswith(CONTINUING):
             state = _decode(self._verified(token))
-            if self._check is not None and state.delta:
-                self._check(state.delta)
+            if self._check is not None and state.changes:
+                self._check(state.changes)
         elif token.startswith(OPENING + ":") or token == OPENING:
             state = _read_opening(token)
         else:
             raise StateTokenError(
-                f"{token[:24]!r} is no state token; it starts with {CONTINUING!r} (from a server) or {OPENING + ':'!r}"
+                f"{token[:24]!r} is not a state token; one starts with {CONTINUING!r} (a server's) or {OPENING + ':'!r}"
             )
         state.token = token
         self._remember(token, state)
         return state
 
     def write(self, state: EpisodeState) -> str:
-        """The continuing token of `state`. The same state and key give the same text."""
+        """Return the continuing token of `state`. The same state and key give the same token."""
         payload = _encode(state)
         flag = _PLAIN
         if len(payload) >= _COMPRESS_FROM:
-            # zlib and not zstandard: its compressor may not be shared by threads.
+            # Not zstandard: its compressor cannot be shared by threads.
             payload, flag = zlib.compress(payload), _DEFLATED
         signed = b"%c%b%b%b" % (flag, self._key_id, len(payload).to_bytes(_LENGTH_SIZE, "big"), payload)
-        # `urlsafe_b64encode` does the same, and takes five times as long around it.
+        # `urlsafe_b64encode` takes five times as long for the same result.
         text = binascii.b2a_base64(signed + self._mac(signed), newline=False).translate(_URL_SAFE)
         token = CONTINUING + text.decode()
         self._remember(token, state)
@@ -145,7 +145,7 @@ class StateCodec:
         return state if isinstance(state, str) else state.token or self.write(state)
 
     def _verified(self, token: str) -> bytes:
-        """The JSON inside a continuing token, once its signature holds."""
+        """Verify a continuing token and return its JSON."""
         try:
             raw = base64.b64decode(token[len(CONTINUING) :].encode("ascii"), altchars=b"-_", validate=True)
         except (binascii.Error, UnicodeEncodeError):
@@ -162,19 +162,19 @@ class StateCodec:
         return _inflated(raw[0], raw[_HEADER_SIZE:-_MAC_SIZE])
 
     def _mac(self, signed: bytes) -> bytes:
-        mac = self._keyed.copy()  # half of the time that a new one with the key takes
+        mac = self._keyed.copy()  # half the time of a new one with the key
         mac.update(signed)
         return mac.digest()
 
     def _remember(self, token: str, state: EpisodeState) -> None:
-        # Bounded by starting over: simpler than LRU, as good for tokens that are read once, right after being written.
+        # Cleared when full: simpler than LRU, and as good for tokens that are read once, right after they were written.
         if len(self._memory) >= _MEMORY:
             self._memory.clear()
         self._memory[token] = state
 
 
 def _encode(state: EpisodeState) -> bytes:
-    fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.delta]
+    fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.changes]
     return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
@@ -192,19 +192,19 @@ def _inflated(flag: int, payload: bytes) -> bytes:
 
 
 def _decode(payload: bytes) -> EpisodeState:
-    """The state behind a signature that holds. The key may be public, so each field is checked."""
+    """Return the state in a verified payload. The key may be public, so each field is checked."""
     try:
-        seed, faults, task, step, clock, usage, delta = orjson.loads(payload)
+        seed, faults, task, step, clock, usage, changes = orjson.loads(payload)
     except (ValueError, TypeError):
-        raise StateTokenError("the state token holds no list of seven fields") from None
+        raise StateTokenError("the state token is not a list of seven fields") from None
     _demand("seed", seed, is_count(seed, _MAX_SEED - 1), "an integer in 0..2**63-1")
     _demand("faults", faults, faults in FAULT_LEVELS, f"one of {', '.join(FAULT_LEVELS)}")
     _demand("task", task, isinstance(task, str) and _TASK_ID.fullmatch(task) is not None, "a task id")
     _demand("step", step, is_count(step), "an integer in 0..2**53")
     _demand("clock", clock, is_count(clock), "an integer in 0..2**53")
     _demand("usage", usage, _is_usage(usage), "an object of three counts per tool")
-    _demand("delta", delta, isinstance(delta, list), "a list of changes")
-    return EpisodeState(seed, faults, task, step, clock, usage, tuple(delta))
+    _demand("delta", changes, isinstance(changes, list), "a list of changes")
+    return EpisodeState(seed, faults, task, step, clock, usage, tuple(changes))
 
 
 def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
@@ -213,7 +213,7 @@ def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
 
 
 def is_count(value: Any, largest: int = _MAX_COUNT) -> bool:
-    """True for a JSON value that is an integer in 0..`largest`."""
+    """Return whether a JSON value is an integer in 0..`largest`."""
     return type(value) is int and 0 <= value <= largest
 
 
@@ -238,7 +238,7 @@ def _read_opening(token: str) -> EpisodeState:
         fields[name] = value
     seed = fields.get("seed", "0")
     if not (seed.isascii() and seed.isdigit() and len(seed) < 20):
-        raise StateTokenError(f"seed={seed[:24]!r} in the opening token is no non-negative 63-bit integer")
+        raise StateTokenError(f"seed={seed[:24]!r} in the opening token is not a non-negative 63-bit integer")
     try:
         opening_token(int(seed), fields.get("faults", "none"), fields.get("task", ""))
     except ConfigurationError as error:

@@ -1,4 +1,4 @@
-"""What a resolver is: one source of answers, asked in turn."""
+"""Interfaces of resolvers: sources of answers, called in turn."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
 
 PARSE_ERROR = "Tool input parse error...\n"
-"""StableToolBench's own words for arguments that are no JSON object."""
+"""StableToolBench's error text for arguments that are not a JSON object."""
 
 
 class ValidatedCall(NamedTuple):
@@ -41,16 +41,17 @@ class ValidatedCall(NamedTuple):
 class Resolver(Protocol):
     """One source of answers: recordings, a world, templates, a model, an upstream server.
 
-    `blocking` says that an answer may take longer than a request should hold the event loop (an upstream call). Such
-    resolvers run on threads, so they must be safe to call from several at once.
+    Attributes:
+        blocking: True if an answer may take too long for the event loop (an upstream call). Such resolvers run on
+            threads, so they must be thread-safe.
 
-    A failing tool is an answer like any other: a resolver returns it with its outcome and does not raise.
+    A resolver does not raise for a failing tool: it returns the failure with its outcome.
     """
 
     blocking: bool
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """The answer to `call`, or `None` to let the next resolver try.
+        """Return the answer to `call`, or `None` to call the next resolver.
 
         A resolver that changes the episode's state returns the new one in `ToolResponse.state`; if it is empty, the
         service fills in the state of `call`.
@@ -58,18 +59,18 @@ class Resolver(Protocol):
         ...
 
     def close(self) -> None:
-        """Release what the resolver holds; it is not used afterwards."""
+        """Release the resources. The resolver cannot be used afterwards."""
         ...
 
 
 class ApiLookup(Protocol):
-    """What the service needs of a catalog."""
+    """Catalog of APIs, as the service uses it."""
 
     def get(self, category: str, tool: str, api: str) -> ApiSpec | None:
-        """The API of these names (in any spelling that standardises to them), or `None`."""
+        """Return the API with these names (in any spelling that standardises to them), or `None`."""
         ...
 
 
 def refuse(outcome: Outcome, error: str) -> ToolResponse:
-    """The service's own answer to a call that no tool answers, with `error` as its text."""
+    """Return an answer of the service itself, with an error text, to a call that no tool answers."""
     return ToolResponse(encode_body(error, ""), outcome, Provenance.SERVICE)

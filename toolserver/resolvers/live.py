@@ -1,4 +1,4 @@
-"""Asks a server that still reaches the real APIs, by StableToolBench's `/rapidapi` protocol."""
+"""Resolver that calls the real APIs through a server with StableToolBench's `/rapidapi` protocol."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body
 from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.resolvers.base import ValidatedCall
-from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
+from toolserver.resolvers.upstream import UnusableResponseError, Upstream
 
 
 class LiveResolver:
-    """Passes calls on to an upstream `/rapidapi` (or `/virtual`) server.
+    """Forwards calls to an upstream `/rapidapi` (or `/virtual`) server.
 
     Args:
-        url: The endpoint.
-        key: The `toolbench_key` that the upstream server knows.
-        timeout: Seconds to wait for one answer.
-        retries: How many more times to ask after a failure that may pass.
+        url: URL of the endpoint.
+        key: `toolbench_key` for the upstream server.
+        timeout: Timeout of one request in seconds.
+        retries: Maximum number of retries after a transient failure.
     """
 
     blocking = True
@@ -27,7 +27,7 @@ class LiveResolver:
         self._upstream = Upstream(url, {"toolbench_key": key}, timeout=timeout, retries=retries)
 
     def resolve(self, call: ValidatedCall) -> ToolResponse:
-        """The upstream server's answer, typed by its error text, or a failure of our own."""
+        """Return the upstream server's answer, with the outcome of its error text, or a failure to reach the server."""
         payload = {
             "category": call.category,
             "tool_name": call.tool,
@@ -45,6 +45,6 @@ class LiveResolver:
 
 def _read(answer: Any) -> ToolResponse:
     if not isinstance(answer, dict) or not {"error", "response"} <= answer.keys():
-        raise UnusableAnswerError('expected {"error": ..., "response": ...}')
+        raise UnusableResponseError('expected {"error": ..., "response": ...}')
     error = str(answer["error"] or "")
     return ToolResponse(encode_body(error, answer["response"]), outcome_of_error(error), Provenance.LIVE)

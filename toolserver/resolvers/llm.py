@@ -1,4 +1,4 @@
-"""A language model plays the API: any OpenAI-compatible chat endpoint, with StableToolBench's own prompts."""
+"""Resolver that simulates APIs by a model at an OpenAI-compatible endpoint, with StableToolBench's prompts."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body
 from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.resolvers.base import ValidatedCall
 from toolserver.resolvers.simulators import Example, Message, mirrorapi_messages, read_answer, simulator_messages
-from toolserver.resolvers.upstream import UnusableAnswerError, Upstream
+from toolserver.resolvers.upstream import UnusableResponseError, Upstream
 
 Simulator = Literal["gpt", "mirrorapi"]
-"""Whose message format: StableToolBench's GPT simulator, or the MirrorAPI models that it trained."""
+"""Message format: of StableToolBench's GPT simulator, or of its MirrorAPI models."""
 
 
 class LlmResolver:
-    """Lets a model write the answer of an API that the catalog documents.
+    """Generates the answer of a documented API by a model.
 
-    The answer must be a JSON object with `error` and `response`; anything else is asked for again, and counts as a
-    failure when the attempts are used up. Temperature 0 and a fixed seed, as far as the endpoint honours them.
+    The answer must be a JSON object with `error` and `response`. After any other answer the request is repeated; it
+    fails after the last retry. Requests set temperature 0 and a fixed seed, which an endpoint may ignore.
 
     Args:
-        base_url: The endpoint up to and without `/chat/completions`.
-        model: The model's name there.
-        key: The bearer key, if the endpoint wants one.
-        simulator: Which message format.
-        timeout: Seconds to wait for one answer.
-        retries: How many more times to ask.
-        examples: Recorded calls of an API, shown to the GPT simulator.
+        base_url: URL of the endpoint, without `/chat/completions`.
+        model: Name of the model at the endpoint.
+        key: Bearer key; empty if the endpoint needs none.
+        simulator: Message format.
+        timeout: Timeout of one request in seconds.
+        retries: Maximum number of retries.
+        examples: Function that returns recorded calls of an API, for the GPT simulator's prompt.
     """
 
     blocking = True
@@ -51,7 +51,7 @@ class LlmResolver:
         self._examples = examples
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """The model's answer or a failure; `None` for an API without documentation, which no model can play."""
+        """Return the model's answer or a failure; `None` for an API without documentation."""
         if call.spec is None:
             return None
         payload: dict[str, Any] = {
@@ -81,9 +81,9 @@ def _read_completion(completion: Any) -> ToolResponse:
     try:
         text = completion["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
-        raise UnusableAnswerError("the completion has no message") from None
+        raise UnusableResponseError("the completion has no message") from None
     answer = read_answer(text if isinstance(text, str) else "")
     if answer is None:
-        raise UnusableAnswerError('the model wrote no {"error": ..., "response": ...}')
+        raise UnusableResponseError('the model did not write {"error": ..., "response": ...}')
     error, response = answer
     return ToolResponse(encode_body(error, response), outcome_of_error(error), Provenance.GENERATED)

@@ -1,8 +1,8 @@
-"""StableToolBench's prompts for models that play an API.
+"""StableToolBench's prompts for models that simulate an API.
 
-The wording is theirs (THUNLP-MT/StableToolBench, Apache-2.0: `server/main.py` and `server/system_prompts.py`). It is
-kept to the letter: the MirrorAPI models were trained on it, and generated answers can be compared with published ones
-only under the same prompt.
+The text is copied unchanged from StableToolBench (THUNLP-MT/StableToolBench, Apache-2.0: `server/main.py` and
+`server/system_prompts.py`): the MirrorAPI models were trained on it, and generated answers can be compared with published
+ones only under the same prompt.
 """
 
 # ruff: noqa: E501, W291 - lines and trailing blanks as in the original

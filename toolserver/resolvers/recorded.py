@@ -1,4 +1,4 @@
-"""Answers from the record, and additions to it."""
+"""Resolvers that read and write the cache of recorded responses."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from toolserver.resolvers.base import Resolver, ValidatedCall
 
 
 def now_text() -> str:
-    """The time of a recording: ISO 8601, UTC, whole seconds. It is kept with the entry and shown to no policy."""
+    """Return the current time for a recording: ISO 8601, UTC, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class MemoryCacheResolver:
-    """Answers what was recorded, as far as it is in memory: stands before the `RecordedResolver` of a remote store."""
+    """Answers recorded calls that are in memory. It precedes the `RecordedResolver` of a remote store."""
 
     blocking = False
 
@@ -24,18 +24,18 @@ class MemoryCacheResolver:
         self._cache = cache
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """The recorded answer, or `None` when it is not in memory."""
-        entry = self._cache.recall(call.key)
+        """Return the recorded answer, or `None` when it is not in memory."""
+        entry = self._cache.get_from_memory(call.key)
         return None if entry is None else entry.response
 
     def close(self) -> None:
-        """Nothing: the cache belongs to the `RecordedResolver`."""
+        """Do nothing; the `RecordedResolver` closes the cache."""
 
 
 class RecordedResolver:
-    """Answers what was recorded, byte for byte. It never answers from a similar call.
+    """Answers recorded calls, byte for byte. It never uses the answer of a similar call.
 
-    It blocks when the store is on another machine, which may be slow or away.
+    It blocks when the store is on another machine.
     """
 
     def __init__(self, cache: ResponseCache) -> None:
@@ -43,7 +43,7 @@ class RecordedResolver:
         self.blocking = cache.remote
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """The recorded answer, or `None` when the call was never recorded."""
+        """Return the recorded answer, or `None` when the call is not recorded."""
         entry = self._cache.get(call.key)
         return None if entry is None else entry.response
 
@@ -53,16 +53,15 @@ class RecordedResolver:
 
 
 class WriteThroughResolver:
-    """Asks another resolver and keeps what it answers, so that the same call costs once.
+    """Calls another resolver and records its answers, so that each call goes upstream once.
 
-    Only successes are kept: a failure of an upstream server is an answer for now, never for ever. Identical calls that
-    come at the same time go upstream once.
+    Only successes are recorded. Identical concurrent calls go upstream once.
 
     Args:
-        inner: Who is asked.
-        cache: Where the answers go; one that is open for reading only is left as it is.
-        source: What is noted as the source of the entries.
-        clock: Gives the time that is noted with them.
+        inner: Resolver that answers.
+        cache: Cache for the answers; a read-only one is not written.
+        source: Source that the entries name.
+        clock: Function that returns the time of a recording as text.
     """
 
     blocking = True
@@ -74,14 +73,14 @@ class WriteThroughResolver:
         self._clock = clock
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """The inner resolver's answer, or the one that was recorded meanwhile; `None` when the inner one has none."""
+        """Return the recorded answer or the inner resolver's; `None` when that is `None`."""
         try:
             return self._cache.resolve_once(call.key, lambda: self._ask_and_keep(call))
         except _NoAnswer:
             return None
 
     def close(self) -> None:
-        """Close the inner resolver. The cache belongs to the `RecordedResolver` that reads it."""
+        """Close the inner resolver; the `RecordedResolver` closes the cache."""
         self._inner.close()
 
     def _ask_and_keep(self, call: ValidatedCall) -> ToolResponse:
@@ -99,8 +98,8 @@ class WriteThroughResolver:
             recorded_at=self._clock(),
         )
         entry = self._cache.get(call.key) if result is PutResult.KEPT else None
-        return answer if entry is None else entry.response  # another process was first: everyone gets its answer
+        return answer if entry is None else entry.response  # another process recorded it first
 
 
-class _NoAnswer(Exception):  # noqa: N818 - it says that there is none, and never leaves this module
+class _NoAnswer(Exception):  # noqa: N818 - not an error, and caught in this module
     """The inner resolver has no answer."""

@@ -1,4 +1,4 @@
-"""The messages that make a model play an API, and how its answer is read."""
+"""Messages for a model that simulates an API, and the parser of its answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _LOOSE = re.compile(r'"error"\s*:\s*"(.*?)"\s*,\s*"response"\s*:\s*"(.*)"\s*\}\s
 
 
 class Example(NamedTuple):
-    """A recorded call of the API that a model is to play."""
+    """Recorded call of the API that a model simulates."""
 
     arguments: Mapping[str, Any]
     answer: Mapping[str, Any]
 
 
 def simulator_messages(spec: ApiSpec, arguments: Mapping[str, Any], examples: Sequence[Example]) -> list[Message]:
-    """The messages of StableToolBench's GPT simulator: documentation, a few recorded examples, the input."""
+    """Return the messages of StableToolBench's GPT simulator: documentation, recorded examples, input."""
     document = {
         "tool_description": spec.tool_description,
         "api_info": [{"name": spec.name, "description": spec.description}],
@@ -41,7 +41,7 @@ def simulator_messages(spec: ApiSpec, arguments: Mapping[str, Any], examples: Se
 
 
 def mirrorapi_messages(spec: ApiSpec, arguments: Mapping[str, Any]) -> list[Message]:
-    """The messages that MirrorAPI models were trained on."""
+    """Return the messages in the format that MirrorAPI models were trained on."""
     document = {
         "api_name": standardize(spec.name),
         "api_description": spec.description,
@@ -57,7 +57,7 @@ def mirrorapi_messages(spec: ApiSpec, arguments: Mapping[str, Any]) -> list[Mess
 
 
 def read_answer(text: str) -> tuple[str, Any] | None:
-    """Error and response of a model's answer, or `None` when it holds none.
+    """Return error and response of a model's answer, or `None` if it has a different form.
 
     Accepts a fenced block, and the unescaped quotes inside `response` that the MirrorAPI prompt itself shows.
     """
@@ -70,12 +70,12 @@ def read_answer(text: str) -> tuple[str, Any] | None:
     if not isinstance(answer, dict) or not {"error", "response"} <= answer.keys():
         return None
     error, response = answer["error"], answer["response"]
-    # An empty answer is what a model gives when it has none; it must not be recorded as one.
+    # A model without an answer writes an empty one, which must not be recorded.
     return (str(error or ""), response) if error or response not in ("", None) else None
 
 
 def _fitting(examples: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
-    """As many of the first examples as fit the prompt, at least one."""
+    """Return the first examples that fit the prompt, at least one."""
     count = min(len(examples), MAX_EXAMPLES)
     while count > 1 and len(str(examples[:count])) > _EXAMPLE_LENGTH:
         count -= 1

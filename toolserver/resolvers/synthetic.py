@@ -1,4 +1,4 @@
-"""Answers made from an API's documented response shape. Deterministic: the same call, the same bytes, everywhere."""
+"""Resolver that fills the documented response of an API. The same call gives the same bytes on every machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from toolserver.resolvers.base import ValidatedCall
 
 _MAX_ITEMS = 3
 _MAX_DEPTH = 8
-_LENGTH = "_list_length"  # how StableToolBench's templates note the length of the list that they cut to one item
+_LENGTH = "_list_length"  # key in StableToolBench's templates: length of a list that was cut to one item
 
-_LIST_TEXT = re.compile(r"list of (\w+) with length (\d+)")  # ... or write a list of plain values
+_LIST_TEXT = re.compile(r"list of (\w+) with length (\d+)")  # text in the templates: a list of plain values
 
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
-# What an API without a documented response answers with.
+# Template of an API without a documented response.
 _PLAIN_TEMPLATE = {"status": "str", "data": [{"id": "int", "name": "str", "value": "float"}]}
 
 _WORDS = [
@@ -59,25 +59,25 @@ _WORDS = [
 class SyntheticResolver:
     """Fills the template response of an API with values drawn from a hash of the call.
 
-    A field named like an argument repeats that argument, so that the answer is about what was asked. Nothing is
-    recorded: the answer can be made again at any time. It says `synthetic` in its provenance.
+    A field with the name of an argument gets the argument's value. Answers have the provenance `synthetic` and are not
+    recorded, as they can be computed again.
     """
 
     blocking = False
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
-        """An answer in the documented shape; `None` for an API that the catalog does not have."""
+        """Return an answer in the documented shape; `None` for an API without documentation."""
         if call.spec is None:
             return None
         response = _Filler(call.key, call.arguments).fill(_template_of(call.spec), "", 0)
         return ToolResponse(encode_body("", response), Outcome.OK, Provenance.SYNTHETIC)
 
     def close(self) -> None:
-        """Nothing to release."""
+        """Do nothing; the resolver holds no resource."""
 
 
 def _template_of(spec: ApiSpec) -> Any:
-    """The documented shape of an API's response. Long templates come as JSON text, some of it cut beyond use."""
+    """Return the documented shape of an API's response. Long templates are JSON text, some of it cut and unusable."""
     template = spec.template_response
     if isinstance(template, str) and template.startswith(("{", "[")):
         try:
@@ -88,7 +88,7 @@ def _template_of(spec: ApiSpec) -> Any:
 
 
 class _Filler:
-    """One answer in the making. Draws are counted, so their order is that of the template."""
+    """Fills one answer. Draws are counted, so their order is that of the template."""
 
     def __init__(self, seed: bytes, arguments: Mapping[str, Any]) -> None:
         self._seed = seed
@@ -96,7 +96,7 @@ class _Filler:
         self._given = {parameter_name(name): value for name, value in arguments.items()}
 
     def fill(self, template: Any, name: str, depth: int) -> Any:
-        """A value in the shape of `template`, which describes the field `name`."""
+        """Return a value in the shape of `template`, for the field `name`."""
         if depth > _MAX_DEPTH:
             return None
         if isinstance(template, dict):
@@ -108,14 +108,14 @@ class _Filler:
         return self._leaf(template, _CAMEL.sub("_", name).lower())
 
     def _items(self, template: list[Any]) -> list[Any]:
-        """The templates of a list's items: as many as the template notes, up to a few."""
-        noted_text = _LIST_TEXT.fullmatch(template[0]) if template and isinstance(template[0], str) else None
-        if noted_text:
-            return [noted_text[1]] * min(int(noted_text[2]), _MAX_ITEMS)
+        """Return the templates of a list's items: the documented number, at most `_MAX_ITEMS`."""
+        length_text = _LIST_TEXT.fullmatch(template[0]) if template and isinstance(template[0], str) else None
+        if length_text:
+            return [length_text[1]] * min(int(length_text[2]), _MAX_ITEMS)
         if len(template) != 1:
             return template[:_MAX_ITEMS]
-        noted = template[0].get(_LENGTH, 2) if isinstance(template[0], dict) else 2
-        return template * min(noted if isinstance(noted, int) else 2, _MAX_ITEMS)
+        length = template[0].get(_LENGTH, 2) if isinstance(template[0], dict) else 2
+        return template * min(length if isinstance(length, int) else 2, _MAX_ITEMS)
 
     def _leaf(self, template: Any, name: str) -> Any:
         match template:
@@ -131,7 +131,7 @@ class _Filler:
                 return None
             case "empty list" | "list":
                 return []
-        return template  # an example value, good as it is
+        return template  # an example value
 
     def _text(self, name: str) -> str:
         if "date" in name or name.endswith(("_at", "time")):
@@ -153,7 +153,7 @@ class _Filler:
         return self._draw(2015, 2024)
 
     def _draw(self, low: int, high: int) -> int:
-        """An integer from `low` to `high`, both included."""
+        """Draw an integer from `low` to `high`, both included."""
         self._draws += 1
         digest = blake2b(self._draws.to_bytes(4, "big"), key=self._seed, digest_size=8).digest()
         return low + int.from_bytes(digest, "big") % (high - low + 1)

@@ -1,4 +1,4 @@
-"""What the resolvers that ask another server have in common: one HTTP client, a time-out, bounded retries."""
+"""HTTP client of the resolvers that call another server, with a timeout and bounded retries."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ T = TypeVar("T")
 _RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-class UnusableAnswerError(Exception):
-    """The upstream server answered, but not with what was asked for. Asking again may help."""
+class UnusableResponseError(Exception):
+    """The upstream server's answer has the wrong form. A retry may succeed."""
 
 
 class UpstreamError(Exception):
-    """No attempt brought a usable answer; `outcome` is `TIMEOUT` or `UNAVAILABLE`, `retries` how often to retry."""
+    """No attempt gave a usable answer; `outcome` is `TIMEOUT` or `UNAVAILABLE`, `retries` the retries allowed."""
 
     def __init__(self, outcome: Outcome, message: str, retries: float = inf) -> None:
         super().__init__(message)
@@ -31,19 +31,19 @@ class UpstreamError(Exception):
 
 
 class UnreachableError(UpstreamError):
-    """The last attempt found no server to connect to."""
+    """The last attempt could not connect to the server."""
 
 
 class Upstream:
-    """Posts JSON to one URL and reads the answer. Safe to use from several threads.
+    """Posts JSON to one URL and parses the answer. Thread-safe.
 
     Args:
-        url: Where to post.
-        headers: Sent with every request; a secret in them is never logged.
-        timeout: Seconds to connect, to send and to wait for each part of the answer.
-        retries: How many more times to ask after a failure that may pass: no connection, a time-out, HTTP 408, 425,
-            429 and 5xx, or an answer that is unusable.
-        backoff: Seconds to wait before the first retry; twice as long before each further one.
+        url: URL of the endpoint.
+        headers: Headers of every request. They are never logged.
+        timeout: Timeout in seconds to connect, to send and to receive each part of the answer.
+        retries: Maximum number of retries after a transient failure: no connection, a timeout, HTTP 408, 425, 429 and
+            5xx, or an unusable answer.
+        backoff: Seconds to wait before the first retry; doubled before each further one.
         connect_timeout: Seconds to connect, for a server that is to be reported as unreachable soon: a connection that
             times out is not retried, a refused one once. By default `timeout`, with all retries.
     """
@@ -66,7 +66,7 @@ class Upstream:
         self._attempts = 1 + retries
 
     def ask(self, payload: Mapping[str, Any], read: Callable[[Any], ToolResponse]) -> ToolResponse:
-        """Post `payload` and `read` the parsed answer; a failure becomes a response that says why."""
+        """Post `payload` and `read` the parsed answer; a failure becomes a response with the reason."""
         try:
             return self.fetch(payload, read)
         except UpstreamError as error:
@@ -75,10 +75,10 @@ class Upstream:
     def fetch(self, payload: Mapping[str, Any], read: Callable[[Any], T]) -> T:
         """Post `payload` and `read` the parsed answer.
 
-        `read` raises `UnusableAnswerError` for what it cannot use.
+        `read` raises `UnusableResponseError` for an answer of the wrong form.
 
         Raises:
-            UpstreamError: No attempt succeeded. It says why and nothing that is secret.
+            UpstreamError: No attempt succeeded. The message has the reason and no secret.
         """
         failure = UpstreamError(Outcome.UNAVAILABLE, "Upstream server unavailable.")
         for attempt in range(self._attempts):
@@ -112,7 +112,7 @@ class Upstream:
             if isinstance(error, httpx.ConnectError):
                 raise UnreachableError(Outcome.UNAVAILABLE, message, 1 if self._connect_timeout else inf) from None
             raise UpstreamError(Outcome.UNAVAILABLE, message) from None
-        except (UnusableAnswerError, ValueError) as error:
+        except (UnusableResponseError, ValueError) as error:
             message = f"Upstream server gave no usable answer: {error}"
             raise UpstreamError(Outcome.UNAVAILABLE, message) from None
 

@@ -11,9 +11,9 @@ from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.vendors import VendorRegistry
 
 
-def delta_of(state: EpisodeState) -> Changes:
+def changes_of(state: EpisodeState) -> Changes:
     """Return the changes of an episode. Its seed and task salt the ids and tokens that the world creates."""
-    return Changes.from_json(state.delta, salt=f"{state.seed}/{state.task}")
+    return Changes.from_json(state.changes, salt=f"{state.seed}/{state.task}")
 
 
 class WorldResolver:
@@ -40,15 +40,15 @@ class WorldResolver:
         api = self._vendors.find(call.category, call.tool, call.api)
         if api is None:
             return None
-        state, delta = call.state, NO_CHANGES
+        state, changes = call.state, NO_CHANGES
         if isinstance(state, EpisodeState):
             try:
-                delta = delta_of(state)
+                changes = changes_of(state)
             except ValueError as error:
                 return refuse(Outcome.FORBIDDEN, f"State refused: {error}.")
-        answer = api.answer(self._vendors.world, call.arguments, delta)
-        if answer.changes is not delta and isinstance(state, EpisodeState):
-            state = replace(state, delta=answer.changes.to_json())
+        answer = api.answer(self._vendors.world, call.arguments, changes)
+        if answer.changes is not changes and isinstance(state, EpisodeState):
+            state = replace(state, changes=answer.changes.to_json())
         body = encode_body(answer.error, answer.response)
         return ToolResponse(body, answer.outcome, Provenance.WORLD, state, 0.0, answer)
 

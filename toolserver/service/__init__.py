@@ -1,1 +1,1 @@
-"""Service: call validation, resolvers in order, typed outcomes."""
+"""Tool service: call validation, injected faults, resolvers in order, typed outcomes."""

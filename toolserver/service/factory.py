@@ -1,4 +1,4 @@
-"""Puts a service together from settings."""
+"""Build a tool service from settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Assembly(NamedTuple):
-    """A service and its parts. `cache` is `None` when nothing recorded is served, `vendors` when no world is."""
+    """A service and its parts. `cache` is `None` without recordings, `vendors` is `None` without a world."""
 
     service: ToolService
     catalog: Catalog
@@ -34,15 +34,15 @@ class Assembly(NamedTuple):
 
 
 def build_service(settings: Settings) -> ToolService:
-    """The service that `settings` describe. Raises `StepToolError` when something of it cannot be had."""
+    """Build the service of `settings`. Raises `StepToolError` when a part is missing, damaged or unreachable."""
     return assemble(settings).service
 
 
 def assemble(settings: Settings) -> Assembly:
-    """Open the cache, make the world, and put the resolvers in order: recorded, world, then what answers a miss.
+    """Open the cache, make the world and order the resolvers: recorded, world, miss policy.
 
     Raises:
-        CacheError: There is no cache at that place, or it is damaged.
+        CacheError: The cache is missing or damaged.
         ConfigurationError: A setting is wrong.
     """
     key = PUBLIC_KEY if settings.state_key is None else settings.state_key.get_secret_value().encode()
@@ -71,7 +71,7 @@ def assemble(settings: Settings) -> Assembly:
 
 
 def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
-    # Imported when it is asked for: a server of recordings has no use for the world's domains and word lists.
+    # Imported here, because a server of recordings does not need the world's domains and word lists.
     from toolserver.resolvers.world import WorldResolver
     from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import VendorRegistry
@@ -83,7 +83,7 @@ def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[Vendor
 
 
 def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver]:
-    """The resolvers that the miss policy names, upstream ones with a memory where there is a cache."""
+    """Return the resolvers of the miss policy; upstream answers are recorded when there is a cache."""
     if settings.miss == "strict":
         return []
     if settings.miss == "synthetic":
@@ -93,7 +93,7 @@ def _on_a_miss(settings: Settings, cache: ResponseCache | None) -> list[Resolver
 
 
 def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver, str]:
-    """Who is asked upstream, and what its recordings are to give as their source."""
+    """Return the upstream resolver and the source that its recordings name."""
     timeout, retries = settings.upstream_timeout, settings.upstream_retries
     if settings.miss == "live":
         key = settings.live_key.get_secret_value()
@@ -111,7 +111,7 @@ def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver
 
 
 def recorded_examples(cache: ResponseCache) -> Callable[[ValidatedCall], Sequence[Example]]:
-    """Gives the first recorded calls of a call's API, as they were when the server started."""
+    """Return a function that gives the first recorded calls of a call's API, as of the start of the server."""
     examples: defaultdict[tuple[str, str, str], list[Example]] = defaultdict(list)
     for _, entry in cache.entries():
         call = entry.describe().call

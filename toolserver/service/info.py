@@ -17,7 +17,7 @@ from toolserver.catalog.api_schema import ApiSpec
 if TYPE_CHECKING:
     from toolserver.world.vendors import VendorRegistry
 
-Kind = Literal["world", "recorded", "both"]
+ServerKind = Literal["world", "recorded", "both"]
 
 _DIGESTED_APIS = 100
 
@@ -26,7 +26,7 @@ class ServerInfo(BaseModel):
     """Answer of `GET /v1/info`."""
 
     version: str = Field(description="Version of the package steptool-env.")
-    kind: Kind = Field(description="`world` (ToolWorld), `recorded` (a cache), or `both`.")
+    kind: ServerKind = Field(description="`world` (ToolWorld), `recorded` (a cache), or `both`.")
     seed: int | None = Field(default=None, description="Seed of the world; null without a world.")
     level: str | None = Field(default=None, description="Level of the world; null without a world.")
     vendors: int | None = Field(default=None, description="Number of vendors of the world; null without a world.")
@@ -40,7 +40,7 @@ class InfoSource:
     Args:
         catalog: The served APIs.
         vendors: The served world; `None` without one.
-        recorded: Whether recordings are served.
+        recorded: True if recordings are served.
         miss: The miss policy.
     """
 
@@ -59,7 +59,7 @@ class InfoSource:
         return world_info(self._vendors, "both" if self._recorded else "world", self._miss)
 
 
-def world_info(vendors: VendorRegistry, kind: Kind = "world", miss: str = "strict") -> ServerInfo:
+def world_info(vendors: VendorRegistry, kind: ServerKind = "world", miss: str = "strict") -> ServerInfo:
     """The answer of a server of a world.
 
     The digest is over all tables, the names and offers of all vendors, and the first 100 APIs with sample answers.

@@ -1,4 +1,4 @@
-"""Answers calls: validate, then faults, then the resolvers in their order."""
+"""Answer calls: validation, then injected faults, then the resolvers in order."""
 
 from __future__ import annotations
 
@@ -19,36 +19,35 @@ from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Resolver, Validate
 from toolserver.service.validation import MAX_DEPTH, argument_problem
 
 PendingAnswer = Callable[[], ToolResponse]
-"""What is left to do for a call that only a blocking resolver can answer."""
+"""Rest of the work for a call that only a blocking resolver can answer; may wait, so it is run on a thread."""
 
-_REMEMBERED_LENGTH = 1024  # characters of names and argument text; longer calls are read anew each time
+_CACHED_LENGTH = 1024  # characters of names and argument text; the checks of longer calls are not cached
 
 _CHAT = ToolResponse(encode_body("", "Chat with user."), Outcome.OK, Provenance.SERVICE)
 _UNPARSED = refuse(Outcome.INVALID_ARGUMENTS, PARSE_ERROR)
 
 
 class _Api(NamedTuple):
-    """The names of a call, standardised, and the documentation they lead to."""
+    """Standardised names of a call and the documentation of its API."""
 
     names: tuple[str, str, str]
     spec: ApiSpec | None
 
 
 class ToolService:
-    """The tools' side of every call, without HTTP.
+    """Answers tool calls in process.
 
-    Safe to use from several threads. A call never raises for what its caller wrote or for what a tool did: it answers
-    with a typed outcome.
+    Thread-safe. Invalid calls and failing tools do not raise: they give a typed outcome.
 
     Args:
-        catalog: Which APIs exist.
-        resolvers: Sources of answers, asked in this order; the first answer counts. Those that block come last.
-        strict_arguments: Refuse calls whose arguments do not fit the documentation. Off by default, because the
-            recorded APIs were lax themselves.
+        catalog: Documentation of the APIs.
+        resolvers: Sources of answers, called in this order until one answers; blocking ones after the others.
+        strict_arguments: Refuse calls whose arguments do not fit the documentation. Off by default, because recorded
+            calls often do not fit.
         codec: Decodes and encodes state tokens for the callers that carry them as text (the HTTP server, a client in
             process). The service itself takes and returns states. Without a codec a state is opaque to the service.
-        max_depth: Levels of nesting allowed in the arguments.
-        upstream_workers: Threads that `call_many` uses for blocking resolvers.
+        max_depth: Maximum nesting of the arguments.
+        upstream_workers: Number of threads that `call_many` uses for blocking resolvers.
     """
 
     def __init__(
@@ -64,36 +63,36 @@ class ToolService:
         self.catalog = catalog
         self.resolvers = tuple(resolvers)
         self.codec = codec
-        self._instant = tuple(resolver for resolver in resolvers if not resolver.blocking)
-        self._late = tuple(resolver for resolver in resolvers if resolver.blocking)
+        self._inline = tuple(resolver for resolver in resolvers if not resolver.blocking)
+        self._blocking = tuple(resolver for resolver in resolvers if resolver.blocking)
         self._strict = strict_arguments
         self._max_depth = max_depth
         self._upstream_workers = upstream_workers
-        # Calls repeat, above all when a policy is trained: what was found out about the short ones is kept. Names alone
-        # are looked up from memory, too. The catalog of a service does not change.
-        self._check_again = lru_cache(maxsize=4096)(self._check_short)
-        self._look_up_again = lru_cache(maxsize=4096)(self._look_up)
+        # Calls repeat, above all in training, so the checks of short calls are cached, and so are look-ups of names.
+        # The catalog of a service does not change.
+        self._check_cached = lru_cache(maxsize=4096)(self._check_short)
+        self._look_up_cached = lru_cache(maxsize=4096)(self._look_up)
 
     def call(self, call: ToolCall) -> ToolResponse:
-        """Answer one call, waiting for blocking resolvers where the others have no answer."""
+        """Answer one call, by blocking resolvers if no other one answers."""
         answer = self.start(call)
         return answer if isinstance(answer, ToolResponse) else answer()
 
     def start(self, call: ToolCall) -> ToolResponse | PendingAnswer:
-        """Answer one call if that takes no waiting; else give what is left to do, to be run on a thread."""
+        """Answer one call without blocking, or return the work that may block, to be run on a thread."""
         checked = self._check(call)
         if isinstance(checked, ToolResponse):
             return checked
         state = checked.state
         if isinstance(state, EpisodeState):
-            return partial(self._advance, checked, state) if self._late else self._advance(checked, state)
-        answer = _first_answer(self._instant, checked)
+            return partial(self._advance, checked, state) if self._blocking else self._advance(checked, state)
+        answer = _first_answer(self._inline, checked)
         if answer is not None:
             return answer
-        return partial(self._resolve_late, checked) if self._late else _nobody_answers(checked)
+        return partial(self._resolve_blocking, checked) if self._blocking else _no_answer(checked)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        """Answer several calls, in their order. They do not see each other's effects."""
+        """Answer several calls, in their order. No call sees the effects of another."""
         answers = [self.start(call) for call in calls]
         pending = [answer for answer in answers if not isinstance(answer, ToolResponse)]
         if not pending:
@@ -103,7 +102,7 @@ class ToolService:
             return [answer if isinstance(answer, ToolResponse) else next(late) for answer in answers]
 
     def close(self) -> None:
-        """Close the resolvers; the service is not used afterwards."""
+        """Close the resolvers. The service cannot be used afterwards."""
         for resolver in self.resolvers:
             resolver.close()
 
@@ -111,13 +110,13 @@ class ToolService:
         return _Api(api_key(category, tool, api), self.catalog.get(category, tool, api))
 
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
-        """The call, ready for the resolvers, or the refusal."""
+        """Return the validated call, or its refusal."""
         category, tool, api, arguments, state, parsed = call
         length = len(category) + len(tool) + len(api)
-        if parsed is None and isinstance(arguments, str) and length + len(arguments) <= _REMEMBERED_LENGTH:
-            checked = self._check_again(category, tool, api, arguments)
+        if parsed is None and isinstance(arguments, str) and length + len(arguments) <= _CACHED_LENGTH:
+            checked = self._check_cached(category, tool, api, arguments)
         else:
-            look_up = self._look_up_again if length <= _REMEMBERED_LENGTH else self._look_up
+            look_up = self._look_up_cached if length <= _CACHED_LENGTH else self._look_up
             if parsed is None:
                 parsed = _read_arguments(arguments) if isinstance(arguments, str) else arguments
             checked = self._check_arguments(look_up(category, tool, api), parsed)
@@ -126,10 +125,10 @@ class ToolService:
         return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)
 
     def _check_short(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
-        return self._check_arguments(self._look_up_again(category, tool, api), _read_arguments(arguments))
+        return self._check_arguments(self._look_up_cached(category, tool, api), _read_arguments(arguments))
 
     def _check_arguments(self, api: _Api, arguments: Any) -> ValidatedCall | ToolResponse:
-        if api.names[2] == "chat_with_user":  # the reference server answers this one before it looks at any argument
+        if api.names[2] == "chat_with_user":  # the reference server answers it whatever the arguments are
             return _CHAT
         if not isinstance(arguments, dict):
             return _UNPARSED
@@ -141,7 +140,7 @@ class ToolService:
                 return refuse(Outcome.INVALID_ARGUMENTS, problem)
         try:
             key = key_of_text(api.names, canonical_arguments(arguments))
-        except DataError:  # only a caller in process can pass what is no JSON
+        except DataError:  # only a caller in process can pass values that are not JSON
             return _UNPARSED
         return ValidatedCall(*api.names, arguments, key, api.spec)
 
@@ -151,11 +150,11 @@ class ToolService:
         if drawn.failure is not None:
             return drawn.failure._replace(state=drawn.state)
         call = call.carrying(drawn.state)
-        answer = _first_answer(self.resolvers, call) or _nobody_answers(call)
+        answer = _first_answer(self.resolvers, call) or _no_answer(call)
         return answer._replace(latency=answer.latency + drawn.latency) if drawn.latency else answer
 
-    def _resolve_late(self, call: ValidatedCall) -> ToolResponse:
-        return _first_answer(self._late, call) or _nobody_answers(call)
+    def _resolve_blocking(self, call: ValidatedCall) -> ToolResponse:
+        return _first_answer(self._blocking, call) or _no_answer(call)
 
 
 def _first_answer(resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolResponse | None:
@@ -175,7 +174,7 @@ def _read_arguments(text: str) -> Any:
         return None
 
 
-def _nobody_answers(call: ValidatedCall) -> ToolResponse:
+def _no_answer(call: ValidatedCall) -> ToolResponse:
     if call.spec is None:
         name = f"{call.api} of {call.tool} in {call.category}"
         return _carry(refuse(Outcome.UNKNOWN_API, f"Unknown API: {name}."), call.state)

@@ -1,4 +1,4 @@
-"""Checks a call's arguments against what its API documents."""
+"""Check the arguments of a call against the documentation of its API."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 
 MAX_DEPTH = 32
-"""Levels of objects and arrays that an argument object may nest, itself included."""
+"""Maximum nesting of objects and arrays in an argument object, itself included."""
 
 
 def argument_problem(spec: ApiSpec, arguments: Mapping[str, Any]) -> str:
-    """What is wrong with `arguments`, in words; empty when nothing is.
+    """Return the first error in `arguments` as a message; empty without an error.
 
-    Names count in their standardised spelling, in which they are offered to a model. Only types that RapidAPI defines
-    are checked, by what an HTTP query can carry: text that reads as a number is a NUMBER, a number is a STRING.
+    Names are compared in their standardised spelling, in which a model sees them. Only types that RapidAPI defines are
+    checked, as an HTTP query would carry them: numeric text is a NUMBER, a number is a STRING.
     """
     documented = {parameter_name(parameter.name): parameter for parameter in (*spec.required, *spec.optional)}
     given = {parameter_name(name): value for name, value in arguments.items()}

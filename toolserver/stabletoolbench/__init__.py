@@ -2,7 +2,7 @@
 
 from toolserver.stabletoolbench.answers import AnswerStep, ToolBenchAnswer, read_answer
 from toolserver.stabletoolbench.importer import ImportReport, import_folder
-from toolserver.stabletoolbench.problems import Problem
+from toolserver.stabletoolbench.problems import ImportProblem
 from toolserver.stabletoolbench.queries import Query, read_queries
 from toolserver.stabletoolbench.responses import write_responses
 from toolserver.stabletoolbench.runs import JudgedEpisode, RunStep, read_judged_run
@@ -10,9 +10,9 @@ from toolserver.stabletoolbench.tools import write_tools
 
 __all__ = [
     "AnswerStep",
+    "ImportProblem",
     "ImportReport",
     "JudgedEpisode",
-    "Problem",
     "Query",
     "RunStep",
     "ToolBenchAnswer",

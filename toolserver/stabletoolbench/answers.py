@@ -14,7 +14,7 @@ from typing import Any
 
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.errors import DataError
-from toolserver.stabletoolbench.problems import Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def read_answer(path: str | Path) -> ToolBenchAnswer:
         DataError: It is none; names the file and the reason.
     """
     path = Path(path)
-    content = read_json(path, Problems(strict=True))
+    content = read_json(path, ImportProblems(strict=True))
     try:
         return _answer(path.stem, content)
     except (DataError, KeyError, TypeError, AttributeError, ValueError) as error:

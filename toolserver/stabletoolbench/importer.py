@@ -11,12 +11,12 @@ from pathlib import Path
 from toolserver.cache import OnConflict, PutResult, ResponseCache
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import AddResult, Catalog
-from toolserver.stabletoolbench.problems import Problem, Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblem, ImportProblems, read_json
 from toolserver.stabletoolbench.queries import Query, iter_queries
 from toolserver.stabletoolbench.recordings import ApiKey, NotRecorded, recorded_step
 from toolserver.stabletoolbench.responses import RecordedCall, read_responses
 from toolserver.stabletoolbench.runs import JudgedEpisode, iter_judged_run
-from toolserver.stabletoolbench.sources import Kind, find_sources, kind_of
+from toolserver.stabletoolbench.sources import DocumentKind, find_sources, kind_of
 from toolserver.stabletoolbench.tools import read_tool
 
 Progress = Callable[[Sequence[Path]], Iterable[Path]]
@@ -41,7 +41,7 @@ class ImportReport:
     apis: Counter[AddResult] = field(default_factory=Counter)
     calls: Counter[PutResult] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[ImportProblem] = field(default_factory=list)
 
 
 def import_folder(
@@ -69,12 +69,12 @@ def import_folder(
         DataError: There is nothing to import; or, when strict, an entry cannot be read.
         ConflictError: A call has another answer, and `on_conflict` is `error`.
     """
-    return _Import(Path(directory), cache, catalog, Problems(strict=strict), on_conflict).run(progress)
+    return _Import(Path(directory), cache, catalog, ImportProblems(strict=strict), on_conflict).run(progress)
 
 
 class _Import:
     def __init__(
-        self, root: Path, cache: ResponseCache, catalog: Catalog, problems: Problems, on_conflict: OnConflict
+        self, root: Path, cache: ResponseCache, catalog: Catalog, problems: ImportProblems, on_conflict: OnConflict
     ) -> None:
         self._root = root
         self._cache = cache
@@ -108,9 +108,9 @@ class _Import:
         content = read_json(path, self._problems)
         kind = kind_of(content)
         self._report.files[kind] += 1
-        if kind is Kind.JUDGED_RUN:
+        if kind is DocumentKind.JUDGED_RUN:
             self._runs.append(path)
-        elif kind is Kind.QUERIES:
+        elif kind is DocumentKind.QUERIES:
             for query in iter_queries(path, content, self._problems):
                 self._add_query(query)
 

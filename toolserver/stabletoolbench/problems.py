@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from toolserver.errors import DataError
 
 
-class Problem(NamedTuple):
+class ImportProblem(NamedTuple):
     """One entry that could not be read: the file, where in it, and why."""
 
     file: str
@@ -21,22 +21,22 @@ class Problem(NamedTuple):
         return f"{where}: {self.reason}"
 
 
-class Problems:
+class ImportProblems:
     """Collects problems. With `strict`, the first one raises `DataError` instead."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
-        self.found: list[Problem] = []
+        self.found: list[ImportProblem] = []
 
     def add(self, file: Path | str, key: object, reason: object) -> None:
         """Note that the entry `key` of `file` (or all of it, when `key` is empty) could not be read."""
-        problem = Problem(str(file), f"{key!s:.200}", f"{reason!s:.300}")
+        problem = ImportProblem(str(file), f"{key!s:.200}", f"{reason!s:.300}")
         if self.strict:
             raise DataError(str(problem))
         self.found.append(problem)
 
 
-def read_json(path: Path, problems: Problems) -> Any:
+def read_json(path: Path, problems: ImportProblems) -> Any:
     """The JSON value of a file; `None`, and a problem, when it has none.
 
     NaN and Infinity, which Python writes though JSON has no such numbers, become text.

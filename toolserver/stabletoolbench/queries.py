@@ -11,7 +11,7 @@ from toolserver.calls.naming import function_name
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import read_documentation
 from toolserver.errors import DataError
-from toolserver.stabletoolbench.problems import Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +37,11 @@ def read_queries(path: str | Path) -> list[Query]:
     Raises:
         DataError: Something in it is not as it should be; names the query and the reason.
     """
-    path, problems = Path(path), Problems(strict=True)
+    path, problems = Path(path), ImportProblems(strict=True)
     return list(iter_queries(path, read_json(path, problems), problems))
 
 
-def iter_queries(path: Path, content: Any, problems: Problems) -> Iterator[Query]:
+def iter_queries(path: Path, content: Any, problems: ImportProblems) -> Iterator[Query]:
     """The queries in the content of a file; those that cannot be read are noted in `problems`."""
     if not isinstance(content, list):
         problems.add(path, "", f"must be a list of queries, not {type(content).__name__}")

@@ -20,7 +20,7 @@ from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.errors import DataError
 from toolserver.stabletoolbench.literals import read_dict
 from toolserver.stabletoolbench.paths import folder_name
-from toolserver.stabletoolbench.problems import Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 _SIMULATOR_FAILED = "Failed to generate fake response"
 """What their server records when its language model gave no usable answer."""
@@ -36,7 +36,7 @@ class RecordedCall(NamedTuple):
     source: str
 
 
-def read_responses(path: Path, root: Path, problems: Problems) -> Iterator[RecordedCall]:
+def read_responses(path: Path, root: Path, problems: ImportProblems) -> Iterator[RecordedCall]:
     """The recorded calls of one API's file. `root` is what `source` is relative to."""
     content = read_json(path, problems)
     if content is None:

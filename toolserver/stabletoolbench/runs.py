@@ -15,7 +15,7 @@ from typing import Any
 
 from toolserver.errors import DataError
 from toolserver.stabletoolbench.literals import read_dict
-from toolserver.stabletoolbench.problems import Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 _MARKER = re.compile(r"(?:\A|\n)Step (\d+): ")
 _FINAL_MARKER = "Final step: "
@@ -61,11 +61,11 @@ def read_judged_run(path: str | Path) -> list[JudgedEpisode]:
     Raises:
         DataError: Something in it is not as it should be; names the query and the reason.
     """
-    path, problems = Path(path), Problems(strict=True)
+    path, problems = Path(path), ImportProblems(strict=True)
     return list(iter_judged_run(path, read_json(path, problems), problems))
 
 
-def iter_judged_run(path: Path, content: Any, problems: Problems) -> Iterator[JudgedEpisode]:
+def iter_judged_run(path: Path, content: Any, problems: ImportProblems) -> Iterator[JudgedEpisode]:
     """The episodes in the content of a file; those that cannot be read are noted in `problems`."""
     if not isinstance(content, dict):
         problems.add(path, "", f"must be an object of episodes, not {type(content).__name__}")

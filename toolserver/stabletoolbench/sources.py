@@ -37,7 +37,7 @@ class Sources:
         return len(self.tools) + len(self.responses) + len(self.documents)
 
 
-class Kind(StrEnum):
+class DocumentKind(StrEnum):
     """What a document is."""
 
     QUERIES = "queries"
@@ -71,13 +71,13 @@ def find_sources(directory: Path) -> Sources:
     return sources
 
 
-def kind_of(content: Any) -> Kind:
+def kind_of(content: Any) -> DocumentKind:
     """What the content of a document is."""
     if isinstance(content, list) and any(isinstance(item, dict) and "api_list" in item for item in content):
-        return Kind.QUERIES
+        return DocumentKind.QUERIES
     if isinstance(content, dict) and any(_is_episode(item) for item in content.values()):
-        return Kind.JUDGED_RUN
-    return Kind.OTHER
+        return DocumentKind.JUDGED_RUN
+    return DocumentKind.OTHER
 
 
 def _is_episode(item: Any) -> bool:

@@ -13,10 +13,10 @@ from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import DataError
 from toolserver.stabletoolbench.paths import folder_name
-from toolserver.stabletoolbench.problems import Problems, read_json
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 
-def read_tool(path: Path, problems: Problems) -> Iterator[ApiSpec]:
+def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
     """The APIs of one tool's file; its folder is the category."""
     content = read_json(path, problems)
     if content is None:

@@ -83,7 +83,7 @@ class Tracker:
 
     Args:
         task: Task of the episode.
-        salt: Salt of created ids and tokens (see `toolserver.resolvers.world.delta_of`).
+        salt: Salt of created ids and tokens (see `toolserver.resolvers.world.changes_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:

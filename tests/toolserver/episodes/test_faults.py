@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance
-from toolserver.episodes.faults import LEVELS, Strike, draw_fault, is_down
+from toolserver.episodes.faults import FAULT_PROFILES, FaultDraw, draw_fault, is_down
 from toolserver.episodes.state_token import StateCodec
 from toolserver.errors import ConfigurationError
 
@@ -18,12 +18,12 @@ seeds = st.integers(0, 2**62)
 calls = st.lists(st.tuples(st.sampled_from(["stays", "rails"]), st.sampled_from(["find", "book"])), max_size=30)
 
 
-def play(state: EpisodeState, sequence: list[tuple[str, str]]) -> list[Strike]:
-    strikes = []
+def play(state: EpisodeState, sequence: list[tuple[str, str]]) -> list[FaultDraw]:
+    draws = []
     for tool, api in sequence:
-        strikes.append(draw_fault(state, tool, api))
-        state = strikes[-1].state
-    return strikes
+        draws.append(draw_fault(state, tool, api))
+        state = draws[-1].state
+    return draws
 
 
 @given(seeds, levels, calls)
@@ -33,28 +33,28 @@ def test_the_same_episode_meets_the_same_faults_on_any_replica(
     straight = play(EpisodeState(seed, faults, "t"), sequence)
     state, codec = EpisodeState(seed, faults, "t"), StateCodec()
     for (tool, api), expected in zip(sequence, straight, strict=True):
-        struck = draw_fault(StateCodec().read(codec.write(state)), tool, api)
-        assert struck == expected
-        state = struck.state
+        draws = draw_fault(StateCodec().read(codec.write(state)), tool, api)
+        assert draws == expected
+        state = draws.state
 
 
 @given(seeds, levels, calls)
 def test_every_call_is_one_step_and_time_runs_forward(seed: int, faults: str, sequence: list[tuple[str, str]]) -> None:
     start = EpisodeState(seed, faults)
-    strikes = play(start, sequence)
-    clocks = [start.clock, *(each.state.clock for each in strikes)]
-    assert [each.state.step for each in strikes] == list(range(1, len(strikes) + 1))
-    assert [round(each.latency * 1000) for each in strikes] == [b - a for a, b in pairwise(clocks)]
-    assert min([0, *(each.latency for each in strikes)]) >= 0
+    draws = play(start, sequence)
+    clocks = [start.clock, *(each.state.clock for each in draws)]
+    assert [each.state.step for each in draws] == list(range(1, len(draws) + 1))
+    assert [round(each.latency * 1000) for each in draws] == [b - a for a, b in pairwise(clocks)]
+    assert min([0, *(each.latency for each in draws)]) >= 0
 
 
 @given(seeds, calls)
 def test_a_failure_says_that_it_was_injected_and_is_no_success(seed: int, sequence: list[tuple[str, str]]) -> None:
-    for struck in play(EpisodeState(seed, "harsh"), sequence):
-        if struck.failure is not None:
-            assert struck.failure.provenance is Provenance.INJECTED
-            assert struck.failure.outcome is not Outcome.OK
-            assert struck.failure.error
+    for draws in play(EpisodeState(seed, "harsh"), sequence):
+        if draws.failure is not None:
+            assert draws.failure.provenance is Provenance.INJECTED
+            assert draws.failure.outcome is not Outcome.OK
+            assert draws.failure.error
 
 
 @given(seeds, calls)
@@ -65,8 +65,8 @@ def test_without_faults_every_call_gets_through(seed: int, sequence: list[tuple[
 @settings(max_examples=50)
 @given(seeds)
 def test_a_transient_failure_is_cured_by_one_retry(seed: int) -> None:
-    struck = play(EpisodeState(seed, "harsh"), [(f"tool{i}", "x") for i in range(40)])
-    curable = [i for i, each in enumerate(struck) if each.failure and "try again" in each.failure.error]
+    draws = play(EpisodeState(seed, "harsh"), [(f"tool{i}", "x") for i in range(40)])
+    curable = [i for i, each in enumerate(draws) if each.failure and "try again" in each.failure.error]
     assert not {i + 1 for i in curable} & set(curable)
 
 
@@ -77,7 +77,7 @@ def test_levels_differ_in_roughness() -> None:
             for seed in range(60)
             for each in play(EpisodeState(seed, level), [(f"tool{i}", "x") for i in range(20)])
         )
-        for level in LEVELS
+        for level in FAULT_PROFILES
     }
     assert hits["none"] == 0
     assert 1200 * 0.03 < hits["mild"] < 1200 * 0.12
@@ -92,16 +92,16 @@ def test_an_api_that_is_down_stays_down_and_is_worth_no_retry() -> None:
 
 def test_after_a_rate_limit_the_next_call_gets_through() -> None:
     seed = next(s for s in range(1000) if not is_down(s, "", "harsh", "stays", "find"))
-    struck = play(EpisodeState(seed, "harsh"), [("stays", "find")] * 12)
-    limited = [i for i, each in enumerate(struck) if each.failure and each.failure.outcome is Outcome.RATE_LIMITED]
+    draws = play(EpisodeState(seed, "harsh"), [("stays", "find")] * 12)
+    limited = [i for i, each in enumerate(draws) if each.failure and each.failure.outcome is Outcome.RATE_LIMITED]
     assert limited
     assert all(
-        struck[i + 1].failure is None or struck[i + 1].failure.outcome is not Outcome.RATE_LIMITED for i in limited[:1]
+        draws[i + 1].failure is None or draws[i + 1].failure.outcome is not Outcome.RATE_LIMITED for i in limited[:1]
     )
 
 
 def test_a_quota_ends_one_tool_and_spares_the_others() -> None:
-    quota = LEVELS["harsh"].quota
+    quota = FAULT_PROFILES["harsh"].quota
     state = replace(EpisodeState(3, "harsh"), usage={"stays": [quota, 0, 0]})
     ended = draw_fault(state, "stays", "find").failure
     assert ended is not None

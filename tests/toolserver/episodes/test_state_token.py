@@ -30,7 +30,7 @@ states = st.builds(
     usage=st.dictionaries(
         st.text("abc_", min_size=1, max_size=5), st.lists(st.integers(0, 99), min_size=3, max_size=3)
     ),
-    delta=st.lists(json_values, max_size=12).map(tuple),
+    changes=st.lists(json_values, max_size=12).map(tuple),
 )
 STATE = EpisodeState(7, "mild", "lite-train-3", 2, 1200, {"stays": [1, 0, 1]}, ({"op": "book", "id": "h12"},))
 

@@ -22,7 +22,7 @@ from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_toke
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
 from toolserver.resolvers.base import ValidatedCall
-from toolserver.resolvers.world import delta_of
+from toolserver.resolvers.world import changes_of
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
@@ -101,8 +101,8 @@ def forged(fields: Any, codec: StateCodec = CODEC, *, flag: int = 0) -> str:
 
 def fields_of(token: str) -> list[Any]:
     state = CODEC.read(token)
-    delta = [list(change) for change in state.delta]
-    return [state.seed, state.faults, state.task, state.step, state.clock, dict(state.usage), delta]
+    changes = [list(change) for change in state.changes]
+    return [state.seed, state.faults, state.task, state.step, state.clock, dict(state.usage), changes]
 
 
 SERVICE = build_service(Settings(world=0))
@@ -278,8 +278,8 @@ def test_what_a_write_makes_passes_the_check_of_another_replica(operation: str) 
     for position in range(4):
         answer = SERVICE.call(sampled(operation, position)._replace(state=OPENING))
         state = world_codec(VENDORS).read(answer.state)
-        assert (answer.outcome is Outcome.OK) is bool(delta_of(state).changes)
-        assert all(isinstance(change, Change) for change in delta_of(state).changes)
+        assert (answer.outcome is Outcome.OK) is bool(changes_of(state).changes)
+        assert all(isinstance(change, Change) for change in changes_of(state).changes)
 
 
 class Breaking:

@@ -12,7 +12,7 @@ from steptool_env.toolworld.suite import ToolWorldSuite, load_suite
 from steptool_env.types import FINISH, Action, Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
 from toolserver.episodes.state_token import StateCodec, opening_token
-from toolserver.resolvers.world import delta_of
+from toolserver.resolvers.world import changes_of
 from toolserver.world import make_world
 from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.vendors import VendorApi, VendorRegistry
@@ -53,11 +53,11 @@ class Play:
         self.gold: WorldTask = task.gold
         self.steps: list[Step] = []
         state = StateCodec().read(self.task.state)
-        self._delta: Changes = delta_of(state)
+        self._changes: Changes = changes_of(state)
 
     def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
-        answer = api.answer(self.gold.columns.world, arguments, self._delta)
-        self._delta = answer.changes
+        answer = api.answer(self.gold.columns.world, arguments, self._changes)
+        self._changes = answer.changes
         body = encode_body(answer.error, answer.response).decode()
         action = Action("", api.spec.function_name, json.dumps(arguments))
         return self._add(Step(action, body, answer.outcome.status_code, body, Provenance.WORLD))
