@@ -1,4 +1,4 @@
-"""Episodes that are known beforehand: what is timed is the environment, not who decides."""
+"""Recorded episodes, which are played to time the environment without an agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Envs = VectorEnv[Any, Any, Any]
 
 
 class Script(NamedTuple):
-    """One episode: its task, its seed, and the actions that bring it to its end."""
+    """One episode: its task, its seed, and the actions that end it."""
 
     task: str
     seed: int
@@ -27,13 +27,13 @@ class Script(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What playing some episodes took.
+    """Time of some played episodes.
 
     Attributes:
-        episodes: How many were begun.
+        episodes: Number of begun episodes.
         steps: Environment steps; in a vector environment one per slot.
-        step_seconds: Inside `step`.
-        reset_seconds: Inside `reset`.
+        step_seconds: Seconds inside `step`.
+        reset_seconds: Seconds inside `reset`.
     """
 
     episodes: int
@@ -48,7 +48,7 @@ class Played(NamedTuple):
 
     @property
     def whole(self) -> Lap:
-        """The steps, with the time of the resets in between."""
+        """The steps, with the time of the resets between them."""
         return Lap(self.steps, self.step_seconds + self.reset_seconds)
 
 
@@ -81,7 +81,7 @@ def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
 
     Args:
         envs: A slot whose episode is over begins the next script at once.
-        scripts: Taken from as needed; there must be enough.
+        scripts: Source of scripts; there must be enough.
         steps: Environment steps to take at least, over all slots.
     """
     slots: list[Iterator[str]] = [iter(())] * envs.num_envs

@@ -14,7 +14,7 @@ _REMEDIES = {
     "seed": "start the server with --world {ours}, or make the environment with world_seed={theirs}",
     "level": "start the server with --world-level {ours}, or make the environment with level={theirs!r}",
     "vendors": "start the server with TOOLSERVER_WORLD_TOOLS={ours}, or make the environment with tools={theirs}",
-    "digest": "the seeds agree and the worlds do not: run the same code for both",
+    "digest": "the seeds are equal and the worlds differ: run the same code for both",
 }
 
 
@@ -24,8 +24,8 @@ class ServerMatch:
 
     Attributes:
         kinds: Accepted values of `kind`.
-        fields: Values that others of the server's fields must have.
-        optional: Whether a server without `/v1/info` is accepted, such as another implementation of StableToolBench's
+        fields: Required values of further fields.
+        optional: True accepts a server without `/v1/info`, such as another implementation of StableToolBench's
             protocol.
     """
 
@@ -34,7 +34,7 @@ class ServerMatch:
     optional: bool = False
 
     def check(self, url: str, info: Mapping[str, Any]) -> None:
-        """Raise `ConfigurationError`, with field, both values and remedy, when the server at `url` is another one."""
+        """Raise `ConfigurationError`, with field, both values and remedy, if the server at `url` differs."""
         if info.get("version") != self.fields.get("version"):
             raise self._difference(url, "version", info.get("version"), self.fields.get("version"))
         if info.get("kind") not in self.kinds:
@@ -58,7 +58,7 @@ class ServerMatch:
 
 
 class ServedSuite(Protocol):
-    """A suite that knows which server can answer its calls."""
+    """A suite with requirements on the server of its tools."""
 
     @property
     def server_match(self) -> ServerMatch:
