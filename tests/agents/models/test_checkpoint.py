@@ -228,7 +228,7 @@ def test_divergence_is_measured_from_the_policy_that_the_run_began_with(tmp_path
     run = trainer(config)
     run.iterate()
     run.save(tmp_path / "c")
-    with pytest.raises(CheckpointError, match="no longer holds the policy that the run began with"):
+    with pytest.raises(CheckpointError, match="no longer holds the policy that the run started with"):
         trainer(config, seed=5).resume(tmp_path / "c")
     same = trainer(config)
     same.resume(tmp_path / "c")
