@@ -12,7 +12,7 @@ from rich.console import Console
 
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
-from agents.models.bundle import build_learner
+from agents.models.bundle import build_policy
 from agents.models.config import PolicyConfig
 from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
@@ -47,11 +47,11 @@ class Command:
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
         with TrainingProgress("eto") as progress:
-            learner = build_learner(self.policy)
+            bundle = build_policy(self.policy)
             read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
             pairs = pair_attempts(
                 read,
-                lambda trajectory: encode_trajectory(learner.codec, trajectory),
+                lambda trajectory: encode_trajectory(bundle.codec, trajectory),
                 self.per_task,
                 self.preference.seed,
             )
@@ -61,9 +61,9 @@ class Command:
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
-            train_dpo(learner, pairs, self.preference, on_step)
+            train_dpo(bundle, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}
-        checkpoint.save(self.out, learner.policy, learner.tokenizer, config=settings)
+        checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config=settings)
         console = Console()
         console.print(f"{len(pairs)} pairs")
         arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"

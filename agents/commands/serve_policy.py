@@ -13,7 +13,7 @@ import tyro
 import uvicorn
 
 from agents.errors import ConfigurationError
-from agents.models.bundle import build_learner
+from agents.models.bundle import build_policy
 from agents.models.config import PolicyConfig
 from agents.rollout.policy_server import Decoder, create_app
 
@@ -44,8 +44,8 @@ class Command:
         config = PolicyConfig(
             checkpoint=str(self.checkpoint), critic="none", device=self.device, dtype=self.dtype, context=0
         )
-        learner = build_learner(config)
-        with closing(self._listen()) as listening, Decoder(learner.policy, learner.context) as decoder:
+        bundle = build_policy(config)
+        with closing(self._listen()) as listening, Decoder(bundle.policy, bundle.context) as decoder:
             sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
             sys.stdout.flush()
             app = create_app(decoder, self.checkpoint.name)

@@ -21,7 +21,7 @@ from agents.errors import CheckpointError, ConfigurationError
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_learner
+from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
@@ -62,7 +62,7 @@ class Command:
             stack.callback(processes.leave)
             if processes.count > 1 and config.rollout.engine == "http":
                 raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
-            learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
+            learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
             evaluation = _evaluation(config, learner, engine) if processes.main else None

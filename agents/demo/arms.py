@@ -10,7 +10,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
 from agents.training.config import Algorithm, TrainConfig, read_config
@@ -110,4 +110,4 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
 
 def _arm(run: TrainingProcess) -> Arm:
     curve = run.metrics()
-    return Arm(load_learner(run.checkpoint), curve, int(curve[-1]["calls"]))
+    return Arm(load_policy(run.checkpoint), curve, int(curve[-1]["calls"]))

@@ -96,12 +96,12 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
 def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
     """Yield the start and the policies trained from it, each with the sampling of training and at temperature 0."""
     from agents.demo.arms import ARMS, demo_config, starting_point, train_arms
-    from agents.models.bundle import load_learner
+    from agents.models.bundle import load_policy
     from agents.rollout.policy_agent import policy_agent
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
     sampling = demo_config("steptool", start, demo.out, tools).sampling
-    policies = {"sft": load_learner(start)}
+    policies = {"sft": load_policy(start)}
     arms = train_arms({algo: demo_config(algo, start, demo.out / algo, tools, demo.calls) for algo in ARMS})
     for name, arm in arms.items():
         outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls

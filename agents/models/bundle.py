@@ -29,9 +29,7 @@ class PolicyBundle:
     context: int
 
 
-def build_learner(
-    config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0
-) -> PolicyBundle:
+def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0) -> PolicyBundle:
     """Build the policy of a configuration.
 
     Args:
@@ -50,7 +48,7 @@ def build_learner(
         return _from_checkpoint(config, dtype, seed)
     if config.model not in SHAPES:
         model, pretrained_tokenizer = load_pretrained(config.model, dtype)
-        return _learner(_policy(model, config, seed), pretrained_tokenizer, config)
+        return _bundle(_policy(model, config, seed), pretrained_tokenizer, config)
     if config.lora_rank:
         raise ConfigurationError(
             f"policy.lora_rank={config.lora_rank}: adapters need weights to adapt; set policy.checkpoint, or give "
@@ -62,7 +60,7 @@ def build_learner(
             "`steptool sft`, then set policy.checkpoint"
         )
     model = set_dtype(build_decoder(SHAPES[config.model], tokenizer, config.context, seed), dtype)
-    return _learner(_policy(model, config, seed), tokenizer, config)
+    return _bundle(_policy(model, config, seed), tokenizer, config)
 
 
 def check_device(device: str) -> None:
@@ -74,9 +72,9 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
-def load_learner(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
+def load_policy(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
     """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
-    return build_learner(PolicyConfig(checkpoint=str(name), critic="none", device=device, context=0))
+    return build_policy(PolicyConfig(checkpoint=str(name), critic="none", device=device, context=0))
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
@@ -89,7 +87,7 @@ def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> Pol
     policy = _policy(model, config, seed)
     if rank or not config.lora_rank:
         checkpoint.load_value_head(folder, policy)
-    return _learner(policy, tokenizer, config)
+    return _bundle(policy, tokenizer, config)
 
 
 def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
@@ -101,7 +99,7 @@ def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
     return policy
 
 
-def _learner(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig) -> PolicyBundle:
+def _bundle(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyConfig) -> PolicyBundle:
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)

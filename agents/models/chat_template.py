@@ -42,11 +42,11 @@ class Codec(Protocol):
         """
         ...
 
-    def action_text(self, ids: Sequence[int]) -> str:
+    def decode_action(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens, without the stop token."""
         ...
 
-    def action_ids(self, text: str) -> list[int]:
+    def encode_action(self, text: str) -> list[int]:
         """Encode the text of an action, with the stop token."""
         ...
 
@@ -68,11 +68,11 @@ class PlainCodec:
         """Encode the observation, then `<|act|>`."""
         return [*encode(self._tokenizer, observation), self._act]
 
-    def action_text(self, ids: Sequence[int]) -> str:
+    def decode_action(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens, without the stop token."""
         return str(self._tokenizer.decode([i for i in ids if i != self.stop_id]))
 
-    def action_ids(self, text: str) -> list[int]:
+    def encode_action(self, text: str) -> list[int]:
         """Encode the text of an action, with the stop token."""
         return [*encode(self._tokenizer, text), self.stop_id]
 
@@ -133,11 +133,11 @@ class ChatCodec:
         text = json.dumps(observation, ensure_ascii=False)[1:-1] if between.as_json else observation
         return [*self._encode(between.before), *encode(self._tokenizer, text), *self._encode(between.after)]
 
-    def action_text(self, ids: Sequence[int]) -> str:
+    def decode_action(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens, without special tokens."""
         return str(self._tokenizer.decode([i for i in ids if i != self.stop_id], skip_special_tokens=True))
 
-    def action_ids(self, text: str) -> list[int]:
+    def encode_action(self, text: str) -> list[int]:
         """Encode the text of an action, with the stop token."""
         return [*encode(self._tokenizer, text), self.stop_id]
 

@@ -13,7 +13,6 @@ suffice for an exact resumption.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
@@ -60,7 +58,7 @@ def resolve_checkpoint(name: str | Path) -> Path:
             name of a checkpoint that comes with the package: `nano-sft`.
 
     Raises:
-        CheckpointError: There is no such checkpoint; the message names the path and what was looked for.
+        CheckpointError: There is no such checkpoint; the message names the path and the expected content.
     """
     folder = Path(name)
     if (folder / _STATE).exists():
@@ -114,18 +112,14 @@ def save(
     Raises:
         CheckpointError: The files cannot be written; the earlier content of `folder` is still there.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        weights.save_model(partial, policy.language_model, half=half)
+    with weights.new_folder(folder, "checkpoint") as partial:
+        weights.save_model(partial, policy.language_model, tokenizer, half=half)
         if head := _value_head(policy):
             save_file(_stored(head), partial / _VALUE_HEAD)
         if optimizer is not None:
             save_file(optimizer_tensors(optimizer), partial / _OPTIMIZER)
         for part, tensors in (extra or {}).items():
             save_file(_stored(tensors), partial / f"{part}.safetensors")
-        _save_tokenizer(tokenizer, partial)
         state = {
             "progress": asdict(progress or Progress()),
             "settings": dict(config or {}),
@@ -135,10 +129,6 @@ def save(
         }
         text = json.dumps(state, indent=1, sort_keys=True, default=str)
         (partial / _STATE).write_text(text + "\n", encoding="utf-8")
-        _replace(partial, folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"cannot write the checkpoint {folder}: {error}") from error
     for path in _checkpoints(folder.parent)[:-total_limit] if total_limit else ():
         (path / _STATE).unlink()  # first, so that a crash leaves no checkpoint that looks complete
         shutil.rmtree(path)
@@ -229,7 +219,7 @@ def fill_optimizer(folder: Path, optimizer: torch.optim.Optimizer, tensors: Mapp
 
 
 def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
-    """Read the tensors of `save(extra={part: ...})`. Raises `CheckpointError` when there are none."""
+    """Read the tensors of `save(extra={part: ...})`. Raises `CheckpointError` if the file is missing."""
     path = folder / f"{part}.safetensors"
     if not path.exists():
         raise CheckpointError(f"{folder} has no {path.name}: it is of a run with another algorithm")
@@ -268,7 +258,7 @@ def weights_digest(policy: Policy) -> str:
 
 
 def newest(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a run, `None` when there is none."""
+    """The newest complete checkpoint of a run, or `None`."""
     found = _checkpoints(folder)
     return found[-1] if found else None
 
@@ -302,13 +292,6 @@ def _fits(entries: Mapping[str, Tensor], parameter: Sequence[Tensor]) -> bool:
     return all([t.shape for t in parameter] == [average.shape] for name, average in entries.items() if name != "step")
 
 
-def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    try:
-        tokenizer.save_pretrained(str(folder))
-    except Exception as error:  # a fast tokenizer raises nothing more specific when it cannot write
-        raise OSError(str(error)) from error
-
-
 def _verify(folder: Path) -> None:
     hashes = _state(folder)["hashes"]
     if not any(Path(name).match(pattern) for name in hashes for pattern in _WEIGHTS):
@@ -331,17 +314,3 @@ def _state(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / _STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder} is no complete checkpoint: {_STATE}: {error}") from error
-
-
-def _replace(partial: Path, folder: Path) -> None:
-    """Move the finished folder to its place, its bytes on the disk first."""
-    for path in partial.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,12 +23,39 @@ from agents.models.policy import Policy
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def save_model(folder: Path, model: nn.Module, *, half: bool = False) -> None:
-    """Write a model as `AutoModelForCausalLM.from_pretrained` reads it; of a PEFT model the adapters alone.
+@contextmanager
+def new_folder(folder: Path, kind: str) -> Iterator[Path]:
+    """Give an empty folder, which replaces `folder` at the end of the block; `folder` is complete or unchanged.
+
+    Raises:
+        CheckpointError: The files cannot be written.
+    """
+    partial, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("partial", "old"))
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        for path in partial.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        partial.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise CheckpointError(f"cannot write the {kind} {folder}: {error}") from error
+
+
+def save_model(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, half: bool = False) -> None:
+    """Write a model and its tokenizer as `from_pretrained` reads them; of a PEFT model the adapters alone.
 
     Args:
         folder: Existing folder.
         model: The model.
+        tokenizer: The tokenizer.
         half: Write float16 weights; `config.json` keeps the dtype of the model.
     """
     options: dict[str, Any] = {"state_dict": _half(model)} if half else {}
@@ -35,6 +63,10 @@ def save_model(folder: Path, model: nn.Module, *, half: bool = False) -> None:
         options["save_embedding_layers"] = False
     with _no_progress_bar():
         cast(Any, model).save_pretrained(str(folder), **options)
+    try:
+        tokenizer.save_pretrained(str(folder))
+    except Exception as error:  # a fast tokenizer raises nothing more specific when it cannot write
+        raise OSError(str(error)) from error
 
 
 def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
@@ -52,7 +84,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
                 return cast(nn.Module, model)
             from peft import PeftModel
 
-            return cast(nn.Module, PeftModel.from_pretrained(model, str(folder), is_trainable=True))
+            return cast(nn.Module, PeftModel.from_pretrained(model, str(folder), is_trainable=True, torch_device="cpu"))
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         source = f"{folder}, whose adapters belong to the base model {base}" if base else str(folder)
         raise CheckpointError(f"{source}: the model cannot be loaded: {error}") from error
@@ -70,17 +102,8 @@ def write_merged(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBas
     Raises:
         CheckpointError: The files cannot be written.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        save_model(partial, _merged(policy.language_model))
-        tokenizer.save_pretrained(str(partial))
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise CheckpointError(f"cannot write the model {folder}: {error}") from error
+    with new_folder(folder, "model") as partial:
+        save_model(partial, _merged(policy.language_model), tokenizer)
 
 
 @torch.no_grad()

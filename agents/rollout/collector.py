@@ -220,7 +220,7 @@ class _Collection:
         texts = [_IDLE] * self._envs.num_envs
         for slot, builder in self._builders.items():
             builder.act(sampled[slot])
-            texts[slot] = self._codec.action_text(sampled[slot].ids)
+            texts[slot] = self._codec.decode_action(sampled[slot].ids)
         return tuple(texts)
 
     def _record(self, slot: int, sampled: Sampled, step: _Step, info: Info) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agents.base import Info
-from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.chat_template import Codec
 from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
@@ -59,7 +59,7 @@ class EngineAgent:
                 self._engine.append(slot, [*stop, *self._codec.encode_observation(observation, self._formats[slot])])
         sampled = self._engine.act(list(indices))
         self._last.update(zip(indices, sampled, strict=True))
-        return [self._codec.action_text(sample.ids) for sample in sampled]
+        return [self._codec.decode_action(sample.ids) for sample in sampled]
 
 
 class PolicyAgent(EngineAgent):
@@ -89,7 +89,7 @@ class PolicyAgent(EngineAgent):
         exact: bool = True,
     ) -> None:
         folder = resolve_checkpoint(checkpoint)
-        learner, config = load_learner(folder, device=device), load_config(folder)
+        learner, config = load_policy(folder, device=device), load_config(folder)
         if exact and learner.policy.device.type == "cpu":
             learner.policy.double()
         run: Mapping[str, Any] = config.get("sampling", {})

@@ -69,7 +69,7 @@ def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
 
 
 def train_dpo(
-    learner: PolicyBundle,
+    bundle: PolicyBundle,
     pairs: Sequence[Pair],
     config: DPOConfig,
     on_step: OnStep | None = None,
@@ -77,7 +77,7 @@ def train_dpo(
     """Train a policy by DPO; the reference is the policy at the start.
 
     Args:
-        learner: The policy; its language model is trained.
+        bundle: The policy; its language model is trained.
         pairs: Pairs of `pair_attempts`.
         config: Settings.
         on_step: Called after each step.
@@ -91,17 +91,17 @@ def train_dpo(
     """
     if not pairs:
         raise ValueError("there are no pairs: no task has both a solved and a failed attempt")
-    optimizer, reference = PolicyOptimizer(learner.policy, config.optim), learner.policy.frozen_copy()
+    optimizer, reference = PolicyOptimizer(bundle.policy, config.optim), bundle.policy.frozen_copy()
     total, metrics = math.ceil(len(pairs) / config.batch_pairs) * config.epochs, dict[str, float]()
     for step, chosen in enumerate(batches(pairs, config.batch_pairs, config.epochs, config.seed, "preference")):
-        metrics = dpo_step(optimizer, learner, reference, chosen, config.beta)
+        metrics = dpo_step(optimizer, bundle, reference, chosen, config.beta)
         if on_step is not None:
             on_step(step + 1, total, metrics)
     return metrics
 
 
 def dpo_step(
-    optimizer: PolicyOptimizer, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
+    optimizer: PolicyOptimizer, bundle: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
 ) -> dict[str, float]:
     """Take an optimizer step on a batch of pairs.
 
@@ -109,9 +109,9 @@ def dpo_step(
     derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
     a micro-batch.
     """
-    policy, tokens = learner.policy, optimizer.config.tokens_on(learner.policy.device.type)
+    policy, tokens = bundle.policy, optimizer.config.tokens_on(bundle.policy.device.type)
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
-    batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+    batch = collate(episodes, bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
     gain = (log_prob - ref_log_prob).sum(1)
     solved, failed = gain.chunk(2)

@@ -15,7 +15,7 @@ from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_learner
+from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.chat_template import Codec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
@@ -70,18 +70,18 @@ def run_sft(
             f"copying={config.copying}: copying random tokens is for a policy from scratch; it would spoil "
             f"{config.policy.checkpoint or config.policy.model}"
         )
-    learner = new_learner(demonstrations, config.policy, config.vocab_size, config.seed)
+    bundle = build_sft_policy(demonstrations, config.policy, config.vocab_size, config.seed)
     if config.copying:
-        exercises = list(copying_episodes(len(learner.tokenizer), config.copying, config.seed))
-        train_sft(learner, exercises, replace(config.sft, epochs=1, context_weight=0.0), on_step, stop)
-    episodes = distinct(encode_trajectory(learner.codec, trajectory) for trajectory in demonstrations)
-    loss = train_sft(learner, episodes, config.sft, on_step, stop)
-    checkpoint.save(out, learner.policy, learner.tokenizer, config=asdict(config), half=config.half)
+        exercises = list(copying_episodes(len(bundle.tokenizer), config.copying, config.seed))
+        train_sft(bundle, exercises, replace(config.sft, epochs=1, context_weight=0.0), on_step, stop)
+    episodes = distinct(encode_trajectory(bundle.codec, trajectory) for trajectory in demonstrations)
+    loss = train_sft(bundle, episodes, config.sft, on_step, stop)
+    checkpoint.save(out, bundle.policy, bundle.tokenizer, config=asdict(config), half=config.half)
     return loss
 
 
 def train_sft(
-    learner: PolicyBundle,
+    bundle: PolicyBundle,
     episodes: Sequence[Episode],
     config: SFTConfig,
     on_step: OnStep | None = None,
@@ -90,7 +90,7 @@ def train_sft(
     """Maximize the likelihood of the episodes' actions, and of the other tokens with weight `config.context_weight`.
 
     Args:
-        learner: The policy; its language model is trained.
+        bundle: The policy; its language model is trained.
         episodes: Demonstrations, e.g. from `encode_trajectory`.
         config: Settings.
         on_step: Called after each step; its metrics have `action_loss`, in nats per action token.
@@ -104,13 +104,13 @@ def train_sft(
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    optimizer = PolicyOptimizer(learner.policy, config.optim)
+    optimizer = PolicyOptimizer(bundle.policy, config.optim)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
     total, action_losses = per_pass * config.epochs, list[float]()
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
         if stop():
             break
-        metrics = _step(optimizer, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
+        metrics = _step(optimizer, bundle, chosen, config.context_weight, schedule(step, total, config.warmup))
         action_losses.append(metrics["action_loss"])
         if on_step is not None:
             on_step(step + 1, total, metrics)
@@ -134,7 +134,7 @@ def schedule(step: int, total: int, warmup: float) -> float:
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
 
 
-def new_learner(
+def build_sft_policy(
     trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
 ) -> PolicyBundle:
     """Build the policy of a configuration; train a tokenizer for one from scratch.
@@ -146,7 +146,7 @@ def new_learner(
         seed: Random seed of fresh weights.
     """
     tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if from_scratch(config) else None
-    return build_learner(config, tokenizer, seed)
+    return build_policy(config, tokenizer, seed)
 
 
 def from_scratch(config: PolicyConfig) -> bool:
@@ -185,7 +185,7 @@ def encode_turns(
     spans: list[tuple[int, int]] = []
     end = len(ids)
     for action, observation in turns:
-        tokens = codec.action_ids(action)
+        tokens = codec.encode_action(action)
         spans.append((len(ids), len(ids) + len(tokens)))
         ids += tokens
         end = len(ids)
@@ -247,11 +247,11 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
 
 
 def _step(
-    optimizer: PolicyOptimizer, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
+    optimizer: PolicyOptimizer, bundle: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
 ) -> dict[str, float]:
     """Take an optimizer step. Return `loss` (minimized) and `action_loss` (nats per action token)."""
     whole = [_as_one_action(episode) for episode in episodes] if context_weight else episodes
-    batch = collate(whole, learner.codec.pad_id, device=learner.policy.device)
+    batch = collate(whole, bundle.codec.pad_id, device=bundle.policy.device)
     batch.advantage = batch.mask.to(batch.advantage.dtype)  # 1 at action tokens: a policy gradient on demonstrations
     if context_weight:
         for row, episode in enumerate(episodes):
@@ -260,9 +260,9 @@ def _step(
                 batch.advantage[row, start - 1 : end - 1] = 1
 
     def loss(micro: Batch) -> dict[str, Tensor]:
-        nats = -forward(learner.policy, micro, ("log_prob",))["log_prob"]
+        log_prob = forward(bundle.policy, micro, ("log_prob",))["log_prob"]
         weights = torch.where(micro.advantage > 0, 1.0, context_weight)
-        return {"loss": (nats * weights).sum(), "action_loss": (nats * micro.advantage).sum()}
+        return {"loss": -(log_prob * weights).sum(), "action_loss": -(log_prob * micro.advantage).sum()}
 
     metrics = optimizer.step(batch, loss, scale)
     actions = sum(episode.action_tokens for episode in episodes)

@@ -94,7 +94,7 @@ class TrainingProcess(ModuleProcess):
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint. Raises `TrainingError` where there is none."""
+        """The newest checkpoint. Raises `TrainingError` if there is no checkpoint."""
         found = checkpoint.newest(self.folder)
         if found is None:
             raise TrainingError(f"{self.folder} holds no checkpoint; set checkpoint_every above 0")

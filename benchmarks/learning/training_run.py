@@ -23,7 +23,7 @@ import torch
 from agents.errors import ConfigurationError
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_learner
+from agents.models.bundle import PolicyBundle, build_policy
 from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
@@ -100,7 +100,7 @@ def play(folder: Path, on_progress: OnProgress) -> None:
         return
     torch.set_num_threads(1)
     plan = read_plan(folder)
-    learner = build_learner(plan.config.policy, seed=plan.config.seed)
+    learner = build_policy(plan.config.policy, seed=plan.config.seed)
     evaluate = held_out(learner, plan.config)
     if plan.points:
         _train(plan, learner, evaluate, on_progress)

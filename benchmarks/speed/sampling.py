@@ -9,7 +9,7 @@ from time import perf_counter
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from agents.models.bundle import PolicyBundle, build_learner, check_device
+from agents.models.bundle import PolicyBundle, build_policy, check_device
 from agents.models.chat_template import ChatCodec
 from agents.models.config import CriticKind, PolicyConfig
 from agents.models.decoder import SHAPES, Size, build_decoder
@@ -65,7 +65,7 @@ def chat_learner(
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:
     """Return functions that play episodes of four actions with fresh weights, by the prompt length in tokens."""
     tokenizer = train_tokenizer(["a"], 259)
-    learner = build_learner(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
+    learner = build_policy(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
     generator = Generator(
         learner.policy,
         context=learner.context,

@@ -26,7 +26,7 @@ COUNT = 2
 
 
 def together(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a program as two processes; what goes wrong is told to pytest."""
+    """Run a program as two processes."""
     return subprocess.run([sys.executable, *TORCHRUN, *words], cwd=ROOT, capture_output=True, text=True, timeout=240)
 
 

@@ -13,7 +13,7 @@ import pytest
 from agents.cli import main
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import read_held_out
-from agents.models.bundle import load_learner
+from agents.models.bundle import load_policy
 from agents.rollout.config import EnvConfig, Sampling
 from agents.training.metrics_log import read_metrics
 
@@ -64,11 +64,11 @@ def test_greedy_figures_are_the_same_too(tmp_path: Path) -> None:
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
         sampling = Sampling(temperature=0.0, max_action_tokens=ACTION_TOKENS)
         evaluation = evaluation_of(env, {"split": "validation"}, EPISODES, SEED)
-        check_same(PolicyEvaluation(evaluation, load_learner(start), sampling)(), evaluated(start, 0.0, 6, tmp_path))
+        check_same(PolicyEvaluation(evaluation, load_policy(start), sampling)(), evaluated(start, 0.0, 6, tmp_path))
 
 
 def test_a_server_that_is_away_drops_the_episodes_of_an_evaluation_and_ends_nothing() -> None:
     env = EnvConfig(args={"split": "depth-1", "server_url": "http://127.0.0.1:9"})
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
-        evaluation = PolicyEvaluation(evaluation_of(env, {}, EPISODES, SEED), load_learner(start), Sampling())
+        evaluation = PolicyEvaluation(evaluation_of(env, {}, EPISODES, SEED), load_policy(start), Sampling())
     assert evaluation() == {"eval/dropped": EPISODES}

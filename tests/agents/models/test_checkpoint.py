@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.errors import CheckpointError, ConfigurationError
 from agents.models import checkpoint
-from agents.models.bundle import load_learner
+from agents.models.bundle import load_policy
 from agents.models.checkpoint import Progress
 from agents.models.decoder import SHAPES, build_decoder
 from agents.models.policy import Policy
@@ -45,10 +45,10 @@ def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(tmp_path: Pat
 def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
     made = learner("separate")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, config={"algo": "steptool"})
-    loaded = load_learner(tmp_path / "c")
+    loaded = load_policy(tmp_path / "c")
     ids = torch.tensor([[3, 5, 7]])
     assert torch.equal(loaded.policy.hidden(ids), made.policy.hidden(ids))
-    assert loaded.codec.action_ids("a") == made.codec.action_ids("a")
+    assert loaded.codec.encode_action("a") == made.codec.encode_action("a")
     assert loaded.context == 64
     assert checkpoint.load_config(tmp_path / "c") == {"algo": "steptool"}
 
@@ -59,7 +59,7 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
         checkpoint.save(tmp_path / name, made.policy, made.tokenizer, half=half)
     full, half_size = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("full", "half"))
     assert half_size < 0.7 * full
-    assert load_learner(tmp_path / "half").policy.dtype == torch.float32
+    assert load_policy(tmp_path / "half").policy.dtype == torch.float32
 
 
 def test_transformers_loads_a_checkpoint(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_transformers_loads_a_checkpoint(tmp_path: Path) -> None:
 def test_transformers_loads_the_shipped_checkpoint() -> None:
     folder = checkpoint.resolve_checkpoint("nano-sft")
     model, tokenizer = (kind.from_pretrained(folder) for kind in (AutoModelForCausalLM, AutoTokenizer))
-    made = load_learner("nano-sft")
+    made = load_policy("nano-sft")
     ids = made.codec.encode_prompt("How warm is Lorvale?", {})
     assert ids[:-1] == tokenizer("How warm is Lorvale?")["input_ids"]
     hidden = made.policy.hidden(torch.tensor([ids]))

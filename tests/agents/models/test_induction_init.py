@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.models.bundle import PolicyBundle, build_learner
+from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.config import PolicyConfig
 from agents.models.tokenizer import train_tokenizer
 from agents.training.batch import collate
@@ -18,7 +18,7 @@ VOCABULARY = 300
 
 def fresh(seed: int = 0) -> PolicyBundle:
     tokenizer = train_tokenizer(["every byte has a token of its own, and so have some words of this sentence"], 300)
-    return build_learner(PolicyConfig(critic="none", context=512), tokenizer, seed)
+    return build_policy(PolicyConfig(critic="none", context=512), tokenizer, seed)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from agents.cli import main
 from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_learner, load_learner
+from agents.models.bundle import PolicyBundle, build_policy, load_policy
 from agents.models.chat_template import ChatCodec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import lora_rank
@@ -62,7 +62,7 @@ def config_of(folder: Path, algo: str = "steptool", optim: Settings | None = Non
 
 
 def trainer(config: TrainConfig) -> OnlineTrainer:
-    return OnlineTrainer(config, build_learner(config.policy, seed=config.seed), bandits(4))
+    return OnlineTrainer(config, build_policy(config.policy, seed=config.seed), bandits(4))
 
 
 def played(made: PolicyBundle, count: int = 6) -> list[Episode]:
@@ -86,7 +86,7 @@ def loss_of(made: PolicyBundle, episodes: list[Episode], config: TrainConfig) ->
 
 
 def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says(folder: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder), context=0))
+    made = build_policy(PolicyConfig(model=str(folder), context=0))
     assert isinstance(made.codec, ChatCodec)
     assert made.context == 4096
     ids = torch.tensor([made.codec.encode_prompt("How warm is it?", {})])
@@ -95,7 +95,7 @@ def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says
 
 
 def test_a_tokenizer_without_a_pad_token_pads_with_its_stop_token(folder: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder)))
+    made = build_policy(PolicyConfig(model=str(folder)))
     assert made.tokenizer.pad_token_id is None
     assert made.codec.pad_id == made.codec.stop_id == made.tokenizer.eos_token_id
     run = trainer(config_of(folder))
@@ -107,12 +107,12 @@ def test_a_template_that_is_missing_or_useless_is_a_clear_error(
     template: str | None, words: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=words):
-        build_learner(PolicyConfig(model=str(llama_folder(tmp_path, template))))
+        build_policy(PolicyConfig(model=str(llama_folder(tmp_path, template))))
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"cannot load the model '.*nothing'"):
-        build_learner(PolicyConfig(model=str(tmp_path / "nothing")))
+        build_policy(PolicyConfig(model=str(tmp_path / "nothing")))
 
 
 # Low-rank adapters.
@@ -130,18 +130,18 @@ def test_only_adapters_and_the_value_head_are_trained(folder: Path, algo: str) -
 
 
 def test_fresh_adapters_change_nothing_and_follow_from_the_seed(folder: Path) -> None:
-    plain = build_learner(PolicyConfig(model=str(folder)))
-    adapted = build_learner(PolicyConfig(model=str(folder), lora_rank=2), seed=3)
+    plain = build_policy(PolicyConfig(model=str(folder)))
+    adapted = build_policy(PolicyConfig(model=str(folder), lora_rank=2), seed=3)
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(adapted.policy.hidden(ids), plain.policy.hidden(ids))
-    again, other = (build_learner(PolicyConfig(model=str(folder), lora_rank=2), seed=seed) for seed in (3, 4))
+    again, other = (build_policy(PolicyConfig(model=str(folder), lora_rank=2), seed=seed) for seed in (3, 4))
     want = adapted.policy.state_dict()
     assert all(torch.equal(tensor, want[name]) for name, tensor in again.policy.state_dict().items())
     assert not all(torch.equal(tensor, want[name]) for name, tensor in other.policy.state_dict().items())
 
 
 def test_adapters_of_a_model_in_half_precision_are_in_single(folder: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder), lora_rank=2, dtype="bfloat16", critic="none"))
+    made = build_policy(PolicyConfig(model=str(folder), lora_rank=2, dtype="bfloat16", critic="none"))
     kinds = {("lora_" in name, p.dtype) for name, p in made.policy.named_parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
 
@@ -166,15 +166,15 @@ def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Pa
     run = trainer(config_of(folder, lora_rank=2))
     run.update(played(run.learner))
     run.save(tmp_path / "c")
-    loaded = load_learner(tmp_path / "c")
+    loaded = load_policy(tmp_path / "c")
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(loaded.policy.hidden(ids), run.learner.policy.hidden(ids))
-    plain = build_learner(PolicyConfig(model=str(folder)))
+    plain = build_policy(PolicyConfig(model=str(folder)))
     assert not torch.equal(loaded.policy.hidden(ids), plain.policy.hidden(ids))
-    onward = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), critic="none"))
+    onward = build_policy(PolicyConfig(checkpoint=str(tmp_path / "c"), critic="none"))
     assert [n for n, p in onward.policy.named_parameters() if p.requires_grad and "lora_" not in n] == []
     with pytest.raises(CheckpointError, match=r"has adapters of rank 2, not policy.lora_rank=4"):
-        build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=4))
+        build_policy(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=4))
 
 
 def test_transformers_loads_a_checkpoint_with_adapters(folder: Path, tmp_path: Path) -> None:
@@ -188,29 +188,29 @@ def test_transformers_loads_a_checkpoint_with_adapters(folder: Path, tmp_path: P
 
 
 def test_adapters_belong_to_their_base_model(folder: Path, tmp_path: Path) -> None:
-    made, other = (build_learner(PolicyConfig(model=str(folder), critic="none")) for _ in range(2))
+    made, other = (build_policy(PolicyConfig(model=str(folder), critic="none")) for _ in range(2))
     checkpoint.save(tmp_path / "base", made.policy, made.tokenizer)
-    adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "base"), lora_rank=2, critic="none"))
+    adapted = build_policy(PolicyConfig(checkpoint=str(tmp_path / "base"), lora_rank=2, critic="none"))
     checkpoint.save(tmp_path / "c", adapted.policy, adapted.tokenizer)
-    load_learner(tmp_path / "c")
+    load_policy(tmp_path / "c")
     next(other.policy.parameters()).data += 1
     checkpoint.save(tmp_path / "base", other.policy, other.tokenizer)
     with pytest.raises(CheckpointError, match=r"base, the base model of its adapters, is gone or has other weights"):
-        load_learner(tmp_path / "c")
+        load_policy(tmp_path / "c")
     (tmp_path / "base").rename(tmp_path / "elsewhere")
     with pytest.raises(CheckpointError, match=r"is gone or has other weights"):
-        load_learner(tmp_path / "c")
+        load_policy(tmp_path / "c")
 
 
 def test_adapters_need_weights_to_adapt() -> None:
     with pytest.raises(ConfigurationError, match=r"policy.lora_rank=2: adapters need weights to adapt"):
-        build_learner(PolicyConfig(model="nano", lora_rank=2), chat_tokenizer())
+        build_policy(PolicyConfig(model="nano", lora_rank=2), chat_tokenizer())
 
 
 def test_a_checkpoint_without_adapters_can_be_given_some(folder: Path, tmp_path: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder), critic="none"))
+    made = build_policy(PolicyConfig(model=str(folder), critic="none"))
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
-    adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=2))
+    adapted = build_policy(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=2))
     ids = torch.tensor([[5, 6, 7]])
     assert lora_rank(adapted.policy.language_model) == 2
     assert torch.equal(adapted.policy.hidden(ids), made.policy.hidden(ids))
@@ -235,7 +235,7 @@ def test_recomputing_activations_leaves_the_gradient_as_it_is(
     found: list[tuple[Tensor, dict[str, Tensor], int]] = []
     for recompute in (False, True):
         config = config_of(where, gradient_checkpointing=recompute, lora_rank=lora_rank, dtype="float64")
-        made = build_learner(config.policy)
+        made = build_policy(config.policy)
         episodes, passes = played(made), forward_passes(made.policy)
         loss = loss_of(made, episodes, config)
         found.append((loss, gradients(made.policy), len(passes)))
@@ -247,13 +247,13 @@ def test_recomputing_activations_leaves_the_gradient_as_it_is(
 
 
 def test_a_policy_that_recomputes_samples_with_its_cache_all_the_same(folder: Path) -> None:
-    plain, saving = (played(build_learner(config_of(folder, gradient_checkpointing=on).policy)) for on in (False, True))
+    plain, saving = (played(build_policy(config_of(folder, gradient_checkpointing=on).policy)) for on in (False, True))
     assert plain == saving
 
 
 def test_there_is_no_dropout_in_training(dropping: Path) -> None:
     """The sampler has none, so the trainer must not: else the first update's ratio is not 1."""
-    made = build_learner(PolicyConfig(model=str(dropping), gradient_checkpointing=True))
+    made = build_policy(PolicyConfig(model=str(dropping), gradient_checkpointing=True))
     episodes = played(made)
     batch = collate(episodes, made.codec.pad_id)
     with made.policy.learning():
@@ -262,10 +262,10 @@ def test_there_is_no_dropout_in_training(dropping: Path) -> None:
 
 
 def test_a_checkpoint_of_a_model_with_dropout_acts_without_it(dropping: Path, tmp_path: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(dropping), critic="none"))
+    made = build_policy(PolicyConfig(model=str(dropping), critic="none"))
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     ids = torch.tensor([[5, 6, 7]])
-    assert torch.equal(load_learner(tmp_path / "c").policy.hidden(ids), made.policy.hidden(ids))
+    assert torch.equal(load_policy(tmp_path / "c").policy.hidden(ids), made.policy.hidden(ids))
 
 
 # Half precision.
@@ -275,16 +275,16 @@ def test_half_precision_keeps_the_positions_of_the_model(folder: Path, tmp_path:
     """Rotary frequencies rounded to bfloat16 are other positions, far from the start."""
     ids = torch.arange(3000)[None] % 200
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    made = build_learner(PolicyConfig(model=str(folder), dtype="bfloat16", critic="none", context=0))
+    made = build_policy(PolicyConfig(model=str(folder), dtype="bfloat16", critic="none", context=0))
     assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
-    again = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), dtype="bfloat16", critic="none"))
+    again = build_policy(PolicyConfig(checkpoint=str(tmp_path / "c"), dtype="bfloat16", critic="none"))
     assert torch.equal(again.policy.hidden(ids), made.policy.hidden(ids))
 
 
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"dtype": "bfloat16", "lora_rank": 2}])
 def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change: Settings) -> None:
-    made = build_learner(config_of(folder, **change).policy)
+    made = build_policy(config_of(folder, **change).policy)
     batch = collate(played(made), made.codec.pad_id, dtype=made.policy.score_dtype)
     ratio = (evaluate_actions(made.policy, batch, "log_prob", 1000) - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
@@ -293,7 +293,7 @@ def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change
 def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
     """Metrics of one optimiser step on given episodes."""
     config = config_of(folder, **settings)
-    made = build_learner(config.policy)
+    made = build_policy(config.policy)
     batch = prepared(made.policy, episodes, config.algorithm, made.codec.pad_id)
     optimizer = PolicyOptimizer(made.policy, config.optim)
     return optimizer.step(batch, lambda micro: ppo_loss(forward(made.policy, micro), micro, config.algorithm)), made
@@ -301,7 +301,7 @@ def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[
 
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"optim": {"autocast": True}}])
 def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, change: Settings) -> None:
-    episodes = played(build_learner(PolicyConfig(model=str(folder))), 8)
+    episodes = played(build_policy(PolicyConfig(model=str(folder))), 8)
     exact, _ = first_step(folder, episodes)
     rough, made = first_step(folder, episodes, **change)
     for name in ("loss", "value_loss", "entropy", "grad_norm"):

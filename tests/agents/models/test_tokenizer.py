@@ -46,7 +46,7 @@ def chat_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerFast:
 @given(st.text(max_size=60))
 def test_every_text_comes_back(text: str) -> None:
     codec = PlainCodec(TOKENIZER)
-    assert codec.action_text(codec.action_ids(text)) == text
+    assert codec.decode_action(codec.encode_action(text)) == text
 
 
 def test_special_tokens_in_a_tool_answer_stay_text() -> None:
@@ -78,7 +78,7 @@ def test_a_chat_grows_as_its_template_renders_it() -> None:
     messages = [{"role": "system", "content": "Use tools."}, {"role": "user", "content": "How warm is Lorvale?"}]
     ids = codec.encode_prompt("", {"messages": messages})
     for action, answer in (("find_city", "21 degrees"), ("Finish", "done")):
-        ids += codec.action_ids(action)
+        ids += codec.encode_action(action)
         ids += codec.encode_observation(answer)
         messages += [{"role": "assistant", "content": action}, {"role": "user", "content": answer}]
     whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -105,7 +105,7 @@ def test_a_tool_answers_in_the_role_that_the_template_has_for_it(template: str, 
     messages = [{"role": "user", "content": "How warm is Lorvale?"}]
     ids = codec.encode_prompt("", {"messages": messages})
     for action, answer in (("find_city", '{"degrees": "21",\n"sky": "größer\\t"}'), ("Finish", "<|im_end|>")):
-        ids += codec.action_ids(action)
+        ids += codec.encode_action(action)
         ids += codec.encode_observation(answer, call_format)
         messages += [{"role": "assistant", "content": action}, {"role": role, "content": answer}]
     whole = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)

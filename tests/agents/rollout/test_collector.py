@@ -41,7 +41,7 @@ def collected(
 
 
 def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
-    return [made.codec.action_text(episode.ids[start:end]).strip() for start, end in episode.spans]
+    return [made.codec.decode_action(episode.ids[start:end]).strip() for start, end in episode.spans]
 
 
 @pytest.mark.parametrize("num_envs", [1, 3, 8, 20])

@@ -13,7 +13,7 @@ from agents.baselines.random import RandomAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import panel_of
-from agents.models.bundle import load_learner
+from agents.models.bundle import load_policy
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
 from agents.rollout.policy_agent import policy_agent
@@ -27,7 +27,7 @@ TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
 def played(slots: int, seed: int = 0, episodes: int = 12) -> list[list[str]]:
     """What a sampled policy wrote in every episode."""
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as folder:
-        agent = policy_agent(load_learner(folder), Sampling(1.0, 1.0, 48), seed=seed)
+        agent = policy_agent(load_policy(folder), Sampling(1.0, 1.0, 48), seed=seed)
     episodes_of = evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes, slots), agent)
     return [[step.action.text for step in trajectory.steps] for trajectory in episodes_of]
 

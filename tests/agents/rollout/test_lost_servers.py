@@ -38,10 +38,10 @@ class ByteCodec:
     def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         return [ACT]
 
-    def action_text(self, ids: Sequence[int]) -> str:
+    def decode_action(self, ids: Sequence[int]) -> str:
         return bytes(i - BYTES for i in ids if i != STOP).decode()
 
-    def action_ids(self, text: str) -> list[int]:
+    def encode_action(self, text: str) -> list[int]:
         return [*(byte + BYTES for byte in text.encode()), STOP]
 
 
@@ -77,7 +77,7 @@ class Caller:
     def act(self, slots: Sequence[int]) -> list[Sampled]:
         self.before_act()
         texts = (f"Thought: go\nAction: {self._names[slot]}\nAction Input: {{}}" for slot in slots)
-        return [Sampled(ids := self._codec.action_ids(text), [-5.5] * len(ids), stopped=True) for text in texts]
+        return [Sampled(ids := self._codec.encode_action(text), [-5.5] * len(ids), stopped=True) for text in texts]
 
     def close(self) -> None:
         pass

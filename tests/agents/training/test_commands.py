@@ -203,7 +203,7 @@ def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_a
         for slot, action in zip(live, actions, strict=True):
             env, ids, _ = episodes[slot]
             want = greedy(made, ids, 3)
-            assert action == made.codec.action_text(want)
+            assert action == made.codec.decode_action(want)
             observation = env.step(action)[0]
             closing = [] if want[-1] == made.codec.stop_id else [made.codec.stop_id]
             episodes[slot] = env, [*ids, *want, *closing, *made.codec.encode_observation(observation)], observation

@@ -72,7 +72,7 @@ def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
     shown = blind_demonstrations(made.codec)  # type: ignore[arg-type]
 
     def actions(episode: Episode) -> tuple[str, ...]:
-        return tuple(made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans)
+        return tuple(made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans)
 
     tried = [(right, [e for e in shown if WORDS[e.ids[0]] == case]) for case, right in RIGHT.items()]
     return [
@@ -85,7 +85,7 @@ def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
 
 
 def attempts(**outcomes: tuple[int, int]) -> list[Trajectory]:
-    """Of each task as many solved and failed attempts, in turn."""
+    """Solved and failed attempts at each task, in the given numbers."""
     return [
         Trajectory(
             Task(task, "toys", "", ()), (), (), True, False, {"outcome": {"is_solved": solved}, "number": number}

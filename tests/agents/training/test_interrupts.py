@@ -13,7 +13,7 @@ import pytest
 
 from agents.cli import main
 from agents.models import checkpoint
-from agents.models.bundle import load_learner
+from agents.models.bundle import load_policy
 from agents.reporting.console import SECONDS_VARIABLE
 from agents.training.metrics_log import read_metrics
 from agents.training.resumption import StopOnInterrupt
@@ -55,7 +55,7 @@ def test_interrupted_fine_tuning_writes_a_checkpoint(tmp_path: Path) -> None:
     flags = ["--episodes", "8", "--env-args", *TASKS, "--vocab-size", "600", "--sft.epochs", "100000"]
     errors = interrupted("sft", "--out", str(out), *flags)
     assert f"wrote {out}; go on from there with --policy.checkpoint {out}" in errors
-    load_learner(out)
+    load_policy(out)
 
 
 def test_a_second_interrupt_stops_at_once() -> None:

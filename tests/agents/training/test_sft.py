@@ -39,7 +39,7 @@ def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> No
         made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0)
     )
     assert episode.ids[-1] == made.codec.stop_id
-    assert [made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
+    assert [made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
 
 
 def test_equal_demonstrations_count_once() -> None:

@@ -15,7 +15,7 @@ from agents.models import checkpoint
 from agents.models.config import PolicyConfig
 from agents.models.decoder import Shape, build_decoder
 from agents.models.policy import Policy
-from agents.training.sft import new_learner
+from agents.training.sft import build_sft_policy
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config
 from benchmarks.learning.experiment import Options, planned, run
@@ -37,7 +37,7 @@ CALLS = 64  # of 8 episodes with 2 calls: 4 iterations, evaluated after the seco
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start") / "policy"
     shown = demonstrate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes=40))
-    tokenizer = new_learner(shown, PolicyConfig(critic="none", context=640), vocab_size=800).tokenizer
+    tokenizer = build_sft_policy(shown, PolicyConfig(critic="none", context=640), vocab_size=800).tokenizer
     model = build_decoder(Shape(hidden=64, layers=2, heads=2, kv_heads=1, mlp=32), tokenizer, 640)
     checkpoint.save(folder, Policy(model, "none"), tokenizer)
     return folder
