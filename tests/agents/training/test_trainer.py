@@ -10,6 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import steptool_env.errors
 from agents.errors import ConfigurationError, TrainingError
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import Sampling
@@ -87,7 +88,7 @@ def test_an_estimator_can_be_given_as_module_and_factory() -> None:
     own = {**reinforce, "algorithm": {**settings, "advantage": f"{__name__}:half_return"}}
     plain, half = (trainer(bandit_config(**each)).iterate()["train/grad_norm"] for each in (reinforce, own))
     assert half == pytest.approx(0.5 * plain)
-    with pytest.raises(ConfigurationError, match="estimator 'nowhere:half' cannot be loaded"):
+    with pytest.raises(steptool_env.errors.ConfigurationError, match="estimator 'nowhere:half' cannot be loaded"):
         trainer(bandit_config(algo="reinforce", algorithm={"advantage": "nowhere:half"}))
 
 
@@ -281,7 +282,7 @@ def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_pa
     path.write_text("algo: final\nepisodes: 32\nenv:\n  args: {split: train, level: lite}\nalgorithm: {gamma: 0.5}\n")
     config = read_config(path, {"seed": 3, "algorithm": {"clip_coef": 0.1}})
     assert config.env.reward == "final"
-    assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip) == (32, 3, 0.5, 0.1)
+    assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip_coef) == (32, 3, 0.5, 0.1)
     assert config.env.args == {"split": "train", "level": "lite"}
     path.write_text("env: {nmu_envs: 4}")
     with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help lists"):
