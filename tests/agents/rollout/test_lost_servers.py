@@ -155,7 +155,7 @@ def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path)
     run._backoff = ServerBackoff(tries=1, sleep=lambda _: None)
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):
         run.run()
-    assert (tmp_path / "checkpoint-1" / "state.json").exists()
+    assert (tmp_path / "checkpoint-1" / "trainer_state.json").exists()
     run._envs.close()
 
 
