@@ -155,5 +155,6 @@ def _evaluate_command(config: TrainConfig) -> str:
     arguments = {**config.env.args, **config.env.eval_args}
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
-    words += ["--env-arg", *(f"{name}={json.dumps(value)}" for name, value in arguments.items())] if arguments else []
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
+    words += ["--env-arg", *(f"{name}={text}" for name, text in texts.items())] if texts else []
     return shlex.join(words)
