@@ -105,7 +105,7 @@ def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float
 
 @contextmanager
 def catalogs(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Calls of a service that answers from recordings, by the number of APIs that it knows."""
+    """Calls of a service that answers from recordings, by the number of its APIs."""
     with ExitStack() as stack:
         laps = {}
         for size in sizes:

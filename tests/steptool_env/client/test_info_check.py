@@ -42,7 +42,7 @@ class Suite:
 
 
 def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
-    """What a server was asked by a client of `match` that made so many requests."""
+    """Requests of `/v1/info` by a client of `match` that made some calls."""
     content = info if isinstance(info, bytes) else json.dumps(info).encode()
     with scripted(good(1), handler=Told) as server, client_for(server, suite=Suite(match)) as (client, _):
         server.info = status, content
@@ -84,7 +84,7 @@ def test_recordings_do_not_come_from_a_world() -> None:
 
 
 def test_a_server_without_info_serves_recordings_and_no_world() -> None:
-    """Another implementation of StableToolBench's protocol has none."""
+    """Another implementation of StableToolBench's protocol does not have it."""
     assert len(told(b"not here", RECORDED, status=404)) == 1
     with pytest.raises(ConfigurationError, match=r"no /v1/info.*version"):
         told(b"not here", WORLD, status=404)
