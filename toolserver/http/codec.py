@@ -1,4 +1,4 @@
-"""JSON on the wire: requests into calls, responses into bytes."""
+"""Decoding of requests into calls, and encoding of responses."""
 
 from __future__ import annotations
 

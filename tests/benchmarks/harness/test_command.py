@@ -18,6 +18,7 @@ NAMES = (
     "speed.rollout",
     "speed.learner",
     "speed.store",
+    "speed.transports",
     "toolworld.world",
     "toolworld.tasks",
     "toolworld.verifier",
