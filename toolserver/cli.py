@@ -18,7 +18,7 @@ _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserv
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run one command and end the process with its status: 0, 1 for a finding or an error, 2 for a wrong command."""
+    """Run one command and exit with its status: 0, 1 for a problem or an error, 2 for a wrong command."""
     try:
         status = _app().cli(prog="toolserver", description=_DESCRIPTION, args=args, config=(FlagCreatePairsOff,))
     except StepToolError as error:
