@@ -1,4 +1,4 @@
-"""What every agent is, whatever decides inside it."""
+"""Interface of agents."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ Info = Mapping[str, Any]
 
 
 class Agent(Protocol):
-    """Acts in many episodes at once; each runs in a slot, an integer that stays the same while it lasts.
+    """Agent that acts in many episodes at once. Each episode has a slot, an integer that is constant while it lasts.
 
-    An agent is told of an episode by `reset` and is then asked for one action at a time. `indices` says which slots
-    the other arguments are about; their order is the order of the answer. Between two calls of `act` for a slot its
-    episode took exactly one step.
+    `reset` starts episodes; `act` returns one action per episode. `indices` are the slots of the other arguments, in
+    the same order. Between two calls of `act` for a slot, its episode takes exactly one step.
 
-    An agent that holds connections or processes may have a `close()`; it is called once, at the end.
+    An agent with connections or processes may have a method `close()`, which is called once at the end.
     """
 
     name: str
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """Episodes begin in the slots `indices`.
+        """Start episodes in the slots `indices`.
 
         Args:
-            indices: The slots.
-            observations: The opening prompt of each episode, as one text.
+            indices: Slots.
+            observations: Prompt of each episode, as one text.
             infos: `task_id`, `messages` (the prompt as chat messages), `functions` (OpenAI schemas, `Finish` last),
-                `format` (how a call is to be written, see `steptool_env.formats`) and `calls_left`.
+                `format` (format of calls, see `steptool_env.formats`) and `calls_left`.
         """
         ...
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """The next action of every episode in `indices`: text in the format of its environment.
+        """Return the next action of every episode in `indices`: text in the format of its environment.
 
         Args:
-            indices: The slots of live episodes.
-            observations: What each saw last: the opening prompt, then the tools' answers.
-            infos: The `info` that came with it; after the first step `status`, `calls_left` and `reward_terms`.
+            indices: Slots of live episodes.
+            observations: Last observation of each episode: the prompt, then the tools' responses.
+            infos: `info` of that observation; after the first step `status`, `calls_left` and `reward_terms`.
         """
         ...

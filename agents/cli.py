@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from steptool_env.errors import StepToolError
 
 
 class _Place(NamedTuple):
-    """Where a command lives, and what it does in a few words. Its module is imported only when it is called."""
+    """Module of a command, which is imported when the command is called, and a summary."""
 
     module: str
     summary: str
@@ -23,34 +24,38 @@ class _Place(NamedTuple):
 
 COMMANDS = {
     "demo": _Place("agents.commands.demo", "train two policies against a tool server, in minutes, and compare them"),
-    "eto": _Place("agents.commands.eto", "teach a policy to prefer its solved attempts to its failed ones"),
+    "eto": _Place("agents.commands.eto", "train a policy to prefer its solved attempts to its failed ones"),
     "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
-    "export": _Place("agents.commands.export", "write a checkpoint's model as other software reads it"),
     "report": _Place("agents.commands.report", "compare runs on one page"),
     "sb3": _Place("agents.commands.sb3", "train Stable-Baselines3's PPO on ToolWorld's numeric twin"),
-    "score": _Place("agents.commands.score", "score recorded episodes anew, with another reward or judge"),
-    "serve-policy": _Place("agents.commands.serve_policy", "let a policy sample for rollouts elsewhere"),
-    "sft": _Place("agents.commands.sft", "teach a policy from demonstrations"),
+    "score": _Place("agents.commands.score", "score recorded episodes with another reward or judge"),
+    "serve-policy": _Place(
+        "agents.commands.serve_policy", "serve a policy that samples for rollouts on another machine"
+    ),
+    "sft": _Place("agents.commands.sft", "train a policy on demonstrations"),
     "tasks": _Place("agents.commands.tasks", "look at ToolWorld's tasks, one by one or as a table"),
     "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),
 }
-"""Every module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""
+"""Each module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""
 
 _USAGE = """usage: steptool COMMAND [flags]
 
 {commands}
 
 Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs/random
-`steptool COMMAND --help` lists the flags of a command.
+`steptool COMMAND --help` lists the flags of a command, `steptool --version` prints the version.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `steptool`. Errors of ours end it with one line and status 2."""
+    """Run `steptool`. Errors of this project end it with one line and status 2."""
     if arguments is None:
         sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
     words = list(sys.argv[1:] if arguments is None else arguments)
     name = words[0] if words else "--help"
+    if name == "--version":
+        sys.stdout.write(f"steptool {version('steptool-env')}\n")
+        return
     if name not in COMMANDS:
         sys.stdout.write(_usage()) if name in {"-h", "--help"} else sys.exit(
             f"error: no command {name!r}\n\n{_usage()}"
@@ -74,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _read(module: Any, name: str, words: Sequence[str]) -> Any:
-    """The command with its flags; a module whose defaults depend on a file reads them itself with `parse`."""
+    """Read the flags of a command, by the module's `parse` where it has one because its defaults depend on a file."""
     if hasattr(module, "parse"):
         return module.parse(words)
     description = inspect.getdoc(module.Command)

@@ -1,11 +1,11 @@
-"""The exceptions of the learner.
+"""Exceptions of `agents`.
 
 ConfigurationError     a field of a configuration is wrong; says which, and what is valid (`toolserver.errors`)
 AgentError
 ├── ModelError         a model, tokenizer or chat template cannot be used
-├── TrainingError      training cannot go on (a loss that is not finite, no usable episode)
-├── EngineError        a rollout server cannot be reached or does not answer as it must
-├── RequestError       a request to a policy server cannot be answered; names field, value and remedy
+├── TrainingError      training cannot continue (a loss that is not finite, no usable episode)
+├── EngineError        a rollout server cannot be reached or its answer is invalid
+├── RequestError       a request to a policy server cannot be answered; the message names field, value and remedy
 └── CheckpointError    a checkpoint is incomplete, damaged or of another model
 """
 
@@ -31,11 +31,11 @@ class ModelError(AgentError, ValueError):
 
 
 class TrainingError(AgentError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class EngineError(AgentError):
-    """A rollout server cannot be reached or does not answer as it must."""
+    """A rollout server cannot be reached or its answer is invalid."""
 
 
 class RequestError(AgentError, ValueError):

@@ -1,4 +1,4 @@
-"""Arguments that the command line passes on as `KEY=VALUE`."""
+"""KEY=VALUE options on the command line."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import tyro
 from steptool_env.errors import ConfigurationError
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="K=V [K=V ...]"), tyro.conf.UseAppendAction]
-"""The type of a flag that takes such words, several at once or by being repeated."""
+"""Type of a flag that takes KEY=VALUE words, several at once or by repetition."""
+
+_MAPPINGS = {"depths": '{"1": 1, "2": 2}', "reward_options": '{"judge": "rules"}'}
+"""Options whose value is a JSON object, with an example each."""
 
 
 def read_options(flag: str, words: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """The options in `words`. A value is JSON where it reads as JSON (`4`, `true`, `{"judge": "rules"}`), else text.
+    """Return the options in `words`. A value that parses as JSON (`4`, `true`, `{"a": 1}`) is JSON, else text.
 
     Raises:
-        ConfigurationError: A word has no `=`, or a key comes twice.
+        ConfigurationError: A word has no `=`, a key occurs twice, or an option needs a JSON object.
     """
     options: dict[str, Any] = {}
     for word in (word for group in words for word in group):
@@ -28,6 +31,10 @@ def read_options(flag: str, words: Sequence[Sequence[str]]) -> dict[str, Any]:
         if key in options:
             raise ConfigurationError(f"--{flag.replace('_', '-')} {word!r}: {key} was given before")
         options[key] = _value(value)
+        if key in _MAPPINGS and not isinstance(options[key], dict | None):
+            raise ConfigurationError(
+                f"--{flag.replace('_', '-')} {word!r}: {key} must be a JSON object, e.g. '{key}={_MAPPINGS[key]}'"
+            )
     return options
 
 
@@ -36,3 +43,16 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+Arguments = Annotated[
+    dict[str, Any],
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[K=V ...]",
+        instance_from_str=lambda words: read_options("args", [tuple(words)]),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
+    ),
+]
+"""Arguments by name. On the command line, a value that parses as JSON is JSON, else text."""

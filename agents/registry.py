@@ -1,4 +1,4 @@
-"""Agents by name, for the command line and the demo."""
+"""Agents by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from steptool_env.registry import Registry
 AGENTS: Registry[Agent] = Registry(
     "agent",
     {
-        "greedy-docs": "agents.baselines.toolworld:GreedyDocsAgent",
-        "no-tools": "agents.baselines.toolworld:NoToolsAgent",
+        "greedy-docs": "agents.baselines.heuristics:GreedyDocsAgent",
+        "no-tools": "agents.baselines.heuristics:NoToolsAgent",
         "noisy-oracle": "agents.baselines.demonstrations:NoisyOracleAgent",
         "openai": "agents.chat.completions:OpenAIAgent",
-        "oracle": "agents.baselines.toolworld:OracleAgent",
+        "oracle": "agents.baselines.oracle:OracleAgent",
         "policy": "agents.rollout.policy_agent:PolicyAgent",
         "random": "agents.baselines.random:RandomAgent",
         "random-candidates": "agents.sb3.agent:random_candidates",
@@ -25,18 +25,18 @@ AGENTS: Registry[Agent] = Registry(
 
 
 def make_agent(name: str, *, run_seed: int | None = None, **options: Any) -> Agent:
-    """The agent called `name`: a built-in name, with its argument after a colon, or `module:factory`.
+    """Return the agent `name`: a built-in name, with its argument after a colon, or `module:factory`.
 
     `make_agent("openai:gpt-4o", base_url=...)` passes `"gpt-4o"` and the options to the factory of `openai`;
     `make_agent("my_package.my_module:MyAgent")` imports that module and passes the options alone.
 
     Args:
-        name: The agent.
-        run_seed: Seed of the run: the option `seed` of a factory that has one, unless `options` says otherwise.
+        name: Name of the agent.
+        run_seed: Seed of the run: default of the option `seed`, for a factory that has one.
         options: Arguments of the factory.
 
     Raises:
-        ConfigurationError: no such agent, or it takes other options; the message says what is valid.
+        ConfigurationError: There is no such agent, or it takes other options; the message lists what is valid.
     """
     known, colon, argument = name.partition(":")
     place, given = (known, (argument,) if colon else ()) if known in AGENTS.names() else (name, ())

@@ -1,4 +1,4 @@
-"""Every random number of a run follows from its seed and from what it is for."""
+"""Derived random seeds: every random number of a run depends on the run's seed and its purpose."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 def derive(seed: int, *purpose: str | int) -> int:
-    """A seed below 2**31 for one purpose, e.g. `derive(seed, "tasks", iteration, group)`."""
+    """Return a seed below 2**31 for one purpose, e.g. `derive(seed, "tasks", iteration, group)`."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % 2**31
 
 
 def stream_of(info: Mapping[str, Any]) -> str:
-    """The name of the draws of an episode: its task's. `info` is that of the episode's reset."""
+    """Return the name of an episode's random stream: its task. `info` is that of the episode's reset."""
     return f"{info.get('suite', '')}/{info.get('task_id', '')}"

@@ -73,13 +73,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Generate the pages that are no files below `docs/`."""
+    """Add the pages that have no file below `docs/`."""
     for path in (*COPIED, *(f"{RESULTS}/{each.name}" for each in sorted((ROOT / RESULTS).iterdir()))):
         if (ROOT / path).is_file():
             files.append(File.generated(config, site_path(path), abs_src_path=str(ROOT / path)))
     for folder in rooms():
-        dotted = ".".join(folder.relative_to(ROOT).parts)
-        text = f"# {dotted}\n\n" + "\n\n".join(f"::: {module}" for module in modules(folder))
+        package, *others = modules(folder)
+        title = f"::: {package}\n    options:\n      heading_level: 1"
+        text = "\n\n".join((title, *(f"::: {each}" for each in others)))
         files.append(File.generated(config, api_page(folder), content=text))
     return files
 

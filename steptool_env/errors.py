@@ -1,13 +1,11 @@
 """Exceptions of `steptool_env`.
 
-StepToolError
-├── ConfigurationError     an argument is invalid; the message lists valid values
-├── DataError              a trajectory, query or run file has invalid content
+StepToolError                base of all (`toolserver.errors`)
+├── ConfigurationError     an argument is invalid; the message lists valid values (`toolserver.errors`)
+├── DataError              a trajectory, query or run file has invalid content (`toolserver.errors`)
 ├── ToolTransportError     the tool server is unreachable or breaks the protocol
 └── ChatError              a chat model is unreachable or gives no usable answer
     └── ChatUnreachableError the endpoint accepts no connection
-
-The first three are defined in `toolserver.errors`, for all packages.
 """
 
 from toolserver.errors import ConfigurationError, DataError, StepToolError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 
 from tyro.conf import FlagCreatePairsOff
 from tyro.extras import SubcommandApp
@@ -19,6 +20,9 @@ _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserv
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command and exit with its status: 0, 1 for a problem or an error, 2 for a wrong command."""
+    if list(sys.argv[1:] if args is None else args) == ["--version"]:
+        sys.stdout.write(f"toolserver {version('steptool-env')}\n")
+        sys.exit(0)
     try:
         status = _app().cli(prog="toolserver", description=_DESCRIPTION, args=args, config=(FlagCreatePairsOff,))
     except StepToolError as error:

@@ -1,1 +1,1 @@
-"""Agents without a trained policy: random, replay, the oracle of ToolWorld and demonstrations made with it."""
+"""Agents without a trained policy: random, replay, heuristics, the oracle of ToolWorld and its demonstrations."""

@@ -1,4 +1,4 @@
-"""Demonstrations for imitation: the gold solution, with mistakes at a set rate."""
+"""Demonstrations for imitation learning: the gold solution with mistakes at a given rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from random import Random
 from typing import Any
 
 from agents.base import Info
-from agents.baselines.toolworld import OracleEpisode, answer, query_of, write
+from agents.baselines.heuristics import query_of
+from agents.baselines.oracle import OracleEpisode, answer, write
 from agents.evaluation.evaluate import Evaluation, evaluate
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
@@ -21,19 +22,19 @@ from steptool_env.types import FINISH, Trajectory
 
 @dataclass(frozen=True)
 class Noise:
-    """Probabilities of a mistake in place of the next right action, per step. Together at most 1.
+    """Probabilities of a mistake in place of the next correct action, per step. Their sum is at most 1.
 
-    After a mistake the episode goes on with the right action, but an early finish ends it.
+    After a mistake the episode continues with the correct action; an early finish ends it.
     """
 
     wrong_tool: float = 0.0
-    """Call another offered function, with the arguments of the right one."""
+    """Call another offered function, with the arguments of the correct one."""
     wrong_argument: float = 0.0
-    """Call the right function with one argument changed."""
+    """Call the correct function with one argument changed."""
     repetition: float = 0.0
-    """Make the last call again."""
+    """Repeat the last call."""
     early_finish: float = 0.0
-    """Answer at once with what is known so far: words of the query."""
+    """Finish with words of the query as the answer."""
 
     def __post_init__(self) -> None:
         rates = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -45,7 +46,7 @@ class Noise:
 
     @classmethod
     def evenly(cls, rate: float) -> Noise:
-        """All four mistakes equally often, `rate` together."""
+        """Return equal rates of the four mistakes that sum to `rate`."""
         return cls(rate / 4, rate / 4, rate / 4, rate / 4)
 
 
@@ -59,12 +60,12 @@ class _Episode:
 
 
 class NoisyOracleAgent:
-    """The oracle with mistakes. What it does in an episode depends on the seed and the task alone.
+    """Oracle with mistakes. Its actions depend on the seed and the task only.
 
     Args:
-        rate: Probability of a mistake per step, shared evenly by the four kinds.
-        seed: Seeds the mistakes.
-        noise: The rates of the kinds, in place of `rate`.
+        rate: Probability of a mistake per step, divided evenly among the four kinds.
+        seed: Random seed of the mistakes.
+        noise: Rates of the kinds; replaces `rate`.
     """
 
     def __init__(self, rate: float = 0.2, *, seed: int = 0, noise: Noise | Mapping[str, float] | None = None) -> None:
@@ -87,7 +88,7 @@ class NoisyOracleAgent:
         actions = []
         for index, observation, info in zip(indices, observations, infos, strict=True):
             episode = self._episodes[index]
-            episode.inner.learn(observation, info)
+            episode.inner.observe(observation, info)
             actions.append(self._act(episode))
         return actions
 
@@ -99,7 +100,7 @@ class NoisyOracleAgent:
         return episode.last
 
     def _mistake(self, episode: _Episode) -> str:
-        """A mistake, or an empty text where none is drawn, or none of that kind can be made here."""
+        """Return a mistake; an empty text if none is drawn or possible."""
         noise, draw = self.noise, episode.rng.random()
         call = episode.inner.oracle.next_call()
         if draw < (edge := noise.wrong_tool):
@@ -121,12 +122,12 @@ def demonstrate(
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
 ) -> list[Trajectory]:
-    """Demonstrations of the tasks of a ToolWorld environment.
+    """Return demonstrations of the tasks of a ToolWorld environment.
 
     Args:
-        evaluation: Which environment and how many tasks.
-        noise: Mistakes; none for the oracle's own trajectories.
-        seed: Seeds the mistakes.
+        evaluation: Environment and number of tasks.
+        noise: Rates of mistakes; by default none.
+        seed: Random seed of the mistakes.
         on_episode: See `evaluate`.
         on_start: See `evaluate`.
     """
@@ -144,11 +145,11 @@ def _wrong_argument(episode: _Episode, call: OracleCall) -> str:
     if not call.arguments:
         return ""
     name = episode.rng.choice(sorted(call.arguments))
-    changed = {**call.arguments, name: _spoilt(call.arguments[name], episode.rng)}
+    changed = {**call.arguments, name: _changed(call.arguments[name], episode.rng)}
     return write(episode.inner.format, call.api.spec.function_name, changed)
 
 
-def _spoilt(value: Any, rng: Random) -> Any:
+def _changed(value: Any, rng: Random) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return json.dumps(value)
     if isinstance(value, int | float):

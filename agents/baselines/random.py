@@ -1,4 +1,4 @@
-"""The floor: valid calls drawn at random, then `Finish`."""
+"""Random agent, the floor of every evaluation: valid random calls, then `Finish`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ class _Episode:
 
 
 class RandomAgent:
-    """Calls functions that are offered, with arguments that their schemas allow, and finishes at random.
+    """Agent that calls random offered functions with arguments valid for their schemas, and finishes at random.
 
-    It shows what luck is worth: the query's words are tried as values. An episode's actions depend on the seed and
-    the task alone, not on the slot or on other episodes.
+    Text values are words of the query. Actions depend on the seed and the task only.
     """
 
     def __init__(self, *, seed: int = 0, finish: float = 0.25) -> None:
-        """`finish` is the probability of ending at each step; the last call of the budget always ends."""
+        """`finish` is the probability of `Finish` at each step; the last call of the budget is always `Finish`."""
         self.name = "random"
         self.seed = seed
         self.finish = finish
@@ -64,7 +63,7 @@ def _write(episode: _Episode, name: str, arguments: Mapping[str, Any]) -> str:
 
 
 def _arguments(schema: Mapping[str, Any], episode: _Episode) -> dict[str, Any]:
-    """Every required parameter, and each optional one with even odds."""
+    """Return all required arguments and each optional one with probability 0.5."""
     required = set(schema.get("required", ()))
     return {
         name: _value(parameter, episode)

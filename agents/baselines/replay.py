@@ -1,4 +1,4 @@
-"""Does again what recorded episodes did."""
+"""Replay of recorded episodes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class _Episode:
 
 
 class ReplayAgent:
-    """Takes the recorded actions of each task, whatever the tools answer now.
+    """Agent that repeats the recorded actions of each task, whatever the tools answer.
 
-    An action is repeated to the letter where the environment's format is the recorded one, else it is written anew in
-    that format. When a recording ends without `Finish` and the environment still asks, the agent gives up.
+    An action keeps its text if the environment has the recorded format, else it is rendered in the environment's. The
+    agent gives up after the last action of a recording without `Finish`.
     """
 
     def __init__(self, episodes: Iterable[Trajectory], name: str = "replay") -> None:
-        """`episodes` are found again by suite and task id; of several for one task the first counts."""
+        """`episodes` are looked up by suite and task id; of several for one task the first is used."""
         self.name = name
         self._recorded: dict[tuple[str, str], Trajectory] = {}
         for episode in episodes:
@@ -38,7 +38,7 @@ class ReplayAgent:
 
     @classmethod
     def from_path(cls, path: str) -> ReplayAgent:
-        """The recordings in a file or folder, see `read_recordings`. Raises `DataError` when it holds none."""
+        """Read the recordings in a file or folder, see `read_recordings`. Raises `DataError` if there are none."""
         return cls(read_recordings(path), f"replay:{Path(path).stem}")
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:

@@ -1,4 +1,4 @@
-"""Any chat model with an OpenAI-compatible endpoint."""
+"""Agent for a chat model behind an OpenAI-compatible endpoint."""
 
 from __future__ import annotations
 
@@ -30,28 +30,27 @@ class _Episode:
 
 
 class OpenAIAgent:
-    """Lets a chat model act, each episode in a conversation of its own.
+    """Agent that acts with a chat model, one conversation per episode.
 
-    In formats that chat models know natively (`openai`, `hermes`, `llama3`) the functions go to the endpoint as
-    `tools`, and its tool call becomes the action; of several calls in one message the first counts. Names that such
-    endpoints refuse go under an alias (`FunctionNames`). In `react` the model reads and writes plain text.
+    In formats that chat models support natively (`openai`, `hermes`, `llama3`) the functions are sent as `tools`, and
+    the first tool call of a message is the action. Function names that endpoints refuse are sent as aliases
+    (`FunctionNames`). In `react` the model reads and writes plain text.
 
-    A conversation that the endpoint refuses or does not answer within the retries (a context that is too long, say)
-    is given up, which counts against the model; more than `max_failures` of them end the run, since then the
-    endpoint is at fault. An endpoint that cannot be connected to ends it at once.
+    A conversation that the endpoint refuses, or does not answer within the retries (e.g. for its length), ends by
+    giving up and counts as unsolved. More than `max_failures` of them, or an unreachable endpoint, end the run.
 
     Args:
-        model: The model's name at the endpoint.
-        base_url: The endpoint, see `ChatModel`; by default `OPENAI_BASE_URL`.
-        api_key: Its key; by default `OPENAI_API_KEY`.
+        model: Name of the model at the endpoint.
+        base_url: Endpoint, see `ChatModel`; by default `OPENAI_BASE_URL`.
+        api_key: API key; by default `OPENAI_API_KEY`.
         temperature: Sampling temperature; `None` leaves it to the endpoint.
-        seed: Of the draws, unless `temperature` is 0: each request gets the seed that follows from this one, the task
-            and the step (best effort, as endpoints go); `None` sends none, for endpoints that refuse the field.
-        max_tokens: Most tokens of one action.
-        concurrency: Most requests in flight.
-        timeout: Seconds to wait for one answer.
-        retries: How many more times to ask after a failure.
-        max_failures: How many episodes may be lost to the endpoint.
+        seed: Random seed, unless `temperature` is 0: each request has a seed derived from this one, the task and the
+            step. `None` sends no seed, for endpoints that refuse the field.
+        max_tokens: Maximum number of tokens per action.
+        concurrency: Maximum number of concurrent requests.
+        timeout: Seconds to wait for one response.
+        retries: Number of retries after a failure.
+        max_failures: Maximum number of episodes lost to the endpoint.
     """
 
     def __init__(
@@ -87,13 +86,13 @@ class OpenAIAgent:
             messages = [dict(message) for message in info["messages"]]
             functions: dict[str, Mapping[str, Any]] = {}
             for function in info["functions"]:
-                functions.setdefault(function["name"], function)  # of two with one name the first counts
+                functions.setdefault(function["name"], function)  # of two with the same name the first is used
             names = FunctionNames(functions)
             tools = [_tool(function, names) for function in functions.values()]
             self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages, stream_of(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`. Raises `ChatError` when the endpoint is away or has failed too often."""
+        """See `Agent.act`. Raises `ChatError` if the endpoint is unreachable or has failed too often."""
         del infos
         episodes = [self._episodes[index] for index in indices]
         return self._allow_failures(list(self._pool.map(self._act, episodes, observations)))
@@ -140,9 +139,9 @@ def _tool(function: Mapping[str, Any], names: FunctionNames) -> dict[str, Any]:
 
 
 def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message:
-    """The model's message as the endpoint takes it back: a name that the model made up may be one that it refuses.
+    """Return the model's message with an alias for the function name, which may be invented and refused.
 
-    A call without an id gets `call_id`, which the tool's answer has to name.
+    A call without an id gets `call_id`, which the tool's message refers to.
     """
     if "tool_calls" not in message:
         return message
@@ -156,7 +155,7 @@ def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message
 
 
 def _first_call(message: Mapping[str, Any]) -> _Message:
-    """The message as it goes into the conversation: its text and at most one tool call. Raises `ValueError`."""
+    """Return the message with its text and at most one tool call. Raises `ValueError` for an unusable message."""
     content, calls = message.get("content"), message.get("tool_calls")
     kept: _Message = {"role": "assistant", "content": content if isinstance(content, str) else None}
     if isinstance(calls, list) and calls:
@@ -176,7 +175,7 @@ def _answer_to(message: _Message, observation: str) -> _Message:
 
 
 def _action(message: _Message, call_format: Format, names: FunctionNames) -> str:
-    """The message as text in the environment's format; without a tool call the model's own words."""
+    """Render the message in the environment's format; without a tool call, return its text."""
     thought = message["content"] or ""
     if "tool_calls" not in message:
         return str(thought)

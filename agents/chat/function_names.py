@@ -1,4 +1,4 @@
-"""Function names as chat endpoints take them."""
+"""Function names for chat endpoints."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _REFUSED = re.compile(r"[^a-zA-Z0-9_-]")
 
 
 class FunctionNames:
-    """Aliases for the functions of one conversation: at most 64 of `a-zA-Z0-9_-`, as OpenAI's API demands.
+    """Aliases of function names in one conversation: at most 64 characters of `a-zA-Z0-9_-`, as OpenAI's API requires.
 
-    A name that is fine is its own alias. Any other is cut and ends in a digest of the whole name, so that its alias is
-    the same in every request and every run, and differs from all others here.
+    A valid name is its own alias. The alias of another name is a prefix of it and a digest of the whole name, so it is
+    unique, and the same in every request and run.
 
     Args:
-        names: The offered functions. Names that models make up may be added later by `alias`.
+        names: Offered functions. `alias` adds names that the model invents.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -29,19 +29,19 @@ class FunctionNames:
             self.alias(name)
 
     def alias(self, name: str) -> str:
-        """What the endpoint is told in place of `name`."""
+        """Return the alias of a function name."""
         if name not in self._aliases:
             alias = next(alias for alias in _aliases(name) if alias not in self._names)
             self._aliases[name], self._names[alias] = alias, name
         return self._aliases[name]
 
     def name(self, alias: str) -> str:
-        """The function that the endpoint means; what is no alias is left as it is."""
+        """Return the function name of an alias; an unknown alias is returned unchanged."""
         return self._names.get(alias, alias)
 
 
 def _aliases(name: str) -> Iterator[str]:
-    """The name itself where it may be sent, then as many shortened forms as are asked for."""
+    """Yield the name if it is valid, then shortened forms."""
     if _TAKEN.fullmatch(name):
         yield name
     for attempt in range(_LONGEST):

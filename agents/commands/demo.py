@@ -15,37 +15,37 @@ from rich.table import Table as View
 from agents.demo.report import write_page
 from agents.demo.run import Demo, DemoLearner, Outcome, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
+from agents.reporting.console import print_written
 from agents.reporting.evaluation import comparison
 
 
 @dataclass(frozen=True)
 class Command:
-    """Train policies against a tool server, in minutes on a laptop, and compare them with where they began.
+    """Train policies against a tool server, in minutes on a laptop, and compare them with their start.
 
     One start is trained twice with the same number of environment calls: with a reward for every step (`steptool`)
-    and with the final reward alone (`final`). Then both, the start, floors and the oracle work on the same held-out
-    tasks. Writes result.json (every metric of every agent) and report.html (learning curves and episodes, before and
-    after) to the folder of --out.
+    and with the final reward alone (`final`). Then both, the start, floors and the oracle are evaluated on the same
+    held-out tasks. Writes result.json (every metric of every agent) and report.html (learning curves and episodes,
+    before and after) to the folder of --out.
 
     Example: steptool demo --out runs/demo
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
-    """Folder for the results; it is made."""
+    """Output folder."""
     learner: DemoLearner = "text"
-    """`text`: a transformer of a million parameters that reads and writes the text itself. `numeric`: MaskablePPO on
-    the numeric twin. `none`: floors and ceiling only, in seconds."""
+    """`text`: train a transformer of a million parameters that reads and writes text. `none`: floors and ceiling only,
+    in seconds."""
     from_scratch: bool = False
-    """With `--learner text`: make the starting policy again (most of an hour) instead of taking the one that
-    comes with the package."""
+    """Train the starting policy again (most of an hour) instead of taking the shipped one."""
     calls: int = 0
-    """Environment calls of training for each policy; 0 takes the learner's own number."""
+    """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
-    """Held-out tasks for every agent."""
+    """Number of held-out tasks for every agent."""
     world_seed: int = 0
     """Seed of the world."""
     agent: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME"), tyro.conf.UseAppendAction] = ()
-    """A further agent to compare, by name or module:factory; may be repeated."""
+    """Further agent to compare, by name or module:factory; may be repeated."""
 
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
@@ -57,7 +57,7 @@ class Command:
             self.calls,
             episodes=self.episodes,
             world_seed=self.world_seed,
-            guests=self.agent,
+            extra_agents=self.agent,
         )
         outcome, seconds = play(demo, console)
         table = comparison(outcome.runs)
@@ -65,11 +65,17 @@ class Command:
         for row in table.rows:
             view.add_row(*row)
         console.print(view)
-        console.print(f"wrote {self.out / 'report.html'} and {self.out / 'result.json'}")
+        page = self.out / "report.html"
+        trained = f"; steptool report {' '.join(str(self.out / name) for name in outcome.curves)}"
+        print_written(
+            console,
+            f"{page} and {self.out / 'result.json'}",
+            f"open {page} in a browser{trained if outcome.curves else ''}",
+        )
 
 
 def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
-    """Run a demonstration and write result.json and report.html to its folder. Returns what came of it, and seconds."""
+    """Run a demonstration and write result.json and report.html to its folder. Return its outcome and seconds."""
     demo.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcome = run_demo(demo, console.print)
@@ -83,7 +89,7 @@ def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
 
 
 def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
-    """Every metric of every agent, calls of training by policy and at most, seconds of the whole."""
+    """Return every metric of every agent, training calls by policy and their maximum, and the total seconds."""
     metrics = {
         name: {"panel": panel_of(played), **defined(metrics_of(played))} for name, played in outcome.runs.items()
     }

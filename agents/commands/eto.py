@@ -13,19 +13,21 @@ from rich.console import Console
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import build_learner
+from agents.models.config import PolicyConfig
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.config import PolicyConfig
-from agents.training.dpo import PreferenceConfig, paired, train_preference
+from agents.training.dpo import pair_attempts, train_dpo
 from agents.training.sft import encode_trajectory
+from agents.training.sft_config import DPOConfig
 from steptool_env.trajectories.trajectories import read_trajectories
 
 
 @dataclass(frozen=True)
 class Command:
-    """Teach a policy to prefer its solved attempts to its failed ones (ETO: DPO on action tokens).
+    """Train a policy to prefer its solved attempts to its failed ones (ETO: DPO on action tokens).
 
-    The trajectories are the policy's own, several attempts at each task, as `steptool evaluate` writes them with
-    different seeds.
+    The trajectories are several attempts of the policy at each task, as `steptool evaluate` writes them with different
+    seeds.
 
     Example: steptool eto --trajectories runs/a/trajectories.jsonl runs/b/trajectories.jsonl
     --policy.checkpoint runs/sft --out runs/eto
@@ -36,18 +38,18 @@ class Command:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the checkpoint."""
     per_task: int = 4
-    """Pairs of one task at most."""
-    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(value_trunk="none"))
-    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
+    """Maximum number of pairs per task."""
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
+    preference: DPOConfig = field(default_factory=DPOConfig)
 
     def run(self) -> None:
-        """Learn, showing how many pairs are told apart."""
+        """Train, showing loss and accuracy."""
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
         with TrainingProgress("eto") as progress:
             learner = build_learner(self.policy)
             read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
-            pairs = paired(
+            pairs = pair_attempts(
                 read,
                 lambda trajectory: encode_trajectory(learner.codec, trajectory),
                 self.per_task,
@@ -57,9 +59,12 @@ class Command:
                 raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.tell(step, total, f"loss {metrics['loss']:.3f}, told apart {metrics['accuracy']:.0%}")
+                progress.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
-            train_preference(learner, pairs, self.preference, on_step)
+            train_dpo(learner, pairs, self.preference, on_step)
         settings = {"preference": asdict(self.preference)}
         checkpoint.save(self.out, learner.policy, learner.tokenizer, config=settings)
-        Console().print(f"{len(pairs)} pairs; wrote {self.out}")
+        console = Console()
+        console.print(f"{len(pairs)} pairs")
+        arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"
+        print_written(console, self.out, f"steptool evaluate {arguments}")

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
 from agents.base import Agent
-from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.evaluation.outputs import write_outputs
+from agents.evaluation.evaluate import Evaluation, evaluate, make_env, suite_of
 from agents.options import Words, read_options
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgress
+from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.errors import StepToolError, ToolTransportError
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
+
+_WORLD = ("level", "world_seed", "tools")
+"""Arguments of ToolWorld that change the tools."""
 
 
 @dataclass(frozen=True)
@@ -25,41 +29,44 @@ class Command:
     """Run an agent through the tasks of an environment and report.
 
     Writes to the folder of --out: trajectories.jsonl (one episode per line, as they end), metrics.json (flat),
-    run.json (how it was made) and report.html (self-contained).
+    run.json (settings of the run) and report.html (self-contained). A folder with the result of another run is refused.
 
     Example: steptool evaluate --env StepTool/StableToolBench-v0 --env-arg suite=G1_instruction data=DIR
     --agent openai:gpt-4o --episodes 50 --out runs/gpt-4o
     """
 
     env: Annotated[str, tyro.conf.arg(metavar="ID")]
-    """The environment, e.g. StepTool/ToolWorld-v0."""
+    """Environment id, e.g. StepTool/ToolWorld-v0."""
     agent: Annotated[str, tyro.conf.arg(metavar="NAME[:ARG]")]
-    """The agent: a name such as random, replay:PATH or openai:MODEL, or module:factory."""
+    """Agent: a name such as random, replay:PATH or openai:MODEL, or module:factory."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the results; it is made."""
+    """Output folder."""
     env_arg: Words = ()
-    """Arguments of the environment; a value is JSON where it reads as JSON, else text."""
+    """Arguments of the environment. A value that parses as JSON is JSON, else text."""
     agent_arg: Words = ()
-    """Arguments of the agent, read in the same way."""
+    """Arguments of the agent, parsed in the same way."""
     server_url: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
-    """Tool server; without it the tools run in this process."""
+    """URL of the tool server; by default the tools run in this process."""
     episodes: int | None = None
-    """Number of tasks, from the first on; by default the whole suite. A split to train on wants a number."""
+    """Number of tasks, from the first on; by default the whole suite. A training split needs a number."""
     slots: int = 8
-    """Episodes side by side (for `openai`: requests in flight)."""
+    """Number of concurrent episodes (for `openai`: of requests)."""
     seed: int = 0
-    """Seeds the episodes, and the draws of an agent that takes a seed."""
+    """Random seed of the episodes, and of an agent that takes a seed."""
 
     def run(self) -> None:
-        """Evaluate, showing the pass rate so far. A run that an error ends is reported as far as it came."""
+        """Evaluate, showing the pass rate so far. A run that ends with an error reports its complete episodes."""
         evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
+        check_unused(self.out)
         agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_arg", self.agent_arg))
+        if warning := world_warning(agent, evaluation):
+            Console(stderr=True).print(warning, style="yellow", highlight=False, soft_wrap=True)
         played: list[Trajectory] = []
         try:
             self._play(evaluation, agent, played)
         except StepToolError:
             if played:
-                with suppress(ToolTransportError):  # that all were lost is what the error says
+                with suppress(ToolTransportError):  # the raised error already says that all were lost
                     self._write(evaluation, agent, played)
             raise
         finally:
@@ -84,3 +91,26 @@ class Command:
                 progress.add(trajectory)
 
             evaluate(evaluation, agent, on_episode, progress.expect)
+
+
+def world_warning(agent: Agent, evaluation: Evaluation) -> str:
+    """Return a warning for a policy that was trained in another world than that of `evaluation`, else an empty text."""
+    trained = getattr(agent, "trained_in", None)
+    if trained is None:
+        return ""
+    if trained.id != evaluation.env_id:
+        return f"Warning: {agent.name} was trained in {trained.id} and is evaluated in {evaluation.env_id}."
+    kept = {name: trained.arguments[name] for name in ("split", *_WORLD) if name in trained.arguments}
+    before, now = _world(Evaluation(trained.id, kept)), _world(evaluation)
+    changed = [f"{name}={now[name]} instead of {before[name]}" for name in before if before[name] != now[name]]
+    if not changed:
+        return ""
+    return f"Warning: {agent.name} is evaluated in another world than that of its training: {', '.join(changed)}."
+
+
+def _world(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
+    env = make_env(evaluation)
+    settings = suite_of(env).settings
+    env.close()
+    return {name: settings[name] for name in _WORLD if name in settings}

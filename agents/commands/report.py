@@ -9,10 +9,15 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from agents.evaluation.results import read_held_out
+from agents.reporting.console import print_written
 from agents.reporting.evaluation import panel_warning
 from agents.reporting.html import write_report
-from agents.reporting.runs import held_out_warning, read_run, runs_report
-from steptool_env.errors import ConfigurationError
+from agents.reporting.runs import Run, held_out_warning, runs_report
+from agents.training.metrics_log import read_metrics
+from steptool_env.errors import ConfigurationError, DataError
+from steptool_env.metrics import usable
+from steptool_env.trajectories.recordings import read_recordings
 
 
 @dataclass(frozen=True)
@@ -23,9 +28,9 @@ class Command:
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN...")]
-    """Folders that `steptool evaluate`, `score` or `train` wrote. A run is called after its folder."""
+    """Folders that `steptool evaluate`, `score` or `train` wrote. The name of a run is that of its folder."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("report.html")
-    """Where to write the page."""
+    """Output file."""
 
     def run(self) -> None:
         """Write the page."""
@@ -34,9 +39,7 @@ class Command:
         names = [folder.resolve().name for folder in self.runs]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ConfigurationError(
-                f"two runs are called {', '.join(twice)}; rename a folder, the page tells them apart by name"
-            )
+            raise ConfigurationError(f"two runs are called {', '.join(twice)}; rename a folder: names must differ")
         runs = [read_run(folder.resolve()) for folder in self.runs]
         page = runs_report(runs)
         warnings = (
@@ -48,4 +51,13 @@ class Command:
         console = Console()
         for warning in filter(None, warnings):
             console.print(warning, style="yellow", highlight=False)
-        console.print(f"wrote {self.out}")
+        print_written(console, self.out, f"open {self.out} in a browser")
+
+
+def read_run(folder: Path) -> Run:
+    """Return the run in a folder. Raises `DataError` for one without `trajectories.jsonl` and `metrics.jsonl`."""
+    episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
+    records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
+    if not episodes and not records:
+        raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
+    return Run(folder.name, usable(episodes), records, read_held_out(folder))

@@ -16,7 +16,7 @@ from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.options import Words, read_options
-from agents.reporting.console import EpisodeProgress
+from agents.reporting.console import EpisodeProgress, print_written
 from agents.reporting.training_progress import TrainingProgress
 from agents.sb3.agent import random_candidates
 from agents.sb3.train import SB3Settings, agent_of, train
@@ -28,24 +28,24 @@ _SHOWN = ("pass_rate", "recall", "calls")
 class Command:
     """Train PPO or MaskablePPO of Stable-Baselines3 on the numeric twin of ToolWorld, and evaluate it in text.
 
-    Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and per split metrics of the
-    policy and of the floor that draws candidates at random.
+    Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and the metrics of the policy
+    and of the agent `random-candidates` on each split.
 
     Example: steptool sb3 --env-arg 'depths={"1": 1, "2": 1}' --out runs/sb3
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the results; it is made."""
+    """Output folder."""
     env_arg: Words = ()
-    """Arguments of the environment; a value is JSON where it reads as JSON, else text."""
+    """Arguments of the environment. A value that parses as JSON is JSON, else text."""
     splits: tuple[str, ...] = ("depth-1", "depth-2")
-    """Splits to evaluate on; none of their tasks is trained on."""
+    """Evaluation splits; training uses none of their tasks."""
     episodes: int = 100
-    """Tasks per split."""
+    """Number of tasks per split."""
     settings: Annotated[SB3Settings, tyro.conf.arg(name="")] = field(default_factory=SB3Settings)
 
     def run(self) -> None:
-        """Train, showing the return; then evaluate."""
+        """Train and evaluate."""
         console = Console()
         self.out.mkdir(parents=True, exist_ok=True)
         env_args = read_options("env_arg", self.env_arg)
@@ -55,18 +55,18 @@ class Command:
             check(evaluation)
         with TrainingProgress("sb3", console=console) as progress:
 
-            def on_rollout(steps: int, mean: float, model: object) -> None:
-                del model
-                progress.tell(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
+            def on_rollout(steps: int, mean: float) -> None:
+                progress.report(steps, settings.total_steps, "" if isnan(mean) else f"return {mean:.3f}")
 
             model = train(settings, on_rollout)
         model.save(self.out / "model.zip")
         write_run({"settings": vars(settings), "splits": self.splits, "episodes": self.episodes}, self.out / "run.json")
         console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], evaluations))
-        console.print(f"wrote {self.out}")
+        arguments = f"--env StepTool/ToolWorld-v0 --agent sb3:{self.out}/model.zip --out {self.out}/evaluation"
+        print_written(console, self.out, f"steptool evaluate {arguments}")
 
     def _evaluations(self, settings: SB3Settings) -> dict[str, Evaluation]:
-        """By split."""
+        """Return the evaluation of each split."""
         kept = {name: value for name, value in settings.env_args.items() if name not in ("split", "depths")}
         return {s: Evaluation("StepTool/ToolWorld-v0", {**kept, "split": s}, self.episodes) for s in self.splits}
 

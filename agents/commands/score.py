@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
+from rich.console import Console
 
-from agents.evaluation.outputs import write_outputs
 from agents.evaluation.rescore import rescore_all
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
-from steptool_env.rewards import make_reward
+from agents.reporting.outputs import check_unused, write_outputs
+from steptool_env.rewards import REWARDS, make_reward
+from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
+from toolserver.errors import ToolServerError
 
 
 @dataclass(frozen=True)
 class Command:
-    """Score recorded episodes anew, with another reward or another judge.
+    """Score recorded episodes again, with another reward or another judge.
 
-    Nothing is played: the recorded calls and answers are judged as they are. Writes what `steptool evaluate` writes.
+    Nothing is played: the recorded calls and answers are judged as they are. Without `judge=NAME` the judge of the
+    recorded run is used, and its name printed. Writes the same files as `steptool evaluate`.
 
     Example: steptool score --episodes runs/gpt-4o --reward-arg judge=llm model=gpt-4o verdict=tooleval
     --out runs/gpt-4o-judged
@@ -31,18 +37,20 @@ class Command:
     episodes: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """Trajectories (.jsonl), a judged run (<set>.json), or a folder of either."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder for the results; it is made."""
+    """Output folder."""
     reward: Annotated[str, tyro.conf.arg(metavar="KIND")] = "steptool"
     """Kind of reward, see docs/evaluation.md."""
     reward_arg: Words = ()
-    """Its options, such as judge=llm model=NAME; a value is JSON where it reads as JSON, else text."""
+    """Options of the reward, such as judge=llm model=NAME. A value that parses as JSON is JSON, else text."""
     workers: int = 8
-    """Episodes judged at a time."""
+    """Number of episodes judged concurrently."""
 
     def run(self) -> None:
         """Score, showing the pass rate so far."""
+        check_unused(self.out)
         episodes = read_recordings(self.episodes)
-        reward = make_reward(self.reward, **read_options("reward_arg", self.reward_arg))
+        options = self._reward_options(episodes)
+        reward = make_reward(self.reward, **options)
         with TrajectoryWriter(self.out / "trajectories.jsonl") as writer, EpisodeProgress(self.reward) as progress:
 
             def on_episode(trajectory: Trajectory) -> None:
@@ -51,6 +59,36 @@ class Command:
 
             progress.expect(len(episodes))
             scored = rescore_all(episodes, reward, self.workers, on_episode)
-        subtitle = f"{len(scored)} episodes of {self.episodes.name}, scored by {self.reward}."
-        run = {"episodes": self.episodes, "reward": self.reward, "reward_arg": self.reward_arg}
+        judge = f", judge {options['judge']}" if "judge" in options else ""
+        subtitle = f"{len(scored)} episodes of {self.episodes.name}, scored by {self.reward}{judge}."
+        public = {name: value for name, value in options.items() if name != "api_key"}
+        run = {"episodes": self.episodes, "reward": self.reward, "reward_options": public}
         write_outputs(self.out, self.episodes.stem, subtitle, scored, run)
+
+    def _reward_options(self, episodes: Sequence[Trajectory]) -> dict[str, Any]:
+        """Return the options of the reward, with the judge of the recorded run where none is given."""
+        options = read_options("reward_arg", self.reward_arg)
+        if "judge" in options or not REWARDS.takes(self.reward, "judge"):
+            return options
+        options = {**_recorded_judge(self.episodes, episodes), **options}
+        Console().print(f"judge {options['judge']}, that of the recorded run (--reward-arg judge=NAME takes another)")
+        return options
+
+
+def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any]:
+    """Return the judge of a recorded run and its options: those in run.json, else the default of its environment."""
+    record = (path if path.is_dir() else path.parent) / "run.json"
+    run: Mapping[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    played = run.get("evaluation", {}).get("env_kwargs", {})
+    recorded: Mapping[str, Any] = run.get("reward_options") or played.get("reward_options") or {}
+    if "judge" in recorded:
+        return dict(recorded)
+    return {"judge": "world" if all(_is_toolworld(episode) for episode in episodes) else "rules"}
+
+
+def _is_toolworld(episode: Trajectory) -> bool:
+    try:
+        read_task_id(episode.task.id)
+    except ToolServerError:
+        return False
+    return True

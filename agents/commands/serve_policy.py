@@ -14,35 +14,35 @@ import uvicorn
 
 from agents.errors import ConfigurationError
 from agents.models.bundle import build_learner
+from agents.models.config import PolicyConfig
 from agents.rollout.policy_server import Decoder, create_app
-from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)
 class Command:
-    """Let a policy sample for rollouts on another machine (`steptool train --rollout.engine http`).
+    """Serve a policy that samples for rollouts on another machine (`steptool train --rollout.engine http`).
 
-    Speaks vLLM's completions API as far as rollouts need it. Whoever reaches it can sample and replace its weights:
-    keep it in a trusted network. For models that do not fit one device, or that need to be fast, take vLLM.
+    Implements the part of vLLM's completions API that rollouts need. Every client can sample and replace the weights:
+    keep it in a trusted network. For models that do not fit one device, or that must be fast, use vLLM.
 
     Example: steptool serve-policy --checkpoint runs/sft --port 8000
     """
 
     checkpoint: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder of a checkpoint."""
+    """Folder of a checkpoint, or of a run, whose newest checkpoint is taken; or `nano-sft`."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8000
     """Port to listen on; 0 takes a free one."""
     device: str = "cpu"
-    """Where the model runs."""
+    """Device of the model."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the weights."""
+    """Weight dtype."""
 
     def run(self) -> None:
         """Serve until interrupted."""
         config = PolicyConfig(
-            checkpoint=str(self.checkpoint), value_trunk="none", device=self.device, dtype=self.dtype, context=0
+            checkpoint=str(self.checkpoint), critic="none", device=self.device, dtype=self.dtype, context=0
         )
         learner = build_learner(config)
         with closing(self._listen()) as listening, Decoder(learner.policy, learner.context) as decoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +13,22 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.apprentice import SFTConfig, read_apprentice, solved
+from agents.training.resumption import StopOnInterrupt
+from agents.training.sft import make_demonstrations, run_sft, solved
+from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
 
 
 @dataclass(frozen=True)
 class Command:
-    """Teach a policy the actions of demonstrations, and write a checkpoint to train on from.
+    """Train a policy on the actions of demonstrations, and write a checkpoint.
 
-    Demonstrations are read from a file of trajectories, or made on the spot by the oracle of ToolWorld with mistakes
-    at a set rate. A policy from scratch gets a tokenizer of its own. A policy that is taught its own solved episodes
-    is rejection-sampling fine-tuning (RFT): first `steptool evaluate --agent policy:DIR`, then this with --only-solved.
+    Demonstrations are read from a file of trajectories, or made by ToolWorld's oracle with mistakes at a given rate.
+    For a policy from scratch a tokenizer is trained. Training on the policy's own solved episodes is
+    rejection-sampling fine-tuning (RFT): first `steptool evaluate --agent policy:DIR`, then this with --only-solved.
 
     Example: steptool sft --episodes 3000 --copying 3200 --noise.early-finish 0.2 --out runs/sft
     """
@@ -32,29 +36,36 @@ class Command:
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder of the checkpoint."""
     demonstrations: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """trajectories.jsonl to learn from; without it they are made."""
+    """trajectories.jsonl to train on; without it demonstrations are made."""
     only_solved: bool = False
     """Leave out demonstrations that did not solve their task."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """YAML file of the settings below, named as the flags are; flags override it."""
-    settings: Annotated[SFTConfig, tyro.conf.arg(name="")] = field(default_factory=SFTConfig)
+    settings: Annotated[SFTRunConfig, tyro.conf.arg(name="")] = field(default_factory=SFTRunConfig)
 
     def run(self) -> None:
-        """Learn, showing the loss."""
+        """Train, showing the loss."""
         console = Console()
         shown = self._shown(console)
-        with TrainingProgress("sft", console=console) as progress:
+        with TrainingProgress("sft", console=console) as progress, StopOnInterrupt("the step") as stop:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+                progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
 
-            _, loss = self.settings.learn(shown, self.out, on_step)
-        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token; wrote {self.out}")
+            loss = run_sft(self.settings, shown, self.out, on_step, stop)
+        if stop():
+            sys.stderr.write(
+                f"stopped before the end; wrote {self.out}; go on from there with --policy.checkpoint {self.out} and "
+                "another --out\n"
+            )
+            sys.exit(130)
+        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token")
+        print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
 
     def _shown(self, console: Console) -> list[Trajectory]:
         if self.demonstrations is None:
             console.print(f"making {self.settings.episodes} demonstrations")
-            shown = self.settings.demonstrations()
+            shown = make_demonstrations(self.settings)
         else:
             read = read_trajectories(self.demonstrations)
             for bad in read.bad_lines:
@@ -72,6 +83,6 @@ def parse(words: Sequence[str]) -> Command:
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     path = first.parse_known_args(words)[0].config
-    settings = read_apprentice(path) if path else SFTConfig()
+    settings = read_sft_config(path) if path else SFTRunConfig()
     base = Command(out=tyro.MISSING, config=path, settings=settings)
     return tyro.cli(Command, prog="steptool sft", args=list(words), default=base)

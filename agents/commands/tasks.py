@@ -12,7 +12,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, make_env
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
@@ -22,26 +22,26 @@ from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
 
-_CALLS = 30  # a budget that no gold solution needs
+_CALLS = 30  # more than any gold solution needs
 
-_WIDTH = 110  # characters, also where the output is no terminal
+_WIDTH = 110  # minimum characters per line
 
 Level = Literal["lite", "standard", "full"]
 
 
 @dataclass(frozen=True)
 class Show:
-    """Print a task with its gold solution as a picture, the oracle's episode and its reward terms.
+    """Print a task with its gold solution as a diagram, the oracle's episode and its reward terms.
 
     Example: steptool tasks show w0-lite-G3_instruction-18 --reward steptool
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")] = "w0-lite-train-1"
-    """The task's id: world seed, level, split, index."""
+    """Id of the task: world seed, level, split, index."""
     picture: Literal["mermaid", "graphviz"] = "mermaid"
-    """Language of the picture."""
+    """Language of the diagram."""
     reward: Literal["progress", "potential", "steptool", "final"] = "progress"
-    """Kind of reward that is shown."""
+    """Kind of reward to show."""
 
     def run(self, console: Console) -> None:
         """Print the task."""
@@ -59,19 +59,19 @@ class Show:
 
 @dataclass(frozen=True)
 class Sample:
-    """Print the queries of some tasks, each with its id and the functions that it needs.
+    """Print the queries of some tasks with their ids and needed functions.
 
     Example: steptool tasks sample --split G3_instruction --level full --count 5
     """
 
     split: str = "train"
-    """The split."""
+    """Split."""
     level: Level = "lite"
-    """The level."""
+    """Level."""
     world_seed: int = 0
     """Seed of the world."""
     count: int = 10
-    """How many tasks, from the first on."""
+    """Number of tasks, from the first on."""
 
     def run(self, console: Console) -> None:
         """Print the tasks."""
@@ -83,17 +83,17 @@ class Sample:
 
 @dataclass(frozen=True)
 class Stats:
-    """Print a table of the splits: size, depth, offered tools, needed calls, share that cannot be solved.
+    """Print a table of the splits: size, depth, offered tools, needed calls, share of unsolvable tasks.
 
     Example: steptool tasks stats --level standard
     """
 
     level: Level = "lite"
-    """The level."""
+    """Level."""
     world_seed: int = 0
     """Seed of the world."""
     count: int = 100
-    """How many tasks of each split are looked at."""
+    """Number of tasks of each split."""
 
     def run(self, console: Console) -> None:
         """Print the table."""
@@ -115,13 +115,13 @@ class Stats:
 
 @dataclass(frozen=True)
 class Page:
-    """Write the page of the documentation that shows forty queries with their gold plans.
+    """Write the documentation page of forty queries with their gold plans.
 
     Example: steptool tasks page --out docs/toolworld-tasks.md
     """
 
     out: Path = Path("docs/toolworld-tasks.md")
-    """The file to write."""
+    """Output file."""
 
     def run(self, console: Console) -> None:
         """Write the page."""
@@ -131,7 +131,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Command:
-    """Look at ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits; write the `page` of queries.
+    """Inspect ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits; write the `page` of queries.
 
     Example: steptool tasks show w0-lite-train-1
 
@@ -141,7 +141,7 @@ class Command:
     action: Annotated[Show | Sample | Stats | Page, tyro.conf.arg(name="")] = field(default_factory=Stats)
 
     def run(self) -> None:
-        """Do what was asked."""
+        """Run the chosen action."""
         console = Console(soft_wrap=True)
         console.width = max(console.width, _WIDTH)
         self.action.run(console)

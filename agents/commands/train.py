@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -11,43 +14,45 @@ from typing import Annotated
 
 import tyro
 import yaml
+from rich.console import Console
 
 from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.checkpoint import Progress
+from agents.reporting.console import print_written
 from agents.reporting.training_progress import TrainingProgress
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import check_resumed, stored_config
+from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer
 
 
 @dataclass(frozen=True)
 class Command:
-    """Train a policy online, against an environment.
+    """Train a policy online, in an environment.
 
-    The algorithm's name sets its defaults, the file overrides them, and flags override the file.
+    --algo sets defaults, the file overrides them, and flags override the file.
 
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
 
-    Go on with a run, with its own settings: steptool train --resume --out runs/steptool
+    Continue a run with its settings: steptool train --resume --out runs/steptool
 
     On several GPUs: torchrun --nproc-per-node 4 --no-python steptool train --policy.device cuda ...
     """
 
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """YAML file of settings, named as the flags are (`optim: {lr: 1e-4}` for --optim.lr)."""
+    """YAML file of settings with the names of the flags (`optim: {lr: 1e-4}` for --optim.lr)."""
 
     def run(self) -> None:
-        """Train, showing pass rate and speed."""
+        """Train and show the pass rate and the speed."""
         config = self.settings
         found = _found(Path(config.out), resume=config.resume)
         if found is not None:
@@ -60,7 +65,7 @@ class Command:
             learner = build_learner(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
-            evaluation = _evaluation(config, learner, engine, stack) if processes.main else None
+            evaluation = _evaluation(config, learner, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
@@ -69,11 +74,21 @@ class Command:
             )
             if found is not None:
                 trainer.resume(found)
-            trainer.run(_shown(config, stack) if processes.main else None)
+            stop = stack.enter_context(StopOnInterrupt("the iteration"))
+            done = trainer.run(_shown(config, stack) if processes.main else None, stop)
+        if stop() and not trainer.over:
+            if processes.main:
+                sys.stderr.write(
+                    f"stopped after iteration {done.iteration}; wrote {config.out}/checkpoint-{done.iteration}; "
+                    f"continue with `steptool train --resume --out {config.out}`\n"
+                )
+            sys.exit(130)
+        if processes.main:
+            print_written(Console(), config.out, _evaluate_command(config))
 
 
 def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the algorithm's defaults; of a run that is resumed, over its own settings."""
+    """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", type=Path)
     first.add_argument("--algo")
@@ -90,12 +105,14 @@ def parse(words: Sequence[str]) -> Command:
 
 
 def _found(out: Path, *, resume: bool) -> Path | None:
-    """The checkpoint to go on from; a run that begins anew shares its folder with no other's checkpoints."""
+    """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
     found = checkpoint.newest(out)
     if found is not None:
-        raise CheckpointError(f"{found} is of an earlier run; choose another --out, go on with --resume, or remove it")
+        raise CheckpointError(
+            f"{found} is of an earlier run; choose another --out, continue with --resume, or remove it"
+        )
     return found
 
 
@@ -107,7 +124,7 @@ def _newest(out: Path) -> Path:
 
 
 def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
-    """The run's log, up to the checkpoint that it goes on from, beside its configuration."""
+    """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
     out = Path(config.out)
     log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
     stack.callback(log.close)
@@ -116,20 +133,28 @@ def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLo
 
 
 def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
-    """Begins a live line of the run."""
+    """Start a progress line of the run."""
     progress = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
         rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.tell_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
 
     return show
 
 
-def _evaluation(
-    config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine, stack: ExitStack
-) -> PeriodicEvaluation | None:
+def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
-    envs = stack.enter_context(closing(make_envs(config.env, config.env.eval_args)))
-    return PeriodicEvaluation(envs, learner, config.eval_episodes, config.sampling, config.seed, engine)
+    evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
+    own = None if config.rollout.engine == "local" else engine
+    return PolicyEvaluation(evaluation, learner, config.sampling, own)
+
+
+def _evaluate_command(config: TrainConfig) -> str:
+    """Return the command that evaluates the run's policy on its evaluation tasks."""
+    arguments = {**config.env.args, **config.env.eval_args}
+    words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
+    words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
+    words += ["--env-arg", *(f"{name}={json.dumps(value)}" for name, value in arguments.items())] if arguments else []
+    return shlex.join(words)

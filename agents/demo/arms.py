@@ -1,4 +1,4 @@
-"""The training part of the demonstration: from one start, two policies with the same number of environment calls."""
+"""Training runs of the demonstration: two policies from one start with the same number of environment calls."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.training_progress import TrainingProgress
-from agents.training.apprentice import read_apprentice
 from agents.training.config import TrainConfig, read_config
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
+from agents.training.sft import make_demonstrations, run_sft
+from agents.training.sft_config import read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
 _CONFIG = files("agents.demo") / "configs" / "demo.yaml"
-_LESSONS = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
-_LOOK_SECONDS = 0.5  # between two looks at how far a run is
-_START = files("agents.demo") / "checkpoints" / "nano-sft"
+_STAGES = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Arm:
     """One trained policy.
 
     Attributes:
-        learner: The policy.
-        curve: Metrics against environment calls: the records of `metrics.jsonl`, the start at 0 calls first.
-        calls: Environment calls that the training took.
+        learner: Policy.
+        curve: Records of `metrics.jsonl` against environment calls, from the start at 0 calls on.
+        calls: Environment calls of the training.
     """
 
     learner: PolicyBundle
@@ -40,46 +41,45 @@ class Arm:
 
 
 def starting_point(out: Path, from_scratch: bool) -> Path:
-    """The checkpoint that both arms start from: the one that comes with the package, or the same made again."""
+    """Return the checkpoint that both arms start from: the shipped one, or one trained by the same stages."""
     if not from_scratch:
-        with as_file(_START) as shipped:
-            return shipped
-    learnt = ""
-    for number, lesson in enumerate(_LESSONS, 1):
-        learnt = str(_learn(lesson, learnt, out / f"lesson-{number}"))
-    return Path(learnt)
+        return resolve_checkpoint("nano-sft")
+    checkpoint = ""
+    for number, stage in enumerate(_STAGES, 1):
+        checkpoint = str(_train_stage(stage, checkpoint, out / f"stage-{number}"))
+    return Path(checkpoint)
 
 
-def _learn(lesson: Traversable, learnt: str, out: Path) -> Path:
-    """One lesson of the starting policy, after what it has learnt so far (a checkpoint, or nothing)."""
-    with as_file(lesson) as path:
-        read = read_apprentice(path)
-    apprentice = replace(read, policy=replace(read.policy, checkpoint=learnt))
-    shown = apprentice.demonstrations()
+def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
+    """Train one stage of the starting policy from the checkpoint of the stage before (empty for the first)."""
+    with as_file(stage) as path:
+        read = read_sft_config(path)
+    config = replace(read, policy=replace(read.policy, checkpoint=checkpoint))
+    shown = make_demonstrations(config)
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            progress.tell(step, total, f"loss {metrics['action_loss']:.3f}")
+            progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
 
-        apprentice.learn(shown, out, on_step)
+        run_sft(config, shown, out, on_step)
     return out
 
 
 def task_arguments() -> dict[str, Any]:
-    """Arguments of the environment that say what the tasks are like."""
+    """Return the arguments of the environment that define the tasks."""
     with as_file(_CONFIG) as path:
         return dict(read_config(path).env.args)
 
 
 def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any], calls: int = 0) -> TrainConfig:
-    """The settings of one arm.
+    """Return the settings of one arm.
 
     Args:
-        algo: The algorithm; all else is the same for both.
+        algo: Algorithm; everything else is the same for both arms.
         start: Checkpoint to start from.
-        out: Folder for the log.
-        tools: Arguments of the environment that say where the tools are.
-        calls: Environment calls, in place of those of the file; 0 keeps those.
+        out: Output folder.
+        tools: Arguments of the environment that name the tool server.
+        calls: Environment calls; 0 takes those of the file.
     """
     with as_file(_CONFIG) as path:
         config = read_config(path, {"algo": algo, "out": str(out)})
@@ -89,7 +89,7 @@ def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any
 
 
 def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
-    """Train all arms side by side, a process each, showing pass rate and speed.
+    """Train all arms at the same time, one process each, and show pass rate and speed.
 
     Raises:
         TrainingError: A run failed.
@@ -97,15 +97,15 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
     with ExitStack() as stack:
         progress = stack.enter_context(TrainingProgress(*configs))
         runs = {name: stack.enter_context(TrainingProcess(config)) for name, config in configs.items()}
-        waiting, told = dict(runs), dict.fromkeys(runs, 0)
+        waiting, reported = dict(runs), dict.fromkeys(runs, 0)
         while waiting:
             for name, run in list(waiting.items()):
-                if run.over(_LOOK_SECONDS):
+                if run.over(_POLL_SECONDS):
                     del waiting[name]
                 records = run.metrics()
-                for record in records[told[name] :]:
-                    progress.tell_rollout(name, int(record["calls"]), run.config.calls, record)
-                told[name] = len(records)
+                for record in records[reported[name] :]:
+                    progress.report_rollout(name, int(record["calls"]), run.config.calls, record)
+                reported[name] = len(records)
         return {name: _arm(run) for name, run in runs.items()}
 
 

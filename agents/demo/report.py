@@ -1,4 +1,4 @@
-"""The page about a demonstration."""
+"""HTML report of the demonstration."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from agents.reporting.plots import Curve, line_plot
 from steptool_env.types import Trajectory
 
 _EXAMPLES = 3
-_STARTS = ("sft", "untrained")
-"""What training begins with."""
+_START = "sft"
+"""Name of the policy that training starts from."""
 
 Runs = Mapping[str, list[Trajectory]]
 Curves = Mapping[str, Sequence[Mapping[str, float]]]
 
 
 def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
-    """Write the page: learning curves, the comparison, and some tasks as the agents took them.
+    """Write the page: learning curves, the comparison, and the episodes of some tasks.
 
     Args:
-        subtitle: What was run.
-        runs: The trajectories of every agent on the same tasks, by its name.
+        subtitle: Description of the run.
+        runs: Trajectories of every agent on the same tasks, by its name.
         curves: Records of `metrics.jsonl` of every trained policy, by its name; may be empty.
-        path: The page.
+        path: Output file.
     """
     plots = [*learning_curves(curves), budgets(runs)]
     tables = [comparison(dict(runs))]
@@ -35,7 +35,7 @@ def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
 
 
 def learning_curves(curves: Curves) -> list[Plot]:
-    """Pass rate on held-out tasks, and in training, against environment calls."""
+    """Return plots of the pass rate on held-out tasks, and in training, against environment calls."""
     if not curves:
         return []
     shown = [
@@ -55,23 +55,23 @@ def learning_curves(curves: Curves) -> list[Plot]:
 
 
 def budgets(runs: Runs) -> Plot:
-    """Pass rate against the call budget; floors, which lie along the axis, only where no policy was trained."""
-    trained = any(name in runs for name in _STARTS)
-    shown = {name: played for name, played in runs.items() if not trained or name not in FLOORS}
-    kin = {name: name.removesuffix(GREEDY) for name in shown if name.endswith(GREEDY)}
-    plot = budget_plot(shown, kin)
-    return replace(plot, caption=f"{plot.caption} Floors are in the table alone.") if trained else plot
+    """Return the plot of pass rate against call budget, without the floors where a policy was trained."""
+    if _START not in runs:
+        return budget_plot(runs)
+    shown = {name: played for name, played in runs.items() if name not in FLOORS}
+    plot = budget_plot(shown, {name: name.removesuffix(GREEDY) for name in shown if name.endswith(GREEDY)})
+    return replace(plot, caption=f"{plot.caption} Floors are in the table.")
 
 
 def examples(runs: Runs) -> list[Example]:
-    """Tasks that the start failed and the step-grained policy solved, where there are such; else the first ones."""
+    """Return tasks that the start failed and the step-grained policy solved, then the first ones."""
     count = min(len(trajectories) for trajectories in runs.values())
-    before, after = runs.get("sft") or runs.get("untrained"), runs.get("steptool")
+    before, after = runs.get(_START), runs.get("steptool")
     chosen = list(range(count))
     if before and after:
         learnt = [i for i in chosen if not _passed(before[i]) and _passed(after[i])]
         chosen = learnt + [i for i in chosen if i not in learnt]
-    shown = [name for name in (*_STARTS, "steptool", "final") if name in runs] or list(runs)
+    shown = [name for name in (_START, "steptool", "final") if name in runs] or list(runs)
     return [
         Example(f"Task {runs[shown[0]][i].task.id}", [(name, runs[name][i]) for name in shown])
         for i in chosen[:_EXAMPLES]

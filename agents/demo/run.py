@@ -1,4 +1,4 @@
-"""The demonstration: a tool server, policies trained against it, and how they compare with where they began."""
+"""The demonstration: start a tool server, train policies against it and compare them with their start."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ ENV_ID = "StepTool/ToolWorld-v0"
 FLOORS = ("random", "no-tools", "greedy-docs")
 CEILING = "oracle"
 GREEDY = ", greedy"
-"""Behind the name of a policy: the same, taking the likeliest token."""
+"""Suffix of a policy's name: the same policy at temperature 0."""
 
-DemoLearner = Literal["numeric", "text", "none"]
+DemoLearner = Literal["text", "none"]
 Runs = dict[str, list[Trajectory]]
-"""The trajectories of every agent on the same tasks, by its name."""
+"""Trajectories of every agent on the same tasks, by its name."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration runs.
+    """Settings of the demonstration.
 
     Attributes:
-        out: Folder for what the trained policies leave behind.
-        learner: Which policies are trained: of `text` (a transformer), of the `numeric` twin, or `none`: then only
-            floors and ceiling are compared.
-        from_scratch: Make the starting policy again instead of taking the one that comes with the package.
-        calls: Environment calls of training for each policy; 0 takes the learner's own number.
-        splits: The tasks of ToolWorld that all are compared on, equally many of each; no policy is trained on them.
-        episodes: Number of these tasks together.
-        world_seed: Seed of the world that the server serves.
-        slots: Episodes side by side.
-        guests: Further agents to compare, by name or `module:factory`.
+        out: Output folder of the training runs.
+        learner: Policies that are trained: `text` (a transformer) or `none`: then floors and ceiling only.
+        from_scratch: Train the starting policy again instead of taking the shipped one.
+        calls: Environment calls of each training run; 0 takes those of the configuration.
+        splits: Evaluation splits of ToolWorld, with equally many tasks of each. No policy is trained on them.
+        episodes: Number of evaluation tasks in total.
+        world_seed: Seed of the world.
+        slots: Number of concurrent episodes.
+        extra_agents: Further agents to compare, by name or `module:factory`.
     """
 
     out: Path
@@ -52,7 +51,7 @@ class Demo:
     episodes: int = 200
     world_seed: int = 0
     slots: int = 50
-    guests: tuple[str, ...] = ()
+    extra_agents: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.calls < 0:
@@ -63,7 +62,7 @@ class Demo:
 
 @dataclass
 class Outcome:
-    """What came of it.
+    """Results of the demonstration.
 
     Attributes:
         runs: Trajectories of every agent.
@@ -77,7 +76,7 @@ class Outcome:
 
 
 def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
-    """Start a tool server, train against it, let every agent work on the same tasks, and end the server."""
+    """Start a tool server, train against it, evaluate every agent on the same tasks, and stop the server."""
     outcome, tasks = Outcome(), _task_arguments(demo)
     settings = {"world_tools": tasks["tools"]} if "tools" in tasks else {}
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
@@ -87,35 +86,18 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
         evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
         for evaluation in evaluations:
             check(evaluation)
-        agents: dict[str, Agent] = dict(_TRAINED[demo.learner](demo, tools, outcome))
-        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.guests)}
+        agents = dict(_trained(demo, tools, outcome)) if demo.learner == "text" else {}
+        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.extra_agents)}
         outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
     say("tool server ended")
     return outcome
 
 
-def _nobody(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
-    """No trained policy."""
-    del demo, tools, outcome
-    yield from ()
-
-
-def _numeric(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
-    """An untrained policy of the numeric twin and those trained from it."""
-    from agents.demo.numeric import train_arms
-
-    for arm in train_arms(tools, demo.calls):
-        if not outcome.curves:
-            yield "untrained", arm.start
-        outcome.curves[arm.name], outcome.calls[arm.name] = arm.curve, arm.calls
-        yield arm.name, arm.agent
-
-
-def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
-    """The start and the policies trained from it, as they sample in training, and taking the likeliest token."""
+def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tuple[str, Agent]]:
+    """Yield the start and the policies trained from it, each with the sampling of training and at temperature 0."""
     from agents.demo.arms import ARMS, demo_config, starting_point, train_arms
     from agents.models.bundle import load_learner
-    from agents.rollout.policy_agent import PolicyAgent
+    from agents.rollout.policy_agent import policy_agent
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
     sampling = demo_config("steptool", start, demo.out, tools).sampling
@@ -126,24 +108,16 @@ def _text(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator[tu
         policies[name] = arm.learner
     for suffix, temperature in (("", sampling.temperature), (GREEDY, 0.0)):
         for name, learner in policies.items():
-            yield name + suffix, PolicyAgent.of(learner, replace(sampling, temperature=temperature), name + suffix)
-
-
-_TRAINED = {"none": _nobody, "numeric": _numeric, "text": _text}
+            yield name + suffix, policy_agent(learner, replace(sampling, temperature=temperature), name + suffix)
 
 
 def _task_arguments(demo: Demo) -> dict[str, Any]:
-    """What the tasks are like that all are compared on: as those of the training, but for their split."""
-    arguments: Mapping[str, Any] = {}
-    if demo.learner == "text":
-        from agents.demo.arms import task_arguments
+    """Return the arguments of the evaluation tasks: those of training, except for the split."""
+    if demo.learner == "none":
+        return {}
+    from agents.demo.arms import task_arguments
 
-        arguments = task_arguments()
-    if demo.learner == "numeric":
-        from agents.demo.numeric import TASKS
-
-        arguments = TASKS
-    return dict(arguments)
+    return task_arguments()
 
 
 def _play(name: str, agent: Agent, evaluation: Evaluation) -> list[Trajectory]:

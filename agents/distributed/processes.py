@@ -1,8 +1,8 @@
-"""Several processes that train one policy together: which of them this is, and what they exchange.
+"""Data-parallel training: the rank of this process, and collectives.
 
-`torchrun` or `accelerate launch` starts them. Each holds the whole policy and plays a share of the episodes; the
-episodes are then put together, so that every process knows the whole batch and credits it as one process would. Of
-each mini-batch a process takes the gradient of its own rows, and the sum of the gradients moves every copy alike.
+`torchrun` or `accelerate launch` starts the processes. Each holds a copy of the policy and plays a share of the
+episodes; the episodes are gathered, so that every process computes the advantages of the whole batch. Each process
+computes the gradient of its rows of a mini-batch, and the gradients are summed.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from torch import Tensor
 from agents.errors import ConfigurationError
 
 T = TypeVar("T")
-_PATIENCE = timedelta(hours=2)  # the others wait while the main process evaluates
+_TIMEOUT = timedelta(hours=2)  # the others wait while the main process evaluates
 _BUCKET = 1 << 23  # numbers that are summed in one message
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run; by default this one alone, which exchanges nothing.
+    """Processes of a run; by default a single one, without collectives.
 
     Attributes:
-        rank: Which of them this is.
-        count: How many there are.
-        device: Where this one's model belongs, when they were started together.
-        sharded: Each holds a part of the policy, so that all must compute with it equally often.
+        rank: Rank of this process.
+        count: Number of processes.
+        device: Device of this process's model; empty in a single process that did not `join`.
+        sharded: Each process holds a shard of the policy, so that all must compute with it equally often.
     """
 
     rank: int = 0
@@ -42,21 +42,21 @@ class Processes:
 
     @property
     def main(self) -> bool:
-        """Whether this one logs, evaluates and writes checkpoints."""
+        """Return whether this process logs, evaluates and writes checkpoints."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """This process's run of items: of all shares, one after the other, come all items in order."""
+        """Contiguous share of this process; the shares by rank are all items in order."""
         first, end = (len(items) * rank // self.count for rank in (self.rank, self.rank + 1))
         return items[first:end]
 
     def deal(self, lengths: Sequence[int]) -> list[int]:
-        """The rows of this process, in order: dealt by length, so that all have nearly the same work."""
+        """Rows of this process, in order; rows are dealt by length, so that the processes have nearly equal work."""
         order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
         return sorted(order[self.rank :: self.count])
 
     def gather(self, value: T) -> list[T]:
-        """What every process passed, by rank."""
+        """Values of all processes, by rank."""
         if self.count == 1:
             return [value]
         gathered: list[T | None] = [None] * self.count
@@ -64,11 +64,11 @@ class Processes:
         return cast(list[T], gathered)
 
     def most(self, count: int) -> int:
-        """The greatest count of any process."""
+        """Maximum over the processes."""
         return max(self.gather(count))
 
     def sum(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by the sum of all processes' tensors."""
+        """Replace each tensor by its sum over the processes."""
         if self.count == 1:
             return
         for bucket in _buckets(tensors):
@@ -78,11 +78,11 @@ class Processes:
                 tensor.copy_(total.view_as(tensor))
 
     def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum the gradients, once they are complete; the processes may have taken them in any number of pieces.
+        """Sum the accumulated gradients over the processes.
 
-        A parameter that no process has a gradient of keeps none, so that an optimiser passes it over.
+        A parameter without a gradient in every process keeps none, so that the optimizer skips it.
         """
-        if self.count == 1 or self.sharded or not parameters:  # parts have been summed on the way
+        if self.count == 1 or self.sharded or not parameters:  # FSDP has summed those of shards
             return
         held = torch.tensor([p.grad is not None for p in parameters], dtype=torch.int32, device=parameters[0].device)
         torch.distributed.all_reduce(held)
@@ -93,24 +93,24 @@ class Processes:
         self.sum(parameter.grad for parameter in used if parameter.grad is not None)
 
     def leave(self) -> None:
-        """End the exchange."""
+        """Destroy the process group."""
         if self.count > 1:
             torch.distributed.destroy_process_group()
 
 
 SINGLE_PROCESS = Processes()
-"""One process by itself."""
+"""A single process."""
 
 
 def join(device: str, *, sharded: bool = False) -> Processes:
-    """The processes that were started together with this one.
+    """Join the processes that were started together with this one.
 
     Args:
-        device: `cpu`, or `cuda` for the GPU of each process's own number on its machine.
-        sharded: Each is to hold a part of the policy.
+        device: `cpu`, or `cuda` for the GPU of each process's local rank.
+        sharded: Each process holds a shard of the policy.
 
     Raises:
-        ConfigurationError: `device` names one GPU for all of them, or there is just one that could hold a part.
+        ConfigurationError: `device` names one GPU for several processes, or a single process is to be sharded.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         if sharded:
@@ -123,12 +123,12 @@ def join(device: str, *, sharded: bool = False) -> Processes:
         )
     from accelerate import PartialState
 
-    state = PartialState(cpu=torch.device(device).type == "cpu", timeout=_PATIENCE)
+    state = PartialState(cpu=torch.device(device).type == "cpu", timeout=_TIMEOUT)
     return Processes(state.process_index, state.num_processes, str(state.device), sharded)
 
 
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
-    """Runs of tensors of one type, each of about `_BUCKET` numbers."""
+    """Consecutive tensors of one dtype, of about `_BUCKET` numbers together."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and (bucket[0].dtype != tensor.dtype or sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET):

@@ -1,8 +1,8 @@
-"""Training a policy of which each process holds a part (FSDP): weights, gradients and the optimiser's state.
+"""Sharded training (FSDP): each process holds a part of the weights, gradients and optimizer state.
 
-Layers gather their weights while they compute, and give each process its part of the summed gradient. Sampling, which
-differs from process to process, cannot wait for others at every token: it reads a whole copy, which holds weights
-while it is used and nothing else the rest of the time.
+Layers gather their weights while they compute, and give each process its part of the summed gradient. Sampling
+differs from process to process and cannot synchronise at every token, so it reads an unsharded copy, whose memory is
+released while it is not used.
 """
 
 from __future__ import annotations
@@ -23,64 +23,64 @@ from agents.models.policy import Policy
 
 
 class Shards:
-    """The parts of a policy, and the whole that they are parts of.
+    """A sharded policy and an unsharded one that shares its weights.
 
     Args:
-        whole: Its weights are taken over by the parts; it has some in `gathered` only.
-        processes: Each holds a part.
+        full: Policy whose weights the shards take over; it has weights inside `gathered` only.
+        processes: Processes that hold the shards.
 
     Attributes:
-        policy: What is trained; computations with it go through its `forward`, in all processes alike.
+        policy: The sharded policy, which is trained; computations go through its `forward`, in every process alike.
     """
 
-    def __init__(self, whole: Policy, processes: Processes) -> None:
-        self._whole = whole
-        self.policy = sharded(copy.deepcopy(whole), processes)
+    def __init__(self, full: Policy, processes: Processes) -> None:
+        self._full = full
+        self.policy = sharded(copy.deepcopy(full), processes)
         self._release()
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
-        """The whole has the weights of the parts for a while. Every process has to take part."""
-        for own, part in self._pairs():
-            own.data = entire(part.detach())
+        """Give the unsharded policy its weights for a while. A collective: every process takes part."""
+        for own, shard in self._pairs():
+            own.data = full_tensor(shard.detach())
         try:
             yield
         finally:
             self._release()
 
-    def take(self) -> None:
-        """Give the parts the weights that the whole has."""
+    def scatter(self) -> None:
+        """Copy the weights of the unsharded policy to the shards."""
         with torch.no_grad():
-            for own, part in self._pairs():
-                part.copy_(alike(own.detach(), part))
+            for own, shard in self._pairs():
+                shard.copy_(shard_like(own.detach(), shard))
 
     def _pairs(self) -> Iterator[tuple[nn.Parameter, nn.Parameter]]:
-        return zip(self._whole.parameters(), self.policy.parameters(), strict=True)
+        return zip(self._full.parameters(), self.policy.parameters(), strict=True)
 
     def _release(self) -> None:
-        for own in self._whole.parameters():
+        for own in self._full.parameters():
             own.data = own.data.new_empty(0)
 
 
 def sharded(policy: Policy, processes: Processes) -> Policy:
-    """The policy, changed to hold this process's part; gradients are summed over the processes, not averaged."""
+    """Shard a policy in place; gradients are summed over the processes, not averaged."""
     mesh: DeviceMesh = init_device_mesh(policy.device.type, (processes.count,))
     layers = [module for module in policy.modules() if isinstance(module, GradientCheckpointingLayer)]
     critic = [module for module in (policy.critic, policy.value_head) if module is not None]  # of another dtype
     for module in (*layers, *critic, policy):
         part = fully_shard(module, mesh=mesh)
         part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        part.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
     return policy
 
 
-def entire(tensor: Tensor) -> Tensor:
-    """A tensor of which each process may hold a part. Every process has to ask."""
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return the full tensor of a possibly sharded one. A collective for sharded tensors."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def alike(tensor: Tensor, other: Tensor) -> Tensor:
-    """A tensor, cut into parts as another one is."""
+def shard_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Shard a full tensor as another one is sharded."""
     if not isinstance(other, DTensor):
         return tensor
     return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)

@@ -1,1 +1,1 @@
-"""Evaluation of agents on suites of tasks, and its result files."""
+"""Evaluation of agents on suites of tasks, its metrics and result files."""

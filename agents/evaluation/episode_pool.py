@@ -1,4 +1,4 @@
-"""Episodes side by side, one in each slot."""
+"""Pools of concurrent episodes, one per slot."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TextEnv = gym.Env[str, str]
 
 
 class EpisodePool(Protocol):
-    """Where episodes run; slots are numbered from 0."""
+    """Concurrent episodes in slots numbered from 0."""
 
     def reset(self, index: int, task: int, seed: int) -> tuple[str, dict[str, Any]]:
-        """Start the episode of `task` in a slot. Returns observation and info."""
+        """Start the episode of `task` in a slot. Return observation and info."""
         ...
 
     def step(self, actions: Mapping[int, str]) -> list[Transition]:
-        """Take one action in each of these slots. Returns what came of them, in their order."""
+        """Take one action per slot of `actions`. Return the transitions in the same order."""
         ...
 
     def close(self) -> None:
@@ -32,8 +32,8 @@ class EpisodePool(Protocol):
         ...
 
 
-class SharedSlots:
-    """Episodes of one environment, as it would play them one by one, but with one exchange with the tools per step."""
+class BatchedPool:
+    """Episodes of one environment, whose tool calls are sent together in each step."""
 
     def __init__(self, env: ToolEnv) -> None:
         self._env = env
@@ -54,8 +54,8 @@ class SharedSlots:
         self._env.close()
 
 
-class SeparateSlots:
-    """An environment for each slot, stepped through Gymnasium's interface alone."""
+class SeparatePool:
+    """One environment per slot, stepped through Gymnasium's interface."""
 
     def __init__(self, envs: list[TextEnv]) -> None:
         self._envs = envs
@@ -74,19 +74,22 @@ class SeparateSlots:
             env.close()
 
 
-def make_slots(first: TextEnv, make: Callable[[], TextEnv], count: int) -> EpisodePool:
-    """`count` slots that begin with `first`; `make` gives further environments of its kind where they are needed.
+def make_pool(first: TextEnv, make: Callable[[], TextEnv], count: int) -> EpisodePool:
+    """Return a pool of `count` slots.
 
-    An environment whose steps are not `ToolEnv`'s own (it overrides them, or a wrapper takes part in them) is stepped
-    by itself.
+    Args:
+        first: Environment of the first slot.
+        make: Makes further environments of the same kind, if they are needed: an environment that overrides `ToolEnv`'s
+            `step` or `reset`, or has a wrapper, cannot share its calls with others.
+        count: Number of slots.
     """
     inner = first.unwrapped
-    if isinstance(inner, ToolEnv) and _steps_as_tool_env(first):
-        return SharedSlots(inner)
-    return SeparateSlots([first, *(make() for _ in range(count - 1))])
+    if isinstance(inner, ToolEnv) and _has_plain_steps(first):
+        return BatchedPool(inner)
+    return SeparatePool([first, *(make() for _ in range(count - 1))])
 
 
-def _steps_as_tool_env(env: TextEnv) -> bool:
-    while type(env) is OrderEnforcing:  # what gym.make puts around every environment
+def _has_plain_steps(env: TextEnv) -> bool:
+    while type(env) is OrderEnforcing:  # the wrapper that gym.make adds
         env = env.env
     return type(env).step is ToolEnv.step and type(env).reset is ToolEnv.reset

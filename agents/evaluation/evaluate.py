@@ -1,38 +1,39 @@
-"""Runs an agent through the tasks of an environment."""
+"""Evaluation of an agent on the tasks of an environment."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import gymnasium as gym
 
 from agents.base import Agent
-from agents.evaluation.episode_pool import EpisodePool, make_slots
+from agents.evaluation.episode_pool import EpisodePool, make_pool
 from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
-from steptool_env.types import Trajectory
+from steptool_env.suites.base import TaskSuite
+from steptool_env.types import Task, Trajectory
 
 LOST_IN_A_ROW = 5
-"""Episodes lost to the tool server one after another that end a run: each of them has spent its retries."""
+"""Number of consecutive episodes lost to the tool server that end a run; each has spent its retries."""
 
 WHOLE_SUITE = 2000
-"""Most tasks of a suite that is played whole without being told so. Splits to train on have more."""
+"""Maximum size of a suite that is evaluated as a whole by default. Training splits are larger."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is run: which tasks, in which environment.
+    """Tasks and environment of an evaluation.
 
     Attributes:
-        env_id: The environment's id, e.g. `StepTool/ToolWorld-v0`.
+        env_id: Id of the environment, e.g. `StepTool/ToolWorld-v0`.
         env_kwargs: Arguments of `gym.make`.
-        episodes: Number of tasks, taken in the suite's order; `None` for the whole suite, see `count_of`.
-        slots: Episodes side by side; the agent decides for all of them at once.
-        seed: Seeds each episode together with its index, so results do not depend on `slots`.
+        episodes: Number of tasks, from the first of the suite on; `None` for the whole suite, see `count_of`.
+        slots: Number of concurrent episodes; the agent acts in all of them at once.
+        seed: Random seed. With its index it seeds each episode, so results do not depend on `slots`.
     """
 
     env_id: str
@@ -51,7 +52,7 @@ class Evaluation:
 
 @dataclass
 class SlotState:
-    """Where the episode of a slot stands."""
+    """Index, last observation and last info of the episode in a slot."""
 
     episode: int
     observation: str
@@ -64,14 +65,14 @@ def evaluate(
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
 ) -> list[Trajectory]:
-    """Run `agent` and give its trajectories in the tasks' order.
+    """Run `agent` and return its trajectories in the order of the tasks.
 
     Args:
-        evaluation: What to run.
+        evaluation: Tasks and environment.
         agent: Acts in all slots at once.
-        on_episode: Told of every episode in the tasks' order, as soon as all earlier ones are over, and of all
-            that are over when an error ends the run.
-        on_start: Told how many episodes there will be, once the tools are known to be there.
+        on_episode: Called with each trajectory in the order of the tasks, as soon as all earlier ones are complete,
+            and with all complete ones when an error ends the run.
+        on_start: Called with the number of episodes once the tools are known to be reachable.
 
     Raises:
         ConfigurationError: See `make_env` and `count_of`.
@@ -79,22 +80,22 @@ def evaluate(
     """
     first = make_env(evaluation)
     episodes = count_of(evaluation, suite_of(first))
-    count = min(evaluation.slots, episodes)
-    slots = make_slots(first, lambda: make_env(evaluation), count)
+    slots = min(evaluation.slots, episodes)
+    pool = make_pool(first, lambda: make_env(evaluation), slots)
     order = _InOrder(on_episode)
     try:
         _check_tools(first)
         on_start(episodes)
-        for index, trajectory in _until_lost(EvaluationLoop(evaluation, agent, slots).play(episodes, count)):
+        for index, trajectory in _until_lost(EvaluationLoop(evaluation.seed, agent, pool).play(episodes, slots)):
             order.add(index, trajectory)
-        return order.told
+        return order.reported
     finally:
         order.flush()
-        slots.close()
+        pool.close()
 
 
 def make_env(evaluation: Evaluation) -> gym.Env[str, str]:
-    """The environment of `evaluation`. Raises `ConfigurationError` for an unknown id or a wrong argument."""
+    """Return the environment of `evaluation`. Raises `ConfigurationError` for an unknown id or a wrong argument."""
     try:
         return cast("gym.Env[str, str]", gym.make(evaluation.env_id, **evaluation.env_kwargs, disable_env_checker=True))
     except gym.error.UnregisteredEnv as error:
@@ -104,12 +105,12 @@ def make_env(evaluation: Evaluation) -> gym.Env[str, str]:
         raise ConfigurationError(f"env {evaluation.env_id!r} does not take these arguments: {error}") from error
 
 
-def count_of(evaluation: Evaluation, suite: Sequence[Any]) -> int:
-    """The number of episodes: what was asked for, else the whole suite.
+def count_of(evaluation: Evaluation, suite: Sized) -> int:
+    """Return the number of episodes; by default the size of the suite.
 
     Raises:
-        ConfigurationError: The suite has fewer tasks, or it has more than `WHOLE_SUITE` (as splits to train on have)
-            and no number was given.
+        ConfigurationError: The suite has fewer tasks, or it has more than `WHOLE_SUITE` (as training splits have) and
+            `evaluation.episodes` is `None`.
     """
     name, size = getattr(suite, "name", "the suite"), len(suite)
     if evaluation.episodes is None and size > WHOLE_SUITE:
@@ -125,7 +126,7 @@ def count_of(evaluation: Evaluation, suite: Sequence[Any]) -> int:
 
 
 def check(evaluation: Evaluation) -> None:
-    """Raise what `evaluate` would before its first episode, tools aside: for commands that train first."""
+    """Raise the configuration errors of `evaluate` without asking the tools, for commands that train first."""
     env = make_env(evaluation)
     try:
         count_of(evaluation, suite_of(env))
@@ -133,12 +134,22 @@ def check(evaluation: Evaluation) -> None:
         env.close()
 
 
-def suite_of(env: gym.Env[str, str]) -> Sequence[Any]:
-    """The tasks of `env`. Raises `ConfigurationError` when it is no tool environment."""
+def tasks_of(evaluation: Evaluation) -> list[Task]:
+    """Return the tasks of an evaluation. Raises `ConfigurationError` as `evaluate` does."""
+    env = make_env(evaluation)
+    try:
+        suite = suite_of(env)
+        return [suite.task(index) for index in range(count_of(evaluation, suite))]
+    finally:
+        env.close()
+
+
+def suite_of(env: gym.Env[str, str]) -> TaskSuite:
+    """Return the task suite of `env`. Raises `ConfigurationError` for other environments than `ToolEnv`."""
     inner = env.unwrapped
     if not isinstance(inner, ToolEnv):
         raise ConfigurationError(f"{type(inner).__name__} is no text environment of steptool_env; evaluate takes those")
-    return cast("Sequence[Any]", inner.suite)
+    return inner.suite
 
 
 def _check_tools(env: gym.Env[str, str]) -> None:
@@ -148,7 +159,7 @@ def _check_tools(env: gym.Env[str, str]) -> None:
 
 
 def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int, Trajectory]]:
-    """Pass episodes on. Raises `ToolTransportError` after `LOST_IN_A_ROW` that were lost to the tool server."""
+    """Yield episodes. Raises `ToolTransportError` after `LOST_IN_A_ROW` consecutive ones lost to the tool server."""
     lost = 0
     for index, trajectory in played:
         yield index, trajectory
@@ -159,58 +170,58 @@ def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int,
 
 
 class _InOrder:
-    """Tells of episodes in the tasks' order, however they end."""
+    """Reports trajectories in the order of the tasks, in whatever order the episodes end."""
 
-    def __init__(self, tell: Callable[[Trajectory], None]) -> None:
-        self.told: list[Trajectory] = []
-        self._tell = tell
+    def __init__(self, report: Callable[[Trajectory], None]) -> None:
+        self.reported: list[Trajectory] = []
+        self._report = report
         self._early: dict[int, Trajectory] = {}
 
     def add(self, index: int, trajectory: Trajectory) -> None:
-        """Take an episode, and tell of all whose turn it is."""
+        """Add a trajectory, and report all that are next in order."""
         self._early[index] = trajectory
-        while len(self.told) in self._early:
-            self.told.append(self._early.pop(len(self.told)))
-            self._tell(self.told[-1])
+        while len(self.reported) in self._early:
+            self.reported.append(self._early.pop(len(self.reported)))
+            self._report(self.reported[-1])
 
     def flush(self) -> None:
-        """Tell of those that came before their turn, after a run that ended before the earlier ones did."""
+        """Report the remaining trajectories, after a run that ended before earlier ones were complete."""
         for index in sorted(self._early):
-            self._tell(self._early.pop(index))
+            self._report(self._early.pop(index))
 
 
 class EvaluationLoop:
-    """The agent and the slots, and what stands in them."""
+    """Loop of an agent over an episode pool."""
 
-    def __init__(self, evaluation: Evaluation, agent: Agent, slots: EpisodePool) -> None:
-        self._seed, self._agent, self._slots = evaluation.seed, agent, slots
+    def __init__(self, seed: int, agent: Agent, pool: EpisodePool) -> None:
+        self._seed, self._agent, self._pool = seed, agent, pool
         self._live: dict[int, SlotState] = {}
 
-    def play(self, episodes: int, count: int) -> Iterator[tuple[int, Trajectory]]:
-        """Yield every episode's index and trajectory as it ends; a slot that is free takes the next task."""
+    def play(self, episodes: int, slots: int) -> Iterator[tuple[int, Trajectory]]:
+        """Yield index and trajectory of each episode as it ends. A free slot takes the next task."""
         waiting = iter(range(episodes))
-        self._begin(dict(zip(range(count), waiting, strict=False)))
+        self._start(dict(zip(range(slots), waiting, strict=False)))
         while self._live:
             free = []
             for index, (observation, _, terminated, truncated, info) in self._step():
-                stand = self._live[index]
-                stand.observation, stand.info = observation, info
+                state = self._live[index]
+                state.observation, state.info = observation, info
                 if terminated or truncated:
                     free.append(index)
                     yield self._live.pop(index).episode, info["trajectory"]
-            self._begin(dict(zip(free, waiting, strict=False)))
+            self._start(dict(zip(free, waiting, strict=False)))
 
     def _step(self) -> Iterator[tuple[int, Transition]]:
-        """One action in every live slot, in the order of the slots."""
+        """Take one action in every live slot, in the order of the slots."""
         live = sorted(self._live)
         observations, infos = [self._live[i].observation for i in live], [self._live[i].info for i in live]
         actions = dict(zip(live, self._agent.act(live, observations, infos), strict=True))
-        return zip(actions, self._slots.step(actions), strict=True)
+        return zip(actions, self._pool.step(actions), strict=True)
 
-    def _begin(self, episodes: Mapping[int, int]) -> None:
-        """Start an episode in every slot of `episodes` and tell the agent."""
+    def _start(self, episodes: Mapping[int, int]) -> None:
+        """Start an episode in every slot of `episodes` and reset the agent there."""
         for index, episode in episodes.items():
-            self._live[index] = SlotState(episode, *self._slots.reset(index, episode, self._seed + episode))
-        stands = [self._live[index] for index in episodes]
-        if stands:
-            self._agent.reset(list(episodes), [stand.observation for stand in stands], [stand.info for stand in stands])
+            self._live[index] = SlotState(episode, *self._pool.reset(index, episode, self._seed + episode))
+        states = [self._live[index] for index in episodes]
+        if states:
+            self._agent.reset(list(episodes), [state.observation for state in states], [state.info for state in states])

@@ -1,4 +1,4 @@
-"""Scores recorded episodes anew, with another reward or another judge."""
+"""Scoring of recorded episodes with another reward or judge."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from steptool_env.types import Trajectory
 
 
 def rescore(episode: Trajectory, reward: RewardFunction) -> Trajectory:
-    """The same steps with the rewards, terms and outcome that `reward` gives them, as its environment would have."""
+    """Return the episode with the rewards, terms and outcome that an environment with `reward` gives."""
     scorer = reward.start(episode.task)
     scored = [scorer.score(step) for step in episode.steps]
     steps = [
@@ -29,9 +29,9 @@ def rescore(episode: Trajectory, reward: RewardFunction) -> Trajectory:
 def rescore_all(
     episodes: Sequence[Trajectory], reward: RewardFunction, workers: int, on_episode: Callable[[Trajectory], None]
 ) -> list[Trajectory]:
-    """Score `episodes` anew, `workers` at a time (for judges that wait for a model).
+    """Rescore `episodes` with `workers` threads (for judges that wait for a model).
 
-    `on_episode` is told of each in their order. Episodes that a lost connection cut short stay as they are.
+    `on_episode` is called with each in order. Episodes lost to the tool server are returned unchanged.
     """
 
     def score(episode: Trajectory) -> Trajectory:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: metrics.json and run.json."""
+"""Metrics of an evaluation and its result files: metrics.json and run.json."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from steptool_env.types import Task, Trajectory
 
 
 def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
-    """Every metric, flat. `pass_at_budget_<n>` for every budget up to the environment's; see `docs/evaluation.md`.
+    """Return all metrics by name, with `pass_at_budget_<n>` for every budget; see `docs/evaluation.md`.
 
-    `sample` is there, and 1, for tasks of the sample of StableToolBench: such figures say nothing about the whole.
+    `sample` is 1 for tasks of the sample of StableToolBench, whose figures do not represent the benchmark.
     """
     counted = usable(trajectories)
     results = [result_of(trajectory) for trajectory in counted]
@@ -29,9 +29,9 @@ def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
 
 
 def panel_of(trajectories: Sequence[Trajectory]) -> str:
-    """The panel digest: BLAKE2b (8 bytes, hexadecimal) over the ids and queries of the tasks that count.
+    """Return the panel digest: BLAKE2b (8 bytes, hexadecimal) over the ids and queries of the counted tasks.
 
-    Two results with the same panel speak of the same tasks, in whatever order they were played.
+    Results with equal panels are about the same tasks, in any order.
     """
     return panel_digest(trajectory.task for trajectory in usable(trajectories))
 
@@ -43,22 +43,22 @@ def panel_digest(tasks: Iterable[Task]) -> str:
 
 
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
-    """1 up to the call budget that the episodes ran under (of recorded ones without a budget: the longest)."""
+    """Return 1 to the call budget of the episodes (of recordings without a budget: the longest episode)."""
     return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    """The metrics as JSON has them: six decimals, and `None` for what is not defined (nan)."""
+    """Return the metrics as JSON values: six decimals, `None` for nan."""
     return {name: None if isnan(value) else round(value, 6) for name, value in metrics.items()}
 
 
 def write_metrics(metrics: Mapping[str, float], path: Path, panel: str) -> None:
-    """Write flat JSON: the metrics and the `panel` that they are about."""
+    """Write the metrics and their `panel` as flat JSON."""
     path.write_text(json.dumps({"panel": panel, **defined(metrics)}, indent=2) + "\n", encoding="utf-8")
 
 
 def write_run(run: Mapping[str, Any], path: Path) -> None:
-    """Write how the run was made: what is needed to make it again."""
+    """Write command, version and settings of a run."""
     described = {"command": " ".join(sys.argv), "version": version("steptool-env"), **run}
     path.write_text(json.dumps(described, indent=2, default=str) + "\n", encoding="utf-8")
 
@@ -67,11 +67,11 @@ _HELD_OUT = "held_out.json"
 
 
 def write_held_out(folder: Path, panel: str) -> None:
-    """Write the panel that the evaluations of a training are about."""
+    """Write the panel of a training's evaluations."""
     (folder / _HELD_OUT).write_text(json.dumps({"panel": panel}, indent=2) + "\n", encoding="utf-8")
 
 
 def read_held_out(folder: Path) -> str:
-    """The panel that the evaluations of a training are about; empty where none was written."""
+    """Return the panel of a training's evaluations; empty where none was written."""
     path = folder / _HELD_OUT
     return str(json.loads(path.read_text(encoding="utf-8"))["panel"]) if path.is_file() else ""

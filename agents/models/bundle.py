@@ -1,22 +1,22 @@
-"""A policy with what belongs to it: the tokenizer and the codec. Built from a configuration or a checkpoint."""
+"""Policy bundles: a policy, its tokenizer and its codec, built from settings or loaded from a checkpoint."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.chat_template import ChatCodec, Codec, PlainCodec
-from agents.models.decoder import SHAPES, build_decoder, load_pretrained, set_dtype, with_adapters
+from agents.models.config import PolicyConfig
+from agents.models.decoder import SHAPES, build_decoder, load_pretrained, lora_rank, set_dtype, with_adapters
 from agents.models.policy import Policy
 from agents.models.tokenizer import ACT
-from agents.training.config import PolicyConfig
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,30 @@ class PolicyBundle:
 def build_learner(
     config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0
 ) -> PolicyBundle:
-    """The learner that a configuration describes.
+    """Build the policy of a configuration.
 
     Args:
         config: Names a checkpoint, a size to build from scratch, or a pretrained model.
-        tokenizer: Needed for a size to build from scratch.
-        seed: Of fresh weights.
+        tokenizer: Tokenizer of a policy from scratch.
+        seed: Random seed of fresh weights.
 
     Raises:
         ModelError: The configuration names no usable model.
         CheckpointError: The checkpoint cannot be used.
-        ConfigurationError: The device is not there.
+        ConfigurationError: The device cannot be used, or adapters are to be put on fresh weights.
     """
     dtype = cast(torch.dtype, getattr(torch, config.dtype))
     check_device(config.device)
     if config.checkpoint:
         return _from_checkpoint(config, dtype, seed)
     if config.model not in SHAPES:
-        model, own = load_pretrained(config.model, dtype)
-        return _learner(_policy(model, config, seed), own, config)
+        model, pretrained_tokenizer = load_pretrained(config.model, dtype)
+        return _learner(_policy(model, config, seed), pretrained_tokenizer, config)
+    if config.lora_rank:
+        raise ConfigurationError(
+            f"policy.lora_rank={config.lora_rank}: adapters need weights to adapt; set policy.checkpoint, or give "
+            "the folder or hub name of a pretrained model as policy.model"
+        )
     if tokenizer is None:
         raise ModelError(
             f"policy.model={config.model} starts from scratch and needs a tokenizer: train it first with "
@@ -61,7 +66,7 @@ def build_learner(
 
 
 def check_device(device: str) -> None:
-    """Raise `ConfigurationError` for a device that is not there."""
+    """Raise `ConfigurationError` for a device that cannot be used."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the second where torch was built without CUDA
@@ -69,40 +74,28 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
-def load_learner(folder: Path, *, device: str = "cpu") -> PolicyBundle:
-    """The learner of a checkpoint, or of the newest in a run's folder, to act (without its critic)."""
-    found = checkpoint.newest(folder) or folder
-    config = PolicyConfig(checkpoint=str(found), value_trunk="none", device=device, context=0)
-    return build_learner(config)
+def load_learner(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
+    """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
+    return build_learner(PolicyConfig(checkpoint=str(name), critic="none", device=device, context=0))
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
-    """A checkpoint with adapters goes on with them; one without may be given some."""
-    folder = Path(config.checkpoint)
-    architecture = checkpoint.load_architecture(folder)
-    kind = architecture.pop("model_type", None)
-    try:
-        with torch.random.fork_rng(devices=[]):  # fresh weights are drawn, then overwritten
-            model = cast(Any, AutoModelForCausalLM).from_config(AutoConfig.for_model(str(kind), **architecture))
-        tokenizer = AutoTokenizer.from_pretrained(str(folder / "tokenizer"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: the model cannot be rebuilt: {error}") from error
-    rank = checkpoint.load_lora_rank(folder)
+    """Adapters of the checkpoint are trained further; a checkpoint without adapters may be given some."""
+    folder = checkpoint.resolve_checkpoint(config.checkpoint)
+    model, tokenizer = checkpoint.load_model(folder, dtype), checkpoint.load_tokenizer(folder)
+    rank = lora_rank(model)
     if config.lora_rank not in {0, rank} and rank:
         raise CheckpointError(f"{folder} has adapters of rank {rank}, not policy.lora_rank={config.lora_rank}")
+    policy = _policy(model, config, seed)
     if rank or not config.lora_rank:
-        policy = _policy(set_dtype(model, dtype), replace(config, lora_rank=rank), seed)
-        checkpoint.load_weights(folder, policy)
-    else:
-        checkpoint.load_weights(folder, Policy(set_dtype(model, dtype), "none"))
-        policy = _policy(model, config, seed)
+        checkpoint.load_value_head(folder, policy)
     return _learner(policy, tokenizer, config)
 
 
 def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
-    if config.lora_rank:
+    if config.lora_rank and not lora_rank(model):
         model = with_adapters(model, config.lora_rank, seed)
-    policy = Policy(model, config.value_trunk).eval()  # no dropout: the sampler has none
+    policy = Policy(model, config.critic).eval()  # no dropout: the sampler has none
     if config.gradient_checkpointing:
         policy.recompute_activations()
     return policy

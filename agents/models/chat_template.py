@@ -1,8 +1,8 @@
-"""From an environment's text to tokens and back: how an episode grows, piece by piece.
+"""Codecs between an environment's text and tokens.
 
-An episode is `opening action continuation action continuation ...`. Each piece is encoded once and
-appended; sampled ids are never decoded and encoded again, so the policy is trained on exactly the
-tokens that it sampled.
+The tokens of an episode are `prompt action observation action observation ...`. Each piece is encoded once and
+appended; sampled ids are never decoded and encoded again, so that the policy is trained on exactly the tokens that it
+sampled.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ _AS_JSON = json.dumps(_OBSERVATION, ensure_ascii=False)[1:-1]
 
 
 class Codec(Protocol):
-    """Text <-> tokens of one episode."""
+    """Encodes the text of an episode and decodes its actions."""
 
     stop_id: int
     pad_id: int
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
-        """Tokens before the first action."""
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+        """Encode the tokens before the first action."""
         ...
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
-        """Tokens between the stop token of an action and the next action.
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
+        """Encode the tokens between the stop token of an action and the next action.
 
         Args:
-            observation: What the tools answered.
-            call_format: The environment's format (`info["format"]` of the opening), which says whose turn it is in a
-                chat; by default the user's.
+            observation: Text of the observation.
+            call_format: Call format of the environment (`info["format"]` of the reset), which determines the role of
+                the message in a chat; by default the user's.
         """
         ...
 
     def action_text(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, without the stop token."""
+        """Decode sampled tokens, without the stop token."""
         ...
 
     def action_ids(self, text: str) -> list[int]:
-        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        """Encode the text of an action, with the stop token."""
         ...
 
 
 class PlainCodec:
-    """For the project's own tokenizer: text, `<|act|>`, action, `<|end|>`, text, ..."""
+    """Codec of policies from scratch: text, `<|act|>`, action, `<|end|>`, text, ..."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = tokenizer
@@ -60,27 +60,27 @@ class PlainCodec:
         self.stop_id = int(tokenizer.eos_token_id)
         self.pad_id = int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
-        """The whole opening prompt, then `<|act|>`."""
-        return self.continuation(observation)
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:  # noqa: ARG002
+        """Encode the prompt, then `<|act|>`."""
+        return self.encode_observation(observation)
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
-        """The observation, then `<|act|>`."""
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:  # noqa: ARG002
+        """Encode the observation, then `<|act|>`."""
         return [*encode(self._tokenizer, observation), self._act]
 
     def action_text(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, without the stop token."""
+        """Decode sampled tokens, without the stop token."""
         return str(self._tokenizer.decode([i for i in ids if i != self.stop_id]))
 
     def action_ids(self, text: str) -> list[int]:
-        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        """Encode the text of an action, with the stop token."""
         return [*encode(self._tokenizer, text), self.stop_id]
 
 
 class _Between(NamedTuple):
-    """Text of a template between two of the model's turns, before and after the observation.
+    """Text of a template between two turns of the model, before and after the observation.
 
-    `as_json`: the template writes the observation as JSON text (Llama 3.1 does for tools' answers).
+    `as_json`: the template writes the observation as JSON text (as Llama 3.1 does for tool messages).
     """
 
     before: str
@@ -89,10 +89,10 @@ class _Between(NamedTuple):
 
 
 class ChatCodec:
-    """For a pretrained chat model: the pieces are cut out of its chat template once.
+    """Codec of a pretrained chat model; the text between turns is extracted from its chat template once.
 
-    In formats that chat models know natively the observation stands in the role of tools' answers (`tool`, of Llama 3
-    `ipython`), if the template knows it; else, and in other formats, in the user's. Where no format is said, in
+    In native formats of chat models the observation has the role of a tool message (`tool`, of Llama 3 `ipython`),
+    where the template supports it; otherwise, and in other formats, the user's. Without a format it has
     `observation_role`.
 
     Raises:
@@ -117,28 +117,28 @@ class ChatCodec:
         self.stop_id = stop
         self.pad_id = stop if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
-        """`info["messages"]` (else the observation as the user's message) through the template.
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+        """Render `info["messages"]`, or the observation as the user's message, by the template.
 
-        In a format that chat models know by themselves, the functions go to the template as its tools.
+        In a native format of chat models, the functions are passed to the template as its tools.
         """
         messages = info.get("messages") or [{"role": "user", "content": observation}]
         native = "format" in info and make_format(str(info["format"])).native
         tools = [{"type": "function", "function": dict(f)} for f in info.get("functions", ())] if native else None
         return self._encode(self._render(list(messages), generate=True, tools=tools))
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
-        """What the template puts between two of the model's turns, with the observation in it."""
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
+        """Render the observation and the text of the template between two turns of the model."""
         between = self._between_turns(make_format(call_format).tool_role if call_format else self._role)
         text = json.dumps(observation, ensure_ascii=False)[1:-1] if between.as_json else observation
         return [*self._encode(between.before), *encode(self._tokenizer, text), *self._encode(between.after)]
 
     def action_text(self, ids: Sequence[int]) -> str:
-        """The text of sampled tokens, without special tokens."""
+        """Decode sampled tokens, without special tokens."""
         return str(self._tokenizer.decode([i for i in ids if i != self.stop_id], skip_special_tokens=True))
 
     def action_ids(self, text: str) -> list[int]:
-        """The tokens of an action somebody else wrote (a demonstration), with the stop token."""
+        """Encode the text of an action, with the stop token."""
         return [*encode(self._tokenizer, text), self.stop_id]
 
     def _render(self, messages: list[dict[str, str]], *, generate: bool, tools: Any = None) -> str:
@@ -151,7 +151,7 @@ class ChatCodec:
         return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _between_turns(self, role: str) -> _Between:
-        """The pieces of a role; those of the user's where the template does not know it, or ends the turn otherwise."""
+        """The text for a role; that for the user where the template lacks the role or ends the turn in another way."""
         if role not in self._between:
             found, stop = self._after_action(role), str(self._tokenizer.decode([self.stop_id]))
             known = found is not None and found.before.startswith(stop)
@@ -161,7 +161,7 @@ class ChatCodec:
         return self._between[role]
 
     def _after_action(self, role: str) -> _Between | None:
-        """The template's text behind an action, up to where the next action begins.
+        """The template's text between an action and the next one.
 
         `None` where the template refuses the role, leaves the message out or rewrites earlier ones.
         """
@@ -189,5 +189,5 @@ class ChatCodec:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Tokens of plain text: a special token spelt out in it (by a tool, say) stays text."""
+    """Tokens of plain text; the spelling of a special token in it (e.g. by a tool) is encoded as text."""
     return list(tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"])

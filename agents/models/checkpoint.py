@@ -1,9 +1,13 @@
-"""Checkpoints: a folder that is complete or absent.
+"""Checkpoints: a folder that is complete or absent, in the layout of Transformers and PEFT.
 
-`model.safetensors` (the policy), `optimizer.safetensors`, `tokenizer/`, `config.json` (the run's configuration),
-`architecture.json` (the model's), `adapters.json` (where it has any), `state.json` (counters, hashes), and a file for
-each other part that a run may have (ArCHer's critic, its replayed steps). No pickle. Everything random in training is
-derived from the run's seed and the iteration, so these are all that an exact resumption needs.
+- `config.json`, `model.safetensors` (or PEFT's `adapter_config.json`, `adapter_model.safetensors`) and the tokenizer's
+  files: the language model, as `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer.from_pretrained` read it.
+- `value_head.safetensors`: the trained weights of the value head and of its own trunk, where the policy has one.
+- `optimizer.safetensors`, and a file for each other part of the run (ArCHer's critic, its replay buffer).
+- `trainer_state.json`: progress, settings, and a hash of every other file.
+
+No file is a pickle. Every random number of training is derived from the run's seed and the iteration, so these files
+suffice for an exact resumption.
 """
 
 from __future__ import annotations
@@ -11,29 +15,32 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from torch import Tensor, nn
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from agents.distributed.sharding import alike, entire
+from agents.distributed.sharding import full_tensor, shard_like
 from agents.errors import CheckpointError
+from agents.models import weights
 from agents.models.policy import Policy
 
-_MODEL, _OPTIMIZER, _STATE = "model.safetensors", "optimizer.safetensors", "state.json"
-_ADAPTERS = "adapters.json"
+_STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
+_WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
+_SHIPPED = {"nano-sft": Path(__file__).parents[1] / "demo" / "checkpoints" / "nano-sft"}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is."""
+    """Progress of a run."""
 
     iteration: int = 0
     """Finished iterations."""
@@ -43,6 +50,38 @@ class Progress:
     """Episodes so far."""
     dropped: int = 0
     """Episodes lost to an unreachable server so far."""
+
+
+def resolve_checkpoint(name: str | Path) -> Path:
+    """Return the folder of a checkpoint.
+
+    Args:
+        name: Folder of a checkpoint; folder of a run, whose newest checkpoint is taken and named on stderr; or the
+            name of a checkpoint that comes with the package: `nano-sft`.
+
+    Raises:
+        CheckpointError: There is no such checkpoint; the message names the path and what was looked for.
+    """
+    folder = Path(name)
+    if (folder / _STATE).exists():
+        return folder
+    found = newest(folder)
+    if found is not None:
+        sys.stderr.write(f"{folder}: taking its newest checkpoint, {found.name}\n")
+        return found
+    if str(name) in _SHIPPED and not folder.exists():
+        return _SHIPPED[str(name)]
+    for path in (folder, *folder.glob("checkpoint-*")):
+        if (path / "architecture.json").exists():
+            raise CheckpointError(
+                f"{path} was written by an earlier version, in a layout that is no longer read: write its model with "
+                "`steptool export` of that version and give the folder as policy.model, or train it again"
+            )
+    problem = "is no folder" if not folder.is_dir() else f"holds neither {_STATE} nor checkpoint-*/{_STATE}"
+    remedy = "; a model without it is given as policy.model" if (folder / "config.json").exists() else ""
+    raise CheckpointError(
+        f"{folder} {problem}: give the folder of a checkpoint or of a run, or {', '.join(_SHIPPED)}{remedy}"
+    )
 
 
 def save(
@@ -56,104 +95,141 @@ def save(
     extra: Mapping[str, Mapping[str, Tensor]] | None = None,
     reference: str = "",
     half: bool = False,
+    total_limit: int = 0,
 ) -> None:
-    """Write a checkpoint, beside the target first, so that a crash or a full disk leaves no half of one.
+    """Write a checkpoint beside the target and move it there, so that a crash or a full disk leaves no partial one.
 
     Args:
         folder: Replaced when it exists.
-        policy: The weights.
-        tokenizer: Kept with them.
-        optimizer: Its state, for resumption.
-        progress: How far the run is.
-        config: The run's configuration, as JSON values.
+        policy: The policy.
+        tokenizer: Its tokenizer.
+        optimizer: The optimizer, for resumption.
+        progress: Progress of the run.
+        config: Settings of the run, as JSON values.
         extra: Tensors of other parts of the run, one file for each part.
-        reference: Digest of the policy that the run stays close to.
-        half: Store weights in half precision, to ship them.
+        reference: Digest of the reference policy.
+        half: Store float16 weights, to ship them.
+        total_limit: Number of checkpoints to keep in the run's folder; older ones are removed. 0 keeps all.
 
     Raises:
-        CheckpointError: The files cannot be written; what was at `folder` is still there.
+        CheckpointError: The files cannot be written; the earlier content of `folder` is still there.
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(_tensors(policy, half), partial / _MODEL)
+        weights.save_model(partial, policy.language_model, half=half)
+        if head := _value_head(policy):
+            save_file(_stored(head), partial / _VALUE_HEAD)
         if optimizer is not None:
             save_file(optimizer_tensors(optimizer), partial / _OPTIMIZER)
         for part, tensors in (extra or {}).items():
             save_file(_stored(tensors), partial / f"{part}.safetensors")
-        _save_tokenizer(tokenizer, partial / "tokenizer")
-        _write_json(partial / "config.json", dict(config or {}))
-        _write_json(partial / "architecture.json", _architecture(policy))
-        if policy.lora_rank:
-            _write_json(partial / _ADAPTERS, {"rank": policy.lora_rank})
-        hashes = {p.name: _digest(p) for p in sorted(partial.glob("*.safetensors"))}
-        state = {"progress": asdict(progress or Progress()), "hashes": hashes, "reference": reference}
-        _write_json(partial / _STATE, state)
+        _save_tokenizer(tokenizer, partial)
+        state = {
+            "progress": asdict(progress or Progress()),
+            "settings": dict(config or {}),
+            "reference": reference,
+            "base": _base_digest(partial),
+            "hashes": {str(p.relative_to(partial)): _digest(p) for p in sorted(partial.rglob("*")) if p.is_file()},
+        }
+        text = json.dumps(state, indent=1, sort_keys=True, default=str)
+        (partial / _STATE).write_text(text + "\n", encoding="utf-8")
         _replace(partial, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise CheckpointError(f"cannot write the checkpoint {folder}: {error}") from error
+    for path in _checkpoints(folder.parent)[:-total_limit] if total_limit else ():
+        (path / _STATE).unlink()  # first, so that a crash leaves no checkpoint that looks complete
+        shutil.rmtree(path)
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """Read a checkpoint's language model.
+
+    Raises:
+        CheckpointError: The checkpoint is incomplete or damaged, or the base model of its adapters is another one now.
+    """
+    _verify(folder)
+    base = Path(weights.base_model(folder) or folder)
+    if base != folder and (base / _STATE).exists():
+        _verify(base)
+    if _state(folder)["base"] != _base_digest(folder):
+        raise CheckpointError(
+            f"{folder}: {base}, the base model of its adapters, is gone or has other weights; put it back"
+        )
+    return weights.load_model(folder, dtype)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Read a checkpoint's tokenizer."""
+    try:
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder)))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
 
 
 def load_weights(folder: Path, policy: Policy) -> None:
     """Read a checkpoint's weights into a policy of the same shape.
 
-    A checkpoint without a critic fills a policy that has one: the critic's trunk starts as the decoder.
-
     Raises:
-        CheckpointError: It is incomplete, damaged, or of another model.
+        CheckpointError: The checkpoint is incomplete, damaged, or of another model.
     """
-    _verify(folder)
-    tensors = load_file(folder / _MODEL)
-    own = policy.state_dict()
-    shared = [name for name in own if not name.startswith(("critic.", "value_head."))]
-    wrong = [name for name in shared if name not in tensors or tensors[name].shape != own[name].shape]
+    found, own = load_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
+    wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if wrong:
         name = wrong[0]
-        found = list(tensors[name].shape) if name in tensors else "nothing"
+        shape = list(found[name].shape) if name in found else "nothing"
         raise CheckpointError(
-            f"{folder} is of another model: {name} should be {list(own[name].shape)}, the checkpoint has {found} "
-            f"({len(wrong)} of {len(shared)} tensors differ)"
+            f"{folder} is of another model: {name} should be {list(own[name].shape)}, the checkpoint has {shape} "
+            f"({len(wrong)} of {len(own)} tensors differ)"
         )
-    fill = {name: tensors.get(name, own[name]) for name in own}
-    policy.load_state_dict({name: tensor.to(own[name].dtype) for name, tensor in fill.items()})
-    if policy.critic is not None and not any(name.startswith("critic.") for name in tensors):
+    policy.language_model.load_state_dict(found)
+    load_value_head(folder, policy)
+
+
+def load_value_head(folder: Path, policy: Policy) -> None:
+    """Read a checkpoint's value head into a policy that has one.
+
+    Weights that the checkpoint lacks stay as they are; a trunk that it lacks starts as the decoder.
+    """
+    if policy.critic is not None:
         policy.critic.load_state_dict(policy.decoder.state_dict())
+    own = _value_head(policy)
+    if own and (folder / _VALUE_HEAD).exists():
+        found = load_file(folder / _VALUE_HEAD)
+        policy.load_state_dict({name: tensor for name, tensor in found.items() if name in own}, strict=False)
 
 
 def load_optimizer(folder: Path, optimizer: torch.optim.Optimizer) -> None:
-    """Read a checkpoint's optimiser state. Raises `CheckpointError` when it has none, or of another model."""
+    """Read a checkpoint's optimizer state. Raises `CheckpointError` when it has none, or one of another model."""
     if not (folder / _OPTIMIZER).exists():
-        raise CheckpointError(f"{folder} holds no optimiser state: it is for use, not for resumption")
+        raise CheckpointError(f"{folder} holds no optimizer state: it is for use, not for resumption")
     fill_optimizer(folder, optimizer, load_file(folder / _OPTIMIZER))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The state of an optimiser by name: number of the weight, dot, field.
-
-    Where processes hold parts of it, every one has to ask.
-    """
+    """State of an optimizer by name: index of the parameter, dot, field. With sharded weights, a collective."""
     state: Mapping[int, Mapping[str, Any]] = optimizer.state_dict()["state"]
     return _stored({f"{index}.{name}": value for index, entries in state.items() for name, value in entries.items()})
 
 
 def fill_optimizer(folder: Path, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser what `optimizer_tensors` gave; `folder` is named when it is of another model."""
+    """Load tensors of `optimizer_tensors` into an optimizer; errors name `folder`."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         number, name = key.split(".", 1)
         state.setdefault(int(number), {})[name] = tensor
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if not all(_fits(entries, parameters[index : index + 1]) for index, entries in state.items()):
-        raise CheckpointError(f"{folder}: the optimiser state is of another model, or of one with another critic")
+        raise CheckpointError(f"{folder}: the optimizer state is of another model, or of one with another critic")
     for index, entries in state.items():
-        state[index] = {n: t if n == "step" else alike(t, parameters[index]) for n, t in entries.items()}
+        state[index] = {n: t if n == "step" else shard_like(t, parameters[index]) for n, t in entries.items()}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
-    """The tensors that `save` was given as `extra[part]`. Raises `CheckpointError` when there are none."""
+    """Read the tensors of `save(extra={part: ...})`. Raises `CheckpointError` when there are none."""
     path = folder / f"{part}.safetensors"
     if not path.exists():
         raise CheckpointError(f"{folder} has no {path.name}: it is of a run with another algorithm")
@@ -161,22 +237,29 @@ def load_tensors(folder: Path, part: str) -> dict[str, Tensor]:
 
 
 def load_progress(folder: Path) -> Progress:
-    """How far the run was."""
-    return Progress(**_read_json(folder / _STATE)["progress"])
+    """Progress of the run."""
+    return Progress(**_state(folder)["progress"])
 
 
 def load_config(folder: Path) -> dict[str, Any]:
-    """The configuration of the run, as JSON values; empty where `save` was given none."""
-    return _read_json(folder / "config.json")
+    """Settings of the run, as JSON values; empty where `save` was given none."""
+    return dict(_state(folder)["settings"])
 
 
 def load_reference(folder: Path) -> str:
-    """The digest of the policy that the run stays close to; empty where there is none."""
-    return str(_read_json(folder / _STATE).get("reference", ""))
+    """Digest of the reference policy; empty where the run has none."""
+    return str(_state(folder)["reference"])
+
+
+def load_digest(folder: Path) -> str:
+    """Hash of the language model's files: equal for checkpoints of equal weights, wherever they are."""
+    state = _state(folder)
+    files = [entry for entry in sorted(state["hashes"].items()) if any(Path(entry[0]).match(p) for p in _WEIGHTS)]
+    return blake2b(json.dumps([state["base"], files]).encode(), digest_size=16).hexdigest()
 
 
 def weights_digest(policy: Policy) -> str:
-    """A hash of a policy's weights in memory."""
+    """Hash of a policy's weights in memory."""
     hashed = blake2b(digest_size=16)
     for name, tensor in sorted(policy.state_dict().items()):
         hashed.update(name.encode())
@@ -184,77 +267,70 @@ def weights_digest(policy: Policy) -> str:
     return hashed.hexdigest()
 
 
-def load_digest(folder: Path) -> str:
-    """A hash of the weights: checkpoints of equal weights have the same, wherever they are."""
-    return str(_read_json(folder / _STATE)["hashes"][_MODEL])
-
-
-def load_architecture(folder: Path) -> dict[str, Any]:
-    """The Transformers configuration of the model, as JSON values."""
-    return _read_json(folder / "architecture.json")
-
-
-def load_lora_rank(folder: Path) -> int:
-    """The rank of the model's adapters, 0 when it has none."""
-    return int(_read_json(folder / _ADAPTERS)["rank"]) if (folder / _ADAPTERS).exists() else 0
-
-
 def newest(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run, `None` when there is none."""
+    found = _checkpoints(folder)
+    return found[-1] if found else None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints of a run, oldest first."""
     found = [path for path in folder.glob("checkpoint-*") if (path / _STATE).exists()]
-    return max(found, key=lambda path: int(path.name.split("-")[1]), default=None)
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
 
 
-def _tensors(policy: Policy, half: bool) -> dict[str, Tensor]:
-    """Weights by name; tied ones once per name, since safetensors keeps no aliases."""
-    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in policy.state_dict().items()}
-    return {name: t.half() if half and t.is_floating_point() else t for name, t in tensors.items()}
+def _value_head(policy: Policy) -> dict[str, Tensor]:
+    """Trained weights of the value head and of its own trunk."""
+    parts = ("critic.", "value_head.")
+    return {name: p for name, p in policy.named_parameters() if name.startswith(parts) and p.requires_grad}
+
+
+def _base_digest(folder: Path) -> str:
+    """Digest of the base model of a checkpoint's adapters, where that is a checkpoint too; else empty."""
+    base = weights.base_model(folder)
+    return load_digest(Path(base)) if base and (Path(base) / _STATE).exists() else ""
 
 
 def _stored(tensors: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Copies that a file can hold: safetensors keeps no aliases."""
-    whole = ((name, entire(torch.as_tensor(tensor))) for name, tensor in tensors.items())
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in whole}
+    """Contiguous copies on the CPU without aliases, which safetensors refuses."""
+    full = ((name, full_tensor(torch.as_tensor(tensor))) for name, tensor in tensors.items())
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in full}
 
 
 def _fits(entries: Mapping[str, Tensor], parameter: Sequence[Tensor]) -> bool:
-    """Whether running averages are of this parameter, where there is one."""
+    """Return whether running averages have the shape of this parameter."""
     return all([t.shape for t in parameter] == [average.shape] for name, average in entries.items() if name != "step")
 
 
 def _save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     try:
         tokenizer.save_pretrained(str(folder))
-    except Exception as error:  # a fast tokenizer raises nothing more special when it cannot write
+    except Exception as error:  # a fast tokenizer raises nothing more specific when it cannot write
         raise OSError(str(error)) from error
 
 
-def _architecture(policy: Policy) -> dict[str, Any]:
-    return dict(policy.config.to_dict())
-
-
 def _verify(folder: Path) -> None:
-    for name, digest in _read_json(folder / _STATE)["hashes"].items():
+    hashes = _state(folder)["hashes"]
+    if not any(Path(name).match(pattern) for name in hashes for pattern in _WEIGHTS):
+        raise CheckpointError(f"{folder} is incomplete: {_STATE} lists no weights")
+    for name, digest in hashes.items():
         path = folder / name
         if not path.exists():
             raise CheckpointError(f"{folder} is incomplete: {name} is missing")
         if _digest(path) != digest:
-            raise CheckpointError(f"{path} is damaged: its content is not what was written")
+            raise CheckpointError(f"{path} is damaged: its content is not that which was written")
 
 
 def _digest(path: Path) -> str:
-    return blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    with path.open("rb") as file:
+        return file_digest(file, lambda: blake2b(digest_size=16)).hexdigest()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _state(folder: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads((folder / _STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path.parent} is no complete checkpoint: {path.name}: {error}") from error
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+        raise CheckpointError(f"{folder} is no complete checkpoint: {_STATE}: {error}") from error
 
 
 def _replace(partial: Path, folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""Language models: small decoders from scratch, or a pretrained one."""
+"""Language models: small decoders from scratch, pretrained models, and LoRA adapters."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -10,14 +11,14 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from agents.errors import ModelError
-from agents.models.induction_init import begin_with_copying
+from agents.models.induction_init import init_induction_heads
 
 Size = Literal["nano", "small", "base"]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """The shape of a Qwen 3 decoder."""
+    """Shape of a Qwen 3 decoder."""
 
     hidden: int
     layers: int
@@ -32,24 +33,24 @@ SHAPES: dict[Size, Shape] = {
     "small": Shape(hidden=512, layers=8, heads=8, kv_heads=4, mlp=1408),
     "base": Shape(hidden=768, layers=16, heads=12, kv_heads=4, mlp=2304),
 }
-# Slow enough that most rotary pairs of a head hardly turn within an episode: they compare content at any distance.
+# Most rotary pairs of a head turn by little within an episode, so that they compare content at any distance.
 _ROPE_THETA = 1e7
-_QUIET = 0.1  # scale of the first weights that write into the residual stream
+_RESIDUAL_SCALE = 0.1  # initial scale of the weights that write into the residual stream
 
 
 def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int, seed: int = 0) -> nn.Module:
-    """A Qwen 3 decoder with fresh weights and tied embeddings.
+    """Build a Qwen 3 decoder with fresh weights and tied embeddings.
 
-    Qwen 3 normalises queries and keys. The weights begin at `1 / sqrt(hidden)`, so that attention in a narrow model
-    does not begin almost uniform, as it does with Transformers' default of 0.02; those that write into the residual
-    stream begin smaller, so that they do not drown the tokens. Two heads begin as a copying circuit
+    Qwen 3 normalizes queries and keys. The standard deviation of the weights is `1 / sqrt(hidden)`: with Transformers'
+    default of 0.02 the attention of a narrow model is almost uniform at first. Weights that write into the residual
+    stream are smaller, so that the token embeddings dominate it. Two heads form an induction circuit
     (`agents.models.induction_init`).
 
     Args:
-        shape: See `SHAPES`: about 1M, 25M and 110M parameters.
-        tokenizer: Gives the vocabulary and the special tokens.
-        context: Longest sequence, in tokens.
-        seed: Of the weights; the global generator is left as it was.
+        shape: Shape of `SHAPES`: about 1M, 25M and 110M parameters.
+        tokenizer: Tokenizer, for the vocabulary size and the special tokens.
+        context: Context length in tokens.
+        seed: Random seed of the weights; the global generator is not advanced.
     """
     config = Qwen3Config(
         vocab_size=len(tokenizer),
@@ -73,22 +74,24 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
         model = Qwen3ForCausalLM(config)
     with torch.no_grad():
         for layer in model.model.layers:
-            layer.self_attn.o_proj.weight *= _QUIET
-            layer.mlp.down_proj.weight *= _QUIET
-    begin_with_copying(model, seed)
+            layer.self_attn.o_proj.weight *= _RESIDUAL_SCALE
+            layer.mlp.down_proj.weight *= _RESIDUAL_SCALE
+    init_induction_heads(model, seed)
     return model
 
 
 def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """A pretrained causal model and its tokenizer.
+    """Load a pretrained causal model and its tokenizer.
 
     Args:
-        name: A folder, or a name on the hub.
-        dtype: Of the weights, e.g. `torch.bfloat16`.
+        name: Folder or hub name.
+        dtype: Weight dtype, e.g. `torch.bfloat16`.
 
     Raises:
         ModelError: The model or its tokenizer cannot be loaded.
     """
+    if Path(name).is_dir():
+        name = str(Path(name).resolve())  # adapters record it as their base model
     try:
         tokenizer = AutoTokenizer.from_pretrained(name)
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
@@ -98,12 +101,12 @@ def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTraine
 
 
 def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
-    """The model with low-rank adapters on every linear layer, in single precision or better; they alone are trained.
+    """Put LoRA adapters on every linear layer, in single precision or better; only they are trained.
 
     Args:
-        model: Is wrapped, and changed.
-        rank: Of the adapters.
-        seed: Of their weights.
+        model: The model, which is changed and wrapped.
+        rank: Rank of the adapters.
+        seed: Random seed of their weights.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -113,8 +116,14 @@ def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
         return get_peft_model(model, adapters)
 
 
+def lora_rank(model: nn.Module) -> int:
+    """Rank of a model's adapters; 0 without adapters."""
+    adapters = getattr(model, "peft_config", {})
+    return int(adapters["default"].r) if adapters else 0
+
+
 def set_dtype(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """Change the type of the weights only: the buffers of rotary positions lose their meaning in half precision."""
+    """Change the dtype of the weights, not of the buffers: rotary frequencies need single precision."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model

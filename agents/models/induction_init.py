@@ -1,42 +1,39 @@
-"""How a small policy comes to copy: weights that begin with a copying circuit, and episodes that exercise it.
+"""Initial weights that form an induction circuit, so that a small policy can copy.
 
-A tool call repeats names and ids that stand in the query or in an earlier answer. Transformers learn that with an
-induction circuit: a head that brings to each token the one before it, and a head of a later layer that finds the place
-where the current token stood earlier and passes on what followed (Olsson et al. 2022, arXiv 2209.11895). Large models
-find it by themselves; one of a million parameters needs more text for it than a laptop can read in an hour. Beginning
-with structured instead of independent weights (Trockman and Kolter 2023, arXiv 2305.09828) makes that minutes.
+A tool call repeats names and ids of the query or of an earlier observation. Transformers copy with an induction
+circuit: a head that attends to the previous token, and a head of a later layer that finds the earlier occurrence of the
+current token and outputs the token after it (Olsson et al. 2022, arXiv 2209.11895). Large models learn it; one of a
+million parameters needs more text for it than a laptop processes in an hour. Structured initial weights (Trockman and
+Kolter 2023, arXiv 2305.09828) reduce that to minutes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from agents.seeding import derive
-from agents.training.batch import Episode
-
-_FAST_PAIRS = 3  # rotary pairs that tell neighbours apart: they turn by about 1, 0.6 and 0.4 radians a token
-_SHARPNESS = 2.0  # gain of queries and keys there: the token before outweighs its neighbours by e**7
-_MATCH_GAIN = 1.6  # the same where content is compared
-_BIAS = 5.0  # outweighs what the text says, so that the first head looks at positions alone
-_PREVIOUS = 0.2  # scale at which the token before is written beside the token itself
+_FAST_PAIRS = 3  # rotary pairs that separate neighbours: they turn by about 1, 0.6 and 0.4 radians a token
+_SHARPNESS = 2.0  # gain of queries and keys in these pairs: the previous token outweighs its neighbours by e**7
+_MATCH_GAIN = 1.6  # gain of queries and keys in the pairs that compare content
+_BIAS = 5.0  # bias that outweighs the content, so that the first head depends on positions alone
+_PREVIOUS = 0.2  # scale of the previous token in the residual stream
 
 
 @torch.no_grad()
-def begin_with_copying(model: nn.Module, seed: int) -> None:
-    """Set the first head of the first two layers so that together they form an induction circuit.
+def init_induction_heads(model: nn.Module, seed: int) -> None:
+    """Make the first heads of the first two layers an induction circuit, in place.
 
-    The first head of layer 0 attends to the token before by position alone and writes a projection of it into a
-    subspace of its own. The first head of layer 1 compares that subspace with the current token, in rotary pairs
-    that turn too slowly to matter within a context, and writes the token it finds. Everything else stays as drawn.
+    The first head of layer 0 attends to the previous token by position alone and writes a projection of it into a
+    separate subspace. The first head of layer 1 compares that subspace with the current token, in rotary pairs
+    that hardly turn within a context, and writes the token that it finds. All other weights are unchanged.
 
     Args:
         model: A fresh Qwen 3 decoder with attention biases and at least two layers.
-        seed: Of the random subspaces.
+        seed: Random seed of the subspaces.
     """
     config, layers = cast(Any, model).config, cast(Any, model).model.layers
     width, head, half = config.hidden_size, config.head_dim, config.head_dim // 2
@@ -45,44 +42,15 @@ def begin_with_copying(model: nn.Module, seed: int) -> None:
     content = [place for pair in slow for place in (pair, pair + half)][: width // 3]
     basis = torch.linalg.qr(torch.randn(width, width, generator=torch.Generator().manual_seed(seed)))[0].T
     current, previous = basis[: len(content)], basis[len(content) : 2 * len(content)]
-    passed_on = torch.cat([current, basis[2 * len(content) :]])[:head]
-    _look_back_one(layers[0].self_attn, turns, head)
+    output = torch.cat([current, basis[2 * len(content) :]])[:head]
+    _attend_to_previous(layers[0].self_attn, turns, head)
     _write(layers[0].self_attn, head, read=current, written=_PREVIOUS * previous)
     _match(layers[1].self_attn, head, content, query=current, key=previous)
-    _write(layers[1].self_attn, head, read=passed_on, written=passed_on)
+    _write(layers[1].self_attn, head, read=output, written=output)
 
 
-def copying_episodes(
-    vocabulary: int, count: int, seed: int, *, chunks: int = 12, longest: int = 6
-) -> Iterator[Episode]:
-    """Random chunks of tokens, then the same in another order: what follows a chunk's first token can be copied.
-
-    Args:
-        vocabulary: Number of tokens; the three special ones are left out.
-        count: Number of episodes.
-        seed: Of the tokens.
-        chunks: Chunks per episode.
-        longest: Tokens of the longest chunk; the shortest has two.
-    """
-    random = torch.Generator().manual_seed(derive(seed, "copying"))
-    for _ in range(count):
-        sizes = torch.randint(2, longest + 1, (chunks,), generator=random).tolist()
-        stock = [torch.randint(3, vocabulary, (size,), generator=random).tolist() for size in sizes]
-        yield _repeated(stock, torch.randperm(chunks, generator=random).tolist())
-
-
-def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> Episode:
-    ids = [token for chunk in chunks for token in chunk]
-    spans = []
-    for chunk in (chunks[place] for place in order):
-        spans.append((len(ids) + 1, len(ids) + len(chunk)))
-        ids += chunk
-    copied = sum(end - start for start, end in spans)
-    return Episode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
-
-
-def _look_back_one(attention: Any, turns: Tensor, head: int) -> None:
-    """Constant queries and keys whose angle differs by one token's turn, in the fastest rotary pairs."""
+def _attend_to_previous(attention: Any, turns: Tensor, head: int) -> None:
+    """Set constant queries and keys whose angle differs by one token's turn, in the fastest rotary pairs."""
     half = head // 2
     for projection in (attention.q_proj, attention.k_proj):
         projection.weight[:head] = 0
@@ -105,7 +73,7 @@ def _match(attention: Any, head: int, content: Sequence[int], query: Tensor, key
 
 
 def _write(attention: Any, head: int, read: Tensor, written: Tensor) -> None:
-    """Make the first head pass on one subspace as another."""
+    """Make the first head write one subspace as another."""
     attention.v_proj.weight[:head] = 0
     attention.v_proj.weight[: len(read)] = read
     attention.o_proj.weight[:, :head] = 0

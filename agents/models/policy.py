@@ -6,40 +6,39 @@ Notation: b episodes of length l; m selected positions; h the model's width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from agents.models.block_attention import attend_in_blocks
+from agents.models.config import CriticKind
 
-T = TypeVar("T")
-ValueTrunk = Literal["none", "shared", "detached", "apart"]
+Output = Literal["log_prob", "entropy", "value", "hidden"]
+SCORES: tuple[Output, ...] = ("log_prob", "entropy", "value")
 _CHUNK = 4096  # positions whose logits are held at once
 
 
 class Policy(nn.Module):
-    """A causal language model that acts, and a value head that judges.
+    """A causal language model with a value head.
 
     Args:
         language_model: A Transformers causal model (or a peft wrapper of one).
-        value_trunk: What the value head reads: `shared` the policy's hidden states, `detached` the same
-            without gradient into them, `apart` a trunk of its own that starts as a copy, `none` no head. The head,
-            and the weights of its own trunk that are trained, are in single precision or better.
+        critic: Input of the value head: `shared` the policy's hidden states, `detached` the same without gradient into
+            the policy, `separate` the hidden states of a second decoder that starts as a copy, `none` no value head.
+            The value head, and the trained weights of a second decoder, are in single precision or better.
     """
 
-    def __init__(self, language_model: nn.Module, value_trunk: ValueTrunk = "apart") -> None:
+    def __init__(self, language_model: nn.Module, critic: CriticKind = "shared") -> None:
         super().__init__()
         self.language_model = language_model
-        self.value_trunk = value_trunk
-        attend_in_blocks(self.decoder)
-        self.critic = _critic(self.decoder, self.score_dtype) if value_trunk == "apart" else None
-        self.value_head = None if value_trunk == "none" else value_head(self.width, self.score_dtype)
+        self.critic_kind = critic
+        self.critic = _critic(self.decoder, self.score_dtype) if critic == "separate" else None
+        self.value_head = None if critic == "none" else value_head(self.width, self.score_dtype)
         self._trunk = trunk
 
     @property
@@ -49,7 +48,7 @@ class Policy(nn.Module):
 
     @property
     def output_layer(self) -> nn.Module:
-        """From hidden states to logits."""
+        """Output layer: hidden states to logits."""
         return cast(nn.Module, cast(Any, self.language_model).get_output_embeddings())
 
     @property
@@ -59,7 +58,7 @@ class Policy(nn.Module):
 
     @property
     def lora_rank(self) -> int:
-        """Rank of the adapters that are trained in place of the weights; 0 where all weights are."""
+        """Rank of the LoRA adapters; 0 without adapters."""
         adapters = getattr(self.language_model, "peft_config", {})
         return int(adapters["default"].r) if adapters else 0
 
@@ -70,21 +69,21 @@ class Policy(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the language model's weights."""
+        """Dtype of the language model's weights."""
         return cast(Tensor, self.output_layer.weight).dtype
 
     @property
     def score_dtype(self) -> torch.dtype:
-        """Type of log-probabilities and values: single precision, or better where the weights are."""
+        """Dtype of log-probabilities and values: that of the weights, at least float32."""
         return torch.float64 if self.dtype is torch.float64 else torch.float32
 
     @property
     def device(self) -> torch.device:
-        """Where the language model's weights are."""
+        """Device of the language model's weights."""
         return cast(Tensor, self.output_layer.weight).device
 
     def recompute_activations(self) -> None:
-        """Save memory in `learning`: layers keep their input alone and are computed again in the backward pass."""
+        """Save memory in `learning`: layers keep their input only and are recomputed in the backward pass."""
         for layer in self.modules():
             if isinstance(layer, GradientCheckpointingLayer):
                 cast(Any, layer).gradient_checkpointing = True
@@ -92,10 +91,10 @@ class Policy(nn.Module):
 
     @contextmanager
     def learning(self) -> Iterator[None]:
-        """While gradients are taken. Layers that recompute their activations do so here only.
+        """Context of forward and backward passes in training: layers recompute their activations where asked to.
 
-        Transformers does it in modules in training mode, where a layer also refuses the sampler's cache. So the
-        layers are switched for a while, and the modules in them, dropout among them, never.
+        Transformers recomputes in modules in training mode, where a layer also refuses the sampler's cache. So only the
+        layers are in training mode, only in this context, and the modules inside them (dropout) never are.
         """
         layers = [m for m in self.modules() if isinstance(m, GradientCheckpointingLayer) and m.gradient_checkpointing]
         for layer in layers:
@@ -106,29 +105,68 @@ class Policy(nn.Module):
             for layer in layers:
                 layer.training = False
 
-    def forward(self, compute: Callable[[], T]) -> T:
-        """A computation with this policy. Where its weights are in parts, they are put together around it."""
-        return compute()
-
     def compile_trunk(self, backend: str = "inductor") -> None:
-        """Let `hidden` and `values` run compiled, for sequences of any length. Sampling stays as it is.
+        """Compile the decoders for training, for sequences of any length. Sampling is not compiled.
 
         Args:
-            backend: Of `torch.compile`.
+            backend: Backend of `torch.compile`.
         """
         self._trunk = torch.compile(trunk, dynamic=True, backend=backend)
 
-    def hidden(self, ids: Tensor, attention: Tensor | None = None) -> Tensor:
-        """Hidden states of whole episodes: ids (b, l) -> (b, l, h). See `trunk` for `attention`."""
-        return self._trunk(self.decoder, ids, attention)
+    def forward(
+        self,
+        ids: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        targets: Tensor,
+        want: Collection[Output] = SCORES,
+        temperature: float = 1.0,
+        *,
+        entropy_gradient: bool = False,
+    ) -> dict[Output, Tensor]:
+        """Evaluate next tokens at selected positions.
+
+        Args:
+            ids: Tokens (b, l), padded on the right.
+            rows: Rows of the positions (m,).
+            columns: Columns of the positions (m,).
+            targets: Next tokens (m,).
+            want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
+            temperature: Divides the logits.
+            entropy_gradient: Keep the gradient of the entropy, which costs memory.
+
+        Returns:
+            `log_prob` of the targets, `entropy`, `value` (zero without a value head): (m,); `hidden`: (m, h).
+        """
+        found: dict[Output, Tensor] = {}
+        read = set(want) - {"value"}
+        hidden = torch.empty(0)
+        if read or (self.value_head is not None and self.critic is None):
+            with torch.set_grad_enabled(torch.is_grad_enabled() and bool(read)):
+                hidden = self.hidden(ids)[rows, columns]
+        if "hidden" in want:
+            found["hidden"] = hidden
+        if "log_prob" in want or "entropy" in want:
+            log_prob, entropy = self.log_probs(hidden, targets, temperature, entropy_gradient=entropy_gradient)
+            found |= {"log_prob": log_prob, "entropy": entropy}
+        if "value" in want and self.value_head is None:
+            found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
+        elif "value" in want:
+            states = hidden if self.critic is None else self._trunk(self.critic, ids)[rows, columns]
+            found["value"] = self.head_values(states.detach() if self.critic_kind == "detached" else states)
+        return found
+
+    def hidden(self, ids: Tensor) -> Tensor:
+        """Hidden states of whole episodes: ids (b, l), padded on the right -> (b, l, h)."""
+        return self._trunk(self.decoder, ids)
 
     def log_probs(
         self, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,) in fp32 or better.
+        """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,), in fp32 or better.
 
-        The logits are made in chunks and made again in the backward pass, so that (m, vocabulary) is never held.
-        An entropy with gradient keeps a further matrix of a chunk's tokens x vocabulary for the backward pass.
+        Logits are computed in chunks and recomputed in the backward pass, so (m, vocabulary) is never held. An entropy
+        with gradient keeps a second chunk of tokens x vocabulary for the backward pass.
         """
         pieces = [
             checkpoint(self._chunk, h, t, temperature, entropy_gradient, use_reentrant=False)
@@ -138,27 +176,14 @@ class Policy(nn.Module):
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
 
-    def values(
-        self, hidden: Tensor | None, ids: Tensor, attention: Tensor | None, rows: Tensor, columns: Tensor
-    ) -> Tensor:
-        """Value at the selected positions: (m,). Zero where the policy has no value head.
-
-        `hidden` (b, l, h) is the policy's, of the same ids; where it is `None`, it is computed if it is needed.
-        """
-        if self.value_head is None:
-            return torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
-        if self.critic is not None:
-            hidden = self._trunk(self.critic, ids, attention)
-        elif hidden is None:
-            hidden = self.hidden(ids, attention)
-        if self.value_trunk == "detached":
-            hidden = hidden.detach()
-        return self.head_values(hidden[rows, columns])
-
     def head_values(self, hidden: Tensor) -> Tensor:
-        """Values (m,) of hidden states (m, h), in `score_dtype`, with autocast too."""
+        """Values (m,) of hidden states (m, h), in `score_dtype`, also under autocast."""
         with torch.autocast(hidden.device.type, enabled=False):
             return cast(Tensor, cast(nn.Module, self.value_head)(hidden.to(self.score_dtype))).squeeze(-1)
+
+    def frozen_copy(self) -> Policy:
+        """Copy of the language model whose weights never change: the reference policy."""
+        return Policy(copy.deepcopy(self.language_model), "none").requires_grad_(False).eval()
 
     def _chunk(
         self, hidden: Tensor, targets: Tensor, temperature: float, entropy_gradient: bool
@@ -172,7 +197,7 @@ class Policy(nn.Module):
 
 
 def _critic(decoder: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy of the decoder whose trained weights are of `dtype`: in half precision small updates would be lost."""
+    """Copy of the decoder whose trained weights have `dtype`: half precision would lose small updates."""
     critic = copy.deepcopy(decoder)
     for parameter in critic.parameters():
         if parameter.requires_grad:
@@ -180,27 +205,19 @@ def _critic(decoder: nn.Module, dtype: torch.dtype) -> nn.Module:
     return critic
 
 
-def trunk(decoder: nn.Module, ids: Tensor, attention: Tensor | None = None) -> Tensor:
-    """Hidden states (b, l, h) of ids (b, l).
-
-    `attention` (b, l), true at real tokens, is needed for padding on the left only: causal attention
-    never looks right, so padding there changes nothing and the fast path without a mask is taken.
-    """
-    if attention is None:
-        return cast(Tensor, decoder(input_ids=ids, use_cache=False).last_hidden_state)
-    positions = (attention.long().cumsum(1) - 1).clamp(min=0)
-    output = decoder(input_ids=ids, attention_mask=attention, position_ids=positions, use_cache=False)
-    return cast(Tensor, output.last_hidden_state)
+def trunk(decoder: nn.Module, ids: Tensor) -> Tensor:
+    """Hidden states (b, l, h) of ids (b, l), padded on the right: causal attention never reads the padding."""
+    return cast(Tensor, decoder(input_ids=ids, use_cache=False).last_hidden_state)
 
 
 def value_head(width: int, dtype: torch.dtype, *, inputs: int = 0, seed: int = 0) -> nn.Module:
-    """One hidden layer; the output starts at zero, so that a fresh critic adds no noise to advantages.
+    """Value head with one hidden layer. Its output starts at zero, so a fresh critic adds no noise to advantages.
 
     Args:
-        width: Of the hidden layer.
-        dtype: Of the weights.
-        inputs: Features that it reads; 0 for as many as it is wide.
-        seed: Of the hidden layer's weights.
+        width: Width of the hidden layer.
+        dtype: Weight dtype.
+        inputs: Number of input features; 0 means `width`.
+        seed: Random seed of the hidden layer's weights.
     """
     head = nn.Sequential(nn.Linear(inputs or width, width), nn.Tanh(), nn.Linear(width, 1))
     with torch.random.fork_rng(devices=[]):

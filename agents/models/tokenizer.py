@@ -1,4 +1,4 @@
-"""The project's own tokenizer: byte-level BPE, trained on the text that a small policy will read and write."""
+"""Tokenizer of policies from scratch: byte-level BPE, trained on the text of demonstrations."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ PAD = "<|pad|>"
 ACT = "<|act|>"
 END = "<|end|>"
 
-# A capitalised word never carries the space before it: a name has the same tokens after a space in the query as
-# after a quotation mark in the arguments, so a small model can copy it. Other words carry theirs, for short prompts.
+# A capitalized word is split from the space before it: a name has the same tokens after a space in the query as
+# after a quotation mark in the arguments, so that a small model can copy it. Other words include the space, which
+# shortens prompts.
 _WORDS = Regex(r"[ ]?_?\p{Ll}+|_?\p{Lu}+\p{Ll}*|\p{L}+|\d{1,3}|[ ]?[^\w\s]+|\s+|.")
 
 
@@ -23,12 +24,12 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedT
     """Train the tokenizer.
 
     Args:
-        texts: What the policy will see: opening prompts, actions, observations.
-        vocab_size: Number of tokens at most, the 256 bytes and the 3 special tokens included.
+        texts: Prompts, actions and observations.
+        vocab_size: Maximum number of tokens, the 256 bytes and the 3 special tokens included.
 
     Returns:
-        A tokenizer with `pad_token`, `eos_token` (which ends an action) and `<|act|>` (which begins one).
-        Every text is encoded without loss, and special tokens spelt out in a text are encoded as plain text.
+        A tokenizer with `pad_token`, `eos_token` (the end of an action) and `<|act|>` (its start). It encodes every
+        text without loss.
 
     Raises:
         ValueError: `vocab_size` is too small to hold every byte.

@@ -1,8 +1,9 @@
-"""A policy's language model as a folder that other software can load, and back."""
+"""Language models as folders: Transformers' layout, and PEFT's for adapters."""
 
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +12,60 @@ from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from agents.errors import CheckpointError
 from agents.models.policy import Policy
 
+ADAPTER_CONFIG = "adapter_config.json"
 
-def write_model(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write the language model with its tokenizer in Transformers' layout; `folder` is complete or absent.
 
-    Low-rank adapters are merged into the weights. The critic is left out.
+def save_model(folder: Path, model: nn.Module, *, half: bool = False) -> None:
+    """Write a model as `AutoModelForCausalLM.from_pretrained` reads it; of a PEFT model the adapters alone.
+
+    Args:
+        folder: Existing folder.
+        model: The model.
+        half: Write float16 weights; `config.json` keeps the dtype of the model.
+    """
+    options: dict[str, Any] = {"state_dict": _half(model)} if half else {}
+    if hasattr(model, "peft_config"):
+        options["save_embedding_layers"] = False
+    with _no_progress_bar():
+        cast(Any, model).save_pretrained(str(folder), **options)
+
+
+def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """Read a model that `save_model` wrote; adapters are put on their base model and are trainable.
+
+    Raises:
+        CheckpointError: The model, or the base model of the adapters, cannot be loaded.
+    """
+    base = base_model(folder)
+    try:
+        with _no_progress_bar():
+            source = base or str(folder.resolve())  # absolute: adapters record it as their base
+            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
+            if not base:
+                return cast(nn.Module, model)
+            from peft import PeftModel
+
+            return cast(nn.Module, PeftModel.from_pretrained(model, str(folder), is_trainable=True))
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        source = f"{folder}, whose adapters belong to the base model {base}" if base else str(folder)
+        raise CheckpointError(f"{source}: the model cannot be loaded: {error}") from error
+
+
+def base_model(folder: Path) -> str:
+    """Folder or hub name of the base model of a folder's adapters; empty for a model without adapters."""
+    path = folder / ADAPTER_CONFIG
+    return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]) if path.exists() else ""
+
+
+def write_merged(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write the language model, adapters merged into its weights, with its tokenizer; `folder` is complete or absent.
 
     Raises:
         CheckpointError: The files cannot be written.
@@ -31,8 +74,7 @@ def write_model(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        with _quiet():
-            cast(Any, _merged(policy.language_model)).save_pretrained(str(partial))
+        save_model(partial, _merged(policy.language_model))
         tokenizer.save_pretrained(str(partial))
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
@@ -42,23 +84,31 @@ def write_model(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBase
 
 
 @torch.no_grad()
-def read_model(folder: Path, policy: Policy) -> None:
-    """Take over the weights of a model that `write_model` wrote.
+def read_merged(folder: Path, policy: Policy) -> None:
+    """Replace the weights of a policy by those that `write_merged` wrote.
 
     Raises:
-        CheckpointError: There is none, or it is of another shape.
+        CheckpointError: The folder holds no model, or one of another shape.
     """
     try:
-        with _quiet():
-            model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=policy.dtype, local_files_only=True)
-        policy.language_model.load_state_dict(model.state_dict())
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: the weights cannot be taken over: {error}") from error
+        policy.language_model.load_state_dict(load_model(folder, policy.dtype).state_dict())
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder} is of another model: {error}") from error
+
+
+def _half(model: nn.Module) -> dict[str, Tensor]:
+    """The floating-point weights in float16; of tied weights the first name alone."""
+    first: dict[int, str] = {}
+    tensors = model.state_dict()
+    for name, tensor in tensors.items():
+        first.setdefault(tensor.data_ptr(), name)
+    kept = {name: tensors[name] for name in first.values()}
+    return {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Transformers' progress bars, which would come in every iteration."""
+def _no_progress_bar() -> Iterator[None]:
+    """Turn off Transformers' progress bars, which would be shown in every iteration."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

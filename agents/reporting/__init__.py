@@ -1,1 +1,1 @@
-"""Reports, plots and progress for people."""
+"""Reports, plots and progress displays."""

@@ -1,4 +1,4 @@
-"""Progress of long commands: live lines in a terminal, else one plain line for each every half minute."""
+"""Progress display of long commands: live lines in a terminal, else one plain line per phase every 30 s."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from steptool_env.metrics import result_of, usable
 from steptool_env.types import Trajectory
 
 SECONDS_VARIABLE = "STEPTOOL_PROGRESS_SECONDS"
-"""Environment variable: seconds between two plain lines, 30 by default."""
+"""Environment variable with the seconds between two plain lines; 30 by default."""
 
 _DAY = 86_400  # seconds
-_NAME = 24  # characters of a name that are shown live
+_NAME = 24  # maximum characters of a name in a live line
 
 
 class Display:
-    """Shows how far one or more phases are. A context manager; what is shown begins on entering.
+    """Progress of one or more phases. Use as a context manager.
 
-    Where the output is no terminal, a thread writes a line for each phase at regular times, whatever the phases do, so
-    that a log never stands still; on leaving, the last state of each. The time is for the display alone.
+    Where the output is no terminal, a thread writes a line per phase at regular intervals, and the last state of each
+    phase on exit.
 
     Args:
-        console: Where it is shown.
-        live: Whether to show live lines in a terminal; without, a terminal is shown nothing.
-        clock: Gives seconds.
+        console: Output.
+        live: Show live lines in a terminal; if false, a terminal shows nothing.
+        clock: Function that returns seconds.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Display:
         )
         self._seconds = _seconds()
         self._began = clock()
-        self._first: dict[TaskID, tuple[float, float]] = {}  # time and count of a phase's first news
-        self._ended: set[TaskID] = set()  # phases whose last line was written
+        self._first: dict[TaskID, tuple[float, float]] = {}  # time and count of a phase's first update
+        self._ended: set[TaskID] = set()  # phases whose last line has been written
         self._over = Event()
         self._thread = Thread(target=self._write_regularly, daemon=True)
 
@@ -85,11 +85,11 @@ class Display:
             self.write_lines(counted=True)
 
     def add_phase(self, name: str, total: float | None = None) -> TaskID:
-        """A new phase. `total` is the count at its end, as far as it is known."""
+        """Add a phase. `total` is its final count, if known."""
         return self._progress.add_task(name, total=total, words="")
 
     def update(self, phase: TaskID, done: float, total: float | None, words: str = "") -> None:
-        """Say how far a phase is, with a few words on it. A phase whose count falls begins again."""
+        """Set count, total and message of a phase. A count that falls restarts the phase."""
         if phase in self._first and done < self._progress.tasks[phase].completed:
             del self._first[phase]
             self._ended.discard(phase)
@@ -97,7 +97,7 @@ class Display:
         self._progress.update(phase, completed=done, total=total, words=words)
 
     def write_lines(self, *, counted: bool = False) -> None:
-        """Write a plain line for each phase that goes on or has just ended; only for `counted` ones where asked."""
+        """Write a plain line per phase that has not ended before; with `counted`, only phases with a total."""
         for task in self._progress.tasks:
             if task.id in self._ended or (counted and task.total is None):
                 continue
@@ -126,7 +126,7 @@ class Display:
 
 
 class EpisodeProgress(Display):
-    """Shows how many episodes are over, and how many of those that count were solved."""
+    """Progress of an evaluation: number of episodes and pass rate."""
 
     def __init__(self, name: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console=console, clock=clock)
@@ -136,16 +136,22 @@ class EpisodeProgress(Display):
         self._passes: list[float] = []
 
     def expect(self, episodes: int) -> None:
-        """Say how many episodes there will be."""
+        """Set the number of episodes."""
         self._expected = episodes
         self.update(self._phase, 0, episodes)
 
     def add(self, trajectory: Trajectory) -> None:
-        """Count an episode that is over."""
+        """Add a complete episode."""
         self._episodes += 1
         self._passes += [result_of(counted).passed for counted in usable([trajectory])]
         rate = f"pass {100 * sum(self._passes) / len(self._passes):.1f} %" if self._passes else ""
         self.update(self._phase, self._episodes, self._expected, rate)
+
+
+def print_written(console: Console, where: object, command: str) -> None:
+    """Print the output path of a command, and a command to continue with."""
+    console.print(f"wrote {where}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _seconds() -> float:
@@ -160,5 +166,5 @@ def _seconds() -> float:
 
 
 def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds: `0:03:20`."""
+    """Format seconds as hours, minutes and seconds: `0:03:20`."""
     return str(timedelta(seconds=round(seconds)))

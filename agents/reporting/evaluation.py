@@ -1,4 +1,4 @@
-"""The page about one evaluation."""
+"""Report of one evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
 def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory]) -> Report:
-    """Headline numbers, pass rate against call budget, how episodes and calls ended, and some episodes in full."""
+    """Return the report: main metrics, pass rate against call budget, endings, call statuses and example episodes."""
     counted = usable(trajectories)
     metrics = metrics_of(trajectories)
     return Report(
@@ -39,40 +39,40 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
     )
 
 
-def budget_plot(runs: Mapping[str, Sequence[Trajectory]], kin: Mapping[str, str] | None = None) -> Plot:
-    """Pass rate against the call budget, one curve per run.
+def budget_plot(runs: Mapping[str, Sequence[Trajectory]], paired_with: Mapping[str, str] | None = None) -> Plot:
+    """Plot the pass rate against the call budget, one curve per run.
 
     Args:
         runs: Trajectories by name.
-        kin: By a run's name that of another run: its curve is drawn dashed in the other's colour.
+        paired_with: Name of another run, by a run's name: the run's curve is dashed, in the colour of the other.
     """
     curves = {}
     for name, trajectories in runs.items():
         metrics, budgets = metrics_of(trajectories), budgets_of(trajectories)
         rates = [metrics[f"pass_at_budget_{budget}"] for budget in budgets]
-        curves[name] = Curve(budgets, rates, kin=(kin or {}).get(name, ""))
+        curves[name] = Curve(budgets, rates, paired_with=(paired_with or {}).get(name, ""))
     svg = line_plot(curves, "call budget", "pass rate", percent=True, steps=True)
     caption = (
-        "Every episode is cut after that many calls, Finish included; what was not solved by then counts as failed."
+        "Every episode is cut after that number of calls, including Finish; an episode not solved by then has failed."
     )
     return Plot("Pass rate against call budget", svg, caption)
 
 
 def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
-    """One row of metrics per run, and the panel: in a note where all runs have the same, else in every row."""
+    """Return a table with one row of metrics per run. A panel that all runs share is in the note, else in a column."""
     panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
-    alike = len(set(panels.values())) == 1
+    same = len(set(panels.values())) == 1
     rows = []
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
         cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
-        rows.append((name, str(int(metrics["episodes"])), *cells, *(() if alike else (panels[name],))))
-    columns = ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS), *(() if alike else ("panel",)))
-    return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if alike else panel_warning(runs))
+        rows.append((name, str(int(metrics["episodes"])), *cells, *(() if same else (panels[name],))))
+    columns = ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS), *(() if same else ("panel",)))
+    return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if same else panel_warning(runs))
 
 
 def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:
-    """A warning where runs were evaluated on different tasks, else an empty text."""
+    """Return a warning if runs were evaluated on different tasks, else an empty text."""
     if len({panel_of(trajectories) for trajectories in runs.values()}) < 2:
         return ""
     return "Warning: these runs were evaluated on different tasks (see panel), so their figures cannot be compared."
@@ -101,11 +101,11 @@ def _calls(trajectories: Sequence[Trajectory]) -> Table:
         (name.lower().replace("_", " "), provenance.value if provenance else "–", str(count))
         for (name, provenance), count in sorted(counts.items(), key=lambda item: (-item[1], item[0][0]))
     ]
-    return Table("What calls came to", ("status", "answered from", "calls"), rows)
+    return Table("Call statuses", ("status", "answered from", "calls"), rows)
 
 
 def _examples(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Some episodes, solved ones before others, each group in the tasks' order."""
+    """Return some episodes: solved ones first, each group in the order of the tasks."""
     solved = [t for t in trajectories if result_of(t).passed == 1]
     others = [t for t in trajectories if result_of(t).passed < 1]
     half = _EXAMPLES // 2

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about runs: numbers, tables, plots and episodes step by step."""
+"""Self-contained HTML report: numbers, tables, plots and episodes step by step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATUS_WORDS = {
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Cells are text; the first column names the row. `note` is the line below it."""
+    """Table of text cells. The first column names the row; `note` is the line below the table."""
 
     title: str
     columns: Sequence[str]
@@ -34,7 +34,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure: the text of an `<svg>` and what it shows."""
+    """Figure: the text of an `<svg>`, with title and caption."""
 
     title: str
     svg: str
@@ -43,7 +43,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Example:
-    """One or more episodes of one task, side by side (before and after, for instance)."""
+    """One or more episodes of one task, side by side, e.g. before and after training."""
 
     title: str
     episodes: Sequence[tuple[str, Trajectory]]
@@ -51,12 +51,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page holds, from top to bottom.
+    """Content of the page, from top to bottom.
 
     Attributes:
         title: Heading.
-        subtitle: A sentence below it: what was run, and how.
-        figures: Headline numbers, each a label and a text.
+        subtitle: Description of the run.
+        figures: Main numbers, each a label and a text.
         plots: Figures.
         tables: Tables.
         examples: Episodes, step by step.
@@ -71,7 +71,7 @@ class Report:
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the page. It needs no other file and no network."""
+    """Write the page. It refers to no other file or network resource."""
     environment = Environment(
         loader=PackageLoader("agents.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -81,17 +81,17 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def format_number(value: float, digits: int = 2) -> str:
-    """A number for people: `digits` decimals, a dash where it is not defined."""
+    """Format a number with `digits` decimals; nan as a dash."""
     return "–" if isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def format_rate(value: float) -> str:
-    """A rate in 0..1 as a percentage with one decimal, a dash where it is not defined."""
+    """Format a rate in 0..1 as a percentage with one decimal; nan as a dash."""
     return "–" if isnan(value) else f"{100 * value:.1f} %"
 
 
 def ending(trajectory: Trajectory) -> str:
-    """How an episode ended, in words: the verdict, the way and the number of steps."""
+    """Describe the end of an episode: verdict, kind of ending and number of steps."""
     passed = trajectory.metadata.get("outcome", {}).get("is_solved", nan)
     verdict = {1.0: "solved", 0.0: "unsolved"}.get(passed, f"judged {format_number(passed)}")
     steps = len(trajectory.steps)
@@ -99,7 +99,7 @@ def ending(trajectory: Trajectory) -> str:
 
 
 def way_of_ending(trajectory: Trajectory) -> str:
-    """`answered`, `gave up` or `ran out of calls`."""
+    """Return `answered`, `gave up` or `ran out of calls`."""
     if not trajectory.finished:
         return "ran out of calls"
     return "answered" if trajectory.steps[-1].status is StatusCode.FINAL_ANSWER else "gave up"

@@ -10,37 +10,36 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; line styles differ for print, unless they say
-# which curves belong together.
+# Okabe and Ito's palette, distinguishable with colour blindness. Line styles differ for print, unless they mark pairs.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _INK, _GRID = "#3b4252", "#d9dde3"
 
 
 class Curve(NamedTuple):
-    """One line: x values, y values and, where there is one, a band around it. Shape: (points,) each.
+    """One line: x values, y values and an optional band. Shape: (points,) each.
 
-    `kin` names another curve of the plot: this one is drawn dashed in its colour.
+    `paired_with` names another curve of the plot: this one is dashed, in its colour.
     """
 
     x: Sequence[float]
     y: Sequence[float]
     low: Sequence[float] = ()
     high: Sequence[float] = ()
-    kin: str = ""
+    paired_with: str = ""
 
 
 def line_plot(
     curves: Mapping[str, Curve], x_label: str, y_label: str, *, percent: bool = False, steps: bool = False
 ) -> str:
-    """The curves as a standalone `<svg>`: same input, same text.
+    """Return the curves as a standalone `<svg>`. Equal inputs give equal texts.
 
     Args:
-        curves: By name, as in the legend.
-        x_label: Below the axis, with its unit.
-        y_label: Beside the axis, with its unit.
-        percent: The y values are rates in 0..1, shown as 0 % to 100 %.
-        steps: The x values are counts: draw stairs with integer ticks.
+        curves: Curves by their names in the legend.
+        x_label: Label of the x axis, with its unit.
+        y_label: Label of the y axis, with its unit.
+        percent: Show the y values, rates in 0..1, as 0 % to 100 %.
+        steps: Draw a step function with integer ticks, for x values that are counts.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()
@@ -50,7 +49,7 @@ def line_plot(
         if len(curve.low):
             axes.fill_between(curve.x, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
     if percent:
-        axes.set_ylim(-0.02, 1.02)  # lines along the edges stay visible
+        axes.set_ylim(-0.02, 1.02)  # keeps lines along the edges visible
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if steps:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -67,11 +66,13 @@ def line_plot(
 
 
 def _looks(curves: Mapping[str, Curve]) -> list[tuple[str, str]]:
-    """Colour and line style of each curve."""
-    heads = [name for name, curve in curves.items() if not curve.kin]
+    """Return colour and line style of each curve."""
+    heads = [name for name, curve in curves.items() if not curve.paired_with]
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(heads)}
     if len(heads) < len(curves):
-        return [(colours[curve.kin or name], "--" if curve.kin else "-") for name, curve in curves.items()]
+        return [
+            (colours[curve.paired_with or name], "--" if curve.paired_with else "-") for name, curve in curves.items()
+        ]
     return [(colour, _STYLES[index % len(_STYLES)]) for index, colour in enumerate(colours.values())]
 
 

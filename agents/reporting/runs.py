@@ -1,20 +1,14 @@
-"""The page that compares runs: evaluations, trainings, or both."""
+"""Report that compares runs: evaluations, trainings, or both."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import fmean
 
-from agents.evaluation.results import read_held_out
 from agents.reporting.evaluation import budget_plot, comparison
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate
 from agents.reporting.plots import Curve, line_plot
-from agents.training.metrics_log import read_metrics
-from steptool_env.errors import DataError
-from steptool_env.metrics import usable
-from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Trajectory
 
 _WINDOW = 10  # iterations that a training curve averages over
@@ -25,10 +19,10 @@ _PLAYED = "rollout/is_solved"
 
 @dataclass(frozen=True)
 class Run:
-    """What a folder holds: the episodes of an evaluation, the metrics of a training, or both.
+    """Episodes of an evaluation, metrics of a training, or both.
 
     `records` has one mapping per iteration of the training, with `calls` and metrics such as `rollout/is_solved`;
-    `panel` is that of the training's evaluations.
+    `panel` is the panel of the training's evaluations.
     """
 
     name: str
@@ -37,17 +31,8 @@ class Run:
     panel: str = ""
 
 
-def read_run(folder: Path) -> Run:
-    """The run in a folder. Raises `DataError` when it holds neither `trajectories.jsonl` nor `metrics.jsonl`."""
-    episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
-    records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
-    if not episodes and not records:
-        raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
-    return Run(folder.name, usable(episodes), records, read_held_out(folder))
-
-
 def runs_report(runs: Sequence[Run]) -> Report:
-    """Learning curves against environment calls, pass rate against call budget, tables, and tasks side by side."""
+    """Return the report: learning curves, pass rate against call budget, tables, and tasks side by side."""
     played = {run.name: run.trajectories for run in runs if run.trajectories}
     trained = [run for run in runs if run.records]
     plots = [plot for key, title in _CURVES.items() if (plot := _curves(trained, key, title)) is not None]
@@ -68,7 +53,7 @@ _CURVES = {
 
 
 def _curves(runs: Sequence[Run], key: str, title: str) -> Plot | None:
-    """The metric `key` of every training against its environment calls; `None` where no run has it."""
+    """Plot the metric `key` of every training against its environment calls; `None` if no run has it."""
     window = _WINDOW if key == _PLAYED else 1
     points = {run.name: [(r["calls"], r[key]) for r in run.records if r.get(key) is not None] for run in runs}
     curves = {
@@ -100,7 +85,7 @@ def _trainings(runs: Sequence[Run]) -> Table:
 
 
 def held_out_warning(runs: Sequence[Run]) -> str:
-    """A warning where trainings were evaluated on different tasks, else an empty text."""
+    """Return a warning if trainings were evaluated on different tasks, else an empty text."""
     panels = {run.name: run.panel for run in runs if run.panel}
     if len(set(panels.values())) < 2:
         return ""
@@ -109,7 +94,7 @@ def held_out_warning(runs: Sequence[Run]) -> str:
 
 
 def _side_by_side(played: Mapping[str, Sequence[Trajectory]]) -> list[Example]:
-    """The first tasks that every run has."""
+    """Return the first tasks that every run has."""
     by_task = {name: {(t.task.suite, t.task.id): t for t in trajectories} for name, trajectories in played.items()}
     if not by_task:
         return []

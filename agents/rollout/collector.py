@@ -1,4 +1,4 @@
-"""Rollouts: many episodes at once, from a vector environment and an engine to token episodes."""
+"""Rollout collection: a vector environment and an engine play token-level episodes."""
 
 from __future__ import annotations
 
@@ -16,20 +16,19 @@ from numpy.typing import NDArray
 from agents.errors import ModelError
 from agents.models.chat_template import Codec
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.sampler import Sampled
-from agents.training.batch import End, Episode
+from agents.rollout.types import End, Episode, Sampled, episode_metrics
 from steptool_env.types import FINISHED
 from toolserver.catalog.api_schema import StatusCode
 
-_IDLE = ""  # the action of a slot that has nothing to do: no call, so no tool is reached
-_INVALID = frozenset({1, 2})  # status codes of a text that is no valid call
+_IDLE = ""  # action of an unused slot: no call, so no request to a tool
+_INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 Info = Mapping[str, Any]
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class EpisodeSpec:
-    """One episode to be played: the environment's seed, and the group that it is compared in."""
+    """Seed of the environment and group id of one episode."""
 
     seed: int
     group: int = 0
@@ -37,14 +36,14 @@ class EpisodeSpec:
 
 @dataclass
 class Rollout:
-    """Episodes in the order in which they were asked for, and what it took.
+    """Collected episodes, in the order of their specs.
 
     Attributes:
-        episodes: Those that came to an end.
-        calls: Environment steps.
-        dropped: Episodes lost to an unreachable tool server; they are not in `episodes`.
-        sample_seconds: Time in the model.
-        env_seconds: Time in the environment.
+        episodes: Completed episodes.
+        calls: Number of environment steps.
+        dropped: Number of episodes lost to an unreachable tool server; `episodes` excludes them.
+        sample_seconds: Seconds spent in the engine.
+        env_seconds: Seconds spent in the environment.
     """
 
     episodes: list[Episode] = field(default_factory=list)
@@ -54,14 +53,14 @@ class Rollout:
     env_seconds: float = 0.0
 
     def metrics(self) -> dict[str, float]:
-        """`rollout/...`: means over the episodes, and how many were dropped."""
+        """Return `rollout/...`: means over the episodes, and the number of dropped ones."""
         names = sorted({name for episode in self.episodes for name in episode.metrics})
         count = max(1, len(self.episodes))
         means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in self.episodes) / count for n in names}
         return {**means, "rollout/dropped": float(self.dropped)}
 
     def timing(self, total: float, training: float) -> dict[str, float]:
-        """`time/...`: seconds of an iteration and what they went into, calls and sampled tokens per second."""
+        """Return `time/...`: seconds of an iteration and of its parts, calls and sampled tokens per second."""
         playing = max(self.sample_seconds + self.env_seconds, 1e-9)
         sampled = sum(episode.action_tokens for episode in self.episodes)
         return {
@@ -74,8 +73,8 @@ class Rollout:
         }
 
 
-def merged(rollouts: Sequence[Rollout]) -> Rollout:
-    """Rollouts that were played at the same time, as one."""
+def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
+    """Merge rollouts that were collected at the same time."""
     return Rollout(
         episodes=[episode for rollout in rollouts for episode in rollout.episodes],
         calls=sum(rollout.calls for rollout in rollouts),
@@ -86,7 +85,7 @@ def merged(rollouts: Sequence[Rollout]) -> Rollout:
 
 
 class _Step(NamedTuple):
-    """What the environment gave one slot."""
+    """Result of one slot's step."""
 
     observation: str
     reward: float
@@ -96,7 +95,7 @@ class _Step(NamedTuple):
 
 @dataclass
 class EpisodeBuilder:
-    """An episode that is being played."""
+    """Episode in progress."""
 
     order: int
     group: int
@@ -107,12 +106,12 @@ class EpisodeBuilder:
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
-    anchors: list[str] = field(default_factory=list)
+    state_hashes: list[str] = field(default_factory=list)
     invalid: int = 0
 
     def act(self, sampled: Sampled) -> None:
         """Append a sampled action."""
-        self.anchors.append(_anchor(self.task, self.state))
+        self.state_hashes.append(state_hash(self.task, self.state))
         self.spans.append((len(self.ids), len(self.ids) + len(sampled.ids)))
         self.ids.extend(sampled.ids)
         self.log_probs.extend(sampled.log_probs)
@@ -125,16 +124,9 @@ class EpisodeBuilder:
     def finish(self, end: End, info: Info) -> Episode:
         """Return the finished episode."""
         rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
-        outcome = info.get("outcome") or {}
-        metrics = {str(k): float(v) for k, v in outcome.items() if isinstance(v, int | float | np.number)}
-        metrics |= {
-            "return": sum(rewards),
-            "calls": len(self.spans),
-            "finished": float(end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED),
-            "invalid_calls": self.invalid / len(self.spans),
-            "tokens": len(self.ids),
-            "context_full": float(end == "context"),
-        }
+        finished = end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED
+        metrics = episode_metrics(info.get("outcome") or {}, rewards, invalid=self.invalid, finished=finished)
+        metrics |= {"tokens": float(len(self.ids)), "context_full": float(end == "context")}
         return Episode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
@@ -142,131 +134,135 @@ class EpisodeBuilder:
             rewards=rewards,
             end=end,
             group=self.group,
-            anchors=tuple(self.anchors),
-            metrics={"is_solved": 0.0, **metrics},
+            state_hashes=tuple(self.state_hashes),
+            metrics=metrics,
         )
 
 
-class Collector:
-    """Plays episodes.
+def collect_rollouts(
+    envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]
+) -> Rollout:
+    """Play one episode per spec. A slot whose episode ends takes the next spec.
 
     Args:
-        envs: A vector environment of text in `AutoresetMode.DISABLED`, so that each slot is given its next
-            episode here, by seed.
+        envs: Vector environment of text in `AutoresetMode.DISABLED`: each slot is reset here, with the spec's seed.
         engine: Samples the actions.
         codec: Text <-> tokens.
+        specs: Episodes to play.
+
+    Raises:
+        ModelError: A prompt leaves no room for an action in the model's context.
     """
+    return _Collection(envs, engine, codec, specs).run()
 
-    def __init__(self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec) -> None:
+
+class _Collection:
+    """State of one `collect_rollouts`."""
+
+    def __init__(
+        self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]
+    ) -> None:
         self._envs, self._engine, self._codec = envs, engine, codec
-        self._drafts: dict[int, EpisodeBuilder] = {}
-        self._streams: Sequence[str] = ()
+        self._queue, self._streams = deque(enumerate(specs)), _streams(specs)
+        self._builders: dict[int, EpisodeBuilder] = {}
+        self._done: dict[int, Episode] = {}
+        self._rollout = Rollout()
 
-    def collect(self, starts: Sequence[EpisodeSpec]) -> Rollout:
-        """Play an episode for each start. A slot whose episode ends goes on with the next start.
-
-        Raises:
-            ModelError: A prompt leaves no room for an action in the model's context.
-        """
-        result, done = Rollout(), dict[int, Episode]()
-        queue = deque(enumerate(starts))
-        self._streams = _streams(starts)
+    def run(self) -> Rollout:
+        """Play all episodes."""
         self._engine.clear()
-        self._drafts.clear()
-        self._reset(np.ones(self._envs.num_envs, dtype=np.bool_), queue)
-        while self._drafts:
-            over = self._step(result, done)
-            if over.any() and (self._drafts or queue):
-                self._reset(over, queue)
-        result.episodes = [done[order] for order in sorted(done)]
-        return result
+        self._reset(np.ones(self._envs.num_envs, dtype=np.bool_))
+        while self._builders:
+            ended = self._step()
+            if ended.any() and (self._builders or self._queue):
+                self._reset(ended)
+        self._rollout.episodes = [self._done[order] for order in sorted(self._done)]
+        return self._rollout
 
-    def _reset(self, mask: Flags, queue: deque[tuple[int, EpisodeSpec]]) -> None:
-        """Give the masked slots their next episodes; a slot without one idles in an episode that nobody reads."""
+    def _reset(self, mask: Flags) -> None:
+        """Start the next episodes in the masked slots. A slot without one plays an episode that is not recorded."""
         slots = [int(slot) for slot in np.flatnonzero(mask)]
-        taken = {slot: queue.popleft() for slot in slots[: len(queue)]}
+        taken = {slot: self._queue.popleft() for slot in slots[: len(self._queue)]}
         seeds = [taken[slot][1].seed if slot in taken else 0 for slot in range(self._envs.num_envs)]
         observations, infos = self._envs.reset(seed=cast(int, seeds), options={"reset_mask": mask})
-        for slot, (order, start) in taken.items():
+        for slot, (order, spec) in taken.items():
             info = slot_info(infos, slot)
             text = str(observations[slot])
-            ids = self._codec.opening(text, info)
+            ids = self._codec.encode_prompt(text, info)
             self._engine.start(slot, ids, self._streams[order])
             if self._engine.room(slot) < 1:
                 raise ModelError(
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
                 )
-            self._drafts[slot] = EpisodeBuilder(
-                order, start.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
+            self._builders[slot] = EpisodeBuilder(
+                order, spec.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
             )
 
-    def _step(self, result: Rollout, done: dict[int, Episode]) -> Flags:
-        """One action in every slot. Returns the slots that need a reset."""
+    def _step(self) -> Flags:
+        """Take one action in every slot. Return a mask of the slots that need a reset."""
         begin = time.perf_counter()
-        sampled = dict(zip(self._drafts, self._engine.act(list(self._drafts)), strict=True))
+        sampled = dict(zip(self._builders, self._engine.act(list(self._builders)), strict=True))
         sampled_at = time.perf_counter()
         observations, rewards, terminated, truncated, infos = self._envs.step(self._actions(sampled))
-        result.sample_seconds += sampled_at - begin
-        result.env_seconds += time.perf_counter() - sampled_at
-        for slot in list(self._drafts):
+        self._rollout.sample_seconds += sampled_at - begin
+        self._rollout.env_seconds += time.perf_counter() - sampled_at
+        for slot in list(self._builders):
             step = _Step(str(observations[slot]), float(rewards[slot]), bool(terminated[slot]), bool(truncated[slot]))
-            self._absorb(slot, sampled[slot], step, slot_info(infos, slot), result, done)
-        ended = [slot in sampled and slot not in self._drafts for slot in range(self._envs.num_envs)]
+            self._record(slot, sampled[slot], step, slot_info(infos, slot))
+        ended = [slot in sampled and slot not in self._builders for slot in range(self._envs.num_envs)]
         return cast(Flags, np.array(ended) | terminated | truncated)
 
     def _actions(self, sampled: Mapping[int, Sampled]) -> tuple[str, ...]:
-        """The text of every slot's action, noted in its draft."""
+        """Append the sampled actions to their episodes. Return the action text of every slot."""
         texts = [_IDLE] * self._envs.num_envs
-        for slot, draft in self._drafts.items():
-            draft.act(sampled[slot])
+        for slot, builder in self._builders.items():
+            builder.act(sampled[slot])
             texts[slot] = self._codec.action_text(sampled[slot].ids)
         return tuple(texts)
 
-    def _absorb(
-        self, slot: int, sampled: Sampled, step: _Step, info: Info, result: Rollout, done: dict[int, Episode]
-    ) -> None:
-        """Take what came of one slot's action."""
-        result.calls += 1
+    def _record(self, slot: int, sampled: Sampled, step: _Step, info: Info) -> None:
+        """Record the step of one slot; end its episode where the step was the last."""
+        self._rollout.calls += 1
         if "transport_error" in info:
-            result.dropped += 1
-            self._drop(slot)
+            self._rollout.dropped += 1
+            self._free(slot)
             return
-        self._drafts[slot].reward(step.reward, info)
+        self._builders[slot].reward(step.reward, info)
         if step.terminated:
-            self._end(slot, "terminated", info, done)
+            self._end(slot, "terminated", info)
         elif not self._observe(slot, step.observation, sampled):
-            self._end(slot, "context", info if step.truncated else truncate(self._envs, slot), done)
+            self._end(slot, "context", info if step.truncated else truncate(self._envs, slot))
         elif step.truncated:
-            self._end(slot, "truncated", info, done)
+            self._end(slot, "truncated", info)
 
     def _observe(self, slot: int, observation: str, sampled: Sampled) -> bool:
-        """Append the tools' answer, where that leaves room for an action; else nothing, and return false.
+        """Append the observation if it leaves room for an action; else append nothing and return false.
 
-        An action that was cut is closed by a stop token that nobody sampled.
+        A stop token, which is not trained on, closes an action that was cut.
         """
-        draft = self._drafts[slot]
-        ids = self._codec.continuation(observation, draft.format)
+        builder = self._builders[slot]
+        ids = self._codec.encode_observation(observation, builder.format)
         ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
         if len(ids) >= self._engine.room(slot):
             return False
-        draft.state = observation
-        draft.ids.extend(ids)
+        builder.state = observation
+        builder.ids.extend(ids)
         self._engine.append(slot, ids)
         return True
 
-    def _end(self, slot: int, end: End, info: Info, done: dict[int, Episode]) -> None:
-        draft = self._drafts[slot]
-        done[draft.order] = draft.finish(end, info)
-        self._drop(slot)
+    def _end(self, slot: int, end: End, info: Info) -> None:
+        builder = self._builders[slot]
+        self._done[builder.order] = builder.finish(end, info)
+        self._free(slot)
 
-    def _drop(self, slot: int) -> None:
-        del self._drafts[slot]
+    def _free(self, slot: int) -> None:
+        del self._builders[slot]
         self._engine.free(slot)
 
 
 def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
-    """End one slot's episode where it is. Returns its last info, empty where the environment has no `truncate`."""
+    """End one slot's episode. Return its last info, empty for an environment without `truncate`."""
     vector = envs.unwrapped
     if isinstance(vector, SyncVectorEnv):
         single = getattr(vector.envs[slot].unwrapped, "truncate", None)
@@ -275,21 +271,21 @@ def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
     return several(slot) if several else {}
 
 
-def _streams(starts: Sequence[EpisodeSpec]) -> list[str]:
-    """The name of each episode's draws: its seed, and which of the episodes with that seed it is.
+def _streams(specs: Sequence[EpisodeSpec]) -> list[str]:
+    """Return the name of each episode's random stream: its seed and its index among the episodes with that seed.
 
-    So an episode's actions do not depend on how many slots there are, or on which episodes end before it begins.
+    An episode's actions therefore do not depend on the number of slots or on the other episodes.
     """
-    begun: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     names = []
-    for start in starts:
-        names.append(f"{start.seed}/{begun[start.seed]}")
-        begun[start.seed] += 1
+    for spec in specs:
+        names.append(f"{spec.seed}/{counts[spec.seed]}")
+        counts[spec.seed] += 1
     return names
 
 
 def slot_info(infos: Info, slot: int) -> dict[str, Any]:
-    """What a vector environment's `infos` say of one slot: entries whose `_key` mask is set there."""
+    """Return one slot's entries of a vector environment's `infos`: those whose `_key` mask is set."""
     found: dict[str, Any] = {}
     for key, value in infos.items():
         mask = infos.get(f"_{key}")
@@ -299,6 +295,6 @@ def slot_info(infos: Info, slot: int) -> dict[str, Any]:
     return found
 
 
-def _anchor(task: str, observation: str) -> str:
-    """A name for the state in which an action is chosen: the task and what was last seen."""
+def state_hash(task: str, observation: str) -> str:
+    """Return a hash of the state before an action: the task and the last observation."""
     return blake2b(f"{task}\0{observation}".encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -1,8 +1,8 @@
-"""A rollout engine behind HTTP: a completions server that takes token ids and returns token ids and log-probabilities.
+"""Rollout engine over HTTP: a completions server that takes token ids and returns token ids and log-probabilities.
 
-The fields are vLLM's. One request asks for one action: the whole episode so far goes in as ids, so nothing is decoded
-and encoded again, and the server's prefix cache spares it the reading. A seed of its own goes with every request,
-because a server gives all prompts of one request the same noise, and members of a group have the same prompt.
+The fields are vLLM's. Each request samples one action and sends all tokens of the episode as ids, so no text is encoded
+twice and the server's prefix cache applies. Each request has its own seed: a server gives all prompts of one request
+the same noise, and members of a group have the same prompt.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ from typing import Any
 import httpx
 
 from agents.errors import EngineError
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampled, Sampling, action_seed
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.sampler import action_seed
+from agents.rollout.types import Sampled
 
 _KEY = "OPENAI_API_KEY"
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_FIRST_WAIT = 0.5  # seconds; doubled with every further try
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_FIRST_WAIT = 0.5  # seconds; doubled for each retry
 _PLAIN: Mapping[str, Any] = {
-    # A server applies the model's generation_config.json to what a request leaves open (Qwen's cuts to 20 tokens);
-    # the policy gradient needs the policy's own distribution.
+    # A server fills missing fields from the model's generation_config.json (top_k=20 for Qwen), but the policy gradient
+    # needs the unmodified distribution of the policy.
     "n": 1,
     "top_k": -1,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
-    "ignore_eos": True,  # only our stop token ends an action
+    "ignore_eos": True,  # only `stop_token_ids` ends an action
     "include_stop_str_in_output": True,
     "skip_special_tokens": False,
     "add_special_tokens": False,
     "return_token_ids": True,
-    "logprobs": 0,  # of the sampled token alone
+    "logprobs": 0,  # of the sampled token only
 }
 
 
 class HttpEngine:
-    """Samples at a server. See `RolloutEngine`.
+    """Rollout engine that samples at a server. See `RolloutEngine`.
 
     Args:
-        config: Names the server and says how to ask it.
-        write: Writes the policy's present weights to a folder, for the server to read.
-        context: Longest episode in tokens.
-        stop_id: The token that ends an action.
-        sampling: How actions are drawn.
-        seed: Of the sampler.
+        config: Address of the server and request limits.
+        write: Function that writes the current weights to a folder for the server.
+        context: Context length in tokens.
+        stop_id: Token that ends an action.
+        sampling: Sampling parameters.
+        seed: Random seed of the sampler.
 
     Raises:
-        EngineError: By any method: the server cannot be reached, or does not answer as it must. It says what to do.
+        EngineError: (from any method) The server is unreachable or its response is invalid; the message has a remedy.
     """
 
     def __init__(
@@ -84,51 +85,51 @@ class HttpEngine:
         self.clear()
 
     def seed(self, seed: int) -> None:
-        """Draw from `seed` from now on, and number episodes from 0."""
+        """See `RolloutEngine.seed`."""
         self._seed, self._begun = seed, 0
 
     def publish(self, version: int, *, at_once: bool = False) -> int:
-        """Hand the weights over when they are due; the server answers once it samples with them."""
+        """Send the weights when they are due; the server responds once it samples with them."""
         late = 1 if at_once else self._config.sync_every
         if self._version is not None and version - self._version < late:
             return self._version
         folder = Path(self._config.weights_dir).absolute() / f"weights-{version}"
         self._remove()
-        self._folder = folder  # before anything can fail, so that `close` knows of it
+        self._folder = folder  # before a failure, so that `close` removes it
         self._write(folder)
         self._load(folder)
         self._version = version
         return version
 
     def clear(self) -> None:
-        """Forget every episode. The sampler goes on: no two episodes after a seed share their draws."""
+        """See `RolloutEngine.clear`. The numbering of episodes continues, so that no two share a random stream."""
         self._ids: dict[int, list[int]] = {}  # tokens so far, by slot
-        self._draws: dict[int, tuple[str | int, int]] = {}  # stream of the episode, number of its next action, by slot
+        self._draws: dict[int, tuple[str | int, int]] = {}  # stream and index of the next action
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
-        """Begin an episode with its opening tokens. See `RolloutEngine.start`."""
+        """See `RolloutEngine.start`."""
         self._ids[slot], self._draws[slot] = list(ids), (self._begun if stream is None else stream, 0)
         self._begun += 1
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
-        """Add tokens that were not sampled: a tool's answer."""
+        """See `RolloutEngine.append`."""
         self._ids[slot].extend(ids)
 
     def room(self, slot: int) -> int:
-        """Tokens that the episode may still grow by in the model's context; 0 or less where it is full."""
+        """See `RolloutEngine.room`."""
         return self._context - len(self._ids[slot])
 
     def free(self, slot: int) -> None:
-        """End an episode."""
+        """See `RolloutEngine.free`."""
         del self._ids[slot], self._draws[slot]
 
     def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """Sample one action for each slot, in that order."""
+        """See `RolloutEngine.act`."""
         self._model = self._model or self._first_model()
         return list(self._pool.map(self._act, slots))
 
     def close(self) -> None:
-        """Close the connections, and remove the weights that were handed over last."""
+        """Close the connections and remove the weights that were sent last."""
         self._pool.shutdown(cancel_futures=True)
         self._http.close()
         self._remove()
@@ -154,16 +155,16 @@ class HttpEngine:
         return sampled
 
     def _read(self, response: httpx.Response, prompt: Sequence[int]) -> Sampled:
-        """The action in an answer, checked: what is wrong here would be wrong in every gradient."""
+        """Return the action in a response. Raises `EngineError` for a response that would give wrong gradients."""
         try:
             (choice,) = response.json()["choices"]
             ids, scores = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
-            seen = choice.get("prompt_token_ids")
+            prompt_ids = choice.get("prompt_token_ids")
         except (KeyError, TypeError, ValueError, AttributeError):
             raise self._wrong("did not answer as a completions server does", "is this its address?") from None
-        if not ids or seen is None:
+        if not ids or prompt_ids is None:
             raise self._wrong("returned no token ids", "it must know `return_token_ids` (vLLM 0.10.2 or newer)")
-        if list(seen) != list(prompt):
+        if list(prompt_ids) != list(prompt):
             raise self._wrong("changed the prompt's tokens", "serve the model whose tokenizer this run uses")
         if not scores:
             raise self._wrong("returned no log-probabilities", "start it without `--max-logprobs` (vLLM)")
@@ -175,13 +176,13 @@ class HttpEngine:
         return Sampled([int(i) for i in ids], [float(s) for s in scores], stopped)
 
     def _remove(self) -> None:
-        """Remove the weights that were handed over last; the server has read them, or the run has failed."""
+        """Remove the weights that were sent last: the server has read them, or the run has failed."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
 
     def _load(self, folder: Path) -> None:
-        """Let the server read the weights in a folder, and forget what it computed with those before."""
+        """Make the server load the weights in a folder and reset its prefix cache."""
         try:
             self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
             self._post("/reset_prefix_cache", {})
@@ -199,14 +200,14 @@ class HttpEngine:
         return self._ask("POST", path, payload)
 
     def _ask(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> httpx.Response:
-        """The server's answer, after as many tries as it takes and `retries` allows."""
+        """Return the server's response, with up to `retries` retries."""
         for attempt in range(self._config.retries + 1):
             try:
                 response = self._http.request(method, self._url + path, json=payload)
                 if response.is_success:
                     return response
                 failure = f"HTTP {response.status_code}: {response.text[:300]}"
-                if response.status_code not in _PASSING:
+                if response.status_code not in _TRANSIENT:
                     break
             except httpx.TransportError as error:
                 failure = f"{type(error).__name__}: {error}"

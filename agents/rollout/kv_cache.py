@@ -1,6 +1,6 @@
-"""Keys and values of episodes of different lengths, for a decoder from Transformers.
+"""KV caches with rows of different lengths, for a decoder from Transformers.
 
-Notation: n rows of a block, q tokens of each, d the size of a head.
+Notation: n rows of a block, q tokens per row, head size d.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ _GROWTH = 128  # tokens by which a cache grows
 
 
 class RaggedCache:
-    """Keys and values of every layer; rows of different lengths. Grows as needed.
+    """Keys and values of every layer, in rows of different lengths. Grows on demand.
 
-    It speaks the part of Transformers' cache interface that a decoder uses when mask and positions are given.
+    Implements the part of Transformers' cache interface that a decoder uses when mask and positions are given.
 
     Attributes:
         rows: Number of rows.
@@ -33,12 +33,12 @@ class RaggedCache:
         self.rows = 0
 
     def place(self, places: Tensor, width: int, first: int = 0) -> int:
-        """Say where the next block goes: places (n, q). Returns the width that it will see, `width` at least.
+        """Set the destination of the next block. Return the number of columns that it sees, at least `width`.
 
         Args:
-            places: Columns that its tokens are written to.
-            width: Columns that it must see.
-            first: The row of its first row.
+            places: Columns of its tokens (n, q).
+            width: Minimum number of columns.
+            first: Cache row of its first row.
         """
         self._places, self._width, self._first = places, width, first
         if width > self._capacity:
@@ -47,7 +47,7 @@ class RaggedCache:
         return width
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a block (n, heads, q, d) at its place; return its n rows up to `width`."""
+        """Write a block (n, heads, q, d) to its destination. Return its n rows up to `width`."""
         if layer == len(self._layers):
             shape = (self.rows, keys.shape[1], self._columns, keys.shape[3])
             self._layers.append((keys.new_zeros(shape), values.new_zeros(shape)))
@@ -59,36 +59,36 @@ class RaggedCache:
         return stored_keys[:, :, : self._width], stored_values[:, :, : self._width]
 
     def arrange(self, rows: Sequence[int]) -> None:
-        """Keep `rows`, in that order; a row may be kept twice."""
+        """Keep `rows`, in that order; a row may be repeated."""
         self.rows = len(rows)
         if self._layers:
             index = torch.tensor(rows, device=self._layers[0][0].device)
             self._layers = [(k[index], v[index]) for k, v in self._layers]
 
     def swap(self, some: Tensor, others: Tensor) -> None:
-        """Let some rows (m,) change places with others (m,)."""
+        """Swap rows `some` (m,) with rows `others` (m,)."""
         to, of = torch.cat([some, others]), torch.cat([others, some])
         for tensor in (tensor for layer in self._layers for tensor in layer):
             tensor[to] = tensor[of]
 
     @property
     def _columns(self) -> int:
-        """Columns of a new layer."""
+        """Number of columns of a new layer."""
         return self._capacity
 
 
 class StaticCache(RaggedCache):
-    """The same at fixed addresses and of fixed size, as CUDA graphs need it.
+    """Cache of fixed size at fixed addresses, as CUDA graphs require.
 
-    Every row has room for the longest episode, and one column more that nobody reads: what belongs to no episode is
-    written there. Tensors are made anew only when more rows are asked for than ever before.
+    Every row has `context` columns and one unused column, which takes the writes of idle rows. Tensors are reallocated
+    only when the number of rows grows.
 
     Args:
-        context: Longest episode in tokens.
+        context: Context length in tokens.
 
     Attributes:
         rows: Number of rows, a power of two.
-        moves: How often the addresses have changed.
+        moves: Number of reallocations.
     """
 
     def __init__(self, context: int) -> None:
@@ -98,19 +98,19 @@ class StaticCache(RaggedCache):
 
     @property
     def nowhere(self) -> int:
-        """The column that nobody reads."""
+        """Index of the unused column."""
         return self._capacity
 
     def place(self, places: Tensor, width: int, first: int = 0) -> int:
-        """Say where the next block goes. Returns the width that it will see, one of few."""
+        """See `RaggedCache.place`. The width is rounded up by `bucket`."""
         return super().place(places, self.bucket(width), first)
 
     def bucket(self, width: int) -> int:
-        """The next of few widths: 128, 256, 512, ... and the whole."""
+        """Round a width up to 128, 256, 512, ... or the capacity."""
         return min(_power_of_two(max(width, _GROWTH)), self._capacity)
 
     def arrange(self, rows: Sequence[int]) -> None:
-        """Keep `rows`, in that order, where the rows are."""
+        """Keep `rows`, in that order, at the same addresses."""
         if len(rows) > self.rows:
             self.rows, self.moves = _power_of_two(len(rows)), self.moves + 1
             self._layers = [(_with_rows(k, self.rows), _with_rows(v, self.rows)) for k, v in self._layers]
@@ -125,7 +125,7 @@ class StaticCache(RaggedCache):
 
 
 def _power_of_two(number: int) -> int:
-    """The least power of two that is not below `number`."""
+    """Round up to a power of two."""
     return 1 << (number - 1).bit_length()
 
 

@@ -1,84 +1,128 @@
-"""A trained policy as an agent: `policy:FOLDER` in `steptool evaluate`."""
+"""Trained policies as agents: `policy:FOLDER` in `steptool evaluate`."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from agents.base import Info
 from agents.models.bundle import PolicyBundle, load_learner
+from agents.models.chat_template import Codec
+from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.types import Sampled
 from agents.seeding import stream_of
 
 
-class PolicyAgent:
-    """Acts with the policy of a checkpoint.
+class TrainingEnv(NamedTuple):
+    """Environment that a policy was trained in."""
+
+    id: str
+    arguments: Mapping[str, Any]
+
+
+class EngineAgent:
+    """Agent whose actions a rollout engine samples.
 
     Args:
-        checkpoint: Its folder, or that of a run, of which the newest is taken.
-        temperature: 0 takes the most probable token; 1 samples as in training.
-        max_action_tokens: Longest action.
-        seed: Of the draws. They follow from it, the task, the step and the token's position alone.
+        engine: Samples the actions. Each episode's random stream is named after its task.
+        codec: Text <-> tokens.
+        name: Name of the agent.
+    """
+
+    def __init__(self, engine: RolloutEngine, codec: Codec, name: str = "policy") -> None:
+        self.name = name
+        self._engine, self._codec = engine, codec
+        self._formats: dict[int, str] = {}
+        self._last: dict[int, Sampled | None] = {}  # last action of each slot; `None` before the first
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`."""
+        for slot, observation, info in zip(indices, observations, infos, strict=True):
+            if slot in self._last:
+                self._engine.free(slot)
+            self._last[slot] = None
+            self._formats[slot] = str(info.get("format", ""))
+            self._engine.start(slot, self._codec.encode_prompt(observation, info), stream_of(info))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
+        """Sample the next action of each slot; the empty text where the context is full."""
+        for slot, observation in zip(indices, observations, strict=True):
+            last = self._last[slot]
+            if last is not None and not last.overflow:
+                stop = [] if last.stopped else [self._codec.stop_id]
+                self._engine.append(slot, [*stop, *self._codec.encode_observation(observation, self._formats[slot])])
+        sampled = self._engine.act(list(indices))
+        self._last.update(zip(indices, sampled, strict=True))
+        return [self._codec.action_text(sample.ids) for sample in sampled]
+
+
+class PolicyAgent(EngineAgent):
+    """Agent of a checkpoint.
+
+    Args:
+        checkpoint: Folder of a checkpoint or of a run, or `nano-sft`; see `resolve_checkpoint`.
+        temperature: Sampling temperature; 0 takes the most probable token, 1 samples as in training.
+        max_action_tokens: Maximum length of an action in tokens. Defaults to that of the checkpoint's run, else 128.
+        seed: Random seed. Draws depend on it, the task, the step and the token's position only.
         device: Device of the model.
-        exact: Whether a CPU computes in double precision. In single precision the rounding of a logit depends on how
-            many episodes are computed together, which changed one of 12 episodes of an unsure policy between 1 and 4
-            slots; in double precision none changed. Takes half as much time again. Without effect on other
-            devices.
+        exact: Compute in double precision on a CPU. In single precision the rounding of a logit depends on the number
+            of episodes in a batch, which changed one of 12 episodes of an unsure policy between 1 and 4 slots; in
+            double precision none changed. Takes half as much time again. Without effect on other devices.
+
+    Attributes:
+        trained_in: Environment that the policy was trained in; `None` if the checkpoint has no such record.
     """
 
     def __init__(
         self,
         checkpoint: str,
         temperature: float = 0.0,
-        max_action_tokens: int = 128,
+        max_action_tokens: int | None = None,
         seed: int = 0,
         device: str = "cpu",
         exact: bool = True,
     ) -> None:
-        sampling = Sampling(temperature=temperature, max_action_tokens=max_action_tokens)
-        learner = load_learner(Path(checkpoint), device=device)
-        self._begin(learner, _exact(learner.policy) if exact else learner.policy, sampling, seed, Path(checkpoint).name)
-
-    @classmethod
-    def of(cls, learner: PolicyBundle, sampling: Sampling, name: str = "policy", seed: int = 0) -> PolicyAgent:
-        """An agent of a policy in memory, which stays as it is. On a CPU the agent is `exact`."""
-        agent = cls.__new__(cls)
-        agent._begin(learner, _exact(copy.deepcopy(learner.policy)), sampling, seed, name)
-        return agent
-
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """Episodes begin: their prompts wait to be read."""
-        for slot, observation, info in zip(indices, observations, infos, strict=True):
-            if slot in self._last:
-                self._generator.free(slot)
-            self._last[slot] = None
-            self._formats[slot] = str(info.get("format", ""))
-            self._generator.start(slot, self._codec.opening(observation, info), stream_of(info))
-
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
-        """Sample the next action of each slot. An episode that outgrew the context gets empty texts."""
-        for slot, observation in zip(indices, observations, strict=True):
-            last = self._last[slot]
-            if last is not None and not last.overflow:
-                closing = [] if last.stopped else [self._codec.stop_id]
-                answer = self._codec.continuation(observation, self._formats[slot])
-                self._generator.append(slot, [*closing, *answer])
-        sampled = self._generator.act(list(indices))
-        self._last.update(zip(indices, sampled, strict=True))
-        return [self._codec.action_text(sample.ids) for sample in sampled]
-
-    def _begin(self, learner: PolicyBundle, policy: Policy, sampling: Sampling, seed: int, name: str) -> None:
-        self.name = name
-        self._codec = learner.codec
-        self._generator = Generator(
-            policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling, seed=seed
+        folder = resolve_checkpoint(checkpoint)
+        learner, config = load_learner(folder, device=device), load_config(folder)
+        if exact and learner.policy.device.type == "cpu":
+            learner.policy.double()
+        run: Mapping[str, Any] = config.get("sampling", {})
+        sampling = Sampling(
+            temperature,
+            float(run.get("top_p", Sampling.top_p)),
+            max_action_tokens or int(run.get("max_action_tokens", Sampling.max_action_tokens)),
         )
-        self._formats: dict[int, str] = {}
-        self._last: dict[int, Sampled | None] = {}  # what each slot did last; `None` before its first action
+        context = min(learner.context, int(config.get("policy", {}).get("context", 0)) or learner.context)
+        engine = make_engine(RolloutConfig(), replace(learner, context=context), sampling)
+        engine.seed(seed)
+        super().__init__(engine, learner.codec, Path(checkpoint).name)
+        self.trained_in = _training_env(config)
 
 
-def _exact(policy: Policy) -> Policy:
-    """The policy in double precision, where it is on a CPU."""
-    return policy.double() if policy.device.type == "cpu" else policy
+def policy_agent(learner: PolicyBundle, sampling: Sampling, name: str = "policy", seed: int = 0) -> EngineAgent:
+    """Return an agent of a policy in memory, in double precision on a CPU."""
+    engine = make_engine(RolloutConfig(), in_double(learner), sampling)
+    engine.seed(seed)
+    return EngineAgent(engine, learner.codec, name)
+
+
+def in_double(learner: PolicyBundle) -> PolicyBundle:
+    """Return a copy in double precision, without the critic; on other devices than a CPU `learner` itself."""
+    if learner.policy.device.type != "cpu":
+        return learner
+    model = copy.deepcopy(learner.policy.language_model).double()
+    return replace(learner, policy=Policy(model, "none").eval())
+
+
+def _training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
+    """Return the environment in the stored settings of `steptool train` or `steptool sft`."""
+    if env := config.get("env"):
+        return TrainingEnv(str(env["id"]), env["args"])
+    made = config.get("env_args")
+    return TrainingEnv("StepTool/ToolWorld-v0", made) if made else None

@@ -1,7 +1,6 @@
-"""A completions server over one policy: vLLM's fields for tokens in and tokens out, for small models and for tests.
+"""Completions server for one policy, with vLLM's fields for token ids, for small models and tests.
 
-Requests that wait together are decoded together. Each draws from a seed of its own, so what it gets does not depend
-on its company.
+Concurrent requests are decoded in one batch. Each has its own seed, so its result does not depend on the batch.
 """
 
 from __future__ import annotations
@@ -19,14 +18,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from agents.errors import CheckpointError, RequestError
 from agents.models.policy import Policy
-from agents.models.weights import read_model
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.models.weights import read_merged
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Sampled
 
-_BATCH = 256  # requests decoded together at most
+_BATCH = 256  # maximum number of requests in a batch
 
 
 class CompletionRequest(BaseModel):
-    """What is asked for. Fields that would change the distribution are known, so that they can be refused."""
+    """Completion request. Fields that change the distribution are declared, so that other values are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,10 +53,10 @@ class CompletionRequest(BaseModel):
 
 
 class Reload(BaseModel):
-    """The one remote call that there is."""
+    """Body of `/collective_rpc`: load weights."""
 
     class Arguments(BaseModel):
-        """Where the weights are."""
+        """Arguments of `reload_weights`."""
 
         weights_path: Path
 
@@ -64,7 +65,7 @@ class Reload(BaseModel):
 
 
 class _Batch(Generator):
-    """Draws one action for each request, from its own seed."""
+    """Generator that samples one action per request, with the seed of the request."""
 
     def __init__(self, policy: Policy, context: int, requests: Sequence[CompletionRequest]) -> None:
         first = requests[0]
@@ -72,7 +73,7 @@ class _Batch(Generator):
         sampling = Sampling(first.temperature, first.top_p, longest)
         super().__init__(policy, context=context, stop_id=first.stop_token_ids[0], sampling=sampling)
         self._limits = [request.max_tokens for request in requests]
-        self._seeds = [request.seed % 2**64 for request in requests]  # a key of Philox is not negative
+        self._seeds = [request.seed % 2**64 for request in requests]  # a Philox key is not negative
         for slot, request in enumerate(requests):
             self.start(slot, request.prompt)
 
@@ -84,11 +85,11 @@ class _Batch(Generator):
 
 
 class Decoder:
-    """Decodes requests in batches, in a thread of its own. A context manager.
+    """Batched decoder in a background thread. Use as a context manager.
 
     Args:
-        policy: Its language model samples.
-        context: Longest episode in tokens.
+        policy: Policy whose language model samples.
+        context: Context length in tokens.
     """
 
     def __init__(self, policy: Policy, context: int) -> None:
@@ -107,10 +108,10 @@ class Decoder:
         self._thread.join()
 
     async def complete(self, request: CompletionRequest) -> Sampled:
-        """Sample what `request` asks for. As many may wait as like: it takes no thread.
+        """Sample an action. Any number of requests may wait; a waiting request takes no thread.
 
         Raises:
-            RequestError: It cannot be answered; those that it would have been decoded with never hear of it.
+            RequestError: The request is invalid; other requests are not affected.
         """
         self._check(request)
         future: Future[Sampled] = Future()
@@ -118,9 +119,9 @@ class Decoder:
         return await asyncio.wrap_future(future)
 
     def reload(self, folder: Path) -> None:
-        """Sample with the weights in a folder from now on. Raises `CheckpointError`."""
+        """Load the weights in a folder. Raises `CheckpointError`."""
         with self._weights:
-            read_model(folder, self._policy)
+            read_merged(folder, self._policy)
 
     def _run(self) -> None:
         while (first := self._waiting.get()) is not None:
@@ -130,14 +131,14 @@ class Decoder:
                     self._waiting.put(None)
                     break
                 batch.append(more)
-            for part in _alike([each for each in batch if each[1].set_running_or_notify_cancel()]):
+            for part in _grouped([each for each in batch if each[1].set_running_or_notify_cancel()]):
                 self._answer(part)
-        while not self._waiting.empty():  # came after the end was asked for
+        while not self._waiting.empty():  # requests after the stop signal
             if (late := self._waiting.get()) is not None:
                 late[1].cancel()
 
     def _check(self, request: CompletionRequest) -> None:
-        """Refuse what a batch would fail of."""
+        """Raise `RequestError` for a request that would fail in a batch."""
         for field in ("prompt", "stop_token_ids"):
             for place, token in enumerate(getattr(request, field)):
                 if not 0 <= token < self._tokens:
@@ -155,7 +156,7 @@ class Decoder:
         try:
             with self._weights:
                 sampled = _Batch(self._policy, self._context, [request for request, _ in batch]).act(range(len(batch)))
-        except Exception as error:  # of any kind: whoever asked is waiting for it
+        except Exception as error:  # any error: the waiting requests receive it
             for _, future in batch:
                 future.set_exception(error)
             return
@@ -164,11 +165,11 @@ class Decoder:
 
 
 def create_app(decoder: Decoder, name: str) -> FastAPI:
-    """The application; `decoder` is running.
+    """Return the application.
 
     Args:
-        decoder: Samples.
-        name: The model's name.
+        decoder: Running decoder.
+        name: Name of the model.
     """
     app = FastAPI(title="steptool policy server")
 
@@ -194,7 +195,7 @@ def create_app(decoder: Decoder, name: str) -> FastAPI:
 
     @app.post("/reset_prefix_cache")
     async def reset_prefix_cache() -> None:
-        """There is none."""
+        """Do nothing: this server has no prefix cache."""
 
     return app
 
@@ -210,10 +211,10 @@ def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
     }
 
 
-def _alike(
+def _grouped(
     batch: Sequence[tuple[CompletionRequest, Future[Sampled]]],
 ) -> list[list[tuple[CompletionRequest, Future[Sampled]]]]:
-    """Requests that can be decoded together: of equal temperature, top-p and stop token."""
+    """Group requests by temperature, top-p and stop token."""
     parts: dict[tuple[float, float, int], list[tuple[CompletionRequest, Future[Sampled]]]] = {}
     for request, future in batch:
         key = request.temperature, request.top_p, request.stop_token_ids[0]

@@ -1,10 +1,9 @@
-"""Sampling with tensors of fixed shape and address, so that a GPU replays each decoding step as one graph.
+"""Sampling with fixed shapes and addresses, so that a GPU replays each decoding step as one CUDA graph.
 
-A decoding step of a small model is a few hundred kernels of microseconds each, and launching them one by one takes
-longer than running them. A CUDA graph launches them together; it needs shapes and addresses that never change. So the
-cache has a fixed size, rows and widths come in few sizes (powers of two), rows without an episode idle, and new tokens
-and positions are written into the same buffers. Reading prompts and answers, whose lengths are all different, stays
-as it is.
+A decoding step of a small model is a few hundred kernels of microseconds each, and launching them takes longer than
+running them. A CUDA graph launches them together, but needs constant shapes and addresses: the cache has a fixed size,
+numbers of rows and widths are rounded to powers of two, unused rows idle, and tokens and positions are written to the
+same buffers. Prompts and observations, whose lengths vary, are fed without a graph.
 """
 
 from __future__ import annotations
@@ -20,20 +19,20 @@ from agents.rollout.sampler import Generator
 
 
 class StaticGenerator(Generator):
-    """A `Generator` that draws the same tokens in steps of fixed shape; on CUDA devices as graphs."""
+    """`Generator` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
 
     _kept: StaticCache | None = None
 
     def _make_cache(self) -> RaggedCache:
-        """One cache for ever, since graphs hold its addresses."""
+        """Return the one cache of this generator: graphs hold its addresses."""
         if self._kept is None:
             self._kept = StaticCache(self._context)
             self._steps: dict[tuple[int, int], _Step] = {}
             self._moves = 0
         return self._kept
 
-    def _close_up(self, rows: Tensor | None, live: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Rows stay where they are, since steps have fixed shapes."""
+    def _compact(self, rows: Tensor | None, live: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Keep all rows, since steps have fixed shapes."""
         return None
 
     def _next(
@@ -64,13 +63,13 @@ class StaticGenerator(Generator):
 
 
 class _Step:
-    """Draws the next token of up to `rows` rows.
+    """Decoding step for up to `rows` rows.
 
     Attributes:
         ids: Tokens to feed (rows, 1).
-        positions: Where they stand in their episodes (rows, 1).
-        places: The columns that they are stored in (rows, 1).
-        uniforms: What is drawn with (rows,).
+        positions: Their positions in the episodes (rows, 1).
+        places: Their cache columns (rows, 1).
+        uniforms: Random numbers of the draw (rows,).
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class _Step:
         return self._drawn
 
     def _capture(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
-        """Record the step. Running it before, as capturing demands, writes what its replay will write again."""
+        """Capture the step as a graph, after the warm-up runs that capturing requires."""
         side = torch.cuda.Stream(self.uniforms.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self.uniforms.device))
         with torch.cuda.stream(side):

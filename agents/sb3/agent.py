@@ -1,6 +1,6 @@
-"""Agents that choose among the candidates of the numeric twin, but act in the text environment.
+"""Agents that choose among the candidates of the numeric twin and act in the text environment.
 
-So they are evaluated as every other agent is: the same episodes, the same metrics.
+They are evaluated as other agents are: on the same episodes, with the same metrics.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from steptool_env.toolworld import read_task_id
 
 
 class Chooser(Protocol):
-    """Chooses a candidate in each scene. `keys` tell the episodes and steps apart: task id and step number."""
+    """Function that chooses a candidate in each view. `keys` are the task ids and step numbers."""
 
-    def __call__(self, scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
-        """The candidates' indices. Shape: (scenes,)."""
+    def __call__(self, views: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
+        """Return the candidates' indices, one per view."""
         ...
 
 
 class CandidateAgent:
-    """Follows every episode by a `CandidateView` and writes down the candidate that is chosen.
+    """Agent that tracks every episode with a `CandidateView` and renders the chosen candidate as text.
 
     Args:
         name: Name of the agent.
-        choose: Chooses among the candidates.
+        choose: Function that chooses a candidate.
     """
 
     def __init__(self, name: str, choose: Chooser) -> None:
         self.name = name
         self._choose = choose
-        self._scenes: dict[int, CandidateView] = {}
+        self._views: dict[int, CandidateView] = {}
         self._tasks: dict[int, str] = {}
         self._pending: dict[int, int] = {}
         self._steps: dict[int, int] = {}
@@ -46,7 +46,7 @@ class CandidateAgent:
         """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
         del observations
         for index, info in zip(indices, infos, strict=True):
-            self._scenes[index] = CandidateView(info, toolworld_lexicon(_level(info["task_id"])))
+            self._views[index] = CandidateView(info, toolworld_lexicon(_level(info["task_id"])))
             self._tasks[index], self._steps[index] = info["task_id"], 0
             self._pending.pop(index, None)
 
@@ -54,29 +54,29 @@ class CandidateAgent:
         """See `Agent.act`."""
         for index, observation, info in zip(indices, observations, infos, strict=True):
             if index in self._pending:
-                self._scenes[index].advance(self._pending[index], observation, info)
+                self._views[index].advance(self._pending[index], observation, info)
                 self._steps[index] += 1
-        scenes = [self._scenes[index] for index in indices]
-        chosen = self._choose(scenes, [(self._tasks[index], self._steps[index]) for index in indices])
+        views = [self._views[index] for index in indices]
+        chosen = self._choose(views, [(self._tasks[index], self._steps[index]) for index in indices])
         self._pending.update(zip(indices, map(int, chosen), strict=True))
-        return [scene.text(self._pending[index]) for index, scene in zip(indices, scenes, strict=True)]
+        return [view.text(self._pending[index]) for index, view in zip(indices, views, strict=True)]
 
 
 def random_candidates(*, seed: int = 0) -> CandidateAgent:
-    """The floor of the numeric twin: any candidate, with the same probability.
+    """Return the agent that chooses candidates uniformly at random, the floor of the numeric twin.
 
-    Guessing is easier here than in text, because only calls that can be written are listed.
+    Guessing is easier than in text: only calls with available arguments are candidates.
     """
 
-    def choose(scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
-        return [_draw(seed, *key) % len(scene.candidates) for scene, key in zip(scenes, keys, strict=True)]
+    def choose(views: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
+        return [_draw(seed, *key) % len(view.candidates) for view, key in zip(views, keys, strict=True)]
 
     return CandidateAgent("random-candidates", choose)
 
 
-def stack(scenes: Sequence[CandidateView]) -> dict[str, np.ndarray[Any, Any]]:
-    """The observations of scenes as one batch. Shapes: (scenes, ...) each."""
-    observations = [scene.observation() for scene in scenes]
+def stack(views: Sequence[CandidateView]) -> dict[str, np.ndarray[Any, Any]]:
+    """Stack the observations of views into one batch. Shapes: (views, ...) each."""
+    observations = [view.observation() for view in views]
     return {name: np.stack([each[name] for each in observations]) for name in observations[0]}
 
 

@@ -1,6 +1,6 @@
 """Policies for Stable-Baselines3 that score every candidate with the same small network.
 
-A flat network would have to learn each slot's meaning anew; candidates have no order, so one scorer serves all slots.
+Candidates have no order, so one scorer serves all slots; a flat network would learn each slot separately.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ABSENT = -1e4
 
 
 class CandidateScorer(nn.Module):
-    """Logits of the candidates, and what the value head sees of them.
+    """Features extractor: logits of the candidates, and input of the value head.
 
     Args:
         width: Width of the hidden layers.
@@ -34,18 +34,18 @@ class CandidateScorer(nn.Module):
         self.value = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU())
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (batch, CANDIDATES) and value features (batch, width)."""
+        """Return logits (batch, CANDIDATES) and value features (batch, width)."""
         return self.forward_actor(features), self.forward_critic(features)
 
     def forward_actor(self, features: Tensor) -> Tensor:
-        """Logits. Shape: (batch, CANDIDATES)."""
+        """Return logits (batch, CANDIDATES)."""
         inputs, mask = _present(features)
         logits = torch.full(mask.shape, _ABSENT, device=features.device)
         logits[mask] = self.score(self.encode(inputs)).squeeze(-1)
         return logits
 
     def forward_critic(self, features: Tensor) -> Tensor:
-        """The candidates' encodings, the greatest of each. Shape: (batch, width)."""
+        """Return the maximum over the candidates' encodings (batch, width)."""
         inputs, mask = _present(features)
         encoded = torch.zeros(*mask.shape, self.latent_dim_vf, device=features.device)
         encoded[mask] = self.value(inputs)
@@ -53,11 +53,11 @@ class CandidateScorer(nn.Module):
 
 
 def _present(features: Tensor) -> tuple[Tensor, Tensor]:
-    """The candidates that there are, each with the context beside it, and the mask; four of five slots are empty.
+    """Return the inputs of the existing candidates, and the mask. About four of five slots are empty.
 
     Args:
-        features: The observation's parts one after the other, as SB3's `CombinedExtractor` lays them out: in the
-            order of their names. Shape: (batch, CANDIDATES * FEATURES + CONTEXT + CANDIDATES).
+        features: Parts of the observation in the order of their names, as SB3's `CombinedExtractor` concatenates them.
+            Shape: (batch, CANDIDATES * FEATURES + CONTEXT + CANDIDATES).
 
     Returns:
         Inputs (present, FEATURES + CONTEXT) and mask (batch, CANDIDATES).
@@ -69,7 +69,7 @@ def _present(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _Scoring:
-    """What both policies share: the scorer in place of the flat networks."""
+    """Base of both policies: the scorer replaces the flat networks."""
 
     def __init__(self, *arguments: Any, width: int = 64, **options: Any) -> None:
         self.width = width
@@ -80,14 +80,14 @@ class _Scoring:
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)  # type: ignore[misc]
-        # The scorer gives logits already. The flat layer that this replaces must leave the optimizer, too.
+        # The scorer returns logits. The optimizer must not hold the replaced flat layer.
         self.action_net = nn.Identity()
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)  # type: ignore[attr-defined]
 
 
 class ScoringPolicy(_Scoring, MultiInputActorCriticPolicy):  # type: ignore[misc]
-    """For `stable_baselines3.PPO`: `PPO(ScoringPolicy, env)`."""
+    """Policy for `stable_baselines3.PPO`: `PPO(ScoringPolicy, env)`."""
 
 
 class MaskableScoringPolicy(_Scoring, MaskableMultiInputActorCriticPolicy):  # type: ignore[misc]
-    """For `sb3_contrib.MaskablePPO`: `MaskablePPO(MaskableScoringPolicy, env)`."""
+    """Policy for `sb3_contrib.MaskablePPO`: `MaskablePPO(MaskableScoringPolicy, env)`."""

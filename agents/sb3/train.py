@@ -1,4 +1,4 @@
-"""Trains Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
+"""Training of Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
     "maskable-ppo": (MaskablePPO, MaskableScoringPolicy),
     "ppo": (PPO, ScoringPolicy),
 }
-OnRollout = Callable[[int, float, BaseAlgorithm], None]
-"""Told at the start and after every update: environment steps so far, mean return of the last 100 episodes (nan before
-the first), and the policy as it is."""
+OnRollout = Callable[[int, float], None]
+"""Called at the start and after every update with the environment steps so far and the mean return of the last 100
+episodes (nan before the first)."""
 
 
 @dataclass(frozen=True)
 class SB3Settings:
-    """How a policy is trained. What is not named here is Stable-Baselines3's default."""
+    """Settings of a training. Others have the defaults of Stable-Baselines3."""
 
     algorithm: str = "maskable-ppo"
     """`maskable-ppo` or `ppo`."""
     total_steps: int = 40_960
     """Environment steps, rounded up to whole rollouts."""
     num_envs: int = 8
-    """Environments side by side, in this process."""
+    """Number of environments, in this process."""
     n_steps: int = 256
     """Steps per environment and rollout."""
     batch_size: int = 256
@@ -52,11 +52,11 @@ class SB3Settings:
     n_epochs: int = 6
     """Passes over a rollout."""
     learning_rate: float = 1e-3
-    """Adam's step size."""
+    """Learning rate of Adam."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     seed: int = 0
-    """Seeds the policy, the episodes and the samples."""
+    """Random seed of the policy, the episodes and the samples."""
     env_args: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
 
@@ -68,16 +68,19 @@ class SB3Settings:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
-def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return, _model: None) -> BaseAlgorithm:
-    """Train a policy. The same settings give the same policy on the same machine.
+def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return: None) -> BaseAlgorithm:
+    """Train a policy. Equal settings give equal policies on the same machine.
 
     Raises:
         ConfigurationError: The environment does not take its arguments.
     """
     algorithm, policy = _ALGORITHMS[settings.algorithm]
-    envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    try:
+        envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)
+    except TypeError as error:
+        raise ConfigurationError(f"env_args={dict(settings.env_args)}: {error}") from error
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the network is so small that a second thread costs more than it does
+    torch.set_num_threads(1)  # for a network this small, a second thread costs more than it saves
     try:
         model: BaseAlgorithm = algorithm(
             policy,
@@ -98,10 +101,10 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return,
 
 
 def load(path: str | Path) -> BaseAlgorithm:
-    """A saved policy of either algorithm. A file is unpickled: load only what you trust.
+    """Load a saved policy of either algorithm. The file is unpickled: load only trusted files.
 
     Raises:
-        CheckpointError: There is no such file, or it holds no policy of these two.
+        CheckpointError: There is no such file, or it holds no policy of the two algorithms.
     """
     if not Path(path).exists():
         raise CheckpointError(f"{path}: no such file; `steptool sb3 --out DIR` writes DIR/model.zip")
@@ -118,26 +121,26 @@ def load(path: str | Path) -> BaseAlgorithm:
 
 
 def agent_of(model: BaseAlgorithm, name: str = "sb3") -> CandidateAgent:
-    """A policy as an agent of the text environment; it takes the most likely candidate."""
+    """Return the agent that takes the policy's most likely candidate in the text environment."""
     predict: Any = model.predict
     masked = isinstance(model, MaskablePPO)
 
-    def choose(scenes: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
+    def choose(views: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> list[int]:
         del keys
-        masks = {"action_masks": np.stack([scene.mask() for scene in scenes])} if masked else {}
-        actions, _ = predict(stack(scenes), deterministic=True, **masks)
+        masks = {"action_masks": np.stack([view.mask() for view in views])} if masked else {}
+        actions, _ = predict(stack(views), deterministic=True, **masks)
         return [int(action) for action in actions]
 
     return CandidateAgent(name, choose)
 
 
 def load_agent(path: str) -> CandidateAgent:
-    """`--agent sb3:PATH`: a saved policy as an agent. Raises as `load` does."""
+    """Return the agent `sb3:PATH` of a saved policy. Raises as `load` does."""
     return agent_of(load(path), f"sb3:{Path(path).stem}")
 
 
 class _Rollouts(BaseCallback):
-    """Tells of every rollout once the policy has learnt from it."""
+    """Callback that reports each rollout after its update."""
 
     def __init__(self, on_rollout: OnRollout) -> None:
         super().__init__()
@@ -147,11 +150,11 @@ class _Rollouts(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        self._tell()
+        self._report()
 
     def _on_training_end(self) -> None:
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
-        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"), self.model)
+        self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))

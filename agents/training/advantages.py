@@ -1,23 +1,79 @@
-"""Who gets the credit: advantages as pure functions of rewards and values.
+"""Advantage estimators: pure functions of rewards and values.
 
 Notation: b episodes, k steps (tool calls), j action tokens of an episode, packed without the observations
 between them. `step` (b, j) is the step of each action token, -1 in the padding; `reward` (b, k) the final
-reward of each step, zero in the padding; `steps` (b,) their number; `value` (b, j) the critic's value of the
-state before each action token; `group` (b,) names the episodes that began alike.
+reward of each step, zero in the padding; `steps` (b,) the number of steps; `value` (b, j) the critic's value of the
+state before each action token; `group` (b,) numbers the groups of episodes with the same task.
 
-Functions of tokens return (b, j), functions of steps (b, k), both zero in the padding; `per_token` leads
-from the second to the first.
+Functions of tokens return (b, j), functions of steps (b, k), both zero in the padding; `per_token` converts steps to
+tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from agents.training.batch import Batch
+from agents.training.settings import ESTIMATORS, AlgorithmConfig
+
+Estimator = Callable[[Batch], Tensor]
+"""Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
+
 _EPSILON = 1e-8
-_EQUAL = 1e-6  # returns that differ by less are equal up to rounding, which must not be blown up to deviation 1
+_EQUAL = 1e-6  # smaller differences of returns are rounding errors, which must not be scaled to deviation 1
+
+
+def make_estimator(config: AlgorithmConfig) -> Estimator:
+    """Make the estimator that `config.advantage` names: a built-in name or `module:factory`.
+
+    A factory takes the `AlgorithmConfig` and returns an `Estimator`.
+
+    Raises:
+        ConfigurationError: There is no such estimator.
+    """
+    estimator: Estimator = ESTIMATORS.make(config.advantage, config)
+    return estimator
+
+
+def built_in(config: AlgorithmConfig) -> Estimator:
+    """Factory of the built-in estimators; `step_critic` returns the advantages that ArCHer has filled in."""
+
+    def estimate(batch: Batch) -> Tensor:
+        reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
+        lambdas = {"gae_lambda": config.gae_lambda, "gae_lambda_token": config.gae_lambda_token}
+        match config.advantage:
+            case "step_gae":
+                return step_gae(reward, batch.value, batch.step, gamma=gamma, final_value=batch.final_value, **lambdas)
+            case "released":
+                return released(reward, batch.value, batch.step, batch.gap, gamma=gamma, gae_lambda=config.gae_lambda)
+            case "reinforce":
+                by_step = reinforce(reward, steps, gamma=gamma)
+            case "rloo":
+                by_step = rloo(reward, steps, group)
+            case "grpo":
+                by_step = grpo(reward, steps, group)
+            case "step_grpo":
+                by_step = step_grpo(reward, steps, group, gamma=gamma)
+            case "gigpo":
+                weight = config.step_advantage_weight
+                by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma, step_advantage_weight=weight)
+            case _:
+                return batch.advantage
+        return per_token(by_step, batch.step)
+
+    return estimate
+
+
+def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
+    """Advantages, normalised where `config` says so, and returns, the targets of the critic: both (b, j)."""
+    advantage = estimator(batch)
+    returns = advantage + batch.value
+    if config.normalize_advantage:
+        advantage = normalize(advantage, batch.step, batch.steps)
+    return advantage, returns
 
 
 def step_gae(
@@ -26,49 +82,49 @@ def step_gae(
     step: Tensor,
     *,
     gamma: float,
-    lam: float,
-    lam_token: float = 1.0,
+    gae_lambda: float,
+    gae_lambda_token: float = 1.0,
     final_value: Tensor | None = None,
 ) -> Tensor:
-    """Step-grained generalised advantage estimation over action tokens only.
+    """Step-grained generalised advantage estimation (GAE) over action tokens only.
 
-    Inside a step time stands still: discount 1, trace `lam_token`. Across a step's end: discount `gamma`,
-    trace `gamma * lam`, and the next value is that before the next action's first token. So neither the
-    length of an action nor of an observation fades the credit. One-token steps give the textbook estimator
-    (Schulman et al. 2016); `lam = lam_token = 1` gives `G_k - V_j`.
+    Inside a step the discount is 1 and the decay of the trace `gae_lambda_token`. At the end of a step they are `gamma`
+    and `gamma * gae_lambda`, and the next value is that before the first token of the next action. So the length of an
+    action or of an observation does not discount the credit. One-token steps give the textbook estimator
+    (Schulman et al. 2016); `gae_lambda = gae_lambda_token = 1` gives `G_k - V_j`.
 
     Args:
-        reward: (b, k).
-        value: (b, j).
-        step: (b, j).
+        reward: Rewards (b, k).
+        value: Values (b, j).
+        step: Steps (b, j).
         gamma: Discount per step.
-        lam: Trace per step.
-        lam_token: Trace per token inside a step.
-        final_value: Value of the state after the last step (b,); zero, the default, where an episode is over.
+        gae_lambda: GAE's lambda per step.
+        gae_lambda_token: GAE's lambda per token inside a step.
+        final_value: Value of the state after the last step (b,); by default zero, which is right at terminal states.
 
     Returns:
         Advantages (b, j).
     """
     inside, between, _ = (link.to(value.dtype) for link in _links(step))
     discount = inside + gamma * between
-    trace = lam_token * inside + gamma * lam * between
+    trace = gae_lambda_token * inside + gamma * gae_lambda * between
     return _recursion(_at_ends(reward, step), value, step, discount, trace, gamma, final_value)
 
 
-def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: float, lam: float) -> Tensor:
-    """What StepTool's released code computes (TRL 0.10.1 with its step scores); for control runs only.
+def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: float, gae_lambda: float) -> Tensor:
+    """Advantages as StepTool's released code computes them (TRL 0.10.1 with step scores); for control runs only.
 
-    The score of step k of K lands on the step's last token times `K - 1 - k`, so the final step's weight is 0
-    and whether the task was solved is never trained. The estimator runs token by token through the
-    observations, where values are masked to 0: over g observation tokens credit fades by `(gamma * lam)^g`.
+    The score of step k of K is added to the last token of the step times `K - 1 - k`, so the weight of the final step,
+    which decides whether the task is solved, is 0. The estimator runs through the observation tokens, with values
+    masked to 0, so g observation tokens discount the credit by `(gamma * gae_lambda)^g`.
 
     Args:
-        score: Rewards as scored (b, k).
-        value: (b, j).
-        step: (b, j).
-        gap: Observation tokens between this action token and the next (b, j).
+        score: Rewards (b, k).
+        value: Values (b, j).
+        step: Steps (b, j).
+        gap: Number of observation tokens between each action token and the next (b, j).
         gamma: Discount per token.
-        lam: Trace per token.
+        gae_lambda: GAE's lambda per token.
 
     Returns:
         Advantages (b, j).
@@ -76,8 +132,10 @@ def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: 
     inside, between, _ = (link.to(value.dtype) for link in _links(step))
     last = step.amax(1, keepdim=True)
     weight = (last - torch.arange(score.shape[1], device=score.device)).clamp(min=0)
-    fading = (gamma * lam) ** gap.to(value.dtype) * (inside + between)
-    return _recursion(_at_ends(score * weight, step), value, step, gamma * fading, gamma * lam * fading, gamma, None)
+    fading = (gamma * gae_lambda) ** gap.to(value.dtype) * (inside + between)
+    return _recursion(
+        _at_ends(score * weight, step), value, step, gamma * fading, gamma * gae_lambda * fading, gamma, None
+    )
 
 
 def returns_to_go(reward: Tensor, gamma: float = 1.0) -> Tensor:
@@ -91,14 +149,14 @@ def returns_to_go(reward: Tensor, gamma: float = 1.0) -> Tensor:
 
 
 def reinforce(reward: Tensor, steps: Tensor, *, gamma: float) -> Tensor:
-    """Returns to go, no baseline: (b, k)."""
+    """Returns to go without a baseline: (b, k)."""
     return returns_to_go(reward, gamma) * _real(reward, steps)
 
 
 def rloo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
-    """Every step gets the episode's return less the mean return of its group's other episodes: (b, k).
+    """Return of the episode minus the mean return of the other episodes of its group (leave-one-out): (b, k).
 
-    An episode alone in its group gets 0 (there is nothing to compare it with).
+    An episode without others in its group gets 0.
     """
     total = reward.sum(1)
     same = (group[:, None] == group[None, :]).to(reward.dtype)
@@ -108,60 +166,56 @@ def rloo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
 
 
 def grpo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
-    """Every step gets the episode's return, normalised within its group (Shao et al. 2024): (b, k)."""
-    return _normalised(reward.sum(1), group)[:, None] * _real(reward, steps)
+    """Return of the episode, normalised within its group (Shao et al. 2024): (b, k)."""
+    return _normalize_within(reward.sum(1), group)[:, None] * _real(reward, steps)
 
 
 def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> Tensor:
-    """Returns to go of all steps of a group, normalised together: (b, k).
+    """Returns to go, normalised over all steps of a group: (b, k).
 
-    Not by step index: episodes that reach step 5 are not like those that stop at 2, and a baseline from
-    them alone would reward the choice to go on. An episode alone in its group gets 0: its own steps are no measure
-    of each other.
+    A baseline per step index would be biased: only some episodes reach step 5, and a baseline of these alone rewards
+    the choice to continue. An episode without others in its group gets 0.
     """
     real = _real(reward, steps)
-    alone = (group[:, None] == group[None, :]).sum(1) == 1
+    single = (group[:, None] == group[None, :]).sum(1) == 1
     returns = returns_to_go(reward, gamma)
-    flat = _normalised(returns[real], group[:, None].expand_as(reward)[real])
-    return torch.zeros_like(reward).masked_scatter(real, flat) * ~alone[:, None]
+    flat = _normalize_within(returns[real], group[:, None].expand_as(reward)[real])
+    return torch.zeros_like(reward).masked_scatter(real, flat) * ~single[:, None]
 
 
 def gigpo(
     reward: Tensor,
     steps: Tensor,
     group: Tensor,
-    anchors: Sequence[Sequence[str]],
+    state_hashes: Sequence[Sequence[str]],
     *,
     gamma: float,
-    omega: float = 1.0,
+    step_advantage_weight: float = 1.0,
 ) -> Tensor:
-    """`A_episode + omega * A_step` (GiGPO, Feng et al. 2025): (b, k).
+    """`A_episode + step_advantage_weight * A_step` (GiGPO, Feng et al. 2025): (b, k).
 
-    `A_step` normalises the returns to go of steps taken in the same state, that is of equal (group, anchor);
-    a state visited once gets 0. With nothing but such states GiGPO is GRPO.
+    `A_step` is the return to go, normalised over the steps of equal group and state hash; it is 0 in a state that was
+    visited once.
     """
     names: dict[tuple[int, str], int] = {}
     labels = torch.full(reward.shape, -1, dtype=torch.long)
-    for row, (g, states) in enumerate(zip(group.tolist(), anchors, strict=True)):
+    for row, (g, states) in enumerate(zip(group.tolist(), state_hashes, strict=True)):
         for k, state in enumerate(states):
             labels[row, k] = names.setdefault((g, state), len(names))
     real = _real(reward, steps)
-    flat = _normalised(returns_to_go(reward, gamma)[real], labels.to(reward.device)[real])
+    flat = _normalize_within(returns_to_go(reward, gamma)[real], labels.to(reward.device)[real])
     within = torch.zeros_like(reward).masked_scatter(real, flat)
-    return grpo(reward, steps, group) + omega * within
+    return grpo(reward, steps, group) + step_advantage_weight * within
 
 
-def end_sum(reward: Tensor, steps: Tensor) -> Tensor:
-    """The same reward in all, given as one sum at the last step: (b, k).
-
-    It tells what the timing of a dense reward brings from what its information brings.
-    """
+def terminal_sum(reward: Tensor, steps: Tensor) -> Tensor:
+    """Sum of each episode's rewards at its last step, 0 before: (b, k)."""
     moved = torch.zeros_like(reward)
     return moved.scatter(1, (steps - 1)[:, None], reward.sum(1, keepdim=True))
 
 
 def per_token(step_values: Tensor, step: Tensor) -> Tensor:
-    """Give each action token what its step has: (b, k), (b, j) -> (b, j)."""
+    """Value of its step for each action token: (b, k), (b, j) -> (b, j)."""
     return step_values.gather(1, step.clamp(min=0)) * (step >= 0)
 
 
@@ -175,22 +229,22 @@ def per_step(token_values: Tensor, step: Tensor, k: int) -> Tensor:
     return total / count.clamp(min=1)
 
 
-def whiten(advantage: Tensor, step: Tensor, steps: Tensor) -> Tensor:
-    """Shift and scale advantages (b, j) so that their means per step have mean 0 and deviation 1."""
+def normalize(advantage: Tensor, step: Tensor, steps: Tensor) -> Tensor:
+    """Shift and scale advantages (b, j) so that their means per step have mean 0 and standard deviation 1."""
     by_step = per_step(advantage, step, int(steps.max()))
     flat = by_step[_real(by_step, steps)]
     return (advantage - flat.mean()) / (flat.std(correction=0) + _EPSILON) * (step >= 0)
 
 
 def _links(step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whether the next token is in the same step, in the next one, or there is none: three masks (b, j)."""
+    """Three masks (b, j): the next token is in the same step, in the next step, or does not exist."""
     following = torch.cat([step[:, 1:], step.new_full((len(step), 1), -1)], dim=1)
     real = step >= 0
     return real & (following == step), real & (following > step), real & (following < 0)
 
 
 def _at_ends(reward: Tensor, step: Tensor) -> Tensor:
-    """Put each step's reward on its last token: (b, k) -> (b, j)."""
+    """Reward of each step at its last token: (b, k) -> (b, j)."""
     inside, _, _ = _links(step)
     return per_token(reward, step) * ~inside
 
@@ -206,14 +260,14 @@ def _recursion(
 ) -> Tensor:
     """`A[j] = reward[j] + discount[j] * V[j+1] - V[j] + trace[j] * A[j+1]`, from the last token to the first.
 
-    `reward`, `discount` and `trace` are (b, j); `gamma` discounts `final_value` behind the last token.
+    `reward`, `discount` and `trace` are (b, j); `gamma` discounts `final_value`, the value after the last token.
     """
     *_, end = _links(step)
-    behind = value.new_zeros(len(value)) if final_value is None else final_value
+    last = value.new_zeros(len(value)) if final_value is None else final_value
     following = torch.cat([value[:, 1:], value.new_zeros(len(value), 1)], dim=1)
-    delta = (reward + discount * following + gamma * behind[:, None] * end - value) * (step >= 0)
+    delta = (reward + discount * following + gamma * last[:, None] * end - value) * (step >= 0)
     advantage = torch.zeros_like(value)
-    running = torch.zeros_like(behind)
+    running = torch.zeros_like(last)
     for j in range(value.shape[1] - 1, -1, -1):
         running = delta[:, j] + trace[:, j] * running
         advantage[:, j] = running
@@ -221,12 +275,12 @@ def _recursion(
 
 
 def _real(reward: Tensor, steps: Tensor) -> Tensor:
-    """Steps that are no padding (b, k)."""
+    """True at real steps (b, k)."""
     return torch.arange(reward.shape[1], device=reward.device) < steps[:, None]
 
 
-def _normalised(values: Tensor, label: Tensor) -> Tensor:
-    """Values (n,) less the mean of their label's, over its deviation; 0 where all are equal."""
+def _normalize_within(values: Tensor, label: Tensor) -> Tensor:
+    """Values (n,) with mean 0 and deviation 1 within each label; 0 where all are equal."""
     _, index = torch.unique(label, return_inverse=True)
     size = int(index.max()) + 1
     count = values.new_zeros(size).scatter_add(0, index, torch.ones_like(values))

@@ -1,87 +1,43 @@
-"""Episodes as tokens, and batches of them as tensors.
+"""Batches: episodes as padded tensors, mini-batches and micro-batches.
 
 Notation: b episodes, l tokens, k steps (tool calls), j action tokens of an episode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-
-End = Literal["terminated", "truncated", "context"]
-"""Reason for which an episode ended: the environment's own rules (its call budget is one of them), an interruption by
-the environment, or a full context: the tools' answer left no room for another action."""
+from agents.rollout.types import Episode
 
 
-@dataclass(frozen=True)
-class Episode:
-    """One episode, token by token.
-
-    Attributes:
-        ids: Every token, in order: the prompt, the actions, the tools' answers.
-        spans: Of each step the half-open range of `ids` that the policy sampled, the stop token included.
-        log_probs: Of the sampled tokens, in order, as the sampler saw them.
-        rewards: The final reward of each step.
-        end: Reason for which it ended. With `context`, `ids` end with the last action.
-        group: Episodes of one group began alike; group baselines compare them.
-        anchors: Of each step a name for the state that it was taken in; equal names, equal states.
-        metrics: What came of it, e.g. `is_solved`.
-    """
-
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-    log_probs: tuple[float, ...]
-    rewards: tuple[float, ...]
-    end: End = "terminated"
-    group: int = 0
-    anchors: tuple[str, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.spans) != len(self.rewards):
-            raise ValueError(f"{len(self.spans)} steps but {len(self.rewards)} rewards")
-        if any(start < 1 or end <= start for start, end in self.spans):
-            raise ValueError("an action needs at least one token, and a token before it")
-
-    @property
-    def terminated(self) -> bool:
-        """The environment's own rules ended it."""
-        return self.end == "terminated"
-
-    @property
-    def truncated(self) -> bool:
-        """The environment interrupted it: there is a state behind its last step that has a value."""
-        return self.end == "truncated"
-
-    @property
-    def action_tokens(self) -> int:
-        """Number of sampled tokens."""
-        return sum(end - start for start, end in self.spans)
-
-
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """Episodes as padded tensors.
+    """Episodes as tensors, padded on the right.
+
+    The trainer fills the last five fields in place; they are zero before.
 
     Attributes:
         ids: Tokens (b, l).
-        attention: Real tokens (b, l).
-        column: For each action token the position of the token before it, whose hidden state scores it (b, j).
-        target: The action tokens themselves (b, j).
-        step: The step that each belongs to, -1 in the padding (b, j).
-        old_log_prob: Their log-probabilities under the sampler (b, j).
+        attention: True at real tokens (b, l).
+        column: Position of the token before each action token, whose hidden state predicts it (b, j).
+        target: Action tokens (b, j).
+        step: Step of each action token, -1 in the padding (b, j).
+        old_log_prob: Log-probabilities of the action tokens under the sampler (b, j).
         reward: Final rewards (b, k), zero in the padding.
         steps: Number of steps (b,).
-        truncated: Interrupted by the environment (b,).
-        group: (b,).
-        anchors: Names of the states, b lists of at most k.
-        left_padded: Where the padding is.
+        truncated: True where the environment interrupted the episode (b,).
+        group: Group numbers (b,).
+        state_hashes: Hash of the state of each step, b tuples of at most k.
+        value: Values of the critic (b, j).
+        final_value: Value of the state after the last step (b,), zero where the episode is over.
+        advantage: Advantages (b, j).
+        returns: Targets of the critic (b, j).
+        ref_log_prob: Log-probabilities under the reference policy (b, j).
     """
 
     ids: Tensor
@@ -94,23 +50,27 @@ class Batch:
     steps: Tensor
     truncated: Tensor
     group: Tensor
-    anchors: tuple[tuple[str, ...], ...]
-    left_padded: bool = False
+    state_hashes: tuple[tuple[str, ...], ...]
+    value: Tensor
+    final_value: Tensor
+    advantage: Tensor
+    returns: Tensor
+    ref_log_prob: Tensor
 
     @property
     def mask(self) -> Tensor:
-        """Real action tokens (b, j)."""
+        """True at real action tokens (b, j)."""
         return self.step >= 0
 
     @property
     def gap(self) -> Tensor:
-        """Observation tokens between each action token and the next (b, j); 0 at the last."""
+        """Number of observation tokens between each action token and the next (b, j); 0 at the last."""
         following = torch.cat([self.column[:, 1:], self.column[:, -1:]], dim=1)
         more = torch.cat([self.mask[:, 1:], torch.zeros_like(self.mask[:, :1])], dim=1)
         return (following - self.column - 1) * more
 
     @property
-    def tokens(self) -> int:
+    def action_tokens(self) -> int:
         """Number of action tokens."""
         return int(self.mask.sum())
 
@@ -118,26 +78,28 @@ class Batch:
         return len(self.ids)
 
     def rows(self, index: Tensor) -> Batch:
-        """Some of the episodes, without the padding that they do not need."""
-        mask = self.mask[index]
-        j, k = int(mask.sum(1).max()), int(self.steps[index].max())
-        attention = self.attention[index]
-        length = int(attention.sum(1).max())
-        cut = slice(self.ids.shape[1] - length, None) if self.left_padded else slice(0, length)
-        shift = self.ids.shape[1] - length if self.left_padded else 0
-        return Batch(
-            ids=self.ids[index][:, cut],
-            attention=attention[:, cut],
-            column=(self.column[index] - shift).clamp(min=0)[:, :j],
-            target=self.target[index][:, :j],
-            step=self.step[index][:, :j],
-            old_log_prob=self.old_log_prob[index][:, :j],
-            reward=self.reward[index][:, :k],
-            steps=self.steps[index],
-            truncated=self.truncated[index],
-            group=self.group[index],
-            anchors=tuple(self.anchors[i] for i in index.tolist()),
-            left_padded=self.left_padded,
+        """Select episodes and cut the padding to the longest of them."""
+        length, j = int(self.attention[index].sum(1).max()), int(self.mask[index].sum(1).max())
+        width = {"ids": length, "attention": length, "reward": int(self.steps[index].max())}
+        width |= {"steps": 0, "truncated": 0, "group": 0, "final_value": 0}
+        picked = {
+            f.name: tensor[index][:, : width.get(f.name, j)] if width.get(f.name, j) else tensor[index]
+            for f in fields(self)
+            if isinstance(tensor := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **picked, state_hashes=tuple(self.state_hashes[i] for i in index.tolist()))
+
+    def final_states(self) -> Batch:
+        """The same episodes, with the last token as the only position: its value is that of the final state."""
+        last = self.attention.sum(1, keepdim=True) - 1
+        return replace(self, column=last, target=torch.zeros_like(last), step=torch.zeros_like(last))
+
+    def without_actions(self) -> Batch:
+        """The same episodes without action tokens: every loss, and its gradient, is zero."""
+        zeros = torch.zeros_like(self.old_log_prob)
+        step = torch.full_like(self.step, -1)
+        return replace(
+            self, step=step, old_log_prob=zeros, value=zeros, advantage=zeros, returns=zeros, ref_log_prob=zeros
         )
 
 
@@ -147,20 +109,16 @@ def collate(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    padding: Literal["right", "left"] = "right",
 ) -> Batch:
-    """Episodes as one batch.
+    """Collate episodes into a batch.
 
     Args:
         episodes: At least one; each with at least one step.
-        pad_id: Fills `ids`.
-        device: Where the tensors go.
-        dtype: Of log-probabilities and rewards.
-        padding: Side of the padding of `ids`. Right is faster; the results are the same.
+        pad_id: Padding token.
+        device: Device of the tensors.
+        dtype: Dtype of log-probabilities, rewards and values.
     """
-    length = max(len(e.ids) for e in episodes)
-    shifts = [length - len(e.ids) if padding == "left" else 0 for e in episodes]
-    pieces = [_action_tokens(e, shift) for e, shift in zip(episodes, shifts, strict=True)]
+    tokens = [_action_tokens(e) for e in episodes]
 
     def integers(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         return pad_rows(rows, fill, torch.long).to(device)
@@ -168,31 +126,63 @@ def collate(
     def numbers(rows: Sequence[Sequence[float]]) -> Tensor:
         return pad_rows(rows, 0.0, dtype).to(device)
 
-    padded = [[pad_id] * shift + list(e.ids) for e, shift in zip(episodes, shifts, strict=True)]
-    real = [[0] * shift + [1] * len(e.ids) for e, shift in zip(episodes, shifts, strict=True)]
+    old_log_prob = numbers([e.log_probs for e in episodes])
     return Batch(
-        ids=integers(padded, pad_id),
-        attention=integers(real, 0).bool(),
-        column=integers([p[0] for p in pieces], 0),
-        target=integers([p[1] for p in pieces], 0),
-        step=integers([p[2] for p in pieces], -1),
-        old_log_prob=numbers([e.log_probs for e in episodes]),
+        ids=integers([e.ids for e in episodes], pad_id),
+        attention=integers([[1] * len(e.ids) for e in episodes], 0).bool(),
+        column=integers([columns for columns, _ in tokens], 0),
+        target=integers([[e.ids[c + 1] for c in columns] for e, (columns, _) in zip(episodes, tokens, strict=True)], 0),
+        step=integers([steps for _, steps in tokens], -1),
+        old_log_prob=old_log_prob,
         reward=numbers([e.rewards for e in episodes]),
         steps=torch.tensor([len(e.spans) for e in episodes], device=device),
         truncated=torch.tensor([e.truncated for e in episodes], device=device),
         group=torch.tensor([e.group for e in episodes], device=device),
-        anchors=tuple(e.anchors for e in episodes),
-        left_padded=padding == "left",
+        state_hashes=tuple(e.state_hashes for e in episodes),
+        value=torch.zeros_like(old_log_prob),
+        final_value=old_log_prob.new_zeros(len(episodes)),
+        advantage=torch.zeros_like(old_log_prob),
+        returns=torch.zeros_like(old_log_prob),
+        ref_log_prob=torch.zeros_like(old_log_prob),
     )
 
 
-def fitting_tokens(device: torch.device) -> int:
-    """Padded tokens of one forward pass that suit a device: on a CPU, whose caches then hold a layer's, fewer."""
-    return 2048 if device.type == "cpu" else 16384
+def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:
+    """Split shuffled rows into at most `count` parts, whose sizes differ by at most 1."""
+    order = torch.randperm(rows, generator=generator)
+    return list(torch.tensor_split(order, min(rows, count)))
 
 
-def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
-    """Split rows into groups of like length whose padded size stays within `max_tokens` (one row at least)."""
+def micro_batches(
+    batch: Batch, max_tokens: int, processes: Processes = SINGLE_PROCESS
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Split this process's share of a batch into micro-batches of episodes of similar length.
+
+    Sharded processes have to run the policy equally often, so those with fewer micro-batches get extra ones of no rows
+    and no action tokens.
+
+    Args:
+        batch: The batch, the same in all processes.
+        max_tokens: Maximum number of padded tokens of a micro-batch; an episode is never split.
+        processes: The processes that share the batch.
+
+    Yields:
+        The rows of a micro-batch, and the micro-batch.
+    """
+    lengths = batch.attention.sum(1).tolist()
+    mine = processes.deal(lengths)
+    parts = list(split_by_length([lengths[i] for i in mine], max_tokens))
+    missing = processes.most(len(parts)) - len(parts) if processes.sharded else 0  # before any forward pass
+    for part in parts:
+        rows = torch.tensor([mine[i] for i in part], device=batch.ids.device)
+        yield rows, batch.rows(rows)
+    first = torch.zeros(1, dtype=torch.long, device=batch.ids.device)
+    for _ in range(missing):
+        yield first[:0], batch.rows(first).without_actions()
+
+
+def split_by_length(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]]:
+    """Split rows into groups of similar length whose padded size is at most `max_tokens` (at least one row each)."""
     order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
     group: list[int] = []
     for row in order:
@@ -204,42 +194,14 @@ def micro_batches(lengths: Sequence[int], max_tokens: int) -> Iterator[list[int]
         yield group
 
 
-def micro_rows(
-    batch: Batch, rows: Tensor, max_tokens: int, processes: Processes = SINGLE_PROCESS
-) -> Iterator[tuple[Tensor, bool]]:
-    """This process's part of some rows of a batch, as micro-batches of rows.
-
-    With each comes whether it counts: where the policy is in parts, a process with fewer micro-batches than others
-    computes a row for their sake.
-    """
-    lengths = batch.attention[rows].sum(1).tolist()
-    mine = processes.deal(lengths)
-    parts = list(micro_batches([lengths[i] for i in mine], max_tokens))
-    missing = processes.most(len(parts)) - len(parts) if processes.sharded else 0
-    for picked in parts:
-        yield rows[torch.tensor([mine[i] for i in picked], device=rows.device)], True
-    for _ in range(missing):
-        yield rows[:1], False
-
-
-def mini_batches(rows: int, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Split shuffled rows into at most `count` parts, whose sizes differ by at most 1."""
-    order = torch.randperm(rows, generator=generator)
-    return list(torch.tensor_split(order, min(rows, count)))
-
-
-def _action_tokens(episode: Episode, shift: int) -> tuple[list[int], list[int], list[int]]:
-    columns: list[int] = []
-    targets: list[int] = []
-    steps: list[int] = []
-    for k, (start, end) in enumerate(episode.spans):
-        columns.extend(range(start - 1 + shift, end - 1 + shift))
-        targets.extend(episode.ids[start:end])
-        steps.extend([k] * (end - start))
-    return columns, targets, steps
-
-
 def pad_rows(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -> Tensor:
-    """Rows of any lengths as one tensor, filled on the right."""
+    """Collate rows of any lengths into one tensor, padded with `fill` on the right."""
     width = max(len(row) for row in rows)
     return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], dtype=dtype)
+
+
+def _action_tokens(episode: Episode) -> tuple[list[int], list[int]]:
+    """Position of the token before each action token, and the step of each."""
+    columns = [t - 1 for start, end in episode.spans for t in range(start, end)]
+    steps = [k for k, (start, end) in enumerate(episode.spans) for _ in range(start, end)]
+    return columns, steps

@@ -1,94 +1,31 @@
-"""Every setting of a training run. Settable from a YAML file and from the command line."""
+"""Settings of a training run, read from YAML files and the command line. Imports no torch."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import tyro
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.policy import ValueTrunk
-from agents.options import read_options
-from agents.rollout.engine import RolloutConfig
-from agents.rollout.sampler import Sampling
-from agents.training.archer.critic import StepCriticConfig
-from agents.training.optimizer import OptimConfig
-from agents.training.presets import ALGORITHMS, Algorithm, AlgorithmConfig
+from agents.models.config import PolicyConfig
+from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
 from agents.training.setting_checks import (
     check_at_least,
     check_critic,
+    check_estimator,
     check_groups,
     check_rollout,
     check_sampling,
     check_sharding,
-    check_step_critic,
 )
+from agents.training.settings import ALGORITHMS, Algorithm, AlgorithmConfig, OptimConfig, StepCriticConfig
 
 Settings = TypeVar("Settings")
 _STRICT = ConfigDict(extra="forbid")
-Arguments = Annotated[
-    dict[str, Any],
-    tyro.constructors.PrimitiveConstructorSpec(
-        nargs="*",
-        metavar="[K=V ...]",
-        instance_from_str=lambda words: read_options("args", [tuple(words)]),
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [f"{key}={json.dumps(entry)}" for key, entry in value.items()],
-    ),
-]
-"""Arguments by name. A value on the command line is JSON where it reads as JSON, else text."""
-
-
-@dataclass(frozen=True)
-class PolicyConfig:
-    """The model that is trained."""
-
-    model: str = "nano"
-    """`nano`, `small`, `base` (from scratch), or the folder or hub name of a pretrained causal model."""
-    checkpoint: str = ""
-    """Start from the weights (and tokenizer) of this checkpoint folder."""
-    context: int = 1024
-    """Longest episode in tokens; a longer one ends with its last action that fits."""
-    value_trunk: ValueTrunk = "apart"
-    """What the value head reads: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Of the policy's weights; in `bfloat16` updates below about 1/256 of one are lost, unless they go to adapters.
-    The critic is in single precision in any case."""
-    lora_rank: int = 0
-    """Rank of low-rank adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
-    `checkpoint` where it has some."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass, to save memory."""
-    compile: bool = False
-    """Run the forward pass of training through `torch.compile`: a minute once, then faster steps of a large model."""
-    device: str = "cpu"
-    """Where the model is: `cpu`, `cuda`, `cuda:1`, ... Of several processes `cuda` gives each its own GPU."""
-
-    __pydantic_config__ = _STRICT
-
-
-@dataclass(frozen=True)
-class EnvConfig:
-    """Where episodes come from."""
-
-    id: str = "StepTool/ToolWorld-v0"
-    """Environment id for `gymnasium.make_vec`."""
-    args: Arguments = field(default_factory=dict)
-    """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
-    reward: str = ""
-    """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
-    num_envs: int = 64
-    """Episodes that are played side by side, by each process."""
-    eval_args: Arguments = field(default_factory=dict)
-    """Arguments that differ in evaluation, e.g. `{split: validation}`."""
-
-    __pydantic_config__ = _STRICT
 
 
 @dataclass(frozen=True)
@@ -96,37 +33,34 @@ class TrainConfig:
     """A training run."""
 
     algo: Algorithm = "steptool"
-    """A named combination; sets `algorithm` and `env.reward` before the file and the command line do."""
+    """Named algorithm: sets `algorithm`, `env.reward` and `policy.critic`, which the file and flags override."""
     seed: int = 0
-    """Of everything that is random in the run."""
+    """Random seed."""
     iterations: int = 100
-    """Rounds of rollout and update at most."""
+    """Maximum number of iterations (rollout and update)."""
     calls: int = 0
-    """Environment calls after which the run ends, at the end of their iteration; 0 sets no bound."""
+    """Environment calls after which the run ends, at the end of the iteration; 0 means no limit."""
     episodes: int = 64
-    """Episodes per iteration, of all processes together."""
-    warmup: int = 0
-    """First iterations in which the learning rate rises to its value."""
+    """Episodes per iteration, over all processes."""
     anneal: bool = False
-    """Let the learning rates fall in a straight line to 0 over the calls of the run, or its iterations."""
+    """Decay the learning rates linearly to 0 over the calls of the run, or its iterations."""
     critic_warmup: int = 0
-    """First iterations in which only the critic (the value head and its own trunk, or ArCHer's) learns; the policy's
-    outputs stay as they are, also with `policy.value_trunk` `shared`."""
+    """First iterations in which only the critic is trained; the policy's outputs do not change."""
     out: str = "runs/train"
     """Folder for checkpoints and logs."""
     shard: bool = False
-    """Of several processes each holds a part of what training needs (FSDP), for a model whose training does not fit one
-    GPU."""
+    """Shard weights, gradients and optimizer state over the processes (FSDP)."""
     checkpoint_every: int = 20
-    """Iterations between checkpoints; the last is always kept."""
+    """Iterations between checkpoints; the last iteration always has one."""
+    save_total_limit: int = 0
+    """Number of checkpoints to keep, the newest ones; 0 keeps all."""
     resume: bool = False
-    """Go on from the newest checkpoint in `out`, with the settings of its run. Only those of
-    `agents.training.resumption.MAY_CHANGE` may be given other values: the run's length, its device, how often it is
-    written."""
+    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
+    `agents.training.resumption.MAY_CHANGE` may have other values."""
     eval_every: int = 10
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
-    """Episodes of one evaluation, the same tasks each time."""
+    """Episodes per evaluation, the same tasks each time."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
@@ -139,22 +73,24 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         numbers = asdict(self)
-        check_at_least(0, ("seed", "calls", "warmup", "critic_warmup", "checkpoint_every", "eval_every"), numbers)
+        names = ("seed", "calls", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
+        check_at_least(0, names, numbers)
         check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        check_critic(self.algorithm, self.policy.value_trunk, shard=self.shard)
+        check_at_least(1, ("updates", "batch_steps"), numbers["step_critic"], "step_critic.")
+        check_estimator(self.algorithm.advantage)
+        check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         check_groups(self.algorithm, self.episodes)
         check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
         check_sampling(self.sampling)
-        check_step_critic(self.step_critic)
         check_rollout(self.rollout, self.algorithm)
 
 
 def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The defaults, then what `settings["algo"]` names, then `settings`.
+    """Settings over those of the algorithm `settings["algo"]` over the defaults.
 
     Raises:
-        ConfigurationError: A field is unknown, of the wrong type, or does not go with the others.
+        ConfigurationError: A field is unknown, of the wrong type, or incompatible with another.
     """
     settings = settings or {}
     algo = settings.get("algo", TrainConfig.algo)
@@ -164,16 +100,16 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The configuration of a YAML file, with some fields replaced.
+    """Read the configuration of a YAML file, with some fields replaced.
 
     Raises:
-        ConfigurationError: The file cannot be read, is no mapping, or holds a wrong field.
+        ConfigurationError: The file cannot be read, is not a mapping, or has a wrong field.
     """
     return make_config(merged(read_yaml(path), overrides or {}))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file. Raises `ConfigurationError` when it cannot be read or is none."""
+    """Read the mapping in a YAML file. Raise `ConfigurationError` when it cannot be read or is not a mapping."""
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -184,7 +120,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
-    """Settings as a dataclass, each field checked. Raises `ConfigurationError`, naming field and value."""
+    """Validate settings into a dataclass. Raise `ConfigurationError`, which names field and value."""
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
@@ -192,7 +128,7 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
-    """`top` over `base`, table by table; free-form tables (arguments of environments) are replaced whole."""
+    """Merge `top` into `base`, table by table; arguments of environments are replaced as a whole."""
     result = dict(base)
     for key, value in top.items():
         nested = isinstance(value, Mapping) and isinstance(base.get(key), Mapping) and not key.endswith("args")

@@ -1,10 +1,9 @@
-"""ETO (Song et al. 2024): learn from pairs of a solved and a failed attempt at a task, by DPO on action tokens."""
+"""ETO (Song et al. 2024): DPO on the action tokens of pairs of a solved and a failed attempt at a task."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from itertools import product
 
 import torch
@@ -12,50 +11,36 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.seeding import derive
 from agents.training import losses
-from agents.training.batch import Batch, Episode, collate, mini_batches
-from agents.training.forward import score, score_all
-from agents.training.objective import frozen
-from agents.training.optimizer import OptimConfig, Terms, Updater
-from agents.training.sft import distinct
+from agents.training.batch import Batch, collate
+from agents.training.forward import evaluate_actions, forward
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.sft import OnStep, batches, distinct
+from agents.training.sft_config import DPOConfig
 from steptool_env.types import Trajectory
 
 Pair = tuple[Episode, Episode]
 """A solved episode, and a failed one of the same task."""
 
 
-@dataclass(frozen=True)
-class PreferenceConfig:
-    """How pairs are learnt."""
-
-    epochs: int = 2
-    """Passes over the pairs."""
-    batch_pairs: int = 16
-    """Pairs per optimiser step."""
-    beta: float = 0.1
-    """How far the policy may leave the one that it began as; small is far."""
-    seed: int = 0
-    """Random seed of which attempts are paired, and of the order of the pairs."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4))
-
-
-def paired(
+def pair_attempts(
     trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
-    """Pairs of a solved and a failed episode of the same task.
+    """Pair solved and failed episodes of the same task.
 
-    No pair comes twice, and no attempt is paired again before every other attempt of its kind has been paired as often.
-    Attempts of the same tokens count as one.
+    Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
+    one.
 
     Args:
-        trajectories: Attempts at tasks; those without an outcome are passed over.
-        encode: Makes an episode of a trajectory.
-        per_task: Pairs of one task at most.
-        seed: Random seed of which attempts are paired.
+        trajectories: Attempts at tasks; those without an outcome are skipped.
+        encode: Converts a trajectory to an episode.
+        per_task: Maximum number of pairs per task.
+        seed: Random seed of the pairing.
 
     Returns:
-        The pairs, task by task in the order of `trajectories`.
+        Pairs, task by task in the order of `trajectories`.
     """
     by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
     for trajectory in trajectories:
@@ -75,7 +60,7 @@ def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
 
 
 def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
-    """Every pair once, in rounds in which both sides go round evenly; each round shifts one side by one more."""
+    """Every pair once; each round uses both sides evenly and shifts one side by one more."""
     good, bad = len(solved), len(failed)
     if not good or not bad:
         return []
@@ -83,65 +68,62 @@ def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
     return [(solved[i % good], failed[(i + shift) % bad]) for shift, i in rounds]
 
 
-def train_preference(
+def train_dpo(
     learner: PolicyBundle,
     pairs: Sequence[Pair],
-    config: PreferenceConfig,
-    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    config: DPOConfig,
+    on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Make solved attempts likelier than failed ones, compared with the policy that training began with.
+    """Train a policy by DPO; the reference is the policy at the start.
 
     Args:
-        learner: Its language model is trained.
-        pairs: From `paired`.
-        config: How.
-        on_step: Told of each step: its number, how many there are, the metrics.
+        learner: The policy; its language model is trained.
+        pairs: Pairs of `pair_attempts`.
+        config: Settings.
+        on_step: Called after each step.
 
     Returns:
-        Metrics of the last step: `loss` (DPO, mean over pairs), `accuracy` (share of pairs whose solved attempt
-        gained on the failed one), `margin` (by how much, in nats), `grad_norm`.
+        Metrics of the last step: `loss` (DPO, mean over pairs), `margin` (mean log-ratio of the solved minus the failed
+        attempt, in nats), `accuracy` (share of pairs with a positive margin), `grad_norm`.
 
     Raises:
         ValueError: There are no pairs.
     """
     if not pairs:
         raise ValueError("there are no pairs: no task has both a solved and a failed attempt")
-    updater, reference = Updater(learner.policy, config.optim), frozen(learner.policy)
-    parts = math.ceil(len(pairs) / config.batch_pairs)
-    step, metrics = 0, dict[str, float]()
-    for epoch in range(config.epochs):
-        shuffle = torch.Generator().manual_seed(derive(config.seed, "preference", epoch))
-        for picked in mini_batches(len(pairs), parts, shuffle):
-            chosen = [pairs[i] for i in picked.tolist()]
-            metrics = preference_step(updater, learner, reference, chosen, config.beta)
-            step += 1
-            if on_step is not None:
-                on_step(step, parts * config.epochs, metrics)
+    optimizer, reference = PolicyOptimizer(learner.policy, config.optim), learner.policy.frozen_copy()
+    total, metrics = math.ceil(len(pairs) / config.batch_pairs) * config.epochs, dict[str, float]()
+    for step, chosen in enumerate(batches(pairs, config.batch_pairs, config.epochs, config.seed, "preference")):
+        metrics = dpo_step(optimizer, learner, reference, chosen, config.beta)
+        if on_step is not None:
+            on_step(step + 1, total, metrics)
     return metrics
 
 
-def preference_step(
-    updater: Updater, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
+def dpo_step(
+    optimizer: PolicyOptimizer, learner: PolicyBundle, reference: Policy, pairs: Sequence[Pair], beta: float
 ) -> dict[str, float]:
-    """One optimiser step on some pairs.
+    """Take an optimizer step on a batch of pairs.
 
-    The margins are measured first, without gradients; then each episode's log-probability is weighed with the
+    The margins are computed first, without gradients; then each episode's log-probability is weighted with the
     derivative of the loss by its margin. That is DPO's gradient exactly, and the episodes of a pair need not share
     a micro-batch.
     """
-    policy, tokens = learner.policy, updater.config.tokens_on(learner.policy.device)
+    policy, tokens = learner.policy, optimizer.config.tokens_on(learner.policy.device.type)
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
-    gain = (score_all(policy, batch, tokens).log_prob - score_all(reference, batch, tokens).log_prob).sum(1)
+    log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
+    gain = (log_prob - ref_log_prob).sum(1)
     solved, failed = gain.chunk(2)
     margin = solved - failed
-    slope = -beta * torch.sigmoid(-beta * margin) * batch.tokens / len(pairs)  # the updater divides by the tokens
-    weight = torch.cat([slope, -slope])
+    slope = beta * torch.sigmoid(-beta * margin)
+    weight = slope * batch.action_tokens / len(pairs)  # the optimizer divides by the tokens
+    batch.advantage = torch.cat([weight, -weight])[:, None] * batch.mask
 
-    def loss(part: Batch, index: Tensor) -> Terms:
-        return {"loss": (weight[index, None] * score(policy, part).log_prob).sum()}
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        return {"loss": -(micro.advantage * forward(policy, micro, ("log_prob",))["log_prob"]).sum()}
 
-    metrics = updater.step(batch, torch.arange(len(batch), device=policy.device), loss)
+    metrics = optimizer.step(batch, loss)
     return {
         "loss": float(losses.preference(solved, failed, beta).mean()),
         "accuracy": float((margin > 0).to(margin.dtype).mean()),

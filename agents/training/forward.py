@@ -1,97 +1,83 @@
-"""What the policy in training says of a batch: log-probabilities, entropies and values of its action tokens."""
+"""Forward passes: outputs of the policy for the action tokens of a batch.
+
+Notation: b episodes, j action tokens of an episode.
+"""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.models.policy import Policy
-from agents.training.batch import Batch, micro_rows
+from agents.models.policy import SCORES, Output, Policy
+from agents.training.batch import Batch, micro_batches
 
 
-class Scores(NamedTuple):
-    """All (b, j), zero in the padding."""
+def forward(
+    policy: Policy,
+    batch: Batch,
+    want: Collection[Output] = SCORES,
+    temperature: float = 1.0,
+    *,
+    entropy_gradient: bool = False,
+) -> dict[Output, Tensor]:
+    """Evaluate the action tokens of a batch in one forward pass, with gradients.
 
-    log_prob: Tensor
-    entropy: Tensor
-    value: Tensor
+    Args:
+        policy: The policy.
+        batch: Episodes that fit one forward pass.
+        want: Outputs to compute; see `Policy.forward`.
+        temperature: Sampling temperature.
+        entropy_gradient: Keep the gradient of the entropy, which costs memory.
 
-
-def score(policy: Policy, batch: Batch, temperature: float = 1.0, *, entropy_gradient: bool = False) -> Scores:
-    """Score the action tokens of a batch, with gradients; that of the entropy, which costs memory, only when asked for.
-
-    Only the positions that score an action token reach the output layer.
+    Returns:
+        The outputs (b, j), zero in the padding.
     """
     rows, places = batch.mask.nonzero(as_tuple=True)
     columns, targets = batch.column[rows, places], batch.target[rows, places]
-    attention = batch.attention if batch.left_padded else None
-    hidden = policy.hidden(batch.ids, attention)
-    log_prob, entropy = policy.log_probs(hidden[rows, columns], targets, temperature, entropy_gradient=entropy_gradient)
-    value = policy.values(hidden, batch.ids, attention, rows, columns)
-
-    def spread(flat: Tensor) -> Tensor:
-        return flat.new_zeros(batch.step.shape).index_put((rows, places), flat)
-
-    return Scores(spread(log_prob), spread(entropy), spread(value.to(log_prob.dtype)))
+    flat = policy(batch.ids, rows, columns, targets, want, temperature, entropy_gradient=entropy_gradient)
+    shape = batch.step.shape
+    return {name: x.new_zeros(*shape, *x.shape[1:]).index_put((rows, places), x) for name, x in flat.items()}
 
 
 @torch.no_grad()
-def value_all(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = SINGLE_PROCESS) -> Tensor:
-    """The values of `score_all` (b, j) alone: no token is scored, and a critic apart needs no policy."""
-    values = torch.zeros_like(batch.old_log_prob)
-    for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
-        piece = policy(partial(critic_values, policy, batch.rows(index)))
-        if counts:
-            values[index, : piece.shape[1]] = piece.to(values.dtype)
-    processes.sum([values])
-    return values
+def evaluate_actions(
+    policy: Policy,
+    batch: Batch,
+    want: Output,
+    max_tokens: int,
+    temperature: float = 1.0,
+    processes: Processes = SINGLE_PROCESS,
+) -> Tensor:
+    """One output for all action tokens of a batch, in micro-batches, without gradients.
+
+    Args:
+        policy: The policy.
+        batch: Any number of episodes, the same in all processes.
+        want: The output.
+        max_tokens: Maximum number of padded tokens of a forward pass.
+        temperature: Sampling temperature.
+        processes: The processes that share the work.
+
+    Returns:
+        The output (b, j), zero in the padding; of `hidden` (b, j, h).
+    """
+    size = (policy.width,) if want == "hidden" else ()
+    dtype = policy.dtype if want == "hidden" else batch.old_log_prob.dtype
+    whole = torch.zeros(*batch.step.shape, *size, dtype=dtype, device=batch.ids.device)
+    for rows, micro in micro_batches(batch, max_tokens, processes):
+        whole[rows, : micro.step.shape[1]] = forward(policy, micro, (want,), temperature)[want].to(dtype)
+    processes.sum([whole])
+    return whole
 
 
-def critic_values(policy: Policy, part: Batch) -> Tensor:
-    """Values of action tokens (b, j), zero in the padding. Their gradient reaches the critic alone."""
-    rows, places = part.mask.nonzero(as_tuple=True)
-    attention = part.attention if part.left_padded else None
-    hidden = None
-    if policy.value_head is not None and policy.critic is None:
-        with torch.no_grad():
-            hidden = policy.hidden(part.ids, attention)
-    flat = policy.values(hidden, part.ids, attention, rows, part.column[rows, places])
-    return flat.new_zeros(part.step.shape).index_put((rows, places), flat)
-
-
-@torch.no_grad()
 def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Processes = SINGLE_PROCESS) -> Tensor:
-    """Value of the state behind the last step (b,): the critic's at the last token, 0 for terminated episodes."""
-    values = batch.old_log_prob.new_zeros(len(batch))
-    for index, counts in micro_rows(batch, batch.truncated.nonzero().squeeze(1), max_tokens, processes):
-        found = policy(partial(_last_values, policy, batch.rows(index)))
-        if counts:
-            values[index] = found.to(values.dtype)
-    processes.sum([values])
+    """Values of the states after the last step (b,): zero where the episode was not truncated."""
+    values = torch.zeros_like(batch.final_value)
+    rows = batch.truncated.nonzero().squeeze(1)
+    if len(rows):
+        states = batch.rows(rows).final_states()
+        values[rows] = evaluate_actions(policy, states, "value", max_tokens, processes=processes)[:, 0]
     return values
-
-
-def _last_values(policy: Policy, part: Batch) -> Tensor:
-    every = torch.arange(len(part), device=part.ids.device)
-    last = torch.arange(part.ids.shape[1], device=part.ids.device).mul(part.attention).amax(1)
-    attention = part.attention if part.left_padded else None
-    return policy.values(None, part.ids, attention, every, last)
-
-
-@torch.no_grad()
-def score_all(
-    policy: Policy, batch: Batch, max_tokens: int, temperature: float = 1.0, processes: Processes = SINGLE_PROCESS
-) -> Scores:
-    """Score a whole batch without gradients, `max_tokens` padded tokens at a time, each process its rows of it."""
-    whole = [torch.zeros_like(batch.old_log_prob) for _ in Scores._fields]
-    for index, counts in micro_rows(batch, torch.arange(len(batch), device=batch.ids.device), max_tokens, processes):
-        part = batch.rows(index)
-        pieces = policy(partial(score, policy, part, temperature))
-        for target, piece in zip(whole, pieces, strict=True) if counts else ():
-            target[index, : piece.shape[1]] = piece.to(target.dtype)
-    processes.sum(whole)
-    return Scores(*whole)

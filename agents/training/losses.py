@@ -1,45 +1,74 @@
-"""Losses of action tokens, as pure functions. Each returns one number per token (b, j), zero in the padding.
+"""Losses of action tokens.
 
-The sum over a mini-batch divided by its number of action tokens is the loss that is minimised; so how a
-mini-batch is cut into micro-batches changes nothing.
+PPO's loss is a sum over tokens. Divided by the number of action tokens of a mini-batch it is minimised, so the size of
+the micro-batches does not change the gradient.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from agents.models.policy import Output
 from agents.training.advantages import per_step, per_token
+from agents.training.batch import Batch
+from agents.training.settings import AlgorithmConfig
 
 
-def policy_gradient(log_prob: Tensor, advantage: Tensor) -> Tensor:
-    """`-A * log p`: REINFORCE and A2C. Its gradient is unbiased for samples of the current policy only."""
-    return -advantage * log_prob
-
-
-def clipped(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, clip: float, step: Tensor | None = None
-) -> Tensor:
-    """PPO's clipped surrogate (Schulman et al. 2017).
+def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmConfig) -> dict[str, Tensor]:
+    """PPO's clipped surrogate, value loss, entropy bonus and divergence from the reference (Schulman et al. 2017).
 
     Args:
-        log_prob: Under the policy that is trained (b, j).
-        old_log_prob: Under the policy that sampled (b, j).
-        advantage: (b, j).
-        clip: How far the ratio may move from 1.
-        step: (b, j); when given, all tokens of a step share one ratio, the geometric mean of theirs.
+        outputs: `log_prob`, `entropy` and `value` of the current policy (b, j), zero in the padding.
+        batch: The same episodes with `old_log_prob`, `advantage`, `returns` and `ref_log_prob`.
+        config: Coefficients, and the ratio: per token, or per step the geometric mean of its tokens'.
+
+    Returns:
+        Sums over the action tokens: `loss`, which is differentiated, and the metrics.
     """
-    ratio = log_ratio(log_prob, old_log_prob, step).exp()
-    return -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
+    logratio = log_ratio(outputs["log_prob"], batch.old_log_prob, batch.step if config.ratio == "step" else None)
+    ratio = logratio.exp()
+    with torch.no_grad():
+        approx_kl = (ratio - 1) - logratio
+        clipfrac = ((ratio - 1).abs() > config.clip_coef).to(ratio.dtype)
+
+    pg_loss1 = -batch.advantage * ratio
+    pg_loss2 = -batch.advantage * ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
+    pg_loss = torch.max(pg_loss1, pg_loss2)
+    v_loss = squared_error(outputs["value"], batch.returns)
+    entropy_loss = outputs["entropy"]
+
+    loss = pg_loss + config.vf_coef * v_loss - config.ent_coef * entropy_loss
+    metrics: dict[str, Tensor] = {}
+    if config.kl_coef:
+        ref_kl = kl_k3(outputs["log_prob"], batch.ref_log_prob)
+        loss = loss + config.kl_coef * ref_kl
+        metrics["reference_kl"] = ref_kl.sum()
+    return metrics | {
+        "loss": loss.sum(),
+        "policy_loss": pg_loss.sum(),
+        "value_loss": v_loss.sum(),
+        "entropy": entropy_loss.sum(),
+        "approx_kl": approx_kl.sum(),
+        "clip_fraction": clipfrac.sum(),
+    }
+
+
+def value_loss(outputs: Mapping[Output, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Loss of the critic alone, summed over the action tokens: `loss` and the same as `value_loss`."""
+    v_loss = squared_error(outputs["value"], batch.returns).sum()
+    return {"loss": v_loss, "value_loss": v_loss}
 
 
 def log_ratio(log_prob: Tensor, old_log_prob: Tensor, step: Tensor | None = None) -> Tensor:
-    """Log of the probability ratio (b, j): per token, or its mean over each step when `step` is given."""
-    difference = log_prob - old_log_prob
+    """Log of the probability ratio (b, j): per token, or its mean over each step where `step` (b, j) is given."""
+    logratio = log_prob - old_log_prob
     if step is None:
-        return difference
-    return per_token(per_step(difference, step, int(step.max()) + 1), step)
+        return logratio
+    return per_token(per_step(logratio, step, max(1, int(step.max()) + 1)), step)
 
 
 def squared_error(value: Tensor, target: Tensor) -> Tensor:
@@ -47,21 +76,15 @@ def squared_error(value: Tensor, target: Tensor) -> Tensor:
     return 0.5 * (value - target) ** 2
 
 
-def expectile(value: Tensor, target: Tensor, share: float) -> Tensor:
-    """Squared error that weighs targets above the value by `share` and those below by `1 - share`.
-
-    Its minimiser is the targets' expectile (Kostrikov et al. 2022): at 0.5 their mean, where it is `squared_error`;
-    towards 1 their largest.
-    """
-    difference = target - value
-    below = (difference < 0).to(value.dtype)
-    return (share - below).abs() * difference**2
-
-
 def kl_k3(log_prob: Tensor, reference: Tensor) -> Tensor:
-    """Schulman's k3 estimate of KL(policy | reference): unbiased in value, never negative."""
+    """Schulman's k3 estimate of KL(policy | reference): unbiased, never negative."""
     difference = reference - log_prob
     return difference.exp() - difference - 1
+
+
+def explained_variance(value: Tensor, returns: Tensor) -> float:
+    """Explained variance of the critic (n,): 1 is perfect, 0 as good as a constant."""
+    return float(1 - (returns - value).var() / returns.var().clamp(min=1e-8))
 
 
 def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
@@ -70,6 +93,6 @@ def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     Args:
         chosen: `log p - log reference` of the better episode, summed over its action tokens (n,).
         rejected: The same of the worse one (n,).
-        beta: How far the policy may leave the reference; small is far.
+        beta: Strength of the pull to the reference policy.
     """
     return -functional.logsigmoid(beta * (chosen - rejected))

@@ -1,4 +1,4 @@
-"""Where metrics go: JSON Lines, TensorBoard, or whatever a hook makes of them."""
+"""Metrics log: JSON Lines, TensorBoard, and hooks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from agents.errors import TrainingError
 
 Metrics = Mapping[str, float]
 Sink = Callable[[int, Metrics], None]
-"""Takes the environment calls so far and the metrics of an iteration."""
+"""(environment calls so far, metrics of an iteration)."""
 
 
 class MetricsLog:
-    """Hands every iteration's metrics to each sink.
+    """Writes the metrics of each iteration.
 
     Args:
-        folder: `metrics.jsonl` and TensorBoard's event files go here.
-        tensorboard: Whether to write the event files.
+        folder: Folder of `metrics.jsonl` and TensorBoard's event files.
+        tensorboard: Write the event files.
         hooks: Further sinks, e.g. a wrapper of Weights & Biases: `lambda step, m: wandb.log(dict(m), step=step)`.
-        keep_until: Iteration that a resumed run goes on from: what was logged behind it is dropped from `metrics.jsonl`
-            and from what TensorBoard shows. Without it all that was logged before is dropped.
+        keep_until: Iteration of the checkpoint that is resumed; later records are removed from `metrics.jsonl` and
+            hidden in TensorBoard. Without it all earlier records are removed.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class MetricsLog:
             self._writer = SummaryWriter(str(folder), purge_step=begin)
 
     def write(self, calls: int, metrics: Metrics) -> None:
-        """Record the metrics of one iteration.
+        """Write the metrics of one iteration.
 
         Args:
             calls: Environment calls so far: the horizontal axis of every curve.
@@ -62,16 +62,12 @@ class MetricsLog:
             hook(calls, metrics)
 
     def close(self) -> None:
-        """Finish the event files."""
+        """Close the event files."""
         if self._writer is not None:
             self._writer.close()
 
     def _begin(self, keep_until: int | None) -> int:
-        """An unbroken file: none for a new run, the lines up to the checkpoint for a resumed one.
-
-        Returns:
-            The first number of calls behind the lines that are kept.
-        """
+        """Remove records after the checkpoint. Return the first number of calls after the records that are kept."""
         kept = []
         if keep_until is not None and self._path.exists():
             kept = [line for line in _lines(self._path) if json.loads(line)["iteration"] <= keep_until]
@@ -80,10 +76,10 @@ class MetricsLog:
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """The records of a run's `metrics.jsonl`, oldest first; one that is being written is left out."""
+    """Read the records of a run's `metrics.jsonl`, oldest first, without an incomplete last line."""
     return [json.loads(line) for line in _lines(folder / "metrics.jsonl")]
 
 
 def _lines(path: Path) -> list[str]:
-    """The complete lines of a file; a run that was killed, or whose disk was full, may have left half of one."""
+    """Complete lines of a file; a killed run or a full disk may have left an incomplete one."""
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]

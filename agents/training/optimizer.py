@@ -1,131 +1,133 @@
-"""One optimiser step over a mini-batch, in micro-batches. Every algorithm trains through this."""
+"""The optimizer: one step over a mini-batch, in micro-batches. All training of a policy uses it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.distributed.sharding import entire
+from agents.distributed.sharding import full_tensor
 from agents.errors import TrainingError
 from agents.models.policy import Policy
-from agents.training.batch import Batch, fitting_tokens, micro_rows
+from agents.training.batch import Batch, micro_batches, mini_batches
+from agents.training.forward import evaluate_actions
 from agents.training.losses import squared_error
+from agents.training.settings import OptimConfig
 
-Terms = Mapping[str, Tensor]
-"""Sums over the tokens of a micro-batch. `loss` is differentiated; the rest is logged."""
-
-MicroLoss = Callable[[Batch, Tensor], Terms]
-"""(episodes of a micro-batch, their rows in the whole batch) -> sums."""
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW and how a mini-batch is fed."""
-
-    lr: float = 3e-4
-    """Learning rate of the language model."""
-    value_lr: float = 1e-3
-    """Learning rate of the value head and its trunk."""
-    betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's running averages."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled decay."""
-    max_grad_norm: float = 1.0
-    """Gradients of the policy, and of the critic, are scaled down to this norm."""
-    max_tokens: int = 0
-    """Padded tokens of one forward pass; changes speed and memory, never the result. 0 takes what suits the device."""
-    autocast: bool = False
-    """Multiply in bfloat16 while learning: faster, less exact. The sampler does not, so ratios start near 1 only."""
-
-    def tokens_on(self, device: torch.device) -> int:
-        """Padded tokens of one forward pass on a device."""
-        return self.max_tokens or fitting_tokens(device)
+Loss = Callable[[Batch], Mapping[str, Tensor]]
+"""Function from a micro-batch to sums over its action tokens: `loss`, which is differentiated, and metrics."""
+MAX_GRAD_NORM = 1.0
+"""Maximum gradient norm of the policy, and of the critic."""
+_FIT_TOKENS = 512  # mini-batch of `fit_values`
 
 
-class Updater:
-    """Owns the optimiser of a policy.
+class PolicyOptimizer:
+    """AdamW for a policy and its critic.
 
     Args:
-        policy: Whose weights are trained.
-        config: How.
-        processes: Those that train copies of the policy together.
+        policy: The policy.
+        config: Learning rates and batch sizes.
+        processes: The processes that train the policy together.
+        max_grad_norm: Maximum gradient norm of the policy, and of the critic.
     """
 
-    def __init__(self, policy: Policy, config: OptimConfig, processes: Processes = SINGLE_PROCESS) -> None:
-        self.policy, self.config, self._processes = policy, config, processes
+    def __init__(
+        self,
+        policy: Policy,
+        config: OptimConfig,
+        processes: Processes = SINGLE_PROCESS,
+        max_grad_norm: float = MAX_GRAD_NORM,
+    ) -> None:
+        self.policy, self.config = policy, config
+        self._processes, self._max_grad_norm = processes, max_grad_norm
         self._actor = [p for p in policy.language_model.parameters() if p.requires_grad]
         self._critic = [p for m in (policy.critic, policy.value_head) if m is not None for p in m.parameters()]
-        groups = [{"params": self._actor, "lr": config.lr}]
+        groups: list[dict[str, Any]] = [{"params": self._actor, "lr": config.lr}]
         if self._critic:
             groups.append({"params": self._critic, "lr": config.value_lr})
-        self.optimizer = torch.optim.AdamW(groups, betas=config.betas, weight_decay=config.weight_decay)
-        self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.adamw = make_adamw(groups, config)
+        self._rates = [float(group["lr"]) for group in self.adamw.param_groups]
 
-    def step(self, batch: Batch, rows: Tensor, loss: MicroLoss, scale: float = 1.0) -> dict[str, float]:
-        """Minimise the mean per action token of `loss` over some rows of a batch.
+    def step(self, batch: Batch, loss: Loss, scale: float = 1.0) -> dict[str, float]:
+        """Minimise the mean of `loss` over the action tokens of a mini-batch.
 
         Args:
-            batch: The whole batch, of all processes.
-            rows: The mini-batch (n,); each process takes a part of it.
-            loss: Sums over a micro-batch; gradients accumulate, so its size changes nothing.
-            scale: Of both learning rates (warm-up, decay).
+            batch: The mini-batch, the same in all processes.
+            loss: The loss of a micro-batch. Gradients are summed, so the size of micro-batches changes nothing.
+            scale: Factor of the learning rates (warm-up, decay).
 
         Returns:
-            The means of what `loss` returned, and `grad_norm`.
+            Means of the results of `loss`, and `grad_norm`.
 
         Raises:
-            TrainingError: The loss or a gradient is not finite; the weights are left as they were.
+            TrainingError: The loss or the gradient is not finite; the weights are unchanged.
         """
-        tokens = int(batch.mask[rows].sum())
+        device, action_tokens = batch.ids.device.type, batch.action_tokens
         sums: dict[str, Tensor] = {}
-        self.optimizer.zero_grad(set_to_none=True)
-        for index, counts in micro_rows(batch, rows, self.config.tokens_on(rows.device), self._processes):
+        self.adamw.zero_grad(set_to_none=True)
+        for rows, micro in micro_batches(batch, self.config.tokens_on(device), self._processes):
             with self.policy.learning():
-                with torch.autocast(rows.device.type, torch.bfloat16, enabled=self.config.autocast):
-                    terms = self.policy(partial(loss, batch.rows(index), index))
-                (terms["loss"] * counts / tokens).backward()
-            for name, term in terms.items() if counts else ():
+                with torch.autocast(device, torch.bfloat16, enabled=self.config.autocast):
+                    terms = loss(micro)
+                (terms["loss"] / action_tokens).backward()  # type: ignore[no-untyped-call]
+            for name, term in terms.items() if len(rows) else ():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         self._processes.sum_gradients([*self._actor, *self._critic])
-        metrics = {name: total / tokens for name, total in self._total(sums).items()}
-        metrics["grad_norm"] = self._clip()
+        metrics = {name: total / action_tokens for name, total in self._total(sums).items()}
+        metrics["grad_norm"] = self._clip_gradients()
         check_finite(metrics, "loss", "grad_norm")
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+        for group, rate in zip(self.adamw.param_groups, self._rates, strict=True):
             group["lr"] = rate * scale
-        self.optimizer.step()
+        self.adamw.step()
         return metrics
 
-    def step_values(self, hidden: Tensor, target: Tensor) -> None:
-        """Move the value head alone: hidden states (m, h) and what their values should be (m,).
+    def fit_values(self, batch: Batch, epochs: int, generator: torch.Generator) -> None:
+        """Fit the value head of a `detached` critic to the returns; the hidden states are computed once.
+
+        Args:
+            batch: Episodes of an iteration.
+            epochs: Passes over the action tokens.
+            generator: Shuffles them.
 
         Raises:
-            TrainingError: The gradient is not finite; the weights are left as they were.
+            TrainingError: The gradient is not finite; the weights are unchanged.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        squared_error(self.policy.head_values(hidden), target).mean().backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(self._critic, self.config.max_grad_norm))
-        check_finite({"grad_norm": norm}, "grad_norm")
-        self.optimizer.step()
+        max_tokens = self.config.tokens_on(batch.ids.device.type)
+        hidden = evaluate_actions(self.policy, batch, "hidden", max_tokens)[batch.mask]
+        returns = batch.returns[batch.mask]
+        for _ in range(epochs):
+            for picked in mini_batches(len(returns), math.ceil(len(returns) / _FIT_TOKENS), generator):
+                index = picked.to(returns.device)
+                self.adamw.zero_grad(set_to_none=True)
+                v_loss = squared_error(self.policy.head_values(hidden[index]), returns[index]).mean()
+                v_loss.backward()  # type: ignore[no-untyped-call]
+                check_finite({"grad_norm": clip_gradients(self._critic, self._max_grad_norm)}, "grad_norm")
+                self.adamw.step()
 
     def _total(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
-        """The sums of all processes; one that had no rows knows no names."""
+        """Sums over all processes; a process without rows has no names."""
         parts = self._processes.gather({name: float(total) for name, total in sums.items()})
         names = dict.fromkeys(name for part in parts for name in part)
         return {name: sum(part.get(name, 0.0) for part in parts) for name in names}
 
-    def _clip(self) -> float:
-        """Clip both gradients; returns the language model's norm. A critic that is not finite makes it so too."""
-        actor, critic = (
-            float(entire(nn.utils.clip_grad_norm_(parameters, self.config.max_grad_norm))) if parameters else 0.0
-            for parameters in (self._actor, self._critic)
-        )
+    def _clip_gradients(self) -> float:
+        """Clip both gradients. Return the norm of the policy's, or of the critic's where that is not finite."""
+        actor, critic = (clip_gradients(p, self._max_grad_norm) for p in (self._actor, self._critic))
         return actor if math.isfinite(critic) else critic
+
+
+def make_adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW for groups of `params` with their `lr`."""
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+
+
+def clip_gradients(parameters: list[Tensor], max_norm: float) -> float:
+    """Scale gradients down to a maximum norm. Return the norm before; 0 without parameters."""
+    return float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm))) if parameters else 0.0
 
 
 def check_finite(metrics: Mapping[str, float], *names: str) -> None:

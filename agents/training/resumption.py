@@ -1,11 +1,14 @@
-"""Settings of a run that is resumed: those that its checkpoint holds, and those that may differ from them."""
+"""Resumption of a run: the settings that may change, and a stop on Ctrl-C with a checkpoint."""
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import FrameType, TracebackType
+from typing import Any, Self
 
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
@@ -17,6 +20,7 @@ MAY_CHANGE = (
     "out",
     "resume",
     "checkpoint_every",
+    "save_total_limit",
     "eval_every",
     "shard",
     "policy.device",
@@ -34,13 +38,43 @@ MAY_CHANGE = (
     "rollout.timeout",
     "rollout.retries",
 )
-"""Settings that may change when a run is resumed: its length (unless the learning rates fall over it), where it runs,
-and what is written on the way. None of them changes what is learnt from an episode."""
+"""Settings that may change when a run is resumed: its length (unless `anneal` depends on it), its devices and engine,
+and its output. None of them changes the update of an episode."""
 _SCHEDULE = ("iterations", "calls")
 
 
+class StopOnInterrupt:
+    """Records the first Ctrl-C, as a context manager of the main thread; a second one raises `KeyboardInterrupt`.
+
+    Args:
+        unit: Unit of work that is completed first, e.g. "the iteration"; named on stderr.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._requested = False
+        self._previous: Any = None
+
+    def __enter__(self) -> Self:
+        self._previous = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        signal.signal(signal.SIGINT, self._previous)
+
+    def __call__(self) -> bool:
+        """Return whether Ctrl-C was pressed."""
+        return self._requested
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        sys.stderr.write(f"\nCtrl-C: stopping after {self._unit}, with a checkpoint; press it again to stop at once\n")
+
+
 def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
-    """The settings of the run that wrote a checkpoint, with some replaced.
+    """Settings of the run that wrote a checkpoint, with `changes`.
 
     Raises:
         CheckpointError: The checkpoint cannot be read.
@@ -52,7 +86,7 @@ def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> Tra
 def check_resumed(config: TrainConfig, folder: Path) -> None:
     """Refuse settings with which a run cannot go on from a checkpoint.
 
-    A checkpoint that was written without settings allows all.
+    A checkpoint without settings allows all.
 
     Raises:
         ConfigurationError: Settings beyond `MAY_CHANGE` differ; the message names each, with both values.
@@ -66,13 +100,13 @@ def check_resumed(config: TrainConfig, folder: Path) -> None:
     if wrong:
         differences = "; ".join(f"{name}={now.get(name)!r}, the run has {before.get(name)!r}" for name in wrong)
         raise ConfigurationError(
-            f"{folder} cannot be resumed with other settings: {differences}. Leave them out to go on with the run's "
-            "own, or begin another run with policy.checkpoint"
+            f"{folder} cannot be resumed with other settings: {differences}. Leave them out to keep the run's, "
+            "or start another run with policy.checkpoint"
         )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by their full names; sequences as lists, as a checkpoint keeps them."""
+    """Settings by their full names; tuples as lists, as in a checkpoint."""
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):

@@ -1,82 +1,129 @@
-"""Supervised fine-tuning on the actions of demonstrations. RFT is the same on a policy's own verified successes."""
+"""Supervised fine-tuning on the actions of demonstrations. RFT is the same on a policy's own solved episodes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from agents.baselines.demonstrations import demonstrate
+from agents.errors import ConfigurationError
+from agents.evaluation.evaluate import Evaluation
+from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
 from agents.models.chat_template import Codec
+from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
+from agents.reporting.console import EpisodeProgress
+from agents.rollout.types import Episode
 from agents.seeding import derive
-from agents.training.batch import Batch, Episode, collate, mini_batches
-from agents.training.config import PolicyConfig
-from agents.training.forward import score
-from agents.training.optimizer import OptimConfig, Terms, Updater
+from agents.training.batch import Batch, collate, mini_batches
+from agents.training.forward import forward
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.sft_config import SFTConfig, SFTRunConfig
 from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
+T = TypeVar("T")
+OnStep = Callable[[int, int, dict[str, float]], None]
+"""(step, number of steps, metrics of the step)."""
 
-@dataclass(frozen=True)
-class SftConfig:
-    """How demonstrations are learnt."""
 
-    epochs: int = 4
-    """Passes over the demonstrations."""
-    batch_episodes: int = 32
-    """Episodes per optimiser step."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises; then it falls as a cosine to a tenth."""
-    context_weight: float = 0.0
-    """Weight of the tokens that are not actions: a policy from scratch learns to read, and to copy, from prompts and
-    answers too. 0, for pretrained policies, learns actions alone."""
-    seed: int = 0
-    """Of the order of the episodes."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))
+def make_demonstrations(config: SFTRunConfig) -> list[Trajectory]:
+    """Let ToolWorld's oracle, with mistakes, play episodes; shows their number so far."""
+    evaluation = Evaluation("StepTool/ToolWorld-v0", config.env_args, config.episodes, slots=1, seed=config.seed)
+    with EpisodeProgress("demonstrations") as progress:
+        return demonstrate(evaluation, config.noise, config.seed, progress.add, progress.expect)
+
+
+def run_sft(
+    config: SFTRunConfig,
+    demonstrations: Sequence[Trajectory],
+    out: Path,
+    on_step: OnStep | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> float:
+    """Train a policy on demonstrations, after copying exercises where configured, and write a checkpoint to `out`.
+
+    Args:
+        config: Settings.
+        demonstrations: Trajectories to imitate.
+        out: Folder of the checkpoint.
+        on_step: Called after each step.
+        stop: Asked before each step; true ends training early.
+
+    Returns:
+        Mean loss of the last pass, in nats per action token.
+
+    Raises:
+        ConfigurationError: Copying exercises are configured for a policy that is not from scratch.
+    """
+    if config.copying and not from_scratch(config.policy):
+        raise ConfigurationError(
+            f"copying={config.copying}: copying random tokens is for a policy from scratch; it would spoil "
+            f"{config.policy.checkpoint or config.policy.model}"
+        )
+    learner = new_learner(demonstrations, config.policy, config.vocab_size, config.seed)
+    if config.copying:
+        exercises = list(copying_episodes(len(learner.tokenizer), config.copying, config.seed))
+        train_sft(learner, exercises, replace(config.sft, epochs=1, context_weight=0.0), on_step, stop)
+    episodes = distinct(encode_trajectory(learner.codec, trajectory) for trajectory in demonstrations)
+    loss = train_sft(learner, episodes, config.sft, on_step, stop)
+    checkpoint.save(out, learner.policy, learner.tokenizer, config=asdict(config), half=config.half)
+    return loss
 
 
 def train_sft(
     learner: PolicyBundle,
     episodes: Sequence[Episode],
-    config: SftConfig,
-    on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    config: SFTConfig,
+    on_step: OnStep | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> float:
-    """Raise the likelihood of the episodes' actions; of the rest as far as `config.context_weight` says.
+    """Maximize the likelihood of the episodes' actions, and of the other tokens with weight `config.context_weight`.
 
     Args:
-        learner: Its language model is trained.
+        learner: The policy; its language model is trained.
         episodes: Demonstrations, e.g. from `encode_trajectory`.
-        config: How.
-        on_step: Told of each step: its number, how many there are, the metrics (`action_loss` in nats per token).
+        config: Settings.
+        on_step: Called after each step; its metrics have `action_loss`, in nats per action token.
+        stop: Asked before each step; true ends training early.
 
     Returns:
-        The mean loss of the last pass, in nats per action token.
+        Mean loss of the last pass, in nats per action token; nan where no step was taken.
 
     Raises:
         ValueError: There are no episodes.
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    updater = Updater(learner.policy, config.optim)
-    parts = math.ceil(len(episodes) / config.batch_episodes)
-    total, step, last = parts * config.epochs, 0, 0.0
-    for epoch in range(config.epochs):
-        shuffle = torch.Generator().manual_seed(derive(config.seed, "sft", epoch))
-        last = 0.0
-        for picked in mini_batches(len(episodes), parts, shuffle):
-            chosen = [episodes[i] for i in picked.tolist()]
-            metrics = _step(updater, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
-            step += 1
-            last += metrics["action_loss"] / parts
-            if on_step is not None:
-                on_step(step, total, metrics)
-    return last
+    optimizer = PolicyOptimizer(learner.policy, config.optim)
+    per_pass = math.ceil(len(episodes) / config.batch_episodes)
+    total, action_losses = per_pass * config.epochs, list[float]()
+    for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
+        if stop():
+            break
+        metrics = _step(optimizer, learner, chosen, config.context_weight, schedule(step, total, config.warmup))
+        action_losses.append(metrics["action_loss"])
+        if on_step is not None:
+            on_step(step + 1, total, metrics)
+    last = action_losses[-per_pass:]
+    return sum(last) / len(last) if last else math.nan
+
+
+def batches(items: Sequence[T], size: int, epochs: int, seed: int, purpose: str) -> Iterator[list[T]]:
+    """Batches of about `size` items, pass by pass, each pass in another order."""
+    for epoch in range(epochs):
+        shuffle = torch.Generator().manual_seed(derive(seed, purpose, epoch))
+        for picked in mini_batches(len(items), math.ceil(len(items) / size), shuffle):
+            yield [items[i] for i in picked.tolist()]
 
 
 def schedule(step: int, total: int, warmup: float) -> float:
@@ -90,28 +137,28 @@ def schedule(step: int, total: int, warmup: float) -> float:
 def new_learner(
     trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
 ) -> PolicyBundle:
-    """A learner that can read and write what trajectories hold: for a size from scratch, with a tokenizer of its own.
+    """Build the policy of a configuration; train a tokenizer for one from scratch.
 
     Args:
-        trajectories: Demonstrations; their texts train the tokenizer.
+        trajectories: Demonstrations, whose texts train the tokenizer.
         config: The policy.
-        vocab_size: Of a tokenizer of its own.
-        seed: Of fresh weights.
+        vocab_size: Vocabulary size of the tokenizer.
+        seed: Random seed of fresh weights.
     """
-    tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if starts_fresh(config) else None
+    tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if from_scratch(config) else None
     return build_learner(config, tokenizer, seed)
 
 
-def starts_fresh(config: PolicyConfig) -> bool:
-    """Whether a configuration describes a policy from scratch."""
+def from_scratch(config: PolicyConfig) -> bool:
+    """Return whether a configuration describes a policy from scratch."""
     return config.model in SHAPES and not config.checkpoint
 
 
 def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
-    """A recorded episode as tokens, so that a policy can learn its actions.
+    """Encode a recorded episode as tokens.
 
     Raises:
-        KeyError: The trajectory's metadata lacks the rules that it was played by.
+        KeyError: The trajectory's metadata lacks the settings of its episode.
     """
     prompt = _opening(trajectory)
     info = {
@@ -120,7 +167,7 @@ def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
         "format": trajectory.metadata["format"],
     }
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
-    return encode_turns(codec, codec.opening(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
+    return encode_turns(codec, codec.encode_prompt(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
 
 
 def encode_turns(
@@ -130,9 +177,9 @@ def encode_turns(
     rewards: Sequence[float],
     call_format: str = "",
 ) -> Episode:
-    """An episode from its opening tokens and its (action, observation) texts; what follows the last action is cut.
+    """Build an episode of prompt tokens and (action, observation) texts; the observation of the last action is cut.
 
-    `call_format` is that of the environment, see `Codec.continuation`.
+    `call_format` is that of the environment, see `Codec.encode_observation`.
     """
     ids = list(prompt)
     spans: list[tuple[int, int]] = []
@@ -142,14 +189,48 @@ def encode_turns(
         spans.append((len(ids), len(ids) + len(tokens)))
         ids += tokens
         end = len(ids)
-        ids += codec.continuation(observation, call_format)
+        ids += codec.encode_observation(observation, call_format)
     count = sum(stop - start for start, stop in spans)
     return Episode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
 
 
 def distinct(episodes: Iterable[Episode]) -> list[Episode]:
-    """Episodes without repetitions, in order: what RFT learns from."""
+    """Episodes without repetitions, in order."""
     return list({episode.ids: episode for episode in episodes}.values())
+
+
+def solved(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Trajectories that solved their task: the data of rejection-sampling fine-tuning (RFT)."""
+    return [t for t in trajectories if t.metadata.get("outcome", {}).get("is_solved") == 1]
+
+
+def copying_episodes(
+    vocabulary: int, count: int, seed: int, *, chunks: int = 12, longest: int = 6
+) -> Iterator[Episode]:
+    """Random chunks of tokens, then the same in another order: after its first token a chunk can be copied.
+
+    Args:
+        vocabulary: Number of tokens; the three special ones are left out.
+        count: Number of episodes.
+        seed: Random seed of the tokens.
+        chunks: Chunks per episode.
+        longest: Tokens of the longest chunk; the shortest has two.
+    """
+    random = torch.Generator().manual_seed(derive(seed, "copying"))
+    for _ in range(count):
+        sizes = torch.randint(2, longest + 1, (chunks,), generator=random).tolist()
+        stock = [torch.randint(3, vocabulary, (size,), generator=random).tolist() for size in sizes]
+        yield _repeated(stock, torch.randperm(chunks, generator=random).tolist())
+
+
+def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> Episode:
+    ids = [token for chunk in chunks for token in chunk]
+    spans = []
+    for chunk in (chunks[place] for place in order):
+        spans.append((len(ids) + 1, len(ids) + len(chunk)))
+        ids += chunk
+    copied = sum(end - start for start, end in spans)
+    return Episode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
 
 
 def _opening(trajectory: Trajectory) -> Prompt:
@@ -168,29 +249,28 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
 
 
 def _step(
-    updater: Updater, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
+    optimizer: PolicyOptimizer, learner: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
 ) -> dict[str, float]:
-    """One optimiser step. Gives `loss` (what is minimised) and `action_loss` (nats per action token)."""
-    whole = [_whole(episode) for episode in episodes] if context_weight else episodes
+    """Take an optimizer step. Return `loss` (minimized) and `action_loss` (nats per action token)."""
+    whole = [_as_one_action(episode) for episode in episodes] if context_weight else episodes
     batch = collate(whole, learner.codec.pad_id, device=learner.policy.device)
-    action = batch.mask.clone()
+    batch.advantage = batch.mask.to(batch.advantage.dtype)  # 1 at action tokens: a policy gradient on demonstrations
     if context_weight:
         for row, episode in enumerate(episodes):
-            action[row] = False
+            batch.advantage[row] = 0
             for start, end in episode.spans:
-                action[row, start - 1 : end - 1] = True
-    rows = torch.arange(len(batch), device=learner.policy.device)
+                batch.advantage[row, start - 1 : end - 1] = 1
 
-    def loss(part: Batch, index: Tensor) -> Terms:
-        nats, acted = -score(learner.policy, part).log_prob, action[index][:, : part.step.shape[1]]
-        weights = torch.where(acted, 1.0, context_weight)
-        return {"loss": (nats * weights).sum(), "action_loss": (nats * acted).sum()}
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        nats = -forward(learner.policy, micro, ("log_prob",))["log_prob"]
+        weights = torch.where(micro.advantage > 0, 1.0, context_weight)
+        return {"loss": (nats * weights).sum(), "action_loss": (nats * micro.advantage).sum()}
 
-    metrics = updater.step(batch, rows, loss, scale)
+    metrics = optimizer.step(batch, loss, scale)
     actions = sum(episode.action_tokens for episode in episodes)
-    return metrics | {"action_loss": metrics["action_loss"] * batch.tokens / actions}
+    return metrics | {"action_loss": metrics["action_loss"] * batch.action_tokens / actions}
 
 
-def _whole(episode: Episode) -> Episode:
-    """The episode as if everything after its first token were one action."""
+def _as_one_action(episode: Episode) -> Episode:
+    """The episode with all tokens after its first as one action."""
     return Episode(episode.ids, ((1, len(episode.ids)),), (0.0,) * (len(episode.ids) - 1), (0.0,))

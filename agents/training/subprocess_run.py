@@ -1,4 +1,4 @@
-"""A training run as a child process, so that several go on side by side, each on a core of its own."""
+"""Runs as child processes with one thread each, so that several use several cores."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,42 +21,42 @@ from agents.training.metrics_log import read_metrics
 from toolserver.testing import end
 
 
-class TrainingProcess:
-    """Runs `steptool train` with one thread, as a context manager; leaving ends it by its own process id.
+class ModuleProcess:
+    """Runs `python -m WORDS`, as a context manager; leaving ends it by its own process id.
 
     Args:
-        config: The run; its settings, log and checkpoints are in `config.out`, in place of what was there.
+        words: Module and arguments.
+        log: File of its stderr.
+        piped: Make its stdout readable by `lines`; else it is dropped.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
-        self.folder = Path(config.out)
+    def __init__(self, words: Sequence[str], log: Path, *, piped: bool = False) -> None:
+        self._words, self._log, self._stdout = words, log, subprocess.PIPE if piped else subprocess.DEVNULL
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        shutil.rmtree(self.folder, ignore_errors=True)  # else an older run's checkpoint may count as the newest
-        self.folder.mkdir(parents=True)
-        settings = self.folder / "settings.yaml"
-        settings.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False), encoding="utf-8")
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", *self._words]
         with self._log.open("w") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "agents.cli", "train", "--config", str(settings)],
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
+            self._process = subprocess.Popen(command, stdout=self._stdout, stderr=log, text=True, env=environment)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._process is not None:
             end(self._process)
+            if self._process.stdout is not None:
+                self._process.stdout.close()
 
-    def over(self, seconds: float) -> bool:
-        """Whether the run is over, waiting for that as long as `seconds`.
+    def lines(self) -> Iterator[str]:
+        """Lines of its stdout, until it ends."""
+        assert self._process is not None
+        yield from self._process.stdout or ()
+
+    def over(self, seconds: float | None = None) -> bool:
+        """Wait up to `seconds`, or without limit, and return whether the process has ended.
 
         Raises:
-            TrainingError: It failed; the message ends with what it said last.
+            TrainingError: It failed; the message ends with the tail of its stderr.
         """
         assert self._process is not None
         try:
@@ -63,12 +64,32 @@ class TrainingProcess:
         except subprocess.TimeoutExpired:
             return False
         if status:
-            said = self._log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
-            raise TrainingError(f"training {self.folder} ended with status {status}: {said or 'it said nothing'}")
+            tail = self._log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
+            raise TrainingError(f"{self._log.parent} ended with status {status}: {tail or 'no error output'}")
         return True
 
+
+class TrainingProcess(ModuleProcess):
+    """Runs `steptool train`.
+
+    Args:
+        config: The run; its settings, log and checkpoints replace the content of `config.out`.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+        self.folder = Path(config.out)
+        self._settings = self.folder / "settings.yaml"
+        super().__init__(["agents.cli", "train", "--config", str(self._settings)], self.folder / "errors.log")
+
+    def __enter__(self) -> Self:
+        shutil.rmtree(self.folder, ignore_errors=True)  # else an older run's checkpoint may count as the newest
+        self.folder.mkdir(parents=True)
+        self._settings.write_text(yaml.safe_dump(asdict(self.config), sort_keys=False), encoding="utf-8")
+        return super().__enter__()
+
     def metrics(self) -> list[dict[str, float]]:
-        """What it has logged so far."""
+        """Records that the run has logged so far."""
         return read_metrics(self.folder) if (self.folder / "metrics.jsonl").exists() else []
 
     @property
@@ -78,7 +99,3 @@ class TrainingProcess:
         if found is None:
             raise TrainingError(f"{self.folder} holds no checkpoint; set checkpoint_every above 0")
         return found
-
-    @property
-    def _log(self) -> Path:
-        return self.folder / "errors.log"

@@ -1,4 +1,7 @@
-"""The online trainer: play episodes, credit their steps, improve the policy; one loop for every algorithm."""
+"""The online trainer: collect episodes, estimate advantages, update the policy; one loop for every algorithm.
+
+PPO in four files: `Trainer.update` here, `advantages`, `losses`, and `forward` for the forward passes.
+"""
 
 from __future__ import annotations
 
@@ -19,37 +22,38 @@ from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import Collector, EpisodeSpec, Rollout, merged
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, merge_rollouts
+from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.types import Episode
 from agents.seeding import derive
-from agents.training.archer.archer import Archer
-from agents.training.batch import Batch, Episode, collate, mini_batches
+from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
+from agents.training.archer.archer import make_archer
+from agents.training.batch import Batch, collate, mini_batches
 from agents.training.config import TrainConfig
-from agents.training.estimate import credited
+from agents.training.forward import evaluate_actions, final_values, forward
+from agents.training.losses import explained_variance, ppo_loss, value_loss
 from agents.training.metrics_log import MetricsLog
-from agents.training.objective import critic_loss, explained_variance, frozen, policy_loss, prepare
-from agents.training.optimizer import Updater
-from agents.training.patience import ServerBackoff
+from agents.training.optimizer import PolicyOptimizer
 from agents.training.resumption import check_resumed
-from agents.training.value_fit import fit_values
 
 Evaluation = Callable[[], dict[str, float]]
 OnIteration = Callable[[Progress, dict[str, float]], None]
+_LOST_ROLLOUTS = 8  # rollouts without an episode, one after the other, after which a run ends
+_LONGEST_WAIT = 60.0  # seconds
 
 
 class OnlineTrainer:
-    """Trains a learner in a vector environment.
+    """Train a policy in a vector environment.
 
     Args:
         config: All settings.
         learner: The policy to train.
         envs: Text environments in `AutoresetMode.DISABLED`.
-        evaluation: Gives `eval/...` metrics every `config.eval_every` iterations.
-        log: Takes every iteration's metrics.
-        engine: Samples the actions; without it, what `config.rollout` names.
-        processes: Those that train copies of the learner together; each plays a share of the episodes. Evaluation and
-            log belong to the main one.
+        evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
+        log: Log of the metrics of every iteration.
+        engine: Rollout engine; by default the one that `config.rollout` names.
+        processes: The processes that train the policy together; each collects a share of the episodes. The main process
+            evaluates and logs.
     """
 
     def __init__(
@@ -67,26 +71,71 @@ class OnlineTrainer:
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
-        self._collector = Collector(envs, self._engine, learner.codec)
-        self._patience = ServerBackoff()
-        archer = config.algorithm.advantage == "step_critic"
-        self._archer = Archer(config, learner.policy, self._engine) if archer else None
-        self._reference = frozen(learner.policy) if config.algorithm.kl_coef else None
+        self._envs = envs
+        self._backoff = ServerBackoff()
+        self._estimator = make_estimator(config.algorithm)
+        self._archer = make_archer(config, learner.policy, self._engine)
+        self._reference = learner.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
         self._shards: Shards | None = None
         if processes.sharded:
             self._shards = Shards(learner.policy, processes)
             self._reference = sharded(self._reference, processes) if self._reference else None
         self._policy = self._shards.policy if self._shards else learner.policy
-        self._updater = Updater(self._policy, config.optim, processes)
+        self._optimizer = PolicyOptimizer(self._policy, config.optim, processes)
 
-    def run(self, on_iteration: OnIteration | None = None) -> Progress:
-        """Train to the end; log, evaluate (the start too) and keep checkpoints on the way.
+    def update(self, episodes: list[Episode]) -> dict[str, float]:
+        """Update the policy on the episodes of an iteration. Return the `train/...` metrics."""
+        policy, config, processes = self._policy, self.config.algorithm, self._processes
+        batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+        if config.reward_timing == "terminal_sum":
+            batch.reward = terminal_sum(batch.reward, batch.steps)
+        max_tokens, temperature = self.config.optim.tokens_on(policy.device.type), self.config.sampling.temperature
+        if policy.value_head is not None:
+            batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes=processes)
+            batch.final_value = final_values(policy, batch, max_tokens, processes)
+        if self._reference is not None:
+            batch.ref_log_prob = evaluate_actions(
+                self._reference, batch, "log_prob", max_tokens, temperature, processes
+            )
+        metrics = self._train_step_critic(episodes, batch)
+        batch.advantage, batch.returns = compute_advantages(batch, self._estimator, config)
 
-        The engine has the final weights then.
+        def ppo(micro: Batch) -> dict[str, Tensor]:
+            outputs = forward(policy, micro, temperature=temperature, entropy_gradient=config.ent_coef != 0)
+            return ppo_loss(outputs, micro, config)
+
+        def critic_only(micro: Batch) -> dict[str, Tensor]:
+            return value_loss(forward(policy, micro, ("value",)), micro)
+
+        warming = self.progress.iteration < self.config.critic_warmup
+        epochs = 0 if warming and self._archer is not None else config.epochs
+        loss = critic_only if warming and policy.value_head is not None else ppo
+        active = batch.advantage.abs().sum(1).nonzero().squeeze(1)  # others have no gradient
+        # Fewer episodes make fewer mini-batches of about the same size: each is a step at the full learning rate.
+        count = max(1, round(config.mini_batches * len(active) / len(batch)))
+        shuffle = torch.Generator().manual_seed(derive(self.config.seed, "shuffle", self.progress.iteration))
+        steps = [
+            self._optimizer.step(batch.rows(active[rows.to(active.device)]), loss, self._learning_rate_scale())
+            for _ in range(epochs if len(active) else 0)
+            for rows in mini_batches(len(active), count, shuffle)
+        ]
+        if config.critic_epochs:
+            self._optimizer.fit_values(batch, config.critic_epochs, shuffle)
+        metrics |= {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
+        if batch.value.any():
+            metrics["train/explained_variance"] = explained_variance(batch.value[batch.mask], batch.returns[batch.mask])
+        return metrics | {"train/idle_episodes": 1 - len(active) / len(batch)}
+
+    def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
+        """Train to the end: log, evaluate (also at the start) and write checkpoints.
+
+        Args:
+            on_iteration: Called after each iteration.
+            stop: Called after each iteration; True in any process ends training with a checkpoint.
         """
         if self.progress.iteration == 0:
-            with self.whole():
+            with self.unsharded():
                 if self._log is not None and self._evaluation is not None:
                     self._log.write(0, {"iteration": 0.0, **self._evaluate(self._evaluation)})
         while not self.over:
@@ -95,25 +144,28 @@ class OnlineTrainer:
                 self._log.write(self.progress.calls, metrics)
             if on_iteration is not None:
                 on_iteration(self.progress, metrics)
-            if self._due(self.config.checkpoint_every):
+            stopped = any(self._processes.gather(stop()))
+            if stopped or self._due(self.config.checkpoint_every):
                 self.save(Path(self.config.out) / f"checkpoint-{self.progress.iteration}")
-        with self.whole():
+            if stopped:
+                break
+        with self.unsharded():
             self._engine.publish(self.progress.iteration, at_once=True)
         return self.progress
 
     @property
     def over(self) -> bool:
-        """Whether the iterations, or the calls, of the run are used up."""
+        """True after the last iteration, or the last call, of the run."""
         config, done = self.config, self.progress
         return done.iteration >= config.iterations or (bool(config.calls) and done.calls >= config.calls)
 
     def iterate(self) -> dict[str, float]:
-        """One round of rollout and update. Returns its metrics."""
+        """Run one iteration: rollout, update and, where due, evaluation. Return its metrics."""
         begin = time.perf_counter()
         iteration = self.progress.iteration
-        rollout, staleness = self._play(iteration)
-        if not self._patience.wait(rollout):
-            raise self._forsaken()
+        rollout, staleness = self._collect(iteration)
+        if not self._backoff.wait(rollout):
+            raise self._server_lost()
         train_begin = time.perf_counter()
         metrics = self.update(rollout.episodes) if rollout.episodes else {}
         end = time.perf_counter()
@@ -121,133 +173,95 @@ class OnlineTrainer:
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
         metrics["rollout/staleness"] = float(staleness)
         if self._due(self.config.eval_every):
-            with self.whole():
+            with self.unsharded():
                 metrics |= self._evaluate(self._evaluation) if self._evaluation is not None else {}
         return {"iteration": float(self.progress.iteration), **metrics}
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
-        """Improve the policy on episodes that it has just played."""
-        policy, config = self._policy, self.config
-        batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
-        step_critic, step_advantage = self._judge(episodes, batch)
-        prepared = prepare(policy, batch, config, self._reference, step_advantage, self._processes)
-        rows = prepared.advantage.abs().sum(1).nonzero().squeeze(1)  # a group without variance teaches nothing
-        loss = critic_loss(policy, prepared) if self._warming() else policy_loss(policy, prepared, config)
-        shuffle = torch.Generator().manual_seed(derive(config.seed, "shuffle", self.progress.iteration))
-        # Of fewer rows fewer mini-batches in proportion, of about the same size: each is a step at the full rate.
-        parts = max(1, round(config.algorithm.mini_batches * len(rows) / len(batch)))
-        steps = [
-            self._updater.step(batch, rows[picked.to(rows.device)], loss, self._scale())
-            for _ in range(self._epochs if len(rows) else 0)
-            for picked in mini_batches(len(rows), parts, shuffle)
-        ]
-        if config.algorithm.critic_epochs:
-            fit_values(self._updater, batch, prepared.value_target, config.algorithm.critic_epochs, shuffle)
-        means = {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
-        idle = {"train/idle_episodes": 1 - len(rows) / len(batch)}
-        return means | idle | step_critic | explained_variance(prepared, batch)
-
-    def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
-        """Of the weights as they are: a curve that lags behind its checkpoints would tell of other policies."""
-        self._engine.publish(self.progress.iteration, at_once=True)
-        return evaluation()
-
     def save(self, folder: Path) -> None:
-        """Write a checkpoint from which `resume` goes on. The main process writes; the others give it their parts."""
-        with self.whole():
+        """Write a checkpoint from which `resume` continues. All processes take part; the main process writes."""
+        with self.unsharded():
             if not self._processes.main:
-                checkpoint.optimizer_tensors(self._updater.optimizer)
+                checkpoint.optimizer_tensors(self._optimizer.adamw)
                 return
             checkpoint.save(
                 folder,
                 self.learner.policy,
                 self.learner.tokenizer,
-                optimizer=self._updater.optimizer,
+                optimizer=self._optimizer.adamw,
                 progress=self.progress,
                 config=asdict(self.config),
                 extra=self._archer.tensors() if self._archer is not None else None,
                 reference=self._reference_digest,
+                total_limit=self.config.save_total_limit,
             )
 
     def resume(self, folder: Path) -> None:
-        """Go on from a checkpoint: the same numbers as if the run had never been broken.
+        """Continue from a checkpoint, with the same results as an uninterrupted run.
 
         Raises:
             ConfigurationError: The run has other settings; see `check_resumed`.
-            CheckpointError: The checkpoint is incomplete, damaged or of another model, or the policy that the run began
-                with is not the one that `learner` began with, so that divergence would be measured from another.
+            CheckpointError: The checkpoint is incomplete, damaged or of another model, or `learner` did not start with
+                the reference policy of the run.
         """
         check_resumed(self.config, folder)
         if self._reference_digest != checkpoint.load_reference(folder):
             raise CheckpointError(
                 f"{folder}: policy.checkpoint={self.config.policy.checkpoint!r} no longer holds the policy that the "
-                "run began with, from which algorithm.kl_coef measures; put it back, or begin another run"
+                "run started with, the reference of algorithm.kl_coef; restore it, or start another run"
             )
-        with self.whole():
+        with self.unsharded():
             checkpoint.load_weights(folder, self.learner.policy)
             if self._shards:
-                self._shards.take()
-        checkpoint.load_optimizer(folder, self._updater.optimizer)
+                self._shards.scatter()
+        checkpoint.load_optimizer(folder, self._optimizer.adamw)
         if self._archer is not None:
             self._archer.load(folder)
         self.progress = checkpoint.load_progress(folder)
 
-    def whole(self) -> AbstractContextManager[None]:
-        """While `learner` is used: its weights are all there, also where the processes train parts of them."""
+    def unsharded(self) -> AbstractContextManager[None]:
+        """Context in which `learner` has all its weights, also with sharded training. All processes enter together."""
         return self._shards.gathered() if self._shards else nullcontext()
 
-    def _play(self, iteration: int) -> tuple[Rollout, int]:
-        """The episodes of an iteration, and how old the weights were that sampled them.
-
-        Each process plays its share; then all are put together.
-        """
-        rank = self._processes.rank
-        with self.whole():
+    def _collect(self, iteration: int) -> tuple[Rollout, int]:
+        """Rollout of all processes, and the age in iterations of the weights that sampled it."""
+        config, processes = self.config, self._processes
+        groups = processes.share(range(config.episodes // config.algorithm.group_size))
+        specs = [
+            EpisodeSpec(derive(config.seed, "task", iteration, group), group)
+            for group in groups
+            for _ in range(config.algorithm.group_size)
+        ]
+        with self.unsharded():
             staleness = iteration - self._engine.publish(iteration)
-            self._engine.seed(derive(self.config.seed, "sampler", iteration, *([rank] if rank else [])))
-            rollout = self._collector.collect(self._starts(iteration))
-        return merged(self._processes.gather(rollout)), staleness
+            self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
+            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, specs)
+        return merge_rollouts(processes.gather(rollout)), staleness
 
-    def _forsaken(self) -> TrainingError:
-        """Keep what there is, since the run ends here."""
+    def _train_step_critic(self, episodes: list[Episode], batch: Batch) -> dict[str, float]:
+        """Train ArCHer's critic, where the run has one, and fill in its advantages. Return its metrics."""
+        if self._archer is None:
+            return {}
+        with self.unsharded():
+            return self._archer.learn(episodes, batch, self.progress.iteration)
+
+    def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
+        """Evaluate the current weights, which the engine gets first."""
+        self._engine.publish(self.progress.iteration, at_once=True)
+        return evaluation()
+
+    def _server_lost(self) -> TrainingError:
+        """Write a checkpoint. Return the error that ends the run."""
         folder = Path(self.config.out) / f"checkpoint-{self.progress.iteration}"
         self.save(folder)
         return TrainingError(
             f"every episode of several iterations in a row was lost to the tool server; wrote {folder}: start the "
-            "server and go on with --resume"
+            "server and continue with --resume"
         )
 
-    def _starts(self, iteration: int) -> list[EpisodeSpec]:
-        """This process's share of the episodes: whole groups."""
-        size = self.config.algorithm.group_size
-        return [
-            EpisodeSpec(derive(self.config.seed, "task", iteration, group), group)
-            for group in self._processes.share(range(self.config.episodes // size))
-            for _ in range(size)
-        ]
-
-    def _judge(self, episodes: list[Episode], batch: Batch) -> tuple[dict[str, float], Tensor | None]:
-        """Let the step critic learn, where the run has one: its metrics, and its advantages (b, k)."""
-        if self._archer is None:
-            return {}, None
-        with self.whole():
-            metrics = self._archer.learn(episodes, credited(batch, self.config.algorithm), self.progress.iteration)
-            return metrics, self._archer.advantage(episodes)
-
-    def _warming(self) -> bool:
-        return self.progress.iteration < self.config.critic_warmup and self.learner.policy.value_head is not None
-
-    @property
-    def _epochs(self) -> int:
-        """Passes over the episodes; none while a step critic, which has learnt by then, warms up alone."""
-        alone = self._archer is not None and self.progress.iteration < self.config.critic_warmup
-        return 0 if alone else self.config.algorithm.epochs
-
-    def _scale(self) -> float:
+    def _learning_rate_scale(self) -> float:
         config, done = self.config, self.progress
         spent = done.calls / config.calls if config.calls else done.iteration / config.iterations
-        rising = min(1.0, (done.iteration + 1) / (config.warmup + 1))
-        return rising * (1 - spent if config.anneal else 1.0)
+        return 1 - spent if config.anneal else 1.0
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.progress.iteration % every == 0 or self.over)
@@ -261,3 +275,25 @@ class OnlineTrainer:
             episodes=was.episodes + len(rollout.episodes),
             dropped=was.dropped + rollout.dropped,
         )
+
+
+class ServerBackoff:
+    """Exponential backoff while the tool server is unreachable: 1, 2, 4, ... seconds, after the client's own retries.
+
+    Args:
+        tries: Maximum number of consecutive rollouts without an episode.
+        sleep: Function that waits for a number of seconds.
+    """
+
+    def __init__(self, tries: int = _LOST_ROLLOUTS, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._tries, self._sleep = tries, sleep
+        self._lost = 0
+
+    def wait(self, rollout: Rollout) -> bool:
+        """Wait after a rollout that lost every episode. Return False after too many of them in a row."""
+        self._lost = self._lost + 1 if rollout.dropped and not rollout.episodes else 0
+        if self._lost > self._tries:
+            return False
+        if self._lost:
+            self._sleep(min(2.0 ** (self._lost - 1), _LONGEST_WAIT))
+        return True

@@ -1,4 +1,4 @@
-"""Command line of a benchmark: flags from its dataclass, a clean tree for its results, errors of ours in one line."""
+"""Command line of a benchmark: flags from its dataclass, a check for a clean tree, errors in one line."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from steptool_env.errors import StepToolError
 
 Options = TypeVar("Options")
 
-_SHOWN = 5  # changed files that an error names
+_SHOWN = 5  # maximum number of changed files in an error
 
 
 def run_command(name: str, options: type[Options], main: Callable[[Options], None]) -> None:
     """Run `main` with the options of the command line of `python -m benchmarks.<name>`.
 
-    Every benchmark has the flag `--allow-dirty`. Without it, one whose options have a folder `out` is refused before it
-    measures when files of the source tree differ from the commit: its result would name a commit that it is not of.
+    Every benchmark has the flag `--allow-dirty`. Without it, a benchmark whose options have a folder `out` is refused
+    if files of the source tree differ from the commit, because the result would name the wrong commit.
 
     Raises:
-        SystemExit: An error of ours, or a tree that is not clean.
+        SystemExit: An error of this project, or a tree that is not clean.
     """
     try:
         given: Any = tyro.cli(_flags(options), prog=f"python -m benchmarks.{name}", description=inspect.getdoc(options))
         if not given.allow_dirty:
             check_tree(getattr(given.options, "out", None))
-        with Display(live=False) as display:  # a log does not stand still while a benchmark measures
+        with Display(live=False) as display:  # writes to the log while a benchmark runs
             display.add_phase(f"benchmarks.{name}")
             main(given.options)
     except StepToolError as error:
@@ -40,21 +40,19 @@ def run_command(name: str, options: type[Options], main: Callable[[Options], Non
 
 
 def check_tree(out: Path | None) -> None:
-    """Raise `SystemExit` where results would go to `out` and files of the source tree differ from the commit."""
+    """Raise `SystemExit` if there is a folder `out` and files of the source tree differ from the commit."""
     changed = changed_files(out) if out is not None else []
     if changed:
         more = f" and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
         raise SystemExit(
             f"error: the source tree differs from its commit ({', '.join(changed[:_SHOWN])}{more}), so the result "
-            "would name a commit that it is not of; commit or stash the changes, or say --allow-dirty"
+            "would name the wrong commit; commit or stash the changes, or give --allow-dirty"
         )
 
 
 def _flags(options: type[Any]) -> type[Any]:
-    """The options of a benchmark, with the flag that all have."""
-    allow = Annotated[
-        bool, tyro.conf.arg(help="Write results of a tree with changes too; they say so in the first line.")
-    ]
+    """Return the options of a benchmark with the common flag."""
+    allow = Annotated[bool, tyro.conf.arg(help="Write results of a changed tree too; their first line says so.")]
     return make_dataclass(
         options.__name__,
         [("options", Annotated[options, tyro.conf.arg(name="")]), ("allow_dirty", allow, field(default=False))],

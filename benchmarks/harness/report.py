@@ -1,8 +1,4 @@
-"""Results of benchmarks: the same figures for people (Markdown) and for programs (JSON), with how they came about.
-
-A benchmark makes a `Result` and hands it to `publish`. Both files say when, on which machine, at which commit, with
-which versions and by which command the figures were measured.
-"""
+"""Results of benchmarks as Markdown and JSON, with date, machine, commit, versions and command."""
 
 from __future__ import annotations
 
@@ -22,26 +18,26 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parents[1] / "results"
-"""Where results are kept in the repository."""
+"""Folder of the results in the repository."""
 
 Value = str | int | float | None
 Row = Mapping[str, Value]
 
 _VERSIONS = ("gymnasium", "fastapi", "uvicorn", "httpx", "orjson", "diskcache", "numpy", "torch", "transformers")
-_WIDTH = 120  # characters, also where the output is no terminal
+_WIDTH = 120  # minimum characters per line
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run of a benchmark found.
+    """Result of one run of a benchmark.
 
     Attributes:
         name: Stem of the files.
         title: Heading.
         tables: Rows by heading; the rows of a table have the same columns.
-        origin: What `origin()` said before the measurements began.
-        notes: What a reader must know: what was missing, which target is not reached and what limits it.
-        figures: SVG by caption; each becomes a file beside the page.
+        origin: Value of `origin()` before the measurements.
+        notes: Remarks: missing contestants, missed targets and their cause.
+        figures: SVG by caption, one file each.
     """
 
     name: str
@@ -52,7 +48,7 @@ class Result:
     figures: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The result as JSON values."""
+        """Return the result as JSON values."""
         tables = {heading: [dict(row) for row in rows] for heading, rows in self.tables.items()}
         dirty = {"dirty": self.origin["dirty"]} if self.origin.get("dirty") else {}
         return {
@@ -66,12 +62,12 @@ class Result:
         }
 
     def file_of(self, caption: str) -> str:
-        """The name of a figure's file: `learning-2.svg`."""
+        """Return the name of a figure's file, e.g. `learning-2.svg`."""
         return f"{self.name}-{1 + list(self.figures).index(caption)}.svg"
 
 
 def publish(result: Result, folder: Path | None) -> None:
-    """Print a result and, where there is a folder, write `<name>.json`, `<name>.md` and its figures into it."""
+    """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures."""
     console = Console()
     console.width = max(console.width, _WIDTH)
     if result.origin.get("dirty"):
@@ -90,7 +86,7 @@ def publish(result: Result, folder: Path | None) -> None:
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """A result (as `Result.as_json` gives it) as a page."""
+    """Render a result (as returned by `Result.as_json`) as a page."""
     machine = content["machine"]
     versions = ", ".join(f"{name} {number}" for name, number in content["versions"].items())
     lines = [
@@ -112,14 +108,13 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Where and when figures come from: `date`, `command`, `commit`, `machine`, `versions`.
+    """Return the origin of figures: `date`, `command`, `commit`, `machine`, `versions`.
 
-    Where files of the source tree differ from the commit, `dirty` names them, and the commit has a `+`.
-
-    To be asked before measuring, because the machine's load is part of it.
+    If files of the source tree differ from the commit, `dirty` names them, and the commit has a `+`. Call it before the
+    measurements, because the load of the machine is part of it.
 
     Args:
-        packages: Packages whose versions matter beside the usual ones: the peers.
+        packages: Further packages whose versions are recorded: the peers.
     """
     changed = changed_files()
     return {
@@ -139,7 +134,7 @@ def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def shown(value: Value) -> str:
-    """A value as a reader wants it: three significant digits, thousands set apart."""
+    """Format a value: three significant digits, separated thousands."""
     if value is None:
         return "–"
     if isinstance(value, int):
@@ -180,15 +175,15 @@ def _versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The commit of the source that runs; `unknown` outside a repository."""
+    """Return the commit of the running source; `unknown` outside a repository."""
     return (_git("rev-parse", "--short", "HEAD") or "unknown").strip()
 
 
 def changed_files(out: Path | None = None) -> list[str]:
-    """Files of the source tree that differ from the commit or are not in it, apart from results.
+    """Return the files of the source tree that differ from the commit or are not in it, except results.
 
     Args:
-        out: A folder of results beside `RESULTS`; the benchmarks before may have written there.
+        out: Further folder of results, which earlier benchmarks may have written.
     """
     top = _git("rev-parse", "--show-toplevel")
     if top is None:  # outside a repository there is no commit to differ from
@@ -207,7 +202,7 @@ def _warning(changed: Sequence[str]) -> str:
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of git for the source that runs; `None` without git or outside a repository."""
+    """Return the output of git for the running source; `None` without git or outside a repository."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""Measuring side by side: rates of contestants that take turns, and how a cost grows with a size."""
+"""Timing of contestants in turns, and growth of a cost with a size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Lap(NamedTuple):
-    """Some units of work (steps, calls, tokens) and the seconds that they took."""
+    """Number of units of work (steps, calls, tokens) and their seconds."""
 
     units: int
     seconds: float
@@ -26,7 +26,7 @@ class Lap(NamedTuple):
 
 
 class Pace(NamedTuple):
-    """The laps of one contestant: units per second, and the microseconds of one unit in the median lap."""
+    """Rates of one contestant: units per second, and the microseconds of one unit in the median lap."""
 
     rate: float
     slowest: float
@@ -34,21 +34,20 @@ class Pace(NamedTuple):
 
     @classmethod
     def of(cls, laps: Sequence[Lap]) -> Pace:
-        """The median, the slowest and the fastest of some laps."""
+        """Return the median, slowest and fastest rate of laps."""
         rates = [lap.rate for lap in laps]
         return cls(median(rates), min(rates), max(rates))
 
     @property
     def microseconds(self) -> float:
-        """What one unit takes, in the median lap."""
+        """Microseconds of one unit in the median lap."""
         return 1e6 / self.rate
 
 
 def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name, list[T]]:
-    """Let contestants run in turns, `rounds` times each after one that does not count. Returns what each run gave.
+    """Run contestants in turns, `rounds` times each after a warm-up. Return the laps of each.
 
-    They take turns so that a machine that grows slower, or is shared, slows all of them alike: ratios hold even where
-    rates do not. Garbage is collected between laps, not in them.
+    Turns make ratios robust against a machine whose speed changes. Garbage is collected between laps.
     """
     laps: dict[Name, list[T]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
@@ -65,5 +64,5 @@ def race(contestants: Mapping[Name, Callable[[], T]], rounds: int) -> dict[Name,
 
 
 def growth(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """The exponent e of the best fit `cost = c * size**e` (least squares of the logarithms)."""
+    """Return the exponent e of the best fit `cost = c * size**e` (least squares of the logarithms)."""
     return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])

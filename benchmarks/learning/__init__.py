@@ -1,1 +1,1 @@
-"""Learning experiments: arms, seeds and their statistics."""
+"""Learning experiments: arms, seeds and statistics."""

@@ -1,10 +1,10 @@
 """Statistics of a few training runs: the interquartile mean, bootstrap intervals, the probability of improvement.
 
 After Agarwal et al. (2021), "Deep reinforcement learning at the edge of the statistical precipice". The runs of an arm
-are one stratum, and arms are resampled apart. Scores of one run (at several depths, or at several times) come from one
-policy, so a resampled run brings all of its scores with it.
+are one stratum, and arms are resampled separately. All scores of one run (at several depths or times) are resampled
+together, because they come from one policy.
 
-Notation: n runs of an arm, on the last axis; every axis before it is a score of its own.
+Notation: n runs of an arm on the last axis; the axes before it are different scores.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from scipy import stats
 
 Scores = NDArray[np.float64]
 Statistic = Callable[..., Scores]
-"""(arms (..., n), axis=-1) -> (...). Takes further axes in front of the last, which hold resamples."""
+"""(arms (..., n), axis=-1) -> (...). Accepts further axes before the last, which hold resamples."""
 
 _RESAMPLES = 10_000
 _CONFIDENCE = 0.95
 
 
 class Estimate(NamedTuple):
-    """A statistic, and the 95 % interval around it; nan where there are too few runs for one. Shape: (...) each."""
+    """Statistic and its 95 % interval; the interval is nan for fewer than two runs. Shape: (...) each."""
 
     value: Scores
     low: Scores
@@ -33,12 +33,12 @@ class Estimate(NamedTuple):
 
 
 def iqm(scores: Scores, axis: int = -1) -> Scores:
-    """The interquartile mean: without the lowest and the highest quarter (of 5 runs, the mean of the middle 3)."""
+    """Return the interquartile mean, without the lowest and highest quarter (of 5 runs, the mean of the middle 3)."""
     return np.asarray(stats.trim_mean(scores, 0.25, axis=axis))
 
 
 def improvement(scores: Scores, others: Scores, axis: int = -1) -> Scores:
-    """The probability that a run of the first arm beats a run of the second; ties count half. Shapes: (..., n).
+    """Return the probability that a run of the first arm beats a run of the second; ties count half. Shapes: (..., n).
 
     Raises:
         ValueError: `axis` is not the last.
@@ -50,17 +50,17 @@ def improvement(scores: Scores, others: Scores, axis: int = -1) -> Scores:
 
 
 def difference(scores: Scores, others: Scores, axis: int = -1) -> Scores:
-    """How much higher the first arm's interquartile mean is."""
+    """Return the difference of the arms' interquartile means."""
     return iqm(scores, axis) - iqm(others, axis)
 
 
 def estimate(statistic: Statistic, *arms: Scores, seed: int = 0) -> Estimate:
-    """A statistic of arms with its percentile bootstrap interval.
+    """Return a statistic of arms with its percentile bootstrap interval.
 
     Args:
-        statistic: Of as many arms as are given.
-        arms: Scores of each, shape (..., n); the axes before the last are the same for all arms.
-        seed: Of the resampling: same seed, same interval.
+        statistic: Function of the arms.
+        arms: Scores of each arm, shape (..., n); all axes except the last are equal for all arms.
+        seed: Random seed of the resampling.
     """
     value = statistic(*arms, axis=-1)
     if min(arm.shape[-1] for arm in arms) < 2:

@@ -1,4 +1,4 @@
-"""The arms of the learning experiment: what differs between them, and nothing else does."""
+"""Arms of the learning experiment. They differ only in the settings given here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.training.config import TrainConfig, read_config
-from agents.training.presets import ALGORITHMS, Algorithm
+from agents.training.settings import Algorithm
 
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""
@@ -16,13 +16,13 @@ _CRITIC_EPOCHS = 10
 
 @dataclass(frozen=True)
 class Arm:
-    """A learner.
+    """Arm of the experiment.
 
     Attributes:
-        algo: Its named combination of credit, estimator and loss.
-        reward: The kind of reward that the environment pays.
-        critic: Whether the estimator needs values. All critics read the policy's hidden states, without gradient.
-        about: In a few words.
+        algo: Named combination of credit, estimator and loss.
+        reward: Kind of reward of the environment.
+        critic: True if the estimator needs values. All critics read the policy's hidden states, without gradient.
+        about: Description.
     """
 
     algo: Algorithm
@@ -48,21 +48,20 @@ DEFAULT_ARMS = ("steptool", "steptool_paper", "final", "final_dense_sum", "grpo"
 
 
 def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out: Path) -> TrainConfig:
-    """The settings of one run.
+    """Return the settings of one run.
 
     Args:
-        name: Of the arm.
-        seed: Of the run. Runs of one seed are given the same tasks as far as their groups allow.
-        shared: YAML file of what all arms share.
+        name: Name of the arm.
+        seed: Random seed of the run. Runs of one seed have the same tasks, as far as their groups allow.
+        shared: YAML file of the settings that all arms share.
         policy: Checkpoint that all runs start from.
         calls: Environment calls of training.
-        out: The run's folder.
+        out: Folder of the run.
 
     Raises:
         ConfigurationError: The file cannot be read, or holds a wrong field.
     """
     arm = ARMS[name]
-    loss = ALGORITHMS[arm.algo].get("algorithm", {}).get("loss")
     own = {
         "algo": arm.algo,
         "seed": seed,
@@ -70,13 +69,14 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         "iterations": calls,  # each takes a call at least, so that calls alone end the run
         "eval_every": 0,  # evaluations and checkpoints are due after calls, not after iterations
         "checkpoint_every": 0,
+        "save_total_limit": 1,
         "out": str(out),
-        "policy": {"checkpoint": str(policy), "value_trunk": "detached" if arm.critic else "none"},
+        "policy": {"checkpoint": str(policy), "critic": "detached" if arm.critic else "none"},
         "env": {"reward": arm.reward},
         "algorithm": {
             "critic_epochs": _CRITIC_EPOCHS if arm.critic else 0,
-            # Without clipping, only the first optimiser step of an iteration is right.
-            **({"epochs": 1, "mini_batches": 1} if loss == "policy_gradient" else {}),
+            # REINFORCE takes one optimizer step per iteration, whatever the shared file says.
+            **({"epochs": 1, "mini_batches": 1} if arm.algo == "reinforce" else {}),
         },
     }
     return read_config(shared, own)

@@ -1,6 +1,6 @@
-"""The demonstration as a result: what `steptool demo` trains and compares, with its learning curves.
+"""The demonstration as a result file: the table of `steptool demo` and its learning curves.
 
-python -m benchmarks.learning.demo [--learner numeric]
+python -m benchmarks.learning.demo
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from steptool_env.types import Trajectory
 
-_PACKAGES = ("stable-baselines3", "sb3-contrib")
-
 
 @dataclass(frozen=True)
 class Options:
@@ -31,20 +29,20 @@ class Options:
     learner: DemoLearner = "text"
     """See `steptool demo`."""
     calls: int = 0
-    """Environment calls of training for each policy; 0 takes the learner's own number."""
+    """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
-    """Held-out tasks for every agent."""
+    """Number of held-out tasks for every agent."""
     world_seed: int = 0
     """Seed of the world."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
-    """Folder of the demonstration itself: its page, its policies."""
+    """Folder of the demonstration's page and policies."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
 
 def main(options: Options) -> None:
     """Run, print and write."""
-    begun = origin(_PACKAGES if options.learner == "numeric" else ())
+    begun = origin()
     demo = Demo(
         options.runs, options.learner, calls=options.calls, episodes=options.episodes, world_seed=options.world_seed
     )
@@ -70,7 +68,7 @@ def _row(name: str, played: Sequence[Trajectory], outcome: Outcome) -> Row:
 
 
 def _percent(metrics: Mapping[str, float], name: str) -> str | None:
-    """A rate in percent; `None` where it is not defined."""
+    """Return a rate in percent; `None` for nan."""
     return None if metrics[name] != metrics[name] else f"{100 * metrics[name]:.1f}"
 
 

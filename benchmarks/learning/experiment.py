@@ -1,22 +1,19 @@
-"""Does the timing of a reward matter, and the more the deeper the task? Arms and seeds from one start, equal calls.
+"""Learning experiment on the timing of rewards by task depth: arms and seeds from one start, with equal calls.
 
     python -m benchmarks.learning.experiment --policy agents/demo/checkpoints/nano-sft --seeds 5 --calls 6000
 
-The question, the hypotheses and how to read the result: docs/learning.md. Every arm (benchmarks/learning/arms.py)
+Question, hypotheses and interpretation: docs/learning.md. Every arm (benchmarks/learning/arms.py)
 trains the same starting policy on the same mixture of tasks of depth 1 to 3, with the same settings
 (benchmarks/learning/learning.yaml), and is evaluated on the same held-out tasks of each depth at the same numbers of
 environment calls.
 
-Runs are kept in `--runs`. Called again, the command skips finished runs and goes on with broken ones, so it can be
-stopped at any time, and given more seeds or arms later.
+Runs are kept in `--runs`. The command skips finished runs and resumes unfinished ones, so it can be stopped at any
+time and repeated with more seeds or arms.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,14 +22,16 @@ from typing import Annotated, Any
 
 import tyro
 
+from agents.errors import TrainingError
 from agents.models import checkpoint
+from agents.training.subprocess_run import ModuleProcess
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, origin, publish
 from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
 from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.progress import LearningProgress
 from benchmarks.learning.report import report
-from benchmarks.learning.training_run import Plan, Tell, play, read_result
+from benchmarks.learning.training_run import OnProgress, Plan, play, read_result
 from steptool_env.errors import StepToolError
 
 _PACKAGES = ("scipy", "safetensors", "tokenizers")
@@ -50,27 +49,27 @@ class Options:
     calls: int = 6000
     """Environment calls of training in each run."""
     seeds: int = 5
-    """Runs of each arm."""
+    """Number of runs per arm."""
     arms: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ARM")] = DEFAULT_ARMS
-    """Which arms: see benchmarks/learning/arms.py."""
+    """Names of the arms, see benchmarks/learning/arms.py."""
     points: int = 4
-    """Evaluations of each run, evenly over the calls, the last at the end."""
+    """Number of evaluations per run, evenly spaced over the calls, the last at the end."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
-    """What all arms share, as for `steptool train`."""
+    """YAML file of the settings that all arms share, as for `steptool train`."""
     jobs: int = 1
-    """Runs side by side, one thread each: 1 in this process, more as processes of their own."""
+    """Number of concurrent runs, one thread each: 1 runs in this process, more in child processes."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/learning")
-    """Folder that keeps the runs."""
+    """Folder of the runs."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
-    """Train whatever is not trained yet, and compare.
+    """Do all unfinished runs, and compare.
 
     Raises:
         ConfigurationError: An arm is unknown, or the folder holds runs of other settings.
-        SystemExit: Runs failed; the others are kept.
+        SystemExit: Runs failed; the finished ones are kept.
     """
     started = origin(_PACKAGES)
     plans = planned(options, started)
@@ -85,12 +84,12 @@ def run(options: Options) -> Result:
 
 
 def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
-    """The run of the start, then those of the arms, seed by seed: a part of the experiment has all arms, too."""
+    """Return the run of the start, then those of the arms, seed by seed."""
     if unknown := [name for name in options.arms if name not in ARMS]:
         raise SystemExit(f"error: --arms {' '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
     if min(options.calls, options.seeds, options.points, options.jobs) < 1:
         raise SystemExit("error: --calls, --seeds, --points and --jobs must be at least 1")
-    digest = checkpoint.load_digest(options.policy)
+    digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(options.policy))
 
     def plan(name: str, arm: str, seed: int, points: int) -> Plan:
         folder = options.runs / (START if name == START else f"{name}-{seed}")
@@ -102,7 +101,7 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
 
 
 def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> list[str]:
-    """Do what is not done. Returns a line for each run that failed; the rest goes on."""
+    """Do all unfinished runs. Return a line per failed run."""
     waiting = [plan for plan in plans if read_result(plan.folder) is None]
     if jobs > 1:
         return _side_by_side(waiting, jobs, progress)
@@ -116,33 +115,29 @@ def perform(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> lis
 
 
 def _side_by_side(plans: Sequence[Plan], jobs: int, progress: LearningProgress) -> list[str]:
-    """Every run as a process; a thread for each of `jobs` listens to one after the other."""
+    """Do every run in a child process, `jobs` at a time."""
     pool = ThreadPoolExecutor(jobs)
     try:
-        return [line for line in pool.map(lambda plan: _listen(plan, progress.of(plan)), plans) if line]
+        return [line for line in pool.map(lambda plan: _run_in_process(plan, progress.of(plan)), plans) if line]
     finally:
-        pool.shutdown(cancel_futures=True)  # when interrupted, begin no other run
+        pool.shutdown(cancel_futures=True)  # when interrupted, start no other run
 
 
-def _listen(plan: Plan, tell: Tell) -> str:
-    """Do one run in a process, passing on what it tells. Returns why it failed, or nothing.
+def _run_in_process(plan: Plan, on_progress: OnProgress) -> str:
+    """Do one run in a child process. Return the error, or an empty text.
 
-    When this process is killed, the run ends at the next thing that it tells.
+    If this process is killed, the child ends at its next progress line.
     """
-    words = [sys.executable, "-m", "benchmarks.learning.training_run", str(plan.folder)]
-    log = plan.folder / "errors.txt"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with (
-        log.open("w", encoding="utf-8") as errors,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment) as process,
-    ):
-        for line in process.stdout or ():
-            told = json.loads(line)
-            tell(told["calls"], told["passed"])
-    if process.returncode == 0:
-        return ""
-    last = (log.read_text(encoding="utf-8").splitlines() or ["nothing was said"])[-1]
-    return f"{plan.folder}: status {process.returncode}: {last}"
+    words = ["benchmarks.learning.training_run", str(plan.folder)]
+    with ModuleProcess(words, plan.folder / "errors.txt", piped=True) as process:
+        for line in process.lines():
+            progress = json.loads(line)
+            on_progress(progress["calls"], progress["passed"])
+        try:
+            process.over()
+        except TrainingError as error:
+            return str(error)
+    return ""
 
 
 def main(options: Options) -> None:

@@ -1,4 +1,4 @@
-"""The finished runs of the learning experiment, as arrays of pass rates."""
+"""Finished runs of the learning experiment, as arrays of pass rates."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from benchmarks.learning.aggregates import Scores
 from benchmarks.learning.training_run import DEPTHS, measured
 
 START = "start"
-"""Name of the run that evaluates the starting policy and trains nothing."""
+"""Name of the run that only evaluates the starting policy."""
 
 ALL = len(DEPTHS)
-"""Index of the mean over the depths, behind the depths."""
+"""Index of the mean over the depths, after the depths."""
 
 NAMES = (*(f"depth {depth}" for depth in DEPTHS), "all")
-"""What the indices mean."""
+"""Names of the indices."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Finished runs. m points of evaluation (the start is the first), d depths and their mean, n seeds.
+    """Finished runs: m evaluations (the start is the first), d depths and their mean, n seeds.
 
     Attributes:
         scores: Pass rates by arm (m, d + 1, n).
-        calls: Environment calls at the points, as wanted (m,).
+        calls: Planned environment calls at the evaluations (m,).
         start: Pass rates of the starting policy (d + 1,).
-        runs: Results of the runs by arm, as `training_run` leaves them.
+        runs: Results of the runs by arm, as written by `training_run`.
     """
 
     scores: Mapping[str, Scores]
@@ -40,7 +40,7 @@ class Experiment:
 
     @classmethod
     def of(cls, arms: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Experiment:
-        """The experiment of these results, the start among them."""
+        """Return the experiment of results that include the start."""
         (start,) = (rates_of(result["curve"][0]) for result in results if result["arm"] == START)
         runs = {arm: [result for result in results if result["arm"] == arm] for arm in arms}
         calls, points = runs[arms[0]][0]["config"]["calls"], runs[arms[0]][0]["points"]
@@ -52,17 +52,17 @@ class Experiment:
         return cls(scores, marks, start, runs)
 
     def last(self, arm: str) -> Scores:
-        """Pass rates of an arm at the end (d + 1, n)."""
+        """Return the final pass rates of an arm (d + 1, n)."""
         last: Scores = self.scores[arm][-1]
         return last
 
 
 def rates_of(record: Mapping[str, float]) -> Scores:
-    """Pass rates of an evaluation: at each depth, then their mean (d + 1,)."""
+    """Return the pass rates of an evaluation: at each depth, then their mean (d + 1,)."""
     rates = [measured(record, depth, "is_solved") for depth in DEPTHS]
     return np.array([*rates, fmean(rates)])
 
 
 def _at(curve: Sequence[Mapping[str, float]], marks: Sequence[int]) -> list[Scores]:
-    """Pass rates at the first evaluation after each mark."""
+    """Return the pass rates at the first evaluation after each mark."""
     return [rates_of(next(record for record in curve if record["calls"] >= mark)) for mark in marks]

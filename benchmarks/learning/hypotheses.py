@@ -1,4 +1,4 @@
-"""The hypotheses of the learning experiment, as docs/learning.md states them, and what becomes of them."""
+"""Hypotheses of the learning experiment, as stated in docs/learning.md, and their tests."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from benchmarks.learning.finished_runs import ALL, Experiment
 from benchmarks.learning.training_run import DEPTHS
 
 MARGIN = 0.05
-"""Differences of pass rates up to this are about 0."""
+"""Largest difference of pass rates that counts as about 0."""
 
 
 class Hypothesis(NamedTuple):
-    """A statement that was written down before the runs (docs/learning.md), and how to measure it.
+    """Statement made before the runs (docs/learning.md), and its statistic.
 
     Attributes:
-        words: What is claimed.
-        predicted: The claim about the measured difference: above 0, about 0 or not above 0.
-        arms: Whose runs it takes.
-        row: Index of the depth (or of their mean) at which one of the arms must pass more than `MARGIN`, or the runs
-            say nothing.
-        statistic: Of these arms' pass rates at the end (d + 1, n).
+        words: Claim.
+        predicted: Predicted difference: above 0, about 0 or not above 0.
+        arms: Names of the compared arms.
+        row: Index of the depth (or of their mean) at which at least one arm must have a pass rate above `MARGIN`; else
+            the result is open.
+        statistic: Function of these arms' final pass rates (d + 1, n).
     """
 
     words: str
@@ -42,7 +42,7 @@ def _at(row: int) -> Callable[..., Scores]:
 
 
 def growth(scores: Scores, others: Scores, axis: int = -1) -> Scores:
-    """How much larger the gap between two arms (d + 1, n) is at the greatest depth than at the smallest."""
+    """Return the gap between two arms (d + 1, n) at the greatest depth minus the gap at the smallest."""
     gap = difference(scores, others, axis)
     return np.asarray(gap[_DEEPEST] - gap[_FIRST])
 
@@ -63,14 +63,14 @@ HYPOTHESES = (
 
 
 class Finding(NamedTuple):
-    """What became of a hypothesis.
+    """Result of a hypothesis.
 
     Attributes:
-        hypothesis: The statement.
-        value: The difference of pass rates.
+        hypothesis: Hypothesis.
+        value: Difference of pass rates.
         low: Lower end of its 95 % interval.
-        high: Upper end.
-        best: The highest pass rate among its arms and the start, at the depth that it is about.
+        high: Upper end of the interval.
+        best: Highest pass rate of its arms and the start, at its depth.
     """
 
     hypothesis: Hypothesis
@@ -81,14 +81,14 @@ class Finding(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """See `verdict`; open, too, where no arm passes tasks: nothing can differ there."""
+        """Return the `verdict`; open if no arm passes tasks."""
         if self.best <= MARGIN:
             return "open: no arm passes"
         return verdict(self.hypothesis.predicted, self.low, self.high)
 
 
 def findings(experiment: Experiment) -> list[Finding]:
-    """What became of each hypothesis whose arms were run."""
+    """Return the result of each hypothesis whose arms were run."""
     found = []
     for hypothesis in HYPOTHESES:
         arms = hypothesis.arms
@@ -103,7 +103,7 @@ def findings(experiment: Experiment) -> list[Finding]:
 
 
 def verdict(predicted: str, low: float, high: float) -> str:
-    """Whether an interval bears a prediction out, contradicts it, or leaves it open. nan leaves it open."""
+    """Return `borne out`, `contradicted` or `open` for a prediction and an interval. nan gives `open`."""
     if predicted == "> 0":
         holds = low > 0
         fails = not holds and high <= MARGIN

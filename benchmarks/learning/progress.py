@@ -1,4 +1,4 @@
-"""Progress of the learning experiment, a line for each arm: calls, pass rates, time."""
+"""Progress display of the learning experiment, one line per arm: calls, pass rates, time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from agents.reporting.console import Display
-from benchmarks.learning.training_run import Plan, Tell, mean_pass, read_result
+from benchmarks.learning.training_run import OnProgress, Plan, mean_pass, read_result
 
 
 class LearningProgress(Display):
-    """Shows how many calls the runs of each arm have made, and the last pass rates on the held-out tasks.
+    """Number of calls of each arm's runs, and their last pass rates on the held-out tasks.
 
-    Runs that are finished already count as done.
+    Finished runs count as done.
     """
 
     def __init__(self, plans: Sequence[Plan], console: Console | None = None) -> None:
@@ -31,18 +31,18 @@ class LearningProgress(Display):
             if result := read_result(plan.folder):
                 self.of(plan)(plan.config.calls, mean_pass(result["curve"][-1]))
 
-    def of(self, plan: Plan) -> Tell:
-        """What the run of a plan tells its news."""
+    def of(self, plan: Plan) -> OnProgress:
+        """Return the progress callback of a plan's run."""
 
-        def tell(calls: int, passed: float | None) -> None:
+        def on_progress(calls: int, passed: float | None) -> None:
             key = plan.arm, plan.seed
-            # The last iteration goes beyond the calls that were wanted.
+            # The last iteration exceeds the planned calls.
             self._calls[key] = min(calls, plan.config.calls) if plan.points else 0
             if passed is not None:
                 self._passed[key] = passed
             self._show(plan.arm)
 
-        return tell
+        return on_progress
 
     def _show(self, arm: str) -> None:
         passed = [rate for (name, _), rate in self._passed.items() if name == arm]

@@ -1,4 +1,4 @@
-"""What the learning experiment found: the hypotheses first, then pass rates, comparisons, curves and runs."""
+"""Report of the learning experiment: hypotheses, pass rates, comparisons, curves and runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _BEHAVIOUR = {
 
 
 def report(experiment: Experiment, started: Mapping[str, Any]) -> Result:
-    """The result with all tables and figures."""
+    """Return the result with all tables and figures."""
     tables: dict[str, Sequence[Row]] = {
         "Hypotheses": _hypotheses(experiment),
         "Pass rate at the end, %": _ends(experiment),
@@ -66,7 +66,7 @@ def _ends(experiment: Experiment) -> list[Row]:
 
 
 def _against(experiment: Experiment) -> list[Row]:
-    """Differences of interquartile means in points, and the probability that a run is better, over all depths."""
+    """Return the differences of interquartile means in points, and the probability of improvement over all depths."""
     rows: list[Row] = []
     for arm in experiment.runs:
         if arm == _BASELINE:
@@ -82,7 +82,7 @@ def _against(experiment: Experiment) -> list[Row]:
 
 
 def _behaviour(experiment: Experiment) -> list[Row]:
-    """Means over runs and depths of what else is measured at the last evaluation."""
+    """Return the means of other metrics over runs and depths at the last evaluation."""
     rows: list[Row] = []
     for arm, runs in experiment.runs.items():
         records = [(run["curve"][-1], depth) for run in runs for depth in DEPTHS]
@@ -129,7 +129,7 @@ def _figure(experiment: Experiment, index: int) -> str:
 
 
 def _settings(experiment: Experiment) -> list[Row]:
-    """Settings that all arms have in common, flat."""
+    """Return the settings that all arms share, flat."""
     flats = [dict(_flat(runs[0]["config"])) for runs in experiment.runs.values()]
     own = {"seed", "out", "algo"}
     common = [key for key, value in flats[0].items() if key not in own and all(f[key] == value for f in flats)]

@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on the numeric twin of ToolWorld: pass rates in text on splits that were not trained on.
+"""Stable-Baselines3 on the numeric twin of ToolWorld: pass rates in text on held-out splits.
 
 python -m benchmarks.learning.sb3 [--seeds 0 1 2]
 """
@@ -40,11 +40,11 @@ class Options:
     """
 
     seeds: tuple[int, ...] = (0,)
-    """Seeds of training, one after the other."""
+    """Random seeds of training."""
     total_steps: int = 40_960
-    """Environment steps of each training."""
+    """Environment steps per training."""
     episodes: int = 100
-    """Tasks per split."""
+    """Number of tasks per split."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -64,7 +64,7 @@ def main(options: Options) -> None:
 
 
 def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:
-    """The floor and every trained policy: name, agent, seconds of processor time of its training."""
+    """Yield the floor and every trained policy: name, agent, processor seconds of training."""
     yield "random-candidates", random_candidates(), None
     for seed in options.seeds:
         settings = SB3Settings(total_steps=options.total_steps, seed=seed, env_args=_TASKS)
@@ -76,9 +76,8 @@ def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:
 def _train(settings: SB3Settings, name: str) -> BaseAlgorithm:
     with TrainingProgress(name) as progress:
 
-        def on_rollout(steps: int, mean: float, model: BaseAlgorithm) -> None:
-            del model
-            progress.tell(min(steps, settings.total_steps), settings.total_steps, f"return {mean:.3f}")
+        def on_rollout(steps: int, mean: float) -> None:
+            progress.report(min(steps, settings.total_steps), settings.total_steps, f"return {mean:.3f}")
 
         return train(settings, on_rollout)
 

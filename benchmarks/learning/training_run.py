@@ -1,9 +1,9 @@
-"""One run of the learning experiment: train from the common start, evaluate at set points, leave a result.
+"""One run of the learning experiment: train from the common start, evaluate at planned points, write a result.
 
     python -m benchmarks.learning.training_run FOLDER
 
-`FOLDER/plan.json` says what to do. The run leaves `metrics.jsonl` on the way and `result.json` at the end. Called
-again, it goes on from its newest checkpoint, to the same numbers as an unbroken run; with a result, it does nothing.
+`FOLDER/plan.json` is the plan. The run writes `metrics.jsonl`, and `result.json` at the end. Repeated, it resumes from
+its newest checkpoint and gives the same numbers as an uninterrupted run; with a result, it does nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -21,16 +21,17 @@ from typing import Any
 import torch
 
 from agents.errors import ConfigurationError
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
+from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
 
 DEPTHS = (1, 2, 3)
-Tell = Callable[[int, float | None], None]
-"""Told of the calls so far and, where one was just made, of an evaluation: the mean pass rate over the depths."""
+OnProgress = Callable[[int, float | None], None]
+"""Callback with the calls so far and, after an evaluation, the mean pass rate over the depths."""
 
 _EVALUATION_SEED = 0  # the same tasks, in the same order, for every arm and seed
 _PLAN, _RESULT = "plan.json", "result.json"
@@ -38,16 +39,15 @@ _PLAN, _RESULT = "plan.json", "result.json"
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run does.
+    """Plan of one run.
 
     Attributes:
         arm: Name of the arm.
-        seed: Of the run.
-        points: Evaluations after the start, evenly over the calls; 0 evaluates the start alone.
+        seed: Random seed of the run.
+        points: Number of evaluations after the start, evenly spaced over the calls; 0 evaluates only the start.
         start: Digest of the starting weights.
         config: All settings.
-        origin: Command, commit, machine and versions (`benchmarks.harness.report.origin`) of the command that wanted
-            the run.
+        origin: Command, commit, machine and versions (`benchmarks.harness.report.origin`) of the experiment.
     """
 
     arm: str
@@ -59,16 +59,16 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Where the run is kept."""
+        """Folder of the run."""
         return Path(self.config.out)
 
     @property
     def marks(self) -> list[int]:
-        """Calls after which the policy is evaluated, the last at the end; none where the start is all."""
+        """Numbers of calls at which the policy is evaluated, the last at the end; empty if only the start is."""
         return [round(self.config.calls * point / self.points) for point in range(1, self.points + 1)]
 
     def write(self) -> None:
-        """Keep the plan in its folder.
+        """Write the plan to its folder.
 
         Raises:
             ConfigurationError: The folder holds a run of other settings.
@@ -83,69 +83,65 @@ class Plan:
 
 
 def read_plan(folder: Path) -> Plan:
-    """The plan in a folder."""
+    """Read the plan in a folder."""
     found = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
     return Plan(**{**found, "config": checked(TrainConfig, found["config"])})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """What a finished run left: its plan, `curve` (one record per evaluation), `seconds`; `None` before its end."""
+    """Read the result of a run: its plan, `curve` (one record per evaluation), `seconds`; `None` if unfinished."""
     path = folder / _RESULT
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
-def play(folder: Path, tell: Tell) -> None:
-    """Do what the plan of a folder says, as far as it is not done. Uses one thread, so that runs fit side by side."""
+def play(folder: Path, on_progress: OnProgress) -> None:
+    """Do the run of a folder, unless it is finished. Uses one thread, so that runs can be concurrent."""
     if read_result(folder) is not None:
         return
     torch.set_num_threads(1)
     plan = read_plan(folder)
     learner = build_learner(plan.config.policy, seed=plan.config.seed)
-    with held_out(learner, plan.config) as evaluate:
-        if plan.points:
-            _train(plan, learner, evaluate, tell)
-            curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
-        else:
-            curve = [{"calls": 0, **evaluate()}]
-            tell(0, mean_pass(curve[0]))
+    evaluate = held_out(learner, plan.config)
+    if plan.points:
+        _train(plan, learner, evaluate, on_progress)
+        curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
+    else:
+        curve = [{"calls": 0, **evaluate()}]
+        on_progress(0, mean_pass(curve[0]))
     _write(plan, curve)
 
 
-@contextmanager
-def held_out(learner: PolicyBundle, config: TrainConfig) -> Iterator[Callable[[], dict[str, float]]]:
-    """An evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
+def held_out(learner: PolicyBundle, config: TrainConfig) -> Callable[[], dict[str, float]]:
+    """Return an evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
 
-    Actions are sampled as in training (temperature 1), so it measures what training improves.
+    Actions are sampled as in training.
     """
-    with ExitStack() as stack:
-        evaluations = {
-            depth: PeriodicEvaluation(
-                stack.enter_context(closing(make_envs(config.env, {"split": f"depth-{depth}"}))),
-                learner,
-                config.eval_episodes,
-                config.sampling,
-                _EVALUATION_SEED,
-            )
-            for depth in DEPTHS
+    evaluations = {
+        depth: PolicyEvaluation(
+            evaluation_of(config.env, {"split": f"depth-{depth}"}, config.eval_episodes, _EVALUATION_SEED),
+            learner,
+            config.sampling,
+        )
+        for depth in DEPTHS
+    }
+
+    def evaluate() -> dict[str, float]:
+        return {
+            _key(depth, name.removeprefix("eval/")): value
+            for depth, evaluation in evaluations.items()
+            for name, value in evaluation().items()
         }
 
-        def evaluate() -> dict[str, float]:
-            return {
-                _key(depth, name.removeprefix("eval/")): value
-                for depth, evaluation in evaluations.items()
-                for name, value in evaluation().items()
-            }
-
-        yield evaluate
+    return evaluate
 
 
 def mean_pass(record: Mapping[str, float]) -> float:
-    """The pass rate of an evaluation, each depth counting the same."""
+    """Return the mean pass rate of an evaluation over the depths."""
     return sum(record[_key(depth, "is_solved")] for depth in DEPTHS) / len(DEPTHS)
 
 
 def measured(record: Mapping[str, float], depth: int, name: str) -> float:
-    """A metric of an evaluation at one depth."""
+    """Return a metric of an evaluation at one depth."""
     return record[_key(depth, name)]
 
 
@@ -153,8 +149,10 @@ def _key(depth: int, name: str) -> str:
     return f"eval/depth-{depth}/{name}"
 
 
-def _train(plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, float]], tell: Tell) -> None:
-    """Train to the end, keeping the newest checkpoint of those made at the evaluations."""
+def _train(
+    plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, float]], on_progress: OnProgress
+) -> None:
+    """Train to the end, with a checkpoint at each evaluation; keep the newest."""
     found = checkpoint.newest(plan.folder)
     keep = checkpoint.load_progress(found).iteration if found else None
     with (
@@ -171,20 +169,13 @@ def _train(plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, f
             due = any(before < mark <= calls for mark in plan.marks)
             metrics |= evaluate() if due else {}
             log.write(calls, metrics | {"time/whole_seconds": perf_counter() - begin})
-            tell(calls, mean_pass(metrics) if due else None)
+            on_progress(calls, mean_pass(metrics) if due else None)
             if due:
-                _keep(trainer, plan.folder)
-
-
-def _keep(trainer: OnlineTrainer, folder: Path) -> None:
-    older = [path for path in folder.glob("checkpoint-*") if path.is_dir()]
-    trainer.save(folder / f"checkpoint-{trainer.progress.iteration}")
-    for path in older:
-        shutil.rmtree(path)
+                trainer.save(plan.folder / f"checkpoint-{trainer.progress.iteration}")
 
 
 def _write(plan: Plan, curve: list[dict[str, float]]) -> None:
-    """Leave the result, whole or not at all; then the checkpoint has served its purpose."""
+    """Write the result atomically, then remove the checkpoint."""
     log = read_metrics(plan.folder) if plan.points else []
     seconds = sum(record["time/whole_seconds"] for record in log)
     partial = plan.folder / f".{_RESULT}"
@@ -196,13 +187,13 @@ def _write(plan: Plan, curve: list[dict[str, float]]) -> None:
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
-    """What must be the same for a run to go on. A checkpoint is known by its content, wherever it is."""
+    """Return the settings that must be equal to resume a run. The starting checkpoint is identified by its digest."""
     policy = replace(plan.config.policy, checkpoint="")
     return {**asdict(replace(plan, config=replace(plan.config, policy=policy, out=""))), "origin": None}
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> str:
-    """The first setting in which two differ, with both values; empty where they are the same."""
+    """Return the first differing setting with both values; empty if there is none."""
     for key, value in one.items():
         if isinstance(value, Mapping) and isinstance(other[key], Mapping) and value.keys() == other[key].keys():
             if found := _difference(value, other[key], f"{prefix}{key}."):

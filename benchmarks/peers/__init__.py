@@ -1,6 +1,6 @@
-"""Other environments that run without a model, each behind one function, and each optional.
+"""Other environments that need no model, one function each; their packages are optional.
 
-A peer plays as many episodes, of as many steps, as the scripts that it is given; what it is told is its own.
+A peer plays as many episodes and steps as the given scripts, with its own tasks.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
-from benchmarks.speed.episodes import Played, Script
+from benchmarks.harness.episodes import Played, Script
 
 Contestants = Mapping[str, Callable[[], Played]]
-"""Names of what is measured, and what plays all episodes once."""
+"""Functions that play all episodes once, by name."""
 
 Peer = Callable[[Sequence[Script]], AbstractContextManager[Contestants]]
-"""Sets a peer up. Raises `ImportError` where its package is not installed."""
+"""Context manager that sets up a peer. Raises `ImportError` if its package is not installed."""

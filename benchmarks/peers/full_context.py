@@ -1,4 +1,4 @@
-"""Sampling as it is done without a cache that outlives a turn: `model.generate` on the whole episode at every step."""
+"""Sampling without a cache that persists between steps: `model.generate` on the whole episode at every step."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import torch
 
 from agents.models.chat_template import Codec
 from agents.models.policy import Policy
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Sampled
 
 
 class FullContextGenerator(Generator):
-    """A `Generator` that keeps the episodes' tokens and nothing else.
+    """`Generator` that keeps only the tokens of the episodes.
 
     Args:
-        policy: Its language model generates.
-        context: Longest episode in tokens.
-        codec: Gives the stop and the padding token.
-        sampling: How actions are drawn.
+        policy: Policy whose language model generates.
+        context: Context length in tokens.
+        codec: Codec with the stop and padding tokens.
+        sampling: Sampling parameters.
     """
 
     def __init__(self, policy: Policy, *, context: int, codec: Codec, sampling: Sampling) -> None:

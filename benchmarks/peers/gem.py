@@ -1,4 +1,4 @@
-"""GEM (`gem-llm`): a text game, and its tool wrapper around a tool that looks answers up in a dictionary."""
+"""GEM (`gem-llm`): a text game, and its tool wrapper with a tool that reads a dictionary."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
-from benchmarks.speed.episodes import Played, Script
 
 
 @contextmanager
 def gem(scripts: Sequence[Script]) -> Iterator[Contestants]:
-    """GEM's guessing game; and our scripts' texts as calls of a tool under its `ToolEnvWrapper`."""
+    """Set up GEM's guessing game, and our scripts as tool calls under its `ToolEnvWrapper`."""
     from gem.envs.game_env.guess_the_number import GuessTheNumberEnv
     from gem.tools.base_tool import BaseTool
     from gem.tools.tool_env_wrapper import ToolEnvWrapper
 
-    logging.getLogger().setLevel(logging.WARNING)  # GEM's import turns on INFO, and httpx logs every request there
+    logging.getLogger().setLevel(logging.WARNING)  # GEM's import enables INFO, at which httpx logs every request
     answers = {action: '{"error": "", "response": "ok"}' for script in scripts for action in script.actions}
 
     class LookUp(BaseTool):  # type: ignore[misc]  # the package has no types

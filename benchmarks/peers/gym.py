@@ -1,4 +1,4 @@
-"""Gymnasium's CartPole: four numbers and no text, the floor of what an environment can cost."""
+"""Gymnasium's CartPole: four numbers and no text, the lower bound of an environment's cost."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from time import perf_counter
 import gymnasium as gym
 import numpy as np
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
-from benchmarks.speed.episodes import Played, Script
 
 
 @contextmanager
 def cartpole(scripts: Sequence[Script]) -> Iterator[Contestants]:
-    """One `CartPole-v1`, and a vector of 64 stepped at once."""
+    """Set up one `CartPole-v1`, and a vector of 64."""
     lengths = [len(script.actions) for script in scripts]
     env, envs = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 64, vectorization_mode="vector_entry_point")
     try:
@@ -32,7 +32,7 @@ def _single(env: gym.Env[np.ndarray, int], lengths: Sequence[int]) -> Played:
         env.reset(seed=0)
         begun = perf_counter()
         for number in range(length):
-            env.step(number % 2)  # to and fro: the pole stays up for as long as our episodes are
+            env.step(number % 2)  # alternating actions keep the pole up for the length of our episodes
         stepping += perf_counter() - begun
         resetting += begun - begin
     return Played(len(lengths), sum(lengths), stepping, resetting)

@@ -1,7 +1,7 @@
 """OpenEnv (`openenv`): its two echo environments, in process and over its WebSocket.
 
-Both answer every step with the text that they were given, so all that is measured is the way there and back. The one
-that `openenv init` makes takes the text as its action; in the other (`openenv_tool`) an action is the call of a tool.
+Both return the text of the action, so only the transport is measured. The action of the one that `openenv init`
+generates is the text; the action of the other (`openenv_tool`) is a tool call.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import Any
 
 import httpx
 
+from benchmarks.harness.episodes import Played, Script
 from benchmarks.peers import Contestants
 from benchmarks.peers.openenv_tool import TOOL, make_env
-from benchmarks.speed.episodes import Played, Script
 
 ECHO, ECHO_TOOL = "OpenEnv echo, WebSocket", "OpenEnv echo tool, WebSocket"
-"""Each over OpenEnv's own protocol."""
+"""Names of both environments over OpenEnv's protocol."""
 ECHO_INSIDE, ECHO_TOOL_INSIDE = "OpenEnv echo, in process", "OpenEnv echo tool, in process"
-"""Each called directly."""
+"""Names of both environments, called directly."""
 
 _NAME = "echo_env"
 _START_SECONDS = 60.0
@@ -37,7 +37,7 @@ _START_SECONDS = 60.0
 
 @contextmanager
 def openenv(scripts: Sequence[Script]) -> Iterator[Contestants]:
-    """Both echo environments, each called directly, and through its client from its server in a process of its own."""
+    """Set up both echo environments, each called directly, and through its client from a server process."""
     import_module("openenv.core")
     with _echo(scripts) as echo, _echo_tool(scripts) as echo_tool:
         yield {**echo, **echo_tool}
@@ -83,7 +83,7 @@ def _actor(env: Any, make_action: Callable[..., Any]) -> Callable[[str], None]:
 
 
 def _generate(folder: str) -> None:
-    """Let OpenEnv write its echo environment as a package into `folder`."""
+    """Generate OpenEnv's echo environment as a package in `folder`."""
     command = [sys.executable, "-m", "openenv.cli", "init", _NAME, "--output-dir", folder]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -92,7 +92,7 @@ def _generate(folder: str) -> None:
 
 @contextmanager
 def _server(app: str, folder: Path, *flags: str) -> Iterator[str]:
-    """A server of an application that is importable from `folder`, on a free port of 127.0.0.1."""
+    """Serve an application that is importable from `folder`, on a free port of 127.0.0.1."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.set_inheritable(True)
         handle, port = listening.fileno(), listening.getsockname()[1]
@@ -120,7 +120,7 @@ def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
             if httpx.get(f"{url}/health").status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
-            time.sleep(0.05)  # between two looks
+            time.sleep(0.05)
     raise ImportError("OpenEnv's echo server did not start")
 
 
@@ -139,7 +139,7 @@ def _play(env: Any, act: Callable[[str], object], scripts: Sequence[Script]) -> 
 
 
 async def _play_inside(scripts: Sequence[Script]) -> Played:
-    """As `_play`, of the tool in this process; its session is held open, as the server holds it."""
+    """Play as `_play` does, with the tool in this process and an open session, as in the server."""
     from openenv.core.env_server.mcp_types import CallToolAction
 
     env = make_env()

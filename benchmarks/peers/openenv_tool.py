@@ -1,7 +1,6 @@
-"""OpenEnv's echo as a tool: an environment whose one tool gives back what it is told, and its server's application.
+"""OpenEnv's echo as a tool: an environment with one tool that returns its argument, and its server application.
 
-OpenEnv's repository publishes an echo environment of this kind: an `MCPEnvironment` around a FastMCP server. This one
-is made of the same parts of `openenv`, in the same way.
+It follows the echo environment in OpenEnv's repository: an `MCPEnvironment` with a FastMCP server.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ TOOL = "echo_message"
 
 
 def make_env() -> Any:
-    """The environment. Raises `ImportError` where OpenEnv is not installed."""
+    """Return the environment. Raises `ImportError` if OpenEnv is not installed."""
     from fastmcp import FastMCP
     from openenv.core.env_server.mcp_environment import MCPEnvironment
     from openenv.core.env_server.types import Observation, State
@@ -39,7 +38,7 @@ def make_env() -> Any:
 
 
 def make_app() -> Any:
-    """The environment's server, as OpenEnv makes it: `uvicorn --factory benchmarks.peers.openenv_tool:make_app`."""
+    """Return the server application: `uvicorn --factory benchmarks.peers.openenv_tool:make_app`."""
     from openenv.core.env_server.http_server import create_app
     from openenv.core.env_server.mcp_types import CallToolAction, CallToolObservation
 
@@ -47,9 +46,9 @@ def make_app() -> Any:
 
 
 def echo_message(message: str) -> str:
-    """Give back a message.
+    """Return the message.
 
     Args:
-        message: What is given back.
+        message: Text to return.
     """
     return message

@@ -16,26 +16,27 @@ import gymnasium as gym
 import torch
 
 from agents.models.bundle import PolicyBundle
-from agents.training.batch import Episode, pad_rows
+from agents.rollout.types import Episode
+from agents.training.batch import pad_rows
 from benchmarks.harness.timing import Lap
-from benchmarks.speed.gold import ENV_ID, Workload
+from benchmarks.harness.workload import ENV_ID, Workload
 
 _CALL: Mapping[str, Any] = {
     "role": "assistant",
     "content": "",
     "tool_calls": [{"type": "function", "function": {"name": "call", "arguments": {"text": ""}}}],
 }
-"""What every turn is taken for: a call of the environment's one tool."""
+"""Parsed form of every turn: a call of the environment's one tool."""
 
 
 class TrlPlayer:
-    """A workload played by TRL, with a copy of a learner's model.
+    """Rollouts of a workload by TRL, with a copy of a learner's model.
 
     Args:
         learner: Model and tokenizer.
-        workload: Episodes; all of them are played at once.
-        action_tokens: Longest action.
-        folder: Folder for whatever the trainer writes.
+        workload: Episodes, played at the same time.
+        action_tokens: Maximum length of an action in tokens.
+        folder: Output folder of the trainer.
 
     Raises:
         ImportError: TRL is not installed.
@@ -53,11 +54,11 @@ class TrlPlayer:
             folder,
             max_tool_calling_iterations=workload.turns - 1,
             generation_kwargs={"max_new_tokens": action_tokens},
-            environment_factory=lambda: _GoldEnv(workload),
+            environment_factory=lambda: _ScriptedEnv(workload),
         )
 
     def play(self) -> Lap:
-        """Roll all episodes out: sampled tokens and seconds."""
+        """Play all episodes. Return sampled tokens and seconds."""
         begin = perf_counter()
         batch = self._trainer._generate_and_score_completions([dict(row) for row in self._rows])
         return Lap(int((batch["completion_mask"] * batch.get("tool_mask", 1)).sum()), perf_counter() - begin)
@@ -68,8 +69,8 @@ class TrlLearner:
 
     Args:
         learner: Model and tokenizer.
-        pieces: Episodes of each forward and backward pass; TRL trains on exactly their token ids.
-        copies: Episodes of one group.
+        pieces: Episodes of each forward and backward pass, as token ids.
+        copies: Number of episodes per group.
 
     Raises:
         ImportError: TRL is not installed.
@@ -84,7 +85,7 @@ class TrlLearner:
         self.batches = [trl_batch(piece, pad_id, self.tokens, learner.policy.device) for piece in pieces]
 
     def update(self) -> int:
-        """One optimiser step on all pieces; returns the trained tokens."""
+        """Take one optimizer step on all pieces. Return the number of trained tokens."""
         trainer = self._trainer
         for batch in self.batches:
             loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=batch["num_items_in_batch"])
@@ -98,12 +99,12 @@ class TrlLearner:
 def trl_batch(
     episodes: Sequence[Episode], pad_id: int, tokens: int, device: torch.device | str = "cpu"
 ) -> dict[str, torch.Tensor]:
-    """Episodes as `GRPOTrainer.compute_loss` takes them: prompts padded on the left, the rest on the right.
+    """Return the input of `GRPOTrainer.compute_loss`: prompts padded on the left, completions on the right.
 
     Args:
         episodes: Episodes of one piece.
-        pad_id: Token that fills.
-        tokens: Trained tokens of the whole batch, by which TRL divides its loss.
+        pad_id: Padding token.
+        tokens: Number of trained tokens of the batch, the divisor of TRL's loss.
         device: Device of the model.
     """
     prompts = [list(episode.ids[: episode.spans[0][0]]) for episode in episodes]
@@ -123,7 +124,7 @@ def trl_batch(
 
 
 def _trained(episode: Episode) -> list[int]:
-    """1 for each token after the prompt that the policy sampled, else 0."""
+    """Return the mask of sampled tokens after the prompt."""
     start = episode.spans[0][0]
     mask = [0] * (len(episode.ids) - start)
     for begin, end in episode.spans:
@@ -134,7 +135,7 @@ def _trained(episode: Episode) -> list[int]:
 def _make_trainer(
     learner: PolicyBundle, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
 ) -> Any:
-    """A `GRPOTrainer` without logs and progress bars. Raises `ImportError` where TRL is not installed."""
+    """Return a `GRPOTrainer` without logs and progress bars. Raises `ImportError` if TRL is not installed."""
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
     from datasets import Dataset
     from trl import GRPOConfig, GRPOTrainer
@@ -142,7 +143,7 @@ def _make_trainer(
     logging.getLogger("transformers").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
     tokenizer: Any = copy.deepcopy(learner.tokenizer)
-    tokenizer.response_schema = {}  # declares that turns can be parsed
+    tokenizer.response_schema = {}  # declares that turns are parsed
     tokenizer.parse_response = lambda *_, **__: copy.deepcopy(_CALL)
     factory = settings.pop("environment_factory", None)
     config = GRPOConfig(
@@ -155,7 +156,7 @@ def _make_trainer(
         report_to=[],
         use_cpu=learner.policy.device.type == "cpu",
         bf16=False,
-        gradient_checkpointing=False,  # as we do; TRL's default trades speed for memory
+        gradient_checkpointing=False,  # as ours; TRL's default trades speed for memory
         log_completions=False,
         disable_tqdm=True,
         **settings,
@@ -171,20 +172,20 @@ def _make_trainer(
         **({"environment_factory": factory} if factory else {}),
     )
     trainer.create_optimizer()
-    trainer.current_gradient_accumulation_steps = 1  # as its training loop sets it
+    trainer.current_gradient_accumulation_steps = 1  # as in its training loop
     trainer.model.train()
     return trainer
 
 
-class _GoldEnv:
-    """One ToolWorld whose actions come from a script."""
+class _ScriptedEnv:
+    """ToolWorld environment with scripted actions."""
 
     def __init__(self, workload: Workload) -> None:
         self._env = gym.make(ENV_ID, **workload.arguments, disable_env_checker=True)
         self._scripts = workload.scripts
 
     def reset(self, number: int, **_: Any) -> None:
-        """Begin a script."""
+        """Start a script."""
         script = self._scripts[number]
         self._env.reset(options={"task": script.task, "episode_seed": script.seed})
         self._actions = iter(script.actions)
@@ -202,13 +203,13 @@ class _GoldEnv:
         return str(observation)
 
 
-def _reward(environments: list[_GoldEnv], **_: Any) -> list[float]:
-    """A reward that differs within groups, so that there is something to learn."""
+def _reward(environments: list[_ScriptedEnv], **_: Any) -> list[float]:
+    """Return rewards that differ within groups, so that advantages are not zero."""
     return [sum(environment.rewards) + number % 2 for number, environment in enumerate(environments)]
 
 
 @contextmanager
 def trl_player(learner: PolicyBundle, workload: Workload, action_tokens: int) -> Iterator[TrlPlayer]:
-    """A `TrlPlayer` that leaves nothing behind."""
+    """Context manager of a `TrlPlayer` with a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         yield TrlPlayer(learner, workload, action_tokens, folder)

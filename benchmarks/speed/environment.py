@@ -21,18 +21,18 @@ import gymnasium as gym
 import tyro
 
 from agents.base import Agent
+from agents.baselines.oracle import OracleAgent
 from agents.baselines.replay import ReplayAgent
-from agents.baselines.toolworld import OracleAgent
+from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import make_envs
-from agents.training.config import EnvConfig
 from benchmarks.harness.command import run_command
+from benchmarks.harness.episodes import Env, Envs, Played, Script, play, play_vector, record
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from benchmarks.harness.timing import Pace, race
 from benchmarks.peers import Peer
 from benchmarks.peers.gem import gem
 from benchmarks.peers.gym import cartpole
 from benchmarks.peers.openenv import ECHO, ECHO_INSIDE, ECHO_TOOL, ECHO_TOOL_INSIDE, openenv
-from benchmarks.speed.episodes import Env, Envs, Played, Script, play, play_vector, record
 from steptool_env.suites.imported import imported_cache
 from toolserver.testing import ServerProcess
 

@@ -2,12 +2,12 @@
 
     python -m benchmarks.speed.learner [--size small] [--device cuda]
 
-One batch of ToolWorld's episodes is played first; then all contestants train on exactly these token ids, in the same
-precision, in the same pieces (rows of like length, padded to the longest of the piece), with one optimiser step. Each
-takes part with small pieces and with the whole batch at once; `x TRL` compares equal pieces, `x best TRL` compares with
-the faster of TRL's. A trained token is one that the policy sampled: prompts and answers of tools are read, not learnt.
-An update counts whole: what is prepared for it (values, advantages), forward, backward, clipping, AdamW. TRL has no
-PPO. They take turns, each in a process of its own, because peak memory is the process's.
+All contestants train on the token ids of one batch of ToolWorld's episodes, in the same precision, in the same
+micro-batches (rows of similar length), with one optimizer step. Each runs with small micro-batches and with the whole
+batch at once; `x TRL` compares equal micro-batches, `x best TRL` compares with the faster of TRL's. Trained tokens are
+the sampled ones, without prompts and tools' answers. The time is that of a whole update: values, advantages,
+forward, backward, clipping, AdamW. TRL has no PPO. Contestants take turns, each in its own process, because peak memory
+is measured per process.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ import torch
 import tyro
 
 from agents.models.bundle import PolicyBundle
+from agents.models.config import CriticKind
 from agents.models.decoder import Size
-from agents.models.policy import ValueTrunk
-from agents.rollout.collector import Collector
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Episode
 from agents.rollout.vector_env import make_envs
-from agents.training.batch import Episode, micro_batches
-from agents.training.config import EnvConfig, make_config
+from agents.training.batch import split_by_length
+from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from benchmarks.harness.timing import Lap, Pace, race
+from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
-from benchmarks.speed.gold import ENV_ID, GoldEnvs, make_workload
-from benchmarks.speed.rollout import collect
 from benchmarks.speed.sampling import chat_learner
 
 OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
@@ -55,7 +55,7 @@ _CRITIC_EPOCHS = 10  # of the demonstration and of the learning experiment
 _TURNS = 4
 _COPIES = 2
 _PIECES = (2048, 65536)
-"""Padded tokens of one forward and backward pass: what suits a CPU's caches, and the whole batch."""
+"""Padded tokens of one forward and backward pass: one that fits a CPU's caches, and the whole batch."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class Options:
     quick: bool = False
     """Few episodes and rounds."""
     size: Size = "nano"
-    """Of the model."""
+    """Size of the model."""
     device: str = "cpu"
-    """Where the model is."""
+    """Device of the model."""
     episodes: int = 32
     """Episodes of the batch."""
     peak_tflops: float = 0.0
-    """What the device can do, to give the share of it that is used (MFU); 0 leaves it out."""
+    """Peak TFLOP/s of the device, to report the share in use (MFU); 0 omits it."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
@@ -92,7 +92,7 @@ class Update(NamedTuple):
     Attributes:
         run: One update; returns the trained tokens.
         tokens: All tokens of the batch, those of prompts and answers included.
-        parameters: Of the model.
+        parameters: Number of parameters of the model.
         megabytes: Peak memory before the first update.
     """
 
@@ -103,7 +103,7 @@ class Update(NamedTuple):
 
 
 def run(options: Options) -> Result:
-    """Measure every contestant that there is, in turns, each in its process."""
+    """Measure the available contestants in turns, each in its own process."""
     started = origin(["trl", "accelerate"])
     notes = []
     with ExitStack() as stack:
@@ -126,19 +126,19 @@ def run(options: Options) -> Result:
 
 
 _READY: list[tuple[Update, Options]] = []
-"""The contestant of a process, once `_prepare` has run in it."""
+"""The contestant of a process, after `_prepare`."""
 
 
 def _play(options: Options, file: Path) -> None:
-    """Play the batch, as episodes with rewards that differ within groups: each has something to teach."""
+    """Play the batch; rewards differ within groups, so that every episode has an advantage."""
     workload = make_workload(options.batch, _TURNS, _COPIES)
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
-    envs = GoldEnvs(workload, len(workload.scripts))
+    envs = ScriptedEnvs(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(collect(Collector(envs, generator, learner.codec), workload).episodes)
+        for number, episode in enumerate(play_workload(workload, envs, generator, learner.codec).episodes)
     ]
     envs.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))
@@ -162,26 +162,26 @@ def _remote_lap(pool: ProcessPoolExecutor) -> Lap:
 
 
 def _facts() -> tuple[int, int, float]:
-    """Tokens of the batch, parameters of the model, and what the updates added to the peak memory."""
+    """Tokens of the batch, parameters of the model, and peak memory added by the updates, in megabytes."""
     ((update, options),) = _READY
     return update.tokens, update.parameters, _peak(options) - update.megabytes
 
 
 def our_update(
-    value_trunk: ValueTrunk,
+    critic: CriticKind,
     options: Options,
     texts: Sequence[str],
     episodes: Sequence[Episode],
     pieces: int,
     critic_epochs: int = 0,
 ) -> Update:
-    """Our update on a batch of episodes: PPO with this critic, or GRPO, which has none."""
-    learner = chat_learner(texts, options.size, options.device, value_trunk)
-    groups = value_trunk == "none"
+    """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
+    learner = chat_learner(texts, options.size, options.device, critic)
+    groups = critic == "none"
     settings = {
         "algo": "grpo" if groups else "steptool",
         "episodes": len(episodes),
-        "policy": {"value_trunk": value_trunk},
+        "policy": {"critic": critic},
         "optim": {"max_tokens": pieces},
         "algorithm": {
             "epochs": 1,
@@ -201,23 +201,23 @@ def our_update(
 
 
 def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
-    """TRL's update on the same episodes, in the same pieces. Raises `ImportError` without TRL."""
+    """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
     learner = chat_learner(texts, options.size, options.device, "none")
-    parts = list(micro_batches([len(episode.ids) for episode in episodes], pieces))
+    parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
     trl = TrlLearner(learner, [[episodes[row] for row in part] for part in parts], _COPIES)
     return _ready(trl.update, episodes, learner, options)
 
 
 UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
-    "ours, PPO, critic apart": partial(our_update, "apart"),
+    "ours, PPO, critic separate": partial(our_update, "separate"),
     "ours, PPO, critic detached": partial(our_update, "detached"),
     f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
         our_update, "detached", critic_epochs=_CRITIC_EPOCHS
     ),
     TRL_GRPO: trl_update,
 }
-"""Updates by name. `docs/algorithms.md` says what the critics are."""
+"""Updates by name; `docs/algorithms.md` describes the critics."""
 
 
 def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: PolicyBundle, options: Options) -> Update:

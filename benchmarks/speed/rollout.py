@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.rollout [--size small] [--device cuda]
 
-All contestants have the same weights (fresh ones), the same tasks of ToolWorld and the same longest action; what is
-called is the gold solution, whatever they write, so all read the same prompts and answers and sample as many tokens.
-They differ in what they compute again: `full context` and TRL read the whole episode before every action.
+All contestants have the same fresh weights, ToolWorld tasks and maximum action length. The environment takes the gold
+solution in place of the sampled actions, so all read the same prompts and observations and sample the same number of
+tokens. `full context` and TRL read the whole episode before every action.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from typing import Annotated
 import torch
 import tyro
 
+from agents.models.bundle import PolicyBundle
 from agents.models.decoder import Size
-from agents.rollout.collector import Collector, EpisodeSpec, Rollout
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.collector import Rollout
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from benchmarks.harness.timing import Lap, Pace, race
+from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextGenerator
 from benchmarks.peers.trl import trl_player
-from benchmarks.speed.gold import GoldEnvs, Workload, make_workload
 from benchmarks.speed.sampling import chat_learner
 
 OURS, FULL, TRL = "ours", "generate, full context", "TRL GRPOTrainer"
@@ -41,23 +43,23 @@ class Options:
     quick: bool = False
     """Few episodes and rounds."""
     size: Size = "nano"
-    """Of the model."""
+    """Size of the model."""
     device: str = "cpu"
-    """Where the model is."""
+    """Device of the model."""
     level: str = "standard"
-    """Of ToolWorld: decides how long prompts are."""
+    """Level of ToolWorld, which determines the length of prompts."""
     episodes: int = 32
-    """Episodes of a rollout, all side by side."""
+    """Number of concurrent episodes of a rollout."""
     turns: int = 4
-    """Actions of an episode."""
+    """Number of actions per episode."""
     action_tokens: int = 48
-    """Longest action; a call has about as many."""
+    """Maximum length of an action in tokens; a call has about as many."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
     """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
-    """Measure every contestant that there is."""
+    """Measure every available contestant."""
     started = origin(["trl", "accelerate"])
     episodes = 8 if options.quick else options.episodes
     workload = make_workload(episodes, options.turns, level=options.level)
@@ -72,40 +74,31 @@ def run(options: Options) -> Result:
     with ExitStack() as stack:
         contestants: dict[str, Callable[[], Lap]] = {}
         for name, generator in generators.items():
-            envs = GoldEnvs(workload, episodes)
+            envs = ScriptedEnvs(workload, episodes)
             stack.callback(envs.close)
-            contestants[name] = partial(_rollout, Collector(envs, generator, codec), workload)
+            contestants[name] = partial(_lap, partial(play_workload, workload, envs, generator, codec))
         try:
             player = stack.enter_context(trl_player(learner, workload, sampling.max_action_tokens))
             contestants[TRL] = player.play
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}
-        parts = _parts(Collector(GoldEnvs(workload, episodes), generators[OURS], codec), workload)
+        parts = _parts(play_workload(workload, ScriptedEnvs(workload, episodes), generators[OURS], codec))
     tables = {
         "Rollouts": _rows(paces, workload, sampling),
         "What ours spends": [parts],
-        "What was played": [
-            _described(workload, learner.policy.language_model, codec.opening("", {"messages": workload.prompts[0]}))
-        ],
+        "What was played": [_described(workload, learner)],
     }
     return Result("rollout", "Rollouts", tables, started, notes)
 
 
-def _rollout(collector: Collector, workload: Workload) -> Lap:
+def _lap(play: Callable[[], Rollout]) -> Lap:
     begin = perf_counter()
-    rollout = collect(collector, workload)
+    rollout = play()
     return Lap(sum(episode.action_tokens for episode in rollout.episodes), perf_counter() - begin)
 
 
-def collect(collector: Collector, workload: Workload) -> Rollout:
-    """Play a workload once."""
-    starts = [EpisodeSpec(number, number // workload.copies) for number in range(len(workload.scripts))]
-    return collector.collect(starts)
-
-
-def _parts(collector: Collector, workload: Workload) -> Row:
-    rollout = collect(collector, workload)
+def _parts(rollout: Rollout) -> Row:
     whole = rollout.sample_seconds + rollout.env_seconds
     return {"model %": 100 * rollout.sample_seconds / whole, "environment %": 100 * rollout.env_seconds / whole}
 
@@ -124,9 +117,10 @@ def _rows(paces: dict[str, Pace], workload: Workload, sampling: Sampling) -> lis
     ]
 
 
-def _described(workload: Workload, model: torch.nn.Module, prompt: list[int]) -> Row:
+def _described(workload: Workload, learner: PolicyBundle) -> Row:
+    prompt = learner.codec.encode_prompt("", {"messages": workload.prompts[0]})
     return {
-        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "parameters": sum(weight.numel() for weight in learner.policy.language_model.parameters()),
         "episodes": len(workload.scripts),
         "actions of an episode": workload.turns,
         "tokens of the first prompt": len(prompt),

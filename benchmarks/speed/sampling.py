@@ -1,4 +1,4 @@
-"""Models for benchmarks, with fresh weights and a chat template that every contestant can use."""
+"""Models for benchmarks, with fresh weights and a chat template for every contestant."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from transformers import PreTrainedTokenizerFast
 
 from agents.models.bundle import PolicyBundle, build_learner, check_device
 from agents.models.chat_template import ChatCodec
+from agents.models.config import CriticKind, PolicyConfig
 from agents.models.decoder import SHAPES, Size, build_decoder
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
-from agents.rollout.sampler import Generator, Sampling
-from agents.training.config import PolicyConfig
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from benchmarks.harness.timing import Lap
 
 CONTEXT = 2048  # tokens
@@ -37,15 +38,15 @@ _CHAT_TEMPLATE = (
 
 
 def chat_learner(
-    texts: Iterable[str], size: Size = "nano", device: str = "cpu", value_trunk: ValueTrunk = "none"
+    texts: Iterable[str], size: Size = "nano", device: str = "cpu", critic: CriticKind = "none"
 ) -> PolicyBundle:
-    """A model with fresh weights, in chat form, that knows the words of some texts.
+    """Return a chat model with fresh weights and a tokenizer of some texts.
 
     Args:
-        texts: They train its tokenizer.
-        size: Of the model.
-        device: Where it is.
-        value_trunk: See `Policy`.
+        texts: Training texts of the tokenizer.
+        size: Size of the model.
+        device: Device of the model.
+        critic: See `Policy`.
     """
     plain = train_tokenizer(texts, _VOCABULARY)
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
@@ -58,13 +59,13 @@ def chat_learner(
     )
     model = build_decoder(SHAPES[size], tokenizer, CONTEXT, _SEED)
     check_device(device)
-    return PolicyBundle(Policy(model, value_trunk).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
+    return PolicyBundle(Policy(model, critic).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
 
 
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:
-    """Episodes of four actions with fresh weights, by the number of tokens in their prompts."""
+    """Return functions that play episodes of four actions with fresh weights, by the prompt length in tokens."""
     tokenizer = train_tokenizer(["a"], 259)
-    learner = build_learner(PolicyConfig(context=max(lengths) + 512, value_trunk="none"), tokenizer)
+    learner = build_learner(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
     generator = Generator(
         learner.policy,
         context=learner.context,

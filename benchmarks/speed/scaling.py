@@ -30,13 +30,13 @@ from typing import Annotated
 import gymnasium as gym
 import tyro
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
+from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import TextEnvs, make_envs
-from agents.training.config import EnvConfig
 from benchmarks.harness.command import run_command
+from benchmarks.harness.episodes import Script, play_vector, record
 from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
 from benchmarks.harness.timing import Lap, Pace, growth, race
-from benchmarks.speed.episodes import Script, play_vector, record
 from benchmarks.speed.sampling import contexts
 from steptool_env.formats import make_format
 from toolserver.cache import ResponseCache

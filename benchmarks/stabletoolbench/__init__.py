@@ -1,1 +1,1 @@
-"""Figures on the public data of StepTool and StableToolBench."""
+"""Benchmarks on the public data of StepTool and StableToolBench."""

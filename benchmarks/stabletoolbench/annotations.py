@@ -1,4 +1,4 @@
-"""Reads StepTool's published step annotations: `reward_annotation_*.json` and `step_grained_for_ppo_*.csv`."""
+"""Reader of StepTool's published step annotations: `reward_annotation_*.json` and `step_grained_for_ppo_*.csv`."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Annotated:
     """One annotated episode.
 
     Attributes:
-        source: The file's model.
-        query: What the user asked.
-        steps: All steps, the last one included.
-        rewards: The published reward of every step, mean over three repeats. Shape: (steps,).
+        source: Model of the file.
+        query: Query of the user.
+        steps: All steps, including the last.
+        rewards: Published reward of every step, mean over three repeats. Shape: (steps,).
         succeeded: Share of repeats that called the step a success, where published. Shape: (steps - 1,).
         contributed: Mean contribution in 0..1, where published. Shape: (steps - 1,).
         repeats: Rewards of the tool calls per repeat, where published. Shape: (repeats, steps - 1).
@@ -50,7 +50,7 @@ class Annotated:
 
 
 def read_annotations(folder: Path) -> list[Annotated]:
-    """The episodes with annotations per repeat and term (`reward_annotation_*.json`)."""
+    """Return the episodes with annotations per repeat and term (`reward_annotation_*.json`)."""
     files = sorted(folder.glob("reward_annotation_*.json"))
     if not files:
         raise DataError(f"{folder}: holds no reward_annotation_*.json")
@@ -62,7 +62,7 @@ def read_annotations(folder: Path) -> list[Annotated]:
 
 
 def read_training_rows(folder: Path) -> list[Annotated]:
-    """The episodes of the training files (`step_grained_for_ppo_*.csv`), with the reward per step alone."""
+    """Return the episodes of the training files (`step_grained_for_ppo_*.csv`), with one reward per step."""
     csv.field_size_limit(_FIELD_LIMIT)
     return [episode for file in sorted(folder.glob("step_grained_for_ppo_*.csv")) for episode in _rows(file)]
 

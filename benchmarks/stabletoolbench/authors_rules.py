@@ -1,4 +1,4 @@
-"""StepTool's published rules, re-created to be measured (its notebook `annotation_by_rules.ipynb`; not used elsewhere).
+"""StepTool's published rules (notebook `annotation_by_rules.ipynb`), re-implemented for the comparison of judges.
 
 A call succeeds when its answer begins with an empty error; it contributes when the longest common subsequence of
 characters of response and final answer covers 30 % of the response.
@@ -15,12 +15,12 @@ _THRESHOLD = 0.3
 
 
 def succeeded(body: str) -> float:
-    """Their `check_success`: its first test, on the text, lets every body with an empty error pass."""
+    """Return the result of `check_success`, whose first test accepts every body with an empty error."""
     return float(body.startswith(_EMPTY_ERROR))
 
 
 def contribution(body: str, answer: str) -> float:
-    """Their `calc_contribution`: 0 or 1."""
+    """Return the result of `calc_contribution`: 0 or 1."""
     try:
         response = str(orjson.loads(body)["response"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
@@ -29,7 +29,7 @@ def contribution(body: str, answer: str) -> float:
 
 
 def common_subsequence(first: str, second: str) -> int:
-    """Length of the longest common subsequence of characters (bit-parallel: Crochemore et al., IPL 80, 2001)."""
+    """Return the length of the longest common subsequence (bit-parallel: Crochemore et al., IPL 80, 2001)."""
     places: dict[str, int] = defaultdict(int)
     for index, character in enumerate(first):
         places[character] |= 1 << index

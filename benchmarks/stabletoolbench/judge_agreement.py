@@ -1,9 +1,9 @@
-"""How far judges of rules agree with StepTool's published annotations and judgements: ours, and the authors' own.
+"""Agreement of rule-based judges, ours and the authors', with StepTool's published annotations and judgements.
 
     python -m benchmarks.stabletoolbench.judge_agreement --data stabletoolbench --out benchmarks/results
 
-Three questions, one table each: do step rewards agree with the annotated ones; does a contribution fire for the
-response that was used rather than for any response; does the verdict on the answer agree with the published one.
+Three tables: agreement of step rewards with the annotated ones; rate of contributions for used and for unrelated
+responses; agreement of verdicts on the answer with the published ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Step, Task, Trajectory
 
 TUNED_ON = "G1_instruction"
-"""The set whose judgements were looked at while the rules were written; the others were not."""
+"""The set whose judgements were used to write the rules; the others were not."""
 
 DATA_VARIABLE = "STEPTOOL_STABLETOOLBENCH"
 NOTES = (
@@ -48,13 +48,13 @@ NOTES = (
     "passes` shows what that costs in agreement.",
 )
 
-_SHIFT = 37  # episodes between a response and the unrelated answer it is held against
+_SHIFT = 37  # distance in episodes between a response and the unrelated answer
 _PAIRS = 400
 _FIRES = 0.5
 
 
 class Agreement(NamedTuple):
-    """How two vectors of scores in 0..1 agree. A correlation with a constant is `None`."""
+    """Agreement of two vectors of scores in 0..1. A correlation with a constant is `None`."""
 
     items: int
     mean_difference: float
@@ -70,7 +70,7 @@ class Agreement(NamedTuple):
 
 @dataclass(frozen=True)
 class Options:
-    """Measure how judges of rules agree with published annotations and judgements.
+    """Measure the agreement of rule-based judges with published annotations and judgements.
 
     Example: python -m benchmarks.stabletoolbench.judge_agreement --data data/stabletoolbench --out benchmarks/results
     """
@@ -78,11 +78,11 @@ class Options:
     data: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder with steptool_examples/ and judged_runs/; by default STEPTOOL_STABLETOOLBENCH."""
     out: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Write judge_agreement.json and .md into this folder."""
+    """Folder for judge_agreement.json and .md."""
 
 
 def main(arguments: Options) -> None:
-    """Measure, print and, if asked to, write."""
+    """Measure, print and write."""
     begun = origin()
     data = _data(arguments.data)
     examples = data / "steptool_examples"
@@ -108,14 +108,14 @@ def _data(given: Path | None) -> Path:
 
 
 Figures = dict[str, dict[str, Any]]
-"""A table: rows by name, cells by column."""
+"""Table: rows by name, cells by column."""
 
 Judge = Callable[[Annotated], list[float]]
-"""The rewards of the tool calls of an episode, the last step excluded."""
+"""Rewards of the tool calls of an episode, without the last step."""
 
 
 def step_rewards(rows: Sequence[Annotated], annotations: Sequence[Annotated]) -> Figures:
-    """Agreement of each judge with the annotated rewards of tool calls, and of the annotators with themselves."""
+    """Return the agreement of judges and single annotators with the annotated rewards of tool calls."""
     published = [reward for row in rows for reward in row.rewards[:-1]]
     judges: dict[str, Judge] = {
         "our rules": _our_rewards,
@@ -134,10 +134,10 @@ def step_rewards(rows: Sequence[Annotated], annotations: Sequence[Annotated]) ->
 
 
 def contribution_fires(episodes: Sequence[Trajectory]) -> Figures:
-    """How often a contribution of at least one half is found.
+    """Return the rates of contributions of at least one half.
 
-    For a response and its own episode's answer, and for a response and the answer to another query: a judge that
-    tells use from chance fires for the first alone.
+    For a response with the answer of its own episode, and with the answer to another query: only the first should have
+    a contribution.
     """
     answered = [episode for episode in episodes if final_answer(episode.steps)]
     pairs = list(_pairs(answered))[:_PAIRS]
@@ -168,7 +168,7 @@ def _fire_rates(scores: Sequence[Sequence[float]]) -> dict[str, float]:
 
 
 def verdicts(episodes: Sequence[Trajectory]) -> Figures:
-    """Agreement of verdicts with the published mean verdict: on the set the rules were written on, and on the rest."""
+    """Return the agreement of verdicts with the published ones, on the set used for the rules and on the rest."""
     judge = RulesJudge()
     judges: dict[str, Callable[[Trajectory], float]] = {
         "our rules": lambda episode: judge.judge(episode.task, episode.steps).solved,
@@ -191,7 +191,7 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
 
 
 def _invention_passes(judge: RulesJudge, episode: Trajectory) -> float:
-    """Our verdict, but solved where the only doubt is that nothing a tool said is used."""
+    """Return our verdict, but solved where the only reason against is that the answer uses no response."""
     solved = judge.judge(episode.task, episode.steps).solved
     return 1.0 if solved == UNSURE and not admitted_failure(final_answer(episode.steps)) else solved
 
@@ -220,12 +220,12 @@ def _task(episode: Annotated) -> Task:
 
 
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    """Pearson's; `None` where one is constant."""
+    """Return Pearson's correlation; `None` where one vector is constant."""
     return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) and np.ptp(second) else None
 
 
 def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ranks from 1, ties sharing their mean rank. Shape: (scores,)."""
+    """Return ranks from 1; ties have their mean rank. Shape: (scores,)."""
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 

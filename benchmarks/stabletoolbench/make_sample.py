@@ -1,8 +1,8 @@
-"""Make the sample of StableToolBench's queries that the package ships.
+"""Generator of the shipped sample of StableToolBench's queries.
 
-Queries and documentation are StableToolBench's (Apache-2.0). The answers that it distributes come from RapidAPI's
-vendors and are not copied: every recorded answer, episode and judgement here is made by this project, from the
-documented shapes, and marked as generated (`is_fake`).
+Queries and documentation are StableToolBench's (Apache-2.0). The responses that it distributes come from RapidAPI's
+vendors and are not copied: every response, episode and judgement of the sample is generated from the documented shapes
+and marked as such (`is_fake`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUERIES = Path("solvable_queries") / "test_instruction"
 IDS = Path("solvable_queries") / "test_query_ids"
 _FAILURES = ("Rate limit per minute error...", "Unauthorized error...", "API not working error...")
 _TYPED: Mapping[str, Any] = {"NUMBER": 1, "BOOLEAN": True, "ARRAY": [], "OBJECT": {}}
-_ALIKE = 4  # queries of a set that are offered the same tools, at most
+_ALIKE = 4  # maximum number of queries of a set with the same tools
 _LONGEST = 10_000  # characters of a query with its documentation
 _CUT = 1024  # characters of a response in a judged run, as published
 
@@ -46,17 +46,17 @@ class Options:
     """
 
     source: Path
-    """The repository's folder; `solvable_queries/` and `data_example/` are read."""
+    """Folder of the repository; `solvable_queries/` and `data_example/` are read."""
     out: Path = SAMPLE
-    """Folder of the sample. Its queries, tools and runs are replaced."""
+    """Folder of the sample, whose queries, tools and runs are replaced."""
     per_set: int = 8
-    """Queries of a set."""
+    """Number of queries per set."""
     max_tools: int = 50
-    """Tools of all sets together."""
+    """Number of tools in total."""
 
 
 def main(options: Options) -> None:
-    """Write queries, documentation, answers and runs. The same source gives the same bytes."""
+    """Write queries, documentation, responses and runs. Equal sources give equal bytes."""
     for name in ("solvable_queries", "server", "judged_runs", "toolbench_answer_examples"):
         shutil.rmtree(options.out / name, ignore_errors=True)
     print(build(choose(options), options.out))
@@ -64,7 +64,7 @@ def main(options: Options) -> None:
 
 
 def build(chosen: Mapping[str, list[dict[str, Any]]], out: Path) -> str:
-    """Write the queries of each set and all that is made of them; how much it is, in words."""
+    """Write the queries of each set and their responses and runs. Return a summary."""
     queries: dict[str, list[Query]] = {}
     for name, items in chosen.items():
         _write(out / QUERIES / f"{name}.json", items)
@@ -84,7 +84,7 @@ def build(chosen: Mapping[str, list[dict[str, Any]]], out: Path) -> str:
 
 
 def choose(options: Options) -> dict[str, list[dict[str, Any]]]:
-    """Some queries of each set: those that need the fewest further tools; of these, by a hash of their ids."""
+    """Choose queries of each set: those that need the fewest additional tools, in the order of a hash of their ids."""
     tools: set[tuple[str, str]] = set()
     chosen: dict[str, list[dict[str, Any]]] = {}
     for name in SETS:
@@ -106,7 +106,7 @@ def choose(options: Options) -> dict[str, list[dict[str, Any]]]:
 
 
 def _fit(item: Mapping[str, Any], queries: Mapping[str, Query]) -> bool:
-    """True where all that a query needs is offered, and its documentation is short."""
+    """Return true if all needed functions are offered and the documentation is short."""
     query = queries[str(item["query_id"])]
     offered = {spec.function_name for spec in query.apis}
     choice = len(query.apis) >= 3 and len(query.relevant) >= 2
@@ -118,7 +118,7 @@ def _tools(item: Mapping[str, Any]) -> set[tuple[str, str]]:
 
 
 def recorded(spec: ApiSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The answers of an API: to its required arguments, and to all that have a documented default."""
+    """Return the responses of an API: for its required arguments, and for all arguments with a documented default."""
     shortest = {each.name: example(each) for each in spec.required}
     longest = shortest | {each.name: each.default for each in spec.optional if each.default not in ("", None)}
     for arguments in (shortest, longest) if longest != shortest else (shortest,):
@@ -126,14 +126,14 @@ def recorded(spec: ApiSpec) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def example(parameter: Parameter) -> Any:
-    """The documented default of a parameter; without one a value of its type."""
+    """Return the documented default of a parameter, else a value of its type."""
     if parameter.default not in ("", None):
         return parameter.default
     return _TYPED.get(parameter.type.upper(), "sample")
 
 
 def answer(spec: ApiSpec, arguments: dict[str, Any]) -> dict[str, Any]:
-    """An answer of the documented shape; of about ten calls one fails."""
+    """Return a response of the documented shape; about one call of ten fails."""
     key = canonical_key(spec.category, spec.tool, spec.name, arguments)
     drawn = _hash(key)
     if drawn % 10 == 0:
@@ -148,17 +148,17 @@ def _hash(key: bytes) -> int:
 
 
 def write_answers(folder: Path, answers: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> None:
-    """One file an API, as StableToolBench's server reads it."""
+    """Write one file per API in the format of StableToolBench's server."""
     for (category, tool, api), calls in answers.items():
         _write(folder / category / f"{tool}_for_{category}" / f"{api}.json", calls)
 
 
 RUNS = {"sample-thorough": True, "sample-hasty": False}
-"""Scripted agents: one makes every relevant call, the other the first alone."""
+"""Scripted agents: one makes every relevant call, the other only the first."""
 
 
 def episode(query: Query, answers: Mapping[tuple[str, str, str], Mapping[str, Any]], run: str) -> dict[str, Any]:
-    """An episode of a judged run. The judgement is a rule: solved if each relevant call was made and succeeded."""
+    """Return an episode of a judged run. It is solved if each relevant call was made and succeeded."""
     relevant = [spec for spec in query.apis if spec.function_name in query.relevant]
     made = relevant if RUNS[run] else relevant[:1]
     steps = [_step(spec, answers[spec.key]) for spec in made]

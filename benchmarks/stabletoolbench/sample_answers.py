@@ -1,7 +1,7 @@
-"""Answer files for the sample: StableToolBench's examples without what tools and models said in them.
+"""Answer files of the sample: StableToolBench's examples with masked texts of tools and models.
 
-Queries, system texts, offered functions, thoughts' places and calls stay. Observations, thoughts and final answers are
-replaced by texts of this project; equal texts by equal ones, so that the files still fit together.
+Queries, system texts, offered functions and calls stay. Observations, thoughts and final answers are replaced, equal
+texts by equal ones, so that the files remain consistent.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-_REPEATED = "function_output"  # DFS shows its model what earlier attempts came to
+_REPEATED = "function_output"  # DFS shows the results of earlier attempts to its model
 EXAMPLES = Path("data_example")
 METHODS = ("virtual_chatgpt_cot", "virtual_chatgpt_dfs")
 ANSWERED = ("588", "608", "1073")
-"""The queries of `G1_instruction` of which there are answer files."""
+"""Queries of `G1_instruction` with answer files."""
 
 
 def copy_answers(source: Path, out: Path) -> None:
-    """Copy `answer/` and `model_predictions_converted/`, masked; of a file's training messages the longest alone."""
+    """Copy `answer/` and `model_predictions_converted/`, masked; keep the longest of a file's training messages."""
     for method in METHODS:
         for path in sorted((source / EXAMPLES / "answer" / method).rglob("*.json")):
             content = json.loads(path.read_text())
@@ -32,7 +32,7 @@ def copy_answers(source: Path, out: Path) -> None:
 
 
 def masked(value: Any) -> Any:
-    """A file's content without what tools and models said."""
+    """Return the content of a file with masked texts of tools and models."""
     if isinstance(value, list):
         return [masked(item) for item in value]
     if not isinstance(value, dict):
@@ -55,7 +55,7 @@ def _masked_field(owner: Mapping[str, Any], key: str, value: Any) -> Any:
 
 
 def _observation(value: str) -> str:
-    """The error stays, as ToolBench's own words for failures are; the response does not."""
+    """Mask the response and keep the error, which is ToolBench's text."""
     try:
         content = json.loads(value)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Recompute StepTool's published table from its judged runs, and pass rates under equal call budgets.
+"""StepTool's published table, recomputed from its judged runs, and pass rates under equal call budgets.
 
     python -m benchmarks.stabletoolbench.table --runs judged_runs --queries solvable_queries
 
@@ -50,7 +50,7 @@ _INVALID = ('{"error": "No such function name', '{"error": "Tool input parse err
 
 
 class Published(NamedTuple):
-    """A row of StepTool's README (May 2025, ToolLLaMA-2-7b-v2, CoT): pass and its ± in percent, recall in 0..1."""
+    """Row of StepTool's README (May 2025, ToolLLaMA-2-7b-v2, CoT): pass rate and its ± in percent, recall in 0..1."""
 
     pass_mean: float
     pass_std: float
@@ -85,7 +85,7 @@ class Options:
     """
 
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder with one folder per run, holding <set>.json."""
+    """Folder with one folder per run, each with <set>.json."""
     queries: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder with <set>.json (or with test_instruction/<set>.json)."""
     out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
@@ -109,20 +109,20 @@ def main(arguments: Options) -> None:
 def _figures(
     runs: Runs, group: Callable[[Mapping[str, list[EpisodeResult]]], Groups]
 ) -> Iterator[tuple[str, str, Figures]]:
-    """Every run and group with its figures."""
+    """Return the figures of every run and group."""
     for run, sets in runs.items():
         for name, results in group(sets).items():
             yield run, name, figures(results)
 
 
 def _by_budget(runs: Runs) -> list[Row]:
-    """A row for each budget, a column for each run and group."""
+    """Return one row per budget and one column per run and group."""
     rates = {f"{run} {group}": row["pass_at_budget"] for run, group, row in _figures(runs, grouped)}
     return [{"calls": n, **{name: round(by_calls[str(n)], 1) for name, by_calls in rates.items()}} for n in BUDGETS]
 
 
 def _row(run: str, group: str, row: Figures, sets: Mapping[str, Any]) -> Row:
-    """A row of a table. Texts where three digits are too few."""
+    """Return a row of a table, with texts where three digits are not enough."""
     budget = row["pass_at_budget"]
     return {
         "run": run,
@@ -140,7 +140,7 @@ def _row(run: str, group: str, row: Figures, sets: Mapping[str, Any]) -> Row:
 
 
 def read_runs(runs: Path, queries: Path) -> Runs:
-    """Per run and set the results of its episodes, sets in the order of `GROUPS`. Raises `DataError`."""
+    """Read the results of the episodes by run and set, sets in the order of `GROUPS`. Raises `DataError`."""
     folders = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
     if not folders:
         raise DataError(f"--runs {runs}: holds no folder of a run; give the folder above <run>/<set>.json")
@@ -166,7 +166,7 @@ def _read_set(name: str, run: Path, queries: Path) -> list[EpisodeResult]:
 
 
 def judged_result(suite: str, episode: JudgedEpisode, relevant: Sequence[str]) -> EpisodeResult:
-    """The result of a published episode, by the conventions of the published table."""
+    """Return the result of a published episode by the conventions of the published table."""
     answered: dict[str, bool] = {}
     for step in episode.steps:
         good = (
@@ -185,13 +185,13 @@ def judged_result(suite: str, episode: JudgedEpisode, relevant: Sequence[str]) -
 
 
 def grouped(sets: Mapping[str, Sequence[EpisodeResult]]) -> Groups:
-    """The results by group, over the sets that are there."""
+    """Return the results by group, over the available sets."""
     groups = {group: [result for name in names for result in sets.get(name, ())] for group, names in GROUPS.items()}
     return {group: results for group, results in groups.items() if results}
 
 
 def figures(results: Sequence[EpisodeResult]) -> Figures:
-    """The figures of one group of queries: rates of passing in percent, recalls in 0..1."""
+    """Return the figures of one group of queries: pass rates in percent, recalls in 0..1."""
     rest = summarize(results)
     return {
         "queries": len(results),
@@ -208,13 +208,13 @@ def figures(results: Sequence[EpisodeResult]) -> Figures:
 
 
 def _published_spread(results: Sequence[EpisodeResult]) -> float:
-    """The ± of the published table, in percent: the printed (so rounded) ± of each set, weighed by its queries."""
+    """Return the ± of the published table in percent: the printed (rounded) ± of each set, weighted by its queries."""
     sets = {result.suite: [other for other in results if other.suite == result.suite] for result in results}
     return sum(len(group) * round(100 * pass_rate_spread(group), 1) for group in sets.values()) / len(results)
 
 
 def compare(run: str, group: str, row: Mapping[str, Any], sets: Mapping[str, Any]) -> str:
-    """How a row relates to the published one: the cells that differ, or why they cannot be compared."""
+    """Compare a row with the published one: return the cells that differ, or the reason against a comparison."""
     published = PUBLISHED.get(run, {}).get(group)
     if published is None:
         return "not published"

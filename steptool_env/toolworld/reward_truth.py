@@ -32,9 +32,9 @@ class ToolWorldGrading:
     """
 
     def __init__(self, task: Task) -> None:
-        self.gold = world_task_of(task)
-        self._apis = {api.spec.function_name: api for api in self.gold.toolset.apis}
-        self.tracker = Tracker(self.gold, _salt(task))
+        self.task = world_task_of(task)
+        self._apis = {api.spec.function_name: api for api in self.task.toolset.apis}
+        self.tracker = Tracker(self.task, _salt(task))
         self._last: Step | None = None
 
     def observe(self, step: Step) -> Observed:
@@ -42,11 +42,11 @@ class ToolWorldGrading:
         self._last = step
         api = self._apis.get(step.action.name)
         if api is None or step.provenance is not Provenance.WORLD:
-            return self.tracker.idle()
+            return self.tracker.record_no_call()
         if step.result is not None:
-            return self.tracker.answered(api, step.result)
+            return self.tracker.record_answer(api, step.result)
         arguments = _arguments(step.action.arguments)
-        return self.tracker.idle() if arguments is None else self.tracker.call(api, arguments)
+        return self.tracker.record_no_call() if arguments is None else self.tracker.record_call(api, arguments)
 
     @cached_property
     def grade(self) -> Grade:
@@ -56,12 +56,12 @@ class ToolWorldGrading:
         if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
             answer = read_finish(last.action.arguments, last.action.parsed).answer
         gave_up = last is not None and last.status is StatusCode.GAVE_UP
-        return grader_of(self.gold).grade(self.tracker, answer, gave_up)
+        return grader_of(self.task).grade(self.tracker, answer, gave_up)
 
     @cached_property
     def contribution(self) -> tuple[bool, ...]:
         """True for each step that contributed; read it after the last step. Shape: (steps,)."""
-        return grader_of(self.gold).contribution(self.tracker, self.grade)
+        return grader_of(self.task).contribution(self.tracker, self.grade)
 
     def outcome(self) -> dict[str, float]:
         """Return the values of `info["outcome"]`.
@@ -73,7 +73,7 @@ class ToolWorldGrading:
             "is_solved": float(self.grade.solved),
             "slots_right": self.grade.fraction,
             "progress": self.tracker.progress,
-            "is_solvable": float(self.gold.solvable),
+            "is_solvable": float(self.task.solvable),
         }
 
 

@@ -20,11 +20,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
-from agents.models.policy import Policy, ValueTrunk
-from agents.training.batch import Episode
+from agents.models.config import CriticKind
+from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training.config import TrainConfig, make_config
-from agents.training.optimizer import OptimConfig
-from agents.training.sft import SftConfig, encode_turns, train_sft
+from agents.training.settings import OptimConfig
+from agents.training.sft import encode_turns, train_sft
+from agents.training.sft_config import SFTConfig
 from agents.training.trainer import OnlineTrainer
 from steptool_env.spaces import UnicodeText
 
@@ -109,18 +111,20 @@ def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
         return GPT2LMHeadModel(config).double()
 
 
-def learner(value_trunk: ValueTrunk = "apart", seed: int = 0) -> PolicyBundle:
+def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     """A policy that writes one of the four actions and stops, but knows nothing of which is right."""
     tokenizer = word_tokenizer()
     model = llama(seed)
     model.load_state_dict(_blind_weights(seed))
-    return PolicyBundle(Policy(model, value_trunk), tokenizer, PlainCodec(tokenizer), 64)
+    return PolicyBundle(Policy(model, critic), tokenizer, PlainCodec(tokenizer), 64)
 
 
 def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
     """Every pair of actions in every case."""
     return [
-        encode_turns(codec, codec.opening(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0))
+        encode_turns(
+            codec, codec.encode_prompt(case, {}), [(a, "no" if a != RIGHT[case][0] else "ok"), (b, "")], (0.0, 0.0)
+        )
         for case, a, b in product("xy", "abcd", "abcd")
     ]
 
@@ -130,7 +134,7 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     tokenizer = word_tokenizer()
     fresh = PolicyBundle(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
     demonstrations = blind_demonstrations(PlainCodec(tokenizer))
-    train_sft(fresh, demonstrations, SftConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
+    train_sft(fresh, demonstrations, SFTConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 
@@ -148,7 +152,7 @@ def bandit_config(**settings: Any) -> TrainConfig:
 
 
 def trainer(config: TrainConfig, num_envs: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
-    return OnlineTrainer(config, learner(config.policy.value_trunk, seed), bandits(num_envs, **arguments))
+    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(num_envs, **arguments))
 
 
 def train(config: TrainConfig, **arguments: Any) -> list[float]:

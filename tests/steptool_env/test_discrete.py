@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import steptool_env  # noqa: F401  registers the environments
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from steptool_env.discrete import CandidateView, DiscreteToolEnv
 from steptool_env.discrete.features import CONTEXT, CONTEXT_NAMES, FEATURES, NAMES
 from steptool_env.discrete.values import Form, answer_rows, query_values

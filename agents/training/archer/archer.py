@@ -1,7 +1,7 @@
-"""ArCHer (Zhou et al. 2024): the critic of steps that the online trainer takes its advantages from.
+"""ArCHer (Zhou et al. 2024): a critic of steps, trained off-policy, gives the trainer its advantages.
 
-Two time scales. Here, off policy, a critic judges whole tool calls; it learns from the replayed steps of many
-iterations. The policy's tokens are then trained, on policy, by the trainer's one update like any other algorithm's.
+The critic learns from the replayed steps of many iterations. The trainer then updates the policy on the episodes of the
+iteration, as with any other estimator.
 """
 
 from __future__ import annotations
@@ -16,13 +16,21 @@ from agents.errors import CheckpointError
 from agents.models import checkpoint
 from agents.models.policy import Policy
 from agents.rollout.engine import RolloutEngine
+from agents.rollout.types import Episode
 from agents.seeding import derive
+from agents.training.advantages import per_token
 from agents.training.archer.critic import StepCriticLearner, Tokens
 from agents.training.archer.replay_buffer import ReplayBuffer, replay_steps
-from agents.training.batch import Episode
+from agents.training.batch import Batch
 from agents.training.config import TrainConfig
 
 _CRITIC, _REPLAY = "step_critic", "replay"
+_REPLAY_STEPS = 20_000
+
+
+def make_archer(config: TrainConfig, policy: Policy, engine: RolloutEngine) -> Archer | None:
+    """ArCHer's critic where `algorithm.advantage` is `step_critic`, else `None`."""
+    return Archer(config, policy, engine) if config.algorithm.advantage == "step_critic" else None
 
 
 class Archer:
@@ -31,42 +39,39 @@ class Archer:
     Args:
         config: All settings.
         policy: The policy that is trained.
-        engine: Samples from it.
+        engine: Samples from the policy.
     """
 
     def __init__(self, config: TrainConfig, policy: Policy, engine: RolloutEngine) -> None:
         self.config = config
-        self.buffer = ReplayBuffer(config.step_critic.replay_steps)
-        self.learner = StepCriticLearner(policy, config.step_critic, config.optim, config.algorithm.gamma)
+        self.buffer = ReplayBuffer(_REPLAY_STEPS)
+        self.learner = StepCriticLearner(policy, config.optim, config.algorithm.gamma)
         self._engine = engine
 
-    def learn(self, episodes: Sequence[Episode], reward: Tensor, iteration: int) -> dict[str, float]:
-        """Take in what was just played and improve the critic.
+    def learn(self, episodes: Sequence[Episode], batch: Batch, iteration: int) -> dict[str, float]:
+        """Train the critic, then set `batch.advantage` to its advantages.
 
         Args:
-            episodes: Of this iteration.
-            reward: As the algorithm is given it (b, k).
-            iteration: Names the random numbers.
+            episodes: Episodes of this iteration; their steps go to the replay buffer.
+            batch: The same episodes.
+            iteration: Number of the iteration, part of the random seed.
 
         Returns:
             `train/...` metrics, means over the critic's updates.
         """
         config = self.config.step_critic
-        self.buffer.extend(replay_steps(episodes, reward.tolist(), bootstrap=self.config.algorithm.bootstrap))
-        drawing = torch.Generator().manual_seed(derive(self.config.seed, "replay", iteration))
-        steps = self.buffer.sample(config.updates * config.batch_steps, drawing)
+        self.buffer.extend(replay_steps(episodes, batch.reward.tolist()))
+        generator = torch.Generator().manual_seed(derive(self.config.seed, "replay", iteration))
+        steps = self.buffer.sample(config.updates * config.batch_steps, generator)
         actions = self._act([step.state for step in steps], iteration)
         parts = [slice(i, i + config.batch_steps) for i in range(0, len(steps), config.batch_steps)]
         results = [self.learner.update(steps[part], actions[part]) for part in parts]
+        batch.advantage = per_token(self.learner.advantage(episodes), batch.step)
         means = {f"train/{name}": sum(result[name] for result in results) / len(results) for name in results[0]}
         return {**means, "train/replay_steps": float(len(self.buffer))}
 
-    def advantage(self, episodes: Sequence[Episode]) -> Tensor:
-        """See `StepCriticLearner.advantage`."""
-        return self.learner.advantage(episodes)
-
     def tensors(self) -> dict[str, dict[str, Tensor]]:
-        """What a resumption needs, by file: the replayed steps too, since no policy is left that could play them."""
+        """State for a resumption, by file. It includes the replayed steps, whose policies no longer exist."""
         networks = {"critic": self.learner.critic, "target": self.learner.target}
         weights = {f"{name}.{key}": w for name, net in networks.items() for key, w in net.state_dict().items()}
         optimizer = checkpoint.optimizer_tensors(self.learner.optimizer)
@@ -76,7 +81,7 @@ class Archer:
         }
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint. Raises `CheckpointError` when it is of another algorithm or model."""
+        """Restore the state of a checkpoint. Raise `CheckpointError` when it is of another algorithm or model."""
         saved = checkpoint.load_tensors(folder, _CRITIC)
         try:
             self.learner.critic.load_state_dict(_under("critic.", saved))
@@ -87,10 +92,10 @@ class Archer:
         self.buffer.load(checkpoint.load_tensors(folder, _REPLAY))
 
     def _act(self, states: Sequence[Tokens], iteration: int) -> list[list[int]]:
-        """What the policy does now in each state."""
+        """Sample an action of the current policy in each state."""
         self._engine.seed(derive(self.config.seed, "critic", iteration))
         actions: list[list[int]] = [[]] * len(states)
-        for part in _alike(states, self.config.env.num_envs):
+        for part in _by_length(states, self.config.env.num_envs):
             self._engine.clear()
             for slot, i in enumerate(part):
                 self._engine.start(slot, states[i])
@@ -100,8 +105,8 @@ class Archer:
         return actions
 
 
-def _alike(states: Sequence[Tokens], size: int) -> Iterator[list[int]]:
-    """States of like length together, at most `size` at once."""
+def _by_length(states: Sequence[Tokens], size: int) -> Iterator[list[int]]:
+    """Groups of at most `size` states of similar length."""
     order = sorted(range(len(states)), key=lambda i: len(states[i]))
     for begin in range(0, len(order), size):
         yield order[begin : begin + size]

@@ -1,58 +1,39 @@
-"""A critic of whole steps: two Qs and a V, trained on replayed steps against a slow copy of themselves.
+"""ArCHer's critic of whole steps: two Qs and a V, trained on replayed steps with a target network.
 
-Notation: m steps; h the trunk's width. A state is everything up to an action; it is read at its last token, and state
-and action together are read at the action's last token. The trunk is causal: what comes later is never looked at.
+Notation: m steps; h the trunk's width. A state is every token up to an action. V reads the hidden state of its last
+token; Q reads that and the hidden state of the action's last token. The trunk is causal: it does not read later tokens.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 
 import torch
-from pydantic import ConfigDict
 from torch import Tensor, nn
 
 from agents.models.policy import Policy, trunk, value_head
+from agents.rollout.types import Episode
 from agents.training import losses
 from agents.training.archer.replay_buffer import ReplayStep
-from agents.training.batch import Episode, micro_batches, pad_rows
-from agents.training.optimizer import OptimConfig, check_finite
+from agents.training.batch import pad_rows, split_by_length
+from agents.training.optimizer import MAX_GRAD_NORM, check_finite, clip_gradients, make_adamw
+from agents.training.settings import OptimConfig
 
 Tokens = Sequence[int]
 Place = tuple[int, int, int]
-"""Where a step is read: its sequence, the lengths of that sequence up to the end of the state and of the action."""
-
-
-@dataclass(frozen=True)
-class StepCriticConfig:
-    """The critic of `algorithm.advantage=step_critic` (ArCHer). Its optimiser is `optim`'s, with `value_lr`."""
-
-    replay_steps: int = 20_000
-    """Newest steps (tool calls) that are kept to learn from."""
-    updates: int = 16
-    """Optimiser steps of the critic in each iteration."""
-    batch_steps: int = 32
-    """Replayed steps of each optimiser step; the policy acts anew in the state of each."""
-    tau: float = 0.1
-    """How far the target network moves to the critic after each optimiser step; 1 makes it a copy."""
-    expectile: float = 0.5
-    """Which expectile of Q over the policy's actions V is: 0.5 is their mean, towards 1 the best of them."""
-    twin: Literal["min", "mean"] = "min"
-    """How the two Qs are read as one: the smaller, against overestimation, or their mean."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid")
+"""Position of a step: its sequence, and the lengths of that sequence up to the end of the state and of the action."""
+_TAU = 0.1
 
 
 class StepCritic(nn.Module):
-    """Two Qs and a V of steps, on a trunk of their own that starts as a copy of the policy's.
+    """Two Qs and a V of steps, on a trunk that starts as a copy of the policy's.
 
-    It is kept in single precision or better: in half precision a target network's small moves would be rounded away.
+    The weights are in single precision or better: half precision would lose the small updates of a target network.
 
     Args:
-        policy: Where the trunk is copied from.
+        policy: Policy whose trunk is copied.
         autocast: Multiply in bfloat16.
     """
 
@@ -66,9 +47,9 @@ class StepCritic(nn.Module):
         self.to(device=self.device, dtype=self.dtype)
 
     def forward(self, sequences: Sequence[Tokens], places: Sequence[Place]) -> tuple[Tensor, Tensor]:
-        """Both Qs (m, 2) and V (m,) of the steps at some places of some sequences."""
+        """Both Qs (m, 2) and V (m,) of the steps at `places` of `sequences`."""
         rows, states, actions = torch.tensor(places, device=self.device).T
-        ids = pad_rows(sequences, 0, torch.long).to(self.device)  # what fills the padding is never looked at
+        ids = pad_rows(sequences, 0, torch.long).to(self.device)  # causal: the padding is not read
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             hidden = trunk(self.trunk, ids)
             state = hidden[rows, states - 1]
@@ -79,53 +60,59 @@ class StepCritic(nn.Module):
 
 
 class StepCriticLearner:
-    """A step critic with its target network and its optimiser.
+    """A step critic with its target network and its optimizer.
 
-    Both Qs are drawn to `r + gamma * V_target(s')`, with nothing behind an episode's end; V is drawn to `Q_target` of
-    what the policy does in s now, whatever it did there when the step was played.
+    Q targets: `r + gamma * V_target(s')`, 0 at terminal states. V targets: the smaller `Q_target(s, a')`, `a'`
+    resampled from the current policy.
 
     Args:
-        policy: Where the trunk is copied from.
-        config: How it learns.
-        optim: Of the optimiser; the learning rate is `value_lr`.
+        policy: Policy whose trunk is copied.
+        optim: Settings of the optimizer; the learning rate is `value_lr`.
         gamma: Discount per step.
+        tau: Share of the critic in the target network after each optimizer step; 1 makes it a copy.
+        max_grad_norm: Maximum gradient norm.
     """
 
-    def __init__(self, policy: Policy, config: StepCriticConfig, optim: OptimConfig, gamma: float) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        optim: OptimConfig,
+        gamma: float,
+        tau: float = _TAU,
+        max_grad_norm: float = MAX_GRAD_NORM,
+    ) -> None:
         self.critic = StepCritic(policy, autocast=optim.autocast)
         self.target = copy.deepcopy(self.critic).requires_grad_(False).eval()
-        self._config, self._optim, self._gamma = config, optim, gamma
+        self._optim, self._gamma, self._tau, self._max_grad_norm = optim, gamma, tau, max_grad_norm
         self._weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            self._weights, lr=optim.value_lr, betas=optim.betas, weight_decay=optim.weight_decay
-        )
+        self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}], optim)
 
     def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, float]:
-        """One optimiser step, after which the target network follows.
+        """One optimizer step, then a step of the target network.
 
         Args:
-            steps: What happened.
-            actions: What the policy does now in the state of each.
+            steps: Replayed steps.
+            actions: An action of the current policy in the state of each.
 
         Returns:
             Means over the steps (`q_loss`, `v_loss`, `q`, `q_gap`), and `critic_grad_norm`.
 
         Raises:
-            TrainingError: A loss or the gradient is not finite; the weights are left as they were.
+            TrainingError: A loss or the gradient is not finite; the weights are unchanged.
         """
         sums: dict[str, Tensor] = {}
         lengths = [max(len(s.transition), s.start + len(a)) for s, a in zip(steps, actions, strict=True)]
         self.optimizer.zero_grad(set_to_none=True)
-        for picked in micro_batches(lengths, self._optim.tokens_on(self.critic.device)):
+        for picked in split_by_length(lengths, self._optim.tokens_on(self.critic.device.type)):
             terms = self._terms([steps[i] for i in picked], [actions[i] for i in picked])
             ((terms["q_loss"] + terms["v_loss"]) / len(steps)).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items():
                 sums[name] = sums.get(name, torch.zeros_like(term)) + term.detach()
         metrics = {name: float(total) / len(steps) for name, total in sums.items()}
-        metrics["critic_grad_norm"] = float(nn.utils.clip_grad_norm_(self._weights, self._optim.max_grad_norm))
+        metrics["critic_grad_norm"] = clip_gradients(self._weights, self._max_grad_norm)
         check_finite(metrics, "q_loss", "v_loss", "critic_grad_norm")
         self.optimizer.step()
-        follow(self.target, self.critic, self._config.tau)
+        follow(self.target, self.critic, self._tau)
         return metrics
 
     @torch.no_grad()
@@ -133,48 +120,43 @@ class StepCriticLearner:
         """`Q(s, a) - V(s)` of every step (b, k), zero in the padding."""
         shape = (len(episodes), max(len(episode.spans) for episode in episodes))
         result = torch.zeros(shape, dtype=self.critic.dtype, device=self.critic.device)
-        for picked in micro_batches(
-            [len(episode.ids) for episode in episodes], self._optim.tokens_on(self.critic.device)
-        ):
+        lengths = [len(episode.ids) for episode in episodes]
+        for picked in split_by_length(lengths, self._optim.tokens_on(self.critic.device.type)):
             part = [episodes[i] for i in picked]
             places = [(row, *span) for row, episode in enumerate(part) for span in episode.spans]
             q, v = self.critic([episode.ids for episode in part], places)
             index = [(i, k) for i in picked for k in range(len(episodes[i].spans))]
             rows, columns = torch.tensor(index, device=result.device).T
-            result[rows, columns] = self._one(q) - v
+            result[rows, columns] = q.amin(-1) - v
         return result
 
     def _terms(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, Tensor]:
-        """Sums over some steps."""
+        """Losses and metrics, summed over some steps."""
         q_target, v_target = self._targets(steps, actions)
         q, v = self.critic(_sequences(steps), [(row, step.start, step.end) for row, step in enumerate(steps)])
         return {
             "q_loss": losses.squared_error(q, q_target[:, None]).sum(),
-            "v_loss": losses.expectile(v, v_target, self._config.expectile).sum(),
-            "q": self._one(q).sum(),
+            "v_loss": losses.squared_error(v, v_target).sum(),
+            "q": q.amin(-1).sum(),
             "q_gap": (q[:, 0] - q[:, 1]).abs().sum(),
         }
 
     @torch.no_grad()
     def _targets(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
-        """What Q and what V are drawn to: (m,), (m,)."""
-        anew = [(*step.state, *action) for step, action in zip(steps, actions, strict=True)]
-        # Where nothing follows, any place will do: its value is not used.
+        """Targets of Q and of V: (m,), (m,)."""
+        resampled = [(*step.state, *action) for step, action in zip(steps, actions, strict=True)]
+        # At a terminal state any place will do: its value is not used.
         places = [(row, step.following or step.start, step.end) for row, step in enumerate(steps)]
-        places += [(len(steps) + row, steps[row].start, len(ids)) for row, ids in enumerate(anew)]
-        q, v = self.target([*_sequences(steps), *anew], places)
+        places += [(len(steps) + row, steps[row].start, len(ids)) for row, ids in enumerate(resampled)]
+        q, v = self.target([*_sequences(steps), *resampled], places)
         reward = v.new_tensor([step.reward for step in steps])
-        goes_on = v.new_tensor([step.following > 0 for step in steps])
-        return reward + self._gamma * goes_on * v[: len(steps)], self._one(q[len(steps) :])
-
-    def _one(self, q: Tensor) -> Tensor:
-        """The two Qs (m, 2) as one (m,)."""
-        return q.amin(-1) if self._config.twin == "min" else q.mean(-1)
+        continues = v.new_tensor([step.following > 0 for step in steps])
+        return reward + self._gamma * continues * v[: len(steps)], q[len(steps) :].amin(-1)
 
 
 @torch.no_grad()
 def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Move the target's weights to the source's: `target + tau * (source - target)` (Polyak averaging)."""
+    """Polyak averaging: `target + tau * (source - target)`."""
     for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
         slow.lerp_(fast, tau)
 

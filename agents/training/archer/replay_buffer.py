@@ -1,4 +1,4 @@
-"""Steps of past episodes, to learn from again: the newest are kept."""
+"""Replay buffer: the newest steps of past episodes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.training.batch import Episode
+from agents.rollout.types import Episode
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class ReplayStep:
     """One tool call of a past episode.
 
     Attributes:
-        ids: Every token of the episode; its steps share one tuple.
-        start: Tokens of the state: the action was sampled after `ids[:start]`.
-        end: `ids[start:end]` is the action.
-        reward: Its final reward.
-        following: `ids[:following]` is the next state; 0 where there is none, because the episode is over.
+        ids: Tokens of the episode; its steps share one tuple.
+        start: End of the state: the action was sampled after `ids[:start]`.
+        end: End of the action `ids[start:end]`.
+        reward: Final reward.
+        following: End of the next state `ids[:following]`; 0 at the end of the episode.
     """
 
     ids: tuple[int, ...]
@@ -32,30 +32,26 @@ class ReplayStep:
 
     @property
     def state(self) -> tuple[int, ...]:
-        """What the policy had read."""
+        """Tokens before the action."""
         return self.ids[: self.start]
 
     @property
     def transition(self) -> tuple[int, ...]:
-        """State, action and, where there is one, what leads to the next state."""
+        """Tokens of state, action and next state."""
         return self.ids[: max(self.end, self.following)]
 
 
-def replay_steps(
-    episodes: Sequence[Episode], rewards: Sequence[Sequence[float]], *, bootstrap: bool = False
-) -> list[ReplayStep]:
-    """The steps of some episodes, in order.
+def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
+    """Steps of episodes, in order. A truncated episode has a state after its last step.
 
     Args:
-        episodes: What was played.
-        rewards: Of each episode the reward of each step, as the algorithm is given it; what is beyond the steps is
-            padding.
-        bootstrap: Whether there is a state behind the last step of a truncated episode.
+        episodes: Played episodes.
+        rewards: Rewards of the steps of each episode, possibly padded.
     """
     steps: list[ReplayStep] = []
     for episode, given in zip(episodes, rewards, strict=True):
-        behind = len(episode.ids) if bootstrap and episode.truncated else 0
-        following = [*(start for start, _ in episode.spans[1:]), behind]
+        last = len(episode.ids) if episode.truncated else 0
+        following = [*(start for start, _ in episode.spans[1:]), last]
         steps += [
             ReplayStep(episode.ids, start, end, reward, then)
             for (start, end), reward, then in zip(episode.spans, given, following, strict=False)
@@ -64,10 +60,10 @@ def replay_steps(
 
 
 class ReplayBuffer:
-    """The newest steps.
+    """A buffer of the newest steps.
 
     Args:
-        capacity: How many are kept at most.
+        capacity: Maximum number of steps.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -77,18 +73,18 @@ class ReplayBuffer:
         return len(self._steps)
 
     def extend(self, steps: Iterable[ReplayStep]) -> None:
-        """Add steps; where there is no room for all, the oldest leave."""
+        """Add steps; beyond the capacity the oldest are removed."""
         self._steps.extend(steps)
 
     def sample(self, count: int, generator: torch.Generator) -> list[ReplayStep]:
-        """Draw steps, each with the same chance each time. Raises `IndexError` when the buffer is empty."""
+        """Draw steps uniformly, with replacement. Raise `IndexError` when the buffer is empty."""
         if not self._steps:
             raise IndexError("the replay buffer is empty")
         steps = list(self._steps)  # a deque is slow to look up in its middle
         return [steps[i] for i in torch.randint(len(steps), (count,), generator=generator).tolist()]
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that is in it; the tokens of an episode are held once."""
+        """Content as tensors; the tokens of an episode are stored once."""
         episodes = {id(step.ids): step.ids for step in self._steps}
         number = {key: index for index, key in enumerate(episodes)}
         fields = [(number[id(s.ids)], s.start, s.end, s.following) for s in self._steps]
@@ -100,7 +96,7 @@ class ReplayBuffer:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Hold what `tensors()` gave, and nothing else."""
+        """Replace the content by that of `tensors()`."""
         pieces = torch.split(tensors["tokens"], tensors["lengths"].tolist())
         episodes = [tuple(piece.tolist()) for piece in pieces]
         self._steps.clear()

@@ -78,12 +78,12 @@ class Observed:
 class Tracker:
     """Record of one episode's calls and milestones.
 
-    It computes the result of each call in process, by the server's rules, to know the origin of every value. It is a
-    deterministic function of the task, the salt and the calls.
+    A result comes with an in-process response or is computed here again, so the origin of every value is known. The
+    record is a deterministic function of the task, the salt and the calls.
 
     Args:
-        task: The task.
-        salt: What salts the episode's created ids and tokens (see `toolserver.resolvers.world.changes_of`).
+        task: Task of the episode.
+        salt: Salt of created ids and tokens (see `toolserver.resolvers.world.changes_of`).
     """
 
     def __init__(self, task: WorldTask, salt: str | int = "") -> None:
@@ -106,16 +106,16 @@ class Tracker:
         hidden = (index for index, milestone in enumerate(self.milestones) if milestone.obstacle)
         return not self.task.solvable and all(index in self.reached for index in hidden)
 
-    def idle(self) -> Observed:
+    def record_no_call(self) -> Observed:
         """Record a step without a call of the world: an invalid call, an injected failure, `Finish`."""
         self.steps.append(Observed())
         return self.steps[-1]
 
-    def call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
+    def record_call(self, api: VendorApi, arguments: Mapping[str, Any]) -> Observed:
         """Record a call that a server's world answered, by computing the answer here."""
-        return self.answered(api, api.answer(self.world, arguments, self.changes))
+        return self.record_answer(api, api.answer(self.world, arguments, self.changes))
 
-    def answered(self, api: VendorApi, answer: VendorAnswer) -> Observed:
+    def record_answer(self, api: VendorApi, answer: VendorAnswer) -> Observed:
         """Record a call with the answer of the world."""
         result = answer.result
         if answer.outcome is not Outcome.OK or result is None:

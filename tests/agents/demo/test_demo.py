@@ -16,11 +16,12 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of
 from agents.models import checkpoint
 from agents.reporting.training_progress import TrainingProgress
+from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import PolicyAgent
-from agents.rollout.sampler import Sampling
-from agents.training.apprentice import SFTConfig
 from agents.training.config import TrainConfig, checked
-from agents.training.presets import Algorithm
+from agents.training.settings import Algorithm
+from agents.training.sft import make_demonstrations, run_sft
+from agents.training.sft_config import SFTRunConfig
 from toolserver.testing import ServerProcess
 
 
@@ -40,15 +41,6 @@ def test_the_demo_compares_agents_over_http_and_ends_its_server(
     assert all(f"{name}, " in page for name in FLOORS)
 
 
-def test_the_demo_trains_two_policies_of_the_numeric_twin_from_one_start(tmp_path: Path) -> None:
-    main(["demo", "--learner", "numeric", "--calls", "1", "--episodes", "12", "--out", str(tmp_path)])
-    result = json.loads((tmp_path / "result.json").read_text())
-    assert result["training_calls"] == {"steptool": 2048, "final": 2048}  # one rollout each: calls come in whole ones
-    assert {"untrained", "steptool", "final", *FLOORS} <= set(result)
-    assert result["untrained"]["pass_rate"] < result["oracle"]["pass_rate"] == 1.0
-    assert "Learning: held-out tasks" in (tmp_path / "report.html").read_text()
-
-
 FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
 
 
@@ -56,8 +48,8 @@ FLOORS = ("random", "no-tools", "greedy-docs", "oracle")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A starting policy as in the demonstration, but of few demonstrations."""
     out = tmp_path_factory.mktemp("start")
-    apprentice = checked(SFTConfig, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
-    apprentice.learn(apprentice.demonstrations(), out)
+    config = checked(SFTRunConfig, {"episodes": 24, "env_args": TASKS, "sft": {"epochs": 1, "batch_episodes": 8}})
+    run_sft(config, make_demonstrations(config), out)
     return out
 
 
@@ -71,8 +63,8 @@ def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
 def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
     start: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, int]] = []
-    monkeypatch.setattr(TrainingProgress, "tell_rollout", lambda _, name, done, *__: told.append((name, done)))
+    reported: list[tuple[str, int]] = []
+    monkeypatch.setattr(TrainingProgress, "report_rollout", lambda _, name, done, *__: reported.append((name, done)))
     with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server:
         tools = {"world_seed": 0, "server_url": server.url}
         arms = train_arms({algo: small(algo, start, tmp_path / algo, **tools) for algo in ARMS})
@@ -81,8 +73,8 @@ def test_training_over_http_starts_both_arms_alike_and_stops_at_the_same_calls(
         assert 20 <= arms[algo].calls < 20 + 2 * 8
         assert [record["calls"] for record in curves[algo]] == [0, 16, 32]
         # Each record is shown once: a count that falls back would give a wrong rate and time left.
-        assert [done for name, done in told if name == algo] == [0, 16, 32]
-    for name in ("eval/is_solved", "eval/calls", "eval/tokens"):
+        assert [done for name, done in reported if name == algo] == [0, 16, 32]
+    for name in ("eval/is_solved", "eval/calls", "eval/invalid_calls"):
         assert curves["steptool"][0][name] == curves["final"][0][name]
 
 
@@ -100,12 +92,12 @@ def test_a_start_from_scratch_takes_its_lessons_one_after_the_other(
         lessons.append(tmp_path / f"{number}.yaml")
         settings = {"episodes": 16, "env_args": TASKS, "vocab_size": 600, "seed": number, "sft": {"epochs": 1}}
         lessons[-1].write_text(json.dumps(settings))  # JSON is YAML
-    monkeypatch.setattr("agents.demo.arms._LESSONS", tuple(lessons))
+    monkeypatch.setattr("agents.demo.arms._STAGES", tuple(lessons))
     learnt = starting_point(tmp_path / "sft", from_scratch=True)
-    assert learnt == tmp_path / "sft" / "lesson-2"
-    told = json.loads((learnt / "config.json").read_text())["apprentice"]
-    assert told["policy"]["checkpoint"] == str(tmp_path / "sft" / "lesson-1")
-    assert checkpoint.load_digest(learnt) != checkpoint.load_digest(tmp_path / "sft" / "lesson-1")
+    assert learnt == tmp_path / "sft" / "stage-2"
+    settings = checkpoint.load_config(learnt)
+    assert settings["policy"]["checkpoint"] == str(tmp_path / "sft" / "stage-1")
+    assert checkpoint.load_digest(learnt) != checkpoint.load_digest(tmp_path / "sft" / "stage-1")
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from agents.distributed.processes import Processes, join
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.checkpoint import Progress
-from agents.rollout.collector import Rollout, merged
+from agents.rollout.collector import Rollout, merge_rollouts
 from agents.training.metrics_log import read_metrics
 from tests.agents.conftest import TASKS
 from tests.agents.distributed.update_together import CASES, WAYS, updated
@@ -100,7 +100,7 @@ def test_rows_are_dealt_so_that_each_process_has_like_work() -> None:
 
 
 def test_rollouts_of_processes_are_counted_together() -> None:
-    both = merged([Rollout(calls=3, dropped=1, sample_seconds=2.0), Rollout(calls=4, env_seconds=1.0)])
+    both = merge_rollouts([Rollout(calls=3, dropped=1, sample_seconds=2.0), Rollout(calls=4, env_seconds=1.0)])
     assert (both.calls, both.dropped, both.sample_seconds, both.env_seconds) == (7, 1, 2.0, 1.0)
 
 

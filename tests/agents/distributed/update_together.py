@@ -15,7 +15,7 @@ from agents.distributed.processes import SINGLE_PROCESS, Processes, join
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.decoder import set_dtype
-from agents.rollout.collector import Rollout, merged
+from agents.rollout.collector import Rollout, merge_rollouts
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, word_tokenizer
 from tests.agents.training.test_losses import episodes, policy
@@ -25,9 +25,9 @@ _PAIRS: Settings = {"group_size": 2}
 _SMALL: Settings = {"max_tokens": 24, "lr": 1e-2, "value_lr": 1e-2}
 CASES: dict[str, tuple[int, Settings]] = {
     "steptool": (11, {"optim": _SMALL}),
-    "one episode": (1, {"optim": _SMALL, "algorithm": {"whiten": False}}),
+    "one episode": (1, {"optim": _SMALL, "algorithm": {"normalize_advantage": False}}),
     "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
-    "reference and bootstrap": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1, "bootstrap": True}}),
+    "reference": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1}}),
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
     "single precision": (11, {"optim": _SMALL, "policy": {"dtype": "float32"}}),
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
@@ -53,14 +53,14 @@ def updated(
     for seed in range(2):
         played = episodes(count, seed)
         object.__setattr__(played[0], "end", "truncated")
-        rollout = merged(processes.gather(Rollout(list(processes.share(played)))))
+        rollout = merge_rollouts(processes.gather(Rollout(list(processes.share(played)))))
         metrics = trainer.update(rollout.episodes)
         if kept is not None and seed == 0:
             trainer.save(kept)
             processes.gather(None)  # until it is written
             trainer = new_trainer(settings, processes, model_seed=1)
             trainer.resume(kept)
-    with trainer.whole():
+    with trainer.unsharded():
         state = trainer.learner.policy.state_dict()
         if trainer._archer is not None:
             critic = trainer._archer.learner.critic.state_dict()
@@ -71,7 +71,7 @@ def updated(
 def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -> OnlineTrainer:
     config = bandit_config(**settings)
     tokenizer = word_tokenizer()
-    model = policy(config.policy.value_trunk, model_seed)
+    model = policy(config.policy.critic, model_seed)
     if "policy" in settings:
         set_dtype(model, torch.float32)
     made = PolicyBundle(model, tokenizer, PlainCodec(tokenizer), 64)

@@ -15,14 +15,17 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import pytest
 
+import agents
+from agents.baselines.oracle import OracleAgent
 from agents.baselines.random import RandomAgent
-from agents.baselines.toolworld import OracleAgent
 from agents.cli import main
 from agents.evaluation.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics
 from agents.options import read_options
 from agents.registry import make_agent
-from agents.training.apprentice import SFTConfig
+from agents.rollout.policy_agent import TrainingEnv
+from agents.training.sft import make_demonstrations
+from agents.training.sft_config import SFTRunConfig
 from steptool_env.client import LocalToolClient
 from steptool_env.errors import ChatError, ConfigurationError
 from steptool_env.trajectories.trajectories import read_trajectories, write_trajectories
@@ -92,10 +95,10 @@ def test_toolworld_gives_the_same_bytes_in_process_and_over_http_with_any_slots(
 
 
 def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
-    told: list[Trajectory] = []
+    reported: list[Trajectory] = []
     expected: list[int] = []
-    result = evaluate(Evaluation(TOYS, slots=4, episodes=7), RandomAgent(), told.append, expected.append)
-    assert told == result
+    result = evaluate(Evaluation(TOYS, slots=4, episodes=7), RandomAgent(), reported.append, expected.append)
+    assert reported == result
     assert expected == [7]
     assert [trajectory.task.id for trajectory in result] == [f"toy-{index}" for index in range(7)]
 
@@ -121,7 +124,7 @@ def test_a_number_of_episodes_that_cannot_be_or_must_be_said_is_explained(evalua
 def test_more_demonstrations_than_tasks_are_refused() -> None:
     """20,000 different ones were made where 30,000 were asked for."""
     with pytest.raises(ConfigurationError, match="episodes=30000: 'train' has 20,000 tasks"):
-        SFTConfig(episodes=30_000).demonstrations()
+        make_demonstrations(SFTRunConfig(episodes=30_000))
 
 
 def test_the_panel_tells_which_tasks_were_played_and_nothing_else() -> None:
@@ -217,7 +220,7 @@ def test_options_are_json_where_they_read_as_json() -> None:
     assert read_options("env_arg", words) == {"a": 4, "b": True, "c": {"d": 1}, "e": "some text", "f": "x=y", "g": ""}
 
 
-@pytest.mark.parametrize("words", [["a"], ["=4"], ["a=1", "a=2"]])
+@pytest.mark.parametrize("words", [["a"], ["=4"], ["a=1", "a=2"], ["reward_options=judge=rules"], ["depths=2"]])
 def test_options_that_make_no_sense_are_refused(words: list[str]) -> None:
     with pytest.raises(ConfigurationError, match="--env-arg"):
         read_options("env_arg", [words])
@@ -250,6 +253,51 @@ def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFix
     printed = capsys.readouterr().out
     assert "pass_rate" in printed
     assert panel in printed
+
+
+def test_a_folder_with_another_result_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder of a training run, and that of an evaluation that failed before its first episode, are not."""
+    (tmp_path / "trajectories.jsonl").touch()
+    (tmp_path / "metrics.jsonl").write_text("{}")
+    command = ["evaluate", "--env", TOYS, "--agent", "random", "--episodes", "2", "--out", str(tmp_path)]
+    main(command)
+    result = (tmp_path / "trajectories.jsonl").read_bytes()
+    out = capsys.readouterr().out
+    assert f"wrote {tmp_path}\nnext: open {tmp_path}" in out
+    assert f"steptool report {tmp_path}" in out
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--seed", "1"])
+    assert f"{tmp_path} holds the result of another run; give another --out" in capsys.readouterr().err
+    assert (tmp_path / "trajectories.jsonl").read_bytes() == result
+
+
+class Trained(RandomAgent):
+    """Says that it was trained in the default world with 14 vendors."""
+
+    trained_in = TrainingEnv("StepTool/ToolWorld-v0", {"split": "train", "tools": 14, "call_budget": 6})
+
+
+@pytest.mark.parametrize(
+    ("env", "words", "warning"),
+    [
+        ("StepTool/ToolWorld-v0", ["tools=14", "split=depth-2"], ""),
+        (
+            "StepTool/ToolWorld-v0",
+            ["split=depth-2"],
+            "another world than that of its training: tools=None instead of 14",
+        ),
+        ("StepTool/ToolWorld-v0", ["tools=14", "split=depth-2", "level=full"], "level=full instead of lite."),
+        (TOYS, [], f"was trained in StepTool/ToolWorld-v0 and is evaluated in {TOYS}."),
+    ],
+)
+def test_a_policy_in_another_world_than_that_of_its_training_is_told_of(
+    env: str, words: list[str], warning: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["evaluate", "--env", env, *(["--env-arg", *words] if words else []), "--agent", f"{__name__}:Trained",
+          "--episodes", "1", "--out", str(tmp_path)])  # fmt: skip
+    error = capsys.readouterr().err
+    assert warning in error
+    assert error.count("Warning") == error.count("\n") == bool(warning)
 
 
 @pytest.mark.parametrize(
@@ -365,10 +413,10 @@ def test_an_error_keeps_episodes_that_ended_before_their_turn() -> None:
                 raise ChatError("away")
             return [COUNT if index == 0 else ANSWER for index in indices]
 
-    told: list[Trajectory] = []
+    reported: list[Trajectory] = []
     with pytest.raises(ChatError):
-        evaluate(Evaluation(TOYS, slots=3), Stopping(), told.append)
-    assert [trajectory.task.id for trajectory in told] == ["toy-1", "toy-2", "toy-3", "toy-4"]
+        evaluate(Evaluation(TOYS, slots=3), Stopping(), reported.append)
+    assert [trajectory.task.id for trajectory in reported] == ["toy-1", "toy-2", "toy-3", "toy-4"]
 
 
 def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -385,3 +433,12 @@ def test_help_names_the_commands_and_an_example(capsys: pytest.CaptureFixture[st
 def test_evaluating_needs_no_torch() -> None:
     code = "import sys, agents.commands.evaluate, agents.registry; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_public_names_are_there_and_importing_the_package_is_light() -> None:
+    code = "import sys, agents; assert 'torch' not in sys.modules; "
+    code += "from agents import Agent, Evaluation, evaluate, make_agent; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert (agents.evaluate, agents.make_agent) == (evaluate, make_agent)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        agents.nothing  # noqa: B018

@@ -48,9 +48,9 @@ def test_rules_can_judge_what_was_played_under_another_reward() -> None:
 
 def test_episodes_cut_by_a_lost_connection_stay_as_they_are_and_order_is_kept() -> None:
     lost = Trajectory(task(), (), (), False, True, {"transport_error": "refused"})
-    told: list[Trajectory] = []
-    scored = rescore_all([EPISODE, lost, EPISODE], make_reward("final"), 3, told.append)
-    assert scored == told
+    reported: list[Trajectory] = []
+    scored = rescore_all([EPISODE, lost, EPISODE], make_reward("final"), 3, reported.append)
+    assert scored == reported
     assert scored[1] == lost
     assert scored[0] == scored[2] != EPISODE
 
@@ -70,10 +70,55 @@ def test_a_model_judges_a_recorded_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert "pass_rate 0.500" in capsys.readouterr().out
 
 
+def test_without_a_judge_the_recorded_runs_own_judges_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The oracle of ToolWorld keeps its 100 %, from the folder and from the file; the rules gave it less."""
+    played, again, ruled = tmp_path / "played", tmp_path / "again", tmp_path / "ruled"
+    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=depth-2", "--agent", "oracle", "--episodes",
+          "12", "--out", str(played)])  # fmt: skip
+    for episodes, out, words, judge in (
+        (played, again, [], "judge world, that of the recorded run"),
+        (played / "trajectories.jsonl", ruled, ["--reward-arg", "judge=rules"], ""),
+        (ruled, tmp_path / "ruled again", [], "judge rules, that of the recorded run"),
+    ):
+        main(["score", "--episodes", str(episodes), "--out", str(out), *words])
+        printed = capsys.readouterr().out
+        assert judge in printed
+        assert ("of the recorded run" in printed) == bool(judge)
+    rates = [json.loads((out / "metrics.json").read_text())["pass_rate"] for out in (again, ruled)]
+    assert rates[1] < rates[0] == 1.0
+    assert json.loads((again / "run.json").read_text())["reward_options"] == {"judge": "world"}
+
+
+def test_the_judge_of_a_run_comes_with_its_options_and_without_its_key(tmp_path: Path) -> None:
+    played = tmp_path / "run"
+    write_trajectories(played / "trajectories.jsonl", [EPISODE])
+    fields = {"succeed_tool_calling": [1, 0, 1], "contribution_to_final_answer": [4, 0, 5]}
+    reply = calling("evaluate_process_reward", **fields, final_answer_status="Unsure")
+    with chat_stub(lambda _: reply) as stub:
+        options = {"judge": "llm", "model": "m", "base_url": stub.url, "repeats": 1, "api_key": "secret"}
+        run = {"evaluation": {"env_kwargs": {"reward_options": options}}}
+        (played / "run.json").write_text(json.dumps(run))
+        main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored")])
+    assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["pass_rate"] == 0.5
+    assert "secret" not in (tmp_path / "scored" / "run.json").read_text()
+
+
+def test_scoring_into_the_folder_of_the_recorded_run_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_trajectories(tmp_path / "run" / "trajectories.jsonl", [EPISODE])
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", "--episodes", str(tmp_path / "run"), "--out", str(tmp_path / "run")])
+    assert "holds the result of another run; give another --out" in capsys.readouterr().err
+    assert read_trajectories(tmp_path / "run" / "trajectories.jsonl").trajectories == [EPISODE]
+
+
 def test_without_the_report_extra_there_is_no_page_and_a_word_about_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("agents.evaluation.outputs.reports_available", lambda: False)
+    monkeypatch.setattr("agents.reporting.outputs.reports_available", lambda: False)
     write_trajectories(tmp_path / "run.jsonl", [EPISODE])
     main(["score", "--episodes", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "scored")])
     assert not (tmp_path / "scored" / "report.html").exists()

@@ -1,44 +1,24 @@
-"""The copying circuit and its exercises."""
+"""The copying circuit."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from agents.errors import ConfigurationError
 from agents.models.bundle import PolicyBundle, build_learner
-from agents.models.induction_init import copying_episodes
+from agents.models.config import PolicyConfig
 from agents.models.tokenizer import train_tokenizer
-from agents.training.apprentice import SFTConfig
 from agents.training.batch import collate
-from agents.training.config import PolicyConfig
-from agents.training.forward import score
+from agents.training.forward import forward
+from agents.training.sft import copying_episodes
 
 VOCABULARY = 300
 
 
 def fresh(seed: int = 0) -> PolicyBundle:
     tokenizer = train_tokenizer(["every byte has a token of its own, and so have some words of this sentence"], 300)
-    return build_learner(PolicyConfig(value_trunk="none", context=512), tokenizer, seed)
-
-
-def test_what_follows_the_first_token_of_a_chunk_stood_behind_that_token_before() -> None:
-    for episode in copying_episodes(VOCABULARY, 20, seed=3, chunks=5):
-        first_copied = episode.spans[0][0] - 1
-        seen = episode.ids[:first_copied]
-        for start, end in episode.spans:
-            chunk = episode.ids[start - 1 : end]
-            assert any(seen[at : at + len(chunk)] == chunk for at in range(len(seen)))
-        assert min(episode.ids) >= 3
-        assert max(episode.ids) < VOCABULARY
-
-
-def test_the_same_seed_gives_the_same_exercises_and_another_seed_others() -> None:
-    first, again, other = (list(copying_episodes(VOCABULARY, 4, seed)) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
+    return build_learner(PolicyConfig(critic="none", context=512), tokenizer, seed)
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +56,5 @@ def copying_loss(learner: PolicyBundle) -> float:
     """Nats per token that could be copied."""
     exercises = list(copying_episodes(len(learner.tokenizer), 16, seed=0, chunks=6))
     with torch.no_grad():
-        scores = score(learner.policy, collate(exercises, learner.codec.pad_id))
-    return -float(scores.log_prob.sum()) / sum(episode.action_tokens for episode in exercises)
-
-
-def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
-    apprentice = SFTConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", value_trunk="none"))
-    with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
-        apprentice.learn([], tmp_path)
+        log_prob = forward(learner.policy, collate(exercises, learner.codec.pad_id), ("log_prob",))["log_prob"]
+    return -float(log_prob.sum()) / sum(episode.action_tokens for episode in exercises)

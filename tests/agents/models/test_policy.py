@@ -10,19 +10,22 @@ import torch._dynamo
 from torch.nn import functional
 
 import agents.models.policy
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.config import CriticKind
+from agents.models.policy import SCORES, Policy
 from agents.training.batch import collate
-from agents.training.forward import final_values, score, score_all, value_all
-from agents.training.objective import policy_loss, prepare
+from agents.training.forward import evaluate_actions, final_values, forward
+from agents.training.losses import ppo_loss
 from tests.agents.bandit import WORDS, bandit_config, exact_model, llama
 from tests.agents.training.test_losses import episodes, policy
 
 
-@pytest.mark.parametrize(("trunk", "moves"), [("shared", True), ("detached", False), ("apart", False), ("none", False)])
-def test_only_a_shared_trunk_lets_the_critic_move_the_policy(trunk: ValueTrunk, moves: bool) -> None:
+@pytest.mark.parametrize(
+    ("trunk", "moves"), [("shared", True), ("detached", False), ("separate", False), ("none", False)]
+)
+def test_only_a_shared_trunk_lets_the_critic_move_the_policy(trunk: CriticKind, moves: bool) -> None:
     model = policy(trunk)
     batch = collate(episodes(), 0, dtype=torch.float64)
-    value = score(model, batch).value
+    value = forward(model, batch)["value"]
     if trunk == "none":
         assert (value == 0).all()
         return
@@ -33,7 +36,7 @@ def test_only_a_shared_trunk_lets_the_critic_move_the_policy(trunk: ValueTrunk, 
 
 def test_a_fresh_critic_says_zero_so_that_it_adds_no_noise() -> None:
     batch = collate(episodes(), 0)
-    assert (score(Policy(llama(), "apart"), batch).value == 0).all()
+    assert (forward(Policy(llama(), "separate"), batch)["value"] == 0).all()
 
 
 def test_chunked_log_probs_are_the_cross_entropy_and_so_are_their_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,69 +55,69 @@ def test_chunked_log_probs_are_the_cross_entropy_and_so_are_their_gradients(monk
 
 def test_scores_do_not_depend_on_company_or_padding() -> None:
     model, played = policy(), episodes()
-    alone = [score_all(model, collate([e], 0, dtype=torch.float64), 1000) for e in played]
-    for padding in ("right", "left"):
-        together = score_all(model, collate(played, 0, dtype=torch.float64, padding=padding), 30)  # type: ignore[arg-type]
-        for row, one in enumerate(alone):
-            for got, want in zip(together, one, strict=True):
-                torch.testing.assert_close(got[row, : want.shape[1]], want[0], atol=1e-12, rtol=0)
-                assert (got[row, want.shape[1] :] == 0).all()
+    for want in SCORES:
+        together = evaluate_actions(model, collate(played, 0, dtype=torch.float64), want, 30)
+        for row, episode in enumerate(played):
+            alone = evaluate_actions(model, collate([episode], 0, dtype=torch.float64), want, 1000)
+            torch.testing.assert_close(together[row, : alone.shape[1]], alone[0], atol=1e-12, rtol=0)
+            assert (together[row, alone.shape[1] :] == 0).all()
 
 
-@pytest.mark.parametrize("trunk", ["shared", "detached", "apart", "none"])
-def test_values_alone_are_those_of_a_whole_score(trunk: ValueTrunk) -> None:
-    model, played = policy(trunk), episodes()
-    for padding in ("right", "left"):
-        batch = collate(played, 0, dtype=torch.float64, padding=padding)  # type: ignore[arg-type]
-        assert torch.equal(value_all(model, batch, 30), score_all(model, batch, 30).value)
+@pytest.mark.parametrize("trunk", ["shared", "detached", "separate", "none"])
+def test_values_alone_are_those_of_a_whole_forward_pass(trunk: CriticKind) -> None:
+    model, batch = policy(trunk), collate(episodes(), 0, dtype=torch.float64)
+    torch.testing.assert_close(forward(model, batch, ("value",))["value"], forward(model, batch)["value"])
 
 
-def test_a_critic_apart_judges_without_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, batch = policy("apart"), collate(episodes(), 0, dtype=torch.float64)
-    want = score_all(model, batch, 1000).value
+@pytest.mark.parametrize("trunk", ["shared", "detached"])
+def test_the_gradient_of_values_alone_reaches_the_value_head_only(trunk: CriticKind) -> None:
+    model, batch = policy(trunk), collate(episodes(), 0, dtype=torch.float64)
+    forward(model, batch, ("value",))["value"].sum().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None for p in model.language_model.parameters())
+    assert model.value_head is not None
+    assert all(p.grad is not None for p in model.value_head.parameters())
+
+
+def test_a_separate_critic_needs_no_pass_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, batch = policy("separate"), collate(episodes(), 0, dtype=torch.float64)
+    want = forward(model, batch)["value"]
     monkeypatch.setattr(model, "hidden", None)
-    assert torch.equal(value_all(model, batch, 1000), want)
+    assert torch.equal(evaluate_actions(model, batch, "value", 1000), want.detach())
 
 
-def test_final_values_are_those_of_the_last_token_of_truncated_episodes() -> None:
-    model = policy()
+@pytest.mark.parametrize("trunk", ["shared", "separate"])
+def test_final_values_are_those_of_the_last_token_of_truncated_episodes(trunk: CriticKind) -> None:
+    model = policy(trunk)
     one, two, three = episodes(3)
     object.__setattr__(two, "end", "truncated")
-    want = model.values(
-        model.hidden(torch.tensor([two.ids])),
-        torch.tensor([two.ids]),
-        None,
-        torch.tensor([0]),
-        torch.tensor([len(two.ids) - 1]),
-    )
-    for padding in ("right", "left"):
-        batch = collate([one, two, three], 0, dtype=torch.float64, padding=padding)  # type: ignore[arg-type]
-        got = final_values(model, batch, 1000)
-        assert got[0] == got[2] == 0
-        torch.testing.assert_close(got[1:2], want.detach(), atol=1e-12, rtol=0)
+    hidden = model.hidden(torch.tensor([two.ids])) if trunk == "shared" else model.critic(torch.tensor([two.ids]))[0]  # type: ignore[misc]
+    want = model.head_values(hidden[0, -1:])
+    got = final_values(model, collate([one, two, three], 0, dtype=torch.float64), 1000)
+    assert got[0] == got[2] == 0
+    torch.testing.assert_close(got[1:2], want.detach(), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize(("entropy_coef", "matrices"), [(0.0, 1), (0.1, 2)])
+@pytest.mark.parametrize(("ent_coef", "matrices"), [(0.0, 1), (0.1, 2)])
 def test_an_entropy_that_is_only_logged_keeps_no_matrix_of_tokens_and_vocabulary(
-    entropy_coef: float, matrices: int
+    ent_coef: float, matrices: int
 ) -> None:
     vocabulary = 512
     model, batch = Policy(llama(hidden=4, vocab=vocabulary), "none"), collate(episodes(), 0)
-    config = bandit_config(algo="grpo", algorithm={"entropy_coef": entropy_coef})
-    loss = policy_loss(model, prepare(model, batch, config), config)
+    config = bandit_config(algo="grpo", algorithm={"ent_coef": ent_coef})
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.numel() >= batch.tokens * vocabulary:
+        if tensor.numel() >= batch.action_tokens * vocabulary:
             kept[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        terms = loss(batch, torch.arange(len(batch)))
-    assert sum(kept.values()) == matrices * batch.tokens * vocabulary * 4
-    want = score_all(model, batch, 10_000).entropy.sum()
+        outputs = forward(model, batch, entropy_gradient=ent_coef > 0)
+        terms = ppo_loss(outputs, batch, config.algorithm)
+    assert sum(kept.values()) == matrices * batch.action_tokens * vocabulary * 4
+    want = evaluate_actions(model, batch, "entropy", 10_000).sum()
     torch.testing.assert_close(terms["entropy"].detach(), want)
-    assert terms["entropy"].requires_grad == (entropy_coef > 0)
+    assert terms["entropy"].requires_grad == (ent_coef > 0)
 
 
 NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")

@@ -14,22 +14,25 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from agents.cli import main
-from agents.errors import CheckpointError, ModelError
+from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_learner, load_learner
 from agents.models.chat_template import ChatCodec
+from agents.models.config import PolicyConfig
+from agents.models.decoder import lora_rank
 from agents.rollout.collector import EpisodeSpec
-from agents.training.batch import Batch, Episode, collate
-from agents.training.config import PolicyConfig, TrainConfig
-from agents.training.forward import score, score_all
-from agents.training.objective import policy_loss, prepare
-from agents.training.optimizer import Updater
+from agents.rollout.types import Episode
+from agents.training.batch import collate
+from agents.training.config import TrainConfig
+from agents.training.forward import evaluate_actions, forward
+from agents.training.losses import ppo_loss
+from agents.training.optimizer import PolicyOptimizer
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, weights
 from tests.agents.conftest import TASKS
-from tests.agents.models.pretrained import gpt2_folder, llama_folder
-from tests.agents.rollout.test_collector import collector
-from tests.agents.training.test_losses import assert_close, gradients
+from tests.agents.models.pretrained import chat_tokenizer, gpt2_folder, llama_folder
+from tests.agents.rollout.test_collector import collected
+from tests.agents.training.test_losses import assert_close, gradients, prepared
 
 Settings = dict[str, Any]
 # peft asks for it by the old of its two names in Transformers
@@ -47,12 +50,12 @@ def dropping(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config_of(folder: Path, algo: str = "steptool", optim: Settings | None = None, **policy: Any) -> TrainConfig:
-    trunk = "apart" if algo == "steptool" else "none"
+    trunk = "separate" if algo == "steptool" else "none"
     return bandit_config(
         algo=algo,
         iterations=4,
         episodes=8,
-        policy={"model": str(folder), "value_trunk": trunk, "context": 256, **policy},
+        policy={"model": str(folder), "critic": trunk, "context": 256, **policy},
         optim={"lr": 1e-2, "value_lr": 1e-2, **(optim or {})},
         sampling={"max_action_tokens": 4},
     )
@@ -64,21 +67,19 @@ def trainer(config: TrainConfig) -> OnlineTrainer:
 
 def played(made: PolicyBundle, count: int = 6) -> list[Episode]:
     """Episodes of the bandit, whose rewards differ so that there is something to learn."""
-    rollout = collector(bandits(4), made, context=256, max_action_tokens=4).collect(
-        [EpisodeSpec(s) for s in range(count)]
-    )
+    specs = [EpisodeSpec(s) for s in range(count)]
+    rollout = collected(bandits(4), made, specs, context=256, max_action_tokens=4)
     return [replace(episode, rewards=(0.1 * row, 1.0)) for row, episode in enumerate(rollout.episodes)]
 
 
 def loss_of(made: PolicyBundle, episodes: list[Episode], config: TrainConfig) -> Tensor:
     """The loss with its gradient, as an update takes it."""
-    batch = collate(episodes, made.codec.pad_id, dtype=made.policy.score_dtype)
-    prepared = prepare(made.policy, batch, config)
+    batch = prepared(made.policy, episodes, config.algorithm, made.codec.pad_id)
     made.policy.zero_grad()
     with made.policy.learning():
-        terms = policy_loss(made.policy, prepared, config)(batch, torch.arange(len(batch)))
-        (terms["loss"] / batch.tokens).backward()  # type: ignore[no-untyped-call]
-    return (terms["loss"] / batch.tokens).detach()
+        loss = ppo_loss(forward(made.policy, batch), batch, config.algorithm)["loss"] / batch.action_tokens
+        loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach()
 
 
 # The model.
@@ -88,7 +89,7 @@ def test_a_folder_with_a_chat_template_is_a_policy_that_says_what_the_model_says
     made = build_learner(PolicyConfig(model=str(folder), context=0))
     assert isinstance(made.codec, ChatCodec)
     assert made.context == 4096
-    ids = torch.tensor([made.codec.opening("How warm is it?", {})])
+    ids = torch.tensor([made.codec.encode_prompt("How warm is it?", {})])
     model = AutoModelForCausalLM.from_pretrained(folder)
     assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
 
@@ -140,7 +141,7 @@ def test_fresh_adapters_change_nothing_and_follow_from_the_seed(folder: Path) ->
 
 
 def test_adapters_of_a_model_in_half_precision_are_in_single(folder: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder), lora_rank=2, dtype="bfloat16", value_trunk="none"))
+    made = build_learner(PolicyConfig(model=str(folder), lora_rank=2, dtype="bfloat16", critic="none"))
     kinds = {("lora_" in name, p.dtype) for name, p in made.policy.named_parameters()}
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
 
@@ -170,18 +171,48 @@ def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Pa
     assert torch.equal(loaded.policy.hidden(ids), run.learner.policy.hidden(ids))
     plain = build_learner(PolicyConfig(model=str(folder)))
     assert not torch.equal(loaded.policy.hidden(ids), plain.policy.hidden(ids))
-    onward = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), value_trunk="none"))
+    onward = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), critic="none"))
     assert [n for n, p in onward.policy.named_parameters() if p.requires_grad and "lora_" not in n] == []
     with pytest.raises(CheckpointError, match=r"has adapters of rank 2, not policy.lora_rank=4"):
         build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=4))
 
 
+def test_transformers_loads_a_checkpoint_with_adapters(folder: Path, tmp_path: Path) -> None:
+    run = trainer(config_of(folder, lora_rank=2))
+    run.update(played(run.learner))
+    run.save(tmp_path / "c")
+    ids = torch.tensor([[5, 6, 7]])
+    want = run.learner.policy.language_model(ids).logits
+    assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path / "c")(ids).logits, want)
+    assert not (tmp_path / "c" / "model.safetensors").exists()
+
+
+def test_adapters_belong_to_their_base_model(folder: Path, tmp_path: Path) -> None:
+    made, other = (build_learner(PolicyConfig(model=str(folder), critic="none")) for _ in range(2))
+    checkpoint.save(tmp_path / "base", made.policy, made.tokenizer)
+    adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "base"), lora_rank=2, critic="none"))
+    checkpoint.save(tmp_path / "c", adapted.policy, adapted.tokenizer)
+    load_learner(tmp_path / "c")
+    next(other.policy.parameters()).data += 1
+    checkpoint.save(tmp_path / "base", other.policy, other.tokenizer)
+    with pytest.raises(CheckpointError, match=r"base, the base model of its adapters, is gone or has other weights"):
+        load_learner(tmp_path / "c")
+    (tmp_path / "base").rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match=r"is gone or has other weights"):
+        load_learner(tmp_path / "c")
+
+
+def test_adapters_need_weights_to_adapt() -> None:
+    with pytest.raises(ConfigurationError, match=r"policy.lora_rank=2: adapters need weights to adapt"):
+        build_learner(PolicyConfig(model="nano", lora_rank=2), chat_tokenizer())
+
+
 def test_a_checkpoint_without_adapters_can_be_given_some(folder: Path, tmp_path: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(folder), value_trunk="none"))
+    made = build_learner(PolicyConfig(model=str(folder), critic="none"))
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     adapted = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), lora_rank=2))
     ids = torch.tensor([[5, 6, 7]])
-    assert adapted.policy.lora_rank == 2
+    assert lora_rank(adapted.policy.language_model) == 2
     assert torch.equal(adapted.policy.hidden(ids), made.policy.hidden(ids))
 
 
@@ -226,12 +257,12 @@ def test_there_is_no_dropout_in_training(dropping: Path) -> None:
     episodes = played(made)
     batch = collate(episodes, made.codec.pad_id)
     with made.policy.learning():
-        ratio = (score(made.policy, batch).log_prob - batch.old_log_prob)[batch.mask].exp()
+        ratio = (forward(made.policy, batch)["log_prob"] - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-4, rtol=0)
 
 
 def test_a_checkpoint_of_a_model_with_dropout_acts_without_it(dropping: Path, tmp_path: Path) -> None:
-    made = build_learner(PolicyConfig(model=str(dropping), value_trunk="none"))
+    made = build_learner(PolicyConfig(model=str(dropping), critic="none"))
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     ids = torch.tensor([[5, 6, 7]])
     assert torch.equal(load_learner(tmp_path / "c").policy.hidden(ids), made.policy.hidden(ids))
@@ -244,10 +275,10 @@ def test_half_precision_keeps_the_positions_of_the_model(folder: Path, tmp_path:
     """Rotary frequencies rounded to bfloat16 are other positions, far from the start."""
     ids = torch.arange(3000)[None] % 200
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    made = build_learner(PolicyConfig(model=str(folder), dtype="bfloat16", value_trunk="none", context=0))
+    made = build_learner(PolicyConfig(model=str(folder), dtype="bfloat16", critic="none", context=0))
     assert torch.equal(made.policy.output_layer(made.policy.hidden(ids)), model(ids).logits)
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
-    again = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), dtype="bfloat16", value_trunk="none"))
+    again = build_learner(PolicyConfig(checkpoint=str(tmp_path / "c"), dtype="bfloat16", critic="none"))
     assert torch.equal(again.policy.hidden(ids), made.policy.hidden(ids))
 
 
@@ -255,7 +286,7 @@ def test_half_precision_keeps_the_positions_of_the_model(folder: Path, tmp_path:
 def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change: Settings) -> None:
     made = build_learner(config_of(folder, **change).policy)
     batch = collate(played(made), made.codec.pad_id, dtype=made.policy.score_dtype)
-    ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
+    ratio = (evaluate_actions(made.policy, batch, "log_prob", 1000) - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
 
 
@@ -263,9 +294,9 @@ def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[
     """Metrics of one optimiser step on given episodes."""
     config = config_of(folder, **settings)
     made = build_learner(config.policy)
-    batch: Batch = collate(episodes, made.codec.pad_id, dtype=made.policy.score_dtype)
-    loss = policy_loss(made.policy, prepare(made.policy, batch, config), config)
-    return Updater(made.policy, config.optim).step(batch, torch.arange(len(batch)), loss), made
+    batch = prepared(made.policy, episodes, config.algorithm, made.codec.pad_id)
+    optimizer = PolicyOptimizer(made.policy, config.optim)
+    return optimizer.step(batch, lambda micro: ppo_loss(forward(made.policy, micro), micro, config.algorithm)), made
 
 
 @pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"optim": {"autocast": True}}])

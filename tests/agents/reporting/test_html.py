@@ -114,7 +114,7 @@ def words_of(svg: str) -> set[str]:
 
 def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
     line = Curve([1, 2], [0, 1])
-    curves = {"one": line, "two": line, "two again": line._replace(kin="two")}
+    curves = {"one": line, "two": line, "two again": line._replace(paired_with="two")}
     drawn = strokes(line_plot(curves, "x", "y"))
     assert sorted(drawn.values()) == [2, 2, 2]  # in the plot and in the legend
     (dashed,) = (colour for colour, is_dashed in drawn if is_dashed)

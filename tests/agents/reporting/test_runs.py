@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main
+from agents.commands.report import read_run
 from agents.evaluation.results import panel_of, write_held_out
-from agents.reporting.runs import read_run, runs_report
+from agents.reporting.runs import runs_report
 from steptool_env.errors import DataError
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import Trajectory

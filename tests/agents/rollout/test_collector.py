@@ -14,11 +14,13 @@ from agents.errors import ModelError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.rollout.collector import Collector, EpisodeSpec, slot_info
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, slot_info
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Episode
 from agents.training.archer.replay_buffer import replay_steps
-from agents.training.batch import Episode, collate
-from agents.training.forward import final_values, score_all
+from agents.training.batch import collate
+from agents.training.forward import evaluate_actions, final_values
 from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
 from steptool_env.vector import ToolVectorEnv
@@ -26,12 +28,16 @@ from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner
 from tests.steptool_env.toys import ToySuite, toy_config
 
 
-def collector(
-    envs: VectorEnv[Any, Any, Any], made: PolicyBundle, context: int = 64, seed: int = 0, max_action_tokens: int = 2
-) -> Collector:
+def collected(
+    envs: VectorEnv[Any, Any, Any],
+    made: PolicyBundle,
+    specs: Sequence[EpisodeSpec],
+    context: int = 64,
+    max_action_tokens: int = 2,
+) -> Rollout:
     sampling = Sampling(max_action_tokens=max_action_tokens)
-    sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling, seed=seed)
-    return Collector(envs, sampler, made.codec)
+    sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling)
+    return collect_rollouts(envs, sampler, made.codec, specs)
 
 
 def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
@@ -42,12 +48,12 @@ def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
 def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs: int) -> None:
     made = learner("none")
     starts = [EpisodeSpec(seed, seed % 5) for seed in range(13)]
-    rollout = collector(bandits(num_envs), made).collect(starts)
+    rollout = collected(bandits(num_envs), made, starts)
     assert [e.group for e in rollout.episodes] == [s.group for s in starts]
     assert rollout.calls == 26  # the idle slots' steps are not counted
     for start, episode in zip(starts, rollout.episodes, strict=True):
         case, _ = ToolBandit().reset(seed=start.seed)
-        assert made.codec.opening(case, {}) == list(episode.ids[: episode.spans[0][0]])
+        assert made.codec.encode_prompt(case, {}) == list(episode.ids[: episode.spans[0][0]])
         actions = text_of(made, episode)
         assert episode.rewards == tuple(0.5 * (a == r) for a, r in zip(actions, RIGHT[case], strict=True))
         assert episode.metrics["is_solved"] == float(sum(episode.rewards) == 1)
@@ -55,22 +61,22 @@ def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs
 
 def test_the_first_update_starts_at_ratio_one() -> None:
     made = learner("none")
-    rollout = collector(bandits(8), made).collect([EpisodeSpec(seed) for seed in range(20)])
+    rollout = collected(bandits(8), made, [EpisodeSpec(seed) for seed in range(20)])
     batch = collate(rollout.episodes, 0)
-    ratio = (score_all(made.policy, batch, 1000).log_prob - batch.old_log_prob)[batch.mask].exp()
+    ratio = (evaluate_actions(made.policy, batch, "log_prob", 1000) - batch.old_log_prob)[batch.mask].exp()
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=1e-5, rtol=0)
 
 
 def test_equal_seeds_of_a_group_begin_alike() -> None:
-    rollout = collector(bandits(4), learner("none")).collect([EpisodeSpec(3, 0)] * 6)
+    rollout = collected(bandits(4), learner("none"), [EpisodeSpec(3, 0)] * 6)
     assert len({e.ids[: e.spans[0][0]] for e in rollout.episodes}) == 1
-    assert len({e.anchors[0] for e in rollout.episodes}) == 1
-    assert len({e.anchors[1] for e in rollout.episodes}) == 2  # "ok" and "no"
+    assert len({e.state_hashes[0] for e in rollout.episodes}) == 1
+    assert len({e.state_hashes[1] for e in rollout.episodes}) == 2  # "ok" and "no"
 
 
 def test_a_cut_action_is_closed_by_a_token_that_is_not_trained() -> None:
     made = learner("none")
-    rollout = collector(bandits(4), made, max_action_tokens=1).collect([EpisodeSpec(seed) for seed in range(4)])
+    rollout = collected(bandits(4), made, [EpisodeSpec(seed) for seed in range(4)], max_action_tokens=1)
     for episode in rollout.episodes:
         (first, end), _ = episode.spans
         assert end - first == 1
@@ -104,37 +110,35 @@ def lessons(num_envs: int) -> SyncVectorEnv:
 
 
 def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
-    (episode,) = collector(lessons(2), learner("none")).collect([EpisodeSpec(1)]).episodes
+    (episode,) = collected(lessons(2), learner("none"), [EpisodeSpec(1)]).episodes
     assert episode.rewards == (0.25, 0.75)
     assert episode.terminated
 
 
 def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
-    rollout = collector(lessons(2), learner("none")).collect(
-        [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)]
-    )
+    rollout = collected(lessons(2), learner("none"), [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)])
     assert rollout.dropped == 2
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
 
 
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
-    made = learner("apart")
+    made = learner("separate")
     envs = ToolVectorEnv(2, ToySuite(), toy_config(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
-    (episode,) = collector(envs, made, context=400).collect([EpisodeSpec(0)]).episodes
+    (episode,) = collected(envs, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.terminated, episode.truncated, len(episode.rewards)) == (True, False, 2)
     assert episode.metrics["finished"] == 0.0
     assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
     assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].following == 0
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
-    (episode,) = collector(lessons(1), learner("none")).collect([EpisodeSpec(1)]).episodes
+    (episode,) = collected(lessons(1), learner("none"), [EpisodeSpec(1)]).episodes
     assert episode.metrics["finished"] == 1.0
 
 
 def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
-    rollout = collector(lessons(1), learner("none"), context=40).collect([EpisodeSpec(3)])
+    rollout = collected(lessons(1), learner("none"), [EpisodeSpec(3)], context=40)
     (episode,) = rollout.episodes
     assert episode.end == "context"
     assert not episode.terminated
@@ -151,16 +155,16 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
 def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
     tokenizer = word_tokenizer()
     made = PolicyBundle(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
-    (episode,) = collector(lessons(1), made, context=64).collect([EpisodeSpec(seed)]).episodes
+    (episode,) = collected(lessons(1), made, [EpisodeSpec(seed)], context=64).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)
-    assert score_all(made.policy, batch, 1000).log_prob.isfinite().all()
+    assert evaluate_actions(made.policy, batch, "log_prob", 1000).isfinite().all()
     assert final_values(made.policy, batch, 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards], bootstrap=True)[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].following == 0
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:
-    (episode,) = collector(lessons(1), learner("none"), context=100).collect([EpisodeSpec(4)]).episodes
+    (episode,) = collected(lessons(1), learner("none"), [EpisodeSpec(4)], context=100).episodes
     assert episode.end == "truncated"
     assert len(episode.ids) > episode.spans[-1][1]
 
@@ -173,7 +177,7 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
         if together
         else SyncVectorEnv([lambda: ToolEnv(ToySuite(), rules)] * 2, autoreset_mode=AutoresetMode.DISABLED)
     )
-    rollout = collector(envs, learner("none"), context=400).collect([EpisodeSpec(seed) for seed in range(4)])
+    rollout = collected(envs, learner("none"), [EpisodeSpec(seed) for seed in range(4)], context=400)
     for episode in rollout.episodes:
         assert episode.end == "context"
         assert 1 < len(episode.rewards) < 50
@@ -183,7 +187,7 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
 
 def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="a prompt of 2 tokens leaves no room"):
-        collector(bandits(1), learner("none"), context=2).collect([EpisodeSpec(0)])
+        collected(bandits(1), learner("none"), [EpisodeSpec(0)], context=2)
 
 
 def test_infos_are_read_slot_by_slot() -> None:
@@ -198,9 +202,7 @@ def test_infos_are_read_slot_by_slot() -> None:
 
 
 def played(seeds: Sequence[int], num_envs: int) -> list[tuple[int, ...]]:
-    return [
-        e.ids for e in collector(bandits(num_envs), learner("none")).collect([EpisodeSpec(s) for s in seeds]).episodes
-    ]
+    return [e.ids for e in collected(bandits(num_envs), learner("none"), [EpisodeSpec(s) for s in seeds]).episodes]
 
 
 def test_the_same_seeds_play_the_same_episodes() -> None:

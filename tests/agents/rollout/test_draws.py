@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from agents.baselines.random import RandomAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.evaluation.results import panel_digest
+from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+from agents.evaluation.results import panel_of
 from agents.models.bundle import load_learner
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.policy_agent import PolicyAgent
-from agents.rollout.sampler import Generator, Sampling, _inverse
-from agents.rollout.vector_env import PeriodicEvaluation, make_envs
-from agents.training.config import EnvConfig
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.policy_agent import policy_agent
+from agents.rollout.sampler import Generator, _inverse
 from tests.agents.bandit import bandits, learner
 
 _GRID = [i / 1000 for i in range(1000)]
@@ -26,7 +27,7 @@ TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
 def played(slots: int, seed: int = 0, episodes: int = 12) -> list[list[str]]:
     """What a sampled policy wrote in every episode."""
     with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as folder:
-        agent = PolicyAgent.of(load_learner(folder), Sampling(1.0, 1.0, 48), seed=seed)
+        agent = policy_agent(load_learner(folder), Sampling(1.0, 1.0, 48), seed=seed)
     episodes_of = evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes, slots), agent)
     return [[step.action.text for step in trajectory.steps] for trajectory in episodes_of]
 
@@ -47,7 +48,7 @@ def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int
 
     def collected(count: int) -> list[tuple[int, ...]]:
         sampler = Generator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
-        return [e.ids for e in Collector(bandits(count), sampler, made.codec).collect(starts).episodes]
+        return [e.ids for e in collect_rollouts(bandits(count), sampler, made.codec, starts).episodes]
 
     want = collected(8)
     assert collected(num_envs) == want
@@ -62,13 +63,11 @@ def test_an_inverse_takes_every_token_as_often_as_its_weight_and_none_of_weight_
 
 
 def test_a_learning_curve_has_the_panel_of_its_tasks() -> None:
-    """That of the tasks which its environments begin with, whatever their number."""
-    made, panels = learner("none"), []
-    for count, seed in ((2, 0), (3, 0), (2, 1)):
-        envs = make_envs(EnvConfig(num_envs=count, args={"split": "depth-1"}))
-        panels.append(PeriodicEvaluation(envs, made, 4, Sampling(), seed).panel)
-        starts = PeriodicEvaluation(envs, made, 4, Sampling(), seed)._starts
-        ids = [str(envs.reset(seed=[start.seed] * count)[1]["task_id"][0]) for start in starts]
-        assert panels[-1] == panel_digest(envs.unwrapped.suite.find(each) for each in ids)
-        envs.close()
+    """The first tasks of its split, whatever the number of slots and the seed."""
+    made = learner("none")
+    panels = []
+    for count, episodes, seed in ((2, 4, 0), (3, 4, 1), (2, 5, 0)):
+        env = EnvConfig(num_envs=count, args={"split": "train"}, eval_args={"split": "depth-1"})
+        panels.append(PolicyEvaluation(evaluation_of(env, env.eval_args, episodes, seed), made, Sampling()).panel)
     assert panels[0] == panels[1] != panels[2]
+    assert panels[0] == panel_of(evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, 4), RandomAgent()))

@@ -23,14 +23,14 @@ from agents.errors import ConfigurationError, EngineError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.models.weights import read_model, write_model
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.engine import RolloutConfig, RolloutEngine
-from agents.rollout.engines import make_engine
+from agents.models.weights import read_merged, write_merged
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
-from agents.rollout.sampler import Sampled, Sampling
 from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.types import Sampled
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
@@ -86,10 +86,10 @@ def test_rollouts_equal_those_in_this_process(temperature: float) -> None:
     """Sampled ones as well: both draw from the same seeds, whatever is decoded together."""
     made, sampling = exact_learner(), Sampling(temperature, max_action_tokens=4)
     starts = [EpisodeSpec(seed // 2, seed) for seed in range(12)]
-    here = Collector(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec).collect(starts)
+    here = collect_rollouts(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec, starts)
     with serving(exact_learner().policy) as url:
         engine = remote(made, url, sampling)
-        there = Collector(bandits(5), engine, made.codec).collect(starts)
+        there = collect_rollouts(bandits(5), engine, made.codec, starts)
         engine.close()
     assert [e.ids for e in there.episodes] == [e.ids for e in here.episodes]
     assert [e.rewards for e in there.episodes] == [e.rewards for e in here.episodes]
@@ -105,7 +105,7 @@ def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_withi
             engine = remote(made, url, sampling, concurrency=concurrency)
             engine.seed(3)
             played.append(
-                [e.ids for e in Collector(bandits(8), engine, made.codec).collect([EpisodeSpec(1)] * 8).episodes]
+                [e.ids for e in collect_rollouts(bandits(8), engine, made.codec, [EpisodeSpec(1)] * 8).episodes]
             )
             engine.close()
     assert played[0] == played[1]
@@ -246,14 +246,14 @@ def trained(folder: Path, sync_every: int = 1, model_seed: int = 0, **settings: 
 
 def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
     """One gradient step per iteration never leaves ratio 1 where each rollout had the weights of its update."""
-    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip": 1e-4}, optim={"lr": 6e-3})
+    rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip_coef": 1e-4}, optim={"lr": 6e-3})
     assert [row["train/clip_fraction"] for row in rows] == [0.0] * 3
     assert [row["rollout/staleness"] for row in rows] == [0.0] * 3
 
 
 def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) -> None:
     """The negative control of the test above."""
-    settings: dict[str, Any] = {"algorithm": {"clip": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
+    settings: dict[str, Any] = {"algorithm": {"clip_coef": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
     rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
     assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
     assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
@@ -288,7 +288,7 @@ def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, st
 @pytest.mark.slow
 def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None:
     """From 0.25 (blind) the return doubles."""
-    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"entropy_coef": 0.01}, "optim": {"lr": 1.5e-3}}
+    settings: dict[str, Any] = {"iterations": 30, "algorithm": {"ent_coef": 0.01}, "optim": {"lr": 1.5e-3}}
     rows = trained(tmp_path, algo="grpo", model_seed=learning_seed, seed=learning_seed, **settings)
     assert rows[0]["rollout/return"] < 0.4
     assert sum(row["rollout/return"] for row in rows[-3:]) / 3 > 0.5
@@ -297,8 +297,8 @@ def test_training_at_a_server_learns(tmp_path: Path, learning_seed: int) -> None
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_are_the_same_after_writing_and_reading(tmp_path: Path, dtype: torch.dtype) -> None:
     policy, other = (Policy(llama(seed).to(dtype), "none") for seed in (0, 1))
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), other.parameters(), strict=True))
 
 
@@ -311,8 +311,8 @@ def test_adapters_are_merged_on_the_way(tmp_path: Path) -> None:
         policy.language_model, peft.LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)
     )
     ids = torch.tensor([[3, 4, 5, 6]])
-    write_model(tmp_path / "model", policy, word_tokenizer())
-    read_model(tmp_path / "model", other)
+    write_merged(tmp_path / "model", policy, word_tokenizer())
+    read_merged(tmp_path / "model", other)
     torch.testing.assert_close(other.hidden(ids), policy.hidden(ids), atol=1e-6, rtol=0)
     assert not torch.allclose(other.hidden(ids), bare.hidden(ids), atol=1e-3)
 
@@ -448,7 +448,7 @@ def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
     [
         ({"engine": "http", "url": "http://x"}, "steptool", "rollout.weights_dir"),
         ({"engine": "http", "weights_dir": "w"}, "steptool", "rollout.url"),
-        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "reinforce", "sync_every=2"),
+        ({"engine": "http", "url": "http://x", "weights_dir": "w", "sync_every": 2}, "archer", "sync_every=2"),
         ({"sync_every": 0}, "steptool", "at least 1"),
         ({"engine": "none"}, "steptool", "rollout.engine"),
     ],

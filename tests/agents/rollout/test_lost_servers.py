@@ -13,12 +13,11 @@ from agents.errors import TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout
-from agents.rollout.sampler import Sampled
+from agents.rollout.types import Sampled
 from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
-from agents.training.patience import ServerBackoff
-from agents.training.trainer import OnlineTrainer
+from agents.training.trainer import OnlineTrainer, ServerBackoff
 from tests.agents.bandit import llama, word_tokenizer
 from toolserver.testing import ServerProcess
 
@@ -32,11 +31,11 @@ class ByteCodec:
     stop_id = pad_id = STOP
     offered = ""
 
-    def opening(self, observation: str, info: Mapping[str, Any]) -> list[int]:
+    def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         self.offered = str(info["functions"][0]["name"])
         return [ACT]
 
-    def continuation(self, observation: str, call_format: str = "") -> list[int]:
+    def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         return [ACT]
 
     def action_text(self, ids: Sequence[int]) -> str:
@@ -115,7 +114,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
         engine.before_act = end_server_at_fourth_step
         partly = run.iterate()
         engine.before_act = lambda: None
-        run._patience = ServerBackoff(sleep=lambda _: None)
+        run._backoff = ServerBackoff(sleep=lambda _: None)
         none = run.iterate()
     with ServerProcess(WORLD, port=port) as second:
         again = run.iterate()
@@ -131,7 +130,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
             retried = run.iterate()
         finally:
             third.close()
-    run._collector._envs.close()
+    run._envs.close()
     results = (whole, partly, none, again, retried)
     assert [metrics["rollout/dropped"] for metrics in results] == [0, 3, 6, 0, 0]
     assert run.progress.episodes == 6 + 3 + 0 + 6 + 6
@@ -153,11 +152,11 @@ def test_patience_waits_longer_each_time_and_ends() -> None:
 
 def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
     run, _ = training("http://127.0.0.1:9", tmp_path)
-    run._patience = ServerBackoff(tries=1, sleep=lambda _: None)
-    with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and go on with --resume"):
+    run._backoff = ServerBackoff(tries=1, sleep=lambda _: None)
+    with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "state.json").exists()
-    run._collector._envs.close()
+    run._envs.close()
 
 
 def test_the_last_of_a_group_has_nothing_to_be_compared_with() -> None:

@@ -10,7 +10,8 @@ import torch
 
 from agents.models.decoder import SHAPES, build_decoder
 from agents.models.policy import Policy
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from agents.rollout.static_sampler import StaticGenerator
 from tests.agents.bandit import WORDS, exact_model, llama, word_tokenizer
 

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from agents.models.policy import Policy
-from agents.rollout.collector import Collector, EpisodeSpec
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import Sampling
 from agents.rollout.kv_cache import StaticCache
-from agents.rollout.sampler import Generator, Sampled, Sampling
+from agents.rollout.sampler import Generator
 from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.types import Sampled
 from tests.agents.bandit import WORDS, bandits, exact_model, learner, llama
-from tests.agents.rollout.test_collector import collector
+from tests.agents.rollout.test_collector import collected
 
 STOP = 2
 LIVE = [[0, 1, 2, 3, 4], [4, 1], [1, 4, 0, 2], [0], [0, 1, 4, 2, 5, 6, 7, 8, 9], [2, 4], [4, 0, 2]]
@@ -105,8 +107,8 @@ def test_rollouts_are_the_same() -> None:
     made = learner("none")
     starts = [EpisodeSpec(seed) for seed in range(20)]
     sampler = StaticGenerator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=0)
-    got = Collector(bandits(8), sampler, made.codec).collect(starts).episodes
-    want = collector(bandits(8), made).collect(starts).episodes
+    got = collect_rollouts(bandits(8), sampler, made.codec, starts).episodes
+    want = collected(bandits(8), made, starts).episodes
     assert [e.ids for e in got] == [e.ids for e in want]
 
 

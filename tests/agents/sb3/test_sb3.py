@@ -96,6 +96,8 @@ def test_bad_settings_and_files_are_named(tmp_path: Path) -> None:
         SB3Settings("sac")
     with pytest.raises(ConfigurationError, match="num_envs=0"):
         SB3Settings(num_envs=0)
+    with pytest.raises(ConfigurationError, match="unexpected keyword argument 'colour'"):
+        train(SB3Settings(env_args={"colour": "red"}))
     with pytest.raises(CheckpointError, match="nothing"):
         load(tmp_path / "nothing.zip")
     (tmp_path / "text.zip").write_text("no zip")

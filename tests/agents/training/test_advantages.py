@@ -35,7 +35,7 @@ def lengths(rows: list[list[int]]) -> Tensor:
 
 
 def naive_step_gae(
-    reward: list[float], value: list[float], step: list[int], gamma: float, lam: float, tok: float
+    reward: list[float], value: list[float], step: list[int], gamma: float, gae_lambda: float, tok: float
 ) -> list[float]:
     """The definition, one token at a time."""
     advantage = [0.0] * len(step)
@@ -46,7 +46,7 @@ def naive_step_gae(
             advantage[j] = value[j + 1] - value[j] + tok * advantage[j + 1]
         else:
             delta = reward[step[j]] + gamma * value[j + 1] - value[j]
-            advantage[j] = delta + gamma * lam * advantage[j + 1]
+            advantage[j] = delta + gamma * gae_lambda * advantage[j + 1]
     return advantage
 
 
@@ -57,7 +57,7 @@ shapes = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=
 @given(rows=shapes, seed=st.integers(0, 1000), tok=st.sampled_from([1.0, 0.95, 0.0]))
 def test_step_gae_equals_its_definition(rows: list[list[int]], seed: int, tok: float) -> None:
     reward, value, step = random_case(rows, seed)
-    got = advantages.step_gae(reward, value, step, gamma=GAMMA, lam=LAM, lam_token=tok)
+    got = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=LAM, gae_lambda_token=tok)
     for row, actions in enumerate(rows):
         n = sum(actions)
         want = naive_step_gae(reward[row].tolist(), value[row].tolist(), step[row, :n].tolist(), GAMMA, LAM, tok)
@@ -67,7 +67,7 @@ def test_step_gae_equals_its_definition(rows: list[list[int]], seed: int, tok: f
 
 def test_with_full_traces_the_advantage_is_return_minus_value() -> None:
     reward, value, step = random_case([[3, 1, 2], [2], [1, 4]])
-    got = advantages.step_gae(reward, value, step, gamma=GAMMA, lam=1.0, lam_token=1.0)
+    got = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=1.0, gae_lambda_token=1.0)
     returns = advantages.returns_to_go(reward, GAMMA)
     torch.testing.assert_close(got, advantages.per_token(returns, step) - value, atol=1e-12, rtol=0)
 
@@ -76,7 +76,7 @@ def test_a_value_constant_within_steps_gives_the_broadcast_step_estimator() -> N
     rows = [[3, 1, 2], [1, 4, 1]]
     reward, _, step = random_case(rows)
     step_value = torch.randn(2, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    got = advantages.step_gae(reward, advantages.per_token(step_value, step), step, gamma=GAMMA, lam=LAM)
+    got = advantages.step_gae(reward, advantages.per_token(step_value, step), step, gamma=GAMMA, gae_lambda=LAM)
     following = torch.cat([step_value[:, 1:], torch.zeros(2, 1)], dim=1)
     delta = reward + GAMMA * following - step_value
     textbook = torch.zeros_like(delta)
@@ -89,7 +89,7 @@ def test_a_value_constant_within_steps_gives_the_broadcast_step_estimator() -> N
 
 def test_one_token_steps_give_the_textbook_estimator() -> None:
     reward, value, step = random_case([[1, 1, 1, 1]])
-    got = advantages.step_gae(reward, value, step, gamma=GAMMA, lam=LAM)[0]
+    got = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=LAM)[0]
     delta = [float(reward[0, t] + GAMMA * (value[0, t + 1] if t < 3 else 0) - value[0, t]) for t in range(4)]
     want = [sum((GAMMA * LAM) ** (i - t) * delta[i] for i in range(t, 4)) for t in range(4)]
     np.testing.assert_allclose(got, want, atol=1e-12)
@@ -97,7 +97,7 @@ def test_one_token_steps_give_the_textbook_estimator() -> None:
 
 def test_without_discount_and_with_equal_traces_it_is_token_gae() -> None:
     reward, value, step = random_case([[2, 3], [4, 1]])
-    got = advantages.step_gae(reward, value, step, gamma=1.0, lam=LAM, lam_token=LAM)
+    got = advantages.step_gae(reward, value, step, gamma=1.0, gae_lambda=LAM, gae_lambda_token=LAM)
     token_reward = torch.zeros_like(value)
     token_reward[0, 1], token_reward[0, 4] = reward[0]
     token_reward[1, 3], token_reward[1, 4] = reward[1]
@@ -109,36 +109,36 @@ def test_without_discount_and_with_equal_traces_it_is_token_gae() -> None:
 
 def test_padding_changes_nothing() -> None:
     reward, value, step = random_case([[2, 1]])
-    alone = advantages.step_gae(reward, value, step, gamma=GAMMA, lam=LAM)
+    alone = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=LAM)
     wide_step = torch.cat([step, torch.full((1, 3), -1)], dim=1)
     wide_value = torch.cat([value, torch.full((1, 3), 7.0)], dim=1)
-    padded = advantages.step_gae(reward, wide_value, wide_step, gamma=GAMMA, lam=LAM)
+    padded = advantages.step_gae(reward, wide_value, wide_step, gamma=GAMMA, gae_lambda=LAM)
     torch.testing.assert_close(padded[:, :3], alone, atol=0, rtol=0)
     assert (padded[:, 3:] == 0).all()
 
 
-def test_a_truncated_episode_bootstraps_from_the_state_behind_it() -> None:
+def test_a_truncated_episode_bootstraps_from_its_final_state() -> None:
     reward, value, step = random_case([[2, 2]])
-    over = advantages.step_gae(reward, value, step, gamma=GAMMA, lam=1.0)
+    over = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=1.0)
     cut = advantages.step_gae(
-        reward, value, step, gamma=GAMMA, lam=1.0, final_value=torch.tensor([3.0], dtype=torch.float64)
+        reward, value, step, gamma=GAMMA, gae_lambda=1.0, final_value=torch.tensor([3.0], dtype=torch.float64)
     )
     torch.testing.assert_close(cut - over, GAMMA * 3.0 * torch.tensor([[GAMMA, GAMMA, 1.0, 1.0]], dtype=torch.float64))
 
 
 def test_at_one_step_the_final_reward_arm_is_the_step_arm() -> None:
     reward, value, step = random_case([[3], [2]])
-    moved = advantages.end_sum(reward, lengths([[3], [2]]))
+    moved = advantages.terminal_sum(reward, lengths([[3], [2]]))
     for r in (reward, moved):
         torch.testing.assert_close(
-            advantages.step_gae(r, value, step, gamma=GAMMA, lam=LAM),
-            advantages.step_gae(reward, value, step, gamma=GAMMA, lam=LAM),
+            advantages.step_gae(r, value, step, gamma=GAMMA, gae_lambda=LAM),
+            advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=LAM),
         )
 
 
-def test_end_sum_keeps_the_sum_and_moves_it_to_the_last_step() -> None:
+def test_a_terminal_sum_keeps_the_sum_and_moves_it_to_the_last_step() -> None:
     reward, _, _ = random_case([[1, 1, 1], [1]])
-    moved = advantages.end_sum(reward, lengths([[1, 1, 1], [1]]))
+    moved = advantages.terminal_sum(reward, lengths([[1, 1, 1], [1]]))
     torch.testing.assert_close(moved.sum(1), reward.sum(1))
     assert (moved[0, :2] == 0).all()
     assert moved[1, 0] == reward[1, 0]
@@ -150,7 +150,7 @@ def test_released_matches_a_recursion_over_every_token(gap: int) -> None:
     score = torch.tensor([[0.4, 0.7, 1.0]], dtype=torch.float64)
     _, value, step = random_case([[2, 1, 2]])
     gaps = torch.tensor([[0, gap, gap, 0, 0]])
-    got = advantages.released(score, value, step, gaps, gamma=0.99, lam=0.95)[0]
+    got = advantages.released(score, value, step, gaps, gamma=0.99, gae_lambda=0.95)[0]
     tokens: list[tuple[float, float, int]] = []  # reward, value, action index or -1
     weights = {1: 2 * 0.4, 2: 1 * 0.7, 4: 0.0}
     for j in range(5):
@@ -169,9 +169,9 @@ def test_released_never_trains_the_final_reward() -> None:
     other = score.clone()
     other[0, 2] += 10
     gap = torch.zeros_like(step)
-    a, b = (advantages.released(s, value, step, gap, gamma=0.99, lam=0.95) for s in (score, other))
+    a, b = (advantages.released(s, value, step, gap, gamma=0.99, gae_lambda=0.95) for s in (score, other))
     assert torch.equal(a, b)
-    right = [advantages.step_gae(s, value, step, gamma=0.99, lam=0.95) for s in (score, other)]
+    right = [advantages.step_gae(s, value, step, gamma=0.99, gae_lambda=0.95) for s in (score, other)]
     assert not torch.allclose(*right)
 
 
@@ -212,8 +212,8 @@ def test_a_group_without_variance_teaches_nothing() -> None:
 def test_gigpo_with_singleton_anchors_is_grpo() -> None:
     rows, group = GROUPED
     reward, _, _ = random_case(rows)
-    anchors = [[f"{row}-{k}" for k in range(len(actions))] for row, actions in enumerate(rows)]
-    got = advantages.gigpo(reward, lengths(rows), group, anchors, gamma=GAMMA)
+    state_hashes = [[f"{row}-{k}" for k in range(len(actions))] for row, actions in enumerate(rows)]
+    got = advantages.gigpo(reward, lengths(rows), group, state_hashes, gamma=GAMMA)
     torch.testing.assert_close(got, advantages.grpo(reward, lengths(rows), group), atol=1e-6, rtol=0)
 
 
@@ -246,11 +246,11 @@ def test_normalising_by_step_index_is_biased_and_step_grpo_is_not() -> None:
     assert float(pooled[1, 1]) == 0  # padding
 
 
-def test_whitening_is_over_steps_not_tokens() -> None:
+def test_normalising_is_over_steps_not_tokens() -> None:
     step = packed([[9, 1], [1, 1]])
     steps = torch.tensor([2, 2])
     by_step = torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=torch.float64)
-    got = advantages.whiten(advantages.per_token(by_step, step), step, steps)
+    got = advantages.normalize(advantages.per_token(by_step, step), step, steps)
     means = advantages.per_step(got, step, 2)
     torch.testing.assert_close(means.mean(), torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(means.std(correction=0), torch.tensor(1.0, dtype=torch.float64), atol=1e-6, rtol=0)
@@ -261,5 +261,5 @@ def test_the_critic_target_of_step_gae_solves_dynamic_programming() -> None:
     reward = torch.tensor([[0.5, -0.2, 1.0]], dtype=torch.float64)
     step = packed([[2, 1, 3]])
     true = advantages.per_token(advantages.returns_to_go(reward, GAMMA), step)
-    got = advantages.step_gae(reward, true, step, gamma=GAMMA, lam=0.0, lam_token=0.0)
+    got = advantages.step_gae(reward, true, step, gamma=GAMMA, gae_lambda=0.0, gae_lambda_token=0.0)
     assert got.abs().max() < 1e-12

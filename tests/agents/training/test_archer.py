@@ -12,13 +12,12 @@ import torch
 
 from agents.errors import CheckpointError, ConfigurationError, TrainingError
 from agents.models.policy import Policy
-from agents.training import losses
+from agents.rollout.types import Episode
 from agents.training.archer.archer import Archer
-from agents.training.archer.critic import StepCriticConfig, StepCriticLearner, follow
+from agents.training.archer.critic import StepCriticLearner, follow
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
-from agents.training.batch import Episode
 from agents.training.config import make_config
-from agents.training.optimizer import OptimConfig
+from agents.training.settings import OptimConfig
 from tests.agents.bandit import bandit_config, exact_model, train, trainer
 
 X, Y, A, B = 3, 4, 5, 6  # two states and two actions, as tokens
@@ -40,9 +39,9 @@ def every_step() -> list[ReplayStep]:
     return replay_steps(played, [e.rewards for e in played])
 
 
-def step_critic(gamma: float = GAMMA, lr: float = 5e-3, max_tokens: int = 16384, **settings: Any) -> StepCriticLearner:
-    optim = OptimConfig(value_lr=lr, max_tokens=max_tokens, max_grad_norm=10.0)
-    return StepCriticLearner(Policy(exact_model(), "none"), StepCriticConfig(**settings), optim, gamma)
+def step_critic(tau: float = 0.1, lr: float = 5e-3, max_tokens: int = 16384) -> StepCriticLearner:
+    optim = OptimConfig(value_lr=lr, max_tokens=max_tokens)
+    return StepCriticLearner(Policy(exact_model(), "none"), optim, GAMMA, tau, max_grad_norm=10.0)
 
 
 def weights_of(module: torch.nn.Module) -> list[torch.Tensor]:
@@ -53,11 +52,10 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-@pytest.mark.parametrize("twin", ["min", "mean"])
-def test_the_critic_converges_to_dynamic_programming(twin: str) -> None:
+def test_the_critic_converges_to_dynamic_programming() -> None:
     """Expectations over coin and policy are enumerated, so each update is the exact gradient."""
     steps, actions = zip(*product(every_step(), POLICY), strict=True)
-    learner = step_critic(tau=0.3, twin=twin)
+    learner = step_critic(tau=0.3)
     for _ in range(200):
         learner.update(steps, [[action] for action in actions])
     v_second = {state: mean([SECOND[state, action] for action in POLICY]) for state in (X, Y)}
@@ -116,26 +114,10 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
     assert float(together.abs().min(1).values[1]) > 0
 
 
-def test_a_value_stands_behind_truncated_episodes_only_when_asked_for() -> None:
-    cut, over = (episode(A, Y, B, end=end) for end in ("truncated", "terminated"))
-    for played, bootstrap, behind in ((cut, False, 0), (cut, True, 5), (over, False, 0), (over, True, 0)):
-        steps = replay_steps([played], [played.rewards], bootstrap=bootstrap)
-        assert [step.following for step in steps] == [3, behind]
-
-
-@pytest.mark.parametrize(("share", "want"), [(0.5, 0.5), (0.9, 0.9), (0.1, 0.1)])
-def test_the_expectile_of_a_fair_coin(share: float, want: float) -> None:
-    """Of targets 0 and 1 the expectile is the share itself: there the gradient is zero."""
-    value = torch.tensor(want, dtype=torch.float64, requires_grad=True)
-    target = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    losses.expectile(value, target, share).sum().backward()  # type: ignore[no-untyped-call]
-    assert value.grad is not None
-    assert float(value.grad) == pytest.approx(0, abs=1e-15)
-
-
-def test_the_middle_expectile_is_the_squared_error() -> None:
-    value, target = torch.randn(2, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    assert torch.equal(losses.expectile(value, target, 0.5), losses.squared_error(value, target))
+def test_a_state_follows_the_last_step_of_truncated_episodes_only() -> None:
+    for end, following in (("truncated", 5), ("terminated", 0), ("context", 0)):
+        played = episode(A, Y, B, end=end)
+        assert [step.following for step in replay_steps([played], [played.rewards])] == [3, following]
 
 
 def numbered(numbers: Sequence[int]) -> list[ReplayStep]:
@@ -182,7 +164,7 @@ def test_the_policy_acts_anew_where_steps_are_replayed() -> None:
 def test_archer_learns_step_rewards(learning_seed: int) -> None:
     """One case of the bandit: from 0.25 (blind) to more than the 0.5 of one right action."""
     settings = {"critic_warmup": 4, "iterations": 30, "seed": learning_seed}
-    steady = {"optim": {"lr": 1e-3}, "algorithm": {"entropy_coef": 0.01}}
+    steady = {"optim": {"lr": 1e-3}, "algorithm": {"ent_coef": 0.01}}
     returns = train(bandit_config(algo="archer", **settings, **steady), seed=learning_seed, cases="x")
     assert sum(returns[-5:]) / 5 > 0.7
 
@@ -219,13 +201,9 @@ def test_a_checkpoint_of_another_algorithm_cannot_be_resumed(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"policy": {"value_trunk": "apart"}}, "critic of its own .* set policy.value_trunk=none"),
-        ({"step_critic": {"tau": 0.0}}, "step_critic.tau=0.0 must be above 0 and at most 1"),
-        ({"step_critic": {"expectile": 1.0}}, "step_critic.expectile=1.0 must be between 0 and 1"),
-        ({"step_critic": {"replay_steps": 0}}, "step_critic.replay_steps=0 must be 1 or more"),
+        ({"policy": {"critic": "separate"}}, "its own critic .* set policy.critic=none"),
         ({"step_critic": {"updates": 0}}, "step_critic.updates=0"),
         ({"step_critic": {"batch_steps": -1}}, "step_critic.batch_steps=-1"),
-        ({"step_critic": {"twin": "max"}}, "step_critic.twin: .*'max'"),
         ({"step_critic": {"taus": 1}}, "step_critic.taus"),
     ],
 )

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.training.batch import Episode, collate, micro_batches, mini_batches
-from agents.training.objective import policy_loss, prepare
-from agents.training.optimizer import OptimConfig, Updater
+from agents.distributed.processes import Processes
+from agents.rollout.types import Episode
+from agents.training.batch import collate, micro_batches, mini_batches, split_by_length
+from agents.training.forward import forward
+from agents.training.losses import ppo_loss
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.settings import OptimConfig
 from tests.agents.bandit import bandit_config
-from tests.agents.training.test_losses import assert_close, episodes, gradients, policy
+from tests.agents.training.test_losses import assert_close, episodes, gradients, policy, prepared
 
 ONE = Episode(
     ids=(9, 8, 5, 2, 7, 7, 6, 2), spans=((2, 4), (6, 8)), log_probs=(-1.0, -2.0, -3.0, -4.0), rewards=(0.5, 1.0)
@@ -32,14 +38,14 @@ def test_neighbouring_steps_stay_two_steps() -> None:
     assert batch.step.tolist() == [[0, 1]]
 
 
-@pytest.mark.parametrize("padding", ["left", "right"])
-def test_rows_are_the_same_alone_and_in_company(padding: str) -> None:
+def test_rows_are_the_same_alone_and_in_company() -> None:
     played = episodes(6)
-    whole = collate(played, 0, padding=padding)  # type: ignore[arg-type]
+    whole = collate(played, 0)
     for row, episode in enumerate(played):
         alone, picked = collate([episode], 0), whole.rows(torch.tensor([row]))
-        for field in ("ids", "column", "target", "step", "old_log_prob", "reward"):
-            assert torch.equal(getattr(alone, field), getattr(picked, field)), field
+        for field in fields(alone):
+            one, other = getattr(alone, field.name), getattr(picked, field.name)
+            assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other, field.name
 
 
 def test_bad_episodes_are_refused() -> None:
@@ -52,7 +58,7 @@ def test_bad_episodes_are_refused() -> None:
 @settings(max_examples=50, deadline=None)
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=30), budget=st.integers(1, 200))
 def test_micro_batches_hold_every_row_once_within_their_budget(lengths: list[int], budget: int) -> None:
-    groups = list(micro_batches(lengths, budget))
+    groups = list(split_by_length(lengths, budget))
     assert sorted(row for group in groups for row in group) == list(range(len(lengths)))
     assert all(len(g) == 1 or len(g) * max(lengths[row] for row in g) <= budget for g in groups)
 
@@ -65,35 +71,46 @@ def test_mini_batches_hold_every_row_once() -> None:
 
 
 def test_the_size_of_micro_batches_changes_no_gradient() -> None:
-    played, config = episodes(6), bandit_config()
     seen = []
     for max_tokens in (1, 20, 10_000):
-        model = policy()
-        batch = collate(played, 0, dtype=torch.float64)
-        loss = policy_loss(model, prepare(model, batch, config), config)
-        updater = Updater(model, OptimConfig(max_tokens=max_tokens, max_grad_norm=1e9, lr=0.0, value_lr=0.0))
-        metrics = updater.step(batch, torch.arange(len(batch)), loss)
+        model, config = policy(), bandit_config().algorithm
+        batch = prepared(model, episodes(6), config)
+        optimizer = PolicyOptimizer(model, OptimConfig(max_tokens=max_tokens, lr=0.0, value_lr=0.0), max_grad_norm=1e9)
+        metrics = optimizer.step(batch, lambda micro, m=model, c=config: ppo_loss(forward(m, micro), micro, c))  # type: ignore[misc]
         seen.append((metrics, gradients(model)))
     for metrics, found in seen[1:]:
         assert metrics == pytest.approx(seen[0][0], abs=1e-12)
         assert_close(found, seen[0][1])
 
 
+def test_sharded_processes_get_equally_many_micro_batches_and_extra_ones_have_no_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, config = policy(), bandit_config().algorithm
+    batch = prepared(model, episodes(6), config)
+    monkeypatch.setattr(Processes, "most", lambda _, count: count + 1)
+    parts = list(micro_batches(batch, 10_000, Processes(sharded=True)))
+    assert [len(rows) for rows, _ in parts] == [6, 0]
+    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, ratio="step", kl_coef=0.1))
+    assert all(float(term.detach()) == 0 for term in terms.values())
+    terms["loss"].backward()  # type: ignore[no-untyped-call]
+    assert all(bool((gradient == 0).all()) for gradient in gradients(model).values())
+
+
 def test_the_gradient_is_exactly_zero_at_observations() -> None:
-    """Logits at positions that score no action token get no gradient at all."""
-    model, config = policy("none"), bandit_config(algo="reinforce")
-    batch = collate([ONE], 0, dtype=torch.float64)
+    """Logits at positions that predict no action token get no gradient at all."""
+    model, config = policy("none"), bandit_config(algo="reinforce").algorithm
+    batch = prepared(model, [ONE], config)
     captured: list[torch.Tensor] = []
     original = model.hidden
 
-    def hidden(ids: torch.Tensor, attention: torch.Tensor | None = None) -> torch.Tensor:
-        states = original(ids, attention).detach().requires_grad_()
+    def hidden(ids: torch.Tensor) -> torch.Tensor:
+        states = original(ids).detach().requires_grad_()
         captured.append(states)
         return states
 
     model.hidden = hidden  # type: ignore[method-assign]
-    terms = policy_loss(model, prepare(model, batch, config), config)(batch, torch.tensor([0]))
-    terms["loss"].backward()  # type: ignore[no-untyped-call]
+    ppo_loss(forward(model, batch), batch, config)["loss"].backward()  # type: ignore[no-untyped-call]
     assert captured[-1].grad is not None
     touched = captured[-1].grad[0].abs().sum(-1) > 0
     assert touched.tolist() == [False, True, True, False, False, True, True, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agents.cli import main
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
-from agents.rollout.policy_agent import PolicyAgent
-from agents.rollout.sampler import Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.policy_agent import policy_agent
 from agents.rollout.vector_env import make_envs
 from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
@@ -95,17 +95,31 @@ def test_another_start_cannot_go_on_from_a_run(start: Path, tmp_path: Path, caps
     assert f"policy.checkpoint='{start}', the run has ''" in capsys.readouterr().err
 
 
-def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> None:
-    main(["export", "--checkpoint", str(start), "--out", str(tmp_path / "model")])
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == model.config.vocab_size
+def test_a_run_stands_for_its_newest_checkpoint(
+    start: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    for number in (1, 2):
+        shutil.copytree(start, run / f"checkpoint-{number}")
+    policy, tasks = ["--policy.checkpoint", str(run)], ["--env-args", *TASKS]
+    main(["sft", *policy, "--out", str(tmp_path / "sft"), *tasks, "--episodes", "2", "--sft.epochs", "1"])
+    few = ["--episodes", "2", "--eval-every", "0", "--iterations", "1", "--sampling.max-action-tokens", "2"]
+    main(["train", *policy, "--out", str(tmp_path / "trained"), "--env.args", *TASKS, *few])
+    assert capsys.readouterr().err.splitlines() == [f"{run}: taking its newest checkpoint, checkpoint-2"] * 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--policy.checkpoint", "nano-stf", "--out", str(tmp_path / "none")])
+    assert "error: nano-stf is no folder: give the folder of a checkpoint or of a run" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
+    shutil.copytree(start, tmp_path / "run" / "checkpoint-1")
     command = [
         sys.executable,
         "-c",
         "from agents.cli import main; main()",
         "serve-policy",
         "--checkpoint",
-        str(start),
+        str(tmp_path / "run"),
         "--port",
         "0",
     ]
@@ -116,7 +130,7 @@ def test_a_checkpoint_is_exported_and_served(start: Path, tmp_path: Path) -> Non
             models = httpx.get(f"{url}/v1/models", timeout=60).json()
         finally:
             server.terminate()
-    assert [entry["id"] for entry in models["data"]] == ["start"]
+    assert [entry["id"] for entry in models["data"]] == ["run"]
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(
@@ -168,14 +182,14 @@ def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
 
 def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
     made = learner("none")
-    agent = PolicyAgent.of(made, Sampling(temperature=0, max_action_tokens=3))
+    agent = policy_agent(made, Sampling(temperature=0, max_action_tokens=3))
     episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
 
     def begin(slot: int, seed: int) -> None:
         env = ToolBandit()
         observation, info = env.reset(seed=seed)
         agent.reset([slot], [observation], [info])
-        episodes[slot] = env, made.codec.opening(observation, info), observation
+        episodes[slot] = env, made.codec.encode_prompt(observation, info), observation
 
     for slot, seed in ((0, 1), (1, 2), (2, 3)):
         begin(slot, seed)
@@ -192,4 +206,4 @@ def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_a
             assert action == made.codec.action_text(want)
             observation = env.step(action)[0]
             closing = [] if want[-1] == made.codec.stop_id else [made.codec.stop_id]
-            episodes[slot] = env, [*ids, *want, *closing, *made.codec.continuation(observation)], observation
+            episodes[slot] = env, [*ids, *want, *closing, *made.codec.encode_observation(observation)], observation

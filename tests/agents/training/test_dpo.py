@@ -11,12 +11,14 @@ from torch import Tensor
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training import losses
-from agents.training.batch import Episode, collate
-from agents.training.dpo import PreferenceConfig, paired, preference_step, train_preference
-from agents.training.forward import score, score_all
-from agents.training.objective import frozen
-from agents.training.optimizer import OptimConfig, Updater
+from agents.training.batch import collate
+from agents.training.dpo import dpo_step, pair_attempts, train_dpo
+from agents.training.forward import evaluate_actions, forward
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.settings import OptimConfig
+from agents.training.sft_config import DPOConfig
 from steptool_env.types import Task, Trajectory
 from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer
 from tests.agents.training.test_losses import assert_close, episodes, gradients
@@ -26,15 +28,15 @@ from tests.agents.training.test_losses import assert_close, episodes, gradients
 def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
     tokenizer = word_tokenizer()
     made = PolicyBundle(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
-    reference = frozen(Policy(exact_model(2), "none"))
+    reference = Policy(exact_model(2), "none").frozen_copy()
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
-    gain = score(made.policy, batch).log_prob.sum(1) - score_all(reference, batch, 1000).log_prob.sum(1)
+    gain = forward(made.policy, batch)["log_prob"].sum(1) - evaluate_actions(reference, batch, "log_prob", 1000).sum(1)
     direct = losses.preference(gain[:3], gain[3:], 0.3).mean()
     direct.backward()  # type: ignore[no-untyped-call]
     want = gradients(made.policy)
-    updater = Updater(made.policy, OptimConfig(lr=0.0, max_grad_norm=1e9, max_tokens=max_tokens))
-    metrics = preference_step(updater, made, reference, list(zip(played[:3], played[3:], strict=True)), 0.3)
+    optimizer = PolicyOptimizer(made.policy, OptimConfig(lr=0.0, max_tokens=max_tokens), max_grad_norm=1e9)
+    metrics = dpo_step(optimizer, made, reference, list(zip(played[:3], played[3:], strict=True)), 0.3)
     assert metrics["loss"] == pytest.approx(float(direct.detach()), abs=1e-12)
     assert_close(gradients(made.policy), want)
 
@@ -45,17 +47,20 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
     DPO promises no more: which of all attempts becomes the likeliest is left open, and both of a pair may become rarer.
     """
     made = learner("none", learning_seed)
-    reference = frozen(made.policy)
+    reference = made.policy.frozen_copy()
     pairs = right_and_wrong(made)
     optim = OptimConfig(lr=1e-3)
-    config = PreferenceConfig(epochs=40, batch_pairs=10, beta=1.0, seed=learning_seed, optim=optim)
-    metrics = train_preference(made, pairs, config)
+    config = DPOConfig(epochs=40, batch_pairs=10, beta=1.0, seed=learning_seed, optim=optim)
+    metrics = train_dpo(made, pairs, config)
     assert metrics["accuracy"] == 1.0
     assert metrics["loss"] < 0.5 * math.log(2)
 
     def gain(episodes: list[Episode]) -> Tensor:
         batch = collate(episodes, 0)
-        return (score_all(made.policy, batch, 1000).log_prob - score_all(reference, batch, 1000).log_prob).sum(1)
+        return (
+            evaluate_actions(made.policy, batch, "log_prob", 1000)
+            - evaluate_actions(reference, batch, "log_prob", 1000)
+        ).sum(1)
 
     margins = gain([right for right, _ in pairs]) - gain([wrong for _, wrong in pairs])
     assert len(margins) == 30
@@ -100,7 +105,7 @@ def encode(trajectory: Trajectory) -> Episode:
 @pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (3, 5), (1, 5), (5, 1), (2, 4), (0, 3)])
 @pytest.mark.parametrize("per_task", [1, 3, 4, 6, 50])
 def test_attempts_are_paired_evenly_and_no_pair_comes_twice(counts: tuple[int, int], per_task: int) -> None:
-    pairs = paired(attempts(a=counts, b=(1, 1)), encode, per_task, seed=3)
+    pairs = pair_attempts(attempts(a=counts, b=(1, 1)), encode, per_task, seed=3)
     found = [(good.ids, bad.ids) for good, bad in pairs if good.ids[0] == ord("a")]
     assert len(found) == len(set(found)) == min(per_task, counts[0] * counts[1])
     assert len(pairs) == len(found) + 1
@@ -113,11 +118,11 @@ def test_attempts_are_paired_evenly_and_no_pair_comes_twice(counts: tuple[int, i
 
 def test_pairs_follow_from_the_seed_and_equal_attempts_count_as_one() -> None:
     tried = attempts(a=(6, 6), b=(6, 6))
-    chosen = [[(g.ids, b.ids) for g, b in paired(tried, encode, 3, seed)] for seed in (1, 1, 2)]
+    chosen = [[(g.ids, b.ids) for g, b in pair_attempts(tried, encode, 3, seed)] for seed in (1, 1, 2)]
     assert chosen[0] == chosen[1] != chosen[2]
-    assert len(paired([*attempts(a=(1, 1))] * 3, encode)) == 1
+    assert len(pair_attempts([*attempts(a=(1, 1))] * 3, encode)) == 1
 
 
 def test_no_pairs_is_an_error() -> None:
     with pytest.raises(ValueError, match="no task has both"):
-        train_preference(learner("none"), [], PreferenceConfig())
+        train_dpo(learner("none"), [], DPOConfig())

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from agents.models.policy import Policy
+from agents.rollout.types import Episode
 from agents.training import advantages, losses
-from agents.training.batch import Episode, collate
+from agents.training.batch import Batch, collate
 from agents.training.config import TrainConfig
-from agents.training.objective import policy_loss, prepare
+from agents.training.forward import evaluate_actions, forward
+from agents.training.settings import AlgorithmConfig
 from tests.agents.bandit import WORDS, bandit_config, exact_model
 
 
@@ -38,12 +40,12 @@ def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
         log_probs = tuple(-2 + 0.3 * float(torch.randn(1, generator=generator)) for _ in range(count_tokens))
         rewards = tuple(float(torch.randn(1, generator=generator)) for _ in spans)
         made.append(
-            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, anchors=("s",) * len(spans))
+            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans))
         )
     return made
 
 
-def policy(trunk: Any = "apart", seed: int = 0) -> Policy:
+def policy(trunk: Any = "separate", seed: int = 0) -> Policy:
     made = Policy(exact_model(seed), trunk)
     if made.value_head is not None:
         with torch.no_grad():
@@ -60,8 +62,8 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
         hidden = model.hidden(ids)
         log_probs = model.output_layer(hidden)[0].log_softmax(-1)
         tokens = [(k, t) for k, (start, end) in enumerate(episode.spans) for t in range(start, end)]
-        rows = torch.zeros(len(tokens), dtype=torch.long)
-        value = model.values(hidden, ids, None, rows, torch.tensor([t - 1 for _, t in tokens]))
+        states = hidden[0] if model.critic is None else model.critic(input_ids=ids).last_hidden_state[0]
+        value = model.head_values(states[torch.tensor([t - 1 for _, t in tokens])])
         logp = torch.stack([log_probs[t - 1, episode.ids[t]] for _, t in tokens])
         scored.append((episode, [k for k, _ in tokens], logp, value))
     credited = []
@@ -69,10 +71,10 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
         v, a = value.detach().tolist(), [0.0] * len(steps)
         for j in reversed(range(len(steps))):
             if j + 1 < len(steps) and steps[j + 1] == steps[j]:
-                a[j] = v[j + 1] - v[j] + algorithm.lam_token * a[j + 1]
+                a[j] = v[j + 1] - v[j] + algorithm.gae_lambda_token * a[j + 1]
             elif j + 1 < len(steps):
                 delta = episode.rewards[steps[j]] + algorithm.gamma * v[j + 1] - v[j]
-                a[j] = delta + algorithm.gamma * algorithm.lam * a[j + 1]
+                a[j] = delta + algorithm.gamma * algorithm.gae_lambda * a[j + 1]
             else:
                 a[j] = episode.rewards[steps[j]] - v[j]
         credited.append(a)
@@ -89,21 +91,27 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
             advantage = (a[j] - centre) / spread
             ratio = (logp[j] - episode.log_probs[j]).exp()
             now = float(ratio.detach())
-            clipped = min(max(now, 1 - algorithm.clip), 1 + algorithm.clip)
+            clipped = min(max(now, 1 - algorithm.clip_coef), 1 + algorithm.clip_coef)
             surrogate = ratio * advantage if now * advantage <= clipped * advantage else clipped * advantage
             error = value[j] - (a[j] + float(value[j].detach()))
-            total = total - surrogate + algorithm.value_coef * 0.5 * error**2
+            total = total - surrogate + algorithm.vf_coef * 0.5 * error**2
             count += 1
     return total / count
 
 
-def loss_and_gradients(
-    model: Policy, played: list[Episode], config: TrainConfig, **options: Any
-) -> tuple[Tensor, dict[str, Tensor]]:
-    batch = collate(played, 0, dtype=torch.float64, **options)
-    prepared = prepare(model, batch, config)
+def prepared(model: Policy, played: list[Episode], config: AlgorithmConfig, pad_id: int = 0) -> Batch:
+    """A batch with values, advantages and returns."""
+    batch = collate(played, pad_id, dtype=model.score_dtype)
+    if model.value_head is not None:
+        batch.value = evaluate_actions(model, batch, "value", 10_000)
+    batch.advantage, batch.returns = advantages.compute_advantages(batch, advantages.make_estimator(config), config)
+    return batch
+
+
+def loss_and_gradients(model: Policy, played: list[Episode], config: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    batch = prepared(model, played, config.algorithm)
     model.zero_grad()
-    loss = policy_loss(model, prepared, config)(batch, torch.arange(len(batch)))["loss"] / batch.tokens
+    loss = losses.ppo_loss(forward(model, batch), batch, config.algorithm)["loss"] / batch.action_tokens
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach(), gradients(model)
 
@@ -118,7 +126,7 @@ def assert_close(a: dict[str, Tensor], b: dict[str, Tensor], atol: float = 1e-10
         torch.testing.assert_close(a[name], b[name], atol=atol, rtol=0)
 
 
-CONFIG = bandit_config(algorithm={"lam_token": 0.9, "gamma": 0.9, "lam": 0.8})
+CONFIG = bandit_config(algorithm={"gae_lambda_token": 0.9, "gamma": 0.9, "gae_lambda": 0.8})
 
 
 def test_the_vectorised_loss_and_its_gradient_equal_a_loop_over_tokens() -> None:
@@ -131,11 +139,16 @@ def test_the_vectorised_loss_and_its_gradient_equal_a_loop_over_tokens() -> None
     assert_close(vectorised, gradients(model))
 
 
-def test_the_side_of_the_padding_changes_nothing() -> None:
-    played, model = episodes(), policy()
-    right, left = (loss_and_gradients(model, played, CONFIG, padding=side) for side in ("right", "left"))
-    torch.testing.assert_close(right[0], left[0], atol=1e-10, rtol=0)
-    assert_close(right[1], left[1])
+def surrogate(
+    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, step: Tensor | None = None, clip_coef: float = 0.2
+) -> Tensor:
+    """PPO's surrogate of tokens (b, j), summed."""
+    zeros = torch.zeros_like(log_prob)
+    batch = collate([Episode((1, 2), ((1, 2),), (0.0,), (0.0,))], 0)
+    batch.old_log_prob, batch.advantage, batch.returns = old_log_prob, advantage, zeros
+    batch.step = torch.zeros_like(log_prob, dtype=torch.long) if step is None else step
+    config = AlgorithmConfig(ratio="token" if step is None else "step", clip_coef=clip_coef)
+    return losses.ppo_loss({"log_prob": log_prob, "entropy": zeros, "value": zeros}, batch, config)["policy_loss"]
 
 
 def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
@@ -144,11 +157,8 @@ def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
     advantage = torch.randn(2, 5, dtype=torch.float64)
     for step in (None, torch.tensor([[0, 0, 1, 1, 1], [0, 1, 2, 2, 2]])):
         credit = advantage if step is None else advantages.per_token(advantages.per_step(advantage, step, 3), step)
-        losses.clipped(log_prob, log_prob.detach(), credit, 0.2, step).sum().backward()
-        first, log_prob.grad = log_prob.grad, None
-        losses.policy_gradient(log_prob, credit).sum().backward()
-        torch.testing.assert_close(first, log_prob.grad, atol=1e-12, rtol=0)
-        log_prob.grad = None
+        (first,) = torch.autograd.grad(surrogate(log_prob, log_prob.detach(), credit, step), log_prob)
+        torch.testing.assert_close(first, -credit, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +166,7 @@ def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
 )
 def test_clipping_stops_only_what_goes_too_far(ratio: float, advantage: float, slope: int) -> None:
     log_prob = torch.tensor([[math.log(ratio)]], dtype=torch.float64, requires_grad=True)
-    losses.clipped(log_prob, torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[advantage]]), 0.2).sum().backward()
+    surrogate(log_prob, torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[advantage]])).backward()  # type: ignore[no-untyped-call]
     assert log_prob.grad is not None
     assert float(log_prob.grad) == pytest.approx(-slope * ratio * advantage)
 
@@ -222,10 +232,10 @@ def test_the_policy_gradient_equals_that_of_the_enumerated_objective(gamma: floa
     steps = torch.full((8,), 3)
     for credit in (
         advantages.reinforce(reward, steps, gamma=gamma),
-        advantages.step_gae(reward, torch.full((8, 3), 0.7, dtype=torch.float64), step, gamma=gamma, lam=1.0),
+        advantages.step_gae(reward, torch.full((8, 3), 0.7, dtype=torch.float64), step, gamma=gamma, gae_lambda=1.0),
     ):
-        sampled = (losses.policy_gradient(log_prob, credit * weight).sum(1) * probability.detach()).sum()
-        (estimate,) = torch.autograd.grad(-sampled, logits, retain_graph=True)
+        sampled = ((log_prob * credit * weight).sum(1) * probability.detach()).sum()
+        (estimate,) = torch.autograd.grad(sampled, logits, retain_graph=True)
         torch.testing.assert_close(estimate, exact, atol=1e-12, rtol=0)
 
 
@@ -239,7 +249,7 @@ def test_released_weighting_has_another_gradient_than_the_objective() -> None:
     exact = torch.autograd.grad((probability * reward.sum(1)).sum(), logits, retain_graph=True)[0]
     step = torch.arange(3).expand(8, 3)
     zeros = torch.zeros(8, 3, dtype=torch.float64)
-    credit = advantages.released(reward, zeros, step, zeros.long(), gamma=1.0, lam=1.0)
+    credit = advantages.released(reward, zeros, step, zeros.long(), gamma=1.0, gae_lambda=1.0)
     sampled = (log_prob * credit * probability.detach()[:, None]).sum()
     (estimate,) = torch.autograd.grad(sampled, logits)
     assert (estimate - exact).abs().max() > 0.01

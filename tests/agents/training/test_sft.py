@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from agents.errors import ConfigurationError
+from agents.models.config import PolicyConfig
 from agents.training.batch import collate
-from agents.training.forward import score_all
-from agents.training.optimizer import OptimConfig
-from agents.training.sft import SftConfig, distinct, encode_turns, schedule, train_sft
+from agents.training.forward import evaluate_actions
+from agents.training.settings import OptimConfig
+from agents.training.sft import copying_episodes, distinct, encode_turns, run_sft, schedule, train_sft
+from agents.training.sft_config import SFTConfig, SFTRunConfig
 from tests.agents.bandit import RIGHT, blind_demonstrations, learner
 
 
 def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
     made = learner("none", learning_seed)
     shown = [
-        encode_turns(made.codec, made.codec.opening(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
+        encode_turns(made.codec, made.codec.encode_prompt(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
         for case, right in RIGHT.items()
     ]
     seen: list[tuple[int, int]] = []
-    config = SftConfig(epochs=40, batch_episodes=2, seed=learning_seed, optim=OptimConfig(lr=1e-2))
+    config = SFTConfig(epochs=40, batch_episodes=2, seed=learning_seed, optim=OptimConfig(lr=1e-2))
     loss = train_sft(made, shown, config, lambda step, total, _: seen.append((step, total)))
     assert loss < 0.05
     assert seen == [(i + 1, 40) for i in range(40)]
     batch = collate(shown, 0)
-    assert (score_all(made.policy, batch, 1000).log_prob[batch.mask].exp() > 0.9).all()
+    assert (evaluate_actions(made.policy, batch, "log_prob", 1000)[batch.mask].exp() > 0.9).all()
 
 
 def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> None:
     made = learner("none")
-    episode = encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0))
+    episode = encode_turns(
+        made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0)
+    )
     assert episode.ids[-1] == made.codec.stop_id
     assert [made.codec.action_text(episode.ids[a:b]).strip() for a, b in episode.spans] == ["a", "c"]
 
@@ -50,14 +56,14 @@ def test_the_rate_rises_and_falls_to_a_tenth() -> None:
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="no demonstrations"):
-        train_sft(learner("none"), [], SftConfig())
+        train_sft(learner("none"), [], SFTConfig())
 
 
 def test_training_is_reproducible() -> None:
     results = []
     for _ in range(2):
         made = learner("none")
-        train_sft(made, blind_demonstrations(made.codec), SftConfig(epochs=2, batch_episodes=8))  # type: ignore[arg-type]
+        train_sft(made, blind_demonstrations(made.codec), SFTConfig(epochs=2, batch_episodes=8))  # type: ignore[arg-type]
         results.append(torch.cat([p.flatten() for p in made.policy.parameters()]))
     assert torch.equal(*results)
 
@@ -67,11 +73,34 @@ def test_the_context_is_learnt_only_when_it_has_a_weight(learning_seed: int) -> 
     likelihood = []
     for weight in (0.0, 1.0):
         made = learner("none", learning_seed)
-        shown = [encode_turns(made.codec, made.codec.opening("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
-        config = SftConfig(epochs=40, seed=learning_seed, context_weight=weight, optim=OptimConfig(lr=1e-2))
+        shown = [encode_turns(made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "ok")], (0.0, 1.0))]
+        config = SFTConfig(epochs=40, seed=learning_seed, context_weight=weight, optim=OptimConfig(lr=1e-2))
         loss = train_sft(made, shown, config)
         assert loss < 0.2
         end = shown[0].spans[0][1]
         answer = replace(shown[0], spans=((end, end + 1),), log_probs=(0.0,), rewards=(0.0,))
-        likelihood.append(float(score_all(made.policy, collate([answer], 0), 1000).log_prob[0, 0].exp()))
+        likelihood.append(float(evaluate_actions(made.policy, collate([answer], 0), "log_prob", 1000)[0, 0].exp()))
     assert likelihood[1] > 0.8 > likelihood[0]
+
+
+def test_what_follows_the_first_token_of_a_chunk_stood_behind_that_token_before() -> None:
+    for episode in copying_episodes(300, 20, seed=3, chunks=5):
+        first_copied = episode.spans[0][0] - 1
+        seen = episode.ids[:first_copied]
+        for start, end in episode.spans:
+            chunk = episode.ids[start - 1 : end]
+            assert any(seen[at : at + len(chunk)] == chunk for at in range(len(seen)))
+        assert min(episode.ids) >= 3
+        assert max(episode.ids) < 300
+
+
+def test_the_same_seed_gives_the_same_exercises_and_another_seed_others() -> None:
+    first, again, other = (list(copying_episodes(300, 4, seed)) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tmp_path: Path) -> None:
+    config = SFTRunConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", critic="none"))
+    with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
+        run_sft(config, [], tmp_path)

@@ -11,13 +11,17 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from agents.errors import ConfigurationError, TrainingError
-from agents.rollout.collector import Collector, EpisodeSpec
-from agents.rollout.sampler import Generator, Sampling
-from agents.training.batch import Episode, collate
+from agents.rollout.collector import EpisodeSpec, collect_rollouts
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
+from agents.rollout.types import Episode
+from agents.training.advantages import Estimator, per_token, returns_to_go
+from agents.training.batch import collate
 from agents.training.config import make_config, read_config
-from agents.training.forward import score_all
+from agents.training.forward import evaluate_actions, forward
+from agents.training.losses import ppo_loss
 from agents.training.metrics_log import MetricsLog, read_metrics
-from agents.training.objective import policy_loss, prepare
+from agents.training.settings import AlgorithmConfig
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, train, trainer
 from tests.agents.disk import files_no_larger_than
@@ -27,7 +31,7 @@ LEARNT = 0.7
 """A return far above the 0.25 of the blind policy. The best is 1."""
 
 
-EXPLORE = {"entropy_coef": 0.01}
+EXPLORE = {"ent_coef": 0.01}
 """Without it some seeds settle on a policy before they have tried the better action."""
 STEADY: dict[str, Any] = {"iterations": 40, "algorithm": EXPLORE, "optim": {"lr": 1.5e-3, "value_lr": 3e-3}}
 
@@ -41,7 +45,7 @@ def play(run: OnlineTrainer) -> list[Episode]:
     """Some episodes of the run's policy."""
     sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
     starts = [EpisodeSpec(seed, seed // 8) for seed in range(64)]
-    return Collector(bandits(), sampler, run.learner.codec).collect(starts).episodes
+    return collect_rollouts(bandits(), sampler, run.learner.codec, starts).episodes
 
 
 @pytest.mark.parametrize("algo", ["steptool", "final_dense_sum", "token_gae", "rloo", "grpo", "step_grpo", "gigpo"])
@@ -50,14 +54,14 @@ def test_step_rewards_are_learnt(algo: str, learning_seed: int) -> None:
 
 
 def test_reinforce_learns_with_one_step_per_iteration(learning_seed: int) -> None:
-    settings = {"algo": "reinforce", "iterations": 60, "algorithm": {"entropy_coef": 0.03}}
+    settings = {"algo": "reinforce", "iterations": 60, "algorithm": {"ent_coef": 0.03}}
     assert final_return(learning_seed, settings) > LEARNT
 
 
 @pytest.mark.parametrize(("algo", "learns"), [("final", True), ("released", False)])
 def test_a_final_reward_is_learnt_from_its_first_successes(algo: str, learns: bool, learning_seed: int) -> None:
     """The negative control is the released weighting, which learns nothing where the final reward decides."""
-    settings = {"algo": algo, "algorithm": {"entropy_coef": 0.05}}
+    settings = {"algo": algo, "algorithm": {"ent_coef": 0.05}}
     got = final_return(learning_seed, settings, reward="final", cases="x")
     assert got > 0.6 if learns else got < 4 * CHANCE
 
@@ -73,6 +77,21 @@ def test_variants_learn_too(change: dict[str, Any], learning_seed: int) -> None:
     assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | change}) > LEARNT
 
 
+def half_return(config: AlgorithmConfig) -> Estimator:
+    """Factory of an estimator: half the return to go, the same for all tokens of a step."""
+    return lambda batch: 0.5 * per_token(returns_to_go(batch.reward, config.gamma), batch.step)
+
+
+def test_an_estimator_can_be_given_as_module_and_factory() -> None:
+    settings = {"gamma": 1.0, "normalize_advantage": False}
+    reinforce = {"algo": "reinforce", "iterations": 1, "algorithm": settings}
+    own = {**reinforce, "algorithm": {**settings, "advantage": f"{__name__}:half_return"}}
+    plain, half = (trainer(bandit_config(**each)).iterate()["train/grad_norm"] for each in (reinforce, own))
+    assert half == pytest.approx(0.5 * plain)
+    with pytest.raises(ConfigurationError, match="estimator 'nowhere:half' cannot be loaded"):
+        trainer(bandit_config(algo="reinforce", algorithm={"advantage": "nowhere:half"}))
+
+
 def test_a_strong_pull_to_the_reference_keeps_the_policy_there(learning_seed: int) -> None:
     free, held = (
         final_return(learning_seed, {"iterations": 15, "algorithm": EXPLORE | {"kl_coef": coefficient}})
@@ -84,23 +103,20 @@ def test_a_strong_pull_to_the_reference_keeps_the_policy_there(learning_seed: in
 def test_the_first_loss_is_measured_at_ratio_one() -> None:
     run = trainer(bandit_config())
     batch = collate(play(run), 0)
-    terms = policy_loss(run.learner.policy, prepare(run.learner.policy, batch, run.config), run.config)(
-        batch, torch.arange(len(batch))
-    )
+    terms = ppo_loss(forward(run.learner.policy, batch), batch, run.config.algorithm)
     assert float(terms["clip_fraction"]) == 0
-    assert float(terms["approx_kl"].detach()) / batch.tokens < 1e-9
+    assert float(terms["approx_kl"].detach()) / batch.action_tokens < 1e-9
 
 
-@pytest.mark.parametrize("trunk", ["shared", "detached", "apart"])
+@pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
 def test_the_critic_warms_up_alone(trunk: str) -> None:
     """Bit by bit the same policy while the critic moves; afterwards the policy moves too."""
-    settings = {"policy": {"value_trunk": trunk}, "optim": {"lr": 3e-3, "value_lr": 3e-3, "weight_decay": 0.1}}
+    settings = {"policy": {"critic": trunk}, "optim": {"lr": 3e-3, "value_lr": 3e-3, "weight_decay": 0.1}}
     run = trainer(bandit_config(critic_warmup=1, episodes=16, **settings))
     policy, batch = run.learner.policy, collate(play(run)[:8], 0)
 
     def outputs() -> tuple[torch.Tensor, torch.Tensor]:
-        scores = score_all(policy, batch, 1000)
-        return scores.log_prob, scores.value
+        return evaluate_actions(policy, batch, "log_prob", 1000), evaluate_actions(policy, batch, "value", 1000)
 
     log_prob, value = outputs()
     run.iterate()
@@ -118,14 +134,14 @@ def test_the_critic_learns_what_the_policy_is_worth(learning_seed: int) -> None:
     returns: list[float] = []
     run.run(lambda _, metrics: returns.append(metrics["rollout/return"]))
     batch = collate(play(run), 0)
-    value = score_all(run.learner.policy, batch, 10_000).value
+    value = evaluate_actions(run.learner.policy, batch, "value", 10_000)
     assert float(value[:, 0].mean()) == pytest.approx(sum(returns) / len(returns), abs=0.1)
 
 
 def test_an_entropy_bonus_keeps_the_policy_broader(learning_seed: int) -> None:
     entropies = []
     for coefficient in (0.0, 0.2):
-        config = bandit_config(iterations=12, algorithm={"entropy_coef": coefficient}, seed=learning_seed)
+        config = bandit_config(iterations=12, algorithm={"ent_coef": coefficient}, seed=learning_seed)
         last: dict[str, float] = {}
         trainer(config, seed=learning_seed).run(lambda _, metrics, last=last: last.update(metrics))
         entropies.append(last["train/entropy"])
@@ -164,7 +180,7 @@ def test_groups_without_variance_make_fewer_mini_batches_and_no_smaller_ones(
         object.__setattr__(episode, "rewards", (float(i % 2 and episode.group < active), 0.0))
     metrics = run.update(episodes)
     assert metrics["train/idle_episodes"] == pytest.approx(1 - active / 8)
-    taken = {int(state["step"]) for state in run._updater.optimizer.state.values()}
+    taken = {int(state["step"]) for state in run._optimizer.adamw.state.values()}
     assert taken == {steps}
 
 
@@ -222,7 +238,7 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
     rates = []
     while not run.over:
         run.iterate()
-        rates.append(run._updater.optimizer.param_groups[0]["lr"])
+        rates.append(run._optimizer.adamw.param_groups[0]["lr"])
     assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
 
 
@@ -232,11 +248,13 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
         ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
         ({"iterations": "many"}, "iterations: .*'many'"),
         ({"algorithm": {"gama": 1}}, "algorithm.gama"),
+        ({"algorithm": {"lam": 1}}, "algorithm.lam: there is no such setting"),
+        ({"algorithm": {"advantage": "gea"}}, "algorithm.advantage='gea' is unknown: give one of gigpo, grpo"),
         ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
         ({"sampling": {"top_p": 0.9}}, "sampling.top_p=1"),
-        ({"policy": {"value_trunk": "none"}}, "needs a critic"),
+        ({"policy": {"critic": "none"}}, "needs a critic"),
         ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
-        ({"shard": True, "rollout": {"engine": "static"}}, "shard=True goes with neither"),
+        ({"shard": True, "rollout": {"engine": "static"}}, "shard=True is incompatible with"),
     ],
 )
 def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
@@ -262,7 +280,7 @@ def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any], words: 
 def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text("algo: final\nepisodes: 32\nenv:\n  args: {split: train, level: lite}\nalgorithm: {gamma: 0.5}\n")
-    config = read_config(path, {"seed": 3, "algorithm": {"clip": 0.1}})
+    config = read_config(path, {"seed": 3, "algorithm": {"clip_coef": 0.1}})
     assert config.env.reward == "final"
     assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip) == (32, 3, 0.5, 0.1)
     assert config.env.args == {"split": "train", "level": "lite"}

@@ -7,14 +7,15 @@ import torch
 from torch import nn
 
 from agents.errors import ConfigurationError
+from agents.models.config import CriticKind
 from agents.models.decoder import set_dtype
-from agents.models.policy import Policy, ValueTrunk
+from agents.models.policy import Policy
 from agents.training.batch import collate
 from agents.training.config import make_config
-from agents.training.forward import score_all
-from agents.training.objective import Prepared, critic_loss
-from agents.training.optimizer import OptimConfig, Updater
-from agents.training.value_fit import fit_values, hidden_states
+from agents.training.forward import evaluate_actions, forward
+from agents.training.losses import value_loss
+from agents.training.optimizer import PolicyOptimizer
+from agents.training.settings import OptimConfig
 from tests.agents.bandit import llama
 from tests.agents.training.test_losses import episodes, policy
 
@@ -22,51 +23,49 @@ from tests.agents.training.test_losses import episodes, policy
 def test_hidden_states_are_those_from_which_the_trainer_reads_values() -> None:
     model, batch = policy("detached"), collate(episodes(), 0, dtype=torch.float64)
     assert model.value_head is not None
-    values = score_all(model, batch, max_tokens=64).value[batch.mask]
+    values = evaluate_actions(model, batch, "value", 64)[batch.mask]
     for max_tokens in (8, 10_000):
-        read = model.value_head(hidden_states(model, batch, max_tokens)).squeeze(-1)
+        read = model.head_values(evaluate_actions(model, batch, "hidden", max_tokens)[batch.mask])
         torch.testing.assert_close(read, values, rtol=1e-12, atol=1e-12)
 
 
 def test_fitting_moves_the_value_head_alone_and_towards_its_targets() -> None:
     model, batch = policy("detached"), collate(episodes(), 0, dtype=torch.float64)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    target = torch.where(batch.step == 0, 1.0, -1.0).double()
+    batch.returns = torch.where(batch.step == 0, 1.0, -1.0).double()
 
     def error() -> float:
-        return float((score_all(model, batch, max_tokens=64).value - target)[batch.mask].square().mean())
+        return float((evaluate_actions(model, batch, "value", 64) - batch.returns)[batch.mask].square().mean())
 
     first = error()
-    updater = Updater(model, OptimConfig(value_lr=1e-2))
-    fit_values(updater, batch, target, epochs=200, random=torch.Generator().manual_seed(0))
+    PolicyOptimizer(model, OptimConfig(value_lr=1e-2)).fit_values(batch, 200, torch.Generator().manual_seed(0))
     assert error() < 0.1 * first
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith("value_head.") for name in changed)
 
 
-@pytest.mark.parametrize("trunk", ["shared", "detached", "apart"])
-def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(trunk: ValueTrunk) -> None:
+@pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
+def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(trunk: CriticKind) -> None:
     """Five steps of 1e-5 are below the spacing of bfloat16 at every weight that they reach."""
     made = Policy(set_dtype(llama(), torch.bfloat16), trunk)
     batch = collate(episodes(), 0)
     assert isinstance(made.value_head, nn.Sequential)
     read = [made.value_head[0].weight, *([made.critic.norm.weight] if made.critic is not None else [])]
     before = [weight.detach().clone() for weight in read]
-    updater = Updater(made, OptimConfig(value_lr=1e-5))
-    target = torch.ones_like(batch.old_log_prob)
-    loss = critic_loss(made, Prepared(target, target, target, target))
+    optimizer = PolicyOptimizer(made, OptimConfig(value_lr=1e-5))
+    batch.returns = batch.mask.float()
     for _ in range(5):
-        updater.step(batch, torch.arange(len(batch)), loss)
+        optimizer.step(batch, lambda micro: value_loss(forward(made, micro, ("value",)), micro))
     for weight, was in zip(read, before, strict=True):
         assert float((weight != was).double().mean()) > 0.99
-    fit_values(updater, batch, target, epochs=1, random=torch.Generator().manual_seed(0))
+    optimizer.fit_values(batch, 1, torch.Generator().manual_seed(0))
     for module in (made.value_head, *([made.critic] if made.critic is not None else [])):
         assert {p.dtype for p in module.parameters()} == {torch.float32}
     assert {p.dtype for p in made.language_model.parameters()} == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("settings", [{"policy": {"value_trunk": "apart"}}, {"shard": True}])
-def test_a_critic_that_is_not_detached_or_in_parts_is_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=r"critic_epochs=5 needs policy\.value_trunk=detached"):
-        make_config({"policy": {"value_trunk": "detached"}, "algorithm": {"critic_epochs": 5}, **settings})
+@pytest.mark.parametrize("settings", [{"policy": {"critic": "separate"}}, {"shard": True}])
+def test_a_critic_that_is_not_detached_or_is_sharded_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match=r"critic_epochs=5 needs policy\.critic=detached"):
+        make_config({"policy": {"critic": "detached"}, "algorithm": {"critic_epochs": 5}, **settings})

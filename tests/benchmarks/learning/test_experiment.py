@@ -12,9 +12,9 @@ from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint
+from agents.models.config import PolicyConfig
 from agents.models.decoder import Shape, build_decoder
 from agents.models.policy import Policy
-from agents.training.config import PolicyConfig
 from agents.training.sft import new_learner
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config
@@ -37,7 +37,7 @@ CALLS = 64  # of 8 episodes with 2 calls: 4 iterations, evaluated after the seco
 def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("start") / "policy"
     shown = demonstrate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes=40))
-    tokenizer = new_learner(shown, PolicyConfig(value_trunk="none", context=640), vocab_size=800).tokenizer
+    tokenizer = new_learner(shown, PolicyConfig(critic="none", context=640), vocab_size=800).tokenizer
     model = build_decoder(Shape(hidden=64, layers=2, heads=2, kv_heads=1, mlp=32), tokenizer, 640)
     checkpoint.save(folder, Policy(model, "none"), tokenizer)
     return folder
@@ -65,12 +65,12 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def broken_off(plan: Plan, at: int) -> None:
     """Play a run and break it off when it has made so many calls."""
 
-    def tell(calls: int, passed: float | None) -> None:
+    def on_progress(calls: int, passed: float | None) -> None:
         if calls >= at:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        play(plan.folder, tell)
+        play(plan.folder, on_progress)
 
 
 def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
@@ -130,7 +130,7 @@ def test_processes_side_by_side_measure_what_one_does(start: Path, shared: Path,
 def test_arms_differ_in_nothing_but_what_they_are(arm: str, start: Path, shared: Path, tmp_path: Path) -> None:
     config = arm_config(arm, 3, shared, start, 500, tmp_path)
     assert config.env.reward == ARMS[arm].reward
-    assert (config.policy.value_trunk == "none") == (config.algorithm.value_coef == 0)
+    assert (config.policy.critic == "none") == (config.algorithm.vf_coef == 0)
     assert config.algorithm.mini_batches == (1 if arm == "reinforce" else 3)
     assert (config.seed, config.calls, config.env.args, config.optim) == (
         3, 500, TASKS, arm_config("final", 0, shared, start, 1, tmp_path).optim,

@@ -10,9 +10,10 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
+from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import make_envs
-from agents.training.config import EnvConfig
+from benchmarks.harness.episodes import Played, Script, play, play_vector, record
 from benchmarks.harness.report import Row
 from benchmarks.harness.timing import Lap
 from benchmarks.peers import Contestants
@@ -20,7 +21,6 @@ from benchmarks.peers.gym import cartpole
 from benchmarks.peers.openenv import ECHO, ECHO_INSIDE, ECHO_TOOL, ECHO_TOOL_INSIDE, openenv
 from benchmarks.peers.openenv_tool import TOOL, make_env
 from benchmarks.speed import environment, scaling
-from benchmarks.speed.episodes import Played, Script, play, play_vector, record
 from toolserver.catalog.api_schema import StatusCode
 
 ENV_ID = "StepTool/ToolWorld-v0"

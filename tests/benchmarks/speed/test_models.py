@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from agents.rollout.collector import Collector
-from agents.rollout.sampler import Generator, Sampling
+from agents.rollout.config import Sampling
+from agents.rollout.sampler import Generator
 from benchmarks import __main__
+from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextGenerator
 from benchmarks.peers.trl import TrlLearner, trl_batch
 from benchmarks.speed import learner, rollout
-from benchmarks.speed.gold import GoldEnvs, Workload, make_workload
 from benchmarks.speed.sampling import chat_learner, contexts
 
 torch.set_num_threads(1)
@@ -44,7 +44,7 @@ def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workl
     ours = Generator(policy, context=player.context, stop_id=codec.stop_id, sampling=sampling)
     full = FullContextGenerator(policy, context=player.context, codec=codec, sampling=sampling)
     for generator in (ours, full):
-        episodes = rollout.collect(Collector(GoldEnvs(workload, slots), generator, codec), workload).episodes
+        episodes = play_workload(workload, ScriptedEnvs(workload, slots), generator, codec).episodes
         assert [len(episode.spans) for episode in episodes] == [3] * 4
         assert all(episode.metrics["is_solved"] == 1 for episode in episodes)
         assert all(1 <= episode.action_tokens <= 15 for episode in episodes)
@@ -54,7 +54,7 @@ def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) 
     player = chat_learner(workload.texts())
     sampling = Sampling(max_action_tokens=5)
     full = FullContextGenerator(player.policy, context=player.context, codec=player.codec, sampling=sampling)
-    opening = player.codec.opening("", {"messages": workload.prompts[0]})
+    opening = player.codec.encode_prompt("", {"messages": workload.prompts[0]})
     full.start(0, opening)
     full.start(1, opening[-7:])  # another length: padding must not show
     torch.manual_seed(0)
@@ -80,7 +80,7 @@ def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
     ours = Generator(
         player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
     )
-    episodes = rollout.collect(Collector(GoldEnvs(workload, 4), ours, player.codec), workload).episodes
+    episodes = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
     pad_id = int(player.tokenizer.pad_token_id)
     assert {each.device.type for each in trl_batch(episodes, pad_id, 7, "meta").values()} == {"meta"}
     batch = trl_batch(episodes, pad_id, tokens=7)
@@ -102,7 +102,7 @@ def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
     ours = Generator(
         player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
     )
-    played = rollout.collect(Collector(GoldEnvs(workload, 4), ours, player.codec), workload).episodes
+    played = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
     episodes = [replace(e, rewards=(0.0,) * (len(e.rewards) - 1) + (2.0 * (n % 2),)) for n, e in enumerate(played)]
     trl = TrlLearner(player, [episodes], 2)
     model = trl._trainer.model

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from agents.evaluation.outputs import write_outputs
 
 import steptool_env  # noqa: F401 - registers the environments
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.evaluation.outputs import write_outputs
 from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from steptool_env.errors import ConfigurationError

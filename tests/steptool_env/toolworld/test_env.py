@@ -11,7 +11,7 @@ import gymnasium as gym
 import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.records import encode, trajectory_record
 from steptool_env.errors import ConfigurationError

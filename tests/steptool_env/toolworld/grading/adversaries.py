@@ -41,9 +41,9 @@ class Run:
     """An honest run of calls of a task.
 
     Attributes:
-        task: The task.
-        tracker: The truth about the calls.
-        responses: What they gave.
+        task: Task of the run.
+        tracker: Tracker of the calls.
+        responses: JSON values of the responses.
     """
 
     task: WorldTask
@@ -51,7 +51,7 @@ class Run:
     responses: tuple[Any, ...]
 
     def solves(self, answer: str) -> bool:
-        """Whether the run and this answer are rewarded."""
+        """Return True if the task is solved by this run and answer."""
         return grader_of(self.task).grade(self.tracker, answer).solved
 
     @cached_property
@@ -62,7 +62,7 @@ class Run:
 
     @cached_property
     def slots(self) -> tuple[AnswerSlot, ...]:
-        """What the task asks."""
+        """Slots of the task."""
         return slots_of(self.task)
 
     @cached_property
@@ -86,9 +86,9 @@ class Run:
         return value if encode is None else encode(value)
 
     def is_rival(self, slot: AnswerSlot, value: Any) -> bool:
-        """Whether a reader takes a value for another answer to a slot.
+        """Return True if a reader takes a value for another answer to a slot.
 
-        A number on the way to the answer is none; a second name of the column is one unless the query has it.
+        Numbers that pass between the calls are left out, and names in the query.
         """
         text = str(value)
         if any(text == str(right) for right in slot.values):
@@ -102,7 +102,7 @@ class Run:
         return text in map(str, self.column(slot)) and text not in self.task.query
 
     def is_foreign(self, slot: AnswerSlot, value: Any) -> bool:
-        """Whether a value is a rival that no explanation needs: a number, or a name off the gold solution's way."""
+        """Return True for a rival that no explanation needs: a number, or a name outside the gold solution."""
         return self.is_rival(slot, value) and (slot.type.kind in NUMERIC or str(value) not in self._met)
 
     @cached_property
@@ -124,7 +124,7 @@ class Run:
 
 
 Adversary = Callable[[Run], Iterator[str]]
-"""What is tried after a run; nothing where the task gives no occasion."""
+"""Answers to try after a run; empty if the task offers no occasion."""
 
 
 def play(task: WorldTask, calls: int | None = None) -> Run:
@@ -136,7 +136,7 @@ def play(task: WorldTask, calls: int | None = None) -> Run:
         if call is None:
             break
         answer = call.api.answer(world, call.arguments, tracker.changes)
-        tracker.call(call.api, call.arguments)
+        tracker.record_call(call.api, call.arguments)
         oracle.observe(call, answer.outcome is Outcome.OK, answer.response, Provenance.WORLD)
         responses.append(answer.response)
     return Run(task, tracker, tuple(responses))

@@ -22,7 +22,7 @@ TODAY = date(2031, 5, 12)
 
 
 class Sale(NamedTuple):
-    """A write that makes a row: what is sold, what is made, and the columns that say how many, to whom, at what price.
+    """A write that creates a row: the tables of the sold and the created row, and columns of quantity, customer, price.
 
     `stock` is the column of the sold row that falls by the quantity.
     """
@@ -66,7 +66,7 @@ class Effect(NamedTuple):
 
 
 class IndependentOracle:
-    """Computes what the calls of a plan give."""
+    """Computation of the results of a plan's calls."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -88,7 +88,7 @@ class IndependentOracle:
         return found
 
     def arguments(self, plan: Plan, index: int, found: list[list[Values]]) -> Values:
-        """What a call of a plan is given: constants of the query, and values of earlier calls."""
+        """Return the arguments of a call: constants of the query and values of earlier calls."""
         sources = plan.nodes[index].inputs.items()
         return {
             name: each.value if isinstance(each, Given) else found[each.node][0][each.output] for name, each in sources
@@ -128,7 +128,7 @@ class IndependentOracle:
         return kept[: given.get("limit") or 3]
 
     def effect(self, plan: Plan) -> Effect:
-        """What the last call of a plan changes."""
+        """Return the changes of a plan's last call."""
         index = len(plan.nodes) - 1
         operation, given = plan.nodes[index].operation, self.arguments(plan, index, self.results(plan))
         if operation in SALES:
@@ -162,7 +162,7 @@ class IndependentOracle:
 
 
 def _passes(row: Values, given: Values) -> bool:
-    """Whether a row has the given columns, with bounds where an input is called `min_` or `max_`."""
+    """Return True if a row has the given values; `min_` and `max_` inputs are bounds."""
     for name, value in given.items():
         if name.startswith("min_") and name not in row:
             kept = row[name.removeprefix("min_")] >= value

@@ -1,4 +1,4 @@
-"""Contribution is provenance: who supplied what the answer, or a contributing call, really used."""
+"""Contribution by provenance: the calls that supplied facts to the answer or to a contributing call."""
 
 import json
 from collections.abc import Iterator
@@ -108,7 +108,7 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
 
 
 def test_a_guessed_id_needs_no_supplier_and_gives_none_credit() -> None:
-    """Who guesses an id right is credited for the call that used it; the search that was skipped is not."""
+    """A call with a correctly guessed id contributes; the skipped search does not."""
     task = next(t for t in of_depth(suite(), 2, 60) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
                 and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
     play, calls = Play(task), calls_of(task)

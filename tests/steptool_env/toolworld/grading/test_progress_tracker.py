@@ -44,7 +44,7 @@ def test_an_id_counts_as_found_only_where_it_is_told_whose_it_is() -> None:
                 if result.operation.kind is OperationKind.DETAILS and kind.kind is ValueKind.ID:
                     seen += 1
                     tracker = Tracker(task)
-                    tracker.call(_search(kind.entity), _named(task, kind.entity, result.values[name]))
+                    tracker.record_call(_search(kind.entity), _named(task, kind.entity, result.values[name]))
                     assert tracker.steps[-1].failed is None
                     assert place not in tracker.reached, task.query
     assert seen > 20
@@ -71,7 +71,7 @@ def test_a_comparison_and_a_distance_are_the_same_call_in_either_order(names: tu
             if is_pair and not milestone.api.needs_token:
                 one, other = (task.plan.arguments(milestone.node)[name] for name in names)
                 tracker = Tracker(task)
-                tracker.call(milestone.api, milestone.api.encode_arguments({names[0]: other, names[1]: one}))
+                tracker.record_call(milestone.api, milestone.api.encode_arguments({names[0]: other, names[1]: one}))
                 assert place in tracker.reached, task.query
                 swapped += 1
     assert swapped > 1

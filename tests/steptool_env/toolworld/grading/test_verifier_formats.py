@@ -86,7 +86,7 @@ def is_large(task: WorldTask, slot: AnswerSlot) -> bool:
 
 
 def is_out_of_five(task: WorldTask, slot: AnswerSlot) -> bool:
-    """Whether it is a rating of a column that goes up to five."""
+    """Return True for a rating of a column whose scale ends at 5."""
     entity, _, name = slot.attribute.partition(".")
     entities = task.columns.world.entities
     if slot.type.name != "rating" or entity not in entities or "." in name:

@@ -1,4 +1,4 @@
-"""Episodes whose calls are given, whatever a policy writes: so contestants with fresh weights do the same work."""
+"""ToolWorld episodes with scripted actions: the same prompts and observations whatever a model writes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorWrapper
 
-from agents.baselines.toolworld import OracleAgent
+from agents.baselines.oracle import OracleAgent
+from agents.models.chat_template import Codec
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
+from agents.rollout.config import EnvConfig
+from agents.rollout.engine import RolloutEngine
 from agents.rollout.vector_env import make_envs
-from agents.training.config import EnvConfig
-from benchmarks.speed.episodes import Script, record
+from benchmarks.harness.episodes import Script, record
 
 ENV_ID = "StepTool/ToolWorld-v0"
-_TRIED = 64  # tasks looked at for each one that is wanted
+_TRIED = 64  # tasks searched per requested episode
 
 
 class Workload(NamedTuple):
-    """Episodes to be played.
+    """Episodes to play.
 
     Attributes:
-        scripts: Tasks of ToolWorld whose gold solution has as many actions as all the others', `copies` of each.
-        turns: Actions of an episode.
-        copies: Episodes of one task: a group.
-        prompts: The chat messages that each episode opens with.
-        arguments: Of the environment.
+        scripts: Gold solutions with equal numbers of actions, `copies` of each.
+        turns: Number of actions per episode.
+        copies: Number of episodes per task: the group size.
+        prompts: Chat messages of each episode's prompt.
+        arguments: Arguments of the environment.
     """
 
     scripts: Sequence[Script]
@@ -37,13 +40,13 @@ class Workload(NamedTuple):
     arguments: Mapping[str, Any]
 
     def texts(self) -> list[str]:
-        """Everything that is said in prompts and actions."""
-        said = [message["content"] for prompt in self.prompts for message in prompt]
-        return said + [action for script in self.scripts for action in script.actions]
+        """Return all texts of prompts and actions."""
+        prompts = [message["content"] for prompt in self.prompts for message in prompt]
+        return prompts + [action for script in self.scripts for action in script.actions]
 
 
 def make_workload(episodes: int, turns: int = 4, copies: int = 2, level: str = "lite") -> Workload:
-    """Episodes of `turns` actions each. Raises `ValueError` when there are not enough such tasks."""
+    """Return episodes of `turns` actions each. Raises `ValueError` when there are not enough such tasks."""
     arguments: dict[str, Any] = {"level": level, "prompt": "compact"}
     found = (each for each in record(ENV_ID, arguments, OracleAgent(), _TRIED * episodes) if len(each.actions) == turns)
     tasks = list(islice(found, episodes // copies))
@@ -56,8 +59,17 @@ def make_workload(episodes: int, turns: int = 4, copies: int = 2, level: str = "
     return Workload(scripts, turns, copies, prompts, arguments)
 
 
-class GoldEnvs(VectorWrapper):
-    """A vector of ToolWorld in which a seed is the number of a script, and the script's actions are what is done."""
+def play_workload(workload: Workload, envs: ScriptedEnvs, engine: RolloutEngine, codec: Codec) -> Rollout:
+    """Play all episodes of a workload once."""
+    specs = [EpisodeSpec(number, number // workload.copies) for number in range(len(workload.scripts))]
+    return collect_rollouts(envs, engine, codec, specs)
+
+
+class ScriptedEnvs(VectorWrapper):
+    """Vector environment of ToolWorld that takes a script's actions in place of the given ones.
+
+    The seed of a slot is the index of its script.
+    """
 
     def __init__(self, workload: Workload, num_envs: int) -> None:
         super().__init__(make_envs(EnvConfig(ENV_ID, dict(workload.arguments), num_envs=num_envs)))
@@ -65,7 +77,7 @@ class GoldEnvs(VectorWrapper):
         self._left: list[Iterator[str]] = [iter(())] * num_envs
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the scripts whose numbers are the seeds of the masked slots."""
+        """Start the scripts `seed` in the masked slots."""
         chosen = [self._scripts[number] for number in seed]
         for slot in np.flatnonzero(options["reset_mask"]):
             self._left[slot] = iter(chosen[slot].actions)
@@ -73,6 +85,6 @@ class GoldEnvs(VectorWrapper):
         return self.env.reset(options={**options, **wanted})
 
     def step(self, actions: Sequence[str]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Take the next action of each script; `actions` are read by nobody."""
+        """Take the next action of each script; ignore `actions`."""
         del actions
         return self.env.step(tuple(next(left) for left in self._left))

@@ -1,4 +1,4 @@
-"""Agents that show the floors and the ceiling of ToolWorld: `oracle`, `greedy-docs` and `no-tools`."""
+"""Agents without a model: `no-tools` and `greedy-docs`, floors of ToolWorld."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.base import Info
+from agents.baselines.oracle import answer, response_of, write
 from steptool_env.formats import Format, make_format
-from steptool_env.toolworld import Oracle, OracleCall, gold_answer
-from steptool_env.toolworld.suite import find_world_task
-from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
-from toolserver.catalog.api_schema import Provenance, StatusCode
+from steptool_env.types import FINISH
 
 _WORD = re.compile(r"[a-z0-9]+")
 _NAME = re.compile(r"\b(?:Dr\. )?[A-Z]\w*(?: (?:of|the|and|[A-Z(]\w*\)?))*")
@@ -21,56 +19,8 @@ _NUMBER = re.compile(r"\b\d[\d.,:-]*\b")
 _ID = re.compile(r"\b[A-Z]{1,3}\d{3,6}\b")
 
 
-@dataclass
-class OracleEpisode:
-    """One episode of the oracle: its plan, and the call whose answer it waits for."""
-
-    format: Format
-    oracle: Oracle
-    pending: OracleCall | None = None
-
-    def learn(self, observation: str, info: Info) -> None:
-        """Take note of the answer to the pending call."""
-        if self.pending is not None:
-            provenance = Provenance(info["provenance"] or Provenance.SERVICE)
-            succeeded = info["status"] == StatusCode.OK
-            self.oracle.observe(self.pending, succeeded, response_of(observation), provenance)
-            self.pending = None
-
-    def decide(self) -> str:
-        """The next action of the gold solution."""
-        self.pending = self.oracle.next_call()
-        if self.pending is not None:
-            return write(self.format, self.pending.api.spec.function_name, self.pending.arguments)
-        if self.oracle.gives_up:
-            return write(self.format, FINISH, {"return_type": GIVE_UP})
-        return answer(self.format, gold_answer(self.oracle.task))
-
-
-class OracleAgent:
-    """Solves every task, because it looks up the gold solution of each task by its id."""
-
-    def __init__(self) -> None:
-        self.name = "oracle"
-        self._episodes: dict[int, OracleEpisode] = {}
-
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            self._episodes[index] = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
-
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        actions = []
-        for index, observation, info in zip(indices, observations, infos, strict=True):
-            self._episodes[index].learn(observation, info)
-            actions.append(self._episodes[index].decide())
-        return actions
-
-
 class NoToolsAgent:
-    """Answers at once, with the best guess that the query alone allows: a name or a number that it mentions."""
+    """Agent that answers without a call: the longest name in the query, else a number."""
 
     def __init__(self) -> None:
         self.name = "no-tools"
@@ -101,14 +51,14 @@ class _Greedy:
 
 
 class GreedyDocsAgent:
-    """Calls the functions whose documentation shares most words with the query, each once, best first.
+    """Agent that calls the functions whose documentation has the largest word overlap with the query, each once.
 
-    It fills parameters with names, numbers and ids that the query mentions or that answers brought, and ends with the
-    last value that it was given. No learning, no model: what reading the documentation is worth.
+    Arguments are names, numbers and ids from the query and from earlier responses; the answer is the last value of the
+    last response.
     """
 
     def __init__(self, *, calls: int = 4) -> None:
-        """`calls` is how many functions are tried before answering."""
+        """`calls` is the number of functions to call before the answer."""
         self.name = "greedy-docs"
         self.calls = calls
         self._episodes: dict[int, _Greedy] = {}
@@ -120,7 +70,7 @@ class GreedyDocsAgent:
             query = query_of(info)
             words = set(_WORD.findall(query.lower()))
             functions = [each for each in info["functions"] if each["name"] != FINISH]
-            # Stable: of two with the same overlap the one that is offered first.
+            # Stable sort: functions of equal overlap keep their order.
             functions.sort(key=lambda each: -_overlap(each, words))
             self._episodes[index] = _Greedy(make_format(info["format"]), functions, query)
 
@@ -144,27 +94,9 @@ class GreedyDocsAgent:
         return write(episode.format, left[0]["name"], _filled(left[0]["parameters"], episode))
 
 
-def write(call_format: Format, name: str, arguments: Mapping[str, Any]) -> str:
-    """A call in the environment's format."""
-    return call_format.render(name, json.dumps(arguments, ensure_ascii=False))
-
-
-def answer(call_format: Format, text: str) -> str:
-    """A `Finish` that gives an answer."""
-    return write(call_format, FINISH, {"return_type": GIVE_ANSWER, "final_answer": text})
-
-
 def query_of(info: Info) -> str:
-    """The user's message of an episode's opening, without the number of calls."""
+    """Return the user's message of the prompt, without the number of calls left."""
     return str(info["messages"][-1]["content"]).partition("\nCalls left")[0].strip()
-
-
-def response_of(observation: str) -> Any:
-    """The response inside an observation; `None` when it is cut or no JSON."""
-    try:
-        return json.loads(observation.rpartition("\nCalls left")[0])["response"]
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def _guess(query: str) -> str:
@@ -197,7 +129,7 @@ def _is_number(numbers: Sequence[str]) -> bool:
 
 
 def _last_value(response: Any) -> str:
-    """The last plain value in a response, depth first."""
+    """Return the last scalar of a response, depth first."""
     while isinstance(response, dict | list) and response:
         response = list(response.values())[-1] if isinstance(response, dict) else response[-1]
     return str(response or "unknown")

@@ -1,4 +1,4 @@
-"""Episodes that are known beforehand: what is timed is the environment, not who decides."""
+"""Scripted episodes, for timing an environment without an agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Envs = VectorEnv[Any, Any, Any]
 
 
 class Script(NamedTuple):
-    """One episode: its task, its seed, and the actions that bring it to its end."""
+    """One episode: task, seed, and all actions."""
 
     task: str
     seed: int
@@ -27,13 +27,13 @@ class Script(NamedTuple):
 
 
 class Played(NamedTuple):
-    """What playing some episodes took.
+    """Number of played episodes and steps, and their seconds.
 
     Attributes:
-        episodes: How many were begun.
-        steps: Environment steps; in a vector environment one per slot.
-        step_seconds: Inside `step`.
-        reset_seconds: Inside `reset`.
+        episodes: Number of started episodes.
+        steps: Number of environment steps; in a vector environment one per slot.
+        step_seconds: Seconds in `step`.
+        reset_seconds: Seconds in `reset`.
     """
 
     episodes: int
@@ -43,17 +43,17 @@ class Played(NamedTuple):
 
     @property
     def stepping(self) -> Lap:
-        """The steps alone."""
+        """Steps without resets."""
         return Lap(self.steps, self.step_seconds)
 
     @property
     def whole(self) -> Lap:
-        """The steps, with the time of the resets in between."""
+        """Steps with the time of the resets."""
         return Lap(self.steps, self.step_seconds + self.reset_seconds)
 
 
 def record(env_id: str, arguments: Mapping[str, Any], agent: Agent, episodes: int | None) -> list[Script]:
-    """The actions of an agent in the first tasks of an environment (`None`: in all), with the tools in this process."""
+    """Record the actions of an agent in the first tasks of an environment (`None`: all), with tools in this process."""
     trajectories = evaluate(Evaluation(env_id, arguments, episodes, slots=1), agent)
     return [
         Script(each.task.id, each.metadata["episode_seed"], tuple(step.action.text for step in each.steps))
@@ -80,16 +80,16 @@ def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
     """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`.
 
     Args:
-        envs: A slot whose episode is over begins the next script at once.
-        scripts: Taken from as needed; there must be enough.
-        steps: Environment steps to take at least, over all slots.
+        envs: Vector environment. A slot whose episode has ended starts the next script.
+        scripts: Scripts, enough for `steps`.
+        steps: Minimum number of environment steps over all slots.
     """
     slots: list[Iterator[str]] = [iter(())] * envs.num_envs
     episodes, taken, stepping, resetting = 0, 0, 0.0, 0.0
     over = np.ones(envs.num_envs, dtype=np.bool_)
     while taken < steps:
         if over.any():
-            options = _beginnings(over, slots, scripts)
+            options = _next_scripts(over, slots, scripts)
             begin = perf_counter()
             envs.reset(options=options)
             resetting += perf_counter() - begin
@@ -103,8 +103,8 @@ def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
     return Played(episodes, taken, stepping, resetting)
 
 
-def _beginnings(over: np.ndarray[Any, Any], slots: list[Iterator[str]], waiting: Iterator[Script]) -> dict[str, Any]:
-    """Give each slot that is over its next script. Returns the options of the reset."""
+def _next_scripts(over: np.ndarray[Any, Any], slots: list[Iterator[str]], waiting: Iterator[Script]) -> dict[str, Any]:
+    """Assign the next script to each slot in `over`. Return the options of the reset."""
     tasks: list[str | None] = [None] * len(slots)
     seeds: list[int | None] = [None] * len(slots)
     for slot in np.flatnonzero(over):

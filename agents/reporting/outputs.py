@@ -1,4 +1,4 @@
-"""Writes what an evaluation leaves behind, and says what came out."""
+"""Output folder of an evaluation: result files, report and printed summary."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from typing import Any
 from rich.console import Console
 
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
-from steptool_env.errors import ToolTransportError
+from agents.reporting.console import print_written
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import Trajectory
 
 _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
+
+
+def check_unused(out: Path) -> None:
+    """Raise `ConfigurationError` for a folder that holds the result of an evaluation."""
+    episodes = out / "trajectories.jsonl"
+    if (out / "run.json").exists() or (episodes.is_file() and episodes.stat().st_size):
+        raise ConfigurationError(
+            f"{out} holds the result of another run; give another --out, or remove that folder to run again"
+        )
 
 
 def write_outputs(
@@ -23,7 +33,7 @@ def write_outputs(
     """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics.
 
     Raises:
-        ToolTransportError: After writing: there is no metric, because every episode was lost to the tool server.
+        ToolTransportError: After writing: every episode was lost to the tool server, so no metric is defined.
     """
     console = Console()
     metrics, panel = metrics_of(trajectories), panel_of(trajectories)
@@ -45,9 +55,10 @@ def write_outputs(
         console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
     console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
     console.print(f"panel {panel}", highlight=False)
-    console.print(f"wrote {out}")
+    look = f"open {out / 'report.html'} in a browser; " if reports_available() else ""
+    print_written(console, out, f"{look}compare with other runs: steptool report {out} OTHER --out comparison.html")
 
 
 def reports_available() -> bool:
-    """Whether the extra `report` is installed (the server image leaves it out)."""
+    """Return true if the extra `report` is installed (the server image leaves it out)."""
     return all(find_spec(module) is not None for module in ("jinja2", "matplotlib"))

@@ -1,0 +1,81 @@
+"""The oracle of ToolWorld, the ceiling of every evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.base import Info
+from steptool_env.formats import Format, make_format
+from steptool_env.toolworld import Oracle, OracleCall, gold_answer
+from steptool_env.toolworld.suite import find_world_task
+from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
+from toolserver.catalog.api_schema import Provenance, StatusCode
+
+
+@dataclass
+class OracleEpisode:
+    """State of one episode: the oracle's plan and the pending call."""
+
+    format: Format
+    oracle: Oracle
+    pending: OracleCall | None = None
+
+    def observe(self, observation: str, info: Info) -> None:
+        """Pass the response of the pending call to the oracle."""
+        if self.pending is not None:
+            provenance = Provenance(info["provenance"] or Provenance.SERVICE)
+            succeeded = info["status"] == StatusCode.OK
+            self.oracle.observe(self.pending, succeeded, response_of(observation), provenance)
+            self.pending = None
+
+    def decide(self) -> str:
+        """Return the next action of the gold solution."""
+        self.pending = self.oracle.next_call()
+        if self.pending is not None:
+            return write(self.format, self.pending.api.spec.function_name, self.pending.arguments)
+        if self.oracle.gives_up:
+            return write(self.format, FINISH, {"return_type": GIVE_UP})
+        return answer(self.format, gold_answer(self.oracle.task))
+
+
+class OracleAgent:
+    """Agent that looks up the gold solution of each task by its id, and solves every task."""
+
+    def __init__(self) -> None:
+        self.name = "oracle"
+        self._episodes: dict[int, OracleEpisode] = {}
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
+        del observations
+        for index, info in zip(indices, infos, strict=True):
+            self._episodes[index] = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+        """See `Agent.act`."""
+        actions = []
+        for index, observation, info in zip(indices, observations, infos, strict=True):
+            self._episodes[index].observe(observation, info)
+            actions.append(self._episodes[index].decide())
+        return actions
+
+
+def write(call_format: Format, name: str, arguments: Mapping[str, Any]) -> str:
+    """Render a call in the environment's format."""
+    return call_format.render(name, json.dumps(arguments, ensure_ascii=False))
+
+
+def answer(call_format: Format, text: str) -> str:
+    """Render a `Finish` call with a final answer."""
+    return write(call_format, FINISH, {"return_type": GIVE_ANSWER, "final_answer": text})
+
+
+def response_of(observation: str) -> Any:
+    """Return the response inside an observation; `None` when it is truncated or not JSON."""
+    try:
+        return json.loads(observation.rpartition("\nCalls left")[0])["response"]
+    except (ValueError, KeyError, TypeError):
+        return None

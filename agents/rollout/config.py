@@ -1,0 +1,68 @@
+"""Settings of rollouts: environments, sampling and engine. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import ConfigDict
+
+from agents.options import Arguments
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Environments of a run."""
+
+    id: str = "StepTool/ToolWorld-v0"
+    """Environment id for `gymnasium.make_vec`."""
+    args: Arguments = field(default_factory=dict)
+    """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
+    reward: str = ""
+    """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
+    num_envs: int = 64
+    """Number of episodes that each process plays at the same time."""
+    eval_args: Arguments = field(default_factory=dict)
+    """Arguments that differ in evaluation, e.g. `{split: validation}`."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Sampling parameters."""
+
+    temperature: float = 1.0
+    """Divisor of the logits; 0 takes the most probable token."""
+    top_p: float = 1.0
+    """Nucleus sampling: sample among the most probable tokens whose probabilities sum to this. Keep 1 in training: the
+    policy gradient needs the probability that the token was sampled with."""
+    max_action_tokens: int = 128
+    """Maximum length of an action in tokens; a longer one is cut and passed to the environment as it is."""
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """Engine that samples the actions of a rollout."""
+
+    engine: Literal["local", "static", "http"] = "local"
+    """`local`: the policy in training, in this process. `static`: the same with fixed shapes, replayed as CUDA graphs
+    on a GPU. `http`: a completions server that takes and returns token ids (vLLM, or `steptool serve-policy`)."""
+    url: str = ""
+    """URL of the `http` engine's server, e.g. `http://gpu-2:8000`. The environment variable `OPENAI_API_KEY` holds its
+    API key."""
+    model: str = ""
+    """Name of the model at the server; empty takes the first that it lists."""
+    weights_dir: str = ""
+    """Folder that this machine and the server see under the same path; new weights are written there."""
+    sync_every: int = 1
+    """Iterations between two transfers of weights. With more than 1, episodes are sampled with older weights. The
+    weights are always sent before an evaluation and at the end of the run."""
+    concurrency: int = 64
+    """Maximum number of concurrent requests."""
+    timeout: float = 600.0
+    """Seconds to wait for one response."""
+    retries: int = 3
+    """Number of retries after a failure that may be transient."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")

@@ -1,0 +1,96 @@
+"""Token-level records of a rollout: sampled actions and episodes. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Literal, NamedTuple
+
+End = Literal["terminated", "truncated", "context"]
+"""Reason for the end of an episode: the environment's rules (the call budget is one of them), an interruption by the
+environment, or a full context that leaves no room for another action."""
+
+
+class Sampled(NamedTuple):
+    """One sampled action.
+
+    Attributes:
+        ids: Sampled tokens, including the stop token when it was reached.
+        log_probs: Log-probability of each token under the policy at the sampling temperature (before top-p).
+        stopped: True when the stop token was sampled; else the action was cut at its maximum length.
+        overflow: True when the context had no room for an action and nothing was sampled.
+    """
+
+    ids: list[int]
+    log_probs: list[float]
+    stopped: bool
+    overflow: bool = False
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode, token by token.
+
+    Attributes:
+        ids: All tokens in order: prompt, actions, observations.
+        spans: Half-open range of `ids` that the policy sampled, per step, including the stop token.
+        log_probs: Log-probabilities of the sampled tokens, in order, as reported by the sampler.
+        rewards: Final reward of each step.
+        end: Reason for the end. With `context`, `ids` end with the last action.
+        group: Group id. Episodes of one group start from the same prompt; group baselines compare them.
+        state_hashes: Hash of the state before each step; equal hashes mean equal states.
+        metrics: Results of the episode, e.g. `is_solved`.
+    """
+
+    ids: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    log_probs: tuple[float, ...]
+    rewards: tuple[float, ...]
+    end: End = "terminated"
+    group: int = 0
+    state_hashes: tuple[str, ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.spans) != len(self.rewards):
+            raise ValueError(f"{len(self.spans)} steps but {len(self.rewards)} rewards")
+        if any(start < 1 or end <= start for start, end in self.spans):
+            raise ValueError("an action needs at least one token, and a token before it")
+
+    @property
+    def terminated(self) -> bool:
+        """True when the environment's rules ended the episode."""
+        return self.end == "terminated"
+
+    @property
+    def truncated(self) -> bool:
+        """True when the environment interrupted the episode: the state after the last step has a value."""
+        return self.end == "truncated"
+
+    @property
+    def action_tokens(self) -> int:
+        """Number of sampled tokens."""
+        return sum(end - start for start, end in self.spans)
+
+
+def episode_metrics(
+    outcome: Mapping[str, Any], rewards: Sequence[float], *, invalid: int, finished: bool
+) -> dict[str, float]:
+    """Return the metrics of one episode.
+
+    Args:
+        outcome: Numbers from the grader, e.g. `is_solved`; other entries are ignored.
+        rewards: Final reward of each step.
+        invalid: Number of steps without a valid call of an offered function.
+        finished: True when the last step called `Finish`.
+    """
+    numbers = {str(name): float(value) for name, value in outcome.items() if isinstance(value, Real)}
+    return {
+        "is_solved": 0.0,
+        **numbers,
+        "return": sum(rewards),
+        "calls": float(len(rewards)),
+        "finished": float(finished),
+        "invalid_calls": invalid / len(rewards),
+    }

@@ -1,0 +1,76 @@
+"""Settings of `steptool sft` and `steptool eto`. Imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import ConfigDict
+
+from agents.baselines.demonstrations import Noise
+from agents.models.config import PolicyConfig
+from agents.options import Arguments
+from agents.training.config import checked, read_yaml
+from agents.training.settings import OptimConfig
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Settings of supervised fine-tuning on given demonstrations."""
+
+    epochs: int = 4
+    """Passes over the demonstrations."""
+    batch_episodes: int = 32
+    """Episodes per optimizer step."""
+    warmup: float = 0.05
+    """Share of the steps in which the learning rate rises; then it falls as a cosine to a tenth."""
+    context_weight: float = 0.0
+    """Loss weight of the tokens outside actions. A policy from scratch needs some, to learn to read and copy prompts
+    and observations; 0, for pretrained policies, trains on actions alone."""
+    seed: int = 0
+    """Random seed of the order of the episodes."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))
+
+
+@dataclass(frozen=True)
+class SFTRunConfig:
+    """Settings of `steptool sft`: the policy, the demonstrations, the fine-tuning."""
+
+    env_args: Arguments = field(default_factory=dict)
+    """Arguments of StepTool/ToolWorld-v0 for demonstrations that are made: `split=train level=lite`."""
+    episodes: int = 3000
+    """Number of demonstrations that are made."""
+    noise: Noise = field(default_factory=Noise)
+    """Mistakes in demonstrations that are made."""
+    copying: int = 0
+    """Episodes of random tokens that a policy from scratch copies before it sees demonstrations."""
+    vocab_size: int = 2048
+    """Vocabulary size of the tokenizer of a policy from scratch."""
+    seed: int = 0
+    """Random seed of mistakes and fresh weights."""
+    half: bool = False
+    """Store float16 weights."""
+    policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
+    sft: SFTConfig = field(default_factory=SFTConfig)
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True)
+class DPOConfig:
+    """Settings of DPO on pairs of attempts."""
+
+    epochs: int = 2
+    """Passes over the pairs."""
+    batch_pairs: int = 16
+    """Pairs per optimizer step."""
+    beta: float = 0.1
+    """Inverse strength of the deviation from the reference policy: a small beta allows a large one."""
+    seed: int = 0
+    """Random seed of the pairing of attempts, and of the order of the pairs."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=1e-4))
+
+
+def read_sft_config(path: Path) -> SFTRunConfig:
+    """Read the settings in a YAML file. Raises `ConfigurationError`, which names field and value."""
+    return checked(SFTRunConfig, read_yaml(path))
