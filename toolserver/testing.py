@@ -1,4 +1,4 @@
-"""A tool server as a child process: for tests, benchmarks and demonstrations."""
+"""A tool server as a child process, for tests, benchmarks and demonstrations."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _END_SECONDS = 15.0
 class ServerProcess:
     """Runs `toolserver serve` on 127.0.0.1, as a context manager.
 
-    Entering waits until the server answers; leaving ends it, and it alone, by its own process id.
+    Entering waits until the server answers; leaving terminates it by its process id.
 
     Args:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
         settings: Settings that have no flag, by the names of their fields.
-        port: Where it listens; a free one by default.
-        start_seconds: How long to wait until it answers.
-        log: Where its error output goes; shown with an error, and dropped otherwise, by default.
+        port: Port to listen on; a free one by default.
+        start_seconds: Maximum number of seconds until the server answers.
+        log: File for the error output; by default it is part of an exception's text and otherwise dropped.
 
     Attributes:
-        url: Where it listens, once entered.
+        url: Address of the server, once entered.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ServerProcess:
         self.close()
 
     def close(self) -> None:
-        """End the server, and its workers with it."""
+        """Terminate the server and its workers."""
         process = self._process
         if process is None:
             return
@@ -116,7 +116,7 @@ class ServerProcess:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a child process, if it runs: politely first, so that its own children end with it."""
+    """Terminate a child process, if it runs; kill it if it does not end in time."""
     process.terminate()
     try:
         process.wait(_END_SECONDS)
@@ -130,4 +130,4 @@ def _tail(errors: IO[str]) -> str:
     if not errors.readable():
         return f"see {errors.name}"
     errors.seek(0)
-    return errors.read()[-2000:].strip() or "it said nothing"
+    return errors.read()[-2000:].strip() or "no error output"

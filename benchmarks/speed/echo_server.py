@@ -1,4 +1,4 @@
-"""The least that an ASGI application can do: the floor under what is answered through ASGI.
+"""A minimal ASGI application: the lower bound of the cost of an answer over ASGI.
 
 python -m benchmarks.speed.echo_server --port 8000
 """
@@ -14,7 +14,7 @@ _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % 
 
 
 async def app(_scope: Scope, receive: Receive, send: Send) -> None:
-    """Read the request, answer some 300 bytes."""
+    """Read the request and answer with about 300 bytes."""
     message = await receive()
     while message.get("more_body"):
         message = await receive()

@@ -2,9 +2,9 @@
 
     python -m benchmarks.speed.environment --data stabletoolbench
 
-Every contestant plays episodes of the same lengths, in turns with the others. Actions are known beforehand: the gold
-solutions of ToolWorld's tasks, and StepTool's published episodes for StableToolBench. Peers answer in their own way
-(a game, an echo); they take part where they are installed, see docs/benchmarks.md.
+Every contestant plays episodes of the same lengths, in turns with the others. Actions are recorded in advance: the gold
+solutions of ToolWorld's tasks, and StepTool's published episodes for StableToolBench. Peers are other environments (a
+game, an echo); they are measured where they are installed, see docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -37,14 +37,13 @@ from steptool_env.suites.imported import imported_cache
 from toolserver.testing import ServerProcess
 
 PEERS: Mapping[str, Peer] = {"gymnasium": cartpole, "gem-llm": gem, "openenv": openenv}
-"""What each package brings to the race."""
+"""Contestants of each package."""
 
 IN_PROCESS, OVER_NETWORK = "in process", "HTTP"
 """Transports: the tools in the same process, or behind a socket of 127.0.0.1."""
 
 REFERENCES = ("OpenEnv echo", "OpenEnv echo tool", "CartPole")
-"""Peers to which ratios are given, like with like: a step in process with theirs in process, one over HTTP with theirs
-over the WebSocket of their own protocol."""
+"""Peers of the ratios: a step in process is compared with theirs in process, one over HTTP with their WebSocket."""
 
 _REFERENCE_ROWS: Mapping[tuple[str, str], str] = {
     ("OpenEnv echo", IN_PROCESS): ECHO_INSIDE,
@@ -53,9 +52,9 @@ _REFERENCE_ROWS: Mapping[tuple[str, str], str] = {
     ("OpenEnv echo tool", OVER_NETWORK): ECHO_TOOL,
     ("CartPole", IN_PROCESS): "CartPole",
 }
-"""(peer, transport) -> the row that it is measured in."""
+"""(peer, transport) -> its row."""
 
-_STEP, _RATIO, _RATE = 50.0, 20, 12_000  # aimed at: microseconds of a step, times a peer's, steps/s of a vector
+_STEP, _RATIO, _RATE = 50.0, 20, 12_000  # targets: microseconds of a step, ratio to a peer, steps/s of a vector
 _RUN, _SET = "steptool_cot", "G1_instruction"  # whose published episodes are replayed
 _LEVELS = ("lite", "standard")
 
@@ -78,7 +77,7 @@ class Options:
 
     @property
     def tasks(self) -> int:
-        """Different episodes of each environment: no lap finds what another has left in a memory."""
+        """Different episodes of each environment, so that no lap profits from the memories of another."""
         return 2 * self.episodes * (self.rounds + 1)
 
     @property
@@ -101,7 +100,7 @@ class World(NamedTuple):
         arguments: Arguments of the environment.
         agent: Agent whose episodes are recorded and played.
         server: Flags of the server of its tools.
-        whole: Whether its suite has fewer tasks than a run could use; then all are played.
+        whole: True plays all tasks of the suite, which has fewer than a run could use.
     """
 
     name: str
@@ -143,7 +142,7 @@ def run(options: Options) -> Result:
 
 
 def _targets(one: Sequence[Row], many: Sequence[Row]) -> list[str]:
-    """What was aimed at, and whether this run reached it."""
+    """The targets, with the outcome of this run."""
     notes = []
     for place in (IN_PROCESS, OVER_NETWORK):
         (row,) = (each for each in one if each["environment"] == f"ToolWorld lite, {place}")
@@ -218,7 +217,7 @@ def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
 
 
 def _laps(scripts: Sequence[Script], episodes: int, first: int) -> Iterator[list[Script]]:
-    """`episodes` scripts for each lap, beginning with those of lap `first`, and again from the start at the end."""
+    """`episodes` scripts for each lap, from those of lap `first` on; the scripts repeat."""
     endless = islice(cycle(scripts), first * episodes % len(scripts), None)
     while True:
         yield list(islice(endless, episodes))

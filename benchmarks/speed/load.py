@@ -1,7 +1,7 @@
 """A closed-loop HTTP load generator: every connection sends its next request when the last answer is complete.
 
-It speaks just enough HTTP/1.1 (keep-alive, `Content-Length`) to cost little beside the server under test: requests are
-bytes made beforehand, answers are only delimited and their status checked.
+It implements a small part of HTTP/1.1 (keep-alive, `Content-Length`) and so costs little beside the server under test:
+requests are prepared bytes; of answers only the length and the status are read.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from urllib.parse import urlsplit
 import numpy as np
 import uvloop
 
-_PATIENCE = 60.0  # seconds that a server may take for its first answer
+_FIRST_ANSWER_SECONDS = 60.0
 
 
 class Load(NamedTuple):
-    """What a load run measured. Latencies are in seconds; `answered` counts the warm-up too."""
+    """Results of a load run. Latencies are in seconds; `answered` includes the warm-up."""
 
     requests: int
     answered: int
@@ -124,7 +124,7 @@ async def _run(url: str, requests: Sequence[bytes], clients: int, seconds: float
         client.counting = True
     started = perf_counter()
     await asyncio.sleep(seconds)
-    while not any(client.latencies for client in connected) and perf_counter() - started < _PATIENCE:
+    while not any(client.latencies for client in connected) and perf_counter() - started < _FIRST_ANSWER_SECONDS:
         await asyncio.sleep(seconds)  # a slow server's first answer takes longer: what is counted is all of this time
     elapsed = perf_counter() - started
     for client in connected:

@@ -1,4 +1,4 @@
-"""Invented recordings of any number, in StableToolBench's layout and in ours."""
+"""Generated recordings, in StableToolBench's layout and in ours."""
 
 from __future__ import annotations
 

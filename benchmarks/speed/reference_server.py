@@ -1,10 +1,9 @@
-"""StableToolBench's virtual API server as it behaves on a hit, re-created to be measured against.
+"""A re-creation of StableToolBench's virtual API server on a hit, for comparison.
 
-What its `server/main.py` does per request is done here too, in its order: a synchronous handler, which FastAPI runs on
-a thread; a pydantic body; names standardised by regular expressions; the whole JSON file of the API read and parsed;
-the call looked up under `str(dict)` of its arguments; words printed to standard output; a dict as the answer, of no
-declared type, which FastAPI walks through and encodes again. What is left out is its upstream: a miss answers
-`{"error": "miss"}`.
+It does the work of the original `server/main.py` per request, in the same order: a synchronous handler, which FastAPI
+runs on a thread; a pydantic body; names standardised by regular expressions; the whole JSON file of the API read and
+parsed; the call looked up under `str(dict)` of its arguments; messages printed to standard output; a dict without a
+declared type as the answer, which FastAPI encodes again. It has no upstream: a miss answers `{"error": "miss"}`.
 
     python -m benchmarks.speed.reference_server DIR --port 8000  (DIR has `<category>/<tool>_for_<category>/<api>.json`)
 """

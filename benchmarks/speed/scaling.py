@@ -1,4 +1,4 @@
-"""How costs grow: fitted exponents of what must stay flat, or linear.
+"""Growth of costs: fitted exponents of costs that must stay constant, or linear.
 
     python -m benchmarks.speed.scaling
 
@@ -7,7 +7,7 @@
 | a call of the tool service, in process | APIs in the catalog |
 | a step of ToolWorld, with text and reward | steps taken before in the episode |
 | a step of one episode in a vector environment | episodes at once |
-| playing an episode with the model: reading the prompt once, then actions and answers | tokens of the prompt |
+| an episode with the model: the prompt once, then actions and answers | tokens of the prompt |
 | importing StableToolBench's folders | recorded calls in them |
 
 Each is measured at several sizes, in turns. The exponent is the slope of cost over size on logarithmic axes: 0 does not
@@ -47,7 +47,7 @@ from toolserver.service.service import ToolService
 from toolserver.stabletoolbench import import_folder
 
 Laps = Mapping[int, Callable[[], Lap]]
-"""What to measure at each size."""
+"""Measurement of each size."""
 
 _ENV = "StepTool/ToolWorld-v0"
 _CALLS = 1000  # each of another API, spread over the catalog
@@ -94,10 +94,10 @@ def _sizes(options: Options, *sizes: int) -> Sequence[int]:
 
 
 def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float]:
-    """The cost of one unit at each size (milliseconds where its name says so), and the exponent of its growth."""
+    """The cost of one unit at each size (in the unit of its name), and the exponent of its growth."""
     scale = 1e3 if cost.endswith("ms") else 1e6
     paces = {each: Pace.of(own) for each, own in race(laps, rounds).items()}
-    # The fastest lap: what else the machine does only ever adds.
+    # The fastest lap: other load on the machine only adds time.
     costs = {each: scale / pace.fastest for each, pace in paces.items()}
     rows: list[Row] = [{size: each, cost: costs[each], "median": scale / paces[each].rate} for each in costs]
     return rows, growth(list(costs), list(costs.values()))
@@ -105,7 +105,7 @@ def fit(cost: str, size: str, laps: Laps, rounds: int) -> tuple[list[Row], float
 
 @contextmanager
 def catalogs(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Calls of a service that answers from recordings, by the number of APIs that it knows."""
+    """Calls of a service that answers from recordings, by the number of its APIs."""
     with ExitStack() as stack:
         laps = {}
         for size in sizes:

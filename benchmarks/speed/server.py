@@ -117,7 +117,7 @@ def run(options: Options) -> Result:
 def _servers(
     recordings: Path, cache: Path, names: Sequence[str] = (REFERENCE, OURS, ECHO)
 ) -> Iterator[dict[str, Contestant]]:
-    """The contestants over the same recordings, all pinned to the first core."""
+    """The contestants over the same recordings, pinned to the first core."""
     import_recordings(recordings, cache)
     arguments = ["--cache", str(cache), "--read-only"]
     with ExitStack() as stack:
@@ -212,7 +212,7 @@ def _respelt(requests: Sequence[Request]) -> list[Request]:
 
 
 def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
-    """One client, one request of many calls at a time: what a vector environment sends."""
+    """One request of many calls at a time, as a vector environment sends them."""
     url = servers[OURS].url
     prepared = [post_bytes(url, "/v1/calls", batch) for batch in _grouped(_calls(requests), _BATCH)]
     laps = race(
@@ -293,7 +293,7 @@ def free_server(cache: Path, workers: int) -> Iterator[ServerProcess]:
 
 
 def _by_size(folder: Path, options: Options) -> list[Row]:
-    """The reference parses the whole file of an API on every request; a look-up does not depend on its size."""
+    """Hits by recordings per API: the reference parses the whole file of an API on every request."""
     rows: list[Row] = []
     for size in options.sizes:
         recordings = folder / f"{size}"
@@ -321,7 +321,7 @@ def _memory(servers: Mapping[str, Contestant]) -> list[Row]:
 
 
 def _notes(hits: Sequence[Row], batches: Sequence[Row]) -> list[str]:
-    """The targets, and whether this run reached them."""
+    """The targets, with the outcome of this run."""
     rates = {row["server"]: row["requests/s"] for row in hits if row["clients"] == _CLIENTS[-1]}
     ours, reference, echo = (float(rates[name] or 0) for name in (OURS, REFERENCE, ECHO))
     calls = max(int(row["calls/s"] or 0) for row in batches)
@@ -339,7 +339,7 @@ def _note(target: str, found: float, least: float) -> str:
 
 @contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """This process, and what it starts, on one core; afterwards on those of before."""
+    """Pin this process and its children to one core; afterwards restore the cores."""
     before = os.sched_getaffinity(0)
     _pin(os.getpid(), core)
     try:
@@ -349,7 +349,7 @@ def pinned(core: int) -> Iterator[None]:
 
 
 def _pin(pid: int, core: int) -> None:
-    """Keep a process on one core, so that load and server do not take each other's."""
+    """Pin a process to one core, so that load and server do not compete."""
     if len(_CORES) > 1:
         os.sched_setaffinity(pid, {_CORES[core]})
 

@@ -1,10 +1,10 @@
-"""What recordings cost: hits by size of the cache, opening, memory, importing, searching the catalog.
+"""Costs of recordings: hits by size of the cache, opening, memory, importing, searching the catalog.
 
     python -m benchmarks.speed.store [--sizes 1000 100000 1000000] [--redis redis://127.0.0.1:6379/0?prefix=bench]
 
-Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` asks for
-calls drawn evenly, with nothing kept in memory; `memory` asks again for calls that are kept; `zipf` draws new calls as
-traffic does (exponent 1.1), with the default memory, warm. `service` is a whole call in process, from disk: names,
+Every size is measured in a fresh process, on a cache of generated calls with bodies of 0.3 to 1.5 kB. `disk` looks up
+calls drawn uniformly, without a memory; `memory` repeats calls that are in memory; `zipf` draws calls from a Zipf
+distribution (exponent 1.1), with the default memory, warm. `service` is a whole call in process, from disk: names,
 validation, key, look-up. `diskcache` is the library's own `get` on the same file.
 """
 
@@ -43,7 +43,7 @@ from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
 from toolserver.testing import ServerProcess
 
-_CALLS = 20_000  # calls per lap: more than the requests that a server remembers
+_CALLS = 20_000  # calls per lap: more than the request bodies that a server stores
 _LAPS = 5
 _BATCH = 5000  # recordings per transaction
 _CARRIED = 100_000  # entries that are exported and imported at most
@@ -158,7 +158,7 @@ def compare_stores(path: Path, url: str, size: int) -> list[Row]:
 
 
 def carry(path: Path, size: int) -> Row:
-    """How fast a cache becomes a file and a file becomes a cache, in calls per second."""
+    """Calls per second of exporting a cache to a file and importing it."""
     file, copy = path.with_suffix(".zst"), path.with_suffix(".copy")
     started = perf_counter()
     with ResponseCache(path, read_only=True, memory_entries=0) as cache:
@@ -300,7 +300,7 @@ def main(options: Options) -> None:
 
 
 def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
-    """Sizes after the first, and what a hit costs there by what it costs at the first."""
+    """Sizes after the first, with the cost of a hit as a multiple of that at the first size."""
     costs = [(int(str(row["entries"])), float(str(row[cost]))) for row in rows]
     return [(size, own / costs[0][1]) for size, own in costs[1:]]
 

@@ -1,4 +1,4 @@
-"""How an environment reaches its tools: in process or over HTTP."""
+"""Clients of the tools: in process or over HTTP."""
 
 from steptool_env.client.base import ToolClient
 from steptool_env.client.http import API_KEY_VARIABLE, HttpToolClient

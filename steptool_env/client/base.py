@@ -1,4 +1,4 @@
-"""What carries calls to the tools."""
+"""Protocol of the clients."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from toolserver.catalog.api_schema import ToolCall, ToolResponse
 
 
 class ToolClient(Protocol):
-    """Carries calls to the tools. The answers do not depend on which client carries them."""
+    """Sends calls to the tools. The answers do not depend on the client."""
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        """Answer `calls`, in their order. Raises `ToolTransportError` when the tools are out of reach."""
+        """Answers to `calls`, in their order. Raises `ToolTransportError` if the tools cannot be reached."""
         ...
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
-        """The same answers, each as soon as it is there; so is the error, after the answers before it."""
+        """The same answers, each as soon as it is available; an error is raised after the answers before it."""
         ...
 
     def close(self) -> None:

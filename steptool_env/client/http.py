@@ -43,12 +43,11 @@ class _TooLargeError(ToolTransportError):
 class HttpToolClient:
     """Sends all calls of a step in one request to `/v1/calls`, or in a few at once, over connections that are kept.
 
-    The server keeps no session, so that a request can be sent again when its answer got lost: connection errors,
-    time-outs and HTTP 408, 429 and 5xx are tried again, and calls that are too much for one request are sent in two
-    halves. Safe to use from several threads.
+    The server keeps no session, so a request whose answer was lost can be sent again: connection errors, time-outs and
+    HTTP 408, 429 and 5xx are retried with exponential backoff. Calls that are too many or too long for one request are
+    sent in two halves. Safe to use from several threads.
 
-    The first call asks the server for `GET /v1/info` and refuses tools of another world or version. A server that is
-    replaced by another one later is not asked again.
+    The first call requests `GET /v1/info`, once, and refuses tools of another world or version.
 
     Args:
         url: Address of the server, e.g. `http://127.0.0.1:8000`.
@@ -214,7 +213,7 @@ def _key_header() -> dict[str, str]:
     key = os.environ.get(API_KEY_VARIABLE, "")
     if not (key.isascii() and key.isprintable()):
         raise ConfigurationError(
-            f"{API_KEY_VARIABLE} holds a line break or another character that no header may have; set it without "
+            f"{API_KEY_VARIABLE} holds a line break or another character that a header cannot have; remove it "
             "(a key from a file often ends in a line break)"
         )
     return {"authorization": f"Bearer {key}"} if key else {}
@@ -257,6 +256,6 @@ def _complaint(reply: Reply) -> str:
 
 
 def _asked_wait(reply: Reply, default: float) -> float:
-    """Seconds that the server asks for by `Retry-After`, else `default`."""
+    """Seconds of the header `Retry-After`, else `default`."""
     asked = reply.retry_after
     return float(asked) if asked.isascii() and asked.isdigit() else default

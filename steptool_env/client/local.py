@@ -1,4 +1,4 @@
-"""The client for tools in this process."""
+"""Client for tools in this process."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from toolserver.service.service import ToolService
 
 
 class LocalToolClient:
-    """Hands calls to a suite's tools directly; nothing is encoded.
+    """Calls a suite's tools directly; nothing is encoded.
 
-    The tools belong to the suite, which is made again from its arguments when the client is unpickled, and which
-    other environments share; so `close` leaves them open. They are loaded at the first call.
+    The tools belong to the suite, which other environments share, so `close` leaves them open. They are loaded at the
+    first call. A pickled client holds the suite and not the tools.
     """
 
     def __init__(self, suite: TaskSuite) -> None:

@@ -14,7 +14,7 @@ _REMEDIES = {
     "seed": "start the server with --world {ours}, or make the environment with world_seed={theirs}",
     "level": "start the server with --world-level {ours}, or make the environment with level={theirs!r}",
     "vendors": "start the server with TOOLSERVER_WORLD_TOOLS={ours}, or make the environment with tools={theirs}",
-    "digest": "the seeds agree and the worlds do not: run the same code for both",
+    "digest": "the seeds are equal and the worlds differ: run the same code for both",
 }
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import gymnasium as gym
 import pytest
 
-from agents.baselines.toolworld import OracleAgent
-from benchmarks.speed.episodes import record
+from agents.baselines.oracle import OracleAgent
+from benchmarks.harness.episodes import record
 from steptool_env.formats import base
 from toolserver.episodes.state_token import StateCodec
 from toolserver.world.vendors import VendorApi

@@ -1,4 +1,4 @@
-"""Where the tests of the store put a cache: a directory, and a Redis server of their own."""
+"""Places of a cache for the tests of the store: a directory, and a Redis server that they start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def redis_url(redis_address: str) -> str:
 
 @pytest.fixture(params=["disk", "redis"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a cache may be made: a directory, then a Redis server."""
+    """Place of a new cache: a directory, then a Redis server."""
     if request.param == "disk":
         return str(tmp_path / "place")
     url: str = request.getfixturevalue("redis_url")

@@ -16,12 +16,12 @@ from pydantic import TypeAdapter, ValidationError, WithJsonSchema
 
 from toolserver.calls.json_parsing import holds_large_float
 from toolserver.catalog.api_schema import Provenance, ToolCall, ToolResponse
-from toolserver.errors import CacheError
 from toolserver.http.auth import AccessControl, Rejection
 from toolserver.http.codec import (
+    MEMORY_LENGTH,
+    MEMORY_SIZE,
     RawHeaders,
-    encode_response,
-    encode_responses,
+    ResponseEncoder,
     json_headers,
     read_call,
     read_virtual,
@@ -31,9 +31,6 @@ from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.http.metrics import Metrics
 from toolserver.http.models import CallRequest, CallResponse, Problem, VirtualRequest, VirtualResponse
 from toolserver.http.request_body import JSON_TYPES, parse_exactly
-
-_MEMORY = 8192  # requests
-_MEMORY_LENGTH = 2048  # bytes of request and of answer
 
 T = TypeVar("T")
 
@@ -74,7 +71,8 @@ class CallRoutes:
         self._access = access
         self._metrics = metrics
         self._max_batch = max_batch
-        self._recorded: dict[bytes, tuple[ToolResponse, Reply]] = {}
+        self._encoder = ResponseEncoder()
+        self._recorded: dict[bytes, tuple[list[int], Reply]] = {}
         self._handlers: dict[str, _Handler] = {
             "/virtual": self._virtual,
             "/v1/call": self._call,
@@ -82,7 +80,7 @@ class CallRoutes:
         }
         self.paths = frozenset(self._handlers)
 
-    async def answer(self, path: str, body: bytes, content_type: bytes, caller: int) -> Reply:
+    def answer(self, path: str, body: bytes, content_type: bytes, caller: int) -> Reply | Deferred[Reply]:
         """Answer a request.
 
         Args:
@@ -92,20 +90,17 @@ class CallRoutes:
             caller: Caller number of `AccessControl.admit`.
 
         Raises:
-            Rejection: 400, 413 or 422 for a bad request, 503 for a broken store.
+            Rejection: 400, 413 or 422 for a bad request.
+            CacheError: The store is broken.
         """
-        try:
-            reply = self._handlers[path](body, content_type, caller)
-            return await reply.get() if isinstance(reply, Deferred) else reply
-        except CacheError as error:
-            raise Rejection(503, str(error)) from error
+        return self._handlers[path](body, content_type, caller)
 
     def _virtual(self, body: bytes, content_type: bytes, _caller: int) -> Reply | Deferred[Reply]:
         is_json = content_type in JSON_TYPES
         recorded = self._recorded.get(body) if is_json else None
         if recorded is not None:
-            response, reply = recorded
-            self._metrics.count_call("/virtual", response, True)
+            count, reply = recorded
+            count[0] += 1
             return reply
         call = _read(body, read_virtual) if is_json else None
         if call is None:
@@ -120,7 +115,7 @@ class CallRoutes:
         if call is None:
             call = _validate(_CALL, parse_exactly(body, content_type)).call()
         answer = self._executor.start(call, "/v1/call")
-        return answer.then(_call_reply) if isinstance(answer, Deferred) else _call_reply(answer)
+        return answer.then(self._call_reply) if isinstance(answer, Deferred) else self._call_reply(answer)
 
     def _calls(self, body: bytes, content_type: bytes, caller: int) -> Reply | Deferred[Reply]:
         calls = _read_batch(body) if content_type in JSON_TYPES else None
@@ -130,15 +125,26 @@ class CallRoutes:
             raise Rejection(413, f"{len(calls)} calls in one request; at most {self._max_batch} are taken")
         self._access.charge(caller, len(calls))
         answers = self._executor.start_many(calls, "/v1/calls")
-        return answers.then(_calls_reply) if isinstance(answers, Deferred) else _calls_reply(answers)
+        return answers.then(self._calls_reply) if isinstance(answers, Deferred) else self._calls_reply(answers)
 
     def _virtual_reply(self, body: bytes, response: ToolResponse) -> Reply:
         reply = Reply(200, virtual_headers(response), response.body)
-        if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= _MEMORY_LENGTH:
-            if len(self._recorded) >= _MEMORY:
-                self._recorded.clear()  # as good as LRU here, at no cost to a hit
-            self._recorded[body] = response, reply
+        if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= MEMORY_LENGTH:
+            if len(self._recorded) >= MEMORY_SIZE:
+                self._recorded.clear()
+            count = self._metrics.call_counter("/virtual", True, response.outcome, response.provenance)
+            self._recorded[body] = count, reply
         return reply
+
+    def _call_reply(self, response: ToolResponse) -> Reply:
+        return _json_reply(self._encoder.encode(response))
+
+    def _calls_reply(self, responses: list[ToolResponse]) -> Reply:
+        return _json_reply(self._encoder.encode_many(responses))
+
+
+def _json_reply(body: bytes) -> Reply:
+    return Reply(200, json_headers(body), body)
 
 
 def _read(body: bytes, read: Callable[[Any], ToolCall | str | None]) -> ToolCall | None:
@@ -147,7 +153,10 @@ def _read(body: bytes, read: Callable[[Any], ToolCall | str | None]) -> ToolCall
         call = read(orjson.loads(body))
     except orjson.JSONDecodeError:
         return None
-    return call if isinstance(call, ToolCall) and not _inexact(call) else None
+    if not isinstance(call, ToolCall):
+        return None
+    # orjson may have rounded an integer among the arguments
+    return None if type(call.arguments) is dict and holds_large_float(call.arguments) else call
 
 
 def _read_batch(body: bytes) -> list[ToolCall | str] | None:
@@ -159,12 +168,10 @@ def _read_batch(body: bytes) -> list[ToolCall | str] | None:
     if type(elements) is not list:
         return None
     calls = [read_call(element) for element in elements]
-    return None if any(isinstance(call, ToolCall) and _inexact(call) for call in calls) else calls
-
-
-def _inexact(call: ToolCall) -> bool:
-    """True if orjson may have rounded an integer among the arguments."""
-    return type(call.arguments) is dict and holds_large_float(call.arguments)
+    for call in calls:
+        if type(call) is ToolCall and type(call.arguments) is dict and holds_large_float(call.arguments):
+            return None
+    return calls
 
 
 def _validate(model: TypeAdapter[T], value: Any) -> T:
@@ -175,16 +182,6 @@ def _validate(model: TypeAdapter[T], value: Any) -> T:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         detail = [{"loc": ["body", *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in problems]
         raise Rejection(422, detail) from None
-
-
-def _call_reply(response: ToolResponse) -> Reply:
-    body = encode_response(response)
-    return Reply(200, json_headers(body), body)
-
-
-def _calls_reply(responses: list[ToolResponse]) -> Reply:
-    body = encode_responses(responses)
-    return Reply(200, json_headers(body), body)
 
 
 # `Gateway` passes requests of these paths to `CallRoutes`.

@@ -1,4 +1,4 @@
-"""JSON on the wire: requests into calls, responses into bytes."""
+"""Decoding of requests into calls, and encoding of responses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from toolserver.resolvers.base import refuse
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Response headers as ASGI takes them."""
+
+MEMORY_SIZE = 8192
+"""Maximum number of answers in a memory of recorded answers."""
+
+MEMORY_LENGTH = 2048
+"""Maximum length of an answer in it, in bytes."""
 
 _JSON_HEADER = (b"content-type", b"application/json")
 _STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
@@ -36,15 +42,16 @@ def read_call(element: Any) -> ToolCall | str:
     """
     if type(element) is not dict:
         return f"a call is an object with category, tool, api and arguments, not {_kind(element)}"
-    for name in ("category", "tool", "api"):
-        if type(element.get(name)) is not str:
-            return f"{name}: expected a string, got {_kind(element[name]) if name in element else 'nothing'}"
+    category, tool, api = element.get("category"), element.get("tool"), element.get("api")
+    if not (type(category) is str and type(tool) is str and type(api) is str):
+        name = next(name for name in ("category", "tool", "api") if type(element.get(name)) is not str)
+        return f"{name}: expected a string, got {_kind(element[name]) if name in element else 'nothing'}"
     arguments, state = element.get("arguments", _NO_ARGUMENTS), element.get("state", "")
     if type(arguments) is not str and type(arguments) is not dict:
         return f"arguments: expected an object or JSON text, got {_kind(arguments)}"
     if type(state) is not str or not state.isascii():
         return f"state: expected a state token or an empty string, got {_kind(state)}"
-    return ToolCall(element["category"], element["tool"], element["api"], arguments, state)
+    return ToolCall(category, tool, api, arguments, state)
 
 
 def read_virtual(element: Any) -> ToolCall | None:
@@ -67,16 +74,6 @@ def malformed(problem: str) -> ToolResponse:
     return refuse(Outcome.INVALID_ARGUMENTS, f"Malformed call: {problem}.")
 
 
-def encode_response(response: ToolResponse) -> bytes:
-    """One response as JSON. The body is a string, so that any client gets the exact bytes back."""
-    return orjson.dumps(_element(response))
-
-
-def encode_responses(responses: Sequence[ToolResponse]) -> bytes:
-    """Several responses as a JSON array, in order."""
-    return orjson.dumps([_element(response) for response in responses])
-
-
 def json_headers(body: bytes) -> RawHeaders:
     """The headers of a JSON body."""
     return [_JSON_HEADER, (b"content-length", b"%d" % len(body))]
@@ -88,7 +85,38 @@ def virtual_headers(response: ToolResponse) -> RawHeaders:
     return [*_VIRTUAL_HEADERS[response.outcome, response.provenance], length]
 
 
-def _element(response: ToolResponse) -> dict[str, Any]:
+class ResponseEncoder:
+    """Encodes responses as JSON. A response's body is a string in it, so that any client gets the exact bytes back.
+
+    Recorded answers come again and again, so the text of the short ones is stored.
+    """
+
+    def __init__(self) -> None:
+        self._recorded: dict[bytes, orjson.Fragment] = {}
+
+    def encode(self, response: ToolResponse) -> bytes:
+        """One response as a JSON object."""
+        return orjson.dumps(self._element(response))
+
+    def encode_many(self, responses: Sequence[ToolResponse]) -> bytes:
+        """Several responses as a JSON array, in order."""
+        return orjson.dumps([self._element(response) for response in responses])
+
+    def _element(self, response: ToolResponse) -> dict[str, Any] | orjson.Fragment:
+        body, outcome, provenance, state, latency, _ = response
+        if provenance is not Provenance.RECORDED or outcome is not Outcome.OK or state or latency:
+            return _fields(response)
+        known = self._recorded.get(body)
+        if known is None:
+            known = orjson.Fragment(orjson.dumps(_fields(response)))
+            if len(body) <= MEMORY_LENGTH:
+                if len(self._recorded) >= MEMORY_SIZE:
+                    self._recorded.clear()  # as good as LRU here, at no cost to a hit
+                self._recorded[body] = known
+        return known
+
+
+def _fields(response: ToolResponse) -> dict[str, Any]:
     body, outcome, provenance, state, latency, _ = response
     return {
         "outcome": outcome,

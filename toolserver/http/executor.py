@@ -1,4 +1,4 @@
-"""Between the event loop and the service: instant answers at once, slow ones on threads, everything counted."""
+"""Execution of calls: instant answers on the event loop, slow ones on threads."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ U = TypeVar("U")
 
 
 class Deferred(Generic[T]):
-    """What is not there at once. Nothing is under way until it is awaited, so it can be dropped.
+    """A result that has to be awaited. Nothing runs before that.
 
     Args:
-        get: Does what is left to do.
+        get: Computes the result.
     """
 
     def __init__(self, get: Callable[[], Awaitable[T]]) -> None:
         self.get = get
 
     def then(self, convert: Callable[[T], U]) -> Deferred[U]:
-        """The same, with `convert` to be applied to it."""
+        """The result with `convert` applied to it."""
 
         async def converted() -> U:
             return convert(await self.get())
@@ -42,17 +42,17 @@ class Deferred(Generic[T]):
 
 
 class CallExecutor:
-    """Answers calls without holding up the event loop.
+    """Answers calls without blocking the event loop.
 
-    A recorded, synthetic or world answer takes microseconds and is given inline; a thread would cost more than it.
-    Upstream answers, and records on another machine, are awaited, at most `timeout` seconds: then the call's outcome is
-    `TIMEOUT`, while the upstream answer, when it comes after all, is still recorded for the next time.
+    A recorded, synthetic or world answer takes microseconds and is computed inline; a thread would cost more.
+    Upstream answers, and records on another machine, are awaited for at most `timeout` seconds. After that the call's
+    outcome is `TIMEOUT`; a later upstream answer is still recorded.
 
     Args:
-        service: Who answers.
+        service: Answers calls.
         metrics: Counts every call.
         timeout: Seconds to wait for one answer.
-        workers: Upstream calls at a time.
+        workers: Maximum number of simultaneous upstream calls.
     """
 
     def __init__(self, service: ToolService, metrics: Metrics, *, timeout: float, workers: int) -> None:
@@ -66,7 +66,7 @@ class CallExecutor:
         )
 
     def start(self, call: ToolCall, route: str) -> ToolResponse | Deferred[ToolResponse]:
-        """Answer one call that came by `route` if that takes no waiting. A call is counted when it is answered."""
+        """Answer one call of `route` if that needs no waiting. A call is counted when it is answered."""
         answer = self._begin(call)
         if isinstance(answer, ToolResponse):
             self._metrics.count_call(route, answer, True)
@@ -76,17 +76,16 @@ class CallExecutor:
     def start_many(
         self, calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse] | Deferred[list[ToolResponse]]:
-        """Answer a batch, in order. A text in place of a call says what is wrong with that element."""
+        """Answer a batch, in order. A text in place of a call is the error of that element."""
         started = [malformed(call) if isinstance(call, str) else self._start_in_batch(call) for call in calls]
         answers = [answer for answer in started if isinstance(answer, ToolResponse)]
         if len(answers) < len(started):
             return Deferred(partial(self._wait_for_all, started, calls, route))
-        for answer in answers:
-            self._metrics.count_call(route, answer, True)
+        self._metrics.count_calls(route, answers, True)
         return answers
 
     def close(self) -> None:
-        """Take no more calls. Upstream calls under way end by their own time-out."""
+        """Accept no more calls. Running upstream calls end by their own time-out."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self.service.close()
 
@@ -105,9 +104,9 @@ class CallExecutor:
         return ToolResponse(body, outcome, provenance, self._codec.token_of(state), latency)
 
     def _start_in_batch(self, call: ToolCall) -> ToolResponse | PendingAnswer:
-        """`ToolService.start`, where a defect of a resolver is the outcome of its call and leaves the batch alone.
+        """`ToolService.start`, where an exception of a resolver becomes the outcome `failed` of its call.
 
-        A broken store is no defect of a call: `CacheError` is raised, and the request is answered with 503.
+        A broken store fails the whole request: `CacheError` is raised.
         """
         try:
             return self._begin(call)
@@ -119,11 +118,10 @@ class CallExecutor:
     async def _wait_for_all(
         self, started: Sequence[ToolResponse | PendingAnswer], calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse]:
+        self._metrics.count_calls(route, [answer for answer in started if isinstance(answer, ToolResponse)], True)
         waiting: list[Awaitable[ToolResponse]] = []
         for answer, call in zip(started, calls, strict=True):
-            if isinstance(answer, ToolResponse):
-                self._metrics.count_call(route, answer, True)
-            else:
+            if not isinstance(answer, ToolResponse):
                 assert isinstance(call, ToolCall)
                 waiting.append(self._wait_in_batch(answer, call, route))
         late = iter(await asyncio.gather(*waiting))
@@ -146,8 +144,8 @@ class CallExecutor:
         except TimeoutError:
             running.add_done_callback(_forget)
             answer = _TIMED_OUT._replace(state=call.state)
-        # From a thread, but perhaps no miss: a record on another machine is looked up there, too. What an upstream
-        # server once said may come from either; it counts as a hit when it is in memory.
+        # Not every answer from a thread is a miss: a thread also reads records on another machine. A recorded upstream
+        # answer counts as a hit if it comes from memory.
         recorded = not self._asks_upstream or answer.provenance is Provenance.RECORDED
         self._metrics.count_call(route, answer, recorded)
         return answer
@@ -159,12 +157,12 @@ _log = logging.getLogger(__name__)
 
 
 def _defect(call: ToolCall) -> ToolResponse:
-    """The answer to a call at which a resolver raised; the traceback is logged."""
+    """The answer to a call on which a resolver raised; the traceback is logged."""
     _log.exception("a resolver raised at %s/%s/%s", call.category[:80], call.tool[:80], call.api[:80])
     return _FAILED._replace(state=call.state)
 
 
 def _forget(running: asyncio.Future[ToolResponse]) -> None:
-    """Retrieve the exception of a late answer, so that asyncio does not warn of it."""
+    """Retrieve the exception of a late answer, so that asyncio does not warn about it."""
     if not running.cancelled():
         running.exception()

@@ -7,11 +7,13 @@ from time import perf_counter
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from toolserver.errors import CacheError
 from toolserver.http.auth import AccessControl, Rejection
-from toolserver.http.call_routes import CallRoutes, Reply
+from toolserver.http.call_routes import CallRoutes
 from toolserver.http.codec import json_headers
+from toolserver.http.executor import Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.http.request_body import BodyReader, Disconnect, inspect_headers
+from toolserver.http.request_body import BodyReader, Disconnect
 
 _OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics"})
 
@@ -32,9 +34,11 @@ class Gateway:
     ) -> None:
         self._app = app
         self._access = access
+        self._is_open = access.is_open
         self._metrics = metrics
         self._bodies = bodies
         self._calls = calls
+        self._paths = calls.paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -42,30 +46,32 @@ class Gateway:
             await self._app(scope, receive, send)
             return
         started = perf_counter()
-        path = _path(scope)
+        path: str = scope["path"]
+        if scope.get("root_path"):  # the prefix under which the application is mounted
+            path = path.removeprefix(scope["root_path"])
         try:
-            status = await self._answer(path, scope, receive, send)
-        except Rejection as rejection:
-            status = rejection.status
-            body = orjson.dumps({"detail": rejection.detail})
-            await _send(send, Reply(status, [*json_headers(body), *rejection.headers], body))
+            caller = 0 if self._is_open else self._access.admit(path, scope["headers"])
+            if path in self._paths and scope["method"] == "POST":
+                headers = dict(scope["headers"])
+                body = await self._bodies.read(receive, headers.get(b"content-length", b""))
+                reply = self._calls.answer(path, body, headers.get(b"content-type", b""), caller)
+                if isinstance(reply, Deferred):
+                    reply = await reply.get()
+                status, fields, content = reply
+                await send({"type": "http.response.start", "status": status, "headers": fields})
+                await send({"type": "http.response.body", "body": content})
+            else:
+                status = await self._pass_on(scope, receive, send)
         except Disconnect:
             return
+        except Rejection as rejection:
+            status = await _refuse(send, rejection)
+        except CacheError as error:
+            status = await _refuse(send, Rejection(503, str(error)))
         except Exception:
             self._metrics.count_request(self._label(path), 500, perf_counter() - started)  # sent by the ASGI server
             raise
         self._metrics.count_request(self._label(path), status, perf_counter() - started)
-
-    async def _answer(self, path: str, scope: Scope, receive: Receive, send: Send) -> int:
-        """Answer a request. Returns the status."""
-        caller = 0 if self._access.is_open else self._access.admit(path, scope["headers"])
-        if path not in self._calls.paths or scope["method"] != "POST":
-            return await self._pass_on(scope, receive, send)
-        length, content_type = inspect_headers(scope["headers"])
-        body = await self._bodies.read(receive, length)
-        reply = await self._calls.answer(path, body, content_type, caller)
-        await _send(send, reply)
-        return reply.status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> int:
         status = 500
@@ -81,18 +87,14 @@ class Gateway:
 
     def _label(self, path: str) -> str:
         """Metrics label of a path: one of few values, whatever path is asked for."""
-        if path in self._calls.paths or path in _OTHER_PATHS:
+        if path in self._paths or path in _OTHER_PATHS:
             return path
         return "/v1/apis/{api}" if path.startswith("/v1/apis/") else "other"
 
 
-def _path(scope: Scope) -> str:
-    """The path of a request without the prefix under which the application is mounted."""
-    path: str = scope["path"]
-    prefix = scope.get("root_path")
-    return path.removeprefix(prefix) if prefix else path
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
-    await send({"type": "http.response.body", "body": reply.body})
+async def _refuse(send: Send, rejection: Rejection) -> int:
+    body = orjson.dumps({"detail": rejection.detail})
+    headers = [*json_headers(body), *rejection.headers]
+    await send({"type": "http.response.start", "status": rejection.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+    return rejection.status

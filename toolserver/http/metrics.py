@@ -1,7 +1,7 @@
-"""What the server counts, summed over its workers, in Prometheus' text format.
+"""Counts of calls and requests, summed over the workers, in Prometheus' text format.
 
-A worker counts in plain dictionaries, which costs a call well under a microsecond. It leaves a snapshot in the server's
-runtime directory once a second, and a scrape, whichever worker it reaches, adds up the snapshots of all. (The client
+A worker counts in dictionaries, which costs a call less than a microsecond. Once a second it writes a snapshot into the
+server's runtime directory, and a scrape, whichever worker it reaches, adds up the snapshots of all. (The client
 library's own multi-process mode writes a memory map per sample and is chosen by an environment variable at import.)
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,31 +32,45 @@ _SEPARATOR = "\t"
 
 
 class Metrics:
-    """The counts of one worker."""
+    """Counts of one worker."""
 
     def __init__(self, runtime_dir: Path | None = None) -> None:
-        self._calls: defaultdict[tuple[str, str, str, bool], int] = defaultdict(int)
-        self._requests: defaultdict[tuple[str, int], int] = defaultdict(int)
-        self._latency: dict[str, list[float]] = {}
+        self._calls: dict[tuple[str, bool, str, str], list[int]] = {}
+        self._requests: dict[tuple[str, int], list[float]] = {}
         self._runtime_dir = runtime_dir
 
+    def call_counter(self, route: str, instant: bool, outcome: str, provenance: str) -> list[int]:
+        """The count of answered calls, as a list of one element, which the caller increments.
+
+        Args:
+            route: Path of the request.
+            instant: True if the call was answered without an upstream request.
+            outcome: Outcome of the call.
+            provenance: Provenance of the answer.
+        """
+        return self._calls.setdefault((route, instant, outcome, provenance), [0])
+
     def count_call(self, route: str, response: ToolResponse, instant: bool) -> None:
-        """Count one answered call. `instant`: it was answered without asking upstream."""
-        self._calls[route, response.outcome, response.provenance, instant] += 1
+        """Count one answered call; for the arguments see `call_counter`."""
+        self.call_counter(route, instant, response.outcome, response.provenance)[0] += 1
+
+    def count_calls(self, route: str, responses: Iterable[ToolResponse], instant: bool) -> None:
+        """Count answered calls; for the arguments see `call_counter`."""
+        for (outcome, provenance), count in Counter([response[1:3] for response in responses]).items():
+            self.call_counter(route, instant, outcome, provenance)[0] += count
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered HTTP request."""
-        self._requests[route, status] += 1
-        latency = self._latency.get(route)
-        if latency is None:
-            latency = self._latency[route] = [0.0] * (len(BUCKETS) + 2)
-        latency[bisect_left(BUCKETS, seconds)] += 1
-        latency[-1] += seconds
+        row = self._requests.get((route, status))
+        if row is None:
+            row = self._requests[route, status] = [0.0] * (len(BUCKETS) + 2)
+        row[bisect_left(BUCKETS, seconds)] += 1
+        row[-1] += seconds
 
     def save(self) -> bool:
-        """Leave a snapshot for the other workers, if there may be any. Returns whether there is one now.
+        """Write a snapshot for the other workers, if there is a runtime directory. Returns True if it was written.
 
-        A full disk or a runtime directory that was cleaned away costs the sum over the workers, and nothing else.
+        On a full disk or without the directory, only the sum over the workers is lost.
         """
         if self._runtime_dir is None:
             return False
@@ -80,17 +94,22 @@ class Metrics:
     def _snapshot(self) -> dict[str, dict[str, Any]]:
         calls: Counter[str] = Counter()
         lookups: Counter[str] = Counter()
-        for (route, outcome, provenance, instant), count in self._calls.items():
+        for (route, instant, outcome, provenance), (count,) in self._calls.items():
             calls[_SEPARATOR.join((route, outcome, provenance))] += count
             if instant and provenance in _STORED:
                 lookups["hit"] += count
             elif provenance in _ASKED_AFTER or outcome in _MISSED or not instant:
                 lookups["miss"] += count
+        latency: dict[str, list[float]] = {}
+        for (route, _), row in self._requests.items():
+            latency[route] = [sum(column) for column in zip(row, latency.get(route, [0.0] * len(row)), strict=True)]
         return {
             "calls": calls,
             "lookups": lookups,
-            "requests": {f"{route}{_SEPARATOR}{status}": count for (route, status), count in self._requests.items()},
-            "latency": self._latency,
+            "requests": {
+                f"{route}{_SEPARATOR}{status}": sum(row[:-1]) for (route, status), row in self._requests.items()
+            },
+            "latency": latency,
         }
 
 

@@ -1,4 +1,4 @@
-"""How often a key may call."""
+"""Rate limit per API key."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 BURST = 1.0
-"""Seconds' worth of calls that may come at once."""
+"""Seconds of the rate that may be used at once."""
 
 
 class RateLimiter:
-    """The generic cell rate algorithm: one number per key says until when its calls are paid for.
+    """The generic cell rate algorithm: one number per key, the time until which its calls are charged.
 
-    A call is admitted while less than `BURST` seconds are paid ahead. A batch is admitted like one call and then pays
-    for all of its calls, so over time nobody gets more than the rate. The numbers lie in a file that the workers of one
-    server share; two workers that write at the same instant may admit one call too many, never one too few.
+    A call is admitted while that time is less than `BURST` seconds ahead. A batch is admitted like one call and then
+    charged for all of its calls, so that the average stays below the rate. The workers of one server share the numbers
+    in a file; two workers that write at the same instant may admit one call too many, never one too few.
 
     Args:
         rate: Calls per second and key.
         slots: Number of keys.
         path: The shared file; without one, the limit holds in this process only.
-        clock: Seconds, the same clock in all workers.
+        clock: Returns seconds; the same clock in all workers.
     """
 
     def __init__(
@@ -31,20 +31,20 @@ class RateLimiter:
         self._cost = 1.0 / rate
         self._clock = clock
         self._memory = _shared_memory(path, 8 * slots)
-        self._paid_until = memoryview(self._memory).cast("d")
+        self._charged_until = memoryview(self._memory).cast("d")
 
     def take(self, slot: int, calls: int = 1) -> float:
-        """Pay for `calls` calls of a key. Returns 0 when admitted, else after how many seconds to come again."""
+        """Charge a key for `calls` calls. Returns 0 if they are admitted, else the seconds to wait."""
         now = self._clock()
-        paid_until = max(self._paid_until[slot], now)
-        if paid_until - now >= BURST:
-            return paid_until - now - BURST + self._cost
-        self._paid_until[slot] = paid_until + calls * self._cost
+        charged_until = max(self._charged_until[slot], now)
+        if charged_until - now >= BURST:
+            return charged_until - now - BURST + self._cost
+        self._charged_until[slot] = charged_until + calls * self._cost
         return 0.0
 
     def charge(self, slot: int, calls: int) -> None:
-        """Make a key pay for calls that are admitted already (the rest of a batch)."""
-        self._paid_until[slot] = max(self._paid_until[slot], self._clock()) + calls * self._cost
+        """Charge a key for calls that are already admitted (the rest of a batch)."""
+        self._charged_until[slot] = max(self._charged_until[slot], self._clock()) + calls * self._cost
 
 
 def _shared_memory(path: Path | None, size: int) -> mmap.mmap:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import Message, Receive
 
-from toolserver.http.auth import Headers, Rejection
+from toolserver.http.auth import Rejection
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 """The usual spellings of the content type of JSON. There are others; see `parse_exactly`."""
@@ -40,18 +40,18 @@ class BodyReader:
         self._begun: dict[asyncio.Task[Any], float] = {}
         self._expired: set[asyncio.Task[Any]] = set()
 
-    async def read(self, receive: Receive, announced: int) -> bytes:
+    async def read(self, receive: Receive, announced: bytes) -> bytes:
         """Read a body.
 
         Args:
             receive: ASGI's function that gives the parts of the body.
-            announced: The request's `Content-Length`, 0 without one.
+            announced: The request's `Content-Length`, empty without one.
 
         Raises:
             Rejection: 413 for a body above the limit, 408 for one that exceeds the timeout.
             Disconnect: The client closed the connection.
         """
-        if announced > self._limit:
+        if announced.isdigit() and int(announced) > self._limit:
             raise self._too_large()
         task = asyncio.current_task()
         assert task is not None
@@ -96,17 +96,6 @@ class BodyReader:
 
     def _too_large(self) -> Rejection:
         return Rejection(413, f"request body larger than {self._limit} bytes")
-
-
-def inspect_headers(headers: Headers) -> tuple[int, bytes]:
-    """A request's `Content-Length` (0 without one) and `Content-Type` (empty without one)."""
-    length, content_type = 0, b""
-    for name, value in headers:
-        if name == b"content-length":
-            length = int(value) if value.isdigit() else 0
-        elif name == b"content-type":
-            content_type = value
-    return length, content_type
 
 
 def parse_exactly(body: bytes, content_type: bytes) -> Any:

@@ -85,7 +85,7 @@ def test_recordings_do_not_come_from_a_world() -> None:
 
 
 def test_a_server_without_info_serves_recordings_and_no_world() -> None:
-    """Another implementation of StableToolBench's protocol has none."""
+    """Another implementation of StableToolBench's protocol does not have it."""
     assert len(told(b"not here", RECORDED, status=404)) == 1
     with pytest.raises(ConfigurationError, match=r"no /v1/info.*version"):
         told(b"not here", WORLD, status=404)

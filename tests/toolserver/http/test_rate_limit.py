@@ -121,7 +121,7 @@ def test_a_client_that_goes_away_is_no_refusal() -> None:
         async def receive() -> Any:
             return next(messages)
 
-        return await BodyReader(100, 1.0).read(receive, 0)
+        return await BodyReader(100, 1.0).read(receive, b"")
 
     with pytest.raises(Disconnect):
         asyncio.run(read())

@@ -1,4 +1,4 @@
-"""Every element of a batch fails for itself, whatever its state token holds, on every way to the tools."""
+"""Elements of a batch fail independently, whatever their state tokens hold, over HTTP and in process."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_poisoned_element_is_refused_alone(ways: Ways, token: str) -> None:
 
 
 def test_a_good_token_and_a_forged_copy_of_it_are_told_from_nothing(ways: Ways) -> None:
-    """A public key signs for everybody: fields that a server could have written are good."""
+    """Anyone can sign with a public key: fields that a server could have written are accepted."""
     ours, theirs = check(ways, BOOKED, forged(FIELDS))
     assert ours["outcome"] == "ok"
     assert theirs["outcome"] != "forbidden"

@@ -91,7 +91,7 @@ def test_every_published_recording_is_answered_as_the_reference_answers_it(
 
 
 def _answers_agree(ours: TestClient, theirs: TestClient, request: dict[str, Any]) -> bool:
-    """Whether the reference has an answer; where it has one, it must be ours, to the order of the fields."""
+    """True if the reference has an answer; it must then equal ours, in the order of the fields too."""
     answer, expected = ours.post("/virtual", json=request), theirs.post("/virtual", json=request).json()
     assert answer.headers["x-toolserver-provenance"] in ("recorded", "generated")
     if expected["error"] == "miss":
