@@ -161,11 +161,11 @@ def run_folder(folder: Path, *steps: tuple[str, str, str]) -> None:
     [
         (("Finish", "{}", ""), "Finish calls no tool"),
         (("cards", "{}", '{"error": "", "response": 1}'), "the function was not offered"),
-        (("cards_for_goal_line", "{broken", '{"error": "", "response": 1}'), "the arguments are no JSON object"),
-        (("cards_for_goal_line", "[]", '{"error": "", "response": 1}'), "the arguments are no JSON object"),
-        (("cards_for_goal_line", "{}", ""), "the response is no answer of a tool"),
-        (("cards_for_goal_line", "{}", '{"response": 1}'), "the response is no answer of a tool"),
-        (("cards_for_goal_line", "{}", "{" * 100_000), "the response is no answer of a tool"),
+        (("cards_for_goal_line", "{broken", '{"error": "", "response": 1}'), "the arguments are not a JSON object"),
+        (("cards_for_goal_line", "[]", '{"error": "", "response": 1}'), "the arguments are not a JSON object"),
+        (("cards_for_goal_line", "{}", ""), "the response is not an answer of a tool"),
+        (("cards_for_goal_line", "{}", '{"response": 1}'), "the response is not an answer of a tool"),
+        (("cards_for_goal_line", "{}", "{" * 100_000), "the response is not an answer of a tool"),
     ],
 )
 def test_steps_that_record_no_call_are_counted_by_reason(
