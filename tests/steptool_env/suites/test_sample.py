@@ -7,12 +7,12 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
-from agents.evaluation.outputs import write_outputs
 
 import steptool_env  # noqa: F401 - registers the environments
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
+from agents.reporting.outputs import write_outputs
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.sample import SAMPLE
 from steptool_env.suites.stabletoolbench import load_suite
