@@ -19,7 +19,7 @@ _DESCRIPTION = "Serve recorded, generated and simulated tools offline. `toolserv
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Run one command and end the process with its status: 0, 1 for a finding or an error, 2 for a wrong command."""
+    """Run one command and exit with its status: 0, 1 for a problem or an error, 2 for a wrong command."""
     if list(sys.argv[1:] if args is None else args) == ["--version"]:
         sys.stdout.write(f"toolserver {version('steptool-env')}\n")
         sys.exit(0)

@@ -14,25 +14,24 @@ MissPolicy = Literal["strict", "synthetic", "llm", "live"]
 
 
 class Settings(BaseSettings):
-    """What to serve, what to do when nothing is recorded, and within which limits.
+    """Settings of the server: tools, miss policy and limits.
 
-    Built when an application is created, never at import. Every field can be set by the environment variable
-    `TOOLSERVER_<FIELD>`.
+    Read when an application is created, never at import. The environment variable `TOOLSERVER_<FIELD>` sets a field.
     """
 
-    # A Redis URL may hold a password, so the cache is never shown and wrong settings are not quoted.
+    # A Redis URL may contain a password, so the cache is never shown and errors do not quote settings.
     model_config = SettingsConfigDict(env_prefix="TOOLSERVER_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     cache: str | Path | None = Field(
         default=None, repr=False, description="Recorded responses (`toolserver import`): a directory or a Redis URL."
     )
-    read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is ever recorded.")
+    read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is recorded.")
     world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
     world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")
-    world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld, in place of the level's.")
-    miss: MissPolicy = Field(default="strict", description="What answers a call that is not recorded.")
+    world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld; default: the level's.")
+    miss: MissPolicy = Field(default="strict", description="Source of answers to calls that are not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
-    state_key: SecretStr | None = Field(default=None, description="Key that signs state tokens; replicas share it.")
+    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; shared by replicas.")
 
     llm_url: str = Field(
         default="", description="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8001/v1 (miss=llm)."
@@ -42,20 +41,20 @@ class Settings(BaseSettings):
     llm_simulator: Simulator = Field(default="gpt", description="Message format: gpt or mirrorapi.")
     live_url: str = Field(default="", description="Upstream server's /rapidapi endpoint (miss=live).")
     live_key: SecretStr = Field(default=SecretStr(""), description="toolbench_key of the upstream server.")
-    upstream_timeout: float = Field(default=60.0, gt=0, description="Seconds to wait for one upstream answer.")
+    upstream_timeout: float = Field(default=60.0, gt=0, description="Timeout of one upstream request in seconds.")
     upstream_retries: int = Field(
-        default=2, ge=0, le=10, description="How many more times to ask upstream after a failure."
+        default=2, ge=0, le=10, description="Maximum number of upstream retries after a failure."
     )
-    upstream_workers: int = Field(default=8, ge=1, le=256, description="Upstream calls at a time, per worker.")
+    upstream_workers: int = Field(default=8, ge=1, le=256, description="Concurrent upstream calls per worker.")
 
     api_key_file: Path | None = Field(default=None, description="File with the accepted API keys, one per line.")
-    rate_limit: float = Field(default=0.0, ge=0, description="Calls per second and key; 0 for no limit.")
-    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Bytes of a request body.")
-    max_batch: int = Field(default=1024, ge=1, description="Calls in one request of /v1/calls.")
-    max_depth: int = Field(default=32, ge=1, le=100, description="Levels of nesting in a call's arguments.")
-    request_timeout: float = Field(default=150.0, gt=0, description="Seconds until a request is given up.")
+    rate_limit: float = Field(default=0.0, ge=0, description="Maximum calls per second and key; 0 for no limit.")
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024, description="Maximum size of a request body in bytes.")
+    max_batch: int = Field(default=1024, ge=1, description="Maximum number of calls in one request of /v1/calls.")
+    max_depth: int = Field(default=32, ge=1, le=100, description="Maximum nesting of a call's arguments.")
+    request_timeout: float = Field(default=150.0, gt=0, description="Timeout of a request in seconds.")
 
-    runtime_dir: Path | None = Field(default=None, description="Shared by the workers of one server; set by `serve`.")
+    runtime_dir: Path | None = Field(default=None, description="Directory shared by the workers; set by `serve`.")
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

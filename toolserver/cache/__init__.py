@@ -1,4 +1,4 @@
-"""Recorded responses on disk."""
+"""Cache of recorded responses and their catalog, on disk or in Redis."""
 
 from toolserver.cache.record import CacheEntry, Description
 from toolserver.cache.response_cache import CacheStats, OnConflict, PutResult, ResponseCache, StoreProblem

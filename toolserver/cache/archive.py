@@ -1,4 +1,4 @@
-"""A cache and its catalog as one file: JSON Lines, compressed by zstd, with a checksum.
+"""Archive of a cache and its catalog: one file of JSON Lines, compressed by zstd, with a checksum.
 
     {"format": "toolserver-archive", "version": 1}
     {"api": {...}}                                   one per API (`views.documentation`), in the order of names
@@ -6,7 +6,7 @@
      "source": ..., "recorded_at": ...}              one per recorded call, in the order of keys
     {"end": {"apis": n, "calls": n, "blake2b": "..."}}
 
-`arguments` and `body` are JSON texts, so that they come back byte for byte. The checksum covers every line before
+`arguments` and `body` are JSON texts, so that import restores them byte for byte. The checksum covers all lines but
 the last. The same content gives the same bytes, with the same version of zstd.
 """
 
@@ -32,22 +32,22 @@ from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import ConflictError, DataError
 
 _HEADER = {"format": "toolserver-archive", "version": 1}
-_LEVEL = 9  # Of zstd: written once, read often.
-_BATCH = 1000  # Calls per transaction.
+_LEVEL = 9  # compression level of zstd: written once, read often
+_BATCH = 1000  # calls per transaction
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveReport:
-    """What an import did: APIs and calls, by what became of them."""
+    """Result of an import: numbers of APIs and calls by their results."""
 
     apis: Counter[AddResult] = field(default_factory=Counter)
     calls: Counter[PutResult] = field(default_factory=Counter)
 
 
 def export_archive(path: str | Path, cache: ResponseCache, catalog: Catalog) -> tuple[int, int]:
-    """Write `cache` and `catalog` into one file; how many APIs and calls there are.
+    """Write `cache` and `catalog` into one file. Return the numbers of APIs and calls.
 
-    The file appears when it is whole: a killed export leaves what was there before.
+    The file is replaced when the new one is complete: a killed export leaves the old one.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
@@ -63,10 +63,10 @@ def export_archive(path: str | Path, cache: ResponseCache, catalog: Catalog) -> 
 def import_archive(
     path: str | Path, cache: ResponseCache, catalog: Catalog, *, on_conflict: OnConflict = "keep"
 ) -> ArchiveReport:
-    """Read a file of `export_archive` into `cache` and `catalog` (in memory: saving it is for the caller).
+    """Read a file of `export_archive` into `cache` and `catalog` (in memory; the caller saves it).
 
     Raises:
-        DataError: The file is damaged or no archive; nothing was imported.
+        DataError: The file is damaged or not an archive; nothing was imported.
         ConflictError: A call has another answer, and `on_conflict` is `error`.
     """
     path = Path(path)
@@ -82,7 +82,7 @@ def import_archive(
 
 
 def check_archive(path: str | Path) -> None:
-    """Read an archive to its end. Raises `DataError` unless it is whole and matches its checksum."""
+    """Read an archive to its end. Raises `DataError` unless it is complete and matches its checksum."""
     path = Path(path)
     digest = blake2b()
     last = ""
@@ -163,7 +163,7 @@ def _parse(path: Path, line: str) -> dict[str, Any]:
 
 
 def _after_apis(lines: Iterator[dict[str, Any]], catalog: Catalog, report: ArchiveReport) -> Iterator[dict[str, Any]]:
-    """Adds the APIs to `catalog` on the way to the calls, which it yields."""
+    """Add the APIs of `lines` to `catalog` and yield the calls."""
     for item in lines:
         if "api" in item:
             report.apis[catalog.add(read_documentation(item["api"]))] += 1

@@ -1,4 +1,4 @@
-"""The bounded memory in front of a store."""
+"""Bounded memory cache of a store."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """What says how many bytes it holds."""
+    """Value with a size."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         ...
 
 
@@ -18,15 +18,15 @@ Value = TypeVar("Value", bound=Sized)
 
 
 class MemoryCache(Generic[Value]):
-    """Keeps what was used recently, in two generations.
+    """Keeps recently used values, in two generations.
 
-    A look-up promotes into the young generation; when that is half of the bound, it becomes the old one and
-    the former old one is dropped. So everything used since the last turn is kept, as in a least-recently-used
-    cache, but a hit is one dictionary look-up without a lock: several threads at worst repeat a promotion.
+    A look-up promotes a value into the young generation. When that reaches half of the bound, it becomes the old
+    generation and the former old one is dropped. Like a least-recently-used cache it keeps all recent values, but a hit
+    is one dictionary look-up without a lock; concurrent threads at worst repeat a promotion.
 
     Args:
-        entries: How many values to keep at most; 0 keeps none.
-        max_bytes: How many bytes to keep at most.
+        entries: Maximum number of values; 0 keeps none.
+        max_bytes: Maximum size of the values in bytes.
     """
 
     def __init__(self, entries: int, max_bytes: int) -> None:
@@ -37,7 +37,7 @@ class MemoryCache(Generic[Value]):
         self._young_bytes = 0
 
     def get(self, key: bytes) -> Value | None:
-        """The value kept for `key`, or `None`."""
+        """Return the value of `key`, or `None`."""
         value = self._young.get(key)
         if value is None:
             value = self._old.get(key)
@@ -46,7 +46,7 @@ class MemoryCache(Generic[Value]):
         return value
 
     def put(self, key: bytes, value: Value) -> None:
-        """Keep `value`, unless it alone is more than the bound."""
+        """Keep `value`, unless it exceeds the bound."""
         size = value.size
         if not self._half_entries or size > self._half_bytes:
             return
@@ -56,7 +56,7 @@ class MemoryCache(Generic[Value]):
         self._young_bytes += size
 
     def drop(self, key: bytes) -> None:
-        """Forget `key`."""
+        """Remove `key`."""
         self._old.pop(key, None)
         self._young.pop(key, None)
 

@@ -1,4 +1,4 @@
-"""Reading a cache's database."""
+"""Reader of a cache's database."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ import diskcache
 from toolserver.cache.database import DATABASE, FORMAT
 from toolserver.errors import CacheError
 
-_PAGE = 1000  # Rows per SELECT of a scan: a long read would keep the write-ahead log from being folded in.
+_PAGE = 1000  # rows per SELECT of a scan: a long read prevents merging the write-ahead log
 
-# What an entry looks like in diskcache's table; other rows are somebody else's.
+# Condition of an entry in diskcache's table; toolserver did not write other rows.
 _OURS = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND typeof(key) = 'blob' AND typeof(value) = 'blob'"
 _NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {_OURS} ORDER BY key LIMIT ?"  # noqa: S608
 _COUNT_OURS = f"SELECT count(*) FROM Cache WHERE {_OURS}"  # noqa: S608
 
-# What a connection keeps of the database. No memory map: of the whole file it would make a hit among a million
-# entries a quarter cheaper, and the process as large as the file; of a part it gives nothing.
+# Page cache of a connection. No memory map: for the whole file it makes a hit among a million entries 25 % faster and
+# the process as large as the file; for a part of the file it has no effect.
 _PAGE_CACHE_KIB = 8192
 
 
 class Reader:
-    """Reads a store. Safe for several threads, and across a fork."""
+    """Reads a store. Thread-safe, and usable after a fork."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / DATABASE
@@ -43,8 +43,8 @@ class Reader:
             raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, or `None`."""
-        connection = self._take()  # by hand: `_connection` would double the cost of a hit
+        """Return the value of `key`, or `None`."""
+        connection = self._take()  # `_connection` would double the cost of a hit
         try:
             row = connection.execute("SELECT value FROM Cache WHERE key = ? AND raw = 1", (key,)).fetchone()
         except sqlite3.DatabaseError as error:
@@ -58,7 +58,7 @@ class Reader:
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values, in the order of keys; those added meanwhile may be missed."""
+        """Iterate over keys and values in the order of keys. Entries added meanwhile may be missing."""
         last = b""
         while True:
             with self._connection() as connection:
@@ -69,19 +69,19 @@ class Reader:
             last = rows[-1][0]
 
     def count(self) -> int:
-        """Number of entries, without counting them."""
+        """Return the stored number of entries."""
         with self._connection() as connection:
             row = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
         if row is None:
-            raise CacheError(f"{self._path} has lost its count of entries; see `toolserver verify`")
+            raise CacheError(f"{self._path} has no count of entries; see `toolserver verify`")
         return int(row[0])
 
     def size(self) -> int:
-        """Bytes of the database file."""
+        """Return the size of the database file in bytes."""
         return int(self._path.stat().st_size)
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the database itself; nothing when it is sound."""
+        """Iterate over the errors of the database itself."""
         with self._connection() as connection:
             for (finding,) in connection.execute("PRAGMA quick_check"):
                 if finding != "ok":

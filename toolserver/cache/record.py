@@ -1,15 +1,15 @@
-"""How one recorded response lies in the store: a fixed header, what is known about it, the body.
+"""Binary format of one recorded response: a fixed header, its description, the body.
 
     offset  bytes  field
     0       1      layout version
     1       1      outcome (position in `_OUTCOMES`)
     2       1      provenance (position in `_PROVENANCES`)
-    3       16     BLAKE2b-16 of the key and everything but these 16 bytes
+    3       16     BLAKE2b-16 of the key and all but these 16 bytes
     19      4      length of the description, big-endian
     23      n      description: JSON array [category, tool, api, arguments, source, recorded_at]
     23+n    rest   the body, exactly as it is sent
 
-So a hit is two table look-ups and a slice. The description is decoded only when somebody asks for it.
+A hit is two table look-ups and a slice. The description is decoded only by `CacheEntry.describe`.
 """
 
 from __future__ import annotations
@@ -58,10 +58,12 @@ _PROVENANCE_CODES = {provenance: code for code, provenance in enumerate(_PROVENA
 
 
 class Description(NamedTuple):
-    """What is known about a recording besides its answer. None of it reaches a policy.
+    """Metadata of a recording. Policies never see it.
 
-    `call` has standardised names, and arguments in the order in which they were first recorded; `source` says
-    which file or server it came from; `recorded_at` is text (ISO 8601 by habit), empty when unknown.
+    Attributes:
+        call: Call with standardised names, and arguments in the order of the first recording.
+        source: File or server of origin.
+        recorded_at: Time as text (usually ISO 8601); empty if unknown.
     """
 
     call: ToolCall
@@ -70,7 +72,7 @@ class Description(NamedTuple):
 
 
 class CacheEntry:
-    """One recorded response. `response` is ready to be sent; the rest is decoded when it is asked for."""
+    """One recorded response. `response` is ready to be sent; `describe` decodes the metadata."""
 
     __slots__ = ("_description", "response")
 
@@ -80,32 +82,32 @@ class CacheEntry:
 
     @property
     def body(self) -> bytes:
-        """The body, exactly as it was put."""
+        """Body, byte for byte as it was recorded."""
         return self.response.body
 
     @property
     def outcome(self) -> Outcome:
-        """The typed outcome of the recorded call."""
+        """Outcome of the recorded call."""
         return self.response.outcome
 
     @property
     def provenance(self) -> Provenance:
-        """Where the answer came from."""
+        """Source of the answer."""
         return self.response.provenance
 
     @property
     def size(self) -> int:
-        """Bytes of body and description."""
+        """Size of body and description in bytes."""
         return len(self.response.body) + len(self._description)
 
     def describe(self) -> Description:
-        """The call, the source and the time of the recording."""
+        """Decode call, source and time of the recording."""
         category, tool, api, arguments, source, recorded_at = json.loads(self._description)
         return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
 
 
 class Record(NamedTuple):
-    """A recording on its way into the store: its key and its encoded value."""
+    """Key and encoded value of a recording."""
 
     key: bytes
     value: bytes
@@ -115,7 +117,7 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
     """Encode a recording for the store.
 
     Raises:
-        DataError: The arguments or the body are not what they should be.
+        DataError: The arguments are not an object of JSON data, or the body has the wrong form.
     """
     if not isinstance(call.arguments, dict):
         raise DataError(f"arguments of {call.api} must be a JSON object, not {call.arguments!r:.100}")
@@ -130,7 +132,7 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
 
 
 def decode_entry(value: bytes) -> CacheEntry:
-    """The entry of a stored value. It is not checked against its hash: that is `check_record`.
+    """Decode a stored value. The hash is not checked; see `check_record`.
 
     Raises:
         CacheError: The value is cut or of another version.
@@ -147,7 +149,7 @@ def decode_entry(value: bytes) -> CacheEntry:
 
 
 def check_record(key: bytes, value: bytes) -> str:
-    """What is wrong with a stored value; empty when it is as it was written."""
+    """Return the error of a stored value; empty when it is unchanged."""
     if value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
         return "the value does not match its hash"
     try:

@@ -1,11 +1,11 @@
-"""A Redis server that holds a cache: the connection to it, the names of its keys, and what it must not do.
+"""Connection to a Redis server that stores a cache: key names, checks and errors.
 
     PREFIX:format          version of what follows
     PREFIX:records:00..ff  hashes, by the first byte of the canonical key: key -> record (`toolserver.cache.record`)
     PREFIX:catalog         hash: names of an API -> its documentation
 
-Hashes, and not a Redis key per record: counting is exact and cheap, nobody else's keys are ever scanned, and one
-bucket at a time can be sorted, so that everything can be read in the order of keys without being held in memory.
+With hashes in place of one Redis key per record, counting is exact and cheap, other keys are never scanned, and reading
+in the order of keys sorts one bucket at a time.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from toolserver.cache.redis_url import RedisUrl, parse_redis_url
 from toolserver.errors import CacheError, ConfigurationError
 
 FORMAT = b"1"
-"""Version of the keys and what they hold."""
+"""Version of the keys and their values."""
 
 BUCKETS = 256
-"""Hashes of records: one for each first byte of a key."""
+"""Number of hashes of records: one for each first byte of a key."""
 
-_TIMEOUT = 5.0  # Seconds to connect, and to wait for one reply.
+_TIMEOUT = 5.0  # seconds to connect, and to wait for one reply
 
 
 class RedisServer:
-    """One server, as one cache sees it. Safe for several threads, and across a fork.
+    """Client of one cache on a Redis server. Thread-safe, and usable after a fork.
 
     Args:
-        address: Where it is.
+        address: Address of the cache.
 
     Attributes:
         client: redis-py's client. Its replies are bytes.
@@ -47,7 +47,7 @@ class RedisServer:
         catalog: Key of the hash of the catalog.
 
     Raises:
-        CacheError: It cannot be reached, or may evict what it holds.
+        CacheError: The server cannot be reached, or its memory policy may evict records.
     """
 
     def __init__(self, address: RedisUrl) -> None:
@@ -55,7 +55,7 @@ class RedisServer:
         self.records = tuple(f"{address.prefix}:records:{number:02x}".encode() for number in range(BUCKETS))
         self.catalog = f"{address.prefix}:catalog".encode()
         self._format = f"{address.prefix}:format".encode()
-        # Any: redis-py types every reply as one that may have to be awaited.
+        # Any: redis-py types every reply as possibly awaitable.
         self.client: Any = redis.Redis(
             host=address.host,
             port=address.port,
@@ -65,7 +65,7 @@ class RedisServer:
             ssl=address.tls,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
-            # Once more, for connections that the server closed meanwhile. All that is ever sent may be sent twice.
+            # One retry, for connections that the server has closed. All commands may be sent twice.
             retry=Retry(ExponentialBackoff(), 1),
         )
         try:
@@ -75,13 +75,13 @@ class RedisServer:
             raise
 
     def claim(self) -> None:
-        """Note the format where nothing is noted. Raises `CacheError` when another version is."""
+        """Store the format if none is stored. Raises `CacheError` when it is of another version."""
         with self.failures("write to"):
             self.client.set(self._format, FORMAT, nx=True)
         self.is_claimed()
 
     def is_claimed(self) -> bool:
-        """Whether a cache was ever written here. Raises `CacheError` when it is of another version."""
+        """Return whether a cache exists here. Raises `CacheError` when it is of another version."""
         with self.failures("read"):
             version = self.client.get(self._format)
         if version not in (None, FORMAT):
@@ -90,9 +90,9 @@ class RedisServer:
         return version is not None
 
     def _refuse_eviction(self) -> None:
-        """Raise `CacheError` when the server may drop recordings to make room, now or after a limit is set.
+        """Raise `CacheError` when the server may evict records, now or after a limit is set.
 
-        The policies `volatile-*` take keys that expire, and these do not.
+        The policies `volatile-*` evict keys that expire; records do not expire.
         """
         with self.failures("read"):
             policy = str(self.client.info("memory").get("maxmemory_policy", "unknown"))
@@ -104,14 +104,14 @@ class RedisServer:
 
     @contextmanager
     def failures(self, doing: str) -> Iterator[None]:
-        """Turns redis-py's errors inside into `CacheError`s that say what could not be done where."""
+        """Convert redis-py's errors into `CacheError`s that name the operation and the server."""
         try:
             yield
         except redis.RedisError as error:
             raise self.failure(doing, error) from error
 
     def failure(self, doing: str, error: redis.RedisError) -> CacheError:
-        """The error to raise for one of redis-py's."""
+        """Return the `CacheError` for an error of redis-py."""
         return CacheError(f"cannot {doing} {self.location}: {error}")
 
     def close(self) -> None:

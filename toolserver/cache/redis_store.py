@@ -1,4 +1,4 @@
-"""Records in Redis: the counterpart of `reader` and `writer`."""
+"""Reader and writer of records in Redis."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import redis
 from toolserver.cache.redis_server import RedisServer
 from toolserver.errors import CacheError
 
-_PAGE = 1000  # Records that one HSCAN asks for: one command must not hold up the server.
+_PAGE = 1000  # records per HSCAN, so that one command does not block the server
 
 
 class RedisReader:
-    """Reads a store. Safe for several threads, and across a fork."""
+    """Reads a store. Thread-safe, and usable after a fork."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -28,7 +28,7 @@ class RedisReader:
             raise CacheError(f"no cache at {place}; fill one with `toolserver import ... --cache '{place}'`")
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, or `None`."""
+        """Return the value of `key`, or `None`."""
         try:
             value: bytes | None = self._hget(self._buckets[key[0]], key)
         except redis.RedisError as error:
@@ -36,22 +36,22 @@ class RedisReader:
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values, in the order of keys; those added meanwhile may be missed."""
+        """Iterate over keys and values in the order of keys. Entries added meanwhile may be missing."""
         for number, bucket in enumerate(self._buckets):
             with self._server.failures("read"):
                 found = dict(self._server.client.hscan_iter(bucket, count=_PAGE))
             yield from sorted(item for item in found.items() if _belongs(item[0], number))
 
     def count(self) -> int:
-        """Number of entries, without reading them."""
+        """Return the number of entries."""
         return sum(self._ask_all("HLEN"))
 
     def size(self) -> int:
-        """Bytes of memory that the records take, as Redis estimates it from samples."""
+        """Return Redis's estimate of the records' memory in bytes."""
         return sum(size or 0 for size in self._ask_all("MEMORY USAGE"))
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the database itself; nothing when it is sound."""
+        """Iterate over the errors of the store itself."""
         others = 0
         for number, bucket in enumerate(self._buckets):
             with self._server.failures("read"):
@@ -67,7 +67,7 @@ class RedisReader:
         self._server.close()
 
     def _ask_all(self, command: str) -> list[int]:
-        """The reply to `command` for every bucket, in one round trip."""
+        """Return the reply to `command` for every bucket, in one round trip."""
         with self._server.failures("read"), self._server.client.pipeline(transaction=False) as pipeline:
             for bucket in self._buckets:
                 pipeline.execute_command(command, bucket)
@@ -87,13 +87,13 @@ class _Write(NamedTuple):
 
 
 class _Pending(threading.local):
-    """The writes of the thread's open transaction, by key; `None` while it has none."""
+    """Writes of the thread's open transaction by key; `None` without a transaction."""
 
     writes: dict[bytes, _Write] | None = None
 
 
 class RedisWriter:
-    """Writes a store. Several threads, processes and machines may write at once; the first to add a key wins."""
+    """Writes a store. Several threads, processes and machines may write at once; the first value of a key is kept."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -106,7 +106,7 @@ class RedisWriter:
             raise
 
     def add(self, key: bytes, value: bytes) -> bool:
-        """Store `value` unless `key` has one; whether it was stored (in a transaction: whether it is about to be)."""
+        """Store `value` unless `key` has one. Return whether it was stored (in a transaction: will be stored)."""
         writes = self._pending.writes
         if writes is None:
             with self._server.failures("write to"):
@@ -117,7 +117,7 @@ class RedisWriter:
         return True
 
     def replace(self, key: bytes, value: bytes) -> None:
-        """Store `value` in any case."""
+        """Store `value`, replacing an existing one."""
         writes = self._pending.writes
         if writes is None:
             with self._server.failures("write to"):
@@ -126,7 +126,7 @@ class RedisWriter:
             writes[key] = _Write("HSET", value)
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key` as this writer sees it, its open transaction included."""
+        """Return the value of `key`, including writes of the open transaction."""
         writes = self._pending.writes
         if writes is not None and key in writes:
             return writes[key].value
@@ -136,9 +136,9 @@ class RedisWriter:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside are stored together (MULTI) or not at all; one inside another joins it.
+        """Store all writes in the context together (MULTI) or not at all. A nested transaction joins the outer one.
 
-        They are sent at the end, and nobody waits meanwhile: what another writer adds before that stays.
+        The writes are sent at the end and block no other writer: a value that another writer adds before that is kept.
         """
         if self._pending.writes is not None:
             yield

@@ -1,4 +1,4 @@
-"""Where a cache in Redis is: `redis://user:password@host:port/db?prefix=name`, or `rediss://` for TLS."""
+"""Address of a cache in Redis: `redis://user:password@host:port/db?prefix=name`, or `rediss://` for TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 from toolserver.errors import ConfigurationError
 
 PASSWORD_VARIABLE = "TOOLSERVER_REDIS_PASSWORD"  # noqa: S105 (the name of a variable)
-"""Holds the password where the URL has none: a flag can be read by everybody who may list processes."""
+"""Environment variable with the password if the URL has none; flags are visible in the list of processes."""
 
 _PREFIX = "toolserver"
 _PORT = 6379
@@ -19,7 +19,7 @@ _PORT = 6379
 
 @dataclass(frozen=True, slots=True)
 class RedisUrl:
-    """The parts of a URL. Its text form has neither user nor password."""
+    """Parts of a URL. `str()` omits user and password."""
 
     host: str
     port: int
@@ -36,15 +36,15 @@ class RedisUrl:
 
 
 def is_redis(place: str | Path) -> TypeGuard[str]:
-    """Whether a cache's place is a Redis server and not a directory."""
+    """Return whether a cache's place is a Redis URL and not a directory."""
     return isinstance(place, str) and place.startswith(("redis://", "rediss://"))
 
 
 def parse_redis_url(url: str) -> RedisUrl:
-    """The parts of a URL; what is missing has redis-cli's defaults, and the prefix `toolserver`.
+    """Parse a URL. Missing parts get redis-cli's defaults, and the prefix `toolserver`.
 
     Raises:
-        ConfigurationError: It is malformed. The message does not repeat it, as it may hold a password.
+        ConfigurationError: The URL is malformed. The message omits the URL, which may contain a password.
     """
     try:
         parts = urlsplit(url)

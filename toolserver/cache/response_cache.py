@@ -1,4 +1,4 @@
-"""Canonical call -> recorded response."""
+"""Cache of recorded responses by canonical call."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolRes
 from toolserver.errors import CacheError, ConflictError
 
 OnConflict = Literal["keep", "replace", "error"]
-"""What to do when a call is recorded again with another answer."""
+"""Policy for a call that is recorded again with another answer."""
 
 
 class PutResult(StrEnum):
-    """What became of a recording."""
+    """Result of recording a call."""
 
     ADDED = "added"
-    UNCHANGED = "unchanged"  # recorded before, with the same answer
-    KEPT = "kept"  # a conflict: the first recording stays
-    REPLACED = "replaced"  # a conflict: the new recording took its place
+    UNCHANGED = "unchanged"  # already recorded with the same answer
+    KEPT = "kept"  # conflict: the first recording is kept
+    REPLACED = "replaced"  # conflict: the new recording replaced it
 
 
 class StoreProblem(NamedTuple):
-    """One finding of `ResponseCache.verify`: the entry's key in hex (empty: the database itself) and the reason."""
+    """Error found by `ResponseCache.verify`: the entry's key in hex (empty: the store itself) and the reason."""
 
     key: str
     reason: str
 
 
 class CacheStats(NamedTuple):
-    """How large a cache is.
+    """Size of a cache.
 
-    `bytes` is the size of the database file, or Redis's estimate of the memory that the records take; `in_memory`
-    counts entries of this process.
+    Attributes:
+        entries: Number of entries in the store.
+        bytes: Size of the database file, or Redis's estimate of the records' memory.
+        in_memory: Number of entries in this process's memory.
     """
 
     entries: int
@@ -49,25 +51,25 @@ class CacheStats(NamedTuple):
 
 
 class ResponseCache:
-    """Recorded responses by canonical call (`toolserver.calls.call_key`). Nothing is ever evicted from the store.
+    """Recorded responses by canonical call (`toolserver.calls.call_key`). The store evicts no entries.
 
-    Safe for several threads and processes: of two first recordings of a call one wins, and everyone gets that one.
-    Entries do not change once they are there, except by `on_conflict="replace"`, which other processes with the
-    entry in memory notice only after reopening.
+    Safe for several threads and processes: if two record the same call, the first recording is kept and both return it.
+    Entries change only by `on_conflict="replace"`; other processes with the entry in memory see the change after
+    reopening.
 
     Args:
         path: Directory of the cache, made if it does not exist, unless `read_only`; or a Redis server as
             `redis://user:password@host:port/db?prefix=name`, which needs the extra `redis`.
-        read_only: Open for reading only. Works on read-only volumes, for any number of processes.
-        memory_entries: Entries kept in memory at most; 0 keeps none.
-        memory_bytes: Bytes of entries kept in memory at most.
+        read_only: Open for reading only; works on read-only volumes, for any number of processes.
+        memory_entries: Maximum number of entries in memory; 0 keeps none.
+        memory_bytes: Maximum size of the entries in memory in bytes.
 
     Attributes:
         location: The directory, or the server without user and password.
-        remote: Whether the store is on another machine, so that looking into it may keep the caller waiting.
+        remote: True if the store is on another machine, so that a look-up may block.
 
     Raises:
-        CacheError: There is no cache to read, or it is of another version, damaged, not writable or out of reach.
+        CacheError: The cache is missing, of another version, damaged, not writable or out of reach.
         ConfigurationError: The URL is malformed, or the package `redis` is not installed.
     """
 
@@ -85,9 +87,9 @@ class ResponseCache:
         self._single_flight: SingleFlight[ToolResponse] = SingleFlight()
 
     def get(self, key: bytes) -> CacheEntry | None:
-        """The recording of the call with that key (`canonical_key`), or `None`.
+        """Return the recording of the call with that key (`canonical_key`), or `None`.
 
-        Does not see the recordings of a transaction that is still open.
+        Recordings of an open transaction are not visible.
         """
         entry = self._memory.get(key)
         if entry is None:
@@ -99,7 +101,7 @@ class ResponseCache:
         return entry
 
     def get_from_memory(self, key: bytes) -> CacheEntry | None:
-        """The recording of that call if it is in memory: like `get`, but it never waits for the store."""
+        """Return the recording of that call if it is in memory, without reading the store."""
         return self._memory.get(key)
 
     def put(
@@ -117,15 +119,15 @@ class ResponseCache:
 
         Args:
             call: Names in any spelling and arguments as an object; a state token is ignored.
-            body: `{"error": ..., "response": ...}` as UTF-8 JSON; kept byte for byte.
-            outcome: The typed outcome.
-            provenance: Where the answer comes from.
-            source: Which file or server it was found in.
-            recorded_at: When it was recorded, as text; never shown to a policy.
-            on_conflict: What to do when the call has another answer already.
+            body: `{"error": ..., "response": ...}` as UTF-8 JSON; stored byte for byte.
+            outcome: Outcome of the call.
+            provenance: Source of the answer.
+            source: File or server of origin.
+            recorded_at: Time of the recording as text; never shown to a policy.
+            on_conflict: Policy if the call has another answer already.
 
         Raises:
-            DataError: The arguments or the body are not what they should be.
+            DataError: The arguments are not an object of JSON data, or the body has the wrong form.
             ConflictError: The call has another answer and `on_conflict` is `error`.
             CacheError: The cache is open for reading only, or cannot be written.
         """
@@ -144,28 +146,28 @@ class ResponseCache:
         return self._replace(writer, record)
 
     def transaction(self) -> AbstractContextManager[None]:
-        """Record many calls at once: all inside are stored together or, after an exception or a kill, not at all."""
+        """Store all recordings in the context together or, after an exception or a kill, none of them."""
         return self._writing().transaction()
 
     def resolve_once(self, key: bytes, compute: Callable[[], ToolResponse]) -> ToolResponse:
-        """The recorded answer, or else that of `compute()`, which runs once however many threads ask.
+        """Return the recorded answer, or that of `compute()`, which runs once for all concurrent threads.
 
-        `compute` records its answer itself, if it should be recorded. What it raises, everyone gets.
+        `compute` records its answer itself. All threads get its exception.
         """
 
         def recorded_or_computed() -> ToolResponse:
-            entry = self.get(key)  # it may have been recorded since the caller looked
+            entry = self.get(key)  # another thread may have recorded it
             return compute() if entry is None else entry.response
 
         return self._single_flight.run(key, recorded_or_computed)
 
     def entries(self) -> Iterator[tuple[bytes, CacheEntry]]:
-        """All keys and entries, in the order of keys: the same order for the same content."""
+        """Iterate over keys and entries in the order of keys."""
         for key, value in self._reader.items():
             yield key, decode_entry(value)
 
     def verify(self) -> Iterator[StoreProblem]:
-        """Check the database and every entry against its hash and its key; yields what is wrong."""
+        """Check the store, and the hash and key of every entry. Iterate over the errors."""
         for reason in self._reader.problems():
             yield StoreProblem("", reason)
         for key, value in self._reader.items():
@@ -174,11 +176,11 @@ class ResponseCache:
                 yield StoreProblem(key.hex(), reason)
 
     def stats(self) -> CacheStats:
-        """How large the cache is."""
+        """Return the size of the cache."""
         return CacheStats(len(self), self._reader.size(), len(self._memory))
 
     def close(self) -> None:
-        """Close the cache; it is not used afterwards."""
+        """Close the cache. It cannot be used afterwards."""
         self._reader.close()
         if self._writer is not None:
             self._writer.close()

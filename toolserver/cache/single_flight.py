@@ -1,4 +1,4 @@
-"""Concurrent requests for one missing thing do the work once."""
+"""Concurrent computations of one key run once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Result = TypeVar("Result")
 
 
 class SingleFlight(Generic[Result]):
-    """Runs one computation per key at a time; whoever asks meanwhile gets its result, or its exception."""
+    """Runs one computation per key at a time. Concurrent callers get its result or its exception."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._running: dict[bytes, Future[Result]] = {}
 
     def run(self, key: bytes, compute: Callable[[], Result]) -> Result:
-        """The result of `compute()`, or of the computation for `key` that another thread has under way."""
+        """Return the result of `compute()`, or of the computation for `key` that another thread runs."""
         with self._lock:
             running = self._running.get(key)
             is_first = running is None

@@ -1,4 +1,4 @@
-"""What a store of records is, wherever it lies: a directory or a Redis server."""
+"""Interfaces of a store of records, in a directory or in Redis, and the function that opens one."""
 
 from __future__ import annotations
 
@@ -13,59 +13,59 @@ from toolserver.cache.writer import Writer
 
 
 class StoreReader(Protocol):
-    """Reads a store: `toolserver.cache.reader` says what each of these promises."""
+    """Reads a store; see `toolserver.cache.reader`."""
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, or `None`."""
+        """Return the value of `key`, or `None`."""
         ...
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values, in the order of keys."""
+        """Iterate over keys and values in the order of keys."""
         ...
 
     def count(self) -> int:
-        """Number of entries."""
+        """Return the number of entries."""
         ...
 
     def size(self) -> int:
-        """Bytes that the store takes."""
+        """Return the size of the store in bytes."""
         ...
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with the store itself."""
+        """Iterate over the errors of the store itself."""
         ...
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the resources."""
         ...
 
 
 class StoreWriter(Protocol):
-    """Writes a store: `toolserver.cache.writer` says what each of these promises."""
+    """Writes a store; see `toolserver.cache.writer`."""
 
     def add(self, key: bytes, value: bytes) -> bool:
-        """Store `value` unless `key` has one; whether it was stored."""
+        """Store `value` unless `key` has one. Return whether it was stored."""
         ...
 
     def replace(self, key: bytes, value: bytes) -> None:
-        """Store `value` in any case."""
+        """Store `value`, replacing an existing one."""
         ...
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key`, the writes of an open transaction included."""
+        """Return the value of `key`, including writes of the open transaction."""
         ...
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All writes inside are stored together or not at all."""
+        """Store all writes in the context together or not at all."""
         ...
 
     def close(self) -> None:
-        """Release what it holds."""
+        """Release the resources."""
         ...
 
 
 class Store(NamedTuple):
-    """An open store. `writing` is `None` when it is open for reading only; `location` may be shown to anybody."""
+    """Open store. `writing` is `None` when it is read-only; `location` contains no password."""
 
     location: str
     remote: bool
@@ -77,7 +77,7 @@ def open_store(place: str | Path, read_only: bool) -> Store:
     """Open the store in a directory or at a `redis://` URL.
 
     Raises:
-        CacheError: There is none to read, or it is of another version, damaged, not writable or out of reach.
+        CacheError: The store is missing, of another version, damaged, not writable or out of reach.
         ConfigurationError: The URL is malformed, or the package `redis` is not installed.
     """
     if is_redis(place):

@@ -1,4 +1,4 @@
-"""Writing a cache's database."""
+"""Writer of a cache's database."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import diskcache
 from toolserver.cache.database import DATABASE, FORMAT, fold_log, run_statement
 from toolserver.errors import CacheError
 
-# Never lose a record: the defaults cull the oldest beyond 1 GiB, silently. All values stay in the one database,
-# whatever their size: a value in a file of its own could be left behind, or left out, by a killed writer.
+# diskcache's defaults delete the oldest entries beyond 1 GiB; nothing may be deleted here. All values are stored in the
+# database, whatever their size: a killed writer could leave a value's file without its row or a row without its file.
 _SETTINGS: dict[str, Any] = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -27,7 +27,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 class Writer:
-    """Writes a store. Several threads and processes may write at once; the first to add a key wins."""
+    """Writes a store. Several threads and processes may write at once; the first value of a key is kept."""
 
     def __init__(self, directory: Path) -> None:
         _check_ours(directory / DATABASE)
@@ -38,24 +38,24 @@ class Writer:
             raise CacheError(f"cannot write to {directory} ({error}); is it meant to be opened read-only?") from error
 
     def add(self, key: bytes, value: bytes) -> bool:
-        """Store `value` unless `key` has one; whether it was stored."""
+        """Store `value` unless `key` has one. Return whether it was stored."""
         with self._failures():
             return bool(self._cache.add(key, value, retry=True))
 
     def replace(self, key: bytes, value: bytes) -> None:
-        """Store `value` in any case."""
+        """Store `value`, replacing an existing one."""
         with self._failures():
             self._cache.set(key, value, retry=True)
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of `key` as this writer sees it, its open transaction included."""
+        """Return the value of `key`, including writes of the open transaction."""
         with self._failures():
             value: bytes | None = self._cache.get(key)
         return value
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All writes inside are stored together or not at all; other writers wait."""
+        """Store all writes in the context together or not at all. Other writers wait."""
         with self._failures(), self._cache.transact(retry=True):
             yield
 
@@ -67,7 +67,7 @@ class Writer:
             raise CacheError(f"cannot write to {self._cache.directory}: {error}") from error
 
     def close(self) -> None:
-        """Fold the write-ahead log into the database and close it."""
+        """Merge the write-ahead log into the database and close it."""
         self._cache.close()
         fold_log(Path(self._cache.directory))
 
@@ -89,7 +89,7 @@ class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
 
 
 def _check_ours(database: Path) -> None:
-    """Refuse to write into a database that holds something else."""
+    """Raise `CacheError` for a database that is not a cache of this version."""
     if not database.is_file():
         return
     try:

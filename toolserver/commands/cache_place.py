@@ -1,4 +1,4 @@
-"""How a command is told where a cache is."""
+"""Type of the flag `--cache`."""
 
 from __future__ import annotations
 

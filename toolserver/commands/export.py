@@ -20,10 +20,10 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
 
     Example: `toolserver export archive recordings.jsonl.zst --cache data/cache`
 
-    Importing it gives the same recordings, byte for byte.
+    Import restores the recordings byte for byte.
 
     Args:
-        file: The file to write; it appears when it is whole.
+        file: File to write; it is replaced when the new one is complete.
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
     """
     with ResponseCache(cache, read_only=True, memory_entries=0) as responses:
@@ -33,11 +33,11 @@ def archive(file: Positional[Path], /, *, cache: CachePlace) -> None:
 
 
 def stabletoolbench(directory: Positional[Path], /, *, cache: CachePlace) -> None:
-    """Write a cache and its catalog as folders that StableToolBench's own server reads.
+    """Write a cache and its catalog as folders for StableToolBench's own server.
 
     Example: `toolserver export stabletoolbench StableToolBench/server --cache data/cache`
 
-    Their format has no place for source, time and outcome; `toolserver export archive` keeps everything.
+    The format has no fields for source, time and outcome; `toolserver export archive` keeps them.
 
     Args:
         directory: Folder to write tools/ and tool_response_cache/ into; files of the same names are replaced.

@@ -21,13 +21,14 @@ def stabletoolbench(
 
     Example: `toolserver import stabletoolbench StableToolBench/server --cache data/cache`
 
-    What cannot be read is listed with file, key and reason; the rest is imported. Importing again changes nothing.
+    Entries that cannot be read are listed with file, key and reason; the rest is imported. A repeated import changes
+    nothing.
 
     Args:
         directory: Folder with any of tools/, tool_response_cache/, query files and judged runs, at any depth.
         cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
         strict: Stop at the first entry that cannot be read.
-        on_conflict: What to do with a call that has another answer already.
+        on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:
@@ -44,12 +45,12 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
 
     Example: `toolserver import archive recordings.jsonl.zst --cache data/cache`
 
-    A damaged file is refused as a whole, before anything is imported.
+    A damaged file is rejected before anything is imported.
 
     Args:
         file: The archive.
         cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
-        on_conflict: What to do with a call that has another answer already.
+        on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
     with ResponseCache(cache, memory_entries=0) as responses:

@@ -26,11 +26,11 @@ APPLICATION = "toolserver.http.app:create_app"
 
 WorldLevel = Literal["lite", "standard", "full"]
 
-_SHUTDOWN_SECONDS = 5  # what a request under way gets to finish when the server is told to end
+_SHUTDOWN_SECONDS = 5  # for requests in progress when the server stops
 
 
 def _setting(metavar: str, default: str = "") -> Any:
-    """A flag for a setting that the environment may give as well: it has no default of its own to show."""
+    """Flag of a setting that an environment variable may set too, so that the flag itself has no default."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=f"(default: {default})" if default else "")
 
 
@@ -57,7 +57,7 @@ def serve(
 
     Example: `toolserver serve --cache data/cache --port 8000 --workers 4 --read-only`
 
-    Example: `toolserver serve --world 0 --port 0` (a free port; the first line of output says which)
+    Example: `toolserver serve --world 0 --port 0` (a free port, shown in the first line of output)
 
     Every setting, these and more, can also be given as an environment variable `TOOLSERVER_<NAME>`; a flag wins.
     Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY,
@@ -66,21 +66,21 @@ def serve(
     Args:
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
         world: Serve the ToolWorld of this seed.
-        world_level: Its level.
+        world_level: Level of the world.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        workers: Processes. They share the cache.
-        miss: What answers a call that is not recorded: nobody (strict), the API's template (synthetic), a language
-            model (llm) or an upstream server (live).
+        workers: Number of processes. They share the cache.
+        miss: Source of answers to calls that are not recorded: none (strict), the API's template (synthetic), a
+            language model (llm) or an upstream server (live).
         read_only: Open the cache for reading only; needed on a read-only volume.
         strict_arguments: Refuse calls whose arguments do not fit the documentation.
-        api_key_file: File with the accepted API keys, one per line. Without it, everybody may call.
-        rate_limit: Calls per second and key.
+        api_key_file: File with the accepted API keys, one per line. Without it, no key is needed.
+        rate_limit: Maximum number of calls per second and key.
         llm_url: OpenAI-compatible endpoint for `--miss llm`, e.g. http://127.0.0.1:8001/v1.
         llm_model: Model name at that endpoint.
         llm_simulator: Message format: StableToolBench's GPT simulator or MirrorAPI.
         live_url: Upstream `/rapidapi` endpoint for `--miss live`.
-        access_log: Log every request (costs a third of the speed).
+        access_log: Log every request (reduces the throughput by a third).
     """
     given = {name: value for name, value in locals().items() if name in Settings.model_fields and value}
     if world is not None:
@@ -97,7 +97,7 @@ def serve(
 
 
 def _settings(given: dict[str, object], runtime_dir: str) -> Settings:
-    """Flags over environment; also leaves them in the environment, where the workers' processes find them."""
+    """Merge flags with the environment, flags first, and set the result as environment variables for the workers."""
     for name, value in (given | {"runtime_dir": runtime_dir}).items():
         os.environ[f"TOOLSERVER_{name.upper()}"] = str(value)
     try:
@@ -132,7 +132,7 @@ def _announce(host: str, port: int) -> None:
 def _run(
     settings: Settings, listening: socket.socket, workers: int, access_log: bool, ready: Callable[[], None]
 ) -> None:
-    """Serve until told to end. What is wrong with the settings is raised before `ready` is called."""
+    """Serve until the process is stopped. Errors in the settings are raised before `ready` is called."""
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
@@ -149,6 +149,6 @@ def _run(
         ready()
         uvicorn.Server(config).run(sockets=[listening])
         return
-    assemble(settings).service.close()  # what is wrong with the settings is said once, here, and not by every worker
+    assemble(settings).service.close()  # reports an error in the settings once, before every worker would
     ready()
     Multiprocess(config, sockets=[listening]).run()

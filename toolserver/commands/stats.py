@@ -16,7 +16,7 @@ from toolserver.commands.output import say, say_next
 
 
 def stats(*, cache: CachePlace, json: bool = False) -> None:
-    """Count what a cache holds, by provenance, outcome and category.
+    """Count the entries of a cache by provenance, outcome and category.
 
     Example: `toolserver stats --cache data/cache --json`
 
@@ -57,7 +57,7 @@ def _count(cache: CachePlace) -> tuple[dict[str, Any], str]:
 
 
 def _show(counts: dict[str, Any]) -> None:
-    table = Table("what", "count", title=None)
+    table = Table("entries", "count", title=None)
     table.columns[1].justify = "right"
     for name, value in counts.items():
         if isinstance(value, dict):

@@ -17,7 +17,7 @@ def verify(*, cache: CachePlace) -> int:
 
     Example: `toolserver verify --cache data/cache`
 
-    Ends with status 1 when something is wrong. Also folds what a killed writer left in the log into the database.
+    Ends with status 1 after a problem. Also merges the log of a killed writer into the database.
 
     Args:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.

@@ -30,7 +30,7 @@ class ServerInfo(BaseModel):
     seed: int | None = Field(default=None, description="Seed of the world; null without a world.")
     level: str | None = Field(default=None, description="Level of the world; null without a world.")
     vendors: int | None = Field(default=None, description="Number of vendors of the world; null without a world.")
-    digest: str = Field(description="Digest of the world and its vendors; of the catalog where there is no world.")
+    digest: str = Field(description="Digest of the world and its vendors; of the catalog without a world.")
     miss: str = Field(description="Answer to a call that is not recorded: strict, synthetic, llm or live.")
 
 

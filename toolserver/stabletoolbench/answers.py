@@ -1,8 +1,8 @@
-"""ToolBench's own answer files (`<query id>_CoT@1.json`, `<query id>_DFS_woFilter_w2.json`): one searched query each.
+"""Reader of ToolBench's answer files (`<query id>_CoT@1.json`, `<query id>_DFS_woFilter_w2.json`), one query each.
 
-A search is a chain (CoT) or a tree (DFS) of nodes `Thought`, `Action`, `Action Input`; the observation and
-ToolBench's status code lie on the input. The answer is the path to the final answer; a search that found none is
-represented by its last attempt.
+A search is a chain (CoT) or a tree (DFS) of nodes `Thought`, `Action`, `Action Input`; the input holds the
+observation and ToolBench's status code. The answer is the path to the final answer,
+or the last attempt if the search found none.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 @dataclass(frozen=True, slots=True)
 class AnswerStep:
-    """One call on the path: what was thought before it, the call, the observation and ToolBench's status code."""
+    """One call on the path, with the thought before it, the observation and ToolBench's status code."""
 
     name: str
     arguments: str
@@ -33,16 +33,16 @@ class ToolBenchAnswer:
     """One searched query.
 
     Attributes:
-        query_id: From the file's name.
-        method: From the file's name: `CoT@1`, `DFS_woFilter_w2`.
-        query: What the user asks.
-        functions: The offered functions, as OpenAI's API describes them, `Finish` included.
+        query_id: Id in the file's name.
+        method: Method in the file's name: `CoT@1`, `DFS_woFilter_w2`.
+        query: Text of the query.
+        functions: Functions of the model in the format of OpenAI's API, including `Finish`.
         steps: The calls on the path.
-        final_answer: The arguments of `Finish` as text; empty when there is none.
-        finish_type: `give_answer`, `give_up`; empty where the method does not say.
-        valid: Whether the search ended with an answer.
-        query_count: How often the model was asked, abandoned branches included.
-        total_tokens: What the model read and wrote, in tokens.
+        final_answer: Arguments of `Finish` as text; empty without `Finish`.
+        finish_type: `give_answer` or `give_up`; empty if the method does not record it.
+        valid: True if the search ended with an answer.
+        query_count: Number of requests to the model, including abandoned branches.
+        total_tokens: Number of tokens that the model read and wrote.
     """
 
     query_id: str
@@ -61,7 +61,7 @@ def read_answer(path: str | Path) -> ToolBenchAnswer:
     """Read an answer file.
 
     Raises:
-        DataError: It is none; names the file and the reason.
+        DataError: The file is not an answer; the message names the file and the reason.
     """
     path = Path(path)
     content = read_json(path, ImportProblems(strict=True))
@@ -93,11 +93,11 @@ def _path(content: dict[str, Any]) -> list[dict[str, Any]]:
         return list(content["trys"][-1]["chain"]) if content["trys"] else []
     paths = list(_paths(content["tree"]["tree"]))
     answered = [path for path in paths if path[-1].get("observation_code") == StatusCode.FINAL_ANSWER]
-    return (answered or paths)[-1][1:]  # without the root, which is no call
+    return (answered or paths)[-1][1:]  # without the root, which is not a call
 
 
 def _paths(root: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """Every path from the root to a leaf, in the order in which the search went."""
+    """Iterate over the paths from the root to a leaf, in the order of the search."""
     pending = [[root]]
     while pending:
         path = pending.pop()

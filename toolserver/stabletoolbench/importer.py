@@ -1,4 +1,4 @@
-"""Imports StableToolBench's folders, query files and judged runs into a catalog and a cache."""
+"""Import of StableToolBench's folders, query files and judged runs into a catalog and a cache."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from toolserver.stabletoolbench.sources import DocumentKind, find_sources, kind_
 from toolserver.stabletoolbench.tools import read_tool
 
 Progress = Callable[[Sequence[Path]], Iterable[Path]]
-"""Wraps the files that are gone through, as `rich.progress.track` does."""
+"""Function that wraps the sequence of files to show progress, like `rich.progress.track`."""
 
-_BATCH = 1000  # Recorded calls per transaction.
+_BATCH = 1000  # recorded calls per transaction
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did.
+    """Result of an import.
 
     Attributes:
-        files: Files read, by kind; `other files` are JSON files that hold nothing to import.
-        apis: APIs found, by what became of them in the catalog.
-        calls: Recorded calls found, by what became of them in the cache.
-        skipped: Steps of judged runs that record no call, by reason.
+        files: Numbers of files by kind; `other files` are JSON files without anything to import.
+        apis: Numbers of APIs by the result in the catalog.
+        calls: Numbers of recorded calls by the result in the cache.
+        skipped: Numbers of steps of judged runs that record no call, by reason.
         problems: Entries that could not be read.
     """
 
@@ -55,18 +55,18 @@ def import_folder(
 ) -> ImportReport:
     """Import everything below `directory`: documentation first, then recorded responses, then judged runs.
 
-    Doing it again changes nothing. The catalog is changed in memory; saving it is for the caller.
+    A second import changes nothing. The catalog is changed in memory; the caller saves it.
 
     Args:
-        directory: Holds any of `tools/`, `tool_response_cache/`, query files and judged runs, at any depth.
-        cache: Takes the recorded calls.
-        catalog: Takes the APIs.
+        directory: Folder with any of `tools/`, `tool_response_cache/`, query files and judged runs, at any depth.
+        cache: Cache for the recorded calls.
+        catalog: Catalog for the APIs.
         strict: Stop at the first entry that cannot be read, instead of listing it.
-        on_conflict: What to do with a call that has another answer already.
-        progress: Called with the files, to show how far it is.
+        on_conflict: Policy for a call that has another answer already.
+        progress: Wraps the sequence of files.
 
     Raises:
-        DataError: There is nothing to import; or, when strict, an entry cannot be read.
+        DataError: No file can be imported or, if strict, an entry cannot be read.
         ConflictError: A call has another answer, and `on_conflict` is `error`.
     """
     return _Import(Path(directory), cache, catalog, ImportProblems(strict=strict), on_conflict).run(progress)
@@ -92,7 +92,7 @@ class _Import:
         plan |= dict.fromkeys(sources.responses, self._read_responses)
         for path in progress(list(plan)):
             plan[path](path)
-        for path in self._runs:  # the queries, which say what was offered, have been read by now
+        for path in self._runs:  # after the queries, which name the offered APIs
             self._read_run(path)
         return self._report
 
@@ -144,7 +144,7 @@ class _Import:
                 self._report.skipped[str(reason)] += 1
 
     def _put_all(self, calls: Iterator[RecordedCall]) -> None:
-        # Read a batch, then write it: a transaction keeps other writers waiting.
+        # Read a batch, then write it: a transaction blocks other writers.
         while batch := list(islice(calls, _BATCH)):
             with self._cache.transaction():
                 for call in batch:

@@ -1,4 +1,4 @@
-"""Python literals in data files, read without executing anything."""
+"""Parser of Python literals in data files, without evaluation."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ _NON_FINITE = {"nan": float("nan"), "inf": float("inf")}
 
 
 def read_literal(text: str) -> Any:
-    """The value of `text`, which was written by `str()` of plain data.
+    """Parse `text` that `str()` of plain data wrote.
 
     Raises:
-        DataError: It is no literal.
+        DataError: The text is not a literal.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in text that is damaged anyway
+            warnings.simplefilter("ignore")  # about invalid escapes in damaged text
             tree = ast.parse(text.strip(), mode="eval")
         try:
             return ast.literal_eval(tree)
-        except ValueError:  # a name, perhaps of a number; to look for those in every text takes longer than to read it
+        except ValueError:  # a name, perhaps `nan`; replacing names in every text takes longer than parsing
             return ast.literal_eval(_NamedNumbers().visit(tree))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise DataError(f"not a Python literal ({type(error).__name__}: {error!s:.100})") from None
 
 
 def read_dict(text: str) -> dict[Any, Any]:
-    """The dictionary of `text`.
+    """Parse `text` as a dictionary.
 
     Raises:
-        DataError: It is none.
+        DataError: The text is not a dictionary.
     """
     value = read_literal(text)
     if not isinstance(value, dict):
@@ -42,7 +42,7 @@ def read_dict(text: str) -> dict[Any, Any]:
 
 
 class _NamedNumbers(ast.NodeTransformer):
-    """`str()` writes floats that are not finite as names."""
+    """Replaces the names that `str()` writes for floats that are not finite."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(_NON_FINITE[node.id]) if node.id in _NON_FINITE else node

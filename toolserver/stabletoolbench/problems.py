@@ -1,4 +1,4 @@
-"""What an import finds wrong: listed and counted, or, when strict, raised."""
+"""Errors of an import: collected or, if strict, raised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from toolserver.errors import DataError
 
 
 class ImportProblem(NamedTuple):
-    """One entry that could not be read: the file, where in it, and why."""
+    """Entry that could not be read: file, key and reason."""
 
     file: str
     key: str
@@ -22,14 +22,14 @@ class ImportProblem(NamedTuple):
 
 
 class ImportProblems:
-    """Collects problems. With `strict`, the first one raises `DataError` instead."""
+    """Collects problems. If strict, the first problem raises `DataError`."""
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict
         self.found: list[ImportProblem] = []
 
     def add(self, file: Path | str, key: object, reason: object) -> None:
-        """Note that the entry `key` of `file` (or all of it, when `key` is empty) could not be read."""
+        """Add an entry that could not be read; an empty `key` means the whole file."""
         problem = ImportProblem(str(file), f"{key!s:.200}", f"{reason!s:.300}")
         if self.strict:
             raise DataError(str(problem))
@@ -37,9 +37,9 @@ class ImportProblems:
 
 
 def read_json(path: Path, problems: ImportProblems) -> Any:
-    """The JSON value of a file; `None`, and a problem, when it has none.
+    """Parse a JSON file. Add a problem and return `None` if it is not JSON.
 
-    NaN and Infinity, which Python writes though JSON has no such numbers, become text.
+    NaN and Infinity, which Python writes and JSON does not have, become text.
     """
     try:
         return json.loads(path.read_bytes(), parse_constant=str)

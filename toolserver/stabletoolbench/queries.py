@@ -1,4 +1,4 @@
-"""StableToolBench's query files (`solvable_queries/test_instruction/<set>.json`)."""
+"""Reader of StableToolBench's query files (`solvable_queries/test_instruction/<set>.json`)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Query:
 
     Attributes:
         query_id: Its number, as text; unique within a set.
-        query: What the user asks.
+        query: Text of the query.
         apis: The offered APIs, in their order.
         relevant: Function names of the "relevant APIs", in their order.
     """
@@ -32,7 +32,7 @@ class Query:
 
 
 def read_queries(path: str | Path) -> list[Query]:
-    """All queries of a file.
+    """Read all queries of a file.
 
     Raises:
         DataError: Something in it is not as it should be; names the query and the reason.
@@ -42,7 +42,7 @@ def read_queries(path: str | Path) -> list[Query]:
 
 
 def iter_queries(path: Path, content: Any, problems: ImportProblems) -> Iterator[Query]:
-    """The queries in the content of a file; those that cannot be read are noted in `problems`."""
+    """Iterate over the queries in a file's content. Queries that cannot be read are added to `problems`."""
     if not isinstance(content, list):
         problems.add(path, "", f"must be a list of queries, not {type(content).__name__}")
         return

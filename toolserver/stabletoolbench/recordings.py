@@ -1,4 +1,4 @@
-"""The steps of judged runs as recorded calls."""
+"""Conversion of the steps of judged runs into recorded calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from toolserver.stabletoolbench.runs import RunStep
 
 _FINISH = "Finish"
 _CUT = "..."
-_TEXT = r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'  # the inside of a JSON string
+_TEXT = r'(?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*'  # content of a JSON string
 _CUT_RESPONSE = re.compile(rf'\{{"error": "({_TEXT})", "response": (.*)\.\.\.', re.DOTALL)
 _CUT_ERROR = re.compile(rf'\{{"error": "({_TEXT}).*\.\.\.', re.DOTALL)
 _TEXT_PREFIX = re.compile(_TEXT)
@@ -23,17 +23,17 @@ _TEXT_PREFIX = re.compile(_TEXT)
 ApiKey = tuple[str, str, str]
 
 
-class NotRecorded(Exception):  # noqa: N818 (a step that records nothing is no error)
-    """A step that records no call of an API; the text says why, in the same words for the same reason."""
+class NotRecorded(Exception):  # noqa: N818 (not an error)
+    """A step that records no call of an API. The text is the reason, and equal for equal reasons."""
 
 
 def recorded_step(step: RunStep, functions: Mapping[str, ApiKey], source: str) -> RecordedCall:
-    """The call that a step records.
+    """Return the call that a step records.
 
     Args:
         step: A step of a judged run.
         functions: API by name of function, as they were offered.
-        source: Where the step was found.
+        source: Place of the step, for the entry.
 
     Raises:
         NotRecorded: The step called no API, or its answer is not known.
@@ -48,16 +48,16 @@ def recorded_step(step: RunStep, functions: Mapping[str, ApiKey], source: str) -
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
-        raise NotRecorded("the arguments are no JSON object")
+        raise NotRecorded("the arguments are not a JSON object")
     value, was_cut = _answer(step.response)
     try:
         return recorded_call(ToolCall(*api, arguments), value, f"{source}, cut" if was_cut else source)
     except DataError:
-        raise NotRecorded("the response is no answer of a tool") from None
+        raise NotRecorded("the response is not an answer of a tool") from None
 
 
 def _answer(response: str) -> tuple[Any, bool]:
-    """What a recorded response holds, and whether it was cut.
+    """Return the value of a recorded response, and whether it was cut.
 
     Of a cut answer, text is kept as text; an object or array, which can no longer be read, as its source text.
     """
@@ -75,7 +75,7 @@ def _answer(response: str) -> tuple[Any, bool]:
 
 
 def _unescape(text: str) -> str:
-    """The text of a JSON string's inside, without an escape that was cut at its end."""
+    """Decode the content of a JSON string, without an escape that was cut at its end."""
     whole = _TEXT_PREFIX.match(text)
     unescaped = str(json.loads(f'"{whole[0]}"', strict=False)) if whole else ""
     return unescaped[:-1] if "\ud800" <= unescaped[-1:] <= "\udbff" else unescaped

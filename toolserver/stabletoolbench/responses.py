@@ -1,4 +1,4 @@
-"""StableToolBench's `tool_response_cache/<Category>/<tool>_for_<Category>/<api>.json`: recorded responses.
+"""Recorded responses in StableToolBench's `tool_response_cache/<Category>/<tool>_for_<Category>/<api>.json`.
 
 Each file is an object whose keys are `str()` of the arguments and whose values are
 `{"error": ..., "response": ...[, "is_fake": bool]}`.
@@ -23,11 +23,11 @@ from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 _SIMULATOR_FAILED = "Failed to generate fake response"
-"""What their server records when its language model gave no usable answer."""
+"""Text that StableToolBench's server records when its language model gave no usable answer."""
 
 
 class RecordedCall(NamedTuple):
-    """A call with its recorded answer, and where it was found."""
+    """A call with its recorded answer and its source."""
 
     call: ToolCall
     body: bytes
@@ -37,7 +37,7 @@ class RecordedCall(NamedTuple):
 
 
 def read_responses(path: Path, root: Path, problems: ImportProblems) -> Iterator[RecordedCall]:
-    """The recorded calls of one API's file. `root` is what `source` is relative to."""
+    """Iterate over the recorded calls of one API's file. `source` is relative to `root`."""
     content = read_json(path, problems)
     if content is None:
         return
@@ -55,7 +55,7 @@ def read_responses(path: Path, root: Path, problems: ImportProblems) -> Iterator
 
 
 def recorded_call(call: ToolCall, value: Any, source: str) -> RecordedCall:
-    """A call with its answer `{"error": ..., "response": ...}`.
+    """Return a call with its answer `{"error": ..., "response": ...}`.
 
     Raises:
         DataError: The answer has another form, or the arguments are not JSON data.
@@ -72,7 +72,7 @@ def recorded_call(call: ToolCall, value: Any, source: str) -> RecordedCall:
     provenance = Provenance.GENERATED if generated else Provenance.RECORDED
     recorded = RecordedCall(call, _body(error, value["response"]), outcome_of_error(error), provenance, source)
     if isinstance(call.arguments, dict):
-        canonical_arguments(call.arguments)  # refuse here, where file and key are known, what the cache would refuse
+        canonical_arguments(call.arguments)  # raises what the cache would raise, here with file and key
     return recorded
 
 
@@ -86,7 +86,7 @@ def _body(error: str, response: Any) -> bytes:
 
 
 def write_responses(folder: Path, cache: ResponseCache) -> int:
-    """Write every recorded call below `folder` as StableToolBench's server reads it; how many there are."""
+    """Write every recorded call below `folder` in the format of StableToolBench's server. Return their number."""
     located = sorted((_place(entry), key) for key, entry in cache.entries())
     for (category, tool, api), calls in groupby(located, key=lambda item: item[0]):
         entries = [entry for _, key in calls if (entry := cache.get(key)) is not None]

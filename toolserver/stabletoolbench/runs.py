@@ -1,4 +1,4 @@
-r"""Judged runs as StepTool and StableToolBench publish them: recorded episodes as text, with judgements.
+r"""Reader of the judged runs of StepTool and StableToolBench: recorded episodes as text, with judgements.
 
 A file is an object from query id to `{"query", "tool_names", "answer_steps", "final_step", "is_solved"[, "length"]}`.
 The steps are one text, `Step 1: {...}\nStep 2: {...}`, where the braces are `str()` of a dictionary; so a line
@@ -25,7 +25,7 @@ _JUDGEMENTS = ("Solved", "Unsure", "Unsolved")
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
-    """One recorded step, word for word. `response` was cut by the publishers at 1,024 characters, then `...`."""
+    """One recorded step, unchanged. The publishers cut `response` at 1,024 characters and appended `...`."""
 
     name: str
     arguments: str
@@ -34,11 +34,11 @@ class RunStep:
 
 @dataclass(frozen=True, slots=True)
 class JudgedEpisode:
-    """One recorded episode and what its judges said.
+    """One recorded episode with its judgements.
 
     Attributes:
         query_id: The query's number, as text.
-        query: What the user asks.
+        query: Text of the query.
         tool_names: The offered functions, `Finish` included.
         steps: The recorded steps, in their order.
         final_step: The last step, as the file repeats it.
@@ -56,7 +56,7 @@ class JudgedEpisode:
 
 
 def read_judged_run(path: str | Path) -> list[JudgedEpisode]:
-    """All episodes of a file, in its order.
+    """Read all episodes of a file, in its order.
 
     Raises:
         DataError: Something in it is not as it should be; names the query and the reason.
@@ -66,7 +66,7 @@ def read_judged_run(path: str | Path) -> list[JudgedEpisode]:
 
 
 def iter_judged_run(path: Path, content: Any, problems: ImportProblems) -> Iterator[JudgedEpisode]:
-    """The episodes in the content of a file; those that cannot be read are noted in `problems`."""
+    """Iterate over the episodes in a file's content. Episodes that cannot be read are added to `problems`."""
     if not isinstance(content, dict):
         problems.add(path, "", f"must be an object of episodes, not {type(content).__name__}")
         return

@@ -1,4 +1,4 @@
-"""What there is to import below a folder."""
+"""Search for files to import below a folder."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _EPISODE_FIELDS = {"answer_steps", "final_step", "is_solved"}
 
 @dataclass(slots=True)
 class Sources:
-    """The JSON files below a folder, by where they lie; each list is sorted.
+    """JSON files below a folder, by their place; each list is sorted.
 
-    `documents` are those outside `tools` and `tool_response_cache`; what they are, their content says
-    (`kind_of`).
+    `documents` are outside `tools` and `tool_response_cache`; `kind_of` returns their kind by their content.
     """
 
     tools: list[Path] = field(default_factory=list)
@@ -28,7 +27,7 @@ class Sources:
     documents: list[Path] = field(default_factory=list)
 
     def place_of(self, folders: set[str]) -> list[Path]:
-        """The list for files below folders of these names."""
+        """Return the list for files below folders of these names."""
         if RESPONSES in folders:
             return self.responses
         return self.tools if TOOLS in folders else self.documents
@@ -38,7 +37,7 @@ class Sources:
 
 
 class DocumentKind(StrEnum):
-    """What a document is."""
+    """Kind of a document."""
 
     QUERIES = "queries"
     JUDGED_RUN = "judged runs"
@@ -46,10 +45,10 @@ class DocumentKind(StrEnum):
 
 
 def find_sources(directory: Path) -> Sources:
-    """The JSON files below `directory`, which may itself be a `tools` or `tool_response_cache` folder.
+    """Find the JSON files below `directory`, which may itself be a `tools` or `tool_response_cache` folder.
 
     Raises:
-        DataError: There is no such folder, or nothing in it.
+        DataError: The folder does not exist or has no JSON file.
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder")
@@ -58,7 +57,7 @@ def find_sources(directory: Path) -> Sources:
     seen: set[Path] = set()
     for folder, names, files in os.walk(top, followlinks=True):
         here = Path(folder)
-        if here.resolve() in seen:  # links may lead in circles
+        if here.resolve() in seen:  # links may form cycles
             names.clear()
             continue
         seen.add(here.resolve())
@@ -72,7 +71,7 @@ def find_sources(directory: Path) -> Sources:
 
 
 def kind_of(content: Any) -> DocumentKind:
-    """What the content of a document is."""
+    """Return the kind of a document by its content."""
     if isinstance(content, list) and any(isinstance(item, dict) and "api_list" in item for item in content):
         return DocumentKind.QUERIES
     if isinstance(content, dict) and any(_is_episode(item) for item in content.values()):

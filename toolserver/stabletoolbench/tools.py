@@ -1,4 +1,4 @@
-"""StableToolBench's `tools/<Category>/<tool>.json`: the documentation of tools."""
+"""Reader and writer of StableToolBench's `tools/<Category>/<tool>.json`: the documentation of tools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 
 def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
-    """The APIs of one tool's file; its folder is the category."""
+    """Read the APIs of one tool's file. The category is the folder's name."""
     content = read_json(path, problems)
     if content is None:
         return
@@ -32,7 +32,7 @@ def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
 
 
 def write_tools(folder: Path, specs: Iterable[ApiSpec]) -> int:
-    """Write every tool's file below `folder`; how many there are."""
+    """Write every tool's file below `folder`. Return their number."""
     tools = 0
     ordered = sorted(specs, key=lambda spec: spec.key)
     for (category, tool), apis in groupby(ordered, key=lambda spec: spec.key[:2]):
@@ -44,7 +44,7 @@ def write_tools(folder: Path, specs: Iterable[ApiSpec]) -> int:
 
 
 def _as_item(api: Any, tool: dict[str, Any], category: str) -> dict[str, Any]:
-    """One API of a tool's file in the form of a query's `api_list`."""
+    """Convert one API of a tool's file into an item of a query's `api_list`."""
     if not isinstance(api, dict):
         raise DataError(f"an API must be an object, not {api!r:.100}")
     template = api["template_response"] if "template_response" in api else api.get("schema")

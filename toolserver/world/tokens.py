@@ -1,4 +1,4 @@
-"""State tokens of one world: their codec is bound to the world and checks the changes that a token holds."""
+"""Codec of the state tokens of one world, which checks the changes in a token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LARGEST = 2.0**53
 
 
 def world_codec(vendors: VendorRegistry, key: bytes = PUBLIC_KEY) -> StateCodec:
-    """The codec of the tokens of a world with these vendors. It refuses the tokens of every other world."""
+    """Return the codec of the tokens of a world with these vendors. It rejects tokens of other worlds."""
     return StateCodec(key, vendors.identity, ChangeCheck(vendors.world))
 
 
@@ -47,7 +47,7 @@ class ChangeCheck:
     def _check(self, change: Change, created: set[tuple[str, str]]) -> None:
         entity = self._world.entities.get(change.entity)
         if entity is None:
-            raise ValueError(f"{change.entity[:40]!r} is no table of this world")
+            raise ValueError(f"{change.entity[:40]!r} is not a table of this world")
         self._check_row(entity, change, created)
         types = {attribute.name: attribute.type for attribute in entity.attributes}
         for name, value in change.values.items():
@@ -55,7 +55,7 @@ class ChangeCheck:
                 raise ValueError(f"{entity.name} has no attribute {name[:40]!r} that a call can change")
             open_date = value is None and types[name].kind is ValueKind.DATE  # a sale leaves dates of its record open
             if not open_date and not self._fits(types[name], value, created):
-                raise ValueError(f"{value!r:.40} is no value of {entity.name}.{name}")
+                raise ValueError(f"{value!r:.40} is not a value of {entity.name}.{name}")
 
     def _check_row(self, entity: EntityType, change: Change, created: set[tuple[str, str]]) -> None:
         """The row is there, or all of it is created now."""
