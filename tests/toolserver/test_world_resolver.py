@@ -103,6 +103,10 @@ def test_changes_that_no_world_makes_are_refused() -> None:
     assert refused.outcome is Outcome.FORBIDDEN
 
 
+def test_a_token_that_nobody_decoded_is_refused() -> None:
+    assert call("hotel.book", "st1.forged", **STAY).outcome is Outcome.FORBIDDEN
+
+
 def test_the_answer_carries_the_result_of_the_world() -> None:
     booked = call("hotel.book", OPENING, **STAY)
     assert booked.result.result.arguments["guest"] == "Ada Lindt"

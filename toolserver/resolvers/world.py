@@ -46,6 +46,8 @@ class WorldResolver:
                 changes = changes_of(state)
             except ValueError as error:
                 return refuse(Outcome.FORBIDDEN, f"State refused: {error}.")
+        elif state:
+            return refuse(Outcome.FORBIDDEN, "State refused: the state token was not decoded.")
         answer = api.answer(self._vendors.world, call.arguments, changes)
         if answer.changes is not changes and isinstance(state, EpisodeState):
             state = replace(state, changes=answer.changes.to_json())
