@@ -11,8 +11,7 @@ from steptool_env.discrete.env import DiscreteToolEnv
 from steptool_env.discrete.words import Lexicon, split_words, words_of
 from steptool_env.envs.toolworld import ToolWorldEnv
 from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH
-from toolserver.world.levels import level_of
-from toolserver.world.operations.registry import operations_of
+from toolserver.world.versions import make_world
 
 
 class ToolWorldDiscreteEnv(DiscreteToolEnv):
@@ -94,7 +93,7 @@ def toolworld_lexicon(level: str) -> Lexicon:
         ConfigurationError: (of `toolserver.errors`) The level is unknown.
     """
     meanings: defaultdict[str, set[str]] = defaultdict(set)
-    for operation in operations_of(level_of(level)).values():
+    for operation in make_world(level=level).operations.values():
         named = [(name, slot.label, slot.aka) for name, slot in operation.inputs.items()]
         named += [(name, output.label, output.aka) for name, output in operation.outputs.items()]
         for name, label, aka in named:
