@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -125,7 +125,7 @@ def make_adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim
     return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=config.weight_decay)
 
 
-def clip_gradients(parameters: list[Tensor], max_norm: float) -> float:
+def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> float:
     """Scale gradients down to a maximum norm. Return the norm before; 0 without parameters."""
     return float(full_tensor(nn.utils.clip_grad_norm_(parameters, max_norm))) if parameters else 0.0
 
