@@ -5,8 +5,6 @@ Notation: b episodes, j action tokens of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
 from torch import Tensor
 
@@ -18,7 +16,7 @@ from agents.training.batch import Batch, micro_batches
 def forward(
     policy: Policy,
     batch: Batch,
-    want: Collection[Output] = SCORES,
+    want: tuple[Output, ...] = SCORES,
     temperature: float = 1.0,
     *,
     entropy_gradient: bool = False,
