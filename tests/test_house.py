@@ -181,3 +181,10 @@ def test_docstrings_and_comments_are_plain_english() -> None:
         for match in ODD.finditer(words)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_page_on_architecture_names_every_room() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = [init.parent for package in PACKAGES for init in (ROOT / package).rglob("__init__.py")]
+    named = [(room, f"| `{room.relative_to(ROOT / room.relative_to(ROOT).parts[0])}/` |") for room in rooms]
+    assert not [str(room) for room, row in named if room.name not in PACKAGES and row not in page]

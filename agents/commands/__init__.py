@@ -1,1 +1,1 @@
-"""The commands of `steptool`, one module each."""
+"""Commands of `steptool`, one module each."""

@@ -1,1 +1,1 @@
-"""The registered environments. Their modules are imported when an environment is made."""
+"""Registered environments. Their modules are imported when an environment is made."""

@@ -1,4 +1,4 @@
-"""Wrappers around tool environments."""
+"""Trajectories on disk: JSON Lines of this project, files of ToolBench and StableToolBench, recording wrappers."""
 
 from steptool_env.trajectories.wrappers import RecordTrajectories, RecordVectorTrajectories
 

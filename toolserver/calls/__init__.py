@@ -1,1 +1,1 @@
-"""Leaf modules: names, argument JSON and cache keys of calls."""
+"""Parts of a call that every room needs: names, argument JSON, cache key, episode state."""

@@ -1,1 +1,1 @@
-"""The commands of `toolserver`, one per module."""
+"""Commands of `toolserver`, one module each."""

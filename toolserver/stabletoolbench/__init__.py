@@ -1,4 +1,4 @@
-"""Reads and writes the data of StableToolBench, ToolBench and StepTool."""
+"""Readers and writers of the data of StableToolBench, ToolBench and StepTool."""
 
 from toolserver.stabletoolbench.answers import AnswerStep, ToolBenchAnswer, read_answer
 from toolserver.stabletoolbench.importer import ImportReport, import_folder
