@@ -15,12 +15,12 @@ from agents.evaluation.rescore import rescore_all
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
+from steptool_env.errors import ConfigurationError
 from steptool_env.rewards import REWARDS, make_reward
 from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
-from toolserver.errors import ToolServerError
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,6 @@ def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any
 def _is_toolworld(episode: Trajectory) -> bool:
     try:
         read_task_id(episode.task.id)
-    except ToolServerError:
+    except ConfigurationError:
         return False
     return True

@@ -49,7 +49,7 @@ def serving(cache: str | Path, **settings: Any) -> Iterator[TestClient]:
 
 def as_request(call: ToolCall) -> dict[str, Any]:
     """A call as `/v1/call` takes it."""
-    return call._asdict()
+    return {name: value for name, value in call._asdict().items() if name != "parsed"}
 
 
 def as_virtual(call: ToolCall) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def test_calls_travel_together_and_bodies_come_back_as_they_are() -> None:
     assert [answer.body.decode() for answer in answers] == [ANSWER["body"]] * 3
     ((path, _, body),) = server.requests
     assert path == "/v1/calls"
-    assert json.loads(body)[2] == CALL._replace(state="s", arguments="{")._asdict()
+    names = {"category": CALL.category, "tool": CALL.tool, "api": CALL.api}
+    assert json.loads(body)[2] == {**names, "arguments": "{", "state": "s"}
 
 
 def test_a_long_batch_is_split_and_kept_in_order() -> None:
