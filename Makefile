@@ -22,7 +22,7 @@ setup: $(READY)  ## Install everything into .venv.
 demo: $(READY)  ## Run the demonstration (minutes).
 	$(BIN)/steptool demo
 
-test: $(READY)  ## Run the tests that fit a few minutes.
+test: $(READY)  ## Run the tests that finish within a few minutes.
 	$(BIN)/python -m pytest -n $(WORKERS) -m 'not slow'
 
 # Trained weights differ with the order in which a machine adds: other kernels stand for other machines.

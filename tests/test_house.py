@@ -126,7 +126,7 @@ def test_a_circle_is_found() -> None:
     assert circle({"a": ["b", "c"], "b": ["d"], "c": ["b", "d"], "d": []}) == []
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_no_modules_import_each_other_in_a_cycle() -> None:
     graph = {module: sorted(set(dependencies(module)) - {module}) for module in sources()}
     assert not circle(graph)
 

@@ -121,7 +121,7 @@ def dpo_step(
     batch.advantage = torch.cat([weight, -weight])[:, None] * batch.mask
 
     def loss(micro: Batch) -> dict[str, Tensor]:
-        return {"loss": -(micro.advantage * forward(policy, micro, ["log_prob"])["log_prob"]).sum()}
+        return {"loss": -(micro.advantage * forward(policy, micro, ("log_prob",))["log_prob"]).sum()}
 
     metrics = optimizer.step(batch, loss)
     return {

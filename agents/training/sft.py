@@ -262,7 +262,7 @@ def _step(
                 batch.advantage[row, start - 1 : end - 1] = 1
 
     def loss(micro: Batch) -> dict[str, Tensor]:
-        log_prob = forward(bundle.policy, micro, ["log_prob"])["log_prob"]
+        log_prob = forward(bundle.policy, micro, ("log_prob",))["log_prob"]
         weights = torch.where(micro.advantage > 0, 1.0, context_weight)
         return {"loss": -(log_prob * weights).sum(), "action_loss": -(log_prob * micro.advantage).sum()}
 

@@ -106,7 +106,7 @@ class OnlineTrainer:
             return ppo_loss(outputs, micro, config)
 
         def critic_only(micro: Batch) -> dict[str, Tensor]:
-            return value_loss(forward(policy, micro, ["value"]), micro)
+            return value_loss(forward(policy, micro, ("value",)), micro)
 
         warming = self.progress.iteration < self.config.critic_warmup
         epochs = 0 if warming and self._archer is not None else config.epochs

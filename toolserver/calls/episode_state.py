@@ -20,7 +20,7 @@ class EpisodeState:
         step: Number of calls made so far.
         clock: Virtual clock in milliseconds.
         usage: Counts of the quotas by tool key (see `toolserver.episodes.faults`).
-        delta: Changes made to the world, in order; any JSON values.
+        changes: Changes made to the world, in order; any JSON values.
         token: Token that the state was decoded from; empty for a state that was computed.
     """
 
