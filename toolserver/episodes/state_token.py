@@ -203,13 +203,15 @@ def _decode(payload: bytes) -> EpisodeState:
     _demand("step", step, is_count(step), "an integer in 0..2**53")
     _demand("clock", clock, is_count(clock), "an integer in 0..2**53")
     _demand("usage", usage, _is_usage(usage), "an object of three counts per tool")
-    _demand("delta", changes, isinstance(changes, list), "a list of changes")
+    _demand("changes", changes, isinstance(changes, list), "a list of changes")
     return EpisodeState(seed, faults, task, step, clock, usage, tuple(changes))
 
 
 def _demand(name: str, value: Any, holds: bool, wanted: str) -> None:
     if not holds:
-        raise StateTokenError(f"{name}={value!r:.40} in the state token is not {wanted}")
+        raise StateTokenError(
+            f"{name}={value!r:.40} in the state token is not {wanted}; send the token back exactly as it was received"
+        )
 
 
 def is_count(value: Any, largest: int = _MAX_COUNT) -> bool:

@@ -158,7 +158,7 @@ POISON = {
     "usage": with_field(5, []),
     "usage counts": with_field(5, {"stays": [1, 2]}),
     "usage types": with_field(5, {"stays": [1, 2, "3"]}),
-    "delta": with_field(6, {"city": 1}),
+    "changes": with_field(6, {"city": 1}),
     "change": with_field(6, [["city", CITY]]),
     "table": changed("planet", "P1", {}),
     "row": changed("hotel", "H0", {"rooms_left": 1}),
@@ -181,6 +181,14 @@ def test_a_poisoned_element_is_refused_alone(ways: Ways, token: str) -> None:
     (answer,) = check(ways, token)
     assert (answer["outcome"], answer["provenance"], answer["state"]) == ("forbidden", "service", token)
     assert "State token refused" in json.loads(answer["body"])["error"]
+
+
+@pytest.mark.parametrize("field", ["seed", "faults", "task", "step", "clock", "usage", "changes"])
+def test_the_refusal_of_a_field_names_it_with_its_value_and_the_remedy(ways: Ways, field: str) -> None:
+    (answer,) = check(ways, POISON[field])
+    error = json.loads(answer["body"])["error"]
+    assert f"{field}=" in error
+    assert "exactly as it was received" in error
 
 
 def test_a_good_token_and_a_forged_copy_of_it_are_told_from_nothing(ways: Ways) -> None:
