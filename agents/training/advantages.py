@@ -55,8 +55,8 @@ def built_in(config: AlgorithmConfig) -> Estimator:
             case "gigpo":
                 weight = config.step_advantage_weight
                 by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma, step_advantage_weight=weight)
-            case _:
-                return batch.advantage
+            case "step_critic":
+                return batch.advantage  # filled by ArCHer
         return per_token(by_step, batch.step)
 
     return estimate

@@ -79,7 +79,7 @@ class AlgorithmConfig:
     epochs: int = 2
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
-    """Optimizer steps per pass; fewer, in proportion, where episodes have no advantage and are left out."""
+    """Optimizer steps per pass; fewer, in proportion, where episodes without an advantage are left out."""
     critic_epochs: int = 0
     """Additional passes of a `detached` critic over the hidden states of an iteration, which are computed once."""
 

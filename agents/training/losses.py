@@ -58,7 +58,7 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
 
 
 def value_loss(outputs: Mapping[Output, Tensor], batch: Batch) -> dict[str, Tensor]:
-    """Loss of the critic alone, summed over the action tokens: `loss` and the same as `value_loss`."""
+    """Return the critic's loss, summed over the action tokens, under the keys `loss` and `value_loss`."""
     v_loss = squared_error(outputs["value"], batch.returns).sum()
     return {"loss": v_loss, "value_loss": v_loss}
 

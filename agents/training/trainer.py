@@ -1,6 +1,7 @@
 """The online trainer: collect episodes, estimate advantages, update the policy; one loop for every algorithm.
 
-PPO in four files: `Trainer.update` here, `advantages`, `losses`, and `forward` for the forward passes.
+PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `advantages`, `forward` in `forward`, `ppo_loss`
+in `losses`, `PolicyOptimizer.step` in `optimizer`. `batch` has the data and its mini- and micro-batches.
 """
 
 from __future__ import annotations
@@ -111,21 +112,24 @@ class OnlineTrainer:
         warming = self.progress.iteration < self.config.critic_warmup
         epochs = 0 if warming and self._archer is not None else config.epochs
         loss = critic_only if warming and policy.value_head is not None else ppo
-        active = batch.advantage.abs().sum(1).nonzero().squeeze(1)  # others have no gradient
+        has_advantage = batch.advantage.abs().sum(1) != 0  # also where it is NaN, which the loss reports
+        # Without an advantage only the terms of divergence and entropy have a gradient.
+        active = (has_advantage | bool(config.kl_coef or config.ent_coef)).nonzero().squeeze(1)
         # Fewer episodes make fewer mini-batches of about the same size: each is a step at the full learning rate.
         count = max(1, round(config.mini_batches * len(active) / len(batch)))
         shuffle = torch.Generator().manual_seed(derive(self.config.seed, "shuffle", self.progress.iteration))
-        steps = [
+        results = [
             self._optimizer.step(batch.rows(active[rows.to(active.device)]), loss, self._learning_rate_scale())
             for _ in range(epochs if len(active) else 0)
             for rows in mini_batches(len(active), count, shuffle)
         ]
         if config.critic_epochs:
             self._optimizer.fit_values(batch, config.critic_epochs, shuffle)
-        metrics |= {f"train/{name}": sum(step[name] for step in steps) / len(steps) for name in (steps or [{}])[0]}
+        for name in results[0] if results else ():
+            metrics[f"train/{name}"] = sum(result[name] for result in results) / len(results)
         if batch.value.any():
             metrics["train/explained_variance"] = explained_variance(batch.value[batch.mask], batch.returns[batch.mask])
-        return metrics | {"train/idle_episodes": 1 - len(active) / len(batch)}
+        return metrics | {"train/idle_episodes": 1 - int(has_advantage.sum()) / len(batch)}
 
     def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
         """Train to the end: log, evaluate (also at the start) and write checkpoints.

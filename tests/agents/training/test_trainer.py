@@ -167,6 +167,19 @@ def test_a_group_without_variance_costs_no_training() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
+def test_a_group_without_variance_still_feels_the_divergence_from_the_reference() -> None:
+    run = trainer(bandit_config(algo="grpo", episodes=16, algorithm={"kl_coef": 0.1}))
+    with torch.no_grad():
+        for parameter in run.learner.policy.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    episodes = play(run)
+    for episode in episodes:
+        object.__setattr__(episode, "rewards", (0.1, 0.1))
+    metrics = run.update(episodes)
+    assert metrics["train/idle_episodes"] == 1.0
+    assert metrics["train/grad_norm"] > 0
+
+
 @pytest.mark.parametrize(
     ("mini_batches", "active", "steps"), [(8, 8, 8), (8, 4, 4), (8, 1, 1), (2, 7, 2), (2, 5, 1), (4, 1, 1)]
 )
