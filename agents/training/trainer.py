@@ -1,7 +1,7 @@
 """The online trainer: collect episodes, estimate advantages, update the policy; one loop for every algorithm.
 
-PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `advantages`, `forward` in `forward`, `ppo_loss`
-in `losses`, `PolicyOptimizer.step` in `optimizer`. `batch` has the data and its mini- and micro-batches.
+PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `advantages`, `forward` in `forward`,
+`ppo_loss` in `losses`, `PolicyOptimizer.step` in `optimizer`. `batch` has the data and its mini- and micro-batches.
 """
 
 from __future__ import annotations
