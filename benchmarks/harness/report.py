@@ -35,7 +35,6 @@ class Result:
         name: Stem of the files.
         title: Heading.
         tables: Rows by heading; the rows of a table have the same columns.
-        origin: Value of `origin()` before the measurements.
         notes: Remarks: missing contestants, missed targets and their cause.
         figures: SVG by caption, one file each.
     """
@@ -43,19 +42,18 @@ class Result:
     name: str
     title: str
     tables: Mapping[str, Sequence[Row]]
-    origin: Mapping[str, Any]
     notes: Sequence[str] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
+    def as_json(self, started: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result and its `origin()` as JSON values."""
         tables = {heading: [dict(row) for row in rows] for heading, rows in self.tables.items()}
-        dirty = {"dirty": self.origin["dirty"]} if self.origin.get("dirty") else {}
+        dirty = {"dirty": started["dirty"]} if started.get("dirty") else {}
         return {
             **dirty,  # in the first line
             "benchmark": self.name,
             "title": self.title,
-            **self.origin,
+            **started,
             "tables": tables,
             "notes": list(self.notes),
             **({"figures": {caption: self.file_of(caption) for caption in self.figures}} if self.figures else {}),
@@ -66,18 +64,24 @@ class Result:
         return f"{self.name}-{1 + list(self.figures).index(caption)}.svg"
 
 
-def publish(result: Result, folder: Path | None) -> None:
-    """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures."""
+def publish(result: Result, started: Mapping[str, Any], folder: Path | None) -> None:
+    """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures.
+
+    Args:
+        result: The result.
+        started: Value of `origin()` before the measurements.
+        folder: Folder for the files.
+    """
     console = Console()
     console.width = max(console.width, _WIDTH)
-    if result.origin.get("dirty"):
-        console.print(_warning(result.origin["dirty"]), style="yellow", markup=False, highlight=False)
+    if started.get("dirty"):
+        console.print(_warning(started["dirty"]), style="yellow", markup=False, highlight=False)
     for heading, rows in result.tables.items():
         console.print(_rich_table(heading, rows))
     for note in result.notes:
         console.print(f"- {note}", markup=False, highlight=False)
     if folder is not None:
-        content = result.as_json()
+        content = result.as_json(started)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")

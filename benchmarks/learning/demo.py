@@ -18,7 +18,7 @@ from agents.demo.report import learning_curves
 from agents.demo.run import Demo, DemoLearner, Outcome
 from agents.evaluation.results import metrics_of, panel_of
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from steptool_env.types import Trajectory
 
 
@@ -36,13 +36,10 @@ class Options:
     """Seed of the world."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
     """Folder of the demonstration's page and policies."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
-def main(options: Options) -> None:
-    """Run, print and write."""
-    begun = origin()
+def run(options: Options) -> Result:
+    """Run the demonstration."""
     demo = Demo(
         options.runs, options.learner, calls=options.calls, episodes=options.episodes, world_seed=options.world_seed
     )
@@ -50,7 +47,7 @@ def main(options: Options) -> None:
     name = "demo" if options.learner == "text" else f"demo_{options.learner}"
     tables = {"Agents on the same held-out tasks": [_row(*run, outcome) for run in outcome.runs.items()]}
     curves = {plot.title: plot.svg for plot in learning_curves(outcome.curves)}
-    publish(Result(name, "The demonstration", tables, begun, _notes(demo, outcome, seconds), curves), options.out)
+    return Result(name, "The demonstration", tables, _notes(demo, outcome, seconds), curves)
 
 
 def _row(name: str, played: Sequence[Trajectory], outcome: Outcome) -> Row:
@@ -82,4 +79,4 @@ def _notes(demo: Demo, outcome: Outcome, seconds: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    run_command("learning.demo", Options, main)
+    run_command("learning.demo", Options, run)

@@ -25,17 +25,15 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
 
 import gymnasium as gym
-import tyro
 
 from agents.baselines.oracle import OracleAgent
 from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import TextEnvs, make_envs
 from benchmarks.harness.command import run_command
 from benchmarks.harness.episodes import Script, play_vector, record
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, growth, race
 from benchmarks.speed.sampling import contexts
 from steptool_env.formats import make_format
@@ -64,13 +62,10 @@ class Options:
 
     quick: bool = False
     """Small sizes and few rounds: seconds."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
     """Measure every growth."""
-    started = origin()
     rounds = 2 if options.quick else _ROUNDS
     measured: list[tuple[str, str, str, AbstractContextManager[Laps]]] = [
         ("call, us", "APIs in the catalog", "0 ± 0.05", catalogs(_sizes(options, 1_000, 10_000, 100_000))),
@@ -86,7 +81,7 @@ def run(options: Options) -> Result:
             rows, exponent = fit(cost, size, each, rounds)
         tables[f"{cost} by {size}"] = rows
         exponents.append({"cost": cost, "by": size, "exponent": exponent, "wanted": wanted})
-    return Result("scaling", "How costs grow", {"Exponents": exponents, **tables}, started)
+    return Result("scaling", "How costs grow", {"Exponents": exponents, **tables})
 
 
 def _sizes(options: Options, *sizes: int) -> Sequence[int]:
@@ -206,10 +201,5 @@ def _import(folder: Path, size: int) -> Lap:
     return Lap(size, seconds)
 
 
-def main(options: Options) -> None:
-    """Measure, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("speed.scaling", Options, main)
+    run_command("speed.scaling", Options, run)

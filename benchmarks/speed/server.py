@@ -25,13 +25,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
-import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
 from benchmarks.speed.load import Load, post_bytes, run_load
 from benchmarks.speed.recordings import Request, import_recordings, write_recordings
@@ -52,8 +51,6 @@ class Options:
 
     quick: bool = False
     """Short laps: a minute in place of ten."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     @property
     def seconds(self) -> float:
@@ -92,7 +89,6 @@ class Lap(NamedTuple):
 
 def run(options: Options) -> Result:
     """Measure everything."""
-    started = origin(["uvicorn", "uvloop", "httptools"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         requests = write_recordings(folder / "small", apis=500, entries=3)
@@ -110,7 +106,7 @@ def run(options: Options) -> Result:
         "Hits at 32 clients by recordings per API": sizes,
         "Resident memory after the load": memory,
     }
-    return Result("server", "The tool server beside StableToolBench's own", tables, started, _notes(hits, batches))
+    return Result("server", "The tool server beside StableToolBench's own", tables, _notes(hits, batches))
 
 
 @contextmanager
@@ -355,4 +351,4 @@ def _pin(pid: int, core: int) -> None:
 
 
 if __name__ == "__main__":
-    run_command("speed.server", Options, lambda options: publish(run(options), options.out))
+    run_command("speed.server", Options, run, ["uvicorn", "uvloop", "httptools"])

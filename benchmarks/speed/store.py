@@ -30,7 +30,7 @@ import numpy as np
 import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
 from benchmarks.speed.load import post_bytes, run_load
 from benchmarks.speed.server import Contestant
@@ -60,8 +60,6 @@ class Options:
     """Numbers of entries. A million takes 1.3 GB of disk and about two minutes."""
     redis: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
     """Also measure hits of a Redis cache of the smallest size, which is created there."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     def __post_init__(self) -> None:
         if min(self.sizes, default=0) < 1:
@@ -266,9 +264,8 @@ def _invented_api(number: int) -> ApiSpec:
     return ApiSpec(f"Category {number % 49}", f"Tool {number // 5}", f"{name} {number}", description)
 
 
-def main(options: Options) -> None:
-    """Measure and publish."""
-    came_from = origin()
+def run(options: Options) -> Result:
+    """Measure everything."""
     hits, files = list[Row](), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
         for size in options.sizes:
@@ -296,7 +293,7 @@ def main(options: Options) -> None:
         f"Over HTTP, in a request of an unknown body: {ratio:.2f} times ({size:,} entries, processor time)."
         for size, ratio in _ratios([row for row in served if row["draws"] == _EVEN], "CPU us/request")
     ]
-    publish(Result("store", "What recordings cost", tables, came_from, notes), options.out)
+    return Result("store", "What recordings cost", tables, notes)
 
 
 def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
@@ -306,4 +303,4 @@ def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    run_command("speed.store", Options, main)
+    run_command("speed.store", Options, run)
