@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -63,13 +63,20 @@ def record(env_id: str, arguments: Mapping[str, Any], agent: Agent, episodes: in
 
 def play(env: Env, scripts: Sequence[Script]) -> Played:
     """Play every script once."""
+    return play_with(
+        lambda script: env.reset(options={"task": script.task, "episode_seed": script.seed}), env.step, scripts
+    )
+
+
+def play_with(reset: Callable[[Script], object], step: Callable[[str], object], scripts: Sequence[Script]) -> Played:
+    """Play every script once, by functions that start an episode and take an action."""
     steps, stepping, resetting = 0, 0.0, 0.0
     for script in scripts:
         begin = perf_counter()
-        env.reset(options={"task": script.task, "episode_seed": script.seed})
+        reset(script)
         begun = perf_counter()
         for action in script.actions:
-            env.step(action)
+            step(action)
         stepping += perf_counter() - begun
         resetting += begun - begin
         steps += len(script.actions)

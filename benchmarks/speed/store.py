@@ -11,7 +11,6 @@ look-up. `diskcache` is the library's `get` on the same file.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,10 +29,11 @@ import numpy as np
 import tyro
 
 from benchmarks.harness.command import run_command
+from benchmarks.harness.process import Server
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
-from benchmarks.speed.load import post_bytes, run_load
-from benchmarks.speed.server import Contestant
+from benchmarks.speed.load import post_bytes
+from benchmarks.speed.server import timed_load
 from steptool_env.errors import ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.cache.archive import export_archive, import_archive
@@ -185,25 +185,26 @@ def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
         servers = {}
         for size in sizes:
             process = stack.enter_context(ServerProcess(["--cache", str(folder / str(size)), "--read-only"]))
-            servers[size] = Contestant(process.url, process.pid)
+            servers[size] = Server(process.url, process.pid)
         laps = race(
             {
-                (size, draws): partial(_serve_lap, server, [_post(server.url, request) for request in requests])
+                (size, draws): partial(
+                    timed_load, server, [post_bytes(server.url, "/virtual", each) for each in requests], 32, 3.0
+                )
                 for size, server in servers.items()
                 for draws, requests in _draws(size).items()
             },
             rounds=3,
         )
-        resident = {size: _resident(server.pid) for size, server in servers.items()}
+        resident = {size: server.resident_mib() for size, server in servers.items()}
     rows: list[Row] = []
     for (size, draws), own in laps.items():
-        rates, costs = zip(*own, strict=True)
         rows.append(
             {
                 "entries": size,
                 "draws": draws,
-                "requests/s": round(median(rates)),
-                "CPU us/request": median(costs),
+                "requests/s": round(median(lap.load.rate for lap in own)),
+                "CPU us/request": median(lap.cpu for lap in own),
                 "resident MiB": resident[size],
             }
         )
@@ -220,25 +221,9 @@ def _draws(size: int) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def _post(url: str, request: dict[str, str]) -> bytes:
-    return post_bytes(url, "/virtual", json.dumps(request).encode())
-
-
 def _request(call: ToolCall, key: str = "") -> dict[str, str]:
     names = {"category": call.category, "tool_name": call.tool, "api_name": call.api}
     return {**names, "tool_input": json.dumps(call.arguments), "strip": "", "toolbench_key": key}
-
-
-def _serve_lap(server: Contestant, requests: Sequence[bytes]) -> tuple[float, float]:
-    """Return requests per second, and the server's processor microseconds per request."""
-    used = server.cpu_seconds()
-    load = run_load(server.url, requests, clients=32, seconds=3)
-    return load.rate, 1e6 * (server.cpu_seconds() - used) / load.answered
-
-
-def _resident(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def search() -> list[Row]:
