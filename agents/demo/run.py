@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
@@ -22,6 +24,10 @@ CEILING = "oracle"
 GREEDY = ", greedy"
 """Suffix of a policy's name: the same policy at temperature 0."""
 
+SPLITS = ("validation", "G1_instruction")
+"""Evaluation splits, with equally many tasks of each. No policy is trained on them."""
+_SLOTS = 50  # concurrent episodes
+
 DemoLearner = Literal["text", "none"]
 Runs = dict[str, list[Trajectory]]
 """Trajectories of every agent on the same tasks, by its name."""
@@ -29,29 +35,23 @@ Runs = dict[str, list[Trajectory]]
 
 @dataclass(frozen=True)
 class Demo:
-    """Settings of the demonstration.
+    """Settings of the demonstration."""
 
-    Attributes:
-        out: Output folder of the training runs.
-        learner: Policies that are trained: `text` (a transformer) or `none`: then floors and ceiling only.
-        from_scratch: Train the starting policy again instead of taking the shipped one.
-        calls: Environment calls of each training run; 0 takes those of the configuration.
-        splits: Evaluation splits of ToolWorld, with equally many tasks of each. No policy is trained on them.
-        episodes: Number of evaluation tasks in total.
-        world_seed: Seed of the world.
-        slots: Number of concurrent episodes.
-        extra_agents: Further agents to compare, by name or `module:factory`.
-    """
-
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
+    """Output folder."""
     learner: DemoLearner = "text"
+    """`text`: train a transformer of a million parameters that reads and writes text. `none`: floors and ceiling only,
+    in seconds."""
     from_scratch: bool = False
+    """Train the starting policy again (most of an hour) instead of taking the shipped one."""
     calls: int = 0
-    splits: tuple[str, ...] = ("validation", "G1_instruction")
+    """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
+    """Number of held-out tasks for every agent."""
     world_seed: int = 0
-    slots: int = 50
-    extra_agents: tuple[str, ...] = ()
+    """Seed of the world."""
+    agent: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME"), tyro.conf.UseAppendAction] = ()
+    """Further agent to compare, by name or module:factory; may be repeated."""
 
     def __post_init__(self) -> None:
         if self.calls < 0:
@@ -82,12 +82,12 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
-        each = math.ceil(demo.episodes / len(demo.splits))
-        evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
+        each = math.ceil(demo.episodes / len(SPLITS))
+        evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, _SLOTS) for s in SPLITS]
         for evaluation in evaluations:
             check(evaluation)
         agents = dict(_trained(demo, tools, outcome)) if demo.learner == "text" else {}
-        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.extra_agents)}
+        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.agent)}
         outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
     say("tool server ended")
     return outcome
