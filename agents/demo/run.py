@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,13 +62,7 @@ class Demo:
 
 @dataclass
 class Outcome:
-    """Results of the demonstration.
-
-    Attributes:
-        runs: Trajectories of every agent.
-        curves: Metrics against environment calls of every trained policy.
-        calls: Environment calls of training of every trained policy.
-    """
+    """Results of the demonstration, by agent: trajectories; of trained policies also metrics and environment calls."""
 
     runs: Runs = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -106,9 +100,9 @@ def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator
     for name, arm in arms.items():
         outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls
         policies[name] = arm.learner
-    for suffix, temperature in (("", sampling.temperature), (GREEDY, 0.0)):
+    for suffix, temperature in (("", 1.0), (GREEDY, 0.0)):
         for name, learner in policies.items():
-            yield name + suffix, policy_agent(learner, replace(sampling, temperature=temperature), name + suffix)
+            yield name + suffix, policy_agent(learner, sampling, temperature, name + suffix)
 
 
 def _task_arguments(demo: Demo) -> dict[str, Any]:

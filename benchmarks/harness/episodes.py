@@ -27,14 +27,7 @@ class Script(NamedTuple):
 
 
 class Played(NamedTuple):
-    """Number of played episodes and steps, and their seconds.
-
-    Attributes:
-        episodes: Number of started episodes.
-        steps: Number of environment steps; in a vector environment one per slot.
-        step_seconds: Seconds in `step`.
-        reset_seconds: Seconds in `reset`.
-    """
+    """Number of episodes and steps (in a vector environment one per slot), and seconds in `step` and `reset`."""
 
     episodes: int
     steps: int
@@ -84,12 +77,9 @@ def play_with(reset: Callable[[Script], object], step: Callable[[str], object], 
 
 
 def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
-    """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`.
+    """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`, at least `steps` steps in total.
 
-    Args:
-        envs: Vector environment. A slot whose episode has ended starts the next script.
-        scripts: Scripts, enough for `steps`.
-        steps: Minimum number of environment steps over all slots.
+    A slot whose episode has ended starts the next script.
     """
     slots: list[Iterator[str]] = [iter(())] * envs.num_envs
     episodes, taken, stepping, resetting = 0, 0, 0.0, 0.0

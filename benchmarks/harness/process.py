@@ -42,13 +42,9 @@ class Server(NamedTuple):
 def serve_app(
     app: str, *flags: str, folder: Path = ROOT, settings: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """Serve an ASGI application with uvicorn on a free port of 127.0.0.1.
+    """Serve an ASGI application, `module:attribute` in `folder`, with uvicorn on a free port of 127.0.0.1.
 
-    Args:
-        app: `module:attribute`, importable from `folder`.
-        flags: Flags of uvicorn.
-        folder: Folder of the application's package.
-        settings: Environment variables of the server.
+    `settings` are environment variables of the server.
 
     Raises:
         RuntimeError: The server ended, or did not answer within a minute.

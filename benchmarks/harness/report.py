@@ -67,10 +67,7 @@ class Result:
 def publish(result: Result, started: Mapping[str, Any], folder: Path | None) -> None:
     """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures.
 
-    Args:
-        result: The result.
-        started: Value of `origin()` before the measurements.
-        folder: Folder for the files.
+    `started` is the value of `origin()` before the measurements.
     """
     console = Console()
     console.width = max(console.width, _WIDTH)
@@ -112,13 +109,10 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the origin of figures: `date`, `command`, `commit`, `machine`, `versions`.
+    """Return the origin of figures: `date`, `command`, `commit`, `machine`, `versions` (those of `packages` too).
 
     If files of the source tree differ from the commit, `dirty` names them, and the commit has a `+`. Call it before the
     measurements, because the load of the machine is part of it.
-
-    Args:
-        packages: Further packages whose versions are recorded: the peers.
     """
     changed = changed_files()
     return {
@@ -184,11 +178,7 @@ def _commit() -> str:
 
 
 def changed_files(out: Path | None = None) -> list[str]:
-    """Return the files of the source tree that differ from the commit or are not in it, except results.
-
-    Args:
-        out: Further folder of results, which earlier benchmarks may have written.
-    """
+    """Return the files of the source tree that differ from the commit or are not in it, except results and `out`."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None:  # outside a repository there is no commit to differ from
         return []

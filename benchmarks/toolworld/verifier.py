@@ -47,14 +47,9 @@ class Judged(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Figures of a verifier on labelled answers.
+    """Numbers of answers, right ones and accepted ones; share of right among the accepted, of accepted among the right.
 
-    Attributes:
-        answers: Number of answers.
-        right: Number of answers labelled right.
-        accepted: Number of answers that the verifier accepts.
-        precision: Share of right answers among the accepted ones; 1 if no answer is accepted.
-        recall: Share of accepted answers among the right ones; 1 if no answer is right.
+    A share of none is 1.
     """
 
     answers: int
