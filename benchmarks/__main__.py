@@ -24,14 +24,7 @@ from benchmarks.harness.report import RESULTS
 
 
 class Benchmark(NamedTuple):
-    """Benchmark module and the arguments of its short form.
-
-    Attributes:
-        name: Name of the benchmark and of its result files.
-        module: Module below `benchmarks`.
-        measures: Description.
-        arguments: Arguments of its short form.
-    """
+    """Benchmark, with its module below `benchmarks` and the arguments of its short form."""
 
     name: str
     module: str

@@ -62,10 +62,7 @@ class _Episode:
 class NoisyOracleAgent:
     """Oracle with mistakes. Its actions depend on the seed and the task only.
 
-    Args:
-        rate: Probability of a mistake per step, divided evenly among the four kinds.
-        seed: Random seed of the mistakes.
-        noise: Rates of the kinds; replaces `rate`.
+    `rate` is the probability of a mistake per step, divided evenly among the four kinds; `noise` replaces it.
     """
 
     def __init__(self, rate: float = 0.2, *, seed: int = 0, noise: Noise | Mapping[str, float] | None = None) -> None:
@@ -122,14 +119,9 @@ def demonstrate(
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
 ) -> list[Trajectory]:
-    """Return demonstrations of the tasks of a ToolWorld environment.
+    """Return demonstrations of the tasks of a ToolWorld environment; `seed` is that of the mistakes, by default none.
 
-    Args:
-        evaluation: Environment and number of tasks.
-        noise: Rates of mistakes; by default none.
-        seed: Random seed of the mistakes.
-        on_episode: See `evaluate`.
-        on_start: See `evaluate`.
+    For `on_episode` and `on_start` see `evaluate`.
     """
     return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()), on_episode, on_start)
 

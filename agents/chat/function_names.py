@@ -15,10 +15,7 @@ class FunctionNames:
     """Aliases of function names in one conversation: at most 64 characters of `a-zA-Z0-9_-`, as OpenAI's API requires.
 
     A valid name is its own alias. The alias of another name is a prefix of it and a digest of the whole name, so it is
-    unique, and the same in every request and run.
-
-    Args:
-        names: Offered functions. `alias` adds names that the model invents.
+    unique, and the same in every request and run. `alias` adds names that the model invents to those that are offered.
     """
 
     def __init__(self, names: Iterable[str]) -> None:

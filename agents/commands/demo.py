@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table as View
 
 from agents.demo.report import write_page
-from agents.demo.run import Demo, DemoLearner, Outcome, run_demo
+from agents.demo.run import SPLITS, Demo, Outcome, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
 from agents.reporting.evaluation import comparison
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Demo):
     """Train policies against a tool server, in minutes on a laptop, and compare them with their start.
 
     One start is trained twice with the same number of environment calls: with a reward for every step (`steptool`)
@@ -31,35 +29,10 @@ class Command:
     Example: steptool demo --out runs/demo
     """
 
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
-    """Output folder."""
-    learner: DemoLearner = "text"
-    """`text`: train a transformer of a million parameters that reads and writes text. `none`: floors and ceiling only,
-    in seconds."""
-    from_scratch: bool = False
-    """Train the starting policy again (most of an hour) instead of taking the shipped one."""
-    calls: int = 0
-    """Environment calls of training for each policy; 0 takes those of the configuration."""
-    episodes: int = 200
-    """Number of held-out tasks for every agent."""
-    world_seed: int = 0
-    """Seed of the world."""
-    agent: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME"), tyro.conf.UseAppendAction] = ()
-    """Further agent to compare, by name or module:factory; may be repeated."""
-
     def run(self) -> None:
         """Run the demonstration, print the table and write the page."""
         console = Console()
-        demo = Demo(
-            self.out,
-            self.learner,
-            self.from_scratch,
-            self.calls,
-            episodes=self.episodes,
-            world_seed=self.world_seed,
-            extra_agents=self.agent,
-        )
-        outcome, seconds = play(demo, console)
+        outcome, seconds = play(self, console)
         table = comparison(outcome.runs)
         view = View(*table.columns, title=_title(outcome, seconds), caption=table.note)
         for row in table.rows:
@@ -82,7 +55,7 @@ def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
     seconds = time.perf_counter() - started
     text = json.dumps(_result(outcome, seconds), indent=2)
     (demo.out / "result.json").write_text(text + "\n", encoding="utf-8")
-    splits = " and ".join(demo.splits)
+    splits = " and ".join(SPLITS)
     subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
     write_page(subtitle, outcome.runs, outcome.curves, demo.out / "report.html")
     return outcome, seconds

@@ -49,7 +49,7 @@ class Command:
         with TrainingProgress("sft", console=console) as progress, StopOnInterrupt("the step") as stop:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-                progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
+                progress.report(step, total, f"loss {metrics['loss']:.3f}")
 
             loss = run_sft(self.settings, shown, self.out, on_step, stop)
         if stop():

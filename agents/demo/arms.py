@@ -26,13 +26,7 @@ _POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Arm:
-    """One trained policy.
-
-    Attributes:
-        learner: Policy.
-        curve: Records of `metrics.jsonl` against environment calls, from the start at 0 calls on.
-        calls: Environment calls of the training.
-    """
+    """One trained policy, its records of `metrics.jsonl` from the start at 0 calls on, and its environment calls."""
 
     learner: PolicyBundle
     curve: list[dict[str, float]]
@@ -58,7 +52,7 @@ def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
     with TrainingProgress(out.name) as progress:
 
         def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
-            progress.report(step, total, f"loss {metrics['action_loss']:.3f}")
+            progress.report(step, total, f"loss {metrics['loss']:.3f}")
 
         run_sft(config, shown, out, on_step)
     return out
@@ -71,14 +65,9 @@ def task_arguments() -> dict[str, Any]:
 
 
 def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any], calls: int = 0) -> TrainConfig:
-    """Return the settings of one arm.
+    """Return the settings of one arm; all but `algo`, and the output folder, are the same for both.
 
-    Args:
-        algo: Algorithm; everything else is the same for both arms.
-        start: Checkpoint to start from.
-        out: Output folder.
-        tools: Arguments of the environment that name the tool server.
-        calls: Environment calls; 0 takes those of the file.
+    `tools` are the arguments of the environment that name the tool server; 0 `calls` takes those of the file.
     """
     with as_file(_CONFIG) as path:
         config = read_config(path, {"algo": algo, "out": str(out)})

@@ -23,11 +23,8 @@ Curves = Mapping[str, Sequence[Mapping[str, float]]]
 def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
     """Write the page: learning curves, the comparison, and the episodes of some tasks.
 
-    Args:
-        subtitle: Description of the run.
-        runs: Trajectories of every agent on the same tasks, by its name.
-        curves: Records of `metrics.jsonl` of every trained policy, by its name; may be empty.
-        path: Output file.
+    `runs` has the trajectories of every agent on the same tasks, `curves` the records of `metrics.jsonl` of every
+    trained policy.
     """
     plots = [*learning_curves(curves), budgets(runs)]
     tables = [comparison(dict(runs))]

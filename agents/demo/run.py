@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
@@ -22,6 +24,10 @@ CEILING = "oracle"
 GREEDY = ", greedy"
 """Suffix of a policy's name: the same policy at temperature 0."""
 
+SPLITS = ("validation", "G1_instruction")
+"""Evaluation splits, with equally many tasks of each. No policy is trained on them."""
+_SLOTS = 50  # concurrent episodes
+
 DemoLearner = Literal["text", "none"]
 Runs = dict[str, list[Trajectory]]
 """Trajectories of every agent on the same tasks, by its name."""
@@ -29,29 +35,23 @@ Runs = dict[str, list[Trajectory]]
 
 @dataclass(frozen=True)
 class Demo:
-    """Settings of the demonstration.
+    """Settings of the demonstration."""
 
-    Attributes:
-        out: Output folder of the training runs.
-        learner: Policies that are trained: `text` (a transformer) or `none`: then floors and ceiling only.
-        from_scratch: Train the starting policy again instead of taking the shipped one.
-        calls: Environment calls of each training run; 0 takes those of the configuration.
-        splits: Evaluation splits of ToolWorld, with equally many tasks of each. No policy is trained on them.
-        episodes: Number of evaluation tasks in total.
-        world_seed: Seed of the world.
-        slots: Number of concurrent episodes.
-        extra_agents: Further agents to compare, by name or `module:factory`.
-    """
-
-    out: Path
+    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
+    """Output folder."""
     learner: DemoLearner = "text"
+    """`text`: train a transformer of a million parameters that reads and writes text. `none`: floors and ceiling only,
+    in seconds."""
     from_scratch: bool = False
+    """Train the starting policy again (most of an hour) instead of taking the shipped one."""
     calls: int = 0
-    splits: tuple[str, ...] = ("validation", "G1_instruction")
+    """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
+    """Number of held-out tasks for every agent."""
     world_seed: int = 0
-    slots: int = 50
-    extra_agents: tuple[str, ...] = ()
+    """Seed of the world."""
+    agent: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME"), tyro.conf.UseAppendAction] = ()
+    """Further agent to compare, by name or module:factory; may be repeated."""
 
     def __post_init__(self) -> None:
         if self.calls < 0:
@@ -62,13 +62,7 @@ class Demo:
 
 @dataclass
 class Outcome:
-    """Results of the demonstration.
-
-    Attributes:
-        runs: Trajectories of every agent.
-        curves: Metrics against environment calls of every trained policy.
-        calls: Environment calls of training of every trained policy.
-    """
+    """Results of the demonstration, by agent: trajectories; of trained policies also metrics and environment calls."""
 
     runs: Runs = field(default_factory=dict)
     curves: dict[str, list[dict[str, float]]] = field(default_factory=dict)
@@ -82,12 +76,12 @@ def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
         tools = {"world_seed": demo.world_seed, "server_url": server.url}
-        each = math.ceil(demo.episodes / len(demo.splits))
-        evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, demo.slots) for s in demo.splits]
+        each = math.ceil(demo.episodes / len(SPLITS))
+        evaluations = [Evaluation(ENV_ID, {**tasks, **tools, "split": s}, each, _SLOTS) for s in SPLITS]
         for evaluation in evaluations:
             check(evaluation)
         agents = dict(_trained(demo, tools, outcome)) if demo.learner == "text" else {}
-        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.extra_agents)}
+        agents |= {name: make_agent(name) for name in (*FLOORS, CEILING, *demo.agent)}
         outcome.runs = {name: [t for e in evaluations for t in _play(name, agent, e)] for name, agent in agents.items()}
     say("tool server ended")
     return outcome
@@ -106,9 +100,9 @@ def _trained(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> Iterator
     for name, arm in arms.items():
         outcome.curves[name], outcome.calls[name] = arm.curve, arm.calls
         policies[name] = arm.learner
-    for suffix, temperature in (("", sampling.temperature), (GREEDY, 0.0)):
+    for suffix, temperature in (("", 1.0), (GREEDY, 0.0)):
         for name, learner in policies.items():
-            yield name + suffix, policy_agent(learner, replace(sampling, temperature=temperature), name + suffix)
+            yield name + suffix, policy_agent(learner, sampling, temperature, name + suffix)
 
 
 def _task_arguments(demo: Demo) -> dict[str, Any]:

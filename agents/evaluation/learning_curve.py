@@ -10,9 +10,9 @@ from typing import Any
 from agents.evaluation.evaluate import Evaluation, evaluate, tasks_of
 from agents.evaluation.results import panel_digest
 from agents.models.bundle import PolicyBundle
-from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
-from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.policy_agent import EngineAgent, in_double
+from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.engine import RolloutEngine
+from agents.rollout.policy_agent import EngineAgent, in_double, make_sampler
 from agents.rollout.types import episode_metrics
 from steptool_env.errors import ToolTransportError
 from steptool_env.metrics import usable
@@ -20,14 +20,7 @@ from steptool_env.types import Trajectory
 
 
 def evaluation_of(env: EnvConfig, overrides: Mapping[str, Any], episodes: int, seed: int) -> Evaluation:
-    """Return the evaluation of a run's environment on its first tasks.
-
-    Args:
-        env: Environment of the run.
-        overrides: Arguments that replace those of `env.args`, e.g. the split.
-        episodes: Number of tasks.
-        seed: Random seed of the episodes.
-    """
+    """Return the evaluation of a run's environment on its first tasks; `overrides` replace entries of `env.args`."""
     reward = {"reward": env.reward} if env.reward else {}
     return Evaluation(env.id, {**env.args, **overrides, **reward}, episodes, env.num_envs, seed)
 
@@ -35,13 +28,13 @@ def evaluation_of(env: EnvConfig, overrides: Mapping[str, Any], episodes: int, s
 class PolicyEvaluation:
     """Callable that evaluates the current weights of a policy and returns `eval/...`.
 
-    The figures are those of `steptool evaluate --agent policy:CHECKPOINT` with the same tasks, seed and sampling
-    parameters. On a CPU a copy of the policy in double precision samples, as there.
+    The figures are those of `steptool evaluate --agent policy:CHECKPOINT` with the same tasks and seed, at
+    temperature 1. On a CPU a copy of the policy in double precision samples, as there.
 
     Args:
         evaluation: Tasks and environment. Its seed also seeds the sampler.
         learner: Policy.
-        sampling: Sampling parameters.
+        sampling: Maximum length of an action.
         engine: Engine of the run, where it is not `local`; it must have the current weights.
 
     Raises:
@@ -58,7 +51,7 @@ class PolicyEvaluation:
 
     def __call__(self) -> dict[str, float]:
         """Return the metrics of the current policy. Episodes lost to the tool server count as dropped."""
-        engine = self._engine or make_engine(RolloutConfig(), in_double(self._learner), self._sampling)
+        engine = self._engine or make_sampler(in_double(self._learner), self._sampling)
         engine.clear()
         engine.seed(self._evaluation.seed)
         played: list[Trajectory] = []

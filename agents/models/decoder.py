@@ -81,11 +81,7 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
 
 
 def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """Load a pretrained causal model and its tokenizer.
-
-    Args:
-        name: Folder or hub name.
-        dtype: Weight dtype, e.g. `torch.bfloat16`.
+    """Load a pretrained causal model and its tokenizer by folder or hub name.
 
     Raises:
         ModelError: The model or its tokenizer cannot be loaded.
@@ -103,10 +99,7 @@ def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTraine
 def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
     """Put LoRA adapters on every linear layer, in single precision or better; only they are trained.
 
-    Args:
-        model: The model, which is changed and wrapped.
-        rank: Rank of the adapters.
-        seed: Random seed of their weights.
+    The model is changed and wrapped; `seed` is that of the adapters' weights.
     """
     from peft import LoraConfig, get_peft_model
 

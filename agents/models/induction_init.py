@@ -25,15 +25,12 @@ _PREVIOUS = 0.2  # scale of the previous token in the residual stream
 
 @torch.no_grad()
 def init_induction_heads(model: nn.Module, seed: int) -> None:
-    """Make the first heads of the first two layers an induction circuit, in place.
+    """Make the first heads of the first two layers of a fresh Qwen 3 decoder an induction circuit, in place.
 
     The first head of layer 0 attends to the previous token by position alone and writes a projection of it into a
     separate subspace. The first head of layer 1 compares that subspace with the current token, in rotary pairs
-    that hardly turn within a context, and writes the token that it finds. All other weights are unchanged.
-
-    Args:
-        model: A fresh Qwen 3 decoder with attention biases and at least two layers.
-        seed: Random seed of the subspaces.
+    that hardly turn within a context, and writes the token that it finds. All other weights are unchanged. `seed` is
+    that of the subspaces.
     """
     config, layers = cast(Any, model).config, cast(Any, model).model.layers
     width, head, half = config.hidden_size, config.head_dim, config.head_dim // 2

@@ -6,7 +6,7 @@ Notation: b episodes of length l; m selected positions; h the model's width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, cast
@@ -57,12 +57,6 @@ class Policy(nn.Module):
         return cast(Any, self.language_model).config
 
     @property
-    def lora_rank(self) -> int:
-        """Rank of the LoRA adapters; 0 without adapters."""
-        adapters = getattr(self.language_model, "peft_config", {})
-        return int(adapters["default"].r) if adapters else 0
-
-    @property
     def width(self) -> int:
         """Size of a hidden state."""
         return int(self.config.hidden_size)
@@ -106,11 +100,7 @@ class Policy(nn.Module):
                 layer.training = False
 
     def compile_trunk(self, backend: str = "inductor") -> None:
-        """Compile the decoders for training, for sequences of any length. Sampling is not compiled.
-
-        Args:
-            backend: Backend of `torch.compile`.
-        """
+        """Compile the decoders for training, for sequences of any length. Sampling is not compiled."""
         self._trunk = torch.compile(trunk, dynamic=True, backend=backend)
 
     def forward(
@@ -119,8 +109,7 @@ class Policy(nn.Module):
         rows: Tensor,
         columns: Tensor,
         targets: Tensor,
-        want: tuple[Output, ...] = SCORES,
-        temperature: float = 1.0,
+        want: Collection[Output] = SCORES,
         *,
         entropy_gradient: bool = False,
     ) -> dict[Output, Tensor]:
@@ -132,7 +121,6 @@ class Policy(nn.Module):
             columns: Columns of the positions (m,).
             targets: Next tokens (m,).
             want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
-            temperature: Divides the logits.
             entropy_gradient: Keep the gradient of the entropy, which costs memory.
 
         Returns:
@@ -147,7 +135,7 @@ class Policy(nn.Module):
         if "hidden" in want:
             found["hidden"] = hidden
         if "log_prob" in want or "entropy" in want:
-            log_prob, entropy = self.log_probs(hidden, targets, temperature, entropy_gradient=entropy_gradient)
+            log_prob, entropy = self.log_probs(hidden, targets, entropy_gradient=entropy_gradient)
             found |= {"log_prob": log_prob, "entropy": entropy}
         if "value" in want and self.value_head is None:
             found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
@@ -160,18 +148,16 @@ class Policy(nn.Module):
         """Hidden states of whole episodes: ids (b, l), padded on the right -> (b, l, h)."""
         return self._trunk(self.decoder, ids)
 
-    def log_probs(
-        self, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, entropy_gradient: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def log_probs(self, hidden: Tensor, targets: Tensor, *, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,), in fp32 or better.
 
         Logits are computed in chunks and recomputed in the backward pass, so (m, vocabulary) is never held. An entropy
         with gradient keeps a second chunk of tokens x vocabulary for the backward pass.
         """
         pieces = [
-            checkpoint(self._chunk, h, t, temperature, entropy_gradient, use_reentrant=False)
+            checkpoint(self._chunk, h, t, entropy_gradient, use_reentrant=False)
             if hidden.requires_grad and len(hidden) > _CHUNK
-            else self._chunk(h, t, temperature, entropy_gradient)
+            else self._chunk(h, t, entropy_gradient)
             for h, t in zip(torch.split(hidden, _CHUNK), torch.split(targets, _CHUNK), strict=True)
         ]
         return torch.cat([p[0] for p in pieces]), torch.cat([p[1] for p in pieces])
@@ -185,11 +171,9 @@ class Policy(nn.Module):
         """Copy of the language model whose weights never change: the reference policy."""
         return Policy(copy.deepcopy(self.language_model), "none").requires_grad_(False).eval()
 
-    def _chunk(
-        self, hidden: Tensor, targets: Tensor, temperature: float, entropy_gradient: bool
-    ) -> tuple[Tensor, Tensor]:
+    def _chunk(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         logits = self.output_layer(hidden)
-        scores = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits) / temperature
+        scores = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
         log_probs = scores.log_softmax(-1)
         with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
             entropy = -(log_probs.exp() * log_probs).sum(-1)
@@ -211,13 +195,9 @@ def trunk(decoder: nn.Module, ids: Tensor) -> Tensor:
 
 
 def value_head(width: int, dtype: torch.dtype, *, inputs: int = 0, seed: int = 0) -> nn.Module:
-    """Value head with one hidden layer. Its output starts at zero, so a fresh critic adds no noise to advantages.
+    """Value head with one hidden layer of `width`; it has `inputs` features, by default `width`.
 
-    Args:
-        width: Width of the hidden layer.
-        dtype: Weight dtype.
-        inputs: Number of input features; 0 means `width`.
-        seed: Random seed of the hidden layer's weights.
+    Its output starts at zero, so a fresh critic adds no noise to advantages.
     """
     head = nn.Sequential(nn.Linear(inputs or width, width), nn.Tanh(), nn.Linear(width, 1))
     with torch.random.fork_rng(devices=[]):

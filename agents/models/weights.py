@@ -52,11 +52,7 @@ def new_folder(folder: Path, kind: str) -> Iterator[Path]:
 def save_model(folder: Path, model: nn.Module, tokenizer: PreTrainedTokenizerBase, *, half: bool = False) -> None:
     """Write a model and its tokenizer as `from_pretrained` reads them; of a PEFT model the adapters alone.
 
-    Args:
-        folder: Existing folder.
-        model: The model.
-        tokenizer: The tokenizer.
-        half: Write float16 weights; `config.json` keeps the dtype of the model.
+    `half` writes float16 weights; `config.json` keeps the dtype of the model.
     """
     options: dict[str, Any] = {"state_dict": _half(model)} if half else {}
     if hasattr(model, "peft_config"):

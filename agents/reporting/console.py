@@ -149,12 +149,7 @@ class EpisodeProgress(Display):
 
 
 class TrainingProgress(Display):
-    """Rounds of training, with a message about the last one.
-
-    Args:
-        names: Names of the runs, one line each.
-        console: Output.
-    """
+    """Rounds of training, a line for each named run, with a message about the last round."""
 
     def __init__(self, *names: str, console: Console | None = None) -> None:
         super().__init__(console=console)

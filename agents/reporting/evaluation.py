@@ -42,9 +42,7 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
 def budget_plot(runs: Mapping[str, Sequence[Trajectory]], paired_with: Mapping[str, str] | None = None) -> Plot:
     """Plot the pass rate against the call budget, one curve per run.
 
-    Args:
-        runs: Trajectories by name.
-        paired_with: Name of another run, by a run's name: the run's curve is dashed, in the colour of the other.
+    `paired_with` names another run, by a run's name: the run's curve is dashed, in the colour of the other.
     """
     curves = {}
     for name, trajectories in runs.items():

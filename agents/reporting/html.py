@@ -51,16 +51,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """Content of the page, from top to bottom.
-
-    Attributes:
-        title: Heading.
-        subtitle: Description of the run.
-        figures: Main numbers, each a label and a text.
-        plots: Figures.
-        tables: Tables.
-        examples: Episodes, step by step.
-    """
+    """Content of the page, from top to bottom. `figures` are the main numbers, each a label and a text."""
 
     title: str
     subtitle: str = ""

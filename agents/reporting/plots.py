@@ -34,12 +34,8 @@ def line_plot(
 ) -> str:
     """Return the curves as a standalone `<svg>`. Equal inputs give equal texts.
 
-    Args:
-        curves: Curves by their names in the legend.
-        x_label: Label of the x axis, with its unit.
-        y_label: Label of the y axis, with its unit.
-        percent: Show the y values, rates in 0..1, as 0 % to 100 %.
-        steps: Draw a step function with integer ticks, for x values that are counts.
+    `percent` shows y values, rates in 0..1, as 0 % to 100 %; `steps` draws a step function with integer ticks, for x
+    values that are counts.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()

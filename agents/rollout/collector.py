@@ -305,9 +305,7 @@ def state_hash(task: str, observation: str) -> str:
 class ServerBackoff:
     """Exponential backoff while the tool server is unreachable: 1, 2, 4, ... seconds, after the client's own retries.
 
-    Args:
-        tries: Maximum number of consecutive rollouts without an episode.
-        sleep: Function that waits for a number of seconds.
+    `tries` is the maximum number of consecutive rollouts without an episode.
     """
 
     def __init__(self, tries: int = _LOST_ROLLOUTS, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -30,15 +30,12 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling parameters."""
+    """Sampling of actions. Training samples at temperature 1 from the whole vocabulary, as the gradient requires."""
 
-    temperature: float = 1.0
-    """Divisor of the logits; 0 takes the most probable token."""
-    top_p: float = 1.0
-    """Nucleus sampling: sample among the most probable tokens whose probabilities sum to this. Keep 1 in training: the
-    policy gradient needs the probability that the token was sampled with."""
     max_action_tokens: int = 128
     """Maximum length of an action in tokens; a longer one is cut and passed to the environment as it is."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
@@ -49,20 +46,12 @@ class RolloutConfig:
     """`local`: the policy in training, in this process. `static`: the same with fixed shapes, replayed as CUDA graphs
     on a GPU. `http`: a completions server that takes and returns token ids (vLLM, or `steptool serve-policy`)."""
     url: str = ""
-    """URL of the `http` engine's server, e.g. `http://gpu-2:8000`. The environment variable `OPENAI_API_KEY` holds its
-    API key."""
-    model: str = ""
-    """Name of the model at the server; empty takes the first that it lists."""
+    """URL of the `http` engine's server, e.g. `http://gpu-2:8000`; the first model that it lists samples. The
+    environment variable `OPENAI_API_KEY` holds its API key."""
     weights_dir: str = ""
     """Folder that this machine and the server see under the same path; new weights are written there."""
     sync_every: int = 1
     """Iterations between two transfers of weights. With more than 1, episodes are sampled with older weights. The
     weights are always sent before an evaluation and at the end of the run."""
-    concurrency: int = 64
-    """Maximum number of concurrent requests."""
-    timeout: float = 600.0
-    """Seconds to wait for one response."""
-    retries: int = 3
-    """Number of retries after a failure that may be transient."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -25,11 +25,16 @@ from agents.rollout.types import Sampled
 
 _KEY = "OPENAI_API_KEY"
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_CONNECTIONS = 64  # maximum number of concurrent requests
+_TIMEOUT = 600.0  # seconds to wait for one response
+_RETRIES = 3  # after a failure that may be transient
 _FIRST_WAIT = 0.5  # seconds; doubled for each retry
 _PLAIN: Mapping[str, Any] = {
     # A server fills missing fields from the model's generation_config.json (top_k=20 for Qwen), but the policy gradient
     # needs the unmodified distribution of the policy.
     "n": 1,
+    "temperature": 1.0,
+    "top_p": 1.0,
     "top_k": -1,
     "min_p": 0.0,
     "repetition_penalty": 1.0,
@@ -48,11 +53,11 @@ class HttpEngine:
     """Rollout engine that samples at a server. See `RolloutEngine`.
 
     Args:
-        config: Address of the server and request limits.
+        config: Address of the server, and the iterations between two transfers of weights.
         write: Function that writes the current weights to a folder for the server.
         context: Context length in tokens.
         stop_id: Token that ends an action.
-        sampling: Sampling parameters.
+        sampling: Maximum length of an action.
         seed: Random seed of the sampler.
 
     Raises:
@@ -73,12 +78,12 @@ class HttpEngine:
         self._context, self._stop, self._sampling = context, stop_id, sampling
         self._url = config.url.rstrip("/").removesuffix("/v1")
         key = os.environ.get(_KEY, "")
-        limits = httpx.Limits(max_connections=config.concurrency, max_keepalive_connections=config.concurrency)
+        limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(headers=headers, timeout=config.timeout, limits=limits)
+        self._http = httpx.Client(headers=headers, timeout=_TIMEOUT, limits=limits)
         # Threads, not asyncio: httpx's asynchronous pool slows down with the number of requests in flight.
-        self._pool = ThreadPoolExecutor(config.concurrency)
-        self._model = config.model
+        self._pool = ThreadPoolExecutor(_CONNECTIONS)
+        self._model = ""
         self._version: int | None = None
         self._folder: Path | None = None
         self.seed(seed)
@@ -125,7 +130,8 @@ class HttpEngine:
 
     def act(self, slots: Sequence[int]) -> list[Sampled]:
         """See `RolloutEngine.act`."""
-        self._model = self._model or self._first_model()
+        if not self._model and any(self.room(slot) > 0 for slot in slots):
+            self._model = self._first_model()
         return list(self._pool.map(self._act, slots))
 
     def close(self) -> None:
@@ -144,8 +150,6 @@ class HttpEngine:
             "model": self._model,
             "prompt": ids,
             "max_tokens": room,
-            "temperature": self._sampling.temperature,
-            "top_p": self._sampling.top_p,
             "stop_token_ids": [self._stop],
             "seed": action_seed(self._seed, stream, action),
         }
@@ -194,14 +198,14 @@ class HttpEngine:
         try:
             return str(self._ask("GET", "/v1/models").json()["data"][0]["id"])
         except (KeyError, IndexError, TypeError, ValueError):
-            raise self._wrong("names no model", "set rollout.model") from None
+            raise self._wrong("names no model", "is this its address?") from None
 
     def _post(self, path: str, payload: Mapping[str, Any]) -> httpx.Response:
         return self._ask("POST", path, payload)
 
     def _ask(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Return the server's response, with up to `retries` retries."""
-        for attempt in range(self._config.retries + 1):
+        """Return the server's response, with up to `_RETRIES` retries."""
+        for attempt in range(_RETRIES + 1):
             try:
                 response = self._http.request(method, self._url + path, json=payload)
                 if response.is_success:
@@ -211,7 +215,7 @@ class HttpEngine:
                     break
             except httpx.TransportError as error:
                 failure = f"{type(error).__name__}: {error}"
-            if attempt < self._config.retries:
+            if attempt < _RETRIES:
                 time.sleep(_FIRST_WAIT * 2**attempt)
         raise EngineError(f"{self._url}{path}: {failure}")
 

@@ -15,12 +15,9 @@ _GROWTH = 128  # tokens by which a cache grows
 
 
 class RaggedCache:
-    """Keys and values of every layer, in rows of different lengths. Grows on demand.
+    """Keys and values of every layer, in `rows` of different lengths. Grows on demand.
 
     Implements the part of Transformers' cache interface that a decoder uses when mask and positions are given.
-
-    Attributes:
-        rows: Number of rows.
     """
 
     is_compileable = False
@@ -81,14 +78,7 @@ class StaticCache(RaggedCache):
     """Cache of fixed size at fixed addresses, as CUDA graphs require.
 
     Every row has `context` columns and one unused column, which takes the writes of idle rows. Tensors are reallocated
-    only when the number of rows grows.
-
-    Args:
-        context: Context length in tokens.
-
-    Attributes:
-        rows: Number of rows, a power of two.
-        moves: Number of reallocations.
+    (`moves` counts it) only when the number of rows, a power of two, grows.
     """
 
     def __init__(self, context: int) -> None:

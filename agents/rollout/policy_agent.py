@@ -13,8 +13,9 @@ from agents.models.bundle import PolicyBundle, load_policy
 from agents.models.chat_template import Codec
 from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
-from agents.rollout.config import RolloutConfig, Sampling
-from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.config import Sampling
+from agents.rollout.engine import RolloutEngine
+from agents.rollout.sampler import Generator
 from agents.rollout.types import Sampled
 from agents.seeding import stream_of
 
@@ -27,13 +28,7 @@ class TrainingEnv(NamedTuple):
 
 
 class EngineAgent:
-    """Agent whose actions a rollout engine samples.
-
-    Args:
-        engine: Samples the actions. Each episode's random stream is named after its task.
-        codec: Text <-> tokens.
-        name: Name of the agent.
-    """
+    """Agent whose actions a rollout engine samples. Each episode's random stream is named after its task."""
 
     def __init__(self, engine: RolloutEngine, codec: Codec, name: str = "policy") -> None:
         self.name = name
@@ -93,23 +88,30 @@ class PolicyAgent(EngineAgent):
         if exact and learner.policy.device.type == "cpu":
             learner.policy.double()
         run: Mapping[str, Any] = config.get("sampling", {})
-        sampling = Sampling(
-            temperature,
-            float(run.get("top_p", Sampling.top_p)),
-            max_action_tokens or int(run.get("max_action_tokens", Sampling.max_action_tokens)),
-        )
+        sampling = Sampling(max_action_tokens or int(run.get("max_action_tokens", Sampling.max_action_tokens)))
         context = min(learner.context, int(config.get("policy", {}).get("context", 0)) or learner.context)
-        engine = make_engine(RolloutConfig(), replace(learner, context=context), sampling)
-        engine.seed(seed)
+        engine = make_sampler(replace(learner, context=context), sampling, temperature, seed)
         super().__init__(engine, learner.codec, Path(checkpoint).name)
         self.trained_in = _training_env(config)
 
 
-def policy_agent(learner: PolicyBundle, sampling: Sampling, name: str = "policy", seed: int = 0) -> EngineAgent:
+def policy_agent(
+    learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, name: str = "policy", seed: int = 0
+) -> EngineAgent:
     """Return an agent of a policy in memory, in double precision on a CPU."""
-    engine = make_engine(RolloutConfig(), in_double(learner), sampling)
-    engine.seed(seed)
-    return EngineAgent(engine, learner.codec, name)
+    return EngineAgent(make_sampler(in_double(learner), sampling, temperature, seed), learner.codec, name)
+
+
+def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> Generator:
+    """Return an engine in this process that samples from a policy."""
+    return Generator(
+        learner.policy,
+        context=learner.context,
+        stop_id=learner.codec.stop_id,
+        sampling=sampling,
+        temperature=temperature,
+        seed=seed,
+    )
 
 
 def in_double(learner: PolicyBundle) -> PolicyBundle:

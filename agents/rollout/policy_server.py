@@ -34,8 +34,8 @@ class CompletionRequest(BaseModel):
     model: str
     prompt: list[int] = Field(min_length=1)
     max_tokens: int = Field(ge=1)
-    temperature: float = Field(1.0, ge=0)
-    top_p: float = Field(1.0, gt=0, le=1)
+    temperature: Literal[1] = 1
+    top_p: Literal[1] = 1
     seed: int = Field(0, ge=-(2**63), lt=2**63)
     stop_token_ids: Annotated[list[int], Field(min_length=1, max_length=1)]
     logprobs: Literal[0] = 0
@@ -70,8 +70,7 @@ class _Batch(Generator):
     def __init__(self, policy: Policy, context: int, requests: Sequence[CompletionRequest]) -> None:
         first = requests[0]
         longest = max(request.max_tokens for request in requests)
-        sampling = Sampling(first.temperature, first.top_p, longest)
-        super().__init__(policy, context=context, stop_id=first.stop_token_ids[0], sampling=sampling)
+        super().__init__(policy, context=context, stop_id=first.stop_token_ids[0], sampling=Sampling(longest))
         self._limits = [request.max_tokens for request in requests]
         self._seeds = [request.seed % 2**64 for request in requests]  # a Philox key is not negative
         for slot, request in enumerate(requests):
@@ -85,12 +84,7 @@ class _Batch(Generator):
 
 
 class Decoder:
-    """Batched decoder in a background thread. Use as a context manager.
-
-    Args:
-        policy: Policy whose language model samples.
-        context: Context length in tokens.
-    """
+    """Batched decoder of a policy in a background thread, a context manager; `context` is its length in tokens."""
 
     def __init__(self, policy: Policy, context: int) -> None:
         self._policy, self._context = policy, context
@@ -165,12 +159,7 @@ class Decoder:
 
 
 def create_app(decoder: Decoder, name: str) -> FastAPI:
-    """Return the application.
-
-    Args:
-        decoder: Running decoder.
-        name: Name of the model.
-    """
+    """Return the application of a running decoder; `name` is that of the model."""
     app = FastAPI(title="steptool policy server")
 
     @app.get("/v1/models")
@@ -214,9 +203,8 @@ def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
 def _grouped(
     batch: Sequence[tuple[CompletionRequest, Future[Sampled]]],
 ) -> list[list[tuple[CompletionRequest, Future[Sampled]]]]:
-    """Group requests by temperature, top-p and stop token."""
-    parts: dict[tuple[float, float, int], list[tuple[CompletionRequest, Future[Sampled]]]] = {}
+    """Group requests by stop token."""
+    parts: dict[int, list[tuple[CompletionRequest, Future[Sampled]]]] = {}
     for request, future in batch:
-        key = request.temperature, request.top_p, request.stop_token_ids[0]
-        parts.setdefault(key, []).append((request, future))
+        parts.setdefault(request.stop_token_ids[0], []).append((request, future))
     return list(parts.values())

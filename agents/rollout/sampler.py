@@ -62,12 +62,23 @@ class Generator:
         policy: Policy whose language model samples. Call `clear` after its weights have changed.
         context: Context length in tokens.
         stop_id: Token that ends an action.
-        sampling: Sampling parameters.
+        sampling: Maximum length of an action.
+        temperature: Divisor of the logits; 0 takes the most probable token.
         seed: Random seed. A draw depends on it, the episode's stream (see `start`), the index of the action and the
             token's position in the action: not on the slot or on other episodes.
     """
 
-    def __init__(self, policy: Policy, *, context: int, stop_id: int, sampling: Sampling, seed: int = 0) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        context: int,
+        stop_id: int,
+        sampling: Sampling,
+        temperature: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self._temperature = temperature
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._cache_argument = _cache_argument(policy.decoder)
         self._cache = self._make_cache()
@@ -200,9 +211,7 @@ class Generator:
     def _arrange(self, slots: Sequence[int], sources: Mapping[int, int] | None = None) -> None:
         """Move the cache rows of `slots` to the front, and drop those of ended episodes.
 
-        Args:
-            slots: Slots that act.
-            sources: Slot whose row is copied, by the slot that receives the copy.
+        `sources` has the slot whose row is copied, by the slot that receives the copy.
         """
         held = {slot: row for row, slot in enumerate(self._rows)}
         acting = set(slots)
@@ -292,7 +301,7 @@ class Generator:
         Philox is counter-based: the number at a position does not depend on `count`.
         """
         numbers = np.zeros((len(slots), count))
-        if self._sampling.temperature:
+        if self._temperature:
             for row, slot in zip(numbers, slots, strict=True):
                 np.random.Generator(np.random.Philox(key=self._action_seed(slot))).random(out=row)
         for slot in slots:
@@ -312,11 +321,11 @@ class Generator:
         """
         logits = self._policy.output_layer(hidden)
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        if self._sampling.temperature == 0:
+        if self._temperature == 0:
             ids = logits.argmax(-1)
             return ids, logits.log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
-        log_probs = (logits / self._sampling.temperature).log_softmax(-1)
-        ids = _inverse(_nucleus(log_probs, self._sampling.top_p).exp(), uniforms)
+        log_probs = (logits / self._temperature).log_softmax(-1)
+        ids = _inverse(log_probs.exp(), uniforms)
         return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
 
 
@@ -343,12 +352,3 @@ def _block_tokens(device: torch.device) -> int:
 def _cache_argument(decoder: nn.Module) -> str:
     """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
-
-
-def _nucleus(log_probs: Tensor, top_p: float) -> Tensor:
-    """Set log-probabilities outside the nucleus to minus infinity; the most probable token always stays."""
-    if top_p >= 1:
-        return log_probs
-    ordered, order = log_probs.sort(-1, descending=True)
-    before = ordered.exp().cumsum(-1) - ordered.exp()
-    return log_probs.scatter(-1, order, ordered.masked_fill(before >= top_p, float("-inf")))

@@ -17,7 +17,7 @@ class Sampled(NamedTuple):
 
     Attributes:
         ids: Sampled tokens, including the stop token when it was reached.
-        log_probs: Log-probability of each token under the policy at the sampling temperature (before top-p).
+        log_probs: Log-probability of each token under the policy at the sampling temperature.
         stopped: True when the stop token was sampled; else the action was cut at its maximum length.
         overflow: True when the context had no room for an action and nothing was sampled.
     """
@@ -79,11 +79,8 @@ def episode_metrics(
 ) -> dict[str, float]:
     """Return the metrics of one episode.
 
-    Args:
-        outcome: Numbers from the grader, e.g. `is_solved`; other entries are ignored.
-        rewards: Final reward of each step.
-        invalid: Number of steps without a valid call of an offered function.
-        finished: True when the last step called `Finish`.
+    `outcome` has numbers from the grader, e.g. `is_solved`, and `rewards` the final reward of each step. `invalid` is
+    the number of steps without a valid call of an offered function.
     """
     numbers = {str(name): float(value) for name, value in outcome.items() if isinstance(value, Real)}
     return {

@@ -27,12 +27,7 @@ class Chooser(Protocol):
 
 
 class CandidateAgent:
-    """Agent that tracks every episode with a `CandidateView` and renders the chosen candidate as text.
-
-    Args:
-        name: Name of the agent.
-        choose: Function that chooses a candidate.
-    """
+    """Agent that tracks every episode with a `CandidateView` and renders the candidate that `choose` takes as text."""
 
     def __init__(self, name: str, choose: Chooser) -> None:
         self.name = name

@@ -19,11 +19,7 @@ _ABSENT = -1e4
 
 
 class CandidateScorer(nn.Module):
-    """Features extractor: logits of the candidates, and input of the value head.
-
-    Args:
-        width: Width of the hidden layers.
-    """
+    """Features extractor: logits of the candidates, and input of the value head. `width` is that of hidden layers."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

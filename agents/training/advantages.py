@@ -53,8 +53,7 @@ def built_in(config: AlgorithmConfig) -> Estimator:
             case "step_grpo":
                 by_step = step_grpo(reward, steps, group, gamma=gamma)
             case "gigpo":
-                weight = config.step_advantage_weight
-                by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma, step_advantage_weight=weight)
+                by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
             case "step_critic":
                 return batch.advantage  # filled by ArCHer
         return per_token(by_step, batch.step)
@@ -173,15 +172,9 @@ def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> 
 
 
 def gigpo(
-    reward: Tensor,
-    steps: Tensor,
-    group: Tensor,
-    state_hashes: Sequence[Sequence[str]],
-    *,
-    gamma: float,
-    step_advantage_weight: float = 1.0,
+    reward: Tensor, steps: Tensor, group: Tensor, state_hashes: Sequence[Sequence[str]], *, gamma: float
 ) -> Tensor:
-    """`A_episode + step_advantage_weight * A_step` (GiGPO, Feng et al. 2025): (b, k).
+    """`A_episode + A_step` (GiGPO, Feng et al. 2025): (b, k).
 
     `A_step` is the return to go, normalised over the steps of equal group and state hash; it is 0 in a state that was
     visited once.
@@ -193,8 +186,7 @@ def gigpo(
             labels[row, k] = names.setdefault((g, state), len(names))
     real = _real(reward, steps)
     flat = _normalize_within(returns_to_go(reward, gamma)[real], labels.to(reward.device)[real])
-    within = torch.zeros_like(reward).masked_scatter(real, flat)
-    return grpo(reward, steps, group) + step_advantage_weight * within
+    return grpo(reward, steps, group) + torch.zeros_like(reward).masked_scatter(real, flat)
 
 
 def terminal_sum(reward: Tensor, steps: Tensor) -> Tensor:

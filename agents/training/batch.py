@@ -110,13 +110,9 @@ def collate(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> Batch:
-    """Collate episodes into a batch.
+    """Collate episodes, each with at least one step, into a batch.
 
-    Args:
-        episodes: At least one; each with at least one step.
-        pad_id: Padding token.
-        device: Device of the tensors.
-        dtype: Dtype of log-probabilities, rewards and values.
+    `dtype` is that of log-probabilities, rewards and values.
     """
     tokens = [_action_tokens(e) for e in episodes]
 

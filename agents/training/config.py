@@ -62,8 +62,6 @@ class AlgorithmConfig:
     """GAE's lambda per step."""
     gae_lambda_token: float = 1.0
     """GAE's lambda per token inside a step."""
-    step_advantage_weight: float = 1.0
-    """Weight of the step advantage in GiGPO."""
     normalize_advantage: bool = True
     """Normalise advantages to mean 0 and standard deviation 1 over the steps of an iteration."""
     group_size: int = 1
@@ -109,18 +107,6 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
-class StepCriticConfig:
-    """ArCHer's critic (`algorithm.advantage=step_critic`). `optim.value_lr` is its learning rate."""
-
-    updates: int = 16
-    """Optimizer steps of the critic per iteration."""
-    batch_steps: int = 32
-    """Replayed steps (tool calls) per optimizer step; the policy samples a new action in the state of each."""
-
-    __pydantic_config__ = _STRICT
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """A training run."""
 
@@ -158,7 +144,6 @@ class TrainConfig:
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     sampling: Sampling = field(default_factory=Sampling)
-    step_critic: StepCriticConfig = field(default_factory=StepCriticConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
 
     __pydantic_config__ = _STRICT
@@ -169,12 +154,10 @@ class TrainConfig:
         _check_at_least(0, names, numbers)
         _check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        _check_at_least(1, ("updates", "batch_steps"), numbers["step_critic"], "step_critic.")
         _check_estimator(self.algorithm.advantage)
         _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         _check_groups(self.algorithm, self.episodes)
         _check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
-        _check_sampling(self.sampling)
         _check_rollout(self.rollout, self.algorithm)
 
 
@@ -304,19 +287,10 @@ def _check_sharding(*, shard: bool, compiled: bool, engine: str) -> None:
         raise ConfigurationError("shard=True is incompatible with policy.compile and rollout.engine=static")
 
 
-def _check_sampling(sampling: Sampling) -> None:
-    """Check that actions are sampled from the policy's own distribution."""
-    if sampling.top_p < 1 or sampling.temperature <= 0:
-        raise ConfigurationError(
-            "training needs sampling.top_p=1 and sampling.temperature>0: the gradient needs the probability that "
-            "each token was drawn with"
-        )
-
-
 def _check_rollout(rollout: RolloutConfig, algorithm: AlgorithmConfig) -> None:
     """Check the address of a server, and that the algorithm can train on episodes of older weights."""
-    if rollout.sync_every < 1 or rollout.concurrency < 1:
-        raise ConfigurationError("rollout.sync_every and rollout.concurrency must be at least 1")
+    if rollout.sync_every < 1:
+        raise ConfigurationError("rollout.sync_every must be at least 1")
     if rollout.engine != "http":
         return
     if not rollout.url.startswith(("http://", "https://")) or not rollout.weights_dir:

@@ -28,19 +28,10 @@ Pair = tuple[Episode, Episode]
 def pair_attempts(
     trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
-    """Pair solved and failed episodes of the same task.
+    """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
     Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
-    one.
-
-    Args:
-        trajectories: Attempts at tasks; those without an outcome are skipped.
-        encode: Converts a trajectory to an episode.
-        per_task: Maximum number of pairs per task.
-        seed: Random seed of the pairing.
-
-    Returns:
-        Pairs, task by task in the order of `trajectories`.
+    one; those without an outcome are skipped.
     """
     by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
     for trajectory in trajectories:
@@ -74,13 +65,7 @@ def train_dpo(
     config: DPOConfig,
     on_step: OnStep | None = None,
 ) -> dict[str, float]:
-    """Train a policy by DPO; the reference is the policy at the start.
-
-    Args:
-        bundle: The policy; its language model is trained.
-        pairs: Pairs of `pair_attempts`.
-        config: Settings.
-        on_step: Called after each step.
+    """Train a policy by DPO; the reference is the policy at the start. `on_step` is called after each step.
 
     Returns:
         Metrics of the last step: `loss` (DPO, mean over pairs), `margin` (mean log-ratio of the solved minus the failed

@@ -5,6 +5,8 @@ Notation: b episodes, j action tokens of an episode.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,7 @@ from agents.training.batch import Batch, micro_batches
 
 
 def forward(
-    policy: Policy,
-    batch: Batch,
-    want: tuple[Output, ...] = SCORES,
-    temperature: float = 1.0,
-    *,
-    entropy_gradient: bool = False,
+    policy: Policy, batch: Batch, want: Collection[Output] = SCORES, *, entropy_gradient: bool = False
 ) -> dict[Output, Tensor]:
     """Evaluate the action tokens of a micro-batch with gradients: outputs (b, j), zero in the padding.
 
@@ -27,19 +24,14 @@ def forward(
     """
     rows, places = batch.mask.nonzero(as_tuple=True)
     columns, targets = batch.column[rows, places], batch.target[rows, places]
-    flat = policy(batch.ids, rows, columns, targets, want, temperature, entropy_gradient=entropy_gradient)
+    flat = policy(batch.ids, rows, columns, targets, want, entropy_gradient=entropy_gradient)
     shape = batch.step.shape
     return {name: x.new_zeros(*shape, *x.shape[1:]).index_put((rows, places), x) for name, x in flat.items()}
 
 
 @torch.no_grad()
 def evaluate_actions(
-    policy: Policy,
-    batch: Batch,
-    want: Output,
-    max_tokens: int,
-    temperature: float = 1.0,
-    processes: Processes = SINGLE_PROCESS,
+    policy: Policy, batch: Batch, want: Output, max_tokens: int, processes: Processes = SINGLE_PROCESS
 ) -> Tensor:
     """One output for all action tokens of a batch (b, j), in micro-batches of `max_tokens`, without gradients.
 
@@ -49,7 +41,7 @@ def evaluate_actions(
     dtype = policy.dtype if want == "hidden" else batch.old_log_prob.dtype
     whole = torch.zeros(*batch.step.shape, *size, dtype=dtype, device=batch.ids.device)
     for rows, micro in micro_batches(batch, max_tokens, processes):
-        whole[rows, : micro.step.shape[1]] = forward(policy, micro, (want,), temperature)[want].to(dtype)
+        whole[rows, : micro.step.shape[1]] = forward(policy, micro, (want,))[want].to(dtype)
     processes.sum([whole])
     return whole
 
@@ -60,5 +52,5 @@ def final_values(policy: Policy, batch: Batch, max_tokens: int, processes: Proce
     rows = batch.truncated.nonzero().squeeze(1)
     if len(rows):
         states = batch.rows(rows).final_states()
-        values[rows] = evaluate_actions(policy, states, "value", max_tokens, processes=processes)[:, 0]
+        values[rows] = evaluate_actions(policy, states, "value", max_tokens, processes)[:, 0]
     return values

@@ -90,9 +90,7 @@ def explained_variance(value: Tensor, returns: Tensor) -> float:
 def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     """DPO (Rafailov et al. 2023) of pairs (n,).
 
-    Args:
-        chosen: `log p - log reference` of the better episode, summed over its action tokens (n,).
-        rejected: The same of the worse one (n,).
-        beta: Strength of the pull to the reference policy.
+    `chosen` is `log p - log reference` of the better episode, summed over its action tokens (n,), `rejected` that of
+    the worse one.
     """
     return -functional.logsigmoid(beta * (chosen - rejected))

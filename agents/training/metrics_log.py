@@ -40,11 +40,7 @@ class MetricsLog:
             self._writer = SummaryWriter(str(folder), purge_step=begin)
 
     def write(self, calls: int, metrics: Metrics) -> None:
-        """Write the metrics of one iteration.
-
-        Args:
-            calls: Environment calls so far: the horizontal axis of every curve.
-            metrics: By name; `iteration` is among them.
+        """Write the metrics of one iteration, `iteration` among them; `calls` are the environment calls so far.
 
         Raises:
             TrainingError: The file cannot be written.

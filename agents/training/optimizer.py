@@ -26,14 +26,7 @@ _FIT_TOKENS = 512  # mini-batch of `fit_values`
 
 
 class PolicyOptimizer:
-    """AdamW for a policy and its critic.
-
-    Args:
-        policy: The policy.
-        config: Learning rates and batch sizes.
-        processes: The processes that train the policy together.
-        max_grad_norm: Maximum gradient norm of the policy, and of the critic.
-    """
+    """AdamW for a policy and its critic, whose gradients are clipped to `max_grad_norm` each."""
 
     def __init__(
         self,
@@ -87,11 +80,6 @@ class PolicyOptimizer:
 
     def fit_values(self, batch: Batch, epochs: int, generator: torch.Generator) -> None:
         """Fit the value head of a `detached` critic to the returns; the hidden states are computed once.
-
-        Args:
-            batch: Episodes of an iteration.
-            epochs: Passes over the action tokens.
-            generator: Shuffles them.
 
         Raises:
             TrainingError: The gradient is not finite; the weights are unchanged.

@@ -32,11 +32,7 @@ MAY_CHANGE = (
     "env.eval_args.server_url",
     "rollout.engine",
     "rollout.url",
-    "rollout.model",
     "rollout.weights_dir",
-    "rollout.concurrency",
-    "rollout.timeout",
-    "rollout.retries",
 )
 """Settings that may change when a run is resumed: its length (unless `anneal` depends on it), its devices and engine,
 and its output. None of them changes the update of an episode."""
@@ -46,8 +42,7 @@ _SCHEDULE = ("iterations", "calls")
 class StopOnInterrupt:
     """Records the first Ctrl-C, as a context manager of the main thread; a second one raises `KeyboardInterrupt`.
 
-    Args:
-        unit: Unit of work that is completed first, e.g. "the iteration"; named on stderr.
+    `unit` is the work that is completed first, e.g. "the iteration"; it is named on stderr.
     """
 
     def __init__(self, unit: str) -> None:

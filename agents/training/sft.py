@@ -31,6 +31,8 @@ from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
+_WARMUP = 0.05  # share of the steps in which the learning rate rises
+
 T = TypeVar("T")
 OnStep = Callable[[int, int, dict[str, float]], None]
 """(step, number of steps, metrics of the step)."""
@@ -52,15 +54,7 @@ def run_sft(
 ) -> float:
     """Train a policy on demonstrations, after copying exercises where configured, and write a checkpoint to `out`.
 
-    Args:
-        config: Settings.
-        demonstrations: Trajectories to imitate.
-        out: Folder of the checkpoint.
-        on_step: Called after each step.
-        stop: Asked before each step; true ends training early.
-
-    Returns:
-        Mean loss of the last pass, in nats per action token.
+    For `on_step`, `stop` and the returned loss see `train_sft`.
 
     Raises:
         ConfigurationError: Copying exercises are configured for a policy that is not from scratch.
@@ -73,7 +67,7 @@ def run_sft(
     bundle = build_sft_policy(demonstrations, config.policy, config.vocab_size, config.seed)
     if config.copying:
         exercises = list(copying_episodes(len(bundle.tokenizer), config.copying, config.seed))
-        train_sft(bundle, exercises, replace(config.sft, epochs=1, context_weight=0.0), on_step, stop)
+        train_sft(bundle, exercises, replace(config.sft, epochs=1), on_step, stop)
     episodes = distinct(encode_trajectory(bundle.codec, trajectory) for trajectory in demonstrations)
     loss = train_sft(bundle, episodes, config.sft, on_step, stop)
     checkpoint.save(out, bundle.policy, bundle.tokenizer, config=asdict(config), half=config.half)
@@ -87,17 +81,10 @@ def train_sft(
     on_step: OnStep | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> float:
-    """Maximize the likelihood of the episodes' actions, and of the other tokens with weight `config.context_weight`.
+    """Maximize the likelihood of the episodes' actions.
 
-    Args:
-        bundle: The policy; its language model is trained.
-        episodes: Demonstrations, e.g. from `encode_trajectory`.
-        config: Settings.
-        on_step: Called after each step; its metrics have `action_loss`, in nats per action token.
-        stop: Asked before each step; true ends training early.
-
-    Returns:
-        Mean loss of the last pass, in nats per action token; nan where no step was taken.
+    `on_step` is called after each step, whose `loss` is in nats per action token. `stop` is asked before each step;
+    true ends training early. Return the mean loss of the last pass; nan where no step was taken.
 
     Raises:
         ValueError: There are no episodes.
@@ -106,15 +93,15 @@ def train_sft(
         raise ValueError("there are no demonstrations to learn from")
     optimizer = PolicyOptimizer(bundle.policy, config.optim)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
-    total, action_losses = per_pass * config.epochs, list[float]()
+    total, step_losses = per_pass * config.epochs, list[float]()
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
         if stop():
             break
-        metrics = _step(optimizer, bundle, chosen, config.context_weight, schedule(step, total, config.warmup))
-        action_losses.append(metrics["action_loss"])
+        metrics = _step(optimizer, bundle, chosen, schedule(step, total))
+        step_losses.append(metrics["loss"])
         if on_step is not None:
             on_step(step + 1, total, metrics)
-    last = action_losses[-per_pass:]
+    last = step_losses[-per_pass:]
     return sum(last) / len(last) if last else math.nan
 
 
@@ -126,9 +113,9 @@ def batches(items: Sequence[T], size: int, epochs: int, seed: int, purpose: str)
             yield [items[i] for i in picked.tolist()]
 
 
-def schedule(step: int, total: int, warmup: float) -> float:
+def schedule(step: int, total: int) -> float:
     """Factor of the learning rate: linear warm-up, then a cosine down to a tenth."""
-    rising = max(1, round(warmup * total))
+    rising = max(1, round(_WARMUP * total))
     if step < rising:
         return (step + 1) / rising
     return 0.1 + 0.45 * (1 + math.cos(math.pi * (step - rising) / max(1, total - rising)))
@@ -137,14 +124,7 @@ def schedule(step: int, total: int, warmup: float) -> float:
 def build_sft_policy(
     trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
 ) -> PolicyBundle:
-    """Build the policy of a configuration; train a tokenizer for one from scratch.
-
-    Args:
-        trajectories: Demonstrations, whose texts train the tokenizer.
-        config: The policy.
-        vocab_size: Vocabulary size of the tokenizer.
-        seed: Random seed of fresh weights.
-    """
+    """Build the policy of a configuration; train a tokenizer on the demonstrations for one from scratch."""
     tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if from_scratch(config) else None
     return build_policy(config, tokenizer, seed)
 
@@ -209,12 +189,7 @@ def copying_episodes(
 ) -> Iterator[Episode]:
     """Random chunks of tokens, then the same in another order: after its first token a chunk can be copied.
 
-    Args:
-        vocabulary: Number of tokens; the three special ones are left out.
-        count: Number of episodes.
-        seed: Random seed of the tokens.
-        chunks: Chunks per episode.
-        longest: Tokens of the longest chunk; the shortest has two.
+    The three special tokens are left out. A chunk has 2 to `longest` tokens.
     """
     random = torch.Generator().manual_seed(derive(seed, "copying"))
     for _ in range(count):
@@ -249,28 +224,12 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
 
 
 def _step(
-    optimizer: PolicyOptimizer, bundle: PolicyBundle, episodes: Sequence[Episode], context_weight: float, scale: float
+    optimizer: PolicyOptimizer, bundle: PolicyBundle, episodes: Sequence[Episode], scale: float
 ) -> dict[str, float]:
-    """Take an optimizer step. Return `loss` (minimized) and `action_loss` (nats per action token)."""
-    whole = [_as_one_action(episode) for episode in episodes] if context_weight else episodes
-    batch = collate(whole, bundle.codec.pad_id, device=bundle.policy.device)
-    batch.advantage = batch.mask.to(batch.advantage.dtype)  # 1 at action tokens: a policy gradient on demonstrations
-    if context_weight:
-        for row, episode in enumerate(episodes):
-            batch.advantage[row] = 0
-            for start, end in episode.spans:
-                batch.advantage[row, start - 1 : end - 1] = 1
+    """Take an optimizer step. Return its metrics; `loss` is in nats per action token."""
+    batch = collate(episodes, bundle.codec.pad_id, device=bundle.policy.device)
 
     def loss(micro: Batch) -> dict[str, Tensor]:
-        log_prob = forward(bundle.policy, micro, ("log_prob",))["log_prob"]
-        weights = torch.where(micro.advantage > 0, 1.0, context_weight)
-        return {"loss": -(log_prob * weights).sum(), "action_loss": -(log_prob * micro.advantage).sum()}
+        return {"loss": -forward(bundle.policy, micro, ("log_prob",))["log_prob"].sum()}
 
-    metrics = optimizer.step(batch, loss, scale)
-    actions = sum(episode.action_tokens for episode in episodes)
-    return metrics | {"action_loss": metrics["action_loss"] * batch.action_tokens / actions}
-
-
-def _as_one_action(episode: Episode) -> Episode:
-    """The episode with all tokens after its first as one action."""
-    return Episode(episode.ids, ((1, len(episode.ids)),), (0.0,) * (len(episode.ids) - 1), (0.0,))
+    return optimizer.step(batch, loss, scale)

@@ -21,11 +21,6 @@ class SFTConfig:
     """Passes over the demonstrations."""
     batch_episodes: int = 32
     """Episodes per optimizer step."""
-    warmup: float = 0.05
-    """Share of the steps in which the learning rate rises; then it falls as a cosine to a tenth."""
-    context_weight: float = 0.0
-    """Loss weight of the tokens outside actions. A policy from scratch needs some, to learn to read and copy prompts
-    and observations; 0, for pretrained policies, trains on actions alone."""
     seed: int = 0
     """Random seed of the order of the episodes."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))

@@ -24,10 +24,7 @@ from toolserver.testing import end
 class ModuleProcess:
     """Runs `python -m WORDS`, as a context manager; leaving ends it by its own process id.
 
-    Args:
-        words: Module and arguments.
-        log: File of its stderr.
-        piped: Make its stdout readable by `lines`; else it is dropped.
+    `log` is the file of its stderr; `piped` makes its stdout readable by `lines`, else it is dropped.
     """
 
     def __init__(self, words: Sequence[str], log: Path, *, piped: bool = False) -> None:
@@ -70,11 +67,7 @@ class ModuleProcess:
 
 
 class TrainingProcess(ModuleProcess):
-    """Runs `steptool train`.
-
-    Args:
-        config: The run; its settings, log and checkpoints replace the content of `config.out`.
-    """
+    """Runs `steptool train`; settings, log and checkpoints of the run replace the content of `config.out`."""
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config

@@ -89,13 +89,12 @@ class OnlineTrainer:
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
         if config.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.steps)
-        max_tokens, temperature = self.config.optim.tokens_on(policy.device.type), self.config.sampling.temperature
+        max_tokens = self.config.optim.tokens_on(policy.device.type)
         if policy.value_head is not None:
-            batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes=processes)
+            batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes)
             batch.final_value = final_values(policy, batch, max_tokens, processes)
         if self._reference is not None:
-            reference = self._reference
-            batch.ref_log_prob = evaluate_actions(reference, batch, "log_prob", max_tokens, temperature, processes)
+            batch.ref_log_prob = evaluate_actions(self._reference, batch, "log_prob", max_tokens, processes)
         metrics: dict[str, float] = {}
         if self._archer is not None:
             with self.unsharded():
@@ -103,8 +102,7 @@ class OnlineTrainer:
         batch.advantage, batch.returns = compute_advantages(batch, self._estimator, config)
 
         def ppo(micro: Batch) -> dict[str, Tensor]:
-            outputs = forward(policy, micro, temperature=temperature, entropy_gradient=config.ent_coef != 0)
-            return ppo_loss(outputs, micro, config)
+            return ppo_loss(forward(policy, micro, entropy_gradient=config.ent_coef != 0), micro, config)
 
         def critic_only(micro: Batch) -> dict[str, Tensor]:
             return value_loss(forward(policy, micro, ("value",)), micro)

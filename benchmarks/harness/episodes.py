@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -27,14 +27,7 @@ class Script(NamedTuple):
 
 
 class Played(NamedTuple):
-    """Number of played episodes and steps, and their seconds.
-
-    Attributes:
-        episodes: Number of started episodes.
-        steps: Number of environment steps; in a vector environment one per slot.
-        step_seconds: Seconds in `step`.
-        reset_seconds: Seconds in `reset`.
-    """
+    """Number of episodes and steps (in a vector environment one per slot), and seconds in `step` and `reset`."""
 
     episodes: int
     steps: int
@@ -63,13 +56,20 @@ def record(env_id: str, arguments: Mapping[str, Any], agent: Agent, episodes: in
 
 def play(env: Env, scripts: Sequence[Script]) -> Played:
     """Play every script once."""
+    return play_with(
+        lambda script: env.reset(options={"task": script.task, "episode_seed": script.seed}), env.step, scripts
+    )
+
+
+def play_with(reset: Callable[[Script], object], step: Callable[[str], object], scripts: Sequence[Script]) -> Played:
+    """Play every script once, by functions that start an episode and take an action."""
     steps, stepping, resetting = 0, 0.0, 0.0
     for script in scripts:
         begin = perf_counter()
-        env.reset(options={"task": script.task, "episode_seed": script.seed})
+        reset(script)
         begun = perf_counter()
         for action in script.actions:
-            env.step(action)
+            step(action)
         stepping += perf_counter() - begun
         resetting += begun - begin
         steps += len(script.actions)
@@ -77,12 +77,9 @@ def play(env: Env, scripts: Sequence[Script]) -> Played:
 
 
 def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:
-    """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`.
+    """Play scripts in all slots of a vector environment in `AutoresetMode.DISABLED`, at least `steps` steps in total.
 
-    Args:
-        envs: Vector environment. A slot whose episode has ended starts the next script.
-        scripts: Scripts, enough for `steps`.
-        steps: Minimum number of environment steps over all slots.
+    A slot whose episode has ended starts the next script.
     """
     slots: list[Iterator[str]] = [iter(())] * envs.num_envs
     episodes, taken, stepping, resetting = 0, 0, 0.0, 0.0

@@ -35,7 +35,6 @@ class Result:
         name: Stem of the files.
         title: Heading.
         tables: Rows by heading; the rows of a table have the same columns.
-        origin: Value of `origin()` before the measurements.
         notes: Remarks: missing contestants, missed targets and their cause.
         figures: SVG by caption, one file each.
     """
@@ -43,19 +42,18 @@ class Result:
     name: str
     title: str
     tables: Mapping[str, Sequence[Row]]
-    origin: Mapping[str, Any]
     notes: Sequence[str] = ()
     figures: Mapping[str, str] = field(default_factory=dict)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON values."""
+    def as_json(self, started: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the result and its `origin()` as JSON values."""
         tables = {heading: [dict(row) for row in rows] for heading, rows in self.tables.items()}
-        dirty = {"dirty": self.origin["dirty"]} if self.origin.get("dirty") else {}
+        dirty = {"dirty": started["dirty"]} if started.get("dirty") else {}
         return {
             **dirty,  # in the first line
             "benchmark": self.name,
             "title": self.title,
-            **self.origin,
+            **started,
             "tables": tables,
             "notes": list(self.notes),
             **({"figures": {caption: self.file_of(caption) for caption in self.figures}} if self.figures else {}),
@@ -66,18 +64,21 @@ class Result:
         return f"{self.name}-{1 + list(self.figures).index(caption)}.svg"
 
 
-def publish(result: Result, folder: Path | None) -> None:
-    """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures."""
+def publish(result: Result, started: Mapping[str, Any], folder: Path | None) -> None:
+    """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures.
+
+    `started` is the value of `origin()` before the measurements.
+    """
     console = Console()
     console.width = max(console.width, _WIDTH)
-    if result.origin.get("dirty"):
-        console.print(_warning(result.origin["dirty"]), style="yellow", markup=False, highlight=False)
+    if started.get("dirty"):
+        console.print(_warning(started["dirty"]), style="yellow", markup=False, highlight=False)
     for heading, rows in result.tables.items():
         console.print(_rich_table(heading, rows))
     for note in result.notes:
         console.print(f"- {note}", markup=False, highlight=False)
     if folder is not None:
-        content = result.as_json()
+        content = result.as_json(started)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")
@@ -108,13 +109,10 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the origin of figures: `date`, `command`, `commit`, `machine`, `versions`.
+    """Return the origin of figures: `date`, `command`, `commit`, `machine`, `versions` (those of `packages` too).
 
     If files of the source tree differ from the commit, `dirty` names them, and the commit has a `+`. Call it before the
     measurements, because the load of the machine is part of it.
-
-    Args:
-        packages: Further packages whose versions are recorded: the peers.
     """
     changed = changed_files()
     return {
@@ -180,11 +178,7 @@ def _commit() -> str:
 
 
 def changed_files(out: Path | None = None) -> list[str]:
-    """Return the files of the source tree that differ from the commit or are not in it, except results.
-
-    Args:
-        out: Further folder of results, which earlier benchmarks may have written.
-    """
+    """Return the files of the source tree that differ from the commit or are not in it, except results and `out`."""
     top = _git("rev-parse", "--show-toplevel")
     if top is None:  # outside a repository there is no commit to differ from
         return []

@@ -57,10 +57,7 @@ def difference(scores: Scores, others: Scores, axis: int = -1) -> Scores:
 def estimate(statistic: Statistic, *arms: Scores, seed: int = 0) -> Estimate:
     """Return a statistic of arms with its percentile bootstrap interval.
 
-    Args:
-        statistic: Function of the arms.
-        arms: Scores of each arm, shape (..., n); all axes except the last are equal for all arms.
-        seed: Random seed of the resampling.
+    The scores of an arm have shape (..., n); all axes except the last are equal for all arms.
     """
     value = statistic(*arms, axis=-1)
     if min(arm.shape[-1] for arm in arms) < 2:

@@ -47,15 +47,10 @@ DEFAULT_ARMS = ("steptool", "steptool_paper", "final", "final_dense_sum", "grpo"
 
 
 def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out: Path) -> TrainConfig:
-    """Return the settings of one run.
+    """Return the settings of one run. Runs of one seed have the same tasks, as far as their groups allow.
 
-    Args:
-        name: Name of the arm.
-        seed: Random seed of the run. Runs of one seed have the same tasks, as far as their groups allow.
-        shared: YAML file of the settings that all arms share.
-        policy: Checkpoint that all runs start from.
-        calls: Environment calls of training.
-        out: Folder of the run.
+    `shared` is the YAML file of the settings that all arms share, `policy` the checkpoint that all runs start from,
+    `calls` the number of environment calls of training.
 
     Raises:
         ConfigurationError: The file cannot be read, or holds a wrong field.

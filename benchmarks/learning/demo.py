@@ -15,10 +15,10 @@ from rich.console import Console
 
 from agents.commands.demo import play
 from agents.demo.report import learning_curves
-from agents.demo.run import Demo, DemoLearner, Outcome
+from agents.demo.run import SPLITS, Demo, DemoLearner, Outcome
 from agents.evaluation.results import metrics_of, panel_of
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from steptool_env.types import Trajectory
 
 
@@ -28,29 +28,20 @@ class Options:
 
     learner: DemoLearner = "text"
     """See `steptool demo`."""
-    calls: int = 0
-    """Environment calls of training for each policy; 0 takes those of the configuration."""
     episodes: int = 200
     """Number of held-out tasks for every agent."""
-    world_seed: int = 0
-    """Seed of the world."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo")
     """Folder of the demonstration's page and policies."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
-def main(options: Options) -> None:
-    """Run, print and write."""
-    begun = origin()
-    demo = Demo(
-        options.runs, options.learner, calls=options.calls, episodes=options.episodes, world_seed=options.world_seed
-    )
+def run(options: Options) -> Result:
+    """Run the demonstration."""
+    demo = Demo(options.runs, options.learner, episodes=options.episodes)
     outcome, seconds = play(demo, Console())
     name = "demo" if options.learner == "text" else f"demo_{options.learner}"
     tables = {"Agents on the same held-out tasks": [_row(*run, outcome) for run in outcome.runs.items()]}
     curves = {plot.title: plot.svg for plot in learning_curves(outcome.curves)}
-    publish(Result(name, "The demonstration", tables, begun, _notes(demo, outcome, seconds), curves), options.out)
+    return Result(name, "The demonstration", tables, _notes(demo, outcome, seconds), curves)
 
 
 def _row(name: str, played: Sequence[Trajectory], outcome: Outcome) -> Row:
@@ -75,11 +66,11 @@ def _percent(metrics: Mapping[str, float], name: str) -> str | None:
 def _notes(demo: Demo, outcome: Outcome, seconds: float) -> list[str]:
     panels = sorted({panel_of(played) for played in outcome.runs.values()})
     return [
-        f"tasks: splits {' and '.join(demo.splits)} of world {demo.world_seed}, equally many of each; tools over HTTP",
+        f"tasks: splits {' and '.join(SPLITS)} of world {demo.world_seed}, equally many of each; tools over HTTP",
         f"panel {', '.join(panels)}",
         f"{seconds:.0f} s together",
     ]
 
 
 if __name__ == "__main__":
-    run_command("learning.demo", Options, main)
+    run_command("learning.demo", Options, run)

@@ -26,7 +26,7 @@ from agents.errors import TrainingError
 from agents.models import checkpoint
 from agents.training.subprocess_run import ModuleProcess
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, origin, publish
+from benchmarks.harness.report import Result, origin
 from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
 from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.progress import LearningProgress
@@ -60,8 +60,6 @@ class Options:
     """Number of concurrent runs, one thread each: 1 runs in this process, more in child processes."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/learning")
     """Folder of the runs."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
@@ -71,8 +69,7 @@ def run(options: Options) -> Result:
         ConfigurationError: An arm is unknown, or the folder holds runs of other settings.
         SystemExit: Runs failed; the finished ones are kept.
     """
-    started = origin(_PACKAGES)
-    plans = planned(options, started)
+    plans = planned(options, origin(_PACKAGES))
     for plan in plans:
         plan.write()
     with LearningProgress(plans) as progress:
@@ -80,7 +77,7 @@ def run(options: Options) -> Result:
     if failed:
         raise SystemExit("\n".join(["error: runs failed; called again, the command goes on with them", *failed]))
     results = [result for plan in plans if (result := read_result(plan.folder)) is not None]
-    return report(Experiment.of(options.arms, results), started)
+    return report(Experiment.of(options.arms, results))
 
 
 def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
@@ -140,10 +137,5 @@ def _run_in_process(plan: Plan, on_progress: OnProgress) -> str:
     return ""
 
 
-def main(options: Options) -> None:
-    """Run, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("learning.experiment", Options, main)
+    run_command("learning.experiment", Options, run, _PACKAGES)

@@ -63,15 +63,7 @@ HYPOTHESES = (
 
 
 class Finding(NamedTuple):
-    """Result of a hypothesis.
-
-    Attributes:
-        hypothesis: Hypothesis.
-        value: Difference of pass rates.
-        low: Lower end of its 95 % interval.
-        high: Upper end of the interval.
-        best: Highest pass rate of its arms and the start, at its depth.
-    """
+    """Difference of pass rates with its 95 % interval, and the highest pass rate of its arms and the start."""
 
     hypothesis: Hypothesis
     value: float

@@ -25,7 +25,7 @@ _BEHAVIOUR = {
 }
 
 
-def report(experiment: Experiment, started: Mapping[str, Any]) -> Result:
+def report(experiment: Experiment) -> Result:
     """Return the result with all tables and figures."""
     tables: dict[str, Sequence[Row]] = {
         "Hypotheses": _hypotheses(experiment),
@@ -39,7 +39,7 @@ def report(experiment: Experiment, started: Mapping[str, Any]) -> Result:
     }
     figures = {f"Pass rate on held-out tasks, {name}": _figure(experiment, i) for i, name in enumerate(NAMES)}
     title = "Learning curves: step rewards, final reward and controls"
-    return Result("learning", title, tables, started, _notes(experiment), figures)
+    return Result("learning", title, tables, _notes(experiment), figures)
 
 
 def _hypotheses(experiment: Experiment) -> list[Row]:

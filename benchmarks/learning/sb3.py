@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from time import process_time
-from typing import Annotated
 
-import tyro
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.base import Agent
@@ -21,7 +18,7 @@ from agents.reporting.console import EpisodeProgress, TrainingProgress
 from agents.sb3.agent import random_candidates
 from agents.sb3.train import SB3Settings, agent_of, train
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 
 _SPLITS = ("depth-1", "depth-2")
 _TASKS = {"depths": {"1": 1, "2": 1}, "unsolvable": 0}
@@ -44,13 +41,10 @@ class Options:
     """Environment steps per training."""
     episodes: int = 100
     """Number of tasks per split."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
-def main(options: Options) -> None:
-    """Train, evaluate, print and write."""
-    begun = origin(("stable-baselines3", "sb3-contrib"))
+def run(options: Options) -> Result:
+    """Train and evaluate."""
     evaluations = {s: Evaluation("StepTool/ToolWorld-v0", {"split": s}, options.episodes) for s in _SPLITS}
     for evaluation in evaluations.values():
         check(evaluation)
@@ -59,7 +53,7 @@ def main(options: Options) -> None:
         for name, agent, seconds in _agents(options)
         for split, evaluation in evaluations.items()
     ]
-    publish(Result("sb3", "Stable-Baselines3 on the numeric twin", {"Pass rates": rows}, begun, _NOTES), options.out)
+    return Result("sb3", "Stable-Baselines3 on the numeric twin", {"Pass rates": rows}, _NOTES)
 
 
 def _agents(options: Options) -> Iterator[tuple[str, Agent, float | None]]:
@@ -96,4 +90,4 @@ def _row(name: str, agent: Agent, split: str, evaluation: Evaluation, seconds: f
 
 
 if __name__ == "__main__":
-    run_command("learning.sb3", Options, main)
+    run_command("learning.sb3", Options, run, ["stable-baselines3", "sb3-contrib"])

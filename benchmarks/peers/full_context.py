@@ -14,14 +14,7 @@ from agents.rollout.types import Sampled
 
 
 class FullContextGenerator(Generator):
-    """`Generator` that keeps only the tokens of the episodes.
-
-    Args:
-        policy: Policy whose language model generates.
-        context: Context length in tokens.
-        codec: Codec with the stop and padding tokens.
-        sampling: Sampling parameters.
-    """
+    """`Generator` that keeps only the tokens of the episodes; the codec gives the stop and padding tokens."""
 
     def __init__(self, policy: Policy, *, context: int, codec: Codec, sampling: Sampling) -> None:
         super().__init__(policy, context=context, stop_id=codec.stop_id, sampling=sampling)
@@ -61,7 +54,7 @@ class FullContextGenerator(Generator):
             attention_mask=mask,
             do_sample=True,
             top_k=0,
-            temperature=self._sampling.temperature,
+            temperature=self._temperature,
             max_new_tokens=self._sampling.max_action_tokens,
             eos_token_id=self._stop,
             pad_token_id=self._pad,

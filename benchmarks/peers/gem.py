@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from time import perf_counter
 from typing import Any
 
-from benchmarks.harness.episodes import Played, Script
+from benchmarks.harness.episodes import Script, play_with
 from benchmarks.peers import Contestants
 
 
@@ -35,21 +34,11 @@ def gem(scripts: Sequence[Script]) -> Iterator[Contestants]:
     game = GuessTheNumberEnv(min_number=1, max_number=10**9, max_turns=10**9)
     guesses = map("\\boxed{{{}}}".format, count(1))
     tools = ToolEnvWrapper(game, [LookUp()], max_tool_uses=None)
+
+    def start(env: Any) -> Callable[[Script], object]:
+        return lambda script: env.reset(seed=script.seed)
+
     yield {
-        "GEM guessing game": lambda: _play(game, scripts, lambda _: next(guesses)),
-        "GEM tool wrapper over a dict": lambda: _play(tools, scripts, lambda action: action),
+        "GEM guessing game": lambda: play_with(start(game), lambda _: game.step(next(guesses)), scripts),
+        "GEM tool wrapper over a dict": lambda: play_with(start(tools), tools.step, scripts),
     }
-
-
-def _play(env: Any, scripts: Sequence[Script], say: Callable[[str], str]) -> Played:
-    steps, stepping, resetting = 0, 0.0, 0.0
-    for number, script in enumerate(scripts):
-        begin = perf_counter()
-        env.reset(seed=number)
-        begun = perf_counter()
-        for action in script.actions:
-            env.step(say(action))
-        stepping += perf_counter() - begun
-        resetting += begun - begin
-        steps += len(script.actions)
-    return Played(len(scripts), steps, stepping, resetting)

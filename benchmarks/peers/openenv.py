@@ -7,12 +7,9 @@ generates is the text; the action of the other (`openenv_tool`) is a tool call.
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -20,9 +17,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import httpx
-
-from benchmarks.harness.episodes import Played, Script
+from benchmarks.harness.episodes import Played, Script, play_with
+from benchmarks.harness.process import serve_app
 from benchmarks.peers import Contestants
 from benchmarks.peers.openenv_tool import TOOL, make_env
 
@@ -32,7 +28,6 @@ ECHO_INSIDE, ECHO_TOOL_INSIDE = "OpenEnv echo, in process", "OpenEnv echo tool, 
 """Names of both environments, called directly."""
 
 _NAME = "echo_env"
-_START_SECONDS = 60.0
 
 
 @contextmanager
@@ -52,8 +47,8 @@ def _echo(scripts: Sequence[Script]) -> Iterator[Contestants]:
             package = import_module(_NAME)
             inside = import_module(f"{_NAME}.server.{_NAME}_environment").EchoEnvironment()
             with (
-                _server(f"{_NAME}.server.app:app", Path(folder)) as url,
-                package.EchoEnv(base_url=url).sync() as client,
+                serve_app(f"{_NAME}.server.app:app", "--no-access-log", folder=Path(folder)) as server,
+                package.EchoEnv(base_url=server.url).sync() as client,
             ):
                 yield {
                     ECHO_INSIDE: lambda: _play(inside, _actor(inside, package.EchoAction), scripts),
@@ -67,8 +62,8 @@ def _echo(scripts: Sequence[Script]) -> Iterator[Contestants]:
 def _echo_tool(scripts: Sequence[Script]) -> Iterator[Contestants]:
     from openenv.core.mcp_client import MCPToolClient
 
-    app, root = "benchmarks.peers.openenv_tool:make_app", Path(__file__).parents[2]
-    with _server(app, root, "--factory") as url, MCPToolClient(base_url=url).sync() as client:
+    app = serve_app("benchmarks.peers.openenv_tool:make_app", "--factory", "--no-access-log")
+    with app as server, MCPToolClient(base_url=server.url).sync() as client:
         yield {
             ECHO_TOOL_INSIDE: lambda: asyncio.run(_play_inside(scripts)),
             ECHO_TOOL: lambda: _play(client, lambda action: client.call_tool(TOOL, message=action), scripts),
@@ -90,59 +85,12 @@ def _generate(folder: str) -> None:
         raise ImportError(f"openenv init failed: {done.stderr[-500:]}")
 
 
-@contextmanager
-def _server(app: str, folder: Path, *flags: str) -> Iterator[str]:
-    """Serve an application that is importable from `folder`, on a free port of 127.0.0.1."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.set_inheritable(True)
-        # uvicorn treats the socket of `--fd` as a Unix socket and leaves Nagle's algorithm on: with the client's
-        # delayed acknowledgements, an answer of two frames takes 40 ms. Accepted sockets inherit the option.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        handle, port = listening.fileno(), listening.getsockname()[1]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", app, "--fd", str(handle), "--no-access-log", *flags],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder)},
-            pass_fds=[handle],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/health").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise ImportError("OpenEnv's echo server did not start")
-
-
 def _play(env: Any, act: Callable[[str], object], scripts: Sequence[Script]) -> Played:
-    steps, stepping, resetting = 0, 0.0, 0.0
-    for script in scripts:
-        begin = perf_counter()
-        env.reset()
-        begun = perf_counter()
-        for action in script.actions:
-            act(action)
-        stepping += perf_counter() - begun
-        resetting += begun - begin
-        steps += len(script.actions)
-    return Played(len(scripts), steps, stepping, resetting)
+    return play_with(lambda _: env.reset(), act, scripts)
 
 
 async def _play_inside(scripts: Sequence[Script]) -> Played:
-    """Play as `_play` does, with the tool in this process and an open session, as in the server."""
+    """Play as `play_with` does, with the tool in this process and an open session, as in the server."""
     from openenv.core.env_server.mcp_types import CallToolAction
 
     env = make_env()

@@ -30,13 +30,7 @@ _CALL: Mapping[str, Any] = {
 
 
 class TrlPlayer:
-    """Rollouts of a workload by TRL, with a copy of a learner's model.
-
-    Args:
-        learner: Model and tokenizer.
-        workload: Episodes, played at the same time.
-        action_tokens: Maximum length of an action in tokens.
-        folder: Output folder of the trainer.
+    """Rollouts of a workload by TRL, with a copy of a learner's model; `folder` is the trainer's output folder.
 
     Raises:
         ImportError: TRL is not installed.
@@ -67,10 +61,7 @@ class TrlPlayer:
 class TrlLearner:
     """TRL's update on given episodes, with a copy of a learner's model.
 
-    Args:
-        learner: Model and tokenizer.
-        pieces: Episodes of each forward and backward pass, as token ids.
-        copies: Number of episodes per group.
+    `pieces` are the episodes of each forward and backward pass, `copies` the number of episodes per group.
 
     Raises:
         ImportError: TRL is not installed.
@@ -101,11 +92,7 @@ def trl_batch(
 ) -> dict[str, torch.Tensor]:
     """Return the input of `GRPOTrainer.compute_loss`: prompts padded on the left, completions on the right.
 
-    Args:
-        episodes: Episodes of one piece.
-        pad_id: Padding token.
-        tokens: Number of trained tokens of the batch, the divisor of TRL's loss.
-        device: Device of the model.
+    `tokens` is the number of trained tokens of the batch, the divisor of TRL's loss.
     """
     prompts = [list(episode.ids[: episode.spans[0][0]]) for episode in episodes]
     completions = [list(episode.ids[episode.spans[0][0] :]) for episode in episodes]

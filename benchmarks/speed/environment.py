@@ -27,7 +27,7 @@ from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import make_envs
 from benchmarks.harness.command import run_command
 from benchmarks.harness.episodes import Env, Envs, Played, Script, play, play_vector, record
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Pace, race
 from benchmarks.peers import Peer
 from benchmarks.peers.gem import gem
@@ -68,8 +68,6 @@ class Options:
     """Fewer episodes and rounds: seconds instead of minutes."""
     data: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder of StableToolBench's data (docs/data.md); without it only ToolWorld is measured."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     @property
     def episodes(self) -> int:
@@ -114,7 +112,6 @@ class World(NamedTuple):
 
 def run(options: Options) -> Result:
     """Measure every available environment."""
-    started = origin(["gem-llm", "openenv"])
     worlds = _worlds(options.data)
     scripts = {
         world.name: record(world.env_id, world.arguments, world.agent, None if world.whole else options.tasks)
@@ -139,7 +136,7 @@ def run(options: Options) -> Result:
         for world in worlds:
             many += _vector_rows(world, urls[world.name], scripts[world.name], options)
     tables = {"One episode at a time": one, "Episodes side by side": many, "What was played": _played(scripts)}
-    return Result("environment", "Environment steps per second", tables, started, [*notes, *_targets(one, many)])
+    return Result("environment", "Environment steps per second", tables, [*notes, *_targets(one, many)])
 
 
 def _targets(one: Sequence[Row], many: Sequence[Row]) -> list[str]:
@@ -294,10 +291,5 @@ def _played(scripts: Mapping[str, Sequence[Script]]) -> list[Row]:
     ]
 
 
-def main(options: Options) -> None:
-    """Measure, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("speed.environment", Options, main)
+    run_command("speed.environment", Options, run, ["gem-llm", "openenv"])

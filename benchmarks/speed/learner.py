@@ -23,10 +23,9 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
-import tyro
 
 from agents.models.bundle import PolicyBundle
 from agents.models.config import CriticKind
@@ -39,7 +38,7 @@ from agents.training.batch import split_by_length
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
@@ -72,8 +71,6 @@ class Options:
     """Episodes of the batch."""
     peak_tflops: float = 0.0
     """Peak TFLOP/s of the device, to report the share in use (MFU); 0 omits it."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     @property
     def batch(self) -> int:
@@ -104,7 +101,6 @@ class Update(NamedTuple):
 
 def run(options: Options) -> Result:
     """Measure the available contestants in turns, each in its own process."""
-    started = origin(["trl", "accelerate"])
     notes = []
     with ExitStack() as stack:
         file = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "episodes.pickle"
@@ -122,7 +118,7 @@ def run(options: Options) -> Result:
                     break
         laps = race({name: partial(_remote_lap, pool) for name, pool in pools.items()}, options.rounds)
         facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
-    return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, started, notes)
+    return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, notes)
 
 
 _READY: list[tuple[Update, Options]] = []
@@ -264,10 +260,5 @@ def _rows(
     return rows
 
 
-def main(options: Options) -> None:
-    """Measure, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("speed.learner", Options, main)
+    run_command("speed.learner", Options, run, ["trl", "accelerate"])

@@ -7,11 +7,12 @@ requests are prepared bytes, and of responses only length and status are parsed.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import cycle, islice
 from time import perf_counter
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -36,8 +37,9 @@ class Load(NamedTuple):
         return self.requests / self.seconds
 
 
-def post_bytes(url: str, path: str, body: bytes) -> bytes:
-    """Return a complete POST request with a JSON body."""
+def post_bytes(url: str, path: str, value: Any) -> bytes:
+    """Return a complete POST request with `value` as its JSON body."""
+    body = json.dumps(value).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nAccept: */*\r\nConnection: keep-alive\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"

@@ -1,25 +1,31 @@
-"""StableToolBench's virtual API server on a cache hit, re-implemented as the reference of the benchmark.
+"""Applications beside which the tool server is measured.
 
-It does the work of `server/main.py` in the same order: a synchronous handler, which FastAPI runs in a thread; a
-pydantic body; names standardised by regular expressions; the whole JSON file of the API read and parsed; the call
-looked up under `str(dict)` of its arguments; text printed to standard output; a dict without declared type as the
-response, which FastAPI traverses and encodes. It has no upstream: a miss returns `{"error": "miss"}`.
+`make_reference` is StableToolBench's virtual API server on a cache hit, re-implemented. It does the work of
+`server/main.py` in the same order: a synchronous handler, which FastAPI runs in a thread; a pydantic body; names
+standardised by regular expressions; the whole JSON file of the API read and parsed; the call looked up under
+`str(dict)` of its arguments; text printed to standard output; a dict without declared type as the response, which
+FastAPI traverses and encodes. It has no upstream: a miss returns `{"error": "miss"}`.
 
-    python -m benchmarks.speed.reference_server DIR --port 8000  (DIR has `<category>/<tool>_for_<category>/<api>.json`)
+`echo` is the lower bound of the cost of a response over ASGI.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
-import tyro
-import uvicorn
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
+RECORDINGS_VARIABLE = "REFERENCE_RECORDINGS"
+"""Environment variable with the folder of the reference: `<category>/<tool>_for_<category>/<api>.json`."""
+
+_ECHO = b'{"error": "", "response": "' + b"x" * 300 + b'"}'
+_ECHO_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_ECHO))]
 _OUTSIDE = re.compile("[^\\u4e00-\\u9fa5^a-z^A-Z^0-9^_]")
 
 
@@ -34,9 +40,18 @@ class Info(BaseModel):
     toolbench_key: str
 
 
-def create_reference(folder: Path) -> FastAPI:
-    """Return the application of a `tool_response_cache` folder."""
-    app = FastAPI()
+async def echo(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Read the request and send about 300 bytes."""
+    message = await receive()
+    while message.get("more_body"):
+        message = await receive()
+    await send({"type": "http.response.start", "status": 200, "headers": _ECHO_HEADERS})
+    await send({"type": "http.response.body", "body": _ECHO})
+
+
+def make_reference() -> FastAPI:
+    """Return the application of the folder that `RECORDINGS_VARIABLE` names."""
+    app, folder = FastAPI(), Path(os.environ[RECORDINGS_VARIABLE])
 
     @app.post("/virtual", response_model=None)  # FastAPI would validate a declared type, in a thread
     def get_virtual_response(_request: Request, info: Info) -> dict[str, Any]:
@@ -81,22 +96,3 @@ def _standardize(name: str) -> str:
 
 def _change_name(name: str) -> str:
     return f"is_{name}" if name in ["from", "class", "return", "false", "true", "id", "and"] else name
-
-
-def main(folder: tyro.conf.Positional[Path], host: str = "127.0.0.1", port: int = 8000) -> None:
-    """Serve the reference as its `main.py` does, by uvicorn with default settings.
-
-    Example: `python -m benchmarks.speed.reference_server data/tool_response_cache --port 8001`
-
-    Args:
-        folder: Folder `tool_response_cache`.
-        host: Address to listen on.
-        port: Port to listen on.
-    """
-    if not folder.is_dir():
-        raise SystemExit(f"error: {folder}: no such folder; give a `tool_response_cache` of StableToolBench")
-    uvicorn.run(create_reference(folder), host=host, port=port)
-
-
-if __name__ == "__main__":
-    tyro.cli(main, prog="python -m benchmarks.speed.reference_server")

@@ -13,12 +13,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
-from typing import Annotated
 
 import torch
-import tyro
 
 from agents.models.bundle import PolicyBundle
 from agents.models.decoder import Size
@@ -26,7 +23,7 @@ from agents.rollout.collector import Rollout
 from agents.rollout.config import Sampling
 from agents.rollout.sampler import Generator
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextGenerator
@@ -54,13 +51,10 @@ class Options:
     """Number of actions per episode."""
     action_tokens: int = 48
     """Maximum length of an action in tokens; a call has about as many."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
     """Measure every available contestant."""
-    started = origin(["trl", "accelerate"])
     episodes = 8 if options.quick else options.episodes
     workload = make_workload(episodes, options.turns, level=options.level)
     learner = chat_learner(workload.texts(), options.size, options.device)
@@ -89,7 +83,7 @@ def run(options: Options) -> Result:
         "What ours spends": [parts],
         "What was played": [_described(workload, learner)],
     }
-    return Result("rollout", "Rollouts", tables, started, notes)
+    return Result("rollout", "Rollouts", tables, notes)
 
 
 def _lap(play: Callable[[], Rollout]) -> Lap:
@@ -128,10 +122,5 @@ def _described(workload: Workload, learner: PolicyBundle) -> Row:
     }
 
 
-def main(options: Options) -> None:
-    """Measure, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("speed.rollout", Options, main)
+    run_command("speed.rollout", Options, run, ["trl", "accelerate"])

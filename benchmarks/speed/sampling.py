@@ -40,14 +40,7 @@ _CHAT_TEMPLATE = (
 def chat_learner(
     texts: Iterable[str], size: Size = "nano", device: str = "cpu", critic: CriticKind = "none"
 ) -> PolicyBundle:
-    """Return a chat model with fresh weights and a tokenizer of some texts.
-
-    Args:
-        texts: Training texts of the tokenizer.
-        size: Size of the model.
-        device: Device of the model.
-        critic: See `Policy`.
-    """
+    """Return a chat model with fresh weights and a tokenizer that is trained on `texts`."""
     plain = train_tokenizer(texts, _VOCABULARY)
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=plain.backend_tokenizer,

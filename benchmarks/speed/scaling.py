@@ -16,7 +16,6 @@ constant, 1 is proportional.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -25,18 +24,17 @@ from functools import partial
 from itertools import cycle
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
 
 import gymnasium as gym
-import tyro
 
 from agents.baselines.oracle import OracleAgent
 from agents.rollout.config import EnvConfig
 from agents.rollout.vector_env import TextEnvs, make_envs
 from benchmarks.harness.command import run_command
 from benchmarks.harness.episodes import Script, play_vector, record
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, growth, race
+from benchmarks.speed.recordings import import_recordings, write_recordings
 from benchmarks.speed.sampling import contexts
 from steptool_env.formats import make_format
 from toolserver.cache import ResponseCache
@@ -44,7 +42,6 @@ from toolserver.catalog.api_schema import ApiSpec, ToolCall, encode_body
 from toolserver.catalog.catalog import Catalog
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import ToolService
-from toolserver.stabletoolbench import import_folder
 
 Laps = Mapping[int, Callable[[], Lap]]
 """Function that runs one lap, by size."""
@@ -64,13 +61,10 @@ class Options:
 
     quick: bool = False
     """Small sizes and few rounds: seconds."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def run(options: Options) -> Result:
     """Measure every growth."""
-    started = origin()
     rounds = 2 if options.quick else _ROUNDS
     measured: list[tuple[str, str, str, AbstractContextManager[Laps]]] = [
         ("call, us", "APIs in the catalog", "0 ± 0.05", catalogs(_sizes(options, 1_000, 10_000, 100_000))),
@@ -86,7 +80,7 @@ def run(options: Options) -> Result:
             rows, exponent = fit(cost, size, each, rounds)
         tables[f"{cost} by {size}"] = rows
         exponents.append({"cost": cost, "by": size, "exponent": exponent, "wanted": wanted})
-    return Result("scaling", "How costs grow", {"Exponents": exponents, **tables}, started)
+    return Result("scaling", "How costs grow", {"Exponents": exponents, **tables})
 
 
 def _sizes(options: Options, *sizes: int) -> Sequence[int]:
@@ -174,31 +168,20 @@ def _stepping(envs: TextEnvs, scripts: Iterator[Script], steps: int) -> Lap:
 
 @contextmanager
 def imports(sizes: Sequence[int]) -> Iterator[Laps]:
-    """Return imports of generated folders in StableToolBench's layout, by their number of recorded calls."""
+    """Return imports of generated folders in StableToolBench's layout, by their number of calls, a multiple of 50."""
     with ExitStack() as stack:
         laps = {}
         for size in sizes:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            _write_folder(folder, size)
+            write_recordings(folder, size // _CALLS_OF_AN_API, _CALLS_OF_AN_API)
             laps[size] = partial(_import, folder, size)
         yield laps
-
-
-def _write_folder(folder: Path, size: int) -> None:
-    """Write `tool_response_cache/` with `size` calls, 50 per API, in the original format."""
-    for api in range(-(-size // _CALLS_OF_AN_API)):
-        place = folder / "tool_response_cache" / "Data" / f"tool_{api // _APIS_OF_A_TOOL}_for_Data"
-        place.mkdir(parents=True, exist_ok=True)
-        numbers = range(api * _CALLS_OF_AN_API, min(size, (api + 1) * _CALLS_OF_AN_API))
-        calls = {str({"number": number}): {"error": "", "response": "x" * 300} for number in numbers}
-        (place / f"api_{api % _APIS_OF_A_TOOL}.json").write_text(json.dumps(calls), encoding="utf-8")
 
 
 def _import(folder: Path, size: int) -> Lap:
     with tempfile.TemporaryDirectory() as target:
         begin = perf_counter()
-        with ResponseCache(target, memory_entries=0) as cache:
-            import_folder(folder, cache, Catalog())
+        import_recordings(folder, Path(target))
         seconds = perf_counter() - begin
         with ResponseCache(target, read_only=True) as cache:
             if len(cache) != size:
@@ -206,10 +189,5 @@ def _import(folder: Path, size: int) -> Lap:
     return Lap(size, seconds)
 
 
-def main(options: Options) -> None:
-    """Measure, print and write."""
-    publish(run(options), options.out)
-
-
 if __name__ == "__main__":
-    run_command("speed.scaling", Options, main)
+    run_command("speed.scaling", Options, run)

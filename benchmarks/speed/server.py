@@ -5,36 +5,30 @@
 All servers run at the same time, each on one worker pinned to the first core. The load comes from the last core, to one
 server after the other, in turns. Only the table by workers pins nothing: servers and load share all cores. So ratios
 hold where the machine is slow; where it is shared, the processor time per request is more reliable than the rate. The
-reference is `benchmarks.speed.reference_server`; `benchmarks.speed.echo_server` is the minimum of an ASGI application.
+reference and the echo, the minimum of an ASGI application, are in `benchmarks.speed.reference_server`.
 Requests are repeated, as in training, and our server stores their bodies; `new requests` are the same calls in bodies
 that it has not stored.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Any, NamedTuple
-
-import httpx
-import tyro
+from typing import Any, NamedTuple
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.process import Server, serve_app
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
 from benchmarks.speed.load import Load, post_bytes, run_load
 from benchmarks.speed.recordings import Request, import_recordings, write_recordings
+from benchmarks.speed.reference_server import RECORDINGS_VARIABLE
 from toolserver.testing import ServerProcess
 
 REFERENCE, OURS, NEW, ECHO = "reference", "ours", "ours, new requests", "ASGI echo"
@@ -44,6 +38,8 @@ _BATCH, _SMALL_BATCH = 256, 32
 _SPELLINGS = 16  # of each request: more bodies than the server stores
 _TARGET_RATIO, _TARGET_ECHO, _TARGET_CALLS = 12, 0.85, 400_000  # x reference, x echo, calls/s in batches
 _CORES = sorted(os.sched_getaffinity(0))
+_APPS = "benchmarks.speed.reference_server"
+_LEAN = ("--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers", "--lifespan=off")
 
 
 @dataclass(frozen=True)
@@ -52,8 +48,6 @@ class Options:
 
     quick: bool = False
     """Short laps: a minute in place of ten."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     @property
     def seconds(self) -> float:
@@ -71,18 +65,6 @@ class Options:
         return (1, 100) if self.quick else (1, 100, 1_000, 10_000)
 
 
-class Contestant(NamedTuple):
-    """A server under test."""
-
-    url: str
-    pid: int
-
-    def cpu_seconds(self) -> float:
-        """Processor time that the server has used so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 class Lap(NamedTuple):
     """One load run, and the processor time that the server used for each request of it, in microseconds."""
 
@@ -92,7 +74,6 @@ class Lap(NamedTuple):
 
 def run(options: Options) -> Result:
     """Measure everything."""
-    started = origin(["uvicorn", "uvloop", "httptools"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         requests = write_recordings(folder / "small", apis=500, entries=3)
@@ -110,13 +91,13 @@ def run(options: Options) -> Result:
         "Hits at 32 clients by recordings per API": sizes,
         "Resident memory after the load": memory,
     }
-    return Result("server", "The tool server beside StableToolBench's own", tables, started, _notes(hits, batches))
+    return Result("server", "The tool server beside StableToolBench's own", tables, _notes(hits, batches))
 
 
 @contextmanager
 def _servers(
     recordings: Path, cache: Path, names: Sequence[str] = (REFERENCE, OURS, ECHO)
-) -> Iterator[dict[str, Contestant]]:
+) -> Iterator[dict[str, Server]]:
     """The contestants over the same recordings, pinned to the first core."""
     import_recordings(recordings, cache)
     arguments = ["--cache", str(cache), "--read-only"]
@@ -125,47 +106,19 @@ def _servers(
         for name in names:
             if name == OURS:
                 process = stack.enter_context(ServerProcess(arguments))
-                servers[name] = Contestant(process.url, process.pid)
-            else:
-                module = (
-                    ["echo_server"] if name == ECHO else ["reference_server", str(recordings / "tool_response_cache")]
+                servers[name] = Server(process.url, process.pid)
+            elif name == ECHO:
+                servers[name] = stack.enter_context(serve_app(f"{_APPS}:echo", *_LEAN))
+            else:  # with uvicorn's default settings, as its own `main.py` serves it
+                settings = {RECORDINGS_VARIABLE: str(recordings / "tool_response_cache")}
+                servers[name] = stack.enter_context(
+                    serve_app(f"{_APPS}:make_reference", "--factory", settings=settings)
                 )
-                servers[name] = stack.enter_context(_module(*module))
             _pin(servers[name].pid, 0)
         yield servers
 
 
-@contextmanager
-def _module(name: str, *arguments: str) -> Iterator[Contestant]:
-    """A server module of this package on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", f"benchmarks.speed.{name}", *arguments, "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url, process)
-        yield Contestant(url, process.pid)
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(1500):
-        try:
-            httpx.post(f"{url}/virtual", json={})
-        except httpx.TransportError:
-            if process.poll() is not None:
-                raise RuntimeError(f"a server ended with status {process.returncode}") from None
-            time.sleep(0.02)
-        else:
-            return
-    raise RuntimeError(f"{url} does not answer")
-
-
-def _hits(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+def _hits(servers: Mapping[str, Server], requests: Sequence[Request], options: Options) -> list[Row]:
     asked = {name: (server, requests) for name, server in servers.items()}
     asked[NEW] = servers[OURS], _respelt(requests)
     rows: list[Row] = []
@@ -190,20 +143,25 @@ def _hits(servers: Mapping[str, Contestant], requests: Sequence[Request], option
     return rows
 
 
+def timed_load(server: Server, requests: Sequence[bytes], clients: int, seconds: float) -> Lap:
+    """Load a server for some seconds."""
+    used = server.cpu_seconds()
+    load = run_load(server.url, requests, clients=clients, seconds=seconds)
+    return Lap(load, (server.cpu_seconds() - used) / load.answered * 1e6)
+
+
 def _race(
-    asked: Mapping[str, tuple[Contestant, Sequence[Request]]], clients: int, options: Options
+    asked: Mapping[str, tuple[Server, Sequence[Request]]], clients: int, options: Options
 ) -> dict[str, list[Lap]]:
-    def lap(server: Contestant, prepared: Sequence[bytes]) -> Lap:
-        used = server.cpu_seconds()
-        load = run_load(server.url, prepared, clients=clients, seconds=options.seconds)
-        return Lap(load, (server.cpu_seconds() - used) / load.answered * 1e6)
-
-    prepared = {name: _prepare(server, requests) for name, (server, requests) in asked.items()}
-    return race({name: partial(lap, server, prepared[name]) for name, (server, _) in asked.items()}, options.rounds)
+    contestants = {
+        name: partial(timed_load, server, _prepare(server, requests), clients, options.seconds)
+        for name, (server, requests) in asked.items()
+    }
+    return race(contestants, options.rounds)
 
 
-def _prepare(server: Contestant, requests: Sequence[Request]) -> list[bytes]:
-    return [post_bytes(server.url, "/virtual", json.dumps(request).encode()) for request in requests]
+def _prepare(server: Server, requests: Sequence[Request]) -> list[bytes]:
+    return [post_bytes(server.url, "/virtual", request) for request in requests]
 
 
 def _respelt(requests: Sequence[Request]) -> list[Request]:
@@ -211,7 +169,7 @@ def _respelt(requests: Sequence[Request]) -> list[Request]:
     return [{**request, "toolbench_key": str(number)} for number in range(_SPELLINGS) for request in requests]
 
 
-def _batches(servers: Mapping[str, Contestant], requests: Sequence[Request], options: Options) -> list[Row]:
+def _batches(servers: Mapping[str, Server], requests: Sequence[Request], options: Options) -> list[Row]:
     """One request of many calls at a time, as a vector environment sends them."""
     url = servers[OURS].url
     prepared = [post_bytes(url, "/v1/calls", batch) for batch in _grouped(_calls(requests), _BATCH)]
@@ -240,17 +198,17 @@ def _calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
     ]
 
 
-def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[bytes]:
+def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[Sequence[Mapping[str, Any]]]:
     """Bodies of `/v1/calls` with `size` calls each."""
-    return [json.dumps(calls[start : start + size]).encode() for start in range(0, len(calls) - size + 1, size)]
+    return [calls[start : start + size] for start in range(0, len(calls) - size + 1, size)]
 
 
 def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> list[Row]:
     """Every route with one worker and with two. Nothing is pinned: on two cores the load takes one from them."""
     calls = _calls(requests)
-    routes = {
-        "/virtual": ([json.dumps(request).encode() for request in requests], 1),
-        "/v1/call": ([json.dumps(call).encode() for call in calls], 1),
+    routes: Mapping[str, tuple[Sequence[Any], int]] = {
+        "/virtual": (requests, 1),
+        "/v1/call": (calls, 1),
         "/v1/calls": (_grouped(calls, _SMALL_BATCH), _SMALL_BATCH),
     }
     contestants = {}
@@ -312,12 +270,8 @@ def _by_size(folder: Path, options: Options) -> list[Row]:
     return rows
 
 
-def _memory(servers: Mapping[str, Contestant]) -> list[Row]:
-    page = os.sysconf("SC_PAGE_SIZE")
-    return [
-        {"server": name, "MiB": int(Path(f"/proc/{server.pid}/statm").read_text().split()[1]) * page / 2**20}
-        for name, server in servers.items()
-    ]
+def _memory(servers: Mapping[str, Server]) -> list[Row]:
+    return [{"server": name, "MiB": server.resident_mib()} for name, server in servers.items()]
 
 
 def _notes(hits: Sequence[Row], batches: Sequence[Row]) -> list[str]:
@@ -355,4 +309,4 @@ def _pin(pid: int, core: int) -> None:
 
 
 if __name__ == "__main__":
-    run_command("speed.server", Options, lambda options: publish(run(options), options.out))
+    run_command("speed.server", Options, run, ["uvicorn", "uvloop", "httptools"])

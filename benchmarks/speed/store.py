@@ -11,7 +11,6 @@ look-up. `diskcache` is the library's `get` on the same file.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,10 +29,11 @@ import numpy as np
 import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.process import Server
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
-from benchmarks.speed.load import post_bytes, run_load
-from benchmarks.speed.server import Contestant
+from benchmarks.speed.load import post_bytes
+from benchmarks.speed.server import timed_load
 from steptool_env.errors import ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.cache.archive import export_archive, import_archive
@@ -60,8 +60,6 @@ class Options:
     """Numbers of entries. A million takes 1.3 GB of disk and about two minutes."""
     redis: Annotated[str | None, tyro.conf.arg(metavar="URL")] = None
     """Also measure hits of a Redis cache of the smallest size, which is created there."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     def __post_init__(self) -> None:
         if min(self.sizes, default=0) < 1:
@@ -187,25 +185,26 @@ def serve(folder: Path, sizes: Sequence[int]) -> list[Row]:
         servers = {}
         for size in sizes:
             process = stack.enter_context(ServerProcess(["--cache", str(folder / str(size)), "--read-only"]))
-            servers[size] = Contestant(process.url, process.pid)
+            servers[size] = Server(process.url, process.pid)
         laps = race(
             {
-                (size, draws): partial(_serve_lap, server, [_post(server.url, request) for request in requests])
+                (size, draws): partial(
+                    timed_load, server, [post_bytes(server.url, "/virtual", each) for each in requests], 32, 3.0
+                )
                 for size, server in servers.items()
                 for draws, requests in _draws(size).items()
             },
             rounds=3,
         )
-        resident = {size: _resident(server.pid) for size, server in servers.items()}
+        resident = {size: server.resident_mib() for size, server in servers.items()}
     rows: list[Row] = []
     for (size, draws), own in laps.items():
-        rates, costs = zip(*own, strict=True)
         rows.append(
             {
                 "entries": size,
                 "draws": draws,
-                "requests/s": round(median(rates)),
-                "CPU us/request": median(costs),
+                "requests/s": round(median(lap.load.rate for lap in own)),
+                "CPU us/request": median(lap.cpu for lap in own),
                 "resident MiB": resident[size],
             }
         )
@@ -222,25 +221,9 @@ def _draws(size: int) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def _post(url: str, request: dict[str, str]) -> bytes:
-    return post_bytes(url, "/virtual", json.dumps(request).encode())
-
-
 def _request(call: ToolCall, key: str = "") -> dict[str, str]:
     names = {"category": call.category, "tool_name": call.tool, "api_name": call.api}
     return {**names, "tool_input": json.dumps(call.arguments), "strip": "", "toolbench_key": key}
-
-
-def _serve_lap(server: Contestant, requests: Sequence[bytes]) -> tuple[float, float]:
-    """Return requests per second, and the server's processor microseconds per request."""
-    used = server.cpu_seconds()
-    load = run_load(server.url, requests, clients=32, seconds=3)
-    return load.rate, 1e6 * (server.cpu_seconds() - used) / load.answered
-
-
-def _resident(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def search() -> list[Row]:
@@ -266,9 +249,8 @@ def _invented_api(number: int) -> ApiSpec:
     return ApiSpec(f"Category {number % 49}", f"Tool {number // 5}", f"{name} {number}", description)
 
 
-def main(options: Options) -> None:
-    """Measure and publish."""
-    came_from = origin()
+def run(options: Options) -> Result:
+    """Measure everything."""
     hits, files = list[Row](), list[Row]()
     with tempfile.TemporaryDirectory() as folder:
         for size in options.sizes:
@@ -296,7 +278,7 @@ def main(options: Options) -> None:
         f"Over HTTP, in a request of an unknown body: {ratio:.2f} times ({size:,} entries, processor time)."
         for size, ratio in _ratios([row for row in served if row["draws"] == _EVEN], "CPU us/request")
     ]
-    publish(Result("store", "What recordings cost", tables, came_from, notes), options.out)
+    return Result("store", "What recordings cost", tables, notes)
 
 
 def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
@@ -306,4 +288,4 @@ def _ratios(rows: Sequence[Row], cost: str) -> list[tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    run_command("speed.store", Options, main)
+    run_command("speed.store", Options, run)

@@ -9,14 +9,10 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
-from typing import Annotated
-
-import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from steptool_env.client.http import HttpToolClient
 from steptool_env.client.transport import HttpxTransport, MakeTransport, PlainTransport
@@ -36,8 +32,6 @@ class Options:
 
     quick: bool = False
     """Fewer laps."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     @property
     def rounds(self) -> int:
@@ -47,7 +41,6 @@ class Options:
 
 def run(options: Options) -> Result:
     """Measure exchanges of 1 call and of 256, as of a vector environment of that size."""
-    started = origin(["httpx"])
     with ExitStack() as stack:
         url = stack.enter_context(ServerProcess(["--world", "0"])).url
         contestants = {}
@@ -61,7 +54,7 @@ def run(options: Options) -> Result:
         {"transport": name, "calls": size, "us of an exchange": Pace.of(own).microseconds}
         for (name, size), own in laps.items()
     ]
-    return Result("transports", "HTTP transports of the client", {"Exchanges": rows}, started)
+    return Result("transports", "HTTP transports of the client", {"Exchanges": rows})
 
 
 def _exchange(client: HttpToolClient, calls: int) -> Lap:
@@ -73,4 +66,4 @@ def _exchange(client: HttpToolClient, calls: int) -> Lap:
 
 
 if __name__ == "__main__":
-    run_command("speed.transports", Options, lambda options: publish(run(options), options.out))
+    run_command("speed.transports", Options, run)

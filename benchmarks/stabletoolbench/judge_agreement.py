@@ -22,7 +22,7 @@ import tyro
 from numpy.typing import NDArray
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import Result, origin, publish
+from benchmarks.harness.report import Result
 from benchmarks.stabletoolbench import authors_rules
 from benchmarks.stabletoolbench.annotations import Annotated, read_annotations, read_training_rows
 from steptool_env.errors import DataError
@@ -77,13 +77,10 @@ class Options:
 
     data: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
     """Folder with steptool_examples/ and judged_runs/; by default STEPTOOL_STABLETOOLBENCH."""
-    out: Typed[Path | None, tyro.conf.arg(metavar="DIR")] = None
-    """Folder for judge_agreement.json and .md."""
 
 
-def main(arguments: Options) -> None:
-    """Measure, print and write."""
-    begun = origin()
+def run(arguments: Options) -> Result:
+    """Measure the agreement."""
     data = _data(arguments.data)
     examples = data / "steptool_examples"
     runs = [episode for folder in _folders(data / "judged_runs") for episode in read_recordings(folder)]
@@ -95,9 +92,7 @@ def main(arguments: Options) -> None:
         "Verdicts on answers against the published ones": verdicts(runs),
     }
     rows = {title: [{"judge": name, **row} for name, row in table.items()] for title, table in tables.items()}
-    publish(
-        Result("judge_agreement", "Agreement of rules with published judgements", rows, begun, NOTES), arguments.out
-    )
+    return Result("judge_agreement", "Agreement of rules with published judgements", rows, NOTES)
 
 
 def _data(given: Path | None) -> Path:
@@ -238,4 +233,4 @@ def _folders(path: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    run_command("stabletoolbench.judge_agreement", Options, main)
+    run_command("stabletoolbench.judge_agreement", Options, run)

@@ -15,7 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.command import run_command
+import tyro
+
 from benchmarks.stabletoolbench.sample_answers import ANSWERED, copy_answers
 from steptool_env.suites.sample import SAMPLE
 from steptool_env.types import FINISH
@@ -201,4 +202,4 @@ def _write(path: Path, content: Any) -> None:
 
 
 if __name__ == "__main__":
-    run_command("stabletoolbench.make_sample", Options, main)
+    main(tyro.cli(Options, prog="python -m benchmarks.stabletoolbench.make_sample"))

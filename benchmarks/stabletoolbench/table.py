@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from steptool_env.errors import DataError
 from steptool_env.metrics import (
     EpisodeResult,
@@ -88,22 +88,17 @@ class Options:
     """Folder with one folder per run, each with <set>.json."""
     queries: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Folder with <set>.json (or with test_instruction/<set>.json)."""
-    out: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
-def main(arguments: Options) -> None:
-    """Compute, print and write the table."""
-    begun = origin()
+def run(arguments: Options) -> Result:
+    """Compute the table."""
     runs = read_runs(arguments.runs, arguments.queries)
     tables: dict[str, list[Row]] = {
         "Judged runs, recomputed": [_row(run, group, row, runs[run]) for run, group, row in _figures(runs, grouped)],
         "The same by set": [_row(run, name, row, {}) for run, name, row in _figures(runs, dict)],
         "Pass rate in % when every episode is cut after so many calls": _by_budget(runs),
     }
-    publish(
-        Result("stabletoolbench_table", "StepTool's published table, recomputed", tables, begun, _NOTES), arguments.out
-    )
+    return Result("stabletoolbench_table", "StepTool's published table, recomputed", tables, _NOTES)
 
 
 def _figures(
@@ -231,4 +226,4 @@ def compare(run: str, group: str, row: Mapping[str, Any], sets: Mapping[str, Any
 
 
 if __name__ == "__main__":
-    run_command("stabletoolbench.table", Options, main)
+    run_command("stabletoolbench.table", Options, run)

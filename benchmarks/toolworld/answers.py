@@ -27,13 +27,7 @@ CORPUS = Path(__file__).parents[2] / "tests" / "data" / "answers.jsonl"
 
 
 class Answer(NamedTuple):
-    """A labelled answer.
-
-    Attributes:
-        text: The answer.
-        right: Label of a careful reader: it answers the question and does not contradict itself.
-        style: Style of the text.
-    """
+    """A labelled answer. `right`, a careful reader's label: it answers the question and does not contradict itself."""
 
     text: str
     right: bool
@@ -41,15 +35,7 @@ class Answer(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question with its answers.
-
-    Attributes:
-        id: Id in the file.
-        kind: Kind of the asked outputs.
-        task: Task of the question.
-        answers: Labelled answers.
-        values: Expected values of each asked output.
-    """
+    """A question with its task, the kind and the expected values of its asked outputs, and labelled answers."""
 
     id: str
     kind: str

@@ -11,16 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from time import process_time
-from typing import Annotated
-
-import tyro
 
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, TaskSampler
 from toolserver.world import VendorRegistry, make_world
@@ -39,8 +35,6 @@ class Options:
     """Tasks per split and agent."""
     timed: int = 1000
     """Number of tasks for the measurement of generation."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
     def __post_init__(self) -> None:
         for name in ("episodes", "timed"):
@@ -98,9 +92,8 @@ def _range(values: list[int]) -> str:
     return f"{low}" if low == high else f"{low}-{high}{mean}"
 
 
-def main(options: Options) -> None:
-    """Measure and publish both tables."""
-    came_from = origin()
+def run(options: Options) -> Result:
+    """Measure both tables."""
     tables = {
         "Generation": [generation(level, "train", options.timed) for level in LEVELS],
         "Splits, level lite": [profile(split, "lite", options.episodes) for split in SPLITS],
@@ -109,8 +102,8 @@ def main(options: Options) -> None:
         "generation is by processor time of one process, after the world's tables and documentation were made",
         f"{options.episodes} tasks per split, call budget {_BUDGET}; a share is of tasks solved; calls without Finish",
     )
-    publish(Result("toolworld_tasks", "ToolWorld's tasks", tables, came_from, notes), options.out)
+    return Result("toolworld_tasks", "ToolWorld's tasks", tables, notes)
 
 
 if __name__ == "__main__":
-    run_command("toolworld.tasks", Options, main)
+    run_command("toolworld.tasks", Options, run)

@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from benchmarks.toolworld.answers import CORPUS, Answer, Question, read_questions
 from steptool_env.toolworld.grading.verifier import Verdict, Verifier
 
@@ -47,14 +47,9 @@ class Judged(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Figures of a verifier on labelled answers.
+    """Numbers of answers, right ones and accepted ones; share of right among the accepted, of accepted among the right.
 
-    Attributes:
-        answers: Number of answers.
-        right: Number of answers labelled right.
-        accepted: Number of answers that the verifier accepts.
-        precision: Share of right answers among the accepted ones; 1 if no answer is accepted.
-        recall: Share of accepted answers among the right ones; 1 if no answer is right.
+    A share of none is 1.
     """
 
     answers: int
@@ -78,8 +73,6 @@ class Options:
 
     answers: Annotated[Path, tyro.conf.arg(metavar="FILE")] = CORPUS
     """The corpus."""
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def judge(questions: Iterable[Question]) -> Iterator[Judged]:
@@ -120,13 +113,12 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else round(value, 4)
 
 
-def main(options: Options) -> None:
-    """Measure and publish."""
-    came_from = origin()
+def run(options: Options) -> Result:
+    """Measure the verifier."""
     judged = list(judge(read_questions(options.answers)))
     tables = {"By kind of question": list(by_kind(judged)), "Misses": list(misses(judged))}
-    publish(Result("verifier", "The verifier on labelled answers", tables, came_from, NOTES), options.out)
+    return Result("verifier", "The verifier on labelled answers", tables, NOTES)
 
 
 if __name__ == "__main__":
-    run_command("toolworld.verifier", Options, main)
+    run_command("toolworld.verifier", Options, run)

@@ -15,14 +15,10 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
-from pathlib import Path
 from time import perf_counter, perf_counter_ns
-from typing import Annotated
-
-import tyro
 
 from benchmarks.harness.command import run_command
-from benchmarks.harness.report import RESULTS, Result, Row, origin, publish
+from benchmarks.harness.report import Result, Row
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.resolvers.world import WorldResolver
 from toolserver.service.service import ToolService
@@ -39,9 +35,6 @@ _MEGABYTE = 1024.0  # kilobytes; `ru_maxrss` counts those on Linux
 @dataclass(frozen=True)
 class Options:
     """Measure ToolWorld. Example: python -m benchmarks.toolworld.world --out results."""
-
-    out: Annotated[Path, tyro.conf.arg(metavar="DIR")] = RESULTS
-    """Folder for the result files."""
 
 
 def measure(level: str) -> Row:
@@ -92,16 +85,15 @@ def _resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MEGABYTE
 
 
-def main(options: Options) -> None:
-    """Measure all levels and publish the table."""
-    came_from = origin()
+def run(_: Options) -> Result:
+    """Measure all levels."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh:
         levels = list(fresh.map(measure, LEVELS))
     notes = (
         "memory_mb is the growth of the process; calls are single, in process, arguments as text, answers as bytes",
     )
-    publish(Result("world", "What ToolWorld costs", {"Levels": levels}, came_from, notes), options.out)
+    return Result("world", "What ToolWorld costs", {"Levels": levels}, notes)
 
 
 if __name__ == "__main__":
-    run_command("toolworld.world", Options, main)
+    run_command("toolworld.world", Options, run)

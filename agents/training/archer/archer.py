@@ -26,6 +26,10 @@ from agents.training.config import TrainConfig
 
 _CRITIC, _REPLAY = "step_critic", "replay"
 _REPLAY_STEPS = 20_000
+UPDATES = 16
+"""Optimizer steps of the critic per iteration."""
+BATCH_STEPS = 32
+"""Replayed steps (tool calls) per optimizer step; the policy samples a new action in the state of each."""
 
 
 def make_archer(config: TrainConfig, policy: Policy, engine: RolloutEngine) -> Archer | None:
@@ -34,13 +38,7 @@ def make_archer(config: TrainConfig, policy: Policy, engine: RolloutEngine) -> A
 
 
 class Archer:
-    """Replay buffer and critic of a run.
-
-    Args:
-        config: All settings.
-        policy: The policy that is trained.
-        engine: Samples from the policy.
-    """
+    """Replay buffer and critic of a run. `engine` samples from the policy that is trained."""
 
     def __init__(self, config: TrainConfig, policy: Policy, engine: RolloutEngine) -> None:
         self.config = config
@@ -51,20 +49,14 @@ class Archer:
     def learn(self, episodes: Sequence[Episode], batch: Batch, iteration: int) -> dict[str, float]:
         """Train the critic, then set `batch.advantage` to its advantages.
 
-        Args:
-            episodes: Episodes of this iteration; their steps go to the replay buffer.
-            batch: The same episodes.
-            iteration: Number of the iteration, part of the random seed.
-
-        Returns:
-            `train/...` metrics, means over the critic's updates.
+        The steps of `episodes`, of which the batch is made, go to the replay buffer. Return `train/...` metrics, means
+        over the updates.
         """
-        config = self.config.step_critic
         self.buffer.extend(replay_steps(episodes, batch.reward.tolist()))
         generator = torch.Generator().manual_seed(derive(self.config.seed, "replay", iteration))
-        steps = self.buffer.sample(config.updates * config.batch_steps, generator)
+        steps = self.buffer.sample(UPDATES * BATCH_STEPS, generator)
         actions = self._act([step.state for step in steps], iteration)
-        parts = [slice(i, i + config.batch_steps) for i in range(0, len(steps), config.batch_steps)]
+        parts = [slice(i, i + BATCH_STEPS) for i in range(0, len(steps), BATCH_STEPS)]
         results = [self.learner.update(steps[part], actions[part]) for part in parts]
         batch.advantage = per_token(self.learner.advantage(episodes), batch.step)
         means = {f"train/{name}": sum(result[name] for result in results) / len(results) for name in results[0]}

@@ -31,10 +31,6 @@ class StepCritic(nn.Module):
     """Two Qs and a V of steps, on a trunk that starts as a copy of the policy's.
 
     The weights are in single precision or better: half precision would lose the small updates of a target network.
-
-    Args:
-        policy: Policy whose trunk is copied.
-        autocast: Multiply in bfloat16.
     """
 
     def __init__(self, policy: Policy, *, autocast: bool = False) -> None:
@@ -60,17 +56,10 @@ class StepCritic(nn.Module):
 
 
 class StepCriticLearner:
-    """A step critic with its target network and its optimizer.
+    """A step critic with its target network and its optimizer, whose learning rate is `optim.value_lr`.
 
     Q targets: `r + gamma * V_target(s')`, 0 at terminal states. V targets: the smaller `Q_target(s, a')`, `a'`
-    resampled from the current policy.
-
-    Args:
-        policy: Policy whose trunk is copied.
-        optim: Settings of the optimizer; the learning rate is `value_lr`.
-        gamma: Discount per step.
-        tau: Share of the critic in the target network after each optimizer step; 1 makes it a copy.
-        max_grad_norm: Maximum gradient norm.
+    resampled from the current policy. After each optimizer step the target network moves by `tau` to the critic.
     """
 
     def __init__(
@@ -90,12 +79,8 @@ class StepCriticLearner:
     def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, float]:
         """One optimizer step, then a step of the target network.
 
-        Args:
-            steps: Replayed steps.
-            actions: An action of the current policy in the state of each.
-
-        Returns:
-            Means over the steps (`q_loss`, `v_loss`, `q`, `q_gap`), and `critic_grad_norm`.
+        `actions` has an action of the current policy in the state of each replayed step. Return means over the steps
+        (`q_loss`, `v_loss`, `q`, `q_gap`), and `critic_grad_norm`.
 
         Raises:
             TrainingError: A loss or the gradient is not finite; the weights are unchanged.

@@ -42,11 +42,9 @@ class ReplayStep:
 
 
 def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
-    """Steps of episodes, in order. A truncated episode has a state after its last step.
+    """Steps of episodes with their rewards, possibly padded, in order.
 
-    Args:
-        episodes: Played episodes.
-        rewards: Rewards of the steps of each episode, possibly padded.
+    A truncated episode has a state after its last step.
     """
     steps: list[ReplayStep] = []
     for episode, given in zip(episodes, rewards, strict=True):
@@ -60,11 +58,7 @@ def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]
 
 
 class ReplayBuffer:
-    """A buffer of the newest steps.
-
-    Args:
-        capacity: Maximum number of steps.
-    """
+    """A buffer of the newest `capacity` steps."""
 
     def __init__(self, capacity: int) -> None:
         self._steps: deque[ReplayStep] = deque(maxlen=capacity)

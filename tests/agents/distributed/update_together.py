@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import save_file
@@ -16,6 +17,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.decoder import set_dtype
 from agents.rollout.collector import Rollout, merge_rollouts
+from agents.training.archer import archer
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, word_tokenizer
 from tests.agents.training.test_losses import episodes, policy
@@ -31,7 +33,7 @@ CASES: dict[str, tuple[int, Settings]] = {
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
     "single precision": (11, {"optim": _SMALL, "policy": {"dtype": "float32"}}),
     "gigpo": (11, {"algo": "gigpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
-    "archer": (11, {"algo": "archer", "optim": _SMALL, "step_critic": {"updates": 3, "batch_steps": 8}}),
+    "archer": (11, {"algo": "archer", "optim": _SMALL}),
 }
 """Episodes, and settings. Their lengths differ, so the processes have different numbers of micro-batches."""
 KEPT = ("steptool", "grpo", "archer")
@@ -54,7 +56,8 @@ def updated(
         played = episodes(count, seed)
         object.__setattr__(played[0], "end", "truncated")
         rollout = merge_rollouts(processes.gather(Rollout(list(processes.share(played)))))
-        metrics = trainer.update(rollout.episodes)
+        with patch.multiple(archer, UPDATES=3, BATCH_STEPS=8):
+            metrics = trainer.update(rollout.episodes)
         if kept is not None and seed == 0:
             trainer.save(kept)
             processes.gather(None)  # until it is written

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,10 @@ WORDS = [f"{name}={json.dumps(value)}" for name, value in TASKS.items()]
 EPISODES, ACTION_TOKENS, SEED = 6, 40, 3
 
 
-def evaluated(checkpoint: Path, temperature: float, slots: int, out: Path) -> dict[str, float]:
+def evaluated(checkpoint: Path | str, slots: int, out: Path) -> dict[str, float]:
     """metrics.json of `steptool evaluate`."""
     main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", *WORDS,
-          "--agent", f"policy:{checkpoint}", "--agent-arg", f"temperature={temperature}",
+          "--agent", f"policy:{checkpoint}", "--agent-arg", "temperature=1",
           f"max_action_tokens={ACTION_TOKENS}", "--episodes", str(EPISODES), "--seed", str(SEED),
           "--slots", str(slots), "--out", str(out)])  # fmt: skip
     return dict(json.loads((out / "metrics.json").read_text()))
@@ -42,33 +41,23 @@ def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
-        main(["train", "--out", str(run), "--policy.checkpoint", str(start), "--iterations", "1", "--episodes", "4",
-              "--eval-every", "1", "--eval-episodes", str(EPISODES), "--seed", str(SEED), "--env.num-envs", "4",
-              "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
-              "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.critic", "detached",
-              "--optim.lr", "1e-3"])  # fmt: skip
-        printed = capsys.readouterr().out
-        assert f"wrote {run}\nnext: steptool evaluate --env StepTool/ToolWorld-v0 --agent policy:{run}" in printed
-        assert "split=validation" in printed
-        before, after = (record for record in read_metrics(run) if "eval/is_solved" in record)
-        check_same(before, evaluated(start, 1.0, 6, tmp_path / "before"))
-    metrics = evaluated(run, 1.0, 3, tmp_path / "after")
+    main(["train", "--out", str(run), "--policy.checkpoint", "nano-sft", "--iterations", "1", "--episodes", "4",
+          "--eval-every", "1", "--eval-episodes", str(EPISODES), "--seed", str(SEED), "--env.num-envs", "4",
+          "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
+          "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.critic", "detached",
+          "--optim.lr", "1e-3"])  # fmt: skip
+    printed = capsys.readouterr().out
+    assert f"wrote {run}\nnext: steptool evaluate --env StepTool/ToolWorld-v0 --agent policy:{run}" in printed
+    assert "split=validation" in printed
+    before, after = (record for record in read_metrics(run) if "eval/is_solved" in record)
+    check_same(before, evaluated("nano-sft", 6, tmp_path / "before"))
+    metrics = evaluated(run, 3, tmp_path / "after")
     check_same(after, metrics)
     assert metrics["panel"] == read_held_out(run)
     assert before["eval/return"] != after["eval/return"]
 
 
-def test_greedy_figures_are_the_same_too(tmp_path: Path) -> None:
-    env = EnvConfig(args={"split": "train", **TASKS}, num_envs=4)
-    with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
-        sampling = Sampling(temperature=0.0, max_action_tokens=ACTION_TOKENS)
-        evaluation = evaluation_of(env, {"split": "validation"}, EPISODES, SEED)
-        check_same(PolicyEvaluation(evaluation, load_policy(start), sampling)(), evaluated(start, 0.0, 6, tmp_path))
-
-
 def test_a_server_that_is_away_drops_the_episodes_of_an_evaluation_and_ends_nothing() -> None:
     env = EnvConfig(args={"split": "depth-1", "server_url": "http://127.0.0.1:9"})
-    with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as start:
-        evaluation = PolicyEvaluation(evaluation_of(env, {}, EPISODES, SEED), load_policy(start), Sampling())
+    evaluation = PolicyEvaluation(evaluation_of(env, {}, EPISODES, SEED), load_policy("nano-sft"), Sampling())
     assert evaluation() == {"eval/dropped": EPISODES}

@@ -17,6 +17,7 @@ from agents.models.checkpoint import Progress
 from agents.models.decoder import SHAPES, build_decoder
 from agents.models.policy import Policy
 from agents.training import resumption
+from agents.training.archer import archer
 from agents.training.config import make_config, merged
 from agents.training.resumption import check_resumed
 from tests.agents.bandit import as_settings, bandit_config, learner, llama, trainer, weights
@@ -25,8 +26,11 @@ from tests.agents.models.pretrained import chat_tokenizer
 
 
 @pytest.mark.parametrize("algo", ["steptool", "grpo", "archer"])
-def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(tmp_path: Path, algo: str) -> None:
-    config = bandit_config(algo=algo, iterations=6, episodes=32, step_critic={"updates": 4})
+def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(
+    tmp_path: Path, algo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archer, "UPDATES", 4)
+    config = bandit_config(algo=algo, iterations=6, episodes=32)
     unbroken = trainer(config)
     unbroken.run()
     first = trainer(config)
@@ -210,7 +214,7 @@ def test_every_setting_that_may_change_is_one(tmp_path: Path) -> None:
         "policy": {"device": "cuda", "gradient_checkpointing": True},
         "optim": {"max_tokens": 99},
         "env": {"num_envs": 3, **arguments},
-        "rollout": {"url": "http://gpu", "model": "m", "concurrency": 2, "timeout": 1.0, "retries": 0},
+        "rollout": {"url": "http://gpu"},
     }
     check_resumed(make_config(merged(as_settings(bandit_config(iterations=1)), values)), tmp_path / "c")
     known = resumption._flat(as_settings(make_config({"env": arguments})))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.resources import as_file, files
 from typing import Any
 
 import pytest
@@ -26,8 +25,7 @@ TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
 
 def played(slots: int, seed: int = 0, episodes: int = 12) -> list[list[str]]:
     """What a sampled policy wrote in every episode."""
-    with as_file(files("agents.demo") / "checkpoints" / "nano-sft") as folder:
-        agent = policy_agent(load_policy(folder), Sampling(1.0, 1.0, 48), seed=seed)
+    agent = policy_agent(load_policy("nano-sft"), Sampling(48), seed=seed)
     episodes_of = evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes, slots), agent)
     return [[step.action.text for step in trajectory.steps] for trajectory in episodes_of]
 

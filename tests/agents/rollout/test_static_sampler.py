@@ -8,24 +8,21 @@ import pytest
 import torch
 
 from agents.models.policy import Policy
-from agents.rollout.collector import EpisodeSpec, collect_rollouts
-from agents.rollout.config import Sampling
 from agents.rollout.kv_cache import StaticCache
 from agents.rollout.sampler import Generator
 from agents.rollout.static_sampler import StaticGenerator
 from agents.rollout.types import Sampled
-from tests.agents.bandit import WORDS, bandits, exact_model, learner, llama
-from tests.agents.rollout.test_collector import collected
+from tests.agents.bandit import WORDS, exact_model, llama
+from tests.agents.rollout.test_sampler import generator
 
-STOP = 2
 LIVE = [[0, 1, 2, 3, 4], [4, 1], [1, 4, 0, 2], [0], [0, 1, 4, 2, 5, 6, 7, 8, 9], [2, 4], [4, 0, 2]]
 
 
-def play(kind: type[Generator], policy: Policy, sampling: Sampling, *, rounds: int = 1) -> list[list[Sampled]]:
-    """Actions of episodes that begin, end and act in changing company, some of them idle at times."""
-    sampler = kind(policy, context=60, stop_id=STOP, sampling=sampling, seed=1)
+def play(kind: type[Generator], policy: Policy, temperature: float, max_action_tokens: int = 6) -> list[list[Sampled]]:
+    """Actions of episodes that begin, end and act in changing company, some of them idle at times, twice."""
+    sampler = generator(policy, max_action_tokens, kind, temperature=temperature)
     acted = []
-    for _ in range(rounds):
+    for _ in range(2):
         draw = random.Random(0)
         for slot in range(10):
             sampler.start(slot, [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(2, 12))])
@@ -39,10 +36,10 @@ def play(kind: type[Generator], policy: Policy, sampling: Sampling, *, rounds: i
     return acted
 
 
-@pytest.mark.parametrize("sampling", [Sampling(1.0, 1.0, 6), Sampling(0.7, 0.9, 6), Sampling(0, 1.0, 6)])
-def test_the_same_tokens_at_the_same_probabilities(sampling: Sampling) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
+def test_the_same_tokens_at_the_same_probabilities(temperature: float) -> None:
     policy = Policy(exact_model(), "none")
-    want, got = (play(kind, policy, sampling, rounds=2) for kind in (Generator, StaticGenerator))
+    want, got = (play(kind, policy, temperature) for kind in (Generator, StaticGenerator))
     assert [[s.ids for s in acted] for acted in got] == [[s.ids for s in acted] for acted in want]
     errors = [
         abs(a - b)
@@ -57,7 +54,7 @@ def test_the_same_tokens_at_the_same_probabilities(sampling: Sampling) -> None:
 def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
     """What a CUDA graph holds on to: the same steps over the same memory, whoever acts."""
     policy = Policy(llama(), "none")
-    sampler = StaticGenerator(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=6), seed=1)
+    sampler = generator(policy, 6, StaticGenerator)
 
     def addresses() -> set[int]:
         return {tensor.data_ptr() for layer in sampler._cache._layers for tensor in layer}
@@ -79,7 +76,7 @@ def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
 def test_rows_without_an_episode_write_where_nobody_reads() -> None:
     """An episode that does not act keeps its keys while others decode in a step with room for it."""
     policy = Policy(exact_model(), "none")
-    sampler = StaticGenerator(policy, context=60, stop_id=STOP, sampling=Sampling(max_action_tokens=6), seed=1)
+    sampler = generator(policy, 6, StaticGenerator)
     for slot in range(4):
         sampler.start(slot, [3, 4, 5, 6 + slot % 2])
     sampler.act([0, 1, 2, 3])
@@ -94,7 +91,7 @@ def test_rows_without_an_episode_write_where_nobody_reads() -> None:
 def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(kind: type[Generator]) -> None:
     """The shorter row's padding would reach token 100 of 64."""
     policy = Policy(exact_model(), "none")
-    alone, sampler = (kind(policy, context=64, stop_id=STOP, sampling=Sampling(0, 1.0, 2)) for _ in range(2))
+    alone, sampler = (generator(policy, 2, kind, context=64, temperature=0.0) for _ in range(2))
     sampler.start(0, [3] * 50)
     sampler.act([0])
     sampler.append(0, [4])
@@ -103,19 +100,10 @@ def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(ki
     assert sampler.act([0, 1])[1].ids == alone.act([1])[0].ids
 
 
-def test_rollouts_are_the_same() -> None:
-    made = learner("none")
-    starts = [EpisodeSpec(seed) for seed in range(20)]
-    sampler = StaticGenerator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=0)
-    got = collect_rollouts(bandits(8), sampler, made.codec, starts).episodes
-    want = collected(bandits(8), made, starts).episodes
-    assert [e.ids for e in got] == [e.ids for e in want]
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_draw_what_their_kernels_draw() -> None:
     policy = Policy(llama().cuda(), "none")
-    want, got = (play(kind, policy, Sampling(0, 1.0, 20), rounds=2) for kind in (Generator, StaticGenerator))
+    want, got = (play(kind, policy, 0.0, 20) for kind in (Generator, StaticGenerator))
     assert [[s.ids for s in acted] for acted in got] == [[s.ids for s in acted] for acted in want]
     for ours, theirs in zip(got, want, strict=True):
         for s, t in zip(ours, theirs, strict=True):

@@ -182,7 +182,7 @@ def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
 
 def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
     made = learner("none")
-    agent = policy_agent(made, Sampling(temperature=0, max_action_tokens=3))
+    agent = policy_agent(made, Sampling(max_action_tokens=3), temperature=0.0)
     episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
 
     def begin(slot: int, seed: int) -> None:

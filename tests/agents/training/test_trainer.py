@@ -256,6 +256,10 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
     assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
 
 
+FITTED = {"algorithm": {"critic_epochs": 5}}
+SERVER = {"engine": "http", "url": "http://x", "weights_dir": "w"}
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -265,20 +269,17 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
         ({"algorithm": {"lam": 1}}, "algorithm.lam: there is no such setting"),
         ({"algorithm": {"advantage": "gea"}}, "algorithm.advantage='gea' is unknown: give one of gigpo, grpo"),
         ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
-        ({"sampling": {"top_p": 0.9}}, "sampling.top_p=1"),
         ({"policy": {"critic": "none"}}, "needs a critic"),
         ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
         ({"shard": True, "rollout": {"engine": "static"}}, "shard=True is incompatible with"),
-    ],
-)
-def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
-        make_config(settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
+        ({"algo": "archer", "policy": {"critic": "separate"}}, "its own critic .* set policy.critic=none"),
+        ({**FITTED, "policy": {"critic": "separate"}}, r"critic_epochs=5 needs policy\.critic=detached"),
+        ({**FITTED, "policy": {"critic": "detached"}, "shard": True}, r"critic_epochs=5 needs .* and no shard"),
+        ({"rollout": {"engine": "http", "url": "http://x"}}, "rollout.weights_dir"),
+        ({"rollout": {"engine": "http", "weights_dir": "w"}}, "rollout.url"),
+        ({"algo": "archer", "rollout": {**SERVER, "sync_every": 2}}, "sync_every=2"),
+        ({"rollout": {"sync_every": 0}}, "at least 1"),
+        ({"rollout": {"engine": "none"}}, "rollout.engine"),
         ({"calls": -5}, "calls=-5 must be 0 or more"),
         ({"optim": {"lr": math.nan}}, "lr=nan must be 0 or more"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
@@ -286,7 +287,7 @@ def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -
         ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),
     ],
 )
-def test_numbers_that_mean_nothing_are_refused(settings: dict[str, Any], words: str) -> None:
+def test_wrong_settings_name_their_field(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         make_config(settings)
 

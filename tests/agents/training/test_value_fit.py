@@ -6,12 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from agents.errors import ConfigurationError
 from agents.models.config import CriticKind
 from agents.models.decoder import set_dtype
 from agents.models.policy import Policy
 from agents.training.batch import collate
-from agents.training.config import OptimConfig, make_config
+from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import value_loss
 from agents.training.optimizer import PolicyOptimizer
@@ -62,9 +61,3 @@ def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(
     for module in (made.value_head, *([made.critic] if made.critic is not None else [])):
         assert {p.dtype for p in module.parameters()} == {torch.float32}
     assert {p.dtype for p in made.language_model.parameters()} == {torch.bfloat16}
-
-
-@pytest.mark.parametrize("settings", [{"policy": {"critic": "separate"}}, {"shard": True}])
-def test_a_critic_that_is_not_detached_or_is_sharded_is_refused(settings: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match=r"critic_epochs=5 needs policy\.critic=detached"):
-        make_config({"policy": {"critic": "detached"}, "algorithm": {"critic_epochs": 5}, **settings})

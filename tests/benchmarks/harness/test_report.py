@@ -19,11 +19,11 @@ def result() -> Result:
         {"who": "ours | theirs", "steps/s": 12345, "x": 1.25},
         {"who": "nobody", "steps/s": 1, "x": None},
     ]
-    return Result("sample", "A sample", {"Rates": rows}, origin(["pytest"]), ["one note"])
+    return Result("sample", "A sample", {"Rates": rows}, ["one note"])
 
 
 def test_a_result_says_where_and_how_it_was_measured(tmp_path: Path) -> None:
-    publish(result(), tmp_path)
+    publish(result(), origin(["pytest"]), tmp_path)
     written = json.loads((tmp_path / "sample.json").read_text())
     assert written["machine"]["cores"] >= 1
     assert {"python", "gymnasium", "pytest"} <= set(written["versions"])
@@ -33,7 +33,7 @@ def test_a_result_says_where_and_how_it_was_measured(tmp_path: Path) -> None:
 
 
 def test_the_page_is_the_json_in_words(tmp_path: Path) -> None:
-    publish(result(), tmp_path)
+    publish(result(), origin(["pytest"]), tmp_path)
     page = (tmp_path / "sample.md").read_text()
     assert page == markdown(json.loads((tmp_path / "sample.json").read_text()))
     assert "| ours \\| theirs | 12,345 | 1.25 |" in page
@@ -42,7 +42,7 @@ def test_the_page_is_the_json_in_words(tmp_path: Path) -> None:
 
 
 def test_figures_are_files_beside_the_page(tmp_path: Path) -> None:
-    publish(replace(result(), figures={"One": "<svg>1</svg>", "Two": "<svg>2</svg>"}), tmp_path)
+    publish(replace(result(), figures={"One": "<svg>1</svg>", "Two": "<svg>2</svg>"}), origin(), tmp_path)
     page = (tmp_path / "sample.md").read_text()
     assert page == markdown(json.loads((tmp_path / "sample.json").read_text()))
     assert "![Two](sample-2.svg)" in page
@@ -51,7 +51,7 @@ def test_figures_are_files_beside_the_page(tmp_path: Path) -> None:
 
 def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    publish(result(), None)
+    publish(result(), origin(), None)
     assert not list(tmp_path.iterdir())
 
 

@@ -11,25 +11,23 @@ from benchmarks.learning import demo
 
 
 def test_the_demonstration_leaves_a_result_of_every_agent(tmp_path: Path) -> None:
-    demo.main(demo.Options(learner="none", episodes=4, runs=tmp_path / "runs", out=tmp_path))
-    written = json.loads((tmp_path / "demo_none.json").read_text())
-    (rows,) = written["tables"].values()
+    result = demo.run(demo.Options(learner="none", episodes=4, runs=tmp_path / "runs"))
+    (rows,) = result.tables.values()
     assert {row["agent"]: row["pass %"] for row in rows if row["agent"] in ("oracle", "no-tools")} == {
         "oracle": "100.0",
         "no-tools": "0.0",
     }
     panel = json.loads((tmp_path / "runs" / "result.json").read_text())["oracle"]["panel"]
-    assert f"panel {panel}" in (tmp_path / "demo_none.md").read_text()
+    assert f"panel {panel}" in result.notes
     assert (tmp_path / "runs" / "report.html").is_file()
 
 
 @pytest.mark.slow
-def test_policies_of_stable_baselines3_stand_beside_their_floor(tmp_path: Path) -> None:
+def test_policies_of_stable_baselines3_stand_beside_their_floor() -> None:
     pytest.importorskip("sb3_contrib")
     from benchmarks.learning import sb3
 
-    sb3.main(sb3.Options(total_steps=1, episodes=2, out=tmp_path))
-    (rows,) = json.loads((tmp_path / "sb3.json").read_text())["tables"].values()
+    (rows,) = sb3.run(sb3.Options(total_steps=1, episodes=2)).tables.values()
     assert [(row["agent"], row["split"]) for row in rows] == [
         (agent, split) for agent in ("random-candidates", "MaskablePPO, seed 0") for split in ("depth-1", "depth-2")
     ]

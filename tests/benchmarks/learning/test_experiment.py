@@ -51,7 +51,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(start: Path, shared: Path, runs: Path, **changes: Any) -> Options:
-    some: dict[str, Any] = {"arms": ("final", "grpo"), "seeds": 2, "calls": CALLS, "points": 2, "out": None}
+    some: dict[str, Any] = {"arms": ("final", "grpo"), "seeds": 2, "calls": CALLS, "points": 2}
     return Options(policy=start, config=shared, runs=runs, **{**some, **changes})
 
 

@@ -98,7 +98,7 @@ def test_curves_begin_at_the_start_and_take_the_first_evaluation_after_each_mark
 
 
 def test_the_page_holds_tables_figures_and_settings(tmp_path: Path) -> None:
-    publish(report(experiment(), origin()), tmp_path)
+    publish(report(experiment()), origin(), tmp_path)
     content = json.loads((tmp_path / "learning.json").read_text())
     page = (tmp_path / "learning.md").read_text()
     assert page == markdown(content)

@@ -166,7 +166,7 @@ def _positive(rows: Sequence[Row], column: str) -> bool:
         (scaling.catalogs, (1000, 2000)),
         (scaling.histories, (2, 4)),
         (scaling.vectors, (1, 2)),
-        (scaling.imports, (60, 120)),
+        (scaling.imports, (50, 100)),
     ],
 )
 def test_every_growth_is_measured_at_every_size(make: object, sizes: Sequence[int]) -> None:
