@@ -115,7 +115,9 @@ def tidy(text: str) -> str:
         text = _MARKUP.sub(" ", text)
     if "U.S." in text:
         text = text.replace("U.S.", "US")
-    return _MARKS.sub("", text)
+    if "*" in text or "_" in text or "`" in text:
+        text = _MARKS.sub("", text)
+    return text
 
 
 def read(

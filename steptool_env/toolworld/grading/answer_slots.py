@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
@@ -27,7 +27,7 @@ _PER_LABEL = re.compile(r"\bper (?:(\d+) )?(\w+)$")
 _ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "week", "daily": "day", "hourly": "hour"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AnswerSlot:
     """One value, or one set of values, that an answer must state.
 
@@ -55,12 +55,17 @@ class AnswerSlot:
     currencies: frozenset[str] = frozenset()
     currency_names: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
+    def number(self) -> float:
+        """Value of a slot that is a number."""
+        return float(str(self.values[0]))
+
+    @cached_property
     def unit(self) -> Unit | None:
         """Unit; `None` for a plain number."""
         return _unit(self.type, self.label)
 
-    @property
+    @cached_property
     def per(self) -> tuple[float, str] | None:
         """Denominator, as in `price per night`."""
         return _per(self.label)
@@ -89,14 +94,14 @@ class AnswerSlot:
         """Return True if a quantity is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
         if self.type.kind is not ValueKind.NUMBER or self.type.unit:
             return False
-        value = abs(float(str(self.values[0])))
+        value = abs(self.number)
         return 0 < quantity.last <= _RELATIVE * value and any(
             reading.unit is None and self._is_near(reading, quantity.last) for reading in quantity.readings
         )
 
     def is_multiple(self, quantity: Quantity, factor: float) -> bool:
         """Return True if a quantity is the slot's value times a factor: a total beside a mean."""
-        value = abs(float(str(self.values[0])) * factor)
+        value = abs(self.number * factor)
         slack = max(2 * _RELATIVE * value, 10.0**-self.type.decimals)
         return any(self._is_near(reading, slack, factor) for reading in quantity.readings)
 
@@ -116,7 +121,7 @@ class AnswerSlot:
         return self._is_rounded(quantity)
 
     def _is_near(self, reading: Reading, step: float, factor: float = 1.0) -> bool:
-        value, (stated, unit), own = float(str(self.values[0])) * factor, reading, self.unit
+        value, (stated, unit), own = self.number * factor, reading, self.unit
         if unit is not None:
             if own is None or (own.dimension, own.code) != (unit.dimension, unit.code):
                 return False
@@ -162,14 +167,14 @@ class AnswerSlot:
         return wanted is not None and wanted[0] == stated[0] and abs(wanted[1] / stated[1] - 1) < 0.02
 
     def _close(self, stated: float, factor: float, offset: float, exact: bool = True) -> bool:
-        value = float(str(self.values[0]))
+        value = self.number
         if self.type.kind is ValueKind.INTEGER and not self.type.unit and factor == 1.0 and exact:
             return round(stated, 6) == value
         has_unit = self.type.unit or not exact
         slack = max(abs(value) * _RELATIVE if has_unit else 0.0, 0.5 * 10.0**-self.type.decimals) * abs(factor)
         return abs(stated - (value * factor + offset)) <= slack * 1.000001
 
-    @property
+    @cached_property
     def words(self) -> frozenset[str]:
         """Words of the label with more than three letters."""
         return _words(self.label)

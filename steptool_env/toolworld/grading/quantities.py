@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -82,8 +81,7 @@ class Reading(NamedTuple):
     unit: Unit | None
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """A number in a text.
 
     Attributes:
@@ -126,7 +124,7 @@ def quantities(text: str, words: frozenset[str] = frozenset(), durations: bool =
     if durations:
         text = _CLOCKED.sub(_minutes, text)
     text = in_digits(text, words)
-    return _with_gaps(text, _merged(text, _each(text)))
+    return tuple(_merged(text, _each(text)))
 
 
 def _each(text: str) -> list[Quantity]:
@@ -134,16 +132,11 @@ def _each(text: str) -> list[Quantity]:
     end = 0
     for match in _NUMBER.finditer(text):
         if match.start("digits") >= end:  # not the 5 of "2.3 out of 5"
-            quantity = _quantity(text, match)
+            quantity = _quantity(text, match, text[end : match.start()])
             if quantity is not None:
                 found.append(quantity)
                 end = quantity.end
     return found
-
-
-def _with_gaps(text: str, found: Sequence[Quantity]) -> tuple[Quantity, ...]:
-    ends = [0, *(each.end for each in found)]
-    return tuple(replace(each, gap=text[end : each.start]) for each, end in zip(found, ends, strict=False))
 
 
 def _minutes(match: re.Match[str]) -> str:
@@ -165,14 +158,14 @@ def _value(digits: str, gap: str | None) -> float:
     return float(digits.replace(",", "") if grouped else digits.replace(",", "."))
 
 
-def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
+def _quantity(text: str, match: re.Match[str], gap: str) -> Quantity | None:
     before = text[max(0, match.start() - 24) : match.start()]
     if _DENIED.search(before) is not None:
         return None
     value, end = _signed(text, match), match.end()
     scaled = _OF_SCALE.match(text, end)
     if scaled is not None and (on := _SCALES.get(scaled[1].partition(".")[0].lower())):
-        return Quantity(value, (Reading(value, None),), match.start(), scaled.end(), scale=on)
+        return Quantity(value, (Reading(value, None),), match.start(), scaled.end(), scale=on, gap=gap)
     size, units, end = _unit_after(text, end)
     units = units or _unit_of_prefix(match["money"])
     if not units and size == 1.0:
@@ -193,6 +186,7 @@ def _quantity(text: str, match: re.Match[str]) -> Quantity | None:
         bounded=_BOUND.search(before) is not None or _OPEN.match(text, end) is not None,
         passing=bool(match["word"]),
         word="" if units else _word_after(text, end),
+        gap=gap,
     )
 
 
@@ -347,5 +341,5 @@ def _sum(text: str, large: Quantity, small: Quantity) -> Quantity | None:
                 if two.factor < one.factor and (0 <= share < 1 or large.value == 0):
                     whole = first.value + share
                     readings = (Reading(whole, one),)
-                    return replace(large, value=whole, readings=readings, end=small.end, per=small.per, passing=False)
+                    return large._replace(value=whole, readings=readings, end=small.end, per=small.per, passing=False)
     return None

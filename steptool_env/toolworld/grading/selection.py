@@ -15,8 +15,8 @@ _DOUBTS = """
 """
 _DOUBT = frozenset(_DOUBTS.split())
 _AGAINST = frozenset({"vs", "versus", "to", "with", "against"})
-_DENIALS = (("not",), ("nor",), ("neither",), ("rather", "than"), ("instead", "of"), ("no", "longer"), ("isn", "t"),
-            ("wasn", "t"), ("hasn", "t"), ("aren", "t"), ("except",))  # fmt: skip
+_DENIALS = frozenset({"not", "nor", "neither", "rather than", "instead of", "no longer", "isn t", "wasn t", "hasn t",
+                      "aren t", "except"})  # fmt: skip
 _AUXILIARIES = frozenset({"been", "be", "being", "yet", "currently", "actually", "marked", "listed", "shown"})
 _DENIED_LATER = (("is", "not"), ("was", "not"), ("isn", "t"), ("wasn", "t"), ("is", "wrong"), ("is", "incorrect"))
 _TIES = "of in for from at by with near to as on since under within into via per regarding about concerning"
@@ -71,7 +71,7 @@ class Selection:
         places = (
             (place, place - 1) if tied else (place, self._behind_verb(place))
         )  # "not in Talby", "not yet been paid"
-        if any(self._ends_with(each, denial) for each in places for denial in _DENIALS):
+        if any(map(self._follows_denial, places)):
             return True
         rest = self._words[mention.last : mention.last + 12]
         if judged or not rest:
@@ -199,8 +199,8 @@ class Selection:
             place -= 1
         return place
 
-    def _ends_with(self, place: int, texts: tuple[str, ...]) -> bool:
-        start = place - len(texts)
-        if start < 0 or tuple(word.text for word in self._words[start:place]) != texts:
+    def _follows_denial(self, place: int) -> bool:
+        before = [word.text for word in self._words[max(0, place - 2) : place]]
+        if _DENIALS.isdisjoint((" ".join(before), *before[-1:])):
             return False
         return place >= len(self._words) or not _ENDS.search(self._words[place].before)

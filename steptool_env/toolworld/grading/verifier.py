@@ -161,7 +161,7 @@ class Verifier:
         if any(slot.goes_with(stated) for slot in self._numeric):
             return True
         # The number of a slot with a unit of another dimension is wrong, even if a known value is equal.
-        misfits = {float(str(slot.values[0])) for slot in self._numeric}
+        misfits = {slot.number for slot in self._numeric}
         explained = is_explained(stated)
         return any(
             is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
