@@ -140,12 +140,8 @@ class StableToolBenchSuite:
         return StableToolBenchSuite, self._arguments
 
 
-@lru_cache(maxsize=8)
-def load_suite(
-    name: str, data: str | None, queries: str | None, cache: str | None, miss: str, faults: str
-) -> StableToolBenchSuite:
-    """Return the suite of these arguments; environments with the same arguments share it."""
-    return StableToolBenchSuite(name, data, queries, cache, miss, faults)
+load_suite = lru_cache(maxsize=8)(StableToolBenchSuite)
+"""Suite of the given arguments; environments with the same arguments share it."""
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -56,11 +56,11 @@ def _cached(method: Callable[Concatenate[Phrases, P], T]) -> Callable[Concatenat
     """Cache the results of a method of `Phrases`, by its positional arguments."""
 
     @wraps(method)
-    def cached(self: Phrases, *args: P.args, **kwargs: P.kwargs) -> T:
+    def cached(phrases: Phrases, /, *args: P.args, **kwargs: P.kwargs) -> T:
         key = (method.__name__, *args)
-        if key not in self.cache:
-            self.cache[key] = method(self, *args, **kwargs)
-        found: T = self.cache[key]
+        if key not in phrases.cache:
+            phrases.cache[key] = method(phrases, *args, **kwargs)
+        found: T = phrases.cache[key]
         return found
 
     return cached
