@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Literal, NamedTuple, Self
 
 from toolserver.cache.memory import MemoryCache
@@ -202,9 +201,7 @@ class ResponseCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _writing(self) -> StoreWriter:

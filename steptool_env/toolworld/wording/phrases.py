@@ -67,11 +67,7 @@ def _cached(method: Callable[Concatenate[Phrases, P], T]) -> Callable[Concatenat
 
 
 class Phrases:
-    """Patterns for the operations of a world. They depend on its level alone.
-
-    Args:
-        world: The world.
-    """
+    """Patterns for the operations of a world. They depend on its level alone."""
 
     def __init__(self, world: World) -> None:
         self.entities = world.entities
