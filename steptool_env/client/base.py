@@ -13,12 +13,9 @@ class ToolClient(Protocol):
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         """Answers to `calls`, in their order. Raises `ToolTransportError` if the tools cannot be reached."""
-        ...
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
         """The same answers, each as soon as it is available; an error is raised after the answers before it."""
-        ...
 
     def close(self) -> None:
         """Release connections; the client is not used afterwards."""
-        ...

@@ -35,11 +35,9 @@ class Transport(Protocol):
         Raises:
             TransportError: The request or its reply was lost.
         """
-        ...
 
     def close(self) -> None:
         """Close the connections; the transport is not used afterwards."""
-        ...
 
 
 MakeTransport = Callable[[str, Mapping[str, str], float], Transport]

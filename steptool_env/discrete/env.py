@@ -36,7 +36,13 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         self.render_mode = text_env.render_mode
         self.lexicon: Lexicon = lexicon or {}
         self.action_space = spaces.Discrete(CANDIDATES)
-        self.observation_space = _observation_space()
+        self.observation_space: spaces.Space[Any] = spaces.Dict(
+            {
+                "candidates": spaces.Box(-1.0, 1.0, (CANDIDATES * FEATURES,), np.float32),
+                "context": spaces.Box(-1.0, 1.0, (CONTEXT,), np.float32),
+                "mask": spaces.MultiBinary(CANDIDATES),
+            }
+        )
         self._view: CandidateView | None = None
 
     def reset(
@@ -79,14 +85,3 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
     def close(self) -> None:
         """Close the text environment."""
         self.text_env.close()
-
-
-def _observation_space() -> spaces.Space[Features]:
-    shown: spaces.Space[Any] = spaces.Dict(
-        {
-            "candidates": spaces.Box(-1.0, 1.0, (CANDIDATES * FEATURES,), np.float32),
-            "context": spaces.Box(-1.0, 1.0, (CONTEXT,), np.float32),
-            "mask": spaces.MultiBinary(CANDIDATES),
-        }
-    )
-    return shown

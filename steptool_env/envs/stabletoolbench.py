@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 
 from steptool_env.client import make_client
 from steptool_env.env import ToolEnv
+from steptool_env.envs.signatures import has_arguments_of
 from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, make_config
 from steptool_env.suites.stabletoolbench import load_suite
 from steptool_env.vector import ToolVectorEnv
@@ -105,26 +106,9 @@ class StableToolBenchVectorEnv(ToolVectorEnv):
     All other arguments are those of `StableToolBenchEnv`.
     """
 
+    @has_arguments_of(StableToolBenchEnv)
     def __init__(
-        self,
-        *,
-        num_envs: int = 1,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        suite: str = "G1_instruction",
-        data: str | None = None,
-        queries: str | None = None,
-        cache: str | None = None,
-        miss: str = "strict",
-        faults: str = "none",
-        server_url: str | None = None,
-        reward: str = "steptool",
-        reward_options: Mapping[str, Any] | None = None,
-        format: str = "react",  # noqa: A002 - public argument name
-        prompt: str = "toolbench",
-        call_budget: int = DEFAULT_CALL_BUDGET,
-        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
-        render_mode: str | None = None,
+        self, *, num_envs: int = 1, autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP, **arguments: Any
     ) -> None:
-        tasks = load_suite(suite, data, queries, cache, miss, faults)
-        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length)
-        super().__init__(num_envs, tasks, config, make_client(server_url, tasks), autoreset_mode, render_mode)
+        env = StableToolBenchEnv(**arguments)
+        super().__init__(num_envs, env.suite, env.config, env.client, autoreset_mode, env.render_mode)

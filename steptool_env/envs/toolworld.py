@@ -9,15 +9,10 @@ from gymnasium.vector import AutoresetMode
 
 from steptool_env.client import make_client
 from steptool_env.env import ToolEnv
-from steptool_env.episodes.config import (
-    DEFAULT_CALL_BUDGET,
-    DEFAULT_OBSERVATION_LENGTH,
-    EpisodeConfig,
-    check_options,
-    make_config,
-)
+from steptool_env.envs.signatures import has_arguments_of
+from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH, check_options, make_config
 from steptool_env.errors import ConfigurationError
-from steptool_env.toolworld.suite import ToolWorldSuite, load_suite
+from steptool_env.toolworld.suite import load_suite
 from steptool_env.vector import ToolVectorEnv
 
 _DEFAULT_OPTIONS = {"steptool": {"judge": "world"}, "final": {"judge": "world"}}
@@ -99,8 +94,10 @@ class ToolWorldEnv(ToolEnv):
         max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
         render_mode: str | None = None,
     ) -> None:
-        suite = _suite(split, level, world_seed, faults, unsolvable, depths, tools)
-        config = _config(level, reward, reward_options, format, prompt, call_budget, max_observation_length)
+        suite = load_suite(split, level, world_seed, faults, unsolvable, _weights(depths), tools)
+        style = prompt or ("compact" if level == "lite" else "toolbench")
+        options = {**_DEFAULT_OPTIONS.get(reward, {}), **check_options(reward_options)}
+        config = make_config(reward, options, format, style, call_budget, max_observation_length)
         super().__init__(suite, config, make_client(server_url, suite), render_mode)
 
 
@@ -114,57 +111,17 @@ class ToolWorldVectorEnv(ToolVectorEnv):
     All other arguments are those of `ToolWorldEnv`.
     """
 
+    @has_arguments_of(ToolWorldEnv)
     def __init__(
-        self,
-        *,
-        num_envs: int = 1,
-        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
-        split: str = "train",
-        level: str = "lite",
-        world_seed: int = 0,
-        faults: str = "none",
-        unsolvable: float = 0.05,
-        depths: Mapping[str, float] | None = None,
-        tools: int | None = None,
-        server_url: str | None = None,
-        reward: str = "progress",
-        reward_options: Mapping[str, Any] | None = None,
-        format: str = "react",  # noqa: A002 - public argument name
-        prompt: str | None = None,
-        call_budget: int = DEFAULT_CALL_BUDGET,
-        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
-        render_mode: str | None = None,
+        self, *, num_envs: int = 1, autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP, **arguments: Any
     ) -> None:
-        suite = _suite(split, level, world_seed, faults, unsolvable, depths, tools)
-        config = _config(level, reward, reward_options, format, prompt, call_budget, max_observation_length)
-        super().__init__(num_envs, suite, config, make_client(server_url, suite), autoreset_mode, render_mode)
+        env = ToolWorldEnv(**arguments)
+        super().__init__(num_envs, env.suite, env.config, env.client, autoreset_mode, env.render_mode)
 
 
-def _config(
-    level: str,
-    reward: str,
-    reward_options: Mapping[str, Any] | None,
-    call_format: str,
-    prompt: str | None,
-    call_budget: int,
-    max_observation_length: int,
-) -> EpisodeConfig:
-    style = prompt or ("compact" if level == "lite" else "toolbench")
-    options = {**_DEFAULT_OPTIONS.get(reward, {}), **check_options(reward_options)}
-    return make_config(reward, options, call_format, style, call_budget, max_observation_length)
-
-
-def _suite(
-    split: str,
-    level: str,
-    world_seed: int,
-    faults: str,
-    unsolvable: float,
-    depths: Mapping[str, float] | None,
-    tools: int | None,
-) -> ToolWorldSuite:
-    try:  # JSON writes the keys as text
-        weights = tuple((int(depth), float(weight)) for depth, weight in (depths or {}).items())
+def _weights(depths: Mapping[str, float] | None) -> tuple[tuple[int, float], ...]:
+    """Return the weights by depth. JSON writes the depths as text."""
+    try:
+        return tuple((int(depth), float(weight)) for depth, weight in (depths or {}).items())
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(f'depths={depths!r}: must map depth to weight, e.g. {{"1": 1, "2": 2}}') from error
-    return load_suite(split, level, world_seed, faults, unsolvable, weights, tools)

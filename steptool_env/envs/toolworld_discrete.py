@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
 from steptool_env.discrete.env import DiscreteToolEnv
 from steptool_env.discrete.words import Lexicon, split_words, words_of
+from steptool_env.envs.signatures import has_arguments_of
 from steptool_env.envs.toolworld import ToolWorldEnv
-from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATION_LENGTH
 from toolserver.world.versions import make_world
 
 
@@ -46,43 +45,9 @@ class ToolWorldDiscreteEnv(DiscreteToolEnv):
     Arguments are those of `ToolWorldEnv`.
     """
 
-    def __init__(
-        self,
-        *,
-        split: str = "train",
-        level: str = "lite",
-        world_seed: int = 0,
-        faults: str = "none",
-        unsolvable: float = 0.05,
-        depths: Mapping[str, float] | None = None,
-        tools: int | None = None,
-        server_url: str | None = None,
-        reward: str = "progress",
-        reward_options: Mapping[str, Any] | None = None,
-        format: str = "react",  # noqa: A002 - public argument name
-        prompt: str | None = None,
-        call_budget: int = DEFAULT_CALL_BUDGET,
-        max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
-        render_mode: str | None = None,
-    ) -> None:
-        text_env = ToolWorldEnv(
-            split=split,
-            level=level,
-            world_seed=world_seed,
-            faults=faults,
-            unsolvable=unsolvable,
-            depths=depths,
-            tools=tools,
-            server_url=server_url,
-            reward=reward,
-            reward_options=reward_options,
-            format=format,
-            prompt=prompt,
-            call_budget=call_budget,
-            max_observation_length=max_observation_length,
-            render_mode=render_mode,
-        )
-        super().__init__(text_env, toolworld_lexicon(level))
+    @has_arguments_of(ToolWorldEnv)
+    def __init__(self, *, level: str = "lite", **arguments: Any) -> None:
+        super().__init__(ToolWorldEnv(level=level, **arguments), toolworld_lexicon(level))
 
 
 @cache

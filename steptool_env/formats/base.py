@@ -36,15 +36,12 @@ class Format(Protocol):
 
     def parse(self, text: str) -> Action:
         """Parse a model's text."""
-        ...
 
     def render(self, name: str, arguments: str, thought: str = "") -> str:
         """Return a call as text. `arguments` is the text of a JSON object."""
-        ...
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
         """Return the part of the prompt that describes the functions and the call format."""
-        ...
 
 
 _LENIENT = json.JSONDecoder(strict=False)  # creating one takes longer than decoding

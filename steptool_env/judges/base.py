@@ -43,8 +43,6 @@ class Judge(Protocol):
 
     def call_succeeded(self, task: Task, step: Step) -> float | None:
         """Return the success of the tool call of `step`, 0 to 1; `None` if it is known only at the end."""
-        ...
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
         """Judge the finished episode."""
-        ...

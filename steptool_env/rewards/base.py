@@ -23,7 +23,6 @@ class EpisodeScorer(Protocol):
 
     def score(self, step: Step) -> StepReward:
         """Return the reward of the latest step. Called once per step, in order."""
-        ...
 
     def hindsight(self) -> tuple[StepReward, ...] | None:
         """Return, after the last step, the final reward and terms of every step; `None` if nothing changes.
@@ -31,14 +30,12 @@ class EpisodeScorer(Protocol):
         Some terms (such as the contribution to the final answer) are known only then. Shape: (steps,). The rewards
         become `info["step_rewards"]` and `Trajectory.rewards`, the terms those of the trajectory's steps.
         """
-        ...
 
     def outcome(self) -> Mapping[str, float]:
         """Return, after the last step, the outcome, e.g. `{"is_solved": 1.0}`.
 
         `is_solved` is required: 1 solved, 0.5 unsure, 0 unsolved.
         """
-        ...
 
 
 class RewardFunction(Protocol):
@@ -46,4 +43,3 @@ class RewardFunction(Protocol):
 
     def start(self, task: Task) -> EpisodeScorer:
         """Return a new scorer for one episode of `task`."""
-        ...

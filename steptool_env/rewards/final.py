@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
+from steptool_env.rewards.judged import JudgedScorer, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -23,24 +22,17 @@ class FinalReward:
         return FinalScorer(task, self.judge)
 
 
-class FinalScorer:
+class FinalScorer(JudgedScorer):
     """Scores one episode by its outcome only."""
-
-    def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
         """Return `is_solved` for `Finish`, else 0."""
-        self._episode.steps.append(step)
+        self.steps.append(step)
         if not step.finished:
             return StepReward(0.0, {"format": well_formed(step)})
-        solved = self._episode.judgement.solved
+        solved = self.judgement.solved
         return StepReward(solved, {"format": well_formed(step), "is_solved": solved})
 
     def hindsight(self) -> None:
         """Return `None`: nothing changes in hindsight."""
         return
-
-    def outcome(self) -> Mapping[str, float]:
-        """Return the judge's verdict; see `EpisodeJudgement.outcome`."""
-        return self._episode.outcome()

@@ -20,8 +20,8 @@ def named_judge(judge: str | Judge, options: Mapping[str, Any]) -> Judge:
     return make_judge(judge, **options) if isinstance(judge, str) else judge
 
 
-class EpisodeJudgement:
-    """Steps of one episode and its judgement, computed at the first use."""
+class JudgedScorer:
+    """Base of scorers that use a judge: the steps of one episode and its judgement, computed at the first use."""
 
     def __init__(self, task: Task, judge: Judge) -> None:
         self.task = task

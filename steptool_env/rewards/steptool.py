@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import EpisodeJudgement, named_judge, well_formed
+from steptool_env.rewards.judged import JudgedScorer, named_judge, well_formed
 from steptool_env.types import Step, Task
 
 
@@ -30,34 +29,26 @@ class StepToolReward:
         return StepToolScorer(task, self.judge)
 
 
-class StepToolScorer:
+class StepToolScorer(JudgedScorer):
     """Scores one episode by StepTool's formula."""
-
-    def __init__(self, task: Task, judge: Judge) -> None:
-        self._episode = EpisodeJudgement(task, judge)
 
     def score(self, step: Step) -> StepReward:
         """Return the part of the reward that is known at once."""
-        episode = self._episode
-        episode.steps.append(step)
+        self.steps.append(step)
         if step.finished:
-            return _last(step, episode.judgement.solved)
-        succeeded = episode.judge.call_succeeded(episode.task, step)
+            return _last(step, self.judgement.solved)
+        succeeded = self.judge.call_succeeded(self.task, step)
         if succeeded is None:
             return StepReward(0.0, {"format": well_formed(step)})
         return StepReward(succeeded / 2, {"format": well_formed(step), "succ_calling": succeeded})
 
     def hindsight(self) -> tuple[StepReward, ...]:
         """Return the reward of every step, with its contribution to the final answer."""
-        steps, judgement = self._episode.steps, self._episode.judgement
+        steps, judgement = self.steps, self.judgement
         if not steps:
             return ()
         calls = zip(steps[:-1], judgement.succ_calling, judgement.contribution, strict=False)
         return (*(_call(*call) for call in calls), _last(steps[-1], judgement.solved))
-
-    def outcome(self) -> Mapping[str, float]:
-        """Return the judge's verdict; see `EpisodeJudgement.outcome`."""
-        return self._episode.outcome()
 
 
 def _call(step: Step, succeeded: float, contribution: float) -> StepReward:

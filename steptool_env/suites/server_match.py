@@ -63,4 +63,3 @@ class ServedSuite(Protocol):
     @property
     def server_match(self) -> ServerMatch:
         """Requirements on a server."""
-        ...

@@ -64,7 +64,6 @@ class StableToolBenchSuite:
         self,
         name: str,
         data: str | Path | None = None,
-        *,
         queries: str | Path | None = None,
         cache: str | Path | None = None,
         miss: str = "strict",
@@ -138,26 +137,11 @@ class StableToolBenchSuite:
         return ToolService(self._catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _make, self._arguments
+        return StableToolBenchSuite, self._arguments
 
 
-@lru_cache(maxsize=8)
-def load_suite(
-    name: str,
-    data: str | None = None,
-    queries: str | None = None,
-    cache: str | None = None,
-    miss: str = "strict",
-    faults: str = "none",
-) -> StableToolBenchSuite:
-    """Return the suite of these arguments; environments with the same arguments share it."""
-    return _make(name, data, queries, cache, miss, faults)
-
-
-def _make(
-    name: str, data: str | None, queries: str | None, cache: str | None, miss: str, faults: str
-) -> StableToolBenchSuite:
-    return StableToolBenchSuite(name, data, queries=queries, cache=cache, miss=miss, faults=faults)
+load_suite = lru_cache(maxsize=8)(StableToolBenchSuite)
+"""Suite of the given arguments; environments with the same arguments share it."""
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -4,19 +4,16 @@
 decides if the task is solved and which calls contributed. An `Oracle` solves it.
 """
 
-from steptool_env.toolworld.grading.grader import Grade, Grader, grader_of
+from steptool_env.toolworld.grading.grader import Grade, grader_of
 from steptool_env.toolworld.grading.oracle import Oracle, OracleCall, gold_answer
 from steptool_env.toolworld.grading.progress_tracker import Tracker
-from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.splits import SPLITS
 from steptool_env.toolworld.sampler import TaskSampler, read_task_id
 from steptool_env.toolworld.task import Obstacle, WorldTask
 
 __all__ = [
     "SPLITS",
-    "Columns",
     "Grade",
-    "Grader",
     "Obstacle",
     "Oracle",
     "OracleCall",

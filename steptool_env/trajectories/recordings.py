@@ -9,7 +9,6 @@ from steptool_env.suites.sample import suite_name
 from steptool_env.trajectories.toolbench import from_judged
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Task, Trajectory
-from toolserver.errors import DataError as FileError
 from toolserver.stabletoolbench import read_judged_run
 
 
@@ -43,9 +42,5 @@ def _read(file: Path) -> list[Trajectory]:
         if content.bad_lines:
             raise DataError(f"{file}: {'; '.join(map(str, content.bad_lines[:3]))}")
         return content.trajectories
-    try:
-        episodes = read_judged_run(file)
-    except FileError as error:
-        raise DataError(str(error)) from error
     suite = suite_name(file.stem, file)
-    return [from_judged(episode, Task(episode.query_id, suite, episode.query, ())) for episode in episodes]
+    return [from_judged(each, Task(each.query_id, suite, each.query, ())) for each in read_judged_run(file)]

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.chat_stub import Reply, chat_stub
+from tests.server_stub import Reply, chat_stub, upstream_stub
 from tests.toolserver.apis import APIS
 from tests.toolserver.serving import OSLO, OSLO_BODY, make_cache
-from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache import ResponseCache
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.catalog.catalog import Catalog

@@ -30,29 +30,14 @@ _DIGEST = slice(3, 19)
 
 # The order is part of the format: append, never reorder.
 _OUTCOMES = (
-    Outcome.OK,
-    Outcome.UNKNOWN_API,
-    Outcome.INVALID_ARGUMENTS,
-    Outcome.NOT_FOUND,
-    Outcome.CONFLICT,
-    Outcome.UNAUTHORIZED,
-    Outcome.FORBIDDEN,
-    Outcome.RATE_LIMITED,
-    Outcome.QUOTA_EXCEEDED,
-    Outcome.TIMEOUT,
-    Outcome.UNAVAILABLE,
-    Outcome.NOT_RECORDED,
-    Outcome.FAILED,
-)
+    Outcome.OK, Outcome.UNKNOWN_API, Outcome.INVALID_ARGUMENTS, Outcome.NOT_FOUND, Outcome.CONFLICT,
+    Outcome.UNAUTHORIZED, Outcome.FORBIDDEN, Outcome.RATE_LIMITED, Outcome.QUOTA_EXCEEDED, Outcome.TIMEOUT,
+    Outcome.UNAVAILABLE, Outcome.NOT_RECORDED, Outcome.FAILED,
+)  # fmt: skip
 _PROVENANCES = (
-    Provenance.RECORDED,
-    Provenance.GENERATED,
-    Provenance.SYNTHETIC,
-    Provenance.LIVE,
-    Provenance.WORLD,
-    Provenance.INJECTED,
-    Provenance.SERVICE,
-)
+    Provenance.RECORDED, Provenance.GENERATED, Provenance.SYNTHETIC, Provenance.LIVE, Provenance.WORLD,
+    Provenance.INJECTED, Provenance.SERVICE,
+)  # fmt: skip
 _OUTCOME_CODES = {outcome: code for code, outcome in enumerate(_OUTCOMES)}
 _PROVENANCE_CODES = {provenance: code for code, provenance in enumerate(_PROVENANCES)}
 

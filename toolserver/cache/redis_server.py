@@ -38,9 +38,6 @@ _TIMEOUT = 5.0  # seconds to connect, and to wait for one reply
 class RedisServer:
     """Client of one cache on a Redis server. Thread-safe, and usable after a fork.
 
-    Args:
-        address: Address of the cache.
-
     Attributes:
         client: redis-py's client. Its replies are bytes.
         records: Keys of the hashes of records.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
+from threading import Lock
 from typing import Literal, NamedTuple, Self
 
 from toolserver.cache.memory import MemoryCache
 from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
-from toolserver.cache.single_flight import SingleFlight
 from toolserver.cache.store import StoreWriter, open_store
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError, ConflictError
@@ -83,8 +83,9 @@ class ResponseCache:
     ) -> None:
         self.read_only = read_only
         self.location, self.remote, self._reader, self._writer = open_store(path, read_only)
-        self._memory: MemoryCache[CacheEntry] = MemoryCache(memory_entries, memory_bytes)
-        self._single_flight: SingleFlight[ToolResponse] = SingleFlight()
+        self._memory = MemoryCache(memory_entries, memory_bytes)
+        self._running: dict[bytes, Future[ToolResponse]] = {}
+        self._lock = Lock()
 
     def get(self, key: bytes) -> CacheEntry | None:
         """Return the recording of the call with that key (`canonical_key`), or `None`.
@@ -154,12 +155,21 @@ class ResponseCache:
 
         `compute` records its answer itself. All threads get its exception.
         """
-
-        def recorded_or_computed() -> ToolResponse:
-            entry = self.get(key)  # another thread may have recorded it
-            return compute() if entry is None else entry.response
-
-        return self._single_flight.run(key, recorded_or_computed)
+        with self._lock:
+            running = self._running.get(key)
+            is_first = running is None
+            if running is None:
+                running = self._running[key] = Future()
+        if is_first:
+            try:
+                entry = self.get(key)  # another thread may have recorded it
+                running.set_result(compute() if entry is None else entry.response)
+            except BaseException as error:
+                running.set_exception(error)
+            finally:
+                with self._lock:
+                    del self._running[key]
+        return running.result()
 
     def entries(self) -> Iterator[tuple[bytes, CacheEntry]]:
         """Iterate over keys and entries in the order of keys."""
@@ -191,9 +201,7 @@ class ResponseCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _writing(self) -> StoreWriter:

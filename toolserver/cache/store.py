@@ -17,27 +17,21 @@ class StoreReader(Protocol):
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""
-        ...
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:
         """Iterate over keys and values in the order of keys."""
-        ...
 
     def count(self) -> int:
         """Return the number of entries."""
-        ...
 
     def size(self) -> int:
         """Return the size of the store in bytes."""
-        ...
 
     def problems(self) -> Iterator[str]:
         """Iterate over the errors of the store itself."""
-        ...
 
     def close(self) -> None:
         """Release the resources."""
-        ...
 
 
 class StoreWriter(Protocol):
@@ -45,23 +39,18 @@ class StoreWriter(Protocol):
 
     def add(self, key: bytes, value: bytes) -> bool:
         """Store `value` unless `key` has one. Return whether it was stored."""
-        ...
 
     def replace(self, key: bytes, value: bytes) -> None:
         """Store `value`, replacing an existing one."""
-        ...
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, including writes of the open transaction."""
-        ...
 
     def transaction(self) -> AbstractContextManager[None]:
         """Store all writes in the context together or not at all."""
-        ...
 
     def close(self) -> None:
         """Release the resources."""
-        ...
 
 
 class Store(NamedTuple):

@@ -155,7 +155,7 @@ class ToolResponse(NamedTuple):
         provenance: Source of the answer.
         state: State of the episode after the call, in the form that the call's `state` has.
         latency: Seconds of the virtual clock.
-        result: Answer of ToolWorld (`toolserver.world.VendorAnswer`) before it was encoded. Not sent over HTTP.
+        result: Answer of ToolWorld (`toolserver.world.vendors.VendorAnswer`) before it was encoded. Not sent over HTTP.
     """
 
     body: bytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -64,8 +65,8 @@ def documentation(spec: ApiSpec) -> dict[str, Any]:
         "tool_name": spec.tool,
         "api_name": spec.name,
         "api_description": spec.description,
-        "required_parameters": [_documented(parameter) for parameter in spec.required],
-        "optional_parameters": [_documented(parameter) for parameter in spec.optional],
+        "required_parameters": [asdict(parameter) for parameter in spec.required],
+        "optional_parameters": [asdict(parameter) for parameter in spec.optional],
         "method": spec.method,
     }
     if spec.tool_description:
@@ -120,15 +121,6 @@ def _schema(parameter: Parameter, example: str) -> dict[str, Any]:
 
 def _json_type(parameter: Parameter) -> str:
     return _JSON_TYPES.get(parameter.type.upper(), "string")
-
-
-def _documented(parameter: Parameter) -> dict[str, Any]:
-    return {
-        "name": parameter.name,
-        "type": parameter.type,
-        "description": parameter.description,
-        "default": parameter.default,
-    }
 
 
 def _parameters(item: Mapping[str, Any], field: str) -> tuple[Parameter, ...]:

@@ -9,8 +9,7 @@ from tyro.conf import Positional
 from toolserver.cache import ResponseCache
 from toolserver.cache.archive import export_archive
 from toolserver.cache.catalog_store import load_catalog
-from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import say
+from toolserver.commands.output import CachePlace, say
 from toolserver.stabletoolbench import write_responses, write_tools
 from toolserver.stabletoolbench.sources import RESPONSES, TOOLS
 

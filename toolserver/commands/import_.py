@@ -9,8 +9,7 @@ from tyro.conf import Positional
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
 from toolserver.cache.catalog_store import load_catalog, save_catalog
-from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say, say_counts, say_next, show_progress
+from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
 from toolserver.stabletoolbench import ImportReport, import_folder
 
 

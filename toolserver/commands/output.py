@@ -1,4 +1,4 @@
-"""Output of the commands: results to standard output, problems and progress to standard error."""
+"""Flag `--cache` and output of the commands: results to standard output, problems and progress to standard error."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 from rich.progress import track
+
+CachePlace = Annotated[str, tyro.conf.arg(metavar="DIR|URL")]
+"""A directory or a `redis://` URL; text, as a path would lose one of the URL's slashes."""
 
 _MEANING = {
     "kept": "kept (had another answer or documentation; the first stays)",

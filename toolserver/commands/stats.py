@@ -11,8 +11,7 @@ from rich.table import Table
 
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
-from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import say, say_next
+from toolserver.commands.output import CachePlace, say, say_next
 
 
 def stats(*, cache: CachePlace, json: bool = False) -> None:

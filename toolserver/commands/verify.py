@@ -8,8 +8,7 @@ from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
-from toolserver.commands.cache_place import CachePlace
-from toolserver.commands.output import complain, say, say_next
+from toolserver.commands.output import CachePlace, complain, say, say_next
 
 
 def verify(*, cache: CachePlace) -> int:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from toolserver.catalog.views import arguments_schema, documentation, openai_function
 from toolserver.http.models import ApiDetail, ApiPage, Problem
 from toolserver.service.factory import Assembly
-from toolserver.service.info import InfoSource, ServerInfo
+from toolserver.service.info import ServerInfo
 
 router = APIRouter(prefix="/v1")
 
@@ -44,5 +44,5 @@ def detail(request: Request, category: str, tool: str, api: str) -> ApiDetail:
 @router.get("/info", tags=["info"], summary="Version and content of the server")
 def info(request: Request) -> ServerInfo:
     """Package version, kind of tools, world and digest. A client compares them with its own at its first call."""
-    source: InfoSource = request.app.state.info
-    return source.info
+    found: ServerInfo = request.app.state.info()
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache, partial
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -22,7 +23,7 @@ from toolserver.http.metrics import Metrics
 from toolserver.http.rate_limit import RateLimiter
 from toolserver.http.request_body import BodyReader
 from toolserver.service.factory import assemble
-from toolserver.service.info import InfoSource, package_version
+from toolserver.service.info import package_version, server_info
 from toolserver.settings import Settings
 
 _TICK = 1.0  # seconds
@@ -53,8 +54,9 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies
-    app.state.info = InfoSource(
-        assembly.catalog, assembly.vendors, recorded=assembly.cache is not None, miss=settings.miss
+    recorded = assembly.cache is not None
+    app.state.info = cache(
+        partial(server_info, assembly.catalog, assembly.vendors, recorded=recorded, miss=settings.miss)
     )
     for router in (call_routes.router, api_routes.router, health_routes.router):
         app.include_router(router)

@@ -23,11 +23,7 @@ U = TypeVar("U")
 
 
 class Deferred(Generic[T]):
-    """A result that has to be awaited. Nothing runs before that.
-
-    Args:
-        get: Computes the result.
-    """
+    """A result that has to be awaited. Nothing runs before that."""
 
     def __init__(self, get: Callable[[], Awaitable[T]]) -> None:
         self.get = get

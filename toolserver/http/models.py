@@ -15,22 +15,21 @@ def _ascii(token: str) -> str:
     return token
 
 
+def _example(**fields: Any) -> ConfigDict:
+    """Return the configuration of a model with an example for the documentation."""
+    return ConfigDict(json_schema_extra={"examples": [fields]})
+
+
 class VirtualRequest(BaseModel):
     """A call in StableToolBench's protocol."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "category": "Sports",
-                    "tool_name": "football_data",
-                    "api_name": "player_search",
-                    "tool_input": '{"name": "Messi"}',
-                    "strip": "",
-                    "toolbench_key": "",
-                }
-            ]
-        }
+    model_config = _example(
+        category="Sports",
+        tool_name="football_data",
+        api_name="player_search",
+        tool_input='{"name": "Messi"}',
+        strip="",
+        toolbench_key="",
     )
 
     category: str
@@ -48,7 +47,7 @@ class VirtualRequest(BaseModel):
 class VirtualResponse(BaseModel):
     """The answer in StableToolBench's protocol."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"error": "", "response": {"goals": 672}}]})
+    model_config = _example(error="", response={"goals": 672})
 
     error: str
     response: Any
@@ -57,18 +56,8 @@ class VirtualResponse(BaseModel):
 class CallRequest(BaseModel):
     """One call."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "category": "Sports",
-                    "tool": "football_data",
-                    "api": "player_search",
-                    "arguments": {"name": "Messi"},
-                    "state": "",
-                }
-            ]
-        }
+    model_config = _example(
+        category="Sports", tool="football_data", api="player_search", arguments={"name": "Messi"}, state=""
     )
 
     category: str
@@ -85,19 +74,13 @@ class CallRequest(BaseModel):
 class CallResponse(BaseModel):
     """The answer to one call."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "outcome": "ok",
-                    "status": 0,
-                    "provenance": "recorded",
-                    "state": "",
-                    "latency": 0.0,
-                    "body": '{"error": "", "response": {"goals": 672}}',
-                }
-            ]
-        }
+    model_config = _example(
+        outcome="ok",
+        status=0,
+        provenance="recorded",
+        state="",
+        latency=0.0,
+        body='{"error": "", "response": {"goals": 672}}',
     )
 
     outcome: Outcome

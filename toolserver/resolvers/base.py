@@ -56,11 +56,9 @@ class Resolver(Protocol):
         A resolver that changes the episode's state returns the new one in `ToolResponse.state`; if it is empty, the
         service fills in the state of `call`.
         """
-        ...
 
     def close(self) -> None:
         """Release the resources. The resolver cannot be used afterwards."""
-        ...
 
 
 class ApiLookup(Protocol):
@@ -68,7 +66,6 @@ class ApiLookup(Protocol):
 
     def get(self, category: str, tool: str, api: str) -> ApiSpec | None:
         """Return the API with these names (in any spelling that standardises to them), or `None`."""
-        ...
 
 
 def refuse(outcome: Outcome, error: str) -> ToolResponse:

@@ -24,36 +24,11 @@ _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 # Template of an API without a documented response.
 _PLAIN_TEMPLATE = {"status": "str", "data": [{"id": "int", "name": "str", "value": "float"}]}
 
-_WORDS = [
-    "amber",
-    "atlas",
-    "birch",
-    "cedar",
-    "civic",
-    "coral",
-    "delta",
-    "ember",
-    "fjord",
-    "grove",
-    "harbor",
-    "indigo",
-    "juniper",
-    "lagoon",
-    "maple",
-    "meadow",
-    "north",
-    "oak",
-    "orbit",
-    "pine",
-    "quartz",
-    "river",
-    "sierra",
-    "summit",
-    "tidal",
-    "umber",
-    "vale",
-    "willow",
-]
+_WORDS = (
+    "amber", "atlas", "birch", "cedar", "civic", "coral", "delta", "ember", "fjord", "grove", "harbor", "indigo",
+    "juniper", "lagoon", "maple", "meadow", "north", "oak", "orbit", "pine", "quartz", "river", "sierra", "summit",
+    "tidal", "umber", "vale", "willow",
+)  # fmt: skip
 
 
 class SyntheticResolver:

@@ -20,9 +20,6 @@ class WorldResolver:
     """Answers the calls of a world's vendors.
 
     A call without state reads the unchanged world; its writes are confirmed and discarded.
-
-    Args:
-        vendors: Vendors of the world.
     """
 
     blocking = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from functools import cached_property
 from hashlib import blake2b
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Literal
@@ -34,29 +33,11 @@ class ServerInfo(BaseModel):
     miss: str = Field(description="Answer to a call that is not recorded: strict, synthetic, llm or live.")
 
 
-class InfoSource:
-    """Makes the `ServerInfo` of a server when it is first asked for.
-
-    Args:
-        catalog: The served APIs.
-        vendors: The served world; `None` without one.
-        recorded: True if recordings are served.
-        miss: The miss policy.
-    """
-
-    def __init__(self, catalog: Iterable[ApiSpec], vendors: VendorRegistry | None, recorded: bool, miss: str) -> None:
-        self._catalog = catalog
-        self._vendors = vendors
-        self._recorded = recorded
-        self._miss = miss
-
-    @cached_property
-    def info(self) -> ServerInfo:
-        """The answer of `GET /v1/info`."""
-        if self._vendors is None:
-            digest = catalog_digest(self._catalog)
-            return ServerInfo(version=package_version(), kind="recorded", digest=digest, miss=self._miss)
-        return world_info(self._vendors, "both" if self._recorded else "world", self._miss)
+def server_info(catalog: Iterable[ApiSpec], vendors: VendorRegistry | None, *, recorded: bool, miss: str) -> ServerInfo:
+    """Return the answer of a server of these APIs, of a world unless `vendors` is `None`, and of recordings."""
+    if vendors is None:
+        return ServerInfo(version=package_version(), kind="recorded", digest=catalog_digest(catalog), miss=miss)
+    return world_info(vendors, "both" if recorded else "world", miss)
 
 
 def world_info(vendors: VendorRegistry, kind: ServerKind = "world", miss: str = "strict") -> ServerInfo:

@@ -39,10 +39,7 @@ class ToolBenchAnswer:
         functions: Functions of the model in the format of OpenAI's API, including `Finish`.
         steps: The calls on the path.
         final_answer: Arguments of `Finish` as text; empty without `Finish`.
-        finish_type: `give_answer` or `give_up`; empty if the method does not record it.
         valid: True if the search ended with an answer.
-        query_count: Number of requests to the model, including abandoned branches.
-        total_tokens: Number of tokens that the model read and wrote.
     """
 
     query_id: str
@@ -51,10 +48,7 @@ class ToolBenchAnswer:
     functions: tuple[dict[str, Any], ...]
     steps: tuple[AnswerStep, ...]
     final_answer: str
-    finish_type: str
     valid: bool
-    query_count: int
-    total_tokens: int
 
 
 def read_answer(path: str | Path) -> ToolBenchAnswer:
@@ -81,10 +75,7 @@ def _answer(name: str, content: dict[str, Any]) -> ToolBenchAnswer:
         functions=tuple(generation["function"]),
         steps=tuple(_steps(_path(content))),
         final_answer=str(generation["final_answer"]),
-        finish_type=str(generation.get("finish_type", "")),
         valid=bool(generation["valid_data"]),
-        query_count=int(generation["query_count"]),
-        total_tokens=int(generation["total_tokens"]),
     )
 
 

@@ -16,50 +16,36 @@ mappings: `encode_arguments(semantic) -> JSON object`, `decode_arguments(JSON ob
 takes any JSON object and returns a `VendorAnswer` with a typed outcome. `WorldResolver` connects it to a `ToolService`.
 """
 
-from toolserver.world.changes import NO_CHANGES, Change, Changes
+from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.schema import (
-    Attribute,
     Domain,
     EntityType,
-    Fact,
     Operation,
     OperationKind,
-    Output,
     Refusal,
     Result,
-    Row,
     SemanticType,
-    Slot,
     ValueKind,
 )
-from toolserver.world.vendors import Health, VendorAnswer, VendorApi, VendorRegistry, VendorStyle, VendorTool
+from toolserver.world.vendors import Health, VendorApi, VendorRegistry
 from toolserver.world.versions import WORLD_VERSION, make_world
 from toolserver.world.world import World
 
 __all__ = [
     "NO_CHANGES",
     "WORLD_VERSION",
-    "Attribute",
-    "Change",
     "Changes",
     "Domain",
     "EntityType",
-    "Fact",
     "Health",
     "Operation",
     "OperationKind",
-    "Output",
     "Refusal",
     "Result",
-    "Row",
     "SemanticType",
-    "Slot",
     "ValueKind",
-    "VendorAnswer",
     "VendorApi",
     "VendorRegistry",
-    "VendorStyle",
-    "VendorTool",
     "World",
     "make_world",
 ]

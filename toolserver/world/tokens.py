@@ -26,9 +26,6 @@ class ChangeCheck:
 
     The signature says who wrote a token, and the default key is public. A change that no write makes (an unknown table,
     a text for a number, a rate of 0) would fail somewhere inside an operation.
-
-    Args:
-        world: The world.
     """
 
     def __init__(self, world: World) -> None:

@@ -41,11 +41,7 @@ def grader_of(task: WorldTask) -> Grader:
 
 
 class Grader:
-    """Grades the episodes of one task.
-
-    Args:
-        task: The task.
-    """
+    """Grades the episodes of one task."""
 
     def __init__(self, task: WorldTask) -> None:
         self.world: World = task.columns.world

@@ -31,9 +31,6 @@ class MentionableFacts:
     These are the values of the query and those that pass between the calls of the gold solution. Other values of
     earlier responses may occur in sentences only: an answer may explain its steps, but not copy responses. Other
     values of the asked call's response may not occur: an answer could state all of them and choose none.
-
-    Args:
-        task: Task of the answer.
     """
 
     def __init__(self, task: WorldTask) -> None:

@@ -62,9 +62,6 @@ class _Answer:
 class Verifier:
     """Verifier of the answers to one task, without state of an episode.
 
-    Args:
-        task: Task to verify.
-
     Attributes:
         slots: Values that an answer must state.
         known: Other values that it may mention.
@@ -215,13 +212,7 @@ class Verifier:
 
 
 class _NameCheck:
-    """Check of one slot whose value is a name or a word.
-
-    Args:
-        task: Task of the slot.
-        slot: Slot to check.
-        known: Other values that the answer may mention.
-    """
+    """Check of one slot whose value is a name or a word."""
 
     def __init__(self, task: WorldTask, slot: AnswerSlot, known: MentionableFacts) -> None:
         self._attribute = slot.attribute

@@ -168,13 +168,9 @@ class ToolsetSampler:
 
 
 def is_shown(plan: Plan, bound: Sequence[VendorApi]) -> bool:
-    """Return True if observations of the default length contain every value that the plan needs.
+    """Return True if observations of the default length contain every value that the plan needs from its bound APIs.
 
     Only an answer that lists all rows needs rows after the first: each page of such a response must fit.
-
-    Args:
-        plan: The plan.
-        bound: Called API per node of the plan.
     """
     listed = (asked.node for asked in plan.asked if asked.every)
     return all(

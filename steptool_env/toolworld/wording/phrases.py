@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import wraps
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from steptool_env.toolworld.wording.templates import (
     CANCELLED,
@@ -29,6 +30,9 @@ from steptool_env.toolworld.wording.templates import (
 from toolserver.world.schema import Operation, OperationKind, Slot, ValueKind
 from toolserver.world.world import World
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 _OPTIONAL = re.compile(r"\[([^\]]*)\]")
 
 
@@ -48,57 +52,27 @@ class Patterns(NamedTuple):
     introductions: tuple[str, ...] = ()
 
 
-class Phrases:
-    """Patterns for the operations of a world. They depend on its level alone.
+def _cached(method: Callable[Concatenate[Phrases, P], T]) -> Callable[Concatenate[Phrases, P], T]:
+    """Cache the results of a method of `Phrases`, by its positional arguments."""
 
-    Args:
-        world: The world.
-    """
+    @wraps(method)
+    def cached(phrases: Phrases, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        key = (method.__name__, *args)
+        if key not in phrases.cache:
+            phrases.cache[key] = method(phrases, *args, **kwargs)
+        found: T = phrases.cache[key]
+        return found
+
+    return cached
+
+
+class Phrases:
+    """Patterns for the operations of a world. They depend on its level alone."""
 
     def __init__(self, world: World) -> None:
         self.entities = world.entities
         self.operations = world.operations
-        self._kept: dict[tuple[object, ...], Patterns] = {}
-
-    def pointed(self, attribute: str) -> Patterns:
-        """`the city of Hotel Ember`: the target of a reference, with `{of}` for the row that has it."""
-        return self._keep(("pointed", attribute), lambda: self._pointed(attribute))
-
-    def top(self, name: str, low: bool) -> Patterns:
-        """`the hotel in Talby with the highest guest rating`."""
-        return self._keep(("top", name, low), lambda: self._top(self.operations[name], low))
-
-    def winner(self, name: str) -> Patterns:
-        """`the longer of the books Silent Harbor and Winter Road`, with `{pair}` for the two."""
-        return self._keep(("winner", name), lambda: self._winner(self.operations[name]))
-
-    def only(self, name: str) -> Patterns:
-        """`the only hotel in Talby`."""
-        return self._keep(("only", name), lambda: self._only(self.operations[name]))
-
-    def shown(self, attributes: tuple[str, ...]) -> Patterns:
-        """`the price per night and the guest rating of Hotel Ember`, with `{of}` for the row."""
-        return self._keep(("shown", *attributes), lambda: self._shown(attributes))
-
-    def ranked(self, name: str, low: bool, asked: tuple[str, ...]) -> Patterns:
-        """`the hotel in Talby with the highest guest rating and its guest rating`."""
-        return self._keep(("ranked", name, low, asked), lambda: self._ranked(self.operations[name], low, asked))
-
-    def compared(self, name: str, asked: tuple[str, ...]) -> Patterns:
-        """`the difference in population between Talby and Velmora`."""
-        return self._keep(("compared", name, asked), lambda: self._compared(self.operations[name], asked))
-
-    def derived(self, name: str, asked: tuple[str, ...], given: frozenset[str]) -> Patterns:
-        """`the average price per night of the hotels in Talby`, `the distance between Talby and Velmora`."""
-        return self._keep(("derived", name, asked, given), lambda: self._derived(self.operations[name], asked, given))
-
-    def listed(self, name: str) -> Patterns:
-        """`the names of all hotels in Talby`."""
-        return self._keep(("listed", name), lambda: self._listed(self.operations[name]))
-
-    def ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
-        """Return the imperatives of an operation that changes the world."""
-        return self._keep(("ordered", name, given), lambda: Patterns(self._ordered(name, given))).nouns
+        self.cache: dict[tuple[object, ...], Any] = {}
 
     def noun(self, entity: str) -> str:
         """Return the noun for an entity type."""
@@ -115,19 +89,18 @@ class Phrases:
         noun = self.noun(reference.type.entity)
         return noun if reference.label.split()[-1] == noun.split()[-1] else reference.label
 
-    def _keep(self, key: tuple[object, ...], make: Callable[[], Patterns]) -> Patterns:
-        said = self._kept.get(key)
-        if said is None:
-            said = self._kept[key] = make()
-        return said
-
-    def _pointed(self, attribute: str) -> Patterns:
+    @_cached
+    def pointed(self, attribute: str) -> Patterns:
+        """`the city of Hotel Ember`: the target of a reference, with `{of}` for the row that has it."""
         entity, _, name = attribute.partition(".")
         reference = self.entities[entity].attribute(name)
         be = self._be(reference.type.entity)
         return Patterns((f"the {reference.label} of {{of}}", f"{{of}}'s {reference.label}"), be=be)
 
-    def _top(self, operation: Operation, low: bool) -> Patterns:
+    @_cached
+    def top(self, name: str, low: bool) -> Patterns:
+        """`the hotel in Talby with the highest guest rating`."""
+        operation = self.operations[name]
         entity, measure = operation.subject, self.measure(operation)
         noun, plural, scope = self.noun(entity), self.plural(entity), self._scope(operation)
         everyone, most = _all(plural, scope), measure.least if low else measure.most
@@ -141,7 +114,10 @@ class Phrases:
         clauses.append(f"which of {everyone} has {most}")
         return Patterns(tuple(nouns), tuple(clauses), self._be(entity), tuple(introductions))
 
-    def _winner(self, operation: Operation) -> Patterns:
+    @_cached
+    def winner(self, name: str) -> Patterns:
+        """`the longer of the books Silent Harbor and Winter Road`, with `{pair}` for the two."""
+        operation = self.operations[name]
         more, adjectives = self.measure(operation).more, self.measure(operation).adjectives
         introductions = [f"of {{pair}}, take the one with {more}", f"compare {{pair}} and take the one with {more}",
                  f"find out which of {{pair}} has {more}"]  # fmt: skip
@@ -156,11 +132,16 @@ class Phrases:
             tuple(nouns), (f"which of {{pair}} has {more}",), self._be(operation.subject), tuple(introductions)
         )
 
-    def _only(self, operation: Operation) -> Patterns:
+    @_cached
+    def only(self, name: str) -> Patterns:
+        """`the only hotel in Talby`."""
+        operation = self.operations[name]
         noun, scope = self.noun(operation.subject), self._scope(operation)
         return Patterns((f"the only {noun}{scope}", f"the sole {noun}{scope}"), be=self._be(operation.subject))
 
-    def _shown(self, attributes: tuple[str, ...]) -> Patterns:
+    @_cached
+    def shown(self, attributes: tuple[str, ...]) -> Patterns:
+        """`the price per night and the guest rating of Hotel Ember`, with `{of}` for the row."""
         labels = [self.label(each) for each in attributes if each not in WHETHER]
         flags = [WHETHER[each] for each in attributes if each in WHETHER]
         plain, joint = " and the ".join(labels), " and ".join(labels)
@@ -173,8 +154,11 @@ class Phrases:
         be = "What are" if len(labels) > 1 else "Who is" if person else "What is"
         return Patterns((f"the {plain} of {{of}}", f"{{of}}'s {joint}"), be=be)
 
-    def _ranked(self, operation: Operation, low: bool, asked: tuple[str, ...]) -> Patterns:
-        said = self._top(operation, low)
+    @_cached
+    def ranked(self, name: str, low: bool, asked: tuple[str, ...]) -> Patterns:
+        """`the hotel in Talby with the highest guest rating and its guest rating`."""
+        operation = self.operations[name]
+        said = self.top(name, low)
         if operation.attribute not in asked:
             return said
         noun, plural, scope = self.noun(operation.subject), self.plural(operation.subject), self._scope(operation)
@@ -190,8 +174,11 @@ class Phrases:
         clauses = tuple(f"{each}, and {how}" for each in said.clauses[:1])
         return Patterns(nouns, clauses, "")
 
-    def _compared(self, operation: Operation, asked: tuple[str, ...]) -> Patterns:
-        said, label = self._winner(operation), self.measure_label(operation)
+    @_cached
+    def compared(self, name: str, asked: tuple[str, ...]) -> Patterns:
+        """`the difference in population between Talby and Velmora`."""
+        operation = self.operations[name]
+        said, label = self.winner(name), self.measure_label(operation)
         if "difference" not in asked:
             return Patterns((), said.clauses + tuple(f"which is {each}" for each in said.nouns))
         difference = f"the difference in {label}"
@@ -201,7 +188,10 @@ class Phrases:
         return Patterns((), (f"{said.clauses[0]}, and what the difference in {label} is",
                          f"which of {{pair}} has {more}, and by how much they differ in {label}"))  # fmt: skip
 
-    def _derived(self, operation: Operation, asked: tuple[str, ...], given: frozenset[str]) -> Patterns:
+    @_cached
+    def derived(self, name: str, asked: tuple[str, ...], given: frozenset[str]) -> Patterns:
+        """`the average price per night of the hotels in Talby`, `the distance between Talby and Velmora`."""
+        operation = self.operations[name]
         if operation.kind is OperationKind.AGGREGATE:
             return self._averaged(operation, asked)
         words = " and ".join(f"the {self._output(operation, name)}" for name in asked)
@@ -221,8 +211,10 @@ class Phrases:
             return Patterns(nouns)
         return Patterns((), tuple(f"{each}, and how many there are" for each in nouns))
 
-    def _listed(self, operation: Operation) -> Patterns:
+    @_cached
+    def listed(self, name: str) -> Patterns:
         """`the names of all hotels in Talby`."""
+        operation = self.operations[name]
         entity, scope = self.entities[operation.subject], self._scope(operation)
         noun, plural, label = self.noun(entity.name), self.plural(entity.name), entity.attributes[0].label
         nouns = (f"the {label}s of all {plural}{scope}", f"the {label} of every {noun}{scope}",
@@ -231,7 +223,9 @@ class Phrases:
         clauses = (f"which {plural} are{scope}",) if asks else ()
         return Patterns(nouns, clauses, "Who are" if entity.record else "What are")
 
-    def _ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
+    @_cached
+    def ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
+        """Return the imperatives of an operation that changes the world."""
         found = ORDERED.get(name)
         if found is None:
             first = f"{{{next(iter(self.operations[name].inputs))}}}"

@@ -22,13 +22,7 @@ _MERGED = 22  # maximum number of words of two sentences that are joined
 
 
 def query_of(world: World, plan: Plan, rng: SeededRandom) -> str:
-    """Write the query of a plan.
-
-    Args:
-        world: World of the plan; its level selects the frames.
-        plan: The plan.
-        rng: Random generator for the choice of words.
-    """
+    """Write the query of a plan; `rng` draws the words, the level of the world selects the frames."""
     return _Query(phrases_of(world), world, plan, rng).text()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.planning.plan import Given, Plan, Source
@@ -32,12 +31,6 @@ class Term(NamedTuple):
     def normal(self) -> Term:
         """Return the term with sorted inputs and with the two rows of a comparison in a fixed order."""
         return Term(self.head, self.value, _normal(self.args))
-
-    def walk(self) -> Iterator[Term]:
-        """Iterate over the term and all terms inside it, inner ones first, with repetitions."""
-        for _, arg in self.args:
-            yield from arg.walk()
-        yield self
 
 
 class Meaning(NamedTuple):

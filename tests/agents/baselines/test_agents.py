@@ -24,7 +24,7 @@ from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import write_trajectories
 from steptool_env.types import FINISH, Trajectory
 from tests.agents.toy_env import TOYS
-from tests.chat_stub import calling, chat_stub
+from tests.server_stub import calling, chat_stub
 from toolserver.catalog.api_schema import StatusCode
 
 FORMAT_NAMES = FORMATS.names()

@@ -15,7 +15,7 @@ import tyro
 
 from agents.cli import main
 from agents.commands import sb3
-from tests.chat_stub import calling, chat_stub
+from tests.server_stub import calling, chat_stub
 
 PAGE = Path(__file__).parents[3] / "docs" / "plug-in-your-agent.md"
 TEXT = PAGE.read_text()

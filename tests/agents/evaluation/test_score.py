@@ -15,7 +15,7 @@ from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
 from steptool_env.trajectories.trajectories import read_trajectories, write_trajectories
 from steptool_env.types import Trajectory
-from tests.chat_stub import calling, chat_stub
+from tests.server_stub import calling, chat_stub
 from tests.steptool_env.sample_episodes import answered, called, malformed, task, trajectory
 
 EPISODE = trajectory(

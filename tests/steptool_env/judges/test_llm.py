@@ -13,7 +13,7 @@ import pytest
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.judges import make_judge
 from steptool_env.rewards import make_reward
-from tests.chat_stub import calling, chat_stub
+from tests.server_stub import calling, chat_stub
 from tests.steptool_env.sample_episodes import QUERY, answered, called, gave_up, task
 
 STEPS = (called("search", ["tt-93421"], studio="Aurora"), called("details", {"by": "Maren Okafor"}), answered("Maren."))

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis
 
+from tests.server_stub import upstream_stub
 from tests.toolserver.apis import APIS
 from tests.toolserver.cache.redis_process import redis_server
 from tests.toolserver.numbered_calls import answer, key_of, numbered_call, put_numbers, write_responses_folder
 from tests.toolserver.serving import OSLO, OSLO_BODY, as_request, make_cache, serving
-from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache import PutResult, ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.cache.redis_url import PASSWORD_VARIABLE, parse_redis_url

@@ -14,8 +14,8 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.server_stub import upstream_stub
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_virtual, make_cache, serving
-from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache.database import DATABASE
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import opening_token

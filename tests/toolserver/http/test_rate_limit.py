@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.server_stub import upstream_stub
 from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, serving
-from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.errors import ConfigurationError
 from toolserver.http.auth import ApiKeys
 from toolserver.http.rate_limit import RateLimiter

@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
+from tests.server_stub import upstream_stub
 from tests.toolserver.serving import OSLO, OSLO_BODY, as_request, as_virtual, make_cache
-from tests.toolserver.upstream_stub import upstream_stub
 from toolserver.cache import ResponseCache
 from toolserver.errors import ToolServerError
 from toolserver.testing import ServerProcess

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    flags,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, SemanticType, Slot
@@ -28,35 +15,36 @@ _CENTIMETRES = SemanticType("body_height", HEIGHT.kind, unit="cm")
 CLINIC = EntityType(
     "clinic", "clinics", "clinic", "CL", (36, 90, 220),
     (
-        named("clinic", names.clinic, "name", "clinic", "facility"),
-        measure("beds", COUNT, integers(4, 1200), "number of beds", "bed_count", "capacity"),
-        link("city"),
-        measure("wait", COUNT, integers(1, 60), "waiting time in days", "wait_days", "waiting_days", volatile=True),
-        plain("emergency", FLAG, flags(0.5), "emergency room", "er", "has_emergency"),
-        plain("opened", YEAR, integers(1900, 2029), "year of opening", "since", "established"),
+        col.named("clinic", names.clinic, "name", "clinic", "facility"),
+        col.measure("beds", COUNT, col.integers(4, 1200), "number of beds", "bed_count", "capacity"),
+        col.link("city"),
+        col.measure("wait", COUNT, col.integers(1, 60), "waiting time in days", "wait_days", "waiting_days",
+                    volatile=True),
+        col.plain("emergency", FLAG, col.flags(0.5), "emergency room", "er", "has_emergency"),
+        col.plain("opened", YEAR, col.integers(1900, 2029), "year of opening", "since", "established"),
     ),
 )  # fmt: skip
 DOCTOR = EntityType(
     "doctor", "doctors", "doctor", "DR", (96, 240, 600),
     (
-        named("doctor", names.doctor, "name", "doctor", "physician"),
-        measure("fee", MONEY, prices(30, 420), "consultation fee", "price", "consultation_fee", volatile=True),
-        link("clinic"),
-        measure("rating", RATING, numbers(2.0, 5.0, 1), "patient rating", "score", "stars", volatile=True),
-        measure("slots_left", COUNT, integers(0, 9), "number of free appointments", "free_slots", "availability",
-                volatile=True),
-        choices("field", _FIELDS, "medical field", "specialty", "department", kind="medical_field"),
-        plain("since", YEAR, integers(1985, 2029), "practising since", "licensed", "year_licensed"),
+        col.named("doctor", names.doctor, "name", "doctor", "physician"),
+        col.measure("fee", MONEY, col.prices(30, 420), "consultation fee", "price", "consultation_fee", volatile=True),
+        col.link("clinic"),
+        col.measure("rating", RATING, col.numbers(2.0, 5.0, 1), "patient rating", "score", "stars", volatile=True),
+        col.measure("slots_left", COUNT, col.integers(0, 9), "number of free appointments", "free_slots",
+                    "availability", volatile=True),
+        col.choices("field", _FIELDS, "medical field", "specialty", "department", kind="medical_field"),
+        col.plain("since", YEAR, col.integers(1985, 2029), "practising since", "licensed", "year_licensed"),
     ),
 )  # fmt: skip
 APPOINTMENT = EntityType(
     "appointment", "appointments", "appointment", "AM", (48, 120, 280),
     (
-        record("appointment", "patient", "patient_name", "client"),
-        link("doctor"),
-        plain("date", DATE, days(1, 28), "date", "day", "appointment_date"),
-        status(),
-        plain("total", MONEY, prices(30, 420), "fee", "amount", "cost"),
+        col.record("appointment", "patient", "patient_name", "client"),
+        col.link("doctor"),
+        col.plain("date", DATE, col.days(1, 28), "date", "day", "appointment_date"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(30, 420), "fee", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    dollars,
-    flags,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    skewed,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
@@ -29,35 +14,37 @@ _SECTORS = ("chemicals", "energy", "finance", "media", "mining", "retail", "soft
 COMPANY = EntityType(
     "company", "companies", "company", "CO", (60, 160, 420),
     (
-        named("company", names.company, "name", "company", "company_name"),
-        measure("employees", COUNT, skewed(20, 180_000), "number of employees", "headcount", "staff"),
-        link("city"),
-        measure("share_price", MONEY, prices(2, 640), "share price", "stock_price", "quote", volatile=True),
-        choices("sector", _SECTORS, "sector", "industry"),
-        plain("founded", YEAR, integers(1870, 2028), "year of foundation", "established", "since"),
-        measure("dividend", PERCENT, numbers(0, 8, 1), "dividend yield", "dividend_yield", "payout", volatile=True),
+        col.named("company", names.company, "name", "company", "company_name"),
+        col.measure("employees", COUNT, col.skewed(20, 180_000), "number of employees", "headcount", "staff"),
+        col.link("city"),
+        col.measure("share_price", MONEY, col.prices(2, 640), "share price", "stock_price", "quote", volatile=True),
+        col.choices("sector", _SECTORS, "sector", "industry"),
+        col.plain("founded", YEAR, col.integers(1870, 2028), "year of foundation", "established", "since"),
+        col.measure("dividend", PERCENT, col.numbers(0, 8, 1), "dividend yield", "dividend_yield", "payout",
+                    volatile=True),
     ),
 )  # fmt: skip
 JOB = EntityType(
     "job", "jobs", "job", "J", (100, 260, 700),
     (
-        named("job", names.job, "title", "position", "role"),
-        measure("salary", MONEY, dollars(26_000, 190_000), "yearly salary", "pay",
-                "compensation"),
-        link("company"),
-        plain("deadline", DATE, days(2, 40), "application deadline", "apply_by", "closing_date"),
-        measure("openings", COUNT, integers(1, 9), "number of openings", "vacancies", "positions", volatile=True),
-        plain("remote", FLAG, flags(0.35), "remote work", "work_from_home", "remote_ok"),
-        choices("contract", ("full time", "internship", "part time", "temporary"), "kind of contract", "type"),
+        col.named("job", names.job, "title", "position", "role"),
+        col.measure("salary", MONEY, col.dollars(26_000, 190_000), "yearly salary", "pay",
+                    "compensation"),
+        col.link("company"),
+        col.plain("deadline", DATE, col.days(2, 40), "application deadline", "apply_by", "closing_date"),
+        col.measure("openings", COUNT, col.integers(1, 9), "number of openings", "vacancies", "positions",
+                    volatile=True),
+        col.plain("remote", FLAG, col.flags(0.35), "remote work", "work_from_home", "remote_ok"),
+        col.choices("contract", ("full time", "internship", "part time", "temporary"), "kind of contract", "type"),
     ),
 )  # fmt: skip
 APPLICATION = EntityType(
     "application", "job applications", "job application", "JA", (40, 100, 240),
     (
-        record("application", "applicant", "applicant_name", "candidate"),
-        link("job"),
-        status(),
-        plain("filed", DATE, days(-20, 0), "filing date", "submitted", "applied_on"),
+        col.record("application", "applicant", "applicant_name", "candidate"),
+        col.link("job"),
+        col.status(),
+        col.plain("filed", DATE, col.days(-20, 0), "filing date", "submitted", "applied_on"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType
 from toolserver.world.types import COUNT, DATE, DAYS, MONEY, RATING, YEAR
@@ -25,65 +13,66 @@ _SUBJECTS = ("biography", "crime", "history", "poetry", "romance", "science", "t
 AUTHOR = EntityType(
     "author", "authors", "author", "AU", (36, 90, 220),
     (
-        named("author", names.person, "name", "author", "writer"),
-        measure("prizes", COUNT, integers(0, 18), "number of prizes", "awards", "prize_count"),
-        link("country"),
-        plain("born", YEAR, integers(1900, 2003), "year of birth", "birth_year", "year_born"),
+        col.named("author", names.person, "name", "author", "writer"),
+        col.measure("prizes", COUNT, col.integers(0, 18), "number of prizes", "awards", "prize_count"),
+        col.link("country"),
+        col.plain("born", YEAR, col.integers(1900, 2003), "year of birth", "birth_year", "year_born"),
     ),
 )  # fmt: skip
 BOOK = EntityType(
     "book", "books", "book", "B", (108, 280, 720),
     (
-        named("book", names.title, "title", "book", "book_title"),
-        measure("pages", COUNT, integers(64, 980), "number of pages", "page_count", "length"),
-        link("author"),
-        plain("year", YEAR, integers(1925, 2031), "year of publication", "published", "publication_year"),
-        choices("subject", _SUBJECTS, "subject", "genre", kind="book_subject"),
-        measure("price", MONEY, prices(4, 75), "price", "cost", "retail_price", volatile=True),
-        measure("copies_left", COUNT, integers(0, 12), "copies on the shelf", "available_copies", "in_stock",
-                volatile=True),
+        col.named("book", names.title, "title", "book", "book_title"),
+        col.measure("pages", COUNT, col.integers(64, 980), "number of pages", "page_count", "length"),
+        col.link("author"),
+        col.plain("year", YEAR, col.integers(1925, 2031), "year of publication", "published", "publication_year"),
+        col.choices("subject", _SUBJECTS, "subject", "genre", kind="book_subject"),
+        col.measure("price", MONEY, col.prices(4, 75), "price", "cost", "retail_price", volatile=True),
+        col.measure("copies_left", COUNT, col.integers(0, 12), "copies on the shelf", "available_copies", "in_stock",
+                    volatile=True),
     ),
 )  # fmt: skip
 LOAN = EntityType(
     "loan", "book loans", "book loan", "LO", (40, 100, 240),
     (
-        record("loan", "reader", "reader_name", "borrower"),
-        link("book"),
-        plain("due", DATE, days(1, 28), "due date", "due_date", "return_by"),
-        status(),
+        col.record("loan", "reader", "reader_name", "borrower"),
+        col.link("book"),
+        col.plain("due", DATE, col.days(1, 28), "due date", "due_date", "return_by"),
+        col.status(),
     ),
     digits=5, record=True,
 )  # fmt: skip
 SCHOOL = EntityType(
     "school", "schools", "school", "SC", (24, 60, 150),
     (
-        named("school", names.school, "name", "school", "institution"),
-        measure("students", COUNT, integers(300, 48_000), "number of students", "enrolment", "student_count"),
-        link("city"),
-        measure("tuition", MONEY, prices(900, 42_000), "yearly tuition", "fees", "tuition_fee"),
-        plain("founded", YEAR, integers(1180, 2015), "year of foundation", "established", "since"),
+        col.named("school", names.school, "name", "school", "institution"),
+        col.measure("students", COUNT, col.integers(300, 48_000), "number of students", "enrolment", "student_count"),
+        col.link("city"),
+        col.measure("tuition", MONEY, col.prices(900, 42_000), "yearly tuition", "fees", "tuition_fee"),
+        col.plain("founded", YEAR, col.integers(1180, 2015), "year of foundation", "established", "since"),
     ),
 )  # fmt: skip
 COURSE = EntityType(
     "course", "courses", "course", "CS", (84, 200, 480),
     (
-        named("course", names.course, "title", "course", "course_name"),
-        measure("fee", MONEY, prices(20, 2400), "fee", "price", "cost", volatile=True),
-        link("school"),
-        plain("starts", DATE, days(2, 30), "start date", "start_date", "begins"),
-        measure("places_left", COUNT, integers(0, 25), "number of free places", "seats", "open_places", volatile=True),
-        plain("length", DAYS, integers(2, 120), "length in days", "duration", "days"),
-        choices("mode", ("evening", "online", "weekday", "weekend"), "mode", "format", kind="course_mode"),
-        measure("rating", RATING, numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
+        col.named("course", names.course, "title", "course", "course_name"),
+        col.measure("fee", MONEY, col.prices(20, 2400), "fee", "price", "cost", volatile=True),
+        col.link("school"),
+        col.plain("starts", DATE, col.days(2, 30), "start date", "start_date", "begins"),
+        col.measure("places_left", COUNT, col.integers(0, 25), "number of free places", "seats", "open_places",
+                    volatile=True),
+        col.plain("length", DAYS, col.integers(2, 120), "length in days", "duration", "days"),
+        col.choices("mode", ("evening", "online", "weekday", "weekend"), "mode", "format", kind="course_mode"),
+        col.measure("rating", RATING, col.numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
     ),
 )  # fmt: skip
 ENROLMENT = EntityType(
     "enrolment", "enrolments", "enrolment", "EN", (40, 100, 240),
     (
-        record("enrolment", "student", "student_name", "learner"),
-        link("course"),
-        status(),
-        plain("total", MONEY, prices(20, 2400), "fee", "amount", "cost"),
+        col.record("enrolment", "student", "student_name", "learner"),
+        col.link("course"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(20, 2400), "fee", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from toolserver.world.calendar import WEEKDAYS, offset_of, weekday
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    integers,
-    link,
-    measure,
-    named,
-    plain,
-    prices,
-    record,
-    status,
-    times,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
@@ -27,35 +15,37 @@ _KINDS = ("art", "business", "family", "film", "food", "music", "sport", "techno
 VENUE = EntityType(
     "venue", "venues", "venue", "V", (40, 100, 240),
     (
-        named("venue", names.venue, "name", "venue", "hall"),
-        measure("capacity", COUNT, integers(40, 42_000), "capacity", "max_guests", "size"),
-        link("city"),
-        measure("hire", MONEY, prices(80, 9000), "hire price per day", "rental_price", "hire_fee", volatile=True),
-        plain("built", YEAR, integers(1790, 2028), "year of construction", "year_built", "constructed"),
+        col.named("venue", names.venue, "name", "venue", "hall"),
+        col.measure("capacity", COUNT, col.integers(40, 42_000), "capacity", "max_guests", "size"),
+        col.link("city"),
+        col.measure("hire", MONEY, col.prices(80, 9000), "hire price per day", "rental_price", "hire_fee",
+                    volatile=True),
+        col.plain("built", YEAR, col.integers(1790, 2028), "year of construction", "year_built", "constructed"),
     ),
 )  # fmt: skip
 EVENT = EntityType(
     "event", "events", "event", "E", (108, 280, 720),
     (
-        named("event", names.event, "name", "event", "title"),
-        measure("price", MONEY, prices(5, 320), "ticket price", "ticket_price", "admission", volatile=True),
-        link("venue"),
-        plain("date", DATE, days(1, 30), "date", "event_date", "day"),
-        measure("tickets_left", COUNT, integers(0, 120), "number of tickets left", "available_tickets", "remaining",
-                volatile=True),
-        plain("starts", TIME, times(9, 22), "start time", "start_time", "begins"),
-        choices("kind", _KINDS, "kind of event", "type", "category", kind="event_kind"),
-        measure("visitors", COUNT, integers(30, 60_000), "expected visitors", "attendance", "expected_attendance"),
+        col.named("event", names.event, "name", "event", "title"),
+        col.measure("price", MONEY, col.prices(5, 320), "ticket price", "ticket_price", "admission", volatile=True),
+        col.link("venue"),
+        col.plain("date", DATE, col.days(1, 30), "date", "event_date", "day"),
+        col.measure("tickets_left", COUNT, col.integers(0, 120), "number of tickets left", "available_tickets",
+                    "remaining", volatile=True),
+        col.plain("starts", TIME, col.times(9, 22), "start time", "start_time", "begins"),
+        col.choices("kind", _KINDS, "kind of event", "type", "category", kind="event_kind"),
+        col.measure("visitors", COUNT, col.integers(30, 60_000), "expected visitors", "attendance",
+                    "expected_attendance"),
     ),
 )  # fmt: skip
 TICKET = EntityType(
     "event_ticket", "event tickets", "event ticket", "ET", (40, 100, 240),
     (
-        record("event_ticket", "visitor", "visitor_name", "holder"),
-        link("event"),
-        plain("tickets", COUNT, integers(1, 4), "number of tickets", "ticket_count", "quantity"),
-        status(),
-        plain("total", MONEY, prices(5, 900), "total price", "amount", "cost"),
+        col.record("event_ticket", "visitor", "visitor_name", "holder"),
+        col.link("event"),
+        col.plain("tickets", COUNT, col.integers(1, 4), "number of tickets", "ticket_count", "quantity"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(5, 900), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

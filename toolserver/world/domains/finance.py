@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import choices, integers, measure, named, numbers, plain
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COUNT, FACTOR, FOREIGN_MONEY, MONEY, PERCENT, YEAR, id_of
@@ -13,12 +13,13 @@ from toolserver.world.types import COUNT, FACTOR, FOREIGN_MONEY, MONEY, PERCENT,
 CURRENCY = EntityType(
     "currency", "currencies", "currency", "K", (12, 30, 60),
     (
-        named("currency", names.currency, "name", "currency", "currency_name"),
-        measure("rate", FACTOR, numbers(0.05, 90, 4), "exchange rate per USD", "exchange_rate", "quote",
-                volatile=True),
-        plain("introduced", YEAR, integers(1820, 2020), "year of introduction", "since", "first_issued"),
-        measure("inflation", PERCENT, numbers(0.2, 14, 1), "inflation rate", "inflation_rate", "cpi", volatile=True),
-        choices("regime", ("fixed", "floating", "managed"), "exchange regime", "system"),
+        col.named("currency", names.currency, "name", "currency", "currency_name"),
+        col.measure("rate", FACTOR, col.numbers(0.05, 90, 4), "exchange rate per USD", "exchange_rate", "quote",
+                    volatile=True),
+        col.plain("introduced", YEAR, col.integers(1820, 2020), "year of introduction", "since", "first_issued"),
+        col.measure("inflation", PERCENT, col.numbers(0.2, 14, 1), "inflation rate", "inflation_rate", "cpi",
+                    volatile=True),
+        col.choices("regime", ("fixed", "floating", "managed"), "exchange regime", "system"),
     ), digits=3,
 )  # fmt: skip
 

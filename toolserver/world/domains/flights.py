@@ -6,23 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolserver.world.changes import Changes
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    coded,
-    days,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    other_reference,
-    plain,
-    prices,
-    record,
-    status,
-    times,
-)
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.operations.result_rows import id_output, output, row_maker
 from toolserver.world.schema import Answer, Attribute, Domain, EntityType, Operation, OperationKind, Slot, WorldView
@@ -31,51 +16,52 @@ from toolserver.world.types import COUNT, DATE, HEIGHT, MINUTES, MONEY, RATING, 
 AIRLINE = EntityType(
     "airline", "airlines", "airline", "AL", (12, 30, 70),
     (
-        named("airline", names.airline, "name", "airline", "carrier"),
-        measure("fleet", COUNT, integers(4, 420), "fleet size", "aircraft", "planes"),
-        link("country"),
-        measure("punctuality", RATING, numbers(1.0, 5.0, 1), "punctuality rating", "on_time_score", "reliability",
-                volatile=True),
-        plain("founded", YEAR, integers(1928, 2026), "year of foundation", "established", "since"),
-        choices("alliance", ("none", "blue ring", "sky union", "world wings"), "alliance", "group"),
+        col.named("airline", names.airline, "name", "airline", "carrier"),
+        col.measure("fleet", COUNT, col.integers(4, 420), "fleet size", "aircraft", "planes"),
+        col.link("country"),
+        col.measure("punctuality", RATING, col.numbers(1.0, 5.0, 1), "punctuality rating", "on_time_score",
+                    "reliability", volatile=True),
+        col.plain("founded", YEAR, col.integers(1928, 2026), "year of foundation", "established", "since"),
+        col.choices("alliance", ("none", "blue ring", "sky union", "world wings"), "alliance", "group"),
     ),
 )  # fmt: skip
 AIRPORT = EntityType(
     "airport", "airports", "airport", "AP", (24, 70, 160),
     (
-        named("airport", names.airport, "name", "airport", "airport_name"),
-        measure("runways", COUNT, integers(1, 6), "number of runways", "runway_count", "landing_strips"),
-        link("city"),
-        measure("passengers", COUNT, integers(90_000, 60_000_000), "passengers per year", "yearly_passengers",
-                "traffic"),
-        plain("elevation", HEIGHT, integers(0, 2300), "elevation", "altitude", "height"),
-        plain("opened", YEAR, integers(1919, 2024), "year of opening", "since", "established"),
+        col.named("airport", names.airport, "name", "airport", "airport_name"),
+        col.measure("runways", COUNT, col.integers(1, 6), "number of runways", "runway_count", "landing_strips"),
+        col.link("city"),
+        col.measure("passengers", COUNT, col.integers(90_000, 60_000_000), "passengers per year", "yearly_passengers",
+                    "traffic"),
+        col.plain("elevation", HEIGHT, col.integers(0, 2300), "elevation", "altitude", "height"),
+        col.plain("opened", YEAR, col.integers(1919, 2024), "year of opening", "since", "established"),
     ),
 )  # fmt: skip
 FLIGHT = EntityType(
     "flight", "flights", "flight", "F", (144, 500, 1400),
     (
-        Attribute("number", name_of("flight"), coded("AA000"), "flight number", ("flight", "flight_number", "code")),
-        measure("price", MONEY, prices(49, 980), "fare", "fare", "ticket_price", volatile=True),
-        link("airport", "origin_id", "departure airport", None, "from_id", "departure_airport"),
-        link("airport", "destination_id", "arrival airport", other_reference("airport", "origin_id"),
+        Attribute("number", name_of("flight"), col.coded("AA000"), "flight number",
+                  ("flight", "flight_number", "code")),
+        col.measure("price", MONEY, col.prices(49, 980), "fare", "fare", "ticket_price", volatile=True),
+        col.link("airport", "origin_id", "departure airport", None, "from_id", "departure_airport"),
+        col.link("airport", "destination_id", "arrival airport", col.other_reference("airport", "origin_id"),
              "to_id", "arrival_airport"),
-        plain("date", DATE, days(1, 30), "date", "departure_date", "day"),
-        measure("seats_left", COUNT, integers(0, 40), "number of free seats", "available_seats", "seats",
-                volatile=True),
-        measure("duration", MINUTES, integers(45, 840, 5), "duration", "flight_time", "length"),
-        plain("departure", TIME, times(5, 22), "departure time", "departs", "takeoff"),
-        link("airline"),
+        col.plain("date", DATE, col.days(1, 30), "date", "departure_date", "day"),
+        col.measure("seats_left", COUNT, col.integers(0, 40), "number of free seats", "available_seats", "seats",
+                    volatile=True),
+        col.measure("duration", MINUTES, col.integers(45, 840, 5), "duration", "flight_time", "length"),
+        col.plain("departure", TIME, col.times(5, 22), "departure time", "departs", "takeoff"),
+        col.link("airline"),
     ),
 )  # fmt: skip
 TICKET = EntityType(
     "ticket", "flight tickets", "flight ticket", "T", (40, 100, 250),
     (
-        record("ticket", "passenger", "passenger_name", "traveller"),
-        link("flight"),
-        plain("seats", COUNT, integers(1, 4), "number of seats", "seat_count", "quantity"),
-        status(),
-        plain("total", MONEY, prices(60, 2400), "total price", "amount", "cost"),
+        col.record("ticket", "passenger", "passenger_name", "traveller"),
+        col.link("flight"),
+        col.plain("seats", COUNT, col.integers(1, 4), "number of seats", "seat_count", "quantity"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(60, 2400), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    flags,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, Slot
@@ -27,47 +14,48 @@ _CUISINES = ("coastal", "farmhouse", "fusion", "island", "mountain", "street", "
 INGREDIENT = EntityType(
     "ingredient", "ingredients", "ingredient", "I", (48, 110, 260),
     (
-        named("ingredient", names.ingredient, "name", "ingredient", "food"),
-        measure("energy", ENERGY, integers(8, 720), "energy per 100 g", "calories", "kcal_per_100g"),
-        choices("group", ("dairy", "fruit", "grain", "meat", "nut", "spice", "vegetable"), "food group", "type",
-                kind="food_group"),
-        measure("protein", GRAMS, integers(0, 34), "protein per 100 g", "protein_per_100g", "proteins"),
-        plain("allergen", FLAG, flags(0.25), "allergen", "is_allergen", "allergenic"),
+        col.named("ingredient", names.ingredient, "name", "ingredient", "food"),
+        col.measure("energy", ENERGY, col.integers(8, 720), "energy per 100 g", "calories", "kcal_per_100g"),
+        col.choices("group", ("dairy", "fruit", "grain", "meat", "nut", "spice", "vegetable"), "food group", "type",
+                    kind="food_group"),
+        col.measure("protein", GRAMS, col.integers(0, 34), "protein per 100 g", "protein_per_100g", "proteins"),
+        col.plain("allergen", FLAG, col.flags(0.25), "allergen", "is_allergen", "allergenic"),
     ),
 )  # fmt: skip
 RECIPE = EntityType(
     "recipe", "recipes", "recipe", "RE", (96, 240, 640),
     (
-        named("recipe", names.recipe, "name", "recipe", "dish"),
-        measure("minutes", MINUTES, integers(10, 180, 5), "cooking time", "cook_time", "duration"),
-        link("ingredient", "main_id", "main ingredient", None, "main_ingredient", "based_on"),
-        measure("energy", ENERGY, integers(120, 1100), "energy per serving", "calories", "kcal"),
-        plain("servings", COUNT, integers(1, 10), "number of servings", "serves", "portions"),
-        choices("cuisine", _CUISINES, "cuisine", "style"),
-        choices("difficulty", ("easy", "hard", "medium"), "difficulty", "level"),
+        col.named("recipe", names.recipe, "name", "recipe", "dish"),
+        col.measure("minutes", MINUTES, col.integers(10, 180, 5), "cooking time", "cook_time", "duration"),
+        col.link("ingredient", "main_id", "main ingredient", None, "main_ingredient", "based_on"),
+        col.measure("energy", ENERGY, col.integers(120, 1100), "energy per serving", "calories", "kcal"),
+        col.plain("servings", COUNT, col.integers(1, 10), "number of servings", "serves", "portions"),
+        col.choices("cuisine", _CUISINES, "cuisine", "style"),
+        col.choices("difficulty", ("easy", "hard", "medium"), "difficulty", "level"),
     ),
 )  # fmt: skip
 RESTAURANT = EntityType(
     "restaurant", "restaurants", "restaurant", "RX", (72, 180, 440),
     (
-        named("restaurant", lambda rng: f"The {names.landmark(rng).split()[0]} {names.venue(rng).split()[0]}",
+        col.named("restaurant", lambda rng: f"The {names.landmark(rng).split()[0]} {names.venue(rng).split()[0]}",
               "name", "restaurant", "place"),
-        measure("rating", RATING, numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
-        link("city"),
-        measure("price", MONEY, prices(8, 130), "average price of a meal", "avg_price", "meal_price", volatile=True),
-        measure("tables_left", COUNT, integers(0, 14), "number of free tables", "free_tables", "availability",
-                volatile=True),
-        choices("cuisine", _CUISINES, "cuisine", "style"),
+        col.measure("rating", RATING, col.numbers(2.0, 5.0, 1), "rating", "score", "stars", volatile=True),
+        col.link("city"),
+        col.measure("price", MONEY, col.prices(8, 130), "average price of a meal", "avg_price", "meal_price",
+                    volatile=True),
+        col.measure("tables_left", COUNT, col.integers(0, 14), "number of free tables", "free_tables", "availability",
+                    volatile=True),
+        col.choices("cuisine", _CUISINES, "cuisine", "style"),
     ),
 )  # fmt: skip
 BOOKING = EntityType(
     "table_booking", "table bookings", "table booking", "TB", (40, 100, 240),
     (
-        record("table_booking", "diner", "diner_name", "guest"),
-        link("restaurant"),
-        plain("date", DATE, days(1, 25), "date", "day", "booking_date"),
-        plain("tables", COUNT, integers(1, 2), "number of tables", "table_count", "quantity"),
-        status(),
+        col.record("table_booking", "diner", "diner_name", "guest"),
+        col.link("restaurant"),
+        col.plain("date", DATE, col.days(1, 25), "date", "day", "booking_date"),
+        col.plain("tables", COUNT, col.integers(1, 2), "number of tables", "table_count", "quantity"),
+        col.status(),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    coded,
-    days,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
@@ -27,48 +14,49 @@ _STATES = ("delivered", "in customs", "in transit", "out for delivery", "returne
 CARRIER = EntityType(
     "carrier", "carriers", "carrier", "CA", (14, 36, 90),
     (
-        named("carrier", names.carrier, "name", "carrier", "company"),
-        measure("base_fee", MONEY, prices(2, 40), "base fee", "minimum_charge", "start_price", volatile=True),
-        link("country"),
-        measure("rate", MONEY, numbers(0.4, 6.0, 2), "price per kg", "price_per_kg", "kg_rate", volatile=True),
-        measure("vans", COUNT, integers(6, 4200), "number of vans", "fleet", "vehicles"),
-        measure("rating", RATING, numbers(1.5, 5.0, 1), "rating", "score", "stars", volatile=True),
-        plain("on_time", PERCENT, numbers(60, 99, 1), "share delivered on time", "punctuality", "on_time_share"),
+        col.named("carrier", names.carrier, "name", "carrier", "company"),
+        col.measure("base_fee", MONEY, col.prices(2, 40), "base fee", "minimum_charge", "start_price", volatile=True),
+        col.link("country"),
+        col.measure("rate", MONEY, col.numbers(0.4, 6.0, 2), "price per kg", "price_per_kg", "kg_rate", volatile=True),
+        col.measure("vans", COUNT, col.integers(6, 4200), "number of vans", "fleet", "vehicles"),
+        col.measure("rating", RATING, col.numbers(1.5, 5.0, 1), "rating", "score", "stars", volatile=True),
+        col.plain("on_time", PERCENT, col.numbers(60, 99, 1), "share delivered on time", "punctuality",
+                  "on_time_share"),
     ),
 )  # fmt: skip
 DEPOT = EntityType(
     "depot", "depots", "depot", "DP", (36, 90, 220),
     (
-        named("depot", names.depot, "name", "depot", "hub"),
-        measure("throughput", COUNT, integers(300, 90_000), "parcels per day", "daily_parcels", "volume"),
-        link("city"),
-        link("carrier"),
-        measure("area", COUNT, integers(400, 60_000), "floor area in square metres", "floor_area", "area_m2"),
-        plain("handling", MINUTES, integers(5, 180), "handling time", "processing_time", "dwell_time"),
+        col.named("depot", names.depot, "name", "depot", "hub"),
+        col.measure("throughput", COUNT, col.integers(300, 90_000), "parcels per day", "daily_parcels", "volume"),
+        col.link("city"),
+        col.link("carrier"),
+        col.measure("area", COUNT, col.integers(400, 60_000), "floor area in square metres", "floor_area", "area_m2"),
+        col.plain("handling", MINUTES, col.integers(5, 180), "handling time", "processing_time", "dwell_time"),
     ),
 )  # fmt: skip
 PARCEL = EntityType(
     "parcel", "parcels", "parcel", "PA", (110, 280, 720),
     (
-        Attribute("tracking", name_of("parcel"), coded("AA00000"), "tracking number",
+        Attribute("tracking", name_of("parcel"), col.coded("AA00000"), "tracking number",
                   ("tracking_number", "tracking_code", "awb")),
-        measure("weight", MASS, numbers(0.1, 32, 2), "weight", "mass", "parcel_weight"),
-        link("depot", "depot_id", "current depot", None, "location", "last_depot"),
-        plain("due", DATE, days(0, 14), "delivery date", "eta", "expected"),
-        choices("state", _STATES, "delivery state", "status", "delivery_status", kind="parcel_state"),
-        link("city", "destination_id", "destination", None, "to_city", "deliver_to"),
-        measure("value", MONEY, prices(5, 2400), "declared value", "declared", "insured_value"),
+        col.measure("weight", MASS, col.numbers(0.1, 32, 2), "weight", "mass", "parcel_weight"),
+        col.link("depot", "depot_id", "current depot", None, "location", "last_depot"),
+        col.plain("due", DATE, col.days(0, 14), "delivery date", "eta", "expected"),
+        col.choices("state", _STATES, "delivery state", "status", "delivery_status", kind="parcel_state"),
+        col.link("city", "destination_id", "destination", None, "to_city", "deliver_to"),
+        col.measure("value", MONEY, col.prices(5, 2400), "declared value", "declared", "insured_value"),
     ),
 )  # fmt: skip
 SHIPMENT = EntityType(
     "shipment", "shipments", "shipment", "SM", (40, 100, 240),
     (
-        record("shipment", "sender", "sender_name", "shipper"),
-        link("carrier"),
-        link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
-        plain("parcels", COUNT, integers(1, 8), "number of parcels", "parcel_count", "quantity"),
-        status(),
-        plain("total", MONEY, prices(4, 320), "total price", "amount", "cost"),
+        col.record("shipment", "sender", "sender_name", "shipper"),
+        col.link("carrier"),
+        col.link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
+        col.plain("parcels", COUNT, col.integers(1, 8), "number of parcels", "parcel_count", "quantity"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(4, 320), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    flags,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    skewed,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Domain, EntityType, Slot
@@ -28,43 +14,44 @@ _GENRES = ("blues", "classical", "electronic", "folk", "hip hop", "jazz", "pop",
 ARTIST = EntityType(
     "artist", "artists", "artist", "AR", (36, 90, 220),
     (
-        named("artist", names.band, "name", "artist", "act"),
-        measure("listeners", COUNT, skewed(1_200, 48_000_000), "monthly listeners", "audience", "monthly_listeners",
-                volatile=True),
-        link("city", "hometown_id", "hometown", None, "home_city", "origin"),
-        choices("genre", _GENRES, "genre", "style", kind="music_genre"),
-        plain("active_since", YEAR, integers(1962, 2029), "first active year", "since", "debut"),
+        col.named("artist", names.band, "name", "artist", "act"),
+        col.measure("listeners", COUNT, col.skewed(1_200, 48_000_000), "monthly listeners", "audience",
+                    "monthly_listeners", volatile=True),
+        col.link("city", "hometown_id", "hometown", None, "home_city", "origin"),
+        col.choices("genre", _GENRES, "genre", "style", kind="music_genre"),
+        col.plain("active_since", YEAR, col.integers(1962, 2029), "first active year", "since", "debut"),
     ),
 )  # fmt: skip
 ALBUM = EntityType(
     "album", "albums", "album", "AB", (84, 220, 560),
     (
-        named("album", names.title, "title", "album", "record"),
-        measure("sales", COUNT, skewed(400, 9_000_000), "copies sold", "units_sold", "copies"),
-        link("artist"),
-        plain("year", YEAR, integers(1965, 2031), "release year", "released", "release_year"),
-        measure("price", MONEY, prices(5, 40), "price", "cost", "retail_price", volatile=True),
-        measure("rating", RATING, numbers(1.5, 5.0, 1), "critics' rating", "score", "stars"),
+        col.named("album", names.title, "title", "album", "record"),
+        col.measure("sales", COUNT, col.skewed(400, 9_000_000), "copies sold", "units_sold", "copies"),
+        col.link("artist"),
+        col.plain("year", YEAR, col.integers(1965, 2031), "release year", "released", "release_year"),
+        col.measure("price", MONEY, col.prices(5, 40), "price", "cost", "retail_price", volatile=True),
+        col.measure("rating", RATING, col.numbers(1.5, 5.0, 1), "critics' rating", "score", "stars"),
     ),
 )  # fmt: skip
 SONG = EntityType(
     "song", "songs", "song", "SG", (160, 420, 1100),
     (
-        named("song", names.title, "title", "song", "track"),
-        measure("plays", COUNT, skewed(900, 700_000_000), "number of plays", "streams", "play_count", volatile=True),
-        link("album"),
-        measure("tempo", COUNT, integers(58, 190), "tempo in beats per minute", "bpm", "beats_per_minute"),
-        plain("minutes", MINUTES, integers(2, 11), "length", "duration", "length"),
-        plain("explicit", FLAG, flags(0.2), "explicit lyrics", "explicit_lyrics", "nsfw"),
+        col.named("song", names.title, "title", "song", "track"),
+        col.measure("plays", COUNT, col.skewed(900, 700_000_000), "number of plays", "streams", "play_count",
+                    volatile=True),
+        col.link("album"),
+        col.measure("tempo", COUNT, col.integers(58, 190), "tempo in beats per minute", "bpm", "beats_per_minute"),
+        col.plain("minutes", MINUTES, col.integers(2, 11), "length", "duration", "length"),
+        col.plain("explicit", FLAG, col.flags(0.2), "explicit lyrics", "explicit_lyrics", "nsfw"),
     ),
 )  # fmt: skip
 FOLLOW = EntityType(
     "follow", "artist subscriptions", "artist subscription", "FO", (40, 100, 240),
     (
-        record("follow", "fan", "fan_name", "user"),
-        link("artist"),
-        status(),
-        plain("since", DATE, days(-300, 0), "start date", "started", "from_date"),
+        col.record("follow", "fan", "fan_name", "user"),
+        col.link("artist"),
+        col.status(),
+        col.plain("since", DATE, col.days(-300, 0), "start date", "started", "from_date"),
     ),
     digits=5, record=True,
 )  # fmt: skip

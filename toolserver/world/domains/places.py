@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import asin, cos, radians, sin, sqrt
 from typing import Any
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import choices, integers, link, measure, named, numbers, plain, prices, skewed
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.schema import Domain, EntityType, Slot
 from toolserver.world.types import COORDINATE, COUNT, DISTANCE, HEIGHT, MINUTES, MONEY, RATING, SPEED, YEAR, id_of
@@ -19,36 +19,36 @@ _KINDS = ("bridge", "castle", "museum", "park", "religious site", "tower")
 COUNTRY = EntityType(
     "country", "countries", "country", "N", (12, 30, 60),
     (
-        named("country", names.country, "name", "country", "country_name"),
-        measure("area", COUNT, skewed(9_000, 4_000_000), "area in square kilometres", "area_km2", "surface"),
-        link("currency"),
-        measure("inhabitants", COUNT, skewed(300_000, 90_000_000), "number of inhabitants", "population"),
-        choices("climate", _CLIMATES, "climate", "climate_zone"),
-        plain("founded", YEAR, integers(1250, 1990), "year of foundation", "established", "founding_year"),
+        col.named("country", names.country, "name", "country", "country_name"),
+        col.measure("area", COUNT, col.skewed(9_000, 4_000_000), "area in square kilometres", "area_km2", "surface"),
+        col.link("currency"),
+        col.measure("inhabitants", COUNT, col.skewed(300_000, 90_000_000), "number of inhabitants", "population"),
+        col.choices("climate", _CLIMATES, "climate", "climate_zone"),
+        col.plain("founded", YEAR, col.integers(1250, 1990), "year of foundation", "established", "founding_year"),
     ), digits=3,
 )  # fmt: skip
 CITY = EntityType(
     "city", "cities", "city", "C", (48, 120, 300),
     (
-        named("city", names.city, "name", "city", "city_name"),
-        measure("population", COUNT, skewed(15_000, 9_000_000), "population", "inhabitants", "residents"),
-        link("country"),
-        measure("elevation", HEIGHT, integers(1, 2400), "elevation", "altitude", "height"),
-        plain("founded", YEAR, integers(620, 1930), "year of foundation", "established", "founding_year"),
-        plain("latitude", COORDINATE, numbers(-60, 60, 3), "latitude", "lat"),
-        plain("longitude", COORDINATE, numbers(-180, 180, 3), "longitude", "lon", "lng"),
+        col.named("city", names.city, "name", "city", "city_name"),
+        col.measure("population", COUNT, col.skewed(15_000, 9_000_000), "population", "inhabitants", "residents"),
+        col.link("country"),
+        col.measure("elevation", HEIGHT, col.integers(1, 2400), "elevation", "altitude", "height"),
+        col.plain("founded", YEAR, col.integers(620, 1930), "year of foundation", "established", "founding_year"),
+        col.plain("latitude", COORDINATE, col.numbers(-60, 60, 3), "latitude", "lat"),
+        col.plain("longitude", COORDINATE, col.numbers(-180, 180, 3), "longitude", "lon", "lng"),
     ),
 )  # fmt: skip
 LANDMARK = EntityType(
     "landmark", "landmarks", "landmark", "L", (96, 240, 600),
     (
-        named("landmark", names.landmark, "name", "landmark", "attraction"),
-        measure("height", HEIGHT, integers(6, 320), "height", "height_m", "tallness"),
-        link("city"),
-        measure("entry_fee", MONEY, prices(2, 60), "entry fee", "ticket_price", "admission", volatile=True),
-        plain("built", YEAR, integers(1100, 2025), "year of construction", "year_built", "constructed"),
-        choices("kind", _KINDS, "kind of landmark", "type", "category", kind="landmark_kind"),
-        measure("rating", RATING, numbers(2.0, 5.0, 1), "visitor rating", "stars", "score", volatile=True),
+        col.named("landmark", names.landmark, "name", "landmark", "attraction"),
+        col.measure("height", HEIGHT, col.integers(6, 320), "height", "height_m", "tallness"),
+        col.link("city"),
+        col.measure("entry_fee", MONEY, col.prices(2, 60), "entry fee", "ticket_price", "admission", volatile=True),
+        col.plain("built", YEAR, col.integers(1100, 2025), "year of construction", "year_built", "constructed"),
+        col.choices("kind", _KINDS, "kind of landmark", "type", "category", kind="landmark_kind"),
+        col.measure("rating", RATING, col.numbers(2.0, 5.0, 1), "visitor rating", "stars", "score", volatile=True),
     ),
 )  # fmt: skip
 

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    coded,
-    days,
-    flags,
-    integers,
-    link,
-    measure,
-    named,
-    other_reference,
-    plain,
-    prices,
-    record,
-    status,
-    times,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
@@ -27,39 +12,40 @@ from toolserver.world.types import COUNT, DATE, FLAG, MINUTES, MONEY, PERCENT, S
 STATION = EntityType(
     "rail_station", "rail stations", "rail station", "RS", (40, 110, 260),
     (
-        named("rail_station", names.station, "name", "station", "station_name"),
-        measure("platforms", COUNT, integers(2, 26), "number of platforms", "platform_count", "tracks"),
-        link("city"),
-        measure("riders", COUNT, integers(2_000, 480_000), "passengers per day", "daily_riders", "footfall"),
-        plain("opened", YEAR, integers(1838, 2024), "year of opening", "since", "established"),
-        plain("accessible", FLAG, flags(0.7), "step-free access", "step_free", "wheelchair_access"),
+        col.named("rail_station", names.station, "name", "station", "station_name"),
+        col.measure("platforms", COUNT, col.integers(2, 26), "number of platforms", "platform_count", "tracks"),
+        col.link("city"),
+        col.measure("riders", COUNT, col.integers(2_000, 480_000), "passengers per day", "daily_riders", "footfall"),
+        col.plain("opened", YEAR, col.integers(1838, 2024), "year of opening", "since", "established"),
+        col.plain("accessible", FLAG, col.flags(0.7), "step-free access", "step_free", "wheelchair_access"),
     ),
 )  # fmt: skip
 TRAIN = EntityType(
     "train", "trains", "train", "TR", (120, 400, 1000),
     (
-        Attribute("number", name_of("train"), coded("A0000"), "train number", ("train", "train_number", "service")),
-        measure("price", MONEY, prices(6, 180), "fare", "fare", "ticket_price", volatile=True),
-        link("rail_station", "origin_id", "departure station", None, "from_id", "departure_station"),
-        link("rail_station", "destination_id", "arrival station", other_reference("rail_station", "origin_id"),
+        Attribute("number", name_of("train"), col.coded("A0000"), "train number", ("train", "train_number", "service")),
+        col.measure("price", MONEY, col.prices(6, 180), "fare", "fare", "ticket_price", volatile=True),
+        col.link("rail_station", "origin_id", "departure station", None, "from_id", "departure_station"),
+        col.link("rail_station", "destination_id", "arrival station", col.other_reference("rail_station", "origin_id"),
              "to_id", "arrival_station"),
-        plain("date", DATE, days(1, 30), "date", "travel_date", "day"),
-        measure("seats_left", COUNT, integers(0, 90), "number of free seats", "available_seats", "seats",
-                volatile=True),
-        measure("duration", MINUTES, integers(15, 540), "journey time", "travel_time", "length"),
-        plain("departure", TIME, times(5, 23), "departure time", "departs", "leaves_at"),
-        plain("top_speed", SPEED, integers(90, 320, 10), "top speed", "max_speed", "speed"),
-        choices("service", ("express", "intercity", "night", "regional"), "kind of service", "type", kind="train_kind"),
+        col.plain("date", DATE, col.days(1, 30), "date", "travel_date", "day"),
+        col.measure("seats_left", COUNT, col.integers(0, 90), "number of free seats", "available_seats", "seats",
+                    volatile=True),
+        col.measure("duration", MINUTES, col.integers(15, 540), "journey time", "travel_time", "length"),
+        col.plain("departure", TIME, col.times(5, 23), "departure time", "departs", "leaves_at"),
+        col.plain("top_speed", SPEED, col.integers(90, 320, 10), "top speed", "max_speed", "speed"),
+        col.choices("service", ("express", "intercity", "night", "regional"), "kind of service", "type",
+                    kind="train_kind"),
     ),
 )  # fmt: skip
 TICKET = EntityType(
     "rail_ticket", "train tickets", "train ticket", "RT", (40, 100, 250),
     (
-        record("rail_ticket", "traveller", "traveller_name", "passenger"),
-        link("train"),
-        plain("seats", COUNT, integers(1, 5), "number of seats", "seat_count", "quantity"),
-        status(),
-        plain("total", MONEY, prices(8, 600), "total price", "amount", "cost"),
+        col.record("rail_ticket", "traveller", "traveller_name", "passenger"),
+        col.link("train"),
+        col.plain("seats", COUNT, col.integers(1, 5), "number of seats", "seat_count", "quantity"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(8, 600), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,20 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    days,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create, update
 from toolserver.world.schema import Domain, EntityType, Slot
@@ -26,36 +14,38 @@ _CATEGORIES = ("electronics", "garden", "home", "kitchen", "office", "outdoor", 
 SHOP = EntityType(
     "shop", "shops", "shop", "SH", (36, 90, 220),
     (
-        named("shop", names.shop, "name", "shop", "store"),
-        measure("rating", RATING, numbers(1.5, 5.0, 1), "customer rating", "score", "stars", volatile=True),
-        link("city"),
-        measure("delivery_fee", MONEY, prices(0, 25), "delivery fee", "shipping_cost", "delivery_cost", volatile=True),
-        plain("opened", YEAR, integers(1950, 2030), "year of opening", "since", "established"),
+        col.named("shop", names.shop, "name", "shop", "store"),
+        col.measure("rating", RATING, col.numbers(1.5, 5.0, 1), "customer rating", "score", "stars", volatile=True),
+        col.link("city"),
+        col.measure("delivery_fee", MONEY, col.prices(0, 25), "delivery fee", "shipping_cost", "delivery_cost",
+                    volatile=True),
+        col.plain("opened", YEAR, col.integers(1950, 2030), "year of opening", "since", "established"),
     ),
 )  # fmt: skip
 PRODUCT = EntityType(
     "product", "products", "product", "P", (144, 380, 1000),
     (
-        named("product", names.product, "name", "product", "item"),
-        measure("price", MONEY, prices(4, 900), "price", "cost", "unit_price", volatile=True),
-        link("shop"),
-        measure("stock", COUNT, integers(0, 60), "number in stock", "in_stock", "quantity_available", volatile=True),
-        measure("weight", MASS, numbers(0.1, 28, 2), "weight", "mass", "shipping_weight"),
-        measure("rating", RATING, numbers(1.0, 5.0, 1), "customer rating", "score", "stars", volatile=True),
-        choices("category", _CATEGORIES, "category", "department", kind="product_category"),
-        plain("warranty", COUNT, integers(0, 60, 6), "warranty in months", "warranty_months", "guarantee"),
+        col.named("product", names.product, "name", "product", "item"),
+        col.measure("price", MONEY, col.prices(4, 900), "price", "cost", "unit_price", volatile=True),
+        col.link("shop"),
+        col.measure("stock", COUNT, col.integers(0, 60), "number in stock", "in_stock", "quantity_available",
+                    volatile=True),
+        col.measure("weight", MASS, col.numbers(0.1, 28, 2), "weight", "mass", "shipping_weight"),
+        col.measure("rating", RATING, col.numbers(1.0, 5.0, 1), "customer rating", "score", "stars", volatile=True),
+        col.choices("category", _CATEGORIES, "category", "department", kind="product_category"),
+        col.plain("warranty", COUNT, col.integers(0, 60, 6), "warranty in months", "warranty_months", "guarantee"),
     ),
 )  # fmt: skip
 ORDER = EntityType(
     "order", "orders", "order", "O", (60, 140, 320),
     (
-        record("order", "customer", "customer_name", "buyer"),
-        link("product"),
-        plain("quantity", COUNT, integers(1, 5), "quantity", "units", "amount"),
-        link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
-        status(),
-        plain("total", MONEY, prices(8, 1500), "total price", "sum", "cost"),
-        plain("due", DATE, days(1, 14), "delivery date", "eta", "delivery_date"),
+        col.record("order", "customer", "customer_name", "buyer"),
+        col.link("product"),
+        col.plain("quantity", COUNT, col.integers(1, 5), "quantity", "units", "amount"),
+        col.link("city", "deliver_to_id", "delivery city", None, "delivery_city", "ship_to"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(8, 1500), "total price", "sum", "cost"),
+        col.plain("due", DATE, col.days(1, 14), "delivery date", "eta", "delivery_date"),
     ),
     digits=5, record=True,
 )  # fmt: skip

@@ -2,23 +2,8 @@
 
 from __future__ import annotations
 
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import (
-    choices,
-    coded,
-    days,
-    dollars,
-    integers,
-    link,
-    measure,
-    named,
-    numbers,
-    other_reference,
-    plain,
-    prices,
-    record,
-    status,
-)
 from toolserver.world.operations.formulas import FormulaInputs, compute
 from toolserver.world.operations.mutations import Sale, cancel, create
 from toolserver.world.schema import Attribute, Domain, EntityType, Slot
@@ -29,58 +14,59 @@ _SPORTS = ("basketball", "football", "handball", "hockey", "rugby", "volleyball"
 LEAGUE = EntityType(
     "league", "leagues", "league", "LG", (8, 16, 36),
     (
-        named("league", names.league, "name", "league", "competition"),
-        measure("prize", MONEY, dollars(50_000, 40_000_000), "prize money", "purse", "award"),
-        link("country"),
-        choices("sport", _SPORTS, "sport", "discipline"),
-        plain("founded", YEAR, integers(1880, 2020), "year of foundation", "established", "since"),
+        col.named("league", names.league, "name", "league", "competition"),
+        col.measure("prize", MONEY, col.dollars(50_000, 40_000_000), "prize money", "purse", "award"),
+        col.link("country"),
+        col.choices("sport", _SPORTS, "sport", "discipline"),
+        col.plain("founded", YEAR, col.integers(1880, 2020), "year of foundation", "established", "since"),
     ),
 )  # fmt: skip
 TEAM = EntityType(
     "team", "teams", "team", "TM", (48, 110, 260),
     (
-        named("team", names.team, "name", "team", "club"),
-        measure("points", COUNT, integers(0, 96), "points this season", "score", "season_points", volatile=True),
-        link("league"),
-        link("city", "home_id", "home city", None, "home_city", "based_in"),
-        measure("titles", COUNT, integers(0, 27), "titles won", "trophies", "championships"),
-        plain("founded", YEAR, integers(1878, 2019), "year of foundation", "established", "since"),
+        col.named("team", names.team, "name", "team", "club"),
+        col.measure("points", COUNT, col.integers(0, 96), "points this season", "score", "season_points",
+                    volatile=True),
+        col.link("league"),
+        col.link("city", "home_id", "home city", None, "home_city", "based_in"),
+        col.measure("titles", COUNT, col.integers(0, 27), "titles won", "trophies", "championships"),
+        col.plain("founded", YEAR, col.integers(1878, 2019), "year of foundation", "established", "since"),
     ),
 )  # fmt: skip
 PLAYER = EntityType(
     "player", "players", "player", "PL", (130, 320, 800),
     (
-        named("player", names.person, "name", "player", "full_name"),
-        measure("points", COUNT, integers(0, 420), "points scored this season", "scored", "season_points",
-                volatile=True),
-        link("team"),
-        measure("wage", MONEY, dollars(400, 90_000), "weekly wage", "salary", "pay"),
-        plain("shirt", COUNT, integers(1, 99), "shirt number", "jersey", "number"),
-        plain("born", YEAR, integers(1992, 2013), "year of birth", "birth_year", "year_born"),
-        plain("weight", MASS, numbers(52, 118, 1), "weight", "mass", "body_weight"),
-        measure("form", RATING, numbers(3.0, 10.0, 1), "form rating", "rating", "form_score", volatile=True),
+        col.named("player", names.person, "name", "player", "full_name"),
+        col.measure("points", COUNT, col.integers(0, 420), "points scored this season", "scored", "season_points",
+                    volatile=True),
+        col.link("team"),
+        col.measure("wage", MONEY, col.dollars(400, 90_000), "weekly wage", "salary", "pay"),
+        col.plain("shirt", COUNT, col.integers(1, 99), "shirt number", "jersey", "number"),
+        col.plain("born", YEAR, col.integers(1992, 2013), "year of birth", "birth_year", "year_born"),
+        col.plain("weight", MASS, col.numbers(52, 118, 1), "weight", "mass", "body_weight"),
+        col.measure("form", RATING, col.numbers(3.0, 10.0, 1), "form rating", "rating", "form_score", volatile=True),
     ),
 )  # fmt: skip
 MATCH = EntityType(
     "match", "matches", "match", "MT", (90, 240, 600),
     (
-        Attribute("code", name_of("match"), coded("AAA00"), "match code", ("match", "match_code", "fixture")),
-        measure("price", MONEY, prices(8, 160), "ticket price", "ticket_price", "admission", volatile=True),
-        link("team", "home_team_id", "home team", None, "home", "host"),
-        link("team", "away_team_id", "away team", other_reference("team", "home_team_id"), "away", "visitor"),
-        plain("date", DATE, days(1, 30), "date", "match_day", "day"),
-        measure("seats_left", COUNT, integers(0, 400), "number of free seats", "available_seats", "seats",
-                volatile=True),
+        Attribute("code", name_of("match"), col.coded("AAA00"), "match code", ("match", "match_code", "fixture")),
+        col.measure("price", MONEY, col.prices(8, 160), "ticket price", "ticket_price", "admission", volatile=True),
+        col.link("team", "home_team_id", "home team", None, "home", "host"),
+        col.link("team", "away_team_id", "away team", col.other_reference("team", "home_team_id"), "away", "visitor"),
+        col.plain("date", DATE, col.days(1, 30), "date", "match_day", "day"),
+        col.measure("seats_left", COUNT, col.integers(0, 400), "number of free seats", "available_seats", "seats",
+                    volatile=True),
     ),
 )  # fmt: skip
 TICKET = EntityType(
     "match_ticket", "match tickets", "match ticket", "MS", (40, 100, 240),
     (
-        record("match_ticket", "supporter", "supporter_name", "buyer"),
-        link("match"),
-        plain("seats", COUNT, integers(1, 6), "number of seats", "seat_count", "quantity"),
-        status(),
-        plain("total", MONEY, prices(8, 900), "total price", "amount", "cost"),
+        col.record("match_ticket", "supporter", "supporter_name", "buyer"),
+        col.link("match"),
+        col.plain("seats", COUNT, col.integers(1, 6), "number of seats", "seat_count", "quantity"),
+        col.status(),
+        col.plain("total", MONEY, col.prices(8, 900), "total price", "amount", "cost"),
     ),
     digits=5, record=True,
 )  # fmt: skip

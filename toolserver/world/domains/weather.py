@@ -8,8 +8,8 @@ from typing import Any
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
 from toolserver.world.changes import Changes
+from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
-from toolserver.world.generators.columns import choices, days, integers, link, measure, named, numbers, plain
 from toolserver.world.schema import (
     Answer,
     Domain,
@@ -45,24 +45,26 @@ _FREEZING = 1.0  # degrees: below, rain falls as snow
 STATION = EntityType(
     "weather_station", "weather stations", "weather station", "WS", (60, 150, 360),
     (
-        named("weather_station", names.landmark, "name", "station", "station_name"),
-        measure("record_high", TEMPERATURE, numbers(18, 49, 1), "record high temperature", "max_temp", "all_time_high"),
-        link("city"),
-        measure("elevation", HEIGHT, integers(0, 2600), "elevation", "altitude", "height"),
-        measure("annual_rain", RAINFALL, numbers(60, 2400, 1), "rain per year", "yearly_rainfall", "precipitation"),
-        plain("opened", YEAR, integers(1860, 2020), "year of opening", "since", "established"),
-        plain("humidity", PERCENT, numbers(15, 95, 1), "average humidity", "mean_humidity", "rh"),
+        col.named("weather_station", names.landmark, "name", "station", "station_name"),
+        col.measure("record_high", TEMPERATURE, col.numbers(18, 49, 1), "record high temperature", "max_temp",
+                    "all_time_high"),
+        col.link("city"),
+        col.measure("elevation", HEIGHT, col.integers(0, 2600), "elevation", "altitude", "height"),
+        col.measure("annual_rain", RAINFALL, col.numbers(60, 2400, 1), "rain per year", "yearly_rainfall",
+                    "precipitation"),
+        col.plain("opened", YEAR, col.integers(1860, 2020), "year of opening", "since", "established"),
+        col.plain("humidity", PERCENT, col.numbers(15, 95, 1), "average humidity", "mean_humidity", "rh"),
     ),
 )  # fmt: skip
 WARNING = EntityType(
     "warning", "weather warnings", "weather warning", "WA", (40, 100, 240),
     (
-        named("warning", names.title, "title", "headline", "warning"),
-        choices("severity", ("advisory", "watch", "severe", "extreme"), "severity", "level"),
-        link("city"),
-        plain("until", DATE, days(0, 12), "end date", "expires", "valid_until"),
-        measure("wind", SPEED, integers(30, 190), "expected wind speed", "wind_speed", "gusts"),
-        choices("hazard", ("flood", "frost", "heat", "storm", "wildfire"), "hazard", "type"),
+        col.named("warning", names.title, "title", "headline", "warning"),
+        col.choices("severity", ("advisory", "watch", "severe", "extreme"), "severity", "level"),
+        col.link("city"),
+        col.plain("until", DATE, col.days(0, 12), "end date", "expires", "valid_until"),
+        col.measure("wind", SPEED, col.integers(30, 190), "expected wind speed", "wind_speed", "gusts"),
+        col.choices("hazard", ("flood", "frost", "heat", "storm", "wildfire"), "hazard", "type"),
     ),
 )  # fmt: skip
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from toolserver.world import calendar
 from toolserver.world.generators import names
 from toolserver.world.schema import Attribute, DrawContext, SemanticType, ValueGenerator
-from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import STATUS, id_of, name_of, one_of
 
 
@@ -69,7 +68,7 @@ def flags(probability: float) -> ValueGenerator:
     return lambda draw: draw.rng.chance(probability)
 
 
-def worded(grammar: Callable[[SeededRandom], str]) -> ValueGenerator:
+def worded(grammar: names.Grammar) -> ValueGenerator:
     """Text from a name grammar."""
     return lambda draw: grammar(draw.rng)
 
@@ -120,7 +119,7 @@ def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: 
     return Attribute(name, one_of(kind or name, *values), choice(tuple(values)), label or name.replace("_", " "), aka)
 
 
-def named(entity: str, grammar: Callable[[SeededRandom], str], name: str = "name", *aka: str) -> Attribute:
+def named(entity: str, grammar: names.Grammar, name: str = "name", *aka: str) -> Attribute:
     """Return the first attribute of a table: the name of a row."""
     return Attribute(name, name_of(entity), worded(grammar), name, aka)
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from toolserver.world.generators import words
 from toolserver.world.seeded_random import SeededRandom
+
+Grammar = Callable[[SeededRandom], str]
+
+
+def joined(*parts: str | Sequence[str] | Grammar) -> Grammar:
+    """Return the grammar of these parts, drawn from left to right: fixed text, one of several words, or a grammar."""
+
+    def draw(rng: SeededRandom) -> str:
+        return "".join(
+            each if isinstance(each, str) else each(rng) if callable(each) else rng.pick(each) for each in parts
+        )
+
+    return draw
 
 
 def city(rng: SeededRandom) -> str:
     """`Velmora`, `Corinhaven`."""
     start, end = rng.pick(words.PLACE_STARTS), rng.pick(words.PLACE_ENDS)
     return start + (rng.pick(words.PLACE_MIDDLES) if rng.chance(0.4) else "") + end
-
-
-def country(rng: SeededRandom) -> str:
-    """`Kalovia`."""
-    return rng.pick(words.PLACE_STARTS) + rng.pick(words.COUNTRY_ENDS)
-
-
-def person(rng: SeededRandom) -> str:
-    """`Mira Tollan`."""
-    return f"{rng.pick(words.FIRST_NAMES)} {rng.pick(words.LAST_NAMES)}"
-
-
-def doctor(rng: SeededRandom) -> str:
-    """`Dr. Ivo Kovac`."""
-    return f"Dr. {person(rng)}"
-
-
-def landmark(rng: SeededRandom) -> str:
-    """`Silver Tower`."""
-    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.LANDMARKS)}"
 
 
 def title(rng: SeededRandom) -> str:
@@ -51,27 +46,12 @@ def company(rng: SeededRandom) -> str:
     return f"{stem} {rng.pick(words.COMPANY_FORMS)}"
 
 
-def airline(rng: SeededRandom) -> str:
-    """`Juno Air`."""
-    return f"{rng.pick(words.COMPANY_STEMS)} {rng.pick(('Air', 'Airways', 'Jet', 'Wings'))}"
-
-
 def hotel(rng: SeededRandom) -> str:
     """`Hotel Ember`, `Golden Meadow Inn`."""
     if rng.chance(0.4):
         return f"Hotel {rng.pick(words.NOUNS)}"
     kind = rng.pick(("Inn", "Lodge", "Suites", "Resort", "Palace"))
     return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {kind}"
-
-
-def airport(rng: SeededRandom) -> str:
-    """`Lorenford Airport`."""
-    return f"{city(rng)} Airport"
-
-
-def station(rng: SeededRandom) -> str:
-    """`Amber Junction`."""
-    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(('Junction', 'Central', 'Station', 'Terminal'))}"
 
 
 def band(rng: SeededRandom) -> str:
@@ -81,32 +61,10 @@ def band(rng: SeededRandom) -> str:
     return f"The {rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(words.BANDS)}"
 
 
-def team(rng: SeededRandom) -> str:
-    """`Dalwick Hawks`."""
-    return f"{city(rng)} {rng.pick(words.TEAM_ENDS)}"
-
-
-def league(rng: SeededRandom) -> str:
-    """`Northern Premier League`."""
-    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(('Premier League', 'Cup', 'Division', 'Series', 'Conference'))}"
-
-
 def ingredient(rng: SeededRandom) -> str:
     """`Smoky Tofu`."""
     plain = rng.pick(words.INGREDIENTS)
     return plain if rng.chance(0.5) else f"{rng.pick(words.ADJECTIVES_OF_FOOD)} {plain}"
-
-
-def recipe(rng: SeededRandom) -> str:
-    """`Glazed Carrot Tart`."""
-    adjective, main = rng.pick(words.ADJECTIVES_OF_FOOD), rng.pick(words.INGREDIENTS)
-    return f"{adjective} {main} {rng.pick(words.DISHES)}"
-
-
-def product(rng: SeededRandom) -> str:
-    """`Voltline Kettle`."""
-    brand = rng.pick(words.COMPANY_STEMS) + rng.pick(words.COMPANY_ENDS)
-    return f"{brand} {rng.pick(words.PRODUCTS)}"
 
 
 def shop(rng: SeededRandom) -> str:
@@ -116,46 +74,10 @@ def shop(rng: SeededRandom) -> str:
     return f"{rng.pick(words.NOUNS)} {rng.pick(('Market', 'Store', 'Outlet', 'Depot', 'Corner'))}"
 
 
-def course(rng: SeededRandom) -> str:
-    """`Practical Optics`."""
-    return f"{rng.pick(words.COURSE_FORMS)} {rng.pick(words.SUBJECTS)}"
-
-
-def school(rng: SeededRandom) -> str:
-    """`Talavdale College`."""
-    return f"{city(rng)} {rng.pick(('College', 'University', 'Institute', 'Academy'))}"
-
-
-def event(rng: SeededRandom) -> str:
-    """`Crimson Echo Festival`."""
-    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(words.EVENTS)}"
-
-
-def venue(rng: SeededRandom) -> str:
-    """`Orchard Hall`."""
-    return f"{rng.pick(words.NOUNS)} {rng.pick(words.VENUES)}"
-
-
 def clinic(rng: SeededRandom) -> str:
     """`Silver Shore Clinic`."""
     kind = rng.pick(("Clinic", "Medical Center", "Hospital", "Health Center"))
     return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {kind}"
-
-
-def carrier(rng: SeededRandom) -> str:
-    """`Rapid Freight`."""
-    return f"{rng.pick(words.COMPANY_STEMS)} {rng.pick(('Freight', 'Express', 'Cargo', 'Couriers', 'Post'))}"
-
-
-def depot(rng: SeededRandom) -> str:
-    """`Iron Canyon Depot`."""
-    return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {rng.pick(('Depot', 'Hub', 'Terminal'))}"
-
-
-def job(rng: SeededRandom) -> str:
-    """`Senior Data Analyst`."""
-    rank = rng.pick(("Junior ", "Senior ", "Lead ", "Deputy ", ""))
-    return f"{rank}{rng.pick(words.JOBS)} ({rng.pick(words.COMPANY_STEMS)} team)"
 
 
 def coded(rng: SeededRandom, pattern: str) -> str:
@@ -163,6 +85,22 @@ def coded(rng: SeededRandom, pattern: str) -> str:
     return "".join(chr(65 + rng.below(26)) if sign == "A" else str(rng.below(10)) for sign in pattern)
 
 
-def currency(rng: SeededRandom) -> str:
-    """`Belian crown`."""
-    return f"{rng.pick(words.PLACE_STARTS)}ian {rng.pick(('crown', 'dinar', 'florin', 'mark', 'peso', 'rand'))}"
+person = joined(words.FIRST_NAMES, " ", words.LAST_NAMES)
+doctor = joined("Dr. ", person)
+country = joined(words.PLACE_STARTS, words.COUNTRY_ENDS)
+landmark = joined(words.ADJECTIVES, " ", words.LANDMARKS)
+airline = joined(words.COMPANY_STEMS, " ", ("Air", "Airways", "Jet", "Wings"))
+airport = joined(city, " Airport")
+station = joined(words.ADJECTIVES, " ", ("Junction", "Central", "Station", "Terminal"))
+team = joined(city, " ", words.TEAM_ENDS)
+league = joined(words.ADJECTIVES, " ", ("Premier League", "Cup", "Division", "Series", "Conference"))
+recipe = joined(words.ADJECTIVES_OF_FOOD, " ", words.INGREDIENTS, " ", words.DISHES)
+product = joined(words.COMPANY_STEMS, words.COMPANY_ENDS, " ", words.PRODUCTS)
+course = joined(words.COURSE_FORMS, " ", words.SUBJECTS)
+school = joined(city, " ", ("College", "University", "Institute", "Academy"))
+event = joined(words.ADJECTIVES, " ", words.NOUNS, " ", words.EVENTS)
+venue = joined(words.NOUNS, " ", words.VENUES)
+carrier = joined(words.COMPANY_STEMS, " ", ("Freight", "Express", "Cargo", "Couriers", "Post"))
+depot = joined(words.ADJECTIVES, " ", words.NOUNS, " ", ("Depot", "Hub", "Terminal"))
+job = joined(("Junior ", "Senior ", "Lead ", "Deputy ", ""), words.JOBS, " (", words.COMPANY_STEMS, " team)")
+currency = joined(words.PLACE_STARTS, "ian ", ("crown", "dinar", "florin", "mark", "peso", "rand"))

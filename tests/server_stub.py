@@ -1,4 +1,4 @@
-"""A chat endpoint that speaks OpenAI's protocol over a real socket and says what a test tells it to."""
+"""Servers over a real socket that answer as a test tells them: any JSON, or as a chat endpoint of OpenAI does."""
 
 from __future__ import annotations
 
@@ -13,33 +13,28 @@ Reply = dict[str, Any] | int
 """An assistant message, or an HTTP status to fail with."""
 
 
-class ChatStub:
-    """Answers every request by `reply` (of the request's JSON) and keeps what it was asked."""
+class Stub:
+    """What it was asked, and where it listens."""
 
-    def __init__(self, reply: Callable[[dict[str, Any]], Reply]) -> None:
-        self.reply = reply
+    def __init__(self) -> None:
+        self.url = ""
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.url = ""
-        self._lock = Lock()
-
-    def handle(self, request: dict[str, Any], headers: dict[str, str]) -> Reply:
-        with self._lock:
-            self.requests.append(request)
-            self.headers.append(headers)
-            return self.reply(request)
 
 
 @contextmanager
-def chat_stub(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[ChatStub]:
-    stub = ChatStub(reply)
+def json_stub(answer: Callable[[dict[str, Any]], Any], path: str) -> Iterator[Stub]:
+    """Answers every request with `answer` of its JSON: an HTTP status to fail with, or anything to send as JSON."""
+    stub = Stub()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = stub.handle(request, dict(self.headers))
-            content = b"" if isinstance(answer, int) else json.dumps({"choices": [{"message": answer}]}).encode()
-            self.send_response(answer if isinstance(answer, int) else 200)
+            stub.requests.append(request)
+            stub.headers.append(dict(self.headers))
+            reply = answer(request)
+            status, content = (reply, b"") if isinstance(reply, int) else (200, json.dumps(reply).encode())
+            self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -50,13 +45,34 @@ def chat_stub(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[ChatStub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    stub.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}{path}"
     try:
         yield stub
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def upstream_stub(answer: Callable[[dict[str, Any]], Any]) -> Iterator[Stub]:
+    """A server of StableToolBench's `/rapidapi` protocol."""
+    with json_stub(answer, "/rapidapi") as stub:
+        yield stub
+
+
+@contextmanager
+def chat_stub(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[Stub]:
+    """A chat endpoint; it makes one reply at a time."""
+    lock = Lock()
+
+    def answer(request: dict[str, Any]) -> Any:
+        with lock:
+            message = reply(request)
+        return message if isinstance(message, int) else {"choices": [{"message": message}]}
+
+    with json_stub(answer, "/v1") as stub:
+        yield stub
 
 
 def calling(name: str, /, content: str | None = None, **arguments: Any) -> dict[str, Any]:
