@@ -6,7 +6,7 @@ Notation: b episodes of length l; m selected positions; h the model's width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, cast
@@ -109,7 +109,7 @@ class Policy(nn.Module):
         rows: Tensor,
         columns: Tensor,
         targets: Tensor,
-        want: Collection[Output] = SCORES,
+        want: tuple[Output, ...] = SCORES,
         *,
         entropy_gradient: bool = False,
     ) -> dict[Output, Tensor]:

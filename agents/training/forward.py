@@ -5,8 +5,6 @@ Notation: b episodes, j action tokens of an episode.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from agents.training.batch import Batch, micro_batches
 
 
 def forward(
-    policy: Policy, batch: Batch, want: Collection[Output] = SCORES, *, entropy_gradient: bool = False
+    policy: Policy, batch: Batch, want: tuple[Output, ...] = SCORES, *, entropy_gradient: bool = False
 ) -> dict[Output, Tensor]:
     """Evaluate the action tokens of a micro-batch with gradients: outputs (b, j), zero in the padding.
 
