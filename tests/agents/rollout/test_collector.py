@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, slot_info
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.policy_agent import make_sampler
 from agents.rollout.types import Episode
 from agents.training.archer.replay_buffer import replay_steps
 from agents.training.batch import collate
@@ -35,8 +36,7 @@ def collected(
     context: int = 64,
     max_action_tokens: int = 2,
 ) -> Rollout:
-    sampling = Sampling(max_action_tokens=max_action_tokens)
-    sampler = Generator(made.policy, context=context, stop_id=made.codec.stop_id, sampling=sampling)
+    sampler = make_sampler(replace(made, context=context), Sampling(max_action_tokens))
     return collect_rollouts(envs, sampler, made.codec, specs)
 
 
@@ -197,11 +197,3 @@ def test_infos_are_read_slot_by_slot() -> None:
     }
     assert slot_info(infos, 0) == {"status": 0}
     assert slot_info(infos, 1) == {"status": 3, "outcome": {"is_solved": 1.0}}
-
-
-def played(seeds: Sequence[int], num_envs: int) -> list[tuple[int, ...]]:
-    return [e.ids for e in collected(bandits(num_envs), learner("none"), [EpisodeSpec(s) for s in seeds]).episodes]
-
-
-def test_the_same_seeds_play_the_same_episodes() -> None:
-    assert played(range(10), 4) == played(range(10), 4)
