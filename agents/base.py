@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 Info = Mapping[str, Any]
+State = TypeVar("State")
 
 
 class Agent(Protocol):
@@ -39,3 +40,32 @@ class Agent(Protocol):
             infos: `info` of that observation; after the first step `status`, `calls_left` and `reward_terms`.
         """
         ...
+
+
+class EpisodeAgent(Generic[State]):
+    """Base of agents that decide in each episode by itself, with a state per episode."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._episodes: dict[int, State] = {}
+
+    def begin(self, info: Info) -> State:
+        """Return the state of a new episode."""
+        raise NotImplementedError
+
+    def decide(self, episode: State, observation: str, info: Info) -> str:
+        """Return the next action of an episode."""
+        raise NotImplementedError
+
+    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """See `Agent.reset`."""
+        del observations
+        for index, info in zip(indices, infos, strict=True):
+            self._episodes[index] = self.begin(info)
+
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
+        """See `Agent.act`."""
+        return [
+            self.decide(self._episodes[index], observation, info)
+            for index, observation, info in zip(indices, observations, infos, strict=True)
+        ]

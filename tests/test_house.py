@@ -132,7 +132,8 @@ def test_no_modules_import_each_other_in_a_cycle() -> None:
 
 
 def test_training_settings_load_no_torch() -> None:
-    code = "import sys, agents.training.config; print(sorted(sys.modules.keys() & {'torch', 'transformers'}))"
+    code = "import sys, agents.training.config as c, agents.training.sft_config; c.make_config({'algo': 'archer'}); "
+    code += "print(sorted(sys.modules.keys() & {'torch', 'transformers'}))"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 

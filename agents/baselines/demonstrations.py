@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from agents.base import Info
+from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
 from agents.baselines.oracle import OracleEpisode, answer, write
 from agents.evaluation.evaluate import Evaluation, evaluate
@@ -59,37 +59,27 @@ class _Episode:
     last: str = ""
 
 
-class NoisyOracleAgent:
+class NoisyOracleAgent(EpisodeAgent[_Episode]):
     """Oracle with mistakes. Its actions depend on the seed and the task only.
 
     `rate` is the probability of a mistake per step, divided evenly among the four kinds; `noise` replaces it.
     """
 
     def __init__(self, rate: float = 0.2, *, seed: int = 0, noise: Noise | Mapping[str, float] | None = None) -> None:
-        self.name = "noisy-oracle"
+        super().__init__("noisy-oracle")
         self.noise = noise if isinstance(noise, Noise) else Noise(**noise) if noise else Noise.evenly(float(rate))
         self.seed = seed
-        self._episodes: dict[int, _Episode] = {}
 
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
-            functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
-            inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
-            self._episodes[index] = _Episode(inner, functions, query_of(info), Random(digest))
+    def begin(self, info: Info) -> _Episode:
+        """See `EpisodeAgent.begin`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
+        digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
+        functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
+        inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
+        return _Episode(inner, functions, query_of(info), Random(digest))
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        actions = []
-        for index, observation, info in zip(indices, observations, infos, strict=True):
-            episode = self._episodes[index]
-            episode.inner.observe(observation, info)
-            actions.append(self._act(episode))
-        return actions
-
-    def _act(self, episode: _Episode) -> str:
+    def decide(self, episode: _Episode, observation: str, info: Info) -> str:
+        """See `EpisodeAgent.decide`."""
+        episode.inner.observe(observation, info)
         mistake = self._mistake(episode)
         if mistake:
             return mistake

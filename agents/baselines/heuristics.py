@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.base import Info
+from agents.base import EpisodeAgent, Info
 from agents.baselines.oracle import answer, response_of, write
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH
@@ -19,25 +19,19 @@ _NUMBER = re.compile(r"\b\d[\d.,:-]*\b")
 _ID = re.compile(r"\b[A-Z]{1,3}\d{3,6}\b")
 
 
-class NoToolsAgent:
-    """Agent that answers without a call: the longest name in the query, else a number."""
+class NoToolsAgent(EpisodeAgent[str]):
+    """Agent that answers without a call: the longest name in the query, else a number. The state is its action."""
 
     def __init__(self) -> None:
-        self.name = "no-tools"
-        self._formats: dict[int, Format] = {}
-        self._queries: dict[int, str] = {}
+        super().__init__("no-tools")
 
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            self._formats[index] = make_format(info["format"])
-            self._queries[index] = query_of(info)
+    def begin(self, info: Info) -> str:
+        """See `EpisodeAgent.begin`."""
+        return answer(make_format(info["format"]), _guess(query_of(info)))
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        del observations, infos
-        return [answer(self._formats[index], _guess(self._queries[index])) for index in indices]
+    def decide(self, episode: str, observation: str, info: Info) -> str:  # noqa: ARG002
+        """See `EpisodeAgent.decide`."""
+        return episode
 
 
 @dataclass
@@ -50,7 +44,7 @@ class _Greedy:
     last: Any = None
 
 
-class GreedyDocsAgent:
+class GreedyDocsAgent(EpisodeAgent[_Greedy]):
     """Agent that calls the functions whose documentation has the largest word overlap with the query, each once.
 
     Arguments are names, numbers and ids from the query and from earlier responses; the answer is the last value of the
@@ -59,29 +53,19 @@ class GreedyDocsAgent:
 
     def __init__(self, *, calls: int = 4) -> None:
         """`calls` is the number of functions to call before the answer."""
-        self.name = "greedy-docs"
+        super().__init__("greedy-docs")
         self.calls = calls
-        self._episodes: dict[int, _Greedy] = {}
 
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            query = query_of(info)
-            words = set(_WORD.findall(query.lower()))
-            functions = [each for each in info["functions"] if each["name"] != FINISH]
-            # Stable sort: functions of equal overlap keep their order.
-            functions.sort(key=lambda each: -_overlap(each, words))
-            self._episodes[index] = _Greedy(make_format(info["format"]), functions, query)
+    def begin(self, info: Info) -> _Greedy:
+        """See `EpisodeAgent.begin`."""
+        query = query_of(info)
+        words = set(_WORD.findall(query.lower()))
+        functions = [each for each in info["functions"] if each["name"] != FINISH]
+        functions.sort(key=lambda each: -_overlap(each, words))  # stable: equal overlaps keep their order
+        return _Greedy(make_format(info["format"]), functions, query)
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        return [
-            self._act(self._episodes[index], observation, info)
-            for index, observation, info in zip(indices, observations, infos, strict=True)
-        ]
-
-    def _act(self, episode: _Greedy, observation: str, info: Info) -> str:
+    def decide(self, episode: _Greedy, observation: str, info: Info) -> str:
+        """See `EpisodeAgent.decide`."""
         if episode.tried:
             response = response_of(observation)
             if response:

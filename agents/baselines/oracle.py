@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.base import Info
+from agents.base import EpisodeAgent, Info
 from steptool_env.formats import Format, make_format
 from steptool_env.toolworld import Oracle, OracleCall, gold_answer
 from steptool_env.toolworld.suite import find_world_task
@@ -41,26 +41,20 @@ class OracleEpisode:
         return answer(self.format, gold_answer(self.oracle.task))
 
 
-class OracleAgent:
+class OracleAgent(EpisodeAgent[OracleEpisode]):
     """Agent that looks up the gold solution of each task by its id, and solves every task."""
 
     def __init__(self) -> None:
-        self.name = "oracle"
-        self._episodes: dict[int, OracleEpisode] = {}
+        super().__init__("oracle")
 
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            self._episodes[index] = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
+    def begin(self, info: Info) -> OracleEpisode:
+        """See `EpisodeAgent.begin`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
+        return OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        actions = []
-        for index, observation, info in zip(indices, observations, infos, strict=True):
-            self._episodes[index].observe(observation, info)
-            actions.append(self._episodes[index].decide())
-        return actions
+    def decide(self, episode: OracleEpisode, observation: str, info: Info) -> str:
+        """See `EpisodeAgent.decide`."""
+        episode.observe(observation, info)
+        return episode.decide()
 
 
 def write(call_format: Format, name: str, arguments: Mapping[str, Any]) -> str:

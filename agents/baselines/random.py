@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from agents.base import Info
+from agents.base import EpisodeAgent, Info
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH, GIVE_ANSWER
 
@@ -22,7 +22,7 @@ class _Episode:
     rng: Random
 
 
-class RandomAgent:
+class RandomAgent(EpisodeAgent[_Episode]):
     """Agent that calls random offered functions with arguments valid for their schemas, and finishes at random.
 
     Text values are words of the query. Actions depend on the seed and the task only.
@@ -30,26 +30,19 @@ class RandomAgent:
 
     def __init__(self, *, seed: int = 0, finish: float = 0.25) -> None:
         """`finish` is the probability of `Finish` at each step; the last call of the budget is always `Finish`."""
-        self.name = "random"
+        super().__init__("random")
         self.seed = seed
         self.finish = finish
-        self._episodes: dict[int, _Episode] = {}
 
-    def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
-        """See `Agent.reset`."""
-        del observations
-        for index, info in zip(indices, infos, strict=True):
-            digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
-            functions = [function for function in info["functions"] if function["name"] != FINISH]
-            words = info["messages"][-1]["content"].split() or ["nothing"]
-            self._episodes[index] = _Episode(make_format(info["format"]), functions, words, Random(digest))
+    def begin(self, info: Info) -> _Episode:
+        """See `EpisodeAgent.begin`."""
+        digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
+        functions = [function for function in info["functions"] if function["name"] != FINISH]
+        words = info["messages"][-1]["content"].split() or ["nothing"]
+        return _Episode(make_format(info["format"]), functions, words, Random(digest))
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
-        """See `Agent.act`."""
-        del observations
-        return [self._act(self._episodes[index], info) for index, info in zip(indices, infos, strict=True)]
-
-    def _act(self, episode: _Episode, info: Info) -> str:
+    def decide(self, episode: _Episode, observation: str, info: Info) -> str:  # noqa: ARG002
+        """See `EpisodeAgent.decide`."""
         rng = episode.rng
         if not episode.functions or info["calls_left"] <= 1 or rng.random() < self.finish:
             answer = " ".join(rng.choices(episode.words, k=8))

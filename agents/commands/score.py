@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from agents.evaluation.rescore import rescore_all
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.errors import ConfigurationError
-from steptool_env.rewards import REWARDS, make_reward
+from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import TrajectoryWriter
@@ -73,6 +73,41 @@ class Command:
         options = {**_recorded_judge(self.episodes, episodes), **options}
         Console().print(f"judge {options['judge']}, that of the recorded run (--reward-arg judge=NAME takes another)")
         return options
+
+
+def rescore(episode: Trajectory, reward: RewardFunction) -> Trajectory:
+    """Return the episode with the rewards, terms and outcome that an environment with `reward` gives."""
+    scorer = reward.start(episode.task)
+    scored = [scorer.score(step) for step in episode.steps]
+    steps = [
+        replace(step, reward=s.reward, reward_terms=s.terms) for step, s in zip(episode.steps, scored, strict=True)
+    ]
+    final = scorer.hindsight() or scored
+    return replace(
+        episode,
+        steps=tuple(replace(step, reward_terms=s.terms) for step, s in zip(steps, final, strict=True)),
+        rewards=tuple(s.reward for s in final),
+        metadata={**episode.metadata, "outcome": dict(scorer.outcome())},
+    )
+
+
+def rescore_all(
+    episodes: Sequence[Trajectory], reward: RewardFunction, workers: int, on_episode: Callable[[Trajectory], None]
+) -> list[Trajectory]:
+    """Rescore `episodes` with `workers` threads (for judges that wait for a model).
+
+    `on_episode` is called with each in order. Episodes lost to the tool server are returned unchanged.
+    """
+
+    def score(episode: Trajectory) -> Trajectory:
+        return episode if "transport_error" in episode.metadata else rescore(episode, reward)
+
+    done = []
+    with ThreadPoolExecutor(workers) as pool:
+        for episode in pool.map(score, episodes):
+            done.append(episode)
+            on_episode(episode)
+    return done
 
 
 def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any]:

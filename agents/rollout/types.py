@@ -59,11 +59,6 @@ class Episode:
             raise ValueError("an action needs at least one token, and a token before it")
 
     @property
-    def terminated(self) -> bool:
-        """True when the environment's rules ended the episode."""
-        return self.end == "terminated"
-
-    @property
     def truncated(self) -> bool:
         """True when the environment interrupted the episode: the state after the last step has a value."""
         return self.end == "truncated"

@@ -6,20 +6,19 @@ from collections.abc import Sequence
 
 import torch
 
-from agents.models.chat_template import Codec
-from agents.models.policy import Policy
+from agents.models.bundle import PolicyBundle
 from agents.rollout.config import Sampling
 from agents.rollout.sampler import Generator
 from agents.rollout.types import Sampled
 
 
 class FullContextGenerator(Generator):
-    """`Generator` that keeps only the tokens of the episodes; the codec gives the stop and padding tokens."""
+    """`Generator` that keeps only the tokens of the episodes."""
 
-    def __init__(self, policy: Policy, *, context: int, codec: Codec, sampling: Sampling) -> None:
-        super().__init__(policy, context=context, stop_id=codec.stop_id, sampling=sampling)
-        self._pad = codec.pad_id
-        self._model = policy.language_model
+    def __init__(self, learner: PolicyBundle, sampling: Sampling) -> None:
+        super().__init__(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
+        self._pad = learner.codec.pad_id
+        self._model = learner.policy.language_model
 
     def clear(self) -> None:
         """See `Generator.clear`."""

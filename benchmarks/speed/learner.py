@@ -31,7 +31,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.policy_agent import make_sampler
 from agents.rollout.types import Episode
 from agents.rollout.vector_env import make_envs
 from agents.training.batch import split_by_length
@@ -130,7 +130,7 @@ def _play(options: Options, file: Path) -> None:
     workload = make_workload(options.batch, _TURNS, _COPIES)
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
-    generator = Generator(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
+    generator = make_sampler(learner, sampling)
     envs = ScriptedEnvs(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))

@@ -21,7 +21,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.decoder import Size
 from agents.rollout.collector import Rollout
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.policy_agent import make_sampler
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
@@ -58,11 +58,11 @@ def run(options: Options) -> Result:
     episodes = 8 if options.quick else options.episodes
     workload = make_workload(episodes, options.turns, level=options.level)
     learner = chat_learner(workload.texts(), options.size, options.device)
-    policy, codec, context = learner.policy, learner.codec, learner.context
+    codec = learner.codec
     sampling = Sampling(max_action_tokens=12 if options.quick else options.action_tokens)
     generators = {
-        OURS: Generator(policy, context=context, stop_id=codec.stop_id, sampling=sampling),
-        FULL: FullContextGenerator(policy, context=context, codec=codec, sampling=sampling),
+        OURS: make_sampler(learner, sampling),
+        FULL: FullContextGenerator(learner, sampling),
     }
     notes = []
     with ExitStack() as stack:

@@ -16,6 +16,7 @@ from agents.models.decoder import SHAPES, Size, build_decoder
 from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
 from agents.rollout.config import Sampling
+from agents.rollout.policy_agent import make_sampler
 from agents.rollout.sampler import Generator
 from benchmarks.harness.timing import Lap
 
@@ -59,13 +60,7 @@ def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable
     """Return functions that play episodes of four actions with fresh weights, by the prompt length in tokens."""
     tokenizer = train_tokenizer(["a"], 259)
     learner = build_policy(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
-    generator = Generator(
-        learner.policy,
-        context=learner.context,
-        stop_id=learner.codec.stop_id,
-        sampling=Sampling(max_action_tokens=32),
-        seed=_SEED,
-    )
+    generator = make_sampler(learner, Sampling(max_action_tokens=32), seed=_SEED)
     return {length: partial(_episodes, generator, length, episodes) for length in lengths}
 
 

@@ -6,7 +6,6 @@ A model has 8 tokens, so that it can be wrong in many ways and still learns in s
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from itertools import product
 from typing import Any
@@ -166,5 +165,6 @@ def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
     return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
 
 
-def as_settings(config: TrainConfig) -> dict[str, Any]:
-    return asdict(config)
+def assert_same_weights(run: OnlineTrainer, want: dict[str, np.ndarray[Any, Any]]) -> None:
+    for name, tensor in weights(run).items():
+        np.testing.assert_array_equal(tensor, want[name], err_msg=name)

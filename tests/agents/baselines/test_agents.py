@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from agents.baselines.random import RandomAgent
 from agents.baselines.replay import ReplayAgent
-from agents.chat.completions import OpenAIAgent
-from agents.chat.function_names import FunctionNames
+from agents.chat.completions import FunctionNames, OpenAIAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from steptool_env.errors import ChatError, ConfigurationError, DataError

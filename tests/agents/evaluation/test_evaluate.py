@@ -114,9 +114,12 @@ def test_the_whole_suite_is_played_unless_told_otherwise() -> None:
         (Evaluation(TOYS, episodes=11), "episodes=11: .* has 10 tasks.*at most 10"),
         (Evaluation("StepTool/ToolWorld-v0", {"split": "train"}), "'train' has 20,000 tasks.*not played whole.*20000"),
         (Evaluation("StepTool/ToolWorld-v0", episodes=30_000), "episodes=30000: 'train' has 20,000 tasks"),
+        (Evaluation("Toys/Nothing-v0"), "not registered.*StepTool/StableToolBench-v0"),
+        (Evaluation(TOYS, {"colour": "red"}), "does not take these arguments.*colour"),
+        (Evaluation("CartPole-v1"), "no text environment"),
     ],
 )
-def test_a_number_of_episodes_that_cannot_be_or_must_be_said_is_explained(evaluation: Evaluation, message: str) -> None:
+def test_an_evaluation_that_cannot_be_is_explained(evaluation: Evaluation, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         evaluate(evaluation, RandomAgent())
 
@@ -179,19 +182,6 @@ def test_an_agent_is_told_of_every_episode_and_asked_once_per_step() -> None:
     trajectories = evaluate(Evaluation(TOYS, slots=3), Counting())
     assert [len(trajectory.steps) for trajectory in trajectories] == [6] * 10
     assert metrics_of(trajectories)["invalid_call_rate"] == 1.0
-
-
-@pytest.mark.parametrize(
-    ("evaluation", "message"),
-    [
-        (Evaluation("Toys/Nothing-v0"), "not registered.*StepTool/StableToolBench-v0"),
-        (Evaluation(TOYS, {"colour": "red"}), "does not take these arguments.*colour"),
-        (Evaluation("CartPole-v1"), "no text environment"),
-    ],
-)
-def test_a_wrong_environment_is_explained(evaluation: Evaluation, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        evaluate(evaluation, RandomAgent())
 
 
 def test_wrong_counts_are_refused() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from agents.cli import main
+from agents.commands.score import rescore, rescore_all
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.evaluation.rescore import rescore, rescore_all
 from agents.registry import make_agent
 from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -20,7 +20,7 @@ from agents.training import resumption
 from agents.training.archer import archer
 from agents.training.config import make_config, merged
 from agents.training.resumption import check_resumed
-from tests.agents.bandit import as_settings, bandit_config, learner, llama, trainer, weights
+from tests.agents.bandit import assert_same_weights, bandit_config, learner, llama, trainer, weights
 from tests.agents.disk import files_no_larger_than
 from tests.agents.models.pretrained import chat_tokenizer
 
@@ -41,9 +41,7 @@ def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(
     second.resume(tmp_path / "checkpoint-3")
     second.run()
     assert second.progress == unbroken.progress
-    want, got = weights(unbroken), weights(second)
-    for name in want:
-        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    assert_same_weights(second, weights(unbroken))
 
 
 def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
@@ -195,8 +193,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, settings: dict[str, 
     before = weights(run)
     with pytest.raises(ConfigurationError, match=words):
         run.resume(tmp_path / "c")
-    for name, tensor in weights(run).items():
-        np.testing.assert_array_equal(tensor, before[name], err_msg=name)
+    assert_same_weights(run, before)
 
 
 def test_every_setting_that_may_change_is_one(tmp_path: Path) -> None:
@@ -216,8 +213,8 @@ def test_every_setting_that_may_change_is_one(tmp_path: Path) -> None:
         "env": {"num_envs": 3, **arguments},
         "rollout": {"url": "http://gpu"},
     }
-    check_resumed(make_config(merged(as_settings(bandit_config(iterations=1)), values)), tmp_path / "c")
-    known = resumption._flat(as_settings(make_config({"env": arguments})))
+    check_resumed(make_config(merged(asdict(bandit_config(iterations=1)), values)), tmp_path / "c")
+    known = resumption._flat(asdict(make_config({"env": arguments})))
     assert set(resumption.MAY_CHANGE) <= known.keys()
 
 

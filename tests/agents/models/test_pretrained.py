@@ -28,7 +28,7 @@ from agents.training.forward import evaluate_actions, forward
 from agents.training.losses import ppo_loss
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.trainer import OnlineTrainer
-from tests.agents.bandit import bandit_config, bandits, weights
+from tests.agents.bandit import assert_same_weights, bandit_config, bandits, weights
 from tests.agents.conftest import TASKS
 from tests.agents.models.pretrained import chat_tokenizer, gpt2_folder, llama_folder
 from tests.agents.rollout.test_collector import collected
@@ -157,9 +157,7 @@ def test_a_run_with_adapters_resumes_to_the_same_numbers(folder: Path, tmp_path:
     second = trainer(config)
     second.resume(tmp_path / "c")
     second.run()
-    want, got = weights(unbroken), weights(second)
-    for name in want:
-        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    assert_same_weights(second, weights(unbroken))
 
 
 def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Path, tmp_path: Path) -> None:

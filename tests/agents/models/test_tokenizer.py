@@ -10,13 +10,10 @@ from transformers import PreTrainedTokenizerFast
 from agents.errors import ModelError
 from agents.models.chat_template import ChatCodec, PlainCodec
 from agents.models.tokenizer import ACT, END, PAD, train_tokenizer
+from tests.agents.models.pretrained import CHATML
 
 TEXTS = ['{"name": "find_city_for_places", "arguments": {"city": "Lorvale"}}', "How warm is Lorvale today?"] * 5
 TOKENIZER = train_tokenizer(TEXTS, 400)
-CHATML = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
 QWEN = (  # how Qwen2.5 and Hermes render their turns
     "{% for m in messages %}{% if m.role == 'tool' %}<|im_start|>user\n<tool_response>\n{{ m.content }}\n"
     "</tool_response><|im_end|>\n{% else %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}"

@@ -126,16 +126,6 @@ def test_a_truncated_episode_bootstraps_from_its_final_state() -> None:
     torch.testing.assert_close(cut - over, GAMMA * 3.0 * torch.tensor([[GAMMA, GAMMA, 1.0, 1.0]], dtype=torch.float64))
 
 
-def test_at_one_step_the_final_reward_arm_is_the_step_arm() -> None:
-    reward, value, step = random_case([[3], [2]])
-    moved = advantages.terminal_sum(reward, lengths([[3], [2]]))
-    for r in (reward, moved):
-        torch.testing.assert_close(
-            advantages.step_gae(r, value, step, gamma=GAMMA, gae_lambda=LAM),
-            advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=LAM),
-        )
-
-
 def test_a_terminal_sum_keeps_the_sum_and_moves_it_to_the_last_step() -> None:
     reward, _, _ = random_case([[1, 1, 1], [1]])
     moved = advantages.terminal_sum(reward, lengths([[1, 1, 1], [1]]))

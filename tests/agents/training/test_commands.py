@@ -113,16 +113,8 @@ def test_a_run_stands_for_its_newest_checkpoint(
 
 def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
     shutil.copytree(start, tmp_path / "run" / "checkpoint-1")
-    command = [
-        sys.executable,
-        "-c",
-        "from agents.cli import main; main()",
-        "serve-policy",
-        "--checkpoint",
-        str(tmp_path / "run"),
-        "--port",
-        "0",
-    ]
+    words = ["serve-policy", "--checkpoint", str(tmp_path / "run"), "--port", "0"]
+    command = [sys.executable, "-m", "agents.cli", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.policy_agent import make_sampler
 from benchmarks import __main__
 from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextGenerator
@@ -40,11 +40,9 @@ def test_more_tasks_than_there_are_is_an_error() -> None:
 @pytest.mark.parametrize("slots", [4, 3])
 def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workload, slots: int) -> None:
     player = chat_learner(workload.texts())
-    policy, codec, sampling = player.policy, player.codec, Sampling(max_action_tokens=5)
-    ours = Generator(policy, context=player.context, stop_id=codec.stop_id, sampling=sampling)
-    full = FullContextGenerator(policy, context=player.context, codec=codec, sampling=sampling)
-    for generator in (ours, full):
-        episodes = play_workload(workload, ScriptedEnvs(workload, slots), generator, codec).episodes
+    for make in (make_sampler, FullContextGenerator):
+        generator = make(player, Sampling(max_action_tokens=5))
+        episodes = play_workload(workload, ScriptedEnvs(workload, slots), generator, player.codec).episodes
         assert [len(episode.spans) for episode in episodes] == [3] * 4
         assert all(episode.metrics["is_solved"] == 1 for episode in episodes)
         assert all(1 <= episode.action_tokens <= 15 for episode in episodes)
@@ -52,8 +50,7 @@ def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workl
 
 def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) -> None:
     player = chat_learner(workload.texts())
-    sampling = Sampling(max_action_tokens=5)
-    full = FullContextGenerator(player.policy, context=player.context, codec=player.codec, sampling=sampling)
+    full = FullContextGenerator(player, Sampling(max_action_tokens=5))
     opening = player.codec.encode_prompt("", {"messages": workload.prompts[0]})
     full.start(0, opening)
     full.start(1, opening[-7:])  # another length: padding must not show
@@ -77,9 +74,7 @@ def test_a_rollout_result_has_every_contestant() -> None:
 
 def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
     player = chat_learner(workload.texts())
-    ours = Generator(
-        player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
-    )
+    ours = make_sampler(player, Sampling(max_action_tokens=5))
     episodes = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
     pad_id = int(player.tokenizer.pad_token_id)
     assert {each.device.type for each in trl_batch(episodes, pad_id, 7, "meta").values()} == {"meta"}
@@ -99,9 +94,7 @@ def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
 def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
     """Same tokens, same advantages: one pass of TRL's loss and of ours give the same gradient direction."""
     player = chat_learner(workload.texts())
-    ours = Generator(
-        player.policy, context=player.context, stop_id=player.codec.stop_id, sampling=Sampling(max_action_tokens=5)
-    )
+    ours = make_sampler(player, Sampling(max_action_tokens=5))
     played = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
     episodes = [replace(e, rewards=(0.0,) * (len(e.rewards) - 1) + (2.0 * (n % 2),)) for n, e in enumerate(played)]
     trl = TrlLearner(player, [episodes], 2)
