@@ -329,7 +329,6 @@ class Operation:
 
     Attributes:
         name: Unique name, `subject.verb`, e.g. `city.details`, `hotel.top_rating`, `flight.book`.
-        domain: Name of its domain.
         kind: Kind of operation.
         subject: Entity type of its rows, or first part of its name.
         inputs: Inputs by name, required ones first.
@@ -343,10 +342,10 @@ class Operation:
         paraphrases: Other clauses for vendors' documentation.
         verbs: Names that vendors use, as words: ("search city", "find cities").
         stock: Attribute of `subject` that a sale decreases; else empty.
+        domain: Name of its domain, set by `operations_of`.
     """
 
     name: str
-    domain: str
     kind: OperationKind
     subject: str
     inputs: Mapping[str, Slot]
@@ -360,6 +359,7 @@ class Operation:
     paraphrases: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
     stock: str = ""
+    domain: str = ""
 
 
 @dataclass(frozen=True, eq=False)

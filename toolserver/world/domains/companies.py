@@ -70,14 +70,14 @@ COMPANIES = Domain(
     (
         compute("company.position_value", {"company_id": _COMPANY, "shares": _shares()},
                 {"value": (MONEY, "value of the shares")}, _position, "Value of a number of shares of a company",
-                "position value", "portfolio value", "value of shares", domain="companies"),
+                "position value", "portfolio value", "value of shares"),
         compute("company.dividend_income", {"company_id": _COMPANY, "shares": _shares()},
                 {"income": (MONEY, "yearly dividend income")}, _income, "Yearly dividend of a number of shares",
-                "dividend income", "yearly dividends", "estimate dividends", domain="companies"),
+                "dividend income", "yearly dividends", "estimate dividends"),
         create("job.apply", _APPLY, JOB, APPLICATION, "Apply for a job",
-               "apply for job", "submit application", "send application", domain="companies"),
+               "apply for job", "submit application", "send application"),
         cancel("application.withdraw", _APPLY, JOB, APPLICATION, "Withdraw a job application",
-               "withdraw application", "cancel application", "retract application", domain="companies"),
+               "withdraw application", "cancel application", "retract application"),
     ),
     ("Corp", "Career", "Work", "Hire", "Firm", "Biz"),
 )  # fmt: skip

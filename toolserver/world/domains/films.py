@@ -60,9 +60,9 @@ FILMS = Domain(
     "films", "Movies", (DIRECTOR, ACTOR, FILM, RENTAL),
     (
         create("film.rent", _SALE, FILM, RENTAL, "Rent a film for a date",
-               "rent film", "rent movie", "start rental", domain="films"),
+               "rent film", "rent movie", "start rental"),
         cancel("rental.cancel", _SALE, FILM, RENTAL, "Cancel a film rental",
-               "cancel rental", "end rental", "delete rental", domain="films"),
+               "cancel rental", "end rental", "delete rental"),
     ),
     ("Film", "Cine", "Movie", "Screen", "Reel", "Studio"),
 )  # fmt: skip

@@ -86,15 +86,15 @@ def _between(world: WorldView, values: Mapping[str, Any], changes: Changes) -> A
 FLIGHTS = Domain(
     "flights", "Flights", (AIRLINE, AIRPORT, FLIGHT, TICKET),
     (
-        Operation("flight.between", "flights", OperationKind.RELATED, "flight", _BETWEEN, _OUTPUTS, _between,
+        Operation("flight.between", OperationKind.RELATED, "flight", _BETWEEN, _OUTPUTS, _between,
                   parent="airport", many=True, phrase="Flights from one airport to another",
                   verbs=("flights between airports", "find route", "direct flights")),
         create("flight.book", _SALE, FLIGHT, TICKET, "Book seats on a flight",
-               "book flight", "buy flight ticket", "reserve flight seats", domain="flights"),
+               "book flight", "buy flight ticket", "reserve flight seats"),
         cancel("ticket.cancel", _SALE, FLIGHT, TICKET, "Cancel a flight ticket",
-               "cancel flight ticket", "refund ticket", "delete flight booking", domain="flights"),
+               "cancel flight ticket", "refund ticket", "delete flight booking"),
         update("flight.rename", TICKET, "passenger", "Put a flight ticket in another passenger's name",
-               "change passenger", "rename ticket", "update passenger", domain="flights"),
+               "change passenger", "rename ticket", "update passenger"),
     ),
     ("Fly", "Jet", "Wing", "Airfare", "Aero", "Flight"),
 )  # fmt: skip

@@ -42,11 +42,11 @@ HOTELS = Domain(
     "hotels", "Travel", (HOTEL, RESERVATION),
     (
         create("hotel.book", _SALE, HOTEL, RESERVATION, "Book rooms in a hotel",
-               "book hotel", "reserve room", "create reservation", domain="hotels"),
+               "book hotel", "reserve room", "create reservation"),
         cancel("reservation.cancel", _SALE, HOTEL, RESERVATION, "Cancel a hotel reservation",
-               "cancel reservation", "cancel stay", "delete reservation", domain="hotels"),
+               "cancel reservation", "cancel stay", "delete reservation"),
         update("reservation.move", RESERVATION, "date", "Move a hotel reservation to another date",
-               "change reservation date", "reschedule stay", "update reservation", domain="hotels"),
+               "change reservation date", "reschedule stay", "update reservation"),
     ),
     ("Stay", "Hotel", "Room", "Lodge", "Inn", "Suite"),
 )  # fmt: skip

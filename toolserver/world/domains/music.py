@@ -66,12 +66,12 @@ MUSIC = Domain(
     "music", "Music", (ARTIST, ALBUM, SONG, FOLLOW),
     (
         create("artist.follow", _SALE, ARTIST, FOLLOW, "Subscribe a fan to an artist",
-               "follow artist", "subscribe to artist", "add follower", domain="music"),
+               "follow artist", "subscribe to artist", "add follower"),
         cancel("follow.end", _SALE, ARTIST, FOLLOW, "End an artist subscription",
-               "unfollow artist", "unsubscribe", "end subscription", domain="music"),
+               "unfollow artist", "unsubscribe", "end subscription"),
         compute("song.royalties", {"song_id": Slot(id_of("song"), "id of the song", aka=("song", "track_id"))},
                 {"royalties": (MONEY, "royalties")}, _royalties, "Royalties that a song's plays have earned",
-                "song royalties", "estimate royalties", "streaming income", domain="music"),
+                "song royalties", "estimate royalties", "streaming income"),
     ),
     ("Music", "Tune", "Song", "Beat", "Audio", "Melody"),
 )  # fmt: skip

@@ -84,12 +84,10 @@ PLACES = Domain(
         compute(
             "city.distance", _BETWEEN, {"distance": (DISTANCE, "distance between the cities")}, _distance,
             "Distance between two cities", "distance between cities", "city distance", "route length",
-            domain="places",
         ),
         compute(
             "travel.time", _AT_SPEED, {"duration": (MINUTES, "travel time")}, _travel_time,
             "Time to cover a distance at a speed", "travel time", "estimate duration", "journey time",
-            domain="places",
         ),
     ),
     ("Atlas", "Geo", "Place", "Map", "Globe", "City"),

@@ -61,14 +61,14 @@ RAIL = Domain(
     "rail", "Transportation", (STATION, TRAIN, TICKET),
     (
         create("train.book", _SALE, TRAIN, TICKET, "Book seats on a train",
-               "book train", "buy train ticket", "reserve train seats", domain="rail"),
+               "book train", "buy train ticket", "reserve train seats"),
         cancel("rail_ticket.cancel", _SALE, TRAIN, TICKET, "Cancel a train ticket",
-               "cancel train ticket", "refund train ticket", "delete train booking", domain="rail"),
+               "cancel train ticket", "refund train ticket", "delete train booking"),
         compute("train.reduced_fare",
                 {"train_id": Slot(id_of("train"), "id of the train", aka=("train", "service_id")),
                  "discount": Slot(PERCENT, "discount in percent", aka=("percent", "reduction"), low=0, high=100)},
                 {"reduced": (MONEY, "reduced fare")}, _railcard, "Fare of a train after a discount",
-                "reduced fare", "railcard price", "discounted fare", domain="rail"),
+                "reduced fare", "railcard price", "discounted fare"),
     ),
     ("Rail", "Train", "Track", "Transit", "Metro", "Line"),
 )  # fmt: skip

@@ -81,14 +81,14 @@ SPORTS = Domain(
     "sports", "Sports", (LEAGUE, TEAM, PLAYER, MATCH, TICKET),
     (
         create("match.book", _SALE, MATCH, TICKET, "Buy seats for a match",
-               "buy match seats", "book match", "order match ticket", domain="sports"),
+               "buy match seats", "book match", "order match ticket"),
         cancel("match_ticket.cancel", _SALE, MATCH, TICKET, "Cancel a match ticket",
-               "cancel match ticket", "refund match ticket", "return match seats", domain="sports"),
+               "cancel match ticket", "refund match ticket", "return match seats"),
         compute("player.rate",
                 {"player_id": Slot(id_of("player"), "id of the player", aka=("player", "athlete_id")),
                  "matches": Slot(COUNT, "number of matches played", aka=("games", "played"), low=1, high=500)},
                 {"per_match": (FACTOR, "points per match")}, _rate, "Points per match of a player",
-                "points per match", "scoring rate", "player average", domain="sports"),
+                "points per match", "scoring rate", "player average"),
     ),
     ("Sport", "League", "Score", "Arena", "Team", "Match"),
 )  # fmt: skip

@@ -37,7 +37,6 @@ from toolserver.world.types import (
     one_of,
 )
 
-_DOMAIN = "weather"
 _LONGEST = 7  # days of a forecast
 _SKIES = ("clear", "cloudy", "fog", "rain", "snow", "thunderstorm")
 _FREEZING = 1.0  # degrees: below, rain falls as snow
@@ -140,18 +139,18 @@ def _rainy(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Ans
 
 
 WEATHER = Domain(
-    _DOMAIN, "Weather", (STATION, WARNING),
+    "weather", "Weather", (STATION, WARNING),
     (
-        Operation("weather.on", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "date": _DATE},
+        Operation("weather.on", OperationKind.COMPUTE, "weather", {"city_id": _CITY, "date": _DATE},
                   _OUTPUTS, _on, parent="city", phrase="Weather of a city on a date",
                   verbs=("weather on date", "daily weather", "get weather")),
-        Operation("weather.forecast", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+        Operation("weather.forecast", OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
                   _DATED, _forecast, parent="city", many=True, phrase="Forecast of a city for the next days",
                   verbs=("forecast", "weather forecast", "get forecast")),
-        Operation("weather.warmest_day", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+        Operation("weather.warmest_day", OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
                   _WARMEST, _warmest, parent="city", phrase="Warmest of the next days in a city",
                   verbs=("warmest day", "find warmest day", "best day")),
-        Operation("weather.rainy_days", _DOMAIN, OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
+        Operation("weather.rainy_days", OperationKind.COMPUTE, "weather", {"city_id": _CITY, "days": _SPAN},
                   _RAINY, _rainy, parent="city", phrase="Number of rainy days ahead in a city",
                   verbs=("rainy days", "count rainy days", "rain outlook")),
     ),

@@ -40,23 +40,18 @@ _TOP = 3
 _MOST = 20
 
 
-def ranks(entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+def ranks(entity: EntityType, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
     """Yield: parent id -> children by a measure. For a type without references: rows of the table by a measure."""
     references = list(entity.references())[: level.measures]
     for each in measures(entity, level):
         for reference in references:
-            yield _rank(entity, domain, level, each, reference, types[reference.type.entity])
+            yield _rank(entity, level, each, reference, types[reference.type.entity])
         if not references:
-            yield _rank(entity, domain, level, each, None, None)
+            yield _rank(entity, level, each, None, None)
 
 
 def _rank(
-    entity: EntityType,
-    domain: str,
-    level: WorldLevel,
-    by: Attribute,
-    reference: Attribute | None,
-    parent: EntityType | None,
+    entity: EntityType, level: WorldLevel, by: Attribute, reference: Attribute | None, parent: EntityType | None
 ) -> Operation:
     outputs = row_outputs(entity, level, by)
     rows_of = row_maker(entity, outputs)
@@ -77,7 +72,7 @@ def _rank(
     word, scope = words_of(by), f" of one {reference.label}" if reference else ""
     within = f"_by_{reference.name.removesuffix('_id')}" if reference else ""
     return Operation(
-        f"{entity.name}.top_{by.name}{within}", domain, OperationKind.RANK, entity.name, inputs, outputs, run, by.name,
+        f"{entity.name}.top_{by.name}{within}", OperationKind.RANK, entity.name, inputs, outputs, run, by.name,
         parent.name if parent else "", many=True, phrase=f"{entity.plural.capitalize()}{scope} by highest {by.label}",
         paraphrases=(
             f"Ranks {entity.plural}{scope} by {by.label}",
@@ -92,17 +87,15 @@ def _rank(
     )  # fmt: skip
 
 
-def aggregates(
-    entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]
-) -> Iterator[Operation]:
+def aggregates(entity: EntityType, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
     """Yield: parent id -> number of children and mean of a measure over them."""
     references = list(entity.references())[:1]
     for each in measures(entity, level)[:1]:
         for reference in references:
-            yield _aggregate(entity, domain, each, reference, types[reference.type.entity])
+            yield _aggregate(entity, each, reference, types[reference.type.entity])
 
 
-def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attribute, parent: EntityType) -> Operation:
+def _aggregate(entity: EntityType, over: Attribute, reference: Attribute, parent: EntityType) -> Operation:
     name = f"{entity.name}.average_{over.name}_by_{reference.name.removesuffix('_id')}"
     mean_name = f"average_{over.name}"
 
@@ -122,7 +115,7 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     }
     word = reference.label
     return Operation(
-        name, domain, OperationKind.AGGREGATE, entity.name, {reference.name: id_slot(parent, word)}, outputs, run,
+        name, OperationKind.AGGREGATE, entity.name, {reference.name: id_slot(parent, word)}, outputs, run,
         over.name, parent.name, phrase=f"Number of {entity.plural} of one {word} and their average {over.label}",
         paraphrases=(
             f"Counts the {entity.plural} of one {word} and averages their {over.label}",
@@ -137,13 +130,13 @@ def _aggregate(entity: EntityType, domain: str, over: Attribute, reference: Attr
     )  # fmt: skip
 
 
-def compares(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+def compares(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: two ids -> the row with the higher value of a measure, and the difference."""
     for each in measures(entity, level)[:1]:
-        yield _compare(entity, domain, each)
+        yield _compare(entity, each)
 
 
-def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
+def _compare(entity: EntityType, by: Attribute) -> Operation:
     name = f"{entity.name}.compare_{by.name}"
     named = entity.attributes[0]
 
@@ -171,7 +164,7 @@ def _compare(entity: EntityType, domain: str, by: Attribute) -> Operation:
     }
     word = words_of(by)
     return Operation(
-        name, domain, OperationKind.COMPARE, entity.name, inputs, outputs, run, by.name,
+        name, OperationKind.COMPARE, entity.name, inputs, outputs, run, by.name,
         phrase=f"Which of two {entity.plural} has the higher {by.label}",
         paraphrases=(
             f"Compares two {entity.plural} by {by.label}",

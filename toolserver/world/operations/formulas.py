@@ -31,7 +31,6 @@ def compute(
     formula: Formula,
     phrase: str,
     *verbs: str,
-    domain: str,
 ) -> Operation:
     """Return an operation whose outputs are computed from its inputs.
 
@@ -42,7 +41,6 @@ def compute(
         formula: Function that returns the values by output name; it may raise `Refusal`.
         phrase: Description as a clause.
         *verbs: Names that vendors use.
-        domain: Name of the domain.
     """
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
@@ -50,4 +48,4 @@ def compute(
 
     shown = {key: Output(kind, f"{name}.{key}", label, derived=True) for key, (kind, label) in outputs.items()}
     subject = name.partition(".")[0]
-    return Operation(name, domain, OperationKind.COMPUTE, subject, inputs, shown, run, phrase=phrase, verbs=verbs)
+    return Operation(name, OperationKind.COMPUTE, subject, inputs, shown, run, phrase=phrase, verbs=verbs)

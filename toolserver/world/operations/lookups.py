@@ -26,7 +26,7 @@ from toolserver.world.schema import (
 IdRow = tuple[str, dict[str, Any]]
 
 
-def search(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+def search(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: name -> ids."""
     named = entity.attributes[0]
     outputs = row_outputs(entity, level)
@@ -37,7 +37,7 @@ def search(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Opera
 
     slot = Slot(named.type, f"{named.label} of the {entity.label}, or a part of it", aka=("query", "q", "keyword"))
     yield Operation(
-        f"{entity.name}.search", domain, OperationKind.SEARCH, entity.name, {named.name: slot}, outputs, run,
+        f"{entity.name}.search", OperationKind.SEARCH, entity.name, {named.name: slot}, outputs, run,
         many=True, phrase=f"Find {entity.plural} by {named.label}",
         paraphrases=(
             f"Look up {_a(entity.label)} by {named.label}",
@@ -48,7 +48,7 @@ def search(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Opera
     )  # fmt: skip
 
 
-def details(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+def details(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: id -> attributes."""
     shown = entity.attributes[: level.detail + 1]
     outputs = {each.name: output(entity, each) for each in shown}
@@ -60,7 +60,7 @@ def details(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Oper
         return [Row(row_id, {name: row[name] for name in outputs})], changes
 
     yield Operation(
-        f"{entity.name}.details", domain, OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
+        f"{entity.name}.details", OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
         outputs, run, phrase=f"Details of one {entity.label}",
         paraphrases=(
             f"Shows {_a(entity.label)} in full",
@@ -71,13 +71,13 @@ def details(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Oper
     )  # fmt: skip
 
 
-def lookups(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+def lookups(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: id -> one measure."""
     for each in measures(entity, level):
-        yield _lookup(entity, domain, each)
+        yield _lookup(entity, each)
 
 
-def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
+def _lookup(entity: EntityType, attribute: Attribute) -> Operation:
     word, id_name = words_of(attribute), entity.id_name
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
@@ -86,7 +86,7 @@ def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
         return [Row(row_id, {attribute.name: row[attribute.name]})], changes
 
     return Operation(
-        f"{entity.name}.{attribute.name}", domain, OperationKind.LOOKUP, entity.name,
+        f"{entity.name}.{attribute.name}", OperationKind.LOOKUP, entity.name,
         {entity.id_name: id_slot(entity)}, {attribute.name: output(entity, attribute)}, run, attribute.name,
         phrase=f"The {attribute.label} of one {entity.label}",
         paraphrases=(
@@ -98,7 +98,7 @@ def _lookup(entity: EntityType, domain: str, attribute: Attribute) -> Operation:
     )  # fmt: skip
 
 
-def lists(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operation]:
+def lists(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: filters -> ids."""
     filters = _filters(entity, level)
     if not filters:
@@ -112,7 +112,7 @@ def lists(entity: EntityType, domain: str, level: WorldLevel) -> Iterator[Operat
         return rows_of(world, ids, changes), changes
 
     yield Operation(
-        f"{entity.name}.list", domain, OperationKind.LIST, entity.name, filters, outputs, run,
+        f"{entity.name}.list", OperationKind.LIST, entity.name, filters, outputs, run,
         many=True, phrase=f"List {entity.plural} by {words_of_filters}",
         paraphrases=(
             f"Browse {entity.plural} by {words_of_filters}",
@@ -162,13 +162,13 @@ def _passing(rows: list[IdRow], test: str, attribute: str, wanted: Any) -> list[
     return [each for each in rows if each[1][attribute] == wanted]
 
 
-def related(entity: EntityType, domain: str, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
+def related(entity: EntityType, level: WorldLevel, types: Mapping[str, EntityType]) -> Iterator[Operation]:
     """Yield for every reference: parent id -> ids of its children."""
     for reference in entity.references():
-        yield _related(entity, domain, level, reference, types[reference.type.entity])
+        yield _related(entity, level, reference, types[reference.type.entity])
 
 
-def _related(entity: EntityType, domain: str, level: WorldLevel, reference: Attribute, parent: EntityType) -> Operation:
+def _related(entity: EntityType, level: WorldLevel, reference: Attribute, parent: EntityType) -> Operation:
     outputs = row_outputs(entity, level)
     rows_of = row_maker(entity, outputs)
 
@@ -180,7 +180,7 @@ def _related(entity: EntityType, domain: str, level: WorldLevel, reference: Attr
 
     word = reference.label
     return Operation(
-        f"{entity.name}.by_{reference.name.removesuffix('_id')}", domain, OperationKind.RELATED, entity.name,
+        f"{entity.name}.by_{reference.name.removesuffix('_id')}", OperationKind.RELATED, entity.name,
         {reference.name: id_slot(parent, word)}, outputs, run, parent=parent.name, many=True,
         phrase=f"{entity.plural.capitalize()} of one {word}",
         paraphrases=(

@@ -58,9 +58,7 @@ class Sale:
     once: bool = False
 
 
-def create(
-    name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
-) -> Operation:
+def create(name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str) -> Operation:
     """Return the write that creates a record of type `made` for a row of `target`."""
     shown = {made.id_name: id_output(made)}
     if sale.price:
@@ -74,7 +72,7 @@ def create(
 
     inputs = _inputs(sale, target, made)
     return Operation(
-        name, domain, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
+        name, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
         stock=sale.stock,
     )  # fmt: skip
 
@@ -142,9 +140,7 @@ def _new_id(world: WorldView, made: EntityType, changes: Changes) -> str:
     return f"{made.prefix}{low + changes.new_number(world.seed, made.name) % (9 * low)}"
 
 
-def cancel(
-    name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str, domain: str
-) -> Operation:
+def cancel(name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str) -> Operation:
     """Return the write that cancels a record of type `made` and increases the stock again."""
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
@@ -161,12 +157,12 @@ def cancel(
         made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference"))
     }
     return Operation(
-        name, domain, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
+        name, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
         phrase=phrase, verbs=verbs,
     )  # fmt: skip
 
 
-def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str, domain: str) -> Operation:
+def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str) -> Operation:
     """Return the write that sets an attribute of a record of type `made`: another date, another city."""
     changed = made.attribute(attribute)
     new = f"new_{attribute}"
@@ -184,7 +180,7 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
     }
     shown = {attribute: output(made, changed), **_status(made)}
     return Operation(
-        name, domain, OperationKind.UPDATE, made.name, inputs, shown, run, attribute, made=made.name,
+        name, OperationKind.UPDATE, made.name, inputs, shown, run, attribute, made=made.name,
         phrase=phrase, verbs=verbs,
     )  # fmt: skip
 

@@ -143,8 +143,8 @@ class VendorTool:
         outputs = {"token": Output(TOKEN, f"{name}.token", "token", _TOKEN_WORDS[1:])}
         verbs = _LOGIN_VERBS
         return Operation(
-            name, self.domain.name, OperationKind.LOGIN, f"vendor{self.index}", inputs, outputs, run,
-            phrase="Get a token for the other endpoints", verbs=verbs,
+            name, OperationKind.LOGIN, f"vendor{self.index}", inputs, outputs, run,
+            phrase="Get a token for the other endpoints", verbs=verbs, domain=self.domain.name,
         )  # fmt: skip
 
 
