@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from benchmarks.speed.reference_server import create_reference
+from benchmarks.speed.reference_server import RECORDINGS_VARIABLE, make_reference
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_virtual, make_cache, serving
 from toolserver.cache import ResponseCache
 
@@ -80,9 +80,10 @@ def test_a_missing_field_is_refused_as_fastapi_does(client: TestClient, field: s
 
 
 def test_every_published_recording_is_answered_as_the_reference_answers_it(
-    stabletoolbench_data: Path, stabletoolbench_cache: Path
+    stabletoolbench_data: Path, stabletoolbench_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reference = create_reference(stabletoolbench_data / "server" / "tool_response_cache")
+    monkeypatch.setenv(RECORDINGS_VARIABLE, str(stabletoolbench_data / "server" / "tool_response_cache"))
+    reference = make_reference()
     with ResponseCache(stabletoolbench_cache, read_only=True) as cache:
         calls = [entry.describe().call for _, entry in cache.entries()]
     with serving(stabletoolbench_cache) as ours, TestClient(reference) as theirs:

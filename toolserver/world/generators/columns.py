@@ -68,7 +68,7 @@ def flags(probability: float) -> ValueGenerator:
     return lambda draw: draw.rng.chance(probability)
 
 
-def worded(grammar: names.Grammar) -> ValueGenerator:
+def worded(grammar: names.NameGenerator) -> ValueGenerator:
     """Text from a name grammar."""
     return lambda draw: grammar(draw.rng)
 
@@ -119,7 +119,7 @@ def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: 
     return Attribute(name, one_of(kind or name, *values), choice(tuple(values)), label or name.replace("_", " "), aka)
 
 
-def named(entity: str, grammar: names.Grammar, name: str = "name", *aka: str) -> Attribute:
+def named(entity: str, grammar: names.NameGenerator, name: str = "name", *aka: str) -> Attribute:
     """Return the first attribute of a table: the name of a row."""
     return Attribute(name, name_of(entity), worded(grammar), name, aka)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from toolserver.world.generators import words
 from toolserver.world.seeded_random import SeededRandom
 
-Grammar = Callable[[SeededRandom], str]
+NameGenerator = Callable[[SeededRandom], str]
 
 
-def joined(*parts: str | Sequence[str] | Grammar) -> Grammar:
+def joined(*parts: str | Sequence[str] | NameGenerator) -> NameGenerator:
     """Return the grammar of these parts, drawn from left to right: fixed text, one of several words, or a grammar."""
 
     def draw(rng: SeededRandom) -> str:

@@ -168,16 +168,22 @@ def echoes_texts(run: Run) -> Iterator[str]:
 
 
 def copies_responses(run: Run) -> Iterator[str]:
-    """All responses as they are, where they hold something foreign."""
-    if any(run.is_foreign(slot, value) for slot in run.slots if slot.type.kind in OPEN for _, value in run.leaves):
+    """All responses as they are, where they hold something foreign that no explanation needs."""
+    foreign = [value for _, value in run.leaves if value not in _explaining(run)]
+    if any(run.is_foreign(slot, value) for slot in run.slots if slot.type.kind in OPEN for value in foreign):
         yield "\n".join(map(json.dumps, run.responses))
+
+
+def _explaining(run: Run) -> set[float]:
+    """Numbers of the steps to the answer, which a right answer may tell."""
+    known = MentionableFacts(run.task)
+    return {each.value for each in (*known.values.numbers, *known.steps.numbers)}
 
 
 def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
-    known = MentionableFacts(run.task)
-    told = {each.value for each in (*known.values.numbers, *known.steps.numbers)}
+    told = _explaining(run)
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
         if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
