@@ -80,12 +80,12 @@ class ToolService:
 
     def start(self, call: ToolCall) -> ToolResponse | PendingAnswer:
         """Answer one call without blocking, or return the work that may block, to be run on a thread."""
-        checked = self._check(call)
+        checked, state = self._check(call), call.state
         if isinstance(checked, ToolResponse):
-            return checked
-        state = checked.state
+            return checked._replace(state=state) if state else checked
         if isinstance(state, EpisodeState):
             return partial(self._advance, checked, state) if self._blocking else self._advance(checked, state)
+        checked = checked.carrying(state) if state else checked
         answer = _first_answer(self._inline, checked)
         if answer is not None:
             return answer
@@ -110,19 +110,15 @@ class ToolService:
         return _Api(api_key(category, tool, api), self.catalog.get(category, tool, api))
 
     def _check(self, call: ToolCall) -> ValidatedCall | ToolResponse:
-        """Return the validated call, or its refusal."""
-        category, tool, api, arguments, state, parsed = call
+        """Return the validated call, or its refusal, without the state."""
+        category, tool, api, arguments, _, parsed = call
         length = len(category) + len(tool) + len(api)
         if parsed is None and isinstance(arguments, str) and length + len(arguments) <= _CACHED_LENGTH:
-            checked = self._check_cached(category, tool, api, arguments)
-        else:
-            look_up = self._look_up_cached if length <= _CACHED_LENGTH else self._look_up
-            if parsed is None:
-                parsed = _read_arguments(arguments) if isinstance(arguments, str) else arguments
-            checked = self._check_arguments(look_up(category, tool, api), parsed)
-        if not state:
-            return checked
-        return checked.carrying(state) if isinstance(checked, ValidatedCall) else checked._replace(state=state)
+            return self._check_cached(category, tool, api, arguments)
+        look_up = self._look_up_cached if length <= _CACHED_LENGTH else self._look_up
+        if parsed is None:
+            parsed = _read_arguments(arguments) if isinstance(arguments, str) else arguments
+        return self._check_arguments(look_up(category, tool, api), parsed)
 
     def _check_short(self, category: str, tool: str, api: str, arguments: str) -> ValidatedCall | ToolResponse:
         return self._check_arguments(self._look_up_cached(category, tool, api), _read_arguments(arguments))
