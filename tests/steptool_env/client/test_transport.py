@@ -156,11 +156,11 @@ def test_an_answer_that_is_none_is_an_error_and_the_next_exchange_is_sound(part:
 
 @pytest.mark.parametrize("rest", [ANSWERS["empty"], WHOLE, b"SMTP ready\r\n\r\n", WHOLE[:9]])
 def test_what_comes_behind_an_answer_is_no_part_of_it(rest: bytes, server: Server) -> None:
-    before = server.connections
+    """The rest is discarded with the buffer of its answer, or makes the connection stale: both are sound."""
     with closing(make_transport(server.url, {}, 5.0)) as transport:
-        assert ask(transport, server, WHOLE + rest, b"") == Reply(200, "", b"[1,2]")
-        assert ask(transport, server, WHOLE) == Reply(200, "", b"[1,2]")
-    assert server.connections == before + 2
+        for _ in range(20):
+            assert ask(transport, server, WHOLE + rest) == Reply(200, "", b"[1,2]")
+            assert ask(transport, server, WHOLE) == Reply(200, "", b"[1,2]")
 
 
 def test_threads_get_their_own_answers() -> None:
