@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from steptool_env.toolworld.wording.phrases import Patterns, Phrases
+from steptool_env.toolworld.wording.operation_patterns import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import CODED, HANDLES, PEOPLE, PLACES, UNITS
 from steptool_env.toolworld.wording.terms import ATTR, CONST, ID, MORE, NAMED, ONLY, OUT, RANK, Term
 from toolserver.world.schema import Operation, OperationKind, SemanticType, Slot, ValueKind

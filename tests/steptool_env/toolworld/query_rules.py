@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.wording import frames
-from steptool_env.toolworld.wording.phrases import Patterns, Phrases
+from steptool_env.toolworld.wording.operation_patterns import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import HANDLES
 from steptool_env.toolworld.wording.terms import ATTR, MORE, ONLY, OUT, RANK, Args, Meaning, Term
 from toolserver.world.schema import EntityType, Operation, OperationKind, SemanticType, Slot, ValueKind

@@ -6,7 +6,7 @@ from steptool_env.toolworld import SPLITS, TaskSampler, gold_answer, read_task_i
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.planning.toolset import COUNTS
-from steptool_env.toolworld.wording.phrases import Phrases
+from steptool_env.toolworld.wording.operation_patterns import Phrases
 from tests.toolserver.world.worlds import LEVELS, sampler, tasks, vendors
 from toolserver.errors import ConfigurationError
 from toolserver.world.schema import OperationKind, ValueKind

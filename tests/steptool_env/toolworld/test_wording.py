@@ -16,8 +16,8 @@ from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.planning.plan import Given
 from steptool_env.toolworld.task_page import page
 from steptool_env.toolworld.wording import frames, query_of
-from steptool_env.toolworld.wording.phrases import Phrases
-from steptool_env.toolworld.wording.phrasing import OFS, WORDS
+from steptool_env.toolworld.wording.operation_patterns import Phrases
+from steptool_env.toolworld.wording.query import OFS, WORDS
 from steptool_env.toolworld.wording.templates import PEOPLE, SCOPES, UNITS
 from steptool_env.toolworld.wording.terms import meaning_of
 from tests.steptool_env.toolworld.query_parser import Parser

@@ -1,4 +1,4 @@
-"""Writes a plan as a query: a short plan is one sentence, a longer one several that introduce one term each."""
+"""Query of a task: a short plan is one sentence, a longer one several that introduce one term each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.frames import Frame
 from steptool_env.toolworld.wording.noun_phrases import ATOMS, NounPhrases
-from steptool_env.toolworld.wording.phrases import Patterns, Phrases
+from steptool_env.toolworld.wording.operation_patterns import Patterns, Phrases
 from steptool_env.toolworld.wording.terms import CONST, MORE, OUT, Term, inputs_of, is_low
 from toolserver.world.schema import OperationKind
 from toolserver.world.seeded_random import SeededRandom
