@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -42,20 +43,20 @@ class Agent(Protocol):
         ...
 
 
-class EpisodeAgent(Generic[State]):
+class EpisodeAgent(ABC, Generic[State]):
     """Base of agents that decide in each episode by itself, with a state per episode."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self._episodes: dict[int, State] = {}
 
+    @abstractmethod
     def begin(self, info: Info) -> State:
         """Return the state of a new episode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decide(self, episode: State, observation: str, info: Info) -> str:
         """Return the next action of an episode."""
-        raise NotImplementedError
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`."""

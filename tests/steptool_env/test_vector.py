@@ -17,7 +17,7 @@ from steptool_env.client import LocalToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.vector import ToolVectorEnv
-from tests.steptool_env.toys import ACTIONS, ANSWER, COUNT, SAY, ToySuite, toy_config
+from tests.steptool_env.toys import ACTIONS, ANSWER, COUNT, SAY, CountingClient, ToySuite, toy_config
 from toolserver.catalog.api_schema import ToolCall, ToolResponse
 
 N = 3
@@ -62,18 +62,6 @@ def test_it_equals_gymnasiums_vector_of_single_environments(
         assert same(mine, their)
         if mode is AutoresetMode.DISABLED:
             assert same(reset_the_finished(ours, *mine[2:4]), reset_the_finished(theirs, *their[2:4]))
-
-
-class CountingClient(LocalToolClient):
-    """Remembers how many calls came in each exchange."""
-
-    def __init__(self) -> None:
-        super().__init__(ToySuite())
-        self.exchanges: list[int] = []
-
-    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        self.exchanges.append(len(calls))
-        return super().call_many(calls)
 
 
 def test_a_step_is_one_exchange_and_text_that_is_no_call_is_none() -> None:

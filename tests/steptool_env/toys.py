@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from steptool_env.client.local import LocalToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Transition
@@ -147,3 +148,15 @@ class Unreachable:
 
     def close(self) -> None:
         pass
+
+
+class CountingClient(LocalToolClient):
+    """Remembers how many calls came in each exchange."""
+
+    def __init__(self) -> None:
+        super().__init__(ToySuite())
+        self.exchanges: list[int] = []
+
+    def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
+        self.exchanges.append(len(calls))
+        return super().call_many(calls)

@@ -1,4 +1,4 @@
-"""Scoring recorded episodes anew."""
+"""Scoring of recorded episodes."""
 
 from __future__ import annotations
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,6 @@ import torch
 import uvicorn
 from fastapi import FastAPI
 
-from agents.commands.train import parse
-from agents.errors import EngineError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
@@ -27,9 +23,7 @@ from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.http_engine import HttpEngine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
-from agents.rollout.static_sampler import StaticGenerator
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
@@ -323,136 +317,3 @@ CHOICE = {
     "logprobs": {"token_logprobs": [-0.5, -0.25]},
     "finish_reason": "stop",
 }
-
-
-class _Scripted(BaseHTTPRequestHandler):
-    """Answers with the server's `replies` in turn, the last one for ever; keeps what it was asked."""
-
-    def do_GET(self) -> None:
-        self._send(200, b'{"data": [{"id": "m"}]}')
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.asked.append((self.path, asked))  # type: ignore[attr-defined]
-        replies = self.server.replies  # type: ignore[attr-defined]
-        self._send(*(replies.pop(0) if len(replies) > 1 else replies[0]))
-
-    def _send(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
-@contextmanager
-def scripted(*replies: tuple[int, Any]) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
-    server.asked = []  # type: ignore[attr-defined]
-    server.replies = [(s, r if isinstance(r, bytes) else json.dumps(r).encode()) for s, r in replies]  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def ask(server: ThreadingHTTPServer) -> list[Sampled]:
-    engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())
-    engine.start(0, [3, 1])
-    try:
-        return engine.act([0])
-    finally:
-        engine.close()
-
-
-def reply(**changes: Any) -> tuple[int, Any]:
-    return 200, {"choices": [{**CHOICE, **changes}]}
-
-
-def test_a_request_carries_tokens_and_leaves_nothing_to_the_server() -> None:
-    with scripted(reply()) as server:
-        assert ask(server) == [Sampled([5, 2], [-0.5, -0.25], stopped=True)]
-    ((path, asked),) = server.asked  # type: ignore[attr-defined]
-    assert path == "/v1/completions"
-    assert asked["prompt"] == [3, 1]
-    assert asked["stop_token_ids"] == [2]
-    assert (asked["top_k"], asked["top_p"], asked["ignore_eos"], asked["max_tokens"]) == (-1, 1.0, True, 62)
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (reply(token_ids=None), "no token ids; it must know `return_token_ids`"),
-        (reply(prompt_token_ids=[0, 3, 1]), "changed the prompt's tokens"),
-        (reply(logprobs=None), "no log-probabilities; start it without `--max-logprobs`"),
-        (reply(logprobs={"token_logprobs": [-0.5]}), "every token a finite log-probability"),
-        (reply(logprobs={"token_logprobs": [-0.5, None]}), "every token a finite log-probability"),
-        (reply(token_ids=[5, 6]), "without its stop token"),
-        ((200, {"choices": []}), "not answer as a completions server"),
-        ((200, b"<html>"), "not answer as a completions server"),
-        ((404, b"no such model"), "HTTP 404: no such model"),
-    ],
-)
-def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, Any], says: str) -> None:
-    with scripted(answer) as server, pytest.raises(EngineError, match=says):
-        ask(server)
-    assert len(server.asked) == 1  # type: ignore[attr-defined]
-
-
-def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
-    """ArCHer acts in many states, some at a time, and clears in between."""
-    with scripted(reply()) as server:
-        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling())
-        for _ in range(2):
-            engine.seed(3)
-            for _ in range(2):
-                engine.clear()
-                engine.start(0, [3, 1])
-                engine.act([0])
-        engine.close()
-    first, second, *again = [asked["seed"] for _, asked in server.asked]  # type: ignore[attr-defined]
-    assert first != second
-    assert again == [first, second]
-
-
-def test_a_failure_that_passes_is_waited_out() -> None:
-    with scripted((503, b"starting"), reply()) as server:
-        assert ask(server)[0].ids == [5, 2]
-
-
-def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None:
-    with scripted((404, b"Not Found")) as server:
-        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
-        with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
-            engine.publish(0)
-        engine.close()
-    assert not list(tmp_path.iterdir())
-
-
-def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
-    (tmp_path / "weights-of-mine").mkdir()
-    with serving(exact_learner().policy) as url:
-        engine = remote(exact_learner(), url, Sampling(), tmp_path)
-        for version in (0, 1):
-            engine.publish(version)
-        engine.close()
-        engine.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["weights-of-mine"]
-
-
-def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\npolicy: {compile: true}\n")
-    config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.sync-every", "3"]).settings
-    assert config.rollout == RolloutConfig(engine="static", sync_every=3)
-    assert config.policy.compile
-    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
-    flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
-    engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
-    assert type(engine) is HttpEngine
-    engine.close()

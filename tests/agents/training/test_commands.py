@@ -164,7 +164,7 @@ def test_an_environment_that_does_not_exist_is_named() -> None:
 
 
 def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
-    """The most probable action, each token from the whole sequence anew."""
+    """The most probable action, each token computed from the whole sequence."""
     action: list[int] = []
     while len(action) < longest and (not action or action[-1] != made.codec.stop_id):
         hidden = made.policy.hidden(torch.tensor([ids + action]))

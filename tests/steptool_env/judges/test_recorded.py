@@ -46,7 +46,7 @@ def test_the_order_of_arguments_and_the_tools_answers_do_not_matter() -> None:
         (),
     ],
 )
-def test_any_other_episode_is_judged_anew(steps: tuple[Step, ...]) -> None:
+def test_any_other_episode_is_judged_again(steps: tuple[Step, ...]) -> None:
     judged = JUDGE.judge(task(), steps)
     assert not judged.recorded
     assert judged == RulesJudge().judge(task(), steps)

@@ -233,7 +233,7 @@ os._exit(0)
 def test_what_a_killed_writer_left_in_the_log_is_never_overlooked(readable_folder: Path) -> None:
     subprocess.run([sys.executable, "-c", LEAVE_OPEN, readable_folder], cwd=ROOT, check=True)
     assert (readable_folder / "cache.db-wal").stat().st_size
-    (readable_folder / "cache.db-shm").unlink()  # as on a volume that was copied or mounted anew
+    (readable_folder / "cache.db-shm").unlink()  # as on a volume that was copied or mounted again
     readable_folder.chmod(0o555)
     refused = run_python(READ, readable_folder)
     _, errors = refused.communicate()

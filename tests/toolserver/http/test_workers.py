@@ -82,7 +82,7 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
 
 
 def _workers(parent: int) -> list[int]:
-    """The processes that serve; multiprocessing's resource tracker is none."""
+    """The processes that serve, without multiprocessing's resource tracker."""
     living = [child for child in psutil.Process(parent).children() if child.status() != psutil.STATUS_ZOMBIE]
     return [child.pid for child in living if "resource_tracker" not in " ".join(child.cmdline())]
 
