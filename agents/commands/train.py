@@ -156,5 +156,5 @@ def _evaluate_command(config: TrainConfig) -> str:
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
-    words += ["--env-arg", *(f"{name}={text}" for name, text in texts.items())] if texts else []
+    words += ["--env-args", *(f"{name}={text}" for name, text in texts.items())] if texts else []
     return shlex.join(words)

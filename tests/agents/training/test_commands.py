@@ -52,8 +52,8 @@ def test_a_run_is_trained_resumed_and_evaluated(
         main(["train", "--iterations", "1", *flags])  # without --resume
     assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
     assert len(read_metrics(out)) == 3
-    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
-    agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "4"]
+    agent = ["--agent", f"policy:{out}", "--agent-args", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0
