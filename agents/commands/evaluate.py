@@ -20,7 +20,7 @@ from steptool_env.errors import StepToolError, ToolTransportError
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
-_WORLD = ("level", "world_seed", "tools")
+_WORLD = ("level", "world_seed", "tools", "world_version")
 """Arguments of ToolWorld that change the tools."""
 
 
