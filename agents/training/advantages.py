@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.training.batch import Batch
-from agents.training.config import ESTIMATORS, AlgorithmConfig
+from agents.training.config import ESTIMATORS, GROUP_ESTIMATORS, AlgorithmConfig
 
 Estimator = Callable[[Batch], Tensor]
 """Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
@@ -38,10 +38,17 @@ def built_in(config: AlgorithmConfig) -> Estimator:
 
     def estimate(batch: Batch) -> Tensor:
         reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
-        lambdas = {"gae_lambda": config.gae_lambda, "gae_lambda_token": config.gae_lambda_token}
         match config.advantage:
-            case "step_gae":
-                return step_gae(reward, batch.value, batch.step, gamma=gamma, final_value=batch.final_value, **lambdas)
+            case "step_gae" | "token_gae":
+                return step_gae(
+                    reward,
+                    batch.value,
+                    batch.step,
+                    gamma=gamma,
+                    gae_lambda=config.gae_lambda,
+                    gae_lambda_token=1.0 if config.advantage == "step_gae" else config.gae_lambda,
+                    final_value=batch.final_value,
+                )
             case "released":
                 return released(reward, batch.value, batch.step, batch.gap, gamma=gamma, gae_lambda=config.gae_lambda)
             case "reinforce":
@@ -62,10 +69,14 @@ def built_in(config: AlgorithmConfig) -> Estimator:
 
 
 def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Advantages, normalised where `config` says so, and returns, the targets of the critic: both (b, j)."""
+    """Advantages and returns, the targets of the critic: both (b, j).
+
+    The advantages are normalised over the steps of the batch, except those of estimators that compare the episodes of a
+    group.
+    """
     advantage = estimator(batch)
     returns = advantage + batch.value
-    if config.normalize_advantage:
+    if config.advantage not in GROUP_ESTIMATORS:
         advantage = normalize(advantage, batch.step, batch.steps)
     return advantage, returns
 

@@ -67,8 +67,8 @@ def test_a_run_of_two_processes_is_logged_once_kept_and_resumed(start: Path, tmp
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6"]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation", "--env.num-envs", "2", "--episodes", "6"]
     flags += ["--algo", "grpo", "--algorithm.group-size", "2", "--eval-episodes", "2", "--eval-every", "1"]
-    for iterations, more in (("1", ["--shard"]), ("2", ["--resume"])):
-        done = together(*STEPTOOL, "train", "--iterations", iterations, *more, *flags)
+    for calls, more in (("12", ["--shard"]), ("24", ["--resume"])):
+        done = together(*STEPTOOL, "train", "--calls", calls, *more, *flags)
         assert done.returncode == 0, done.stderr
     records = read_metrics(out)
     assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 12), (2, 24)]  # 6 episodes of 2 calls

@@ -27,7 +27,7 @@ _PAIRS: Settings = {"group_size": 2}
 _SMALL: Settings = {"max_tokens": 24, "lr": 1e-2, "value_lr": 1e-2}
 CASES: dict[str, tuple[int, Settings]] = {
     "steptool": (11, {"optim": _SMALL}),
-    "one episode": (1, {"optim": _SMALL, "algorithm": {"normalize_advantage": False}}),
+    "one episode": (1, {"optim": _SMALL}),
     "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
     "reference": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1}}),
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),

@@ -297,7 +297,7 @@ def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[
     return optimizer.step(batch, lambda micro: ppo_loss(forward(made.policy, micro), micro, config.algorithm)), made
 
 
-@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"optim": {"autocast": True}}])
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"dtype": "mixed"}])
 def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, change: Settings) -> None:
     episodes = played(build_policy(PolicyConfig(model=str(folder))), 8)
     exact, _ = first_step(folder, episodes)
@@ -309,7 +309,7 @@ def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, 
 
 
 def test_autocast_leaves_the_weights_in_single_precision(folder: Path) -> None:
-    run = trainer(config_of(folder, optim={"autocast": True}))
+    run = trainer(config_of(folder, dtype="mixed"))
     run.iterate()
     assert {parameter.dtype for parameter in run.learner.policy.parameters()} == {torch.float32}
 
@@ -322,8 +322,8 @@ def test_a_pretrained_model_is_trained_resumed_and_evaluated(folder: Path, tmp_p
     flags = ["--policy.model", str(folder), "--policy.lora-rank", "2", "--policy.dtype", "bfloat16"]
     flags += ["--policy.gradient-checkpointing", "--policy.context", "4096", "--sampling.max-action-tokens", "4"]
     flags += ["--env.args", *TASKS, "--env.num-envs", "4", "--episodes", "4", "--eval-every", "0", "--out", str(out)]
-    main(["train", "--iterations", "1", *flags])
-    main(["train", "--iterations", "2", "--resume", *flags])
+    main(["train", "--calls", "8", *flags])  # 4 episodes of 2 calls
+    main(["train", "--calls", "16", "--resume", *flags])
     newest = checkpoint.newest(out)
     assert newest == out / "checkpoint-2"
     evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "2"]

@@ -91,7 +91,7 @@ def test_sharded_processes_get_equally_many_micro_batches_and_extra_ones_have_no
     monkeypatch.setattr(Processes, "most", lambda _, count: count + 1)
     parts = list(micro_batches(batch, 10_000, Processes(sharded=True)))
     assert [len(rows) for rows, _ in parts] == [6, 0]
-    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, ratio="step", kl_coef=0.1))
+    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, kl_coef=0.1))
     assert all(float(term.detach()) == 0 for term in terms.values())
     terms["loss"].backward()  # type: ignore[no-untyped-call]
     assert all(bool((gradient == 0).all()) for gradient in gradients(model).values())

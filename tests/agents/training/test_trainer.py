@@ -16,7 +16,7 @@ from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import Sampling
 from agents.rollout.sampler import Generator
 from agents.rollout.types import Episode
-from agents.training.advantages import Estimator, per_token, returns_to_go
+from agents.training.advantages import Estimator, make_estimator, per_token, returns_to_go
 from agents.training.batch import collate
 from agents.training.config import AlgorithmConfig, make_config, read_config
 from agents.training.forward import evaluate_actions, forward
@@ -71,9 +71,8 @@ def test_a_divergence_from_the_reference_is_logged_where_there_is_one(kl_coef: f
     assert ("train/reference_kl" in run.update(play(run))) == (kl_coef > 0)
 
 
-@pytest.mark.parametrize("change", [{"ratio": "step"}, {"kl_coef": 0.001}])
-def test_variants_learn_too(change: dict[str, Any], learning_seed: int) -> None:
-    assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | change}) > LEARNT
+def test_it_learns_near_a_reference_too(learning_seed: int) -> None:
+    assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | {"kl_coef": 0.001}}) > LEARNT
 
 
 def half_return(config: AlgorithmConfig) -> Estimator:
@@ -82,11 +81,13 @@ def half_return(config: AlgorithmConfig) -> Estimator:
 
 
 def test_an_estimator_can_be_given_as_module_and_factory() -> None:
-    settings = {"gamma": 1.0, "normalize_advantage": False}
-    reinforce = {"algo": "reinforce", "iterations": 1, "algorithm": settings}
-    own = {**reinforce, "algorithm": {**settings, "advantage": f"{__name__}:half_return"}}
-    plain, half = (trainer(bandit_config(**each)).iterate()["train/grad_norm"] for each in (reinforce, own))
-    assert half == pytest.approx(0.5 * plain)
+    run = trainer(bandit_config(algo="reinforce", algorithm={"advantage": f"{__name__}:half_return"}))
+    batch = collate(play(run), 0)
+    plain, half = (
+        make_estimator(AlgorithmConfig(advantage=name))(batch) for name in ("reinforce", f"{__name__}:half_return")
+    )
+    assert torch.equal(half, 0.5 * plain)
+    assert run.iterate()["train/grad_norm"] > 0
     with pytest.raises(steptool_env.errors.ConfigurationError, match="estimator 'nowhere:half' cannot be loaded"):
         trainer(bandit_config(algo="reinforce", algorithm={"advantage": "nowhere:half"}))
 
@@ -110,8 +111,7 @@ def test_the_first_loss_is_measured_at_ratio_one() -> None:
 @pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
 def test_the_critic_warms_up_alone(trunk: str) -> None:
     """Bit by bit the same policy while the critic moves; afterwards the policy moves too."""
-    settings = {"policy": {"critic": trunk}, "optim": {"lr": 3e-3, "value_lr": 3e-3, "weight_decay": 0.1}}
-    run = trainer(bandit_config(critic_warmup=1, episodes=16, **settings))
+    run = trainer(bandit_config(critic_warmup=1, episodes=16, policy={"critic": trunk}))
     policy, batch = run.learner.policy, collate(play(run)[:8], 0)
 
     def outputs() -> tuple[torch.Tensor, torch.Tensor]:
@@ -255,15 +255,11 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
     assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
 
 
-FITTED = {"algorithm": {"critic_epochs": 5}}
-SERVER = {"engine": "http", "url": "http://x", "weights_dir": "w"}
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
-        ({"iterations": "many"}, "iterations: .*'many'"),
+        ({"calls": "many"}, "calls: .*'many'"),
         ({"algorithm": {"gama": 1}}, "algorithm.gama"),
         ({"algorithm": {"lam": 1}}, "algorithm.lam: there is no such setting"),
         ({"algorithm": {"advantage": "gea"}}, "algorithm.advantage='gea' is unknown: give one of gigpo, grpo"),
@@ -272,17 +268,11 @@ SERVER = {"engine": "http", "url": "http://x", "weights_dir": "w"}
         ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
         ({"shard": True, "rollout": {"engine": "static"}}, "shard=True is incompatible with"),
         ({"algo": "archer", "policy": {"critic": "separate"}}, "its own critic .* set policy.critic=none"),
-        ({**FITTED, "policy": {"critic": "separate"}}, r"critic_epochs=5 needs policy\.critic=detached"),
-        ({**FITTED, "policy": {"critic": "detached"}, "shard": True}, r"critic_epochs=5 needs .* and no shard"),
-        ({"rollout": {"engine": "http", "url": "http://x"}}, "rollout.weights_dir"),
-        ({"rollout": {"engine": "http", "weights_dir": "w"}}, "rollout.url"),
-        ({"algo": "archer", "rollout": {**SERVER, "sync_every": 2}}, "sync_every=2"),
-        ({"rollout": {"sync_every": 0}}, "at least 1"),
-        ({"rollout": {"engine": "none"}}, "rollout.engine"),
-        ({"calls": -5}, "calls=-5 must be 0 or more"),
+        ({"policy": {"critic": "detached"}, "shard": True}, r"policy\.critic=detached is incompatible with shard=True"),
+        ({"rollout": {"engine": "gpu-2:8000"}}, "engine='gpu-2:8000' is unknown: .* like http://127.0.0.1:8000"),
+        ({"calls": 0}, "calls=0 must be 1 or more"),
         ({"optim": {"lr": math.nan}}, "lr=nan must be 0 or more"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
-        ({"iterations": 0}, "iterations=0 must be 1 or more"),
         ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),
     ],
 )
