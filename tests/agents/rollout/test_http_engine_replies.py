@@ -17,7 +17,7 @@ from agents.errors import EngineError
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import make_engine
 from agents.rollout.http_engine import HttpEngine
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 from tests.agents.bandit import learner
 from tests.agents.rollout.test_http_engine import CHOICE, exact_learner, remote, serving
@@ -148,7 +148,7 @@ def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("rollout: {engine: static}\n")
     config = parse(["--config", str(tmp_path / "run.yaml")]).settings
     assert config.rollout == RolloutConfig("static")
-    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
+    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticTokenSampler
     flags = ["--rollout.engine", "http://gpu-2:8000"]
     engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
     assert type(engine) is HttpEngine
