@@ -67,16 +67,16 @@ class Command:
                 raise ConfigurationError(
                     f"rollout.engine={config.rollout.engine} is for one process: the server samples for all episodes"
                 )
-            learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
+            bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
             envs = stack.enter_context(closing(make_envs(config.env)))
-            engine = make_engine(config.rollout, learner, config.sampling, Path(config.out))
+            engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
             stack.enter_context(closing(engine))
-            evaluation = _evaluation(config, learner, engine) if processes.main else None
+            evaluation = _evaluation(config, bundle, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
-                config, learner, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config, bundle, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
             if found is not None:
                 trainer.resume(found)
@@ -148,12 +148,12 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
     return show
 
 
-def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
+def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     own = None if config.rollout.engine == "local" else engine
-    return PolicyEvaluation(evaluation, learner, config.sampling, own)
+    return PolicyEvaluation(evaluation, bundle, config.sampling, own)
 
 
 def _evaluate_command(config: TrainConfig) -> str:

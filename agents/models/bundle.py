@@ -80,7 +80,7 @@ def load_policy(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
     """Adapters of the checkpoint are trained further; a checkpoint without adapters may be given some."""
     folder = checkpoint.resolve_checkpoint(config.checkpoint)
-    model, tokenizer = checkpoint.load_model(folder, dtype), checkpoint.load_tokenizer(folder)
+    model, tokenizer = checkpoint.load_language_model(folder, dtype), checkpoint.load_tokenizer(folder)
     rank = lora_rank(model)
     if config.lora_rank not in {0, rank} and rank:
         raise CheckpointError(f"{folder} has adapters of rank {rank}, not policy.lora_rank={config.lora_rank}")

@@ -103,7 +103,7 @@ class Policy(nn.Module):
         self,
         ids: Tensor,
         rows: Tensor,
-        columns: Tensor,
+        positions: Tensor,
         targets: Tensor,
         want: tuple[Output, ...] = SCORES,
         *,
@@ -113,9 +113,9 @@ class Policy(nn.Module):
 
         Args:
             ids: Tokens (b, l), padded on the right.
-            rows: Rows of the positions (m,).
-            columns: Columns of the positions (m,).
-            targets: Next tokens (m,).
+            rows: Episode of each selected position (m,).
+            positions: Position in the episode (m,).
+            targets: Next token (m,).
             want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
             entropy_gradient: Keep the gradient of the entropy, which costs memory.
 
@@ -127,7 +127,7 @@ class Policy(nn.Module):
         hidden = torch.empty(0)
         if read or (self.value_head is not None and self.critic is None):
             with torch.set_grad_enabled(torch.is_grad_enabled() and bool(read)):
-                hidden = self.hidden(ids)[rows, columns]
+                hidden = self.hidden(ids)[rows, positions]
         if "hidden" in want:
             found["hidden"] = hidden
         if "log_prob" in want or "entropy" in want:
@@ -136,7 +136,7 @@ class Policy(nn.Module):
         if "value" in want and self.value_head is None:
             found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
         elif "value" in want:
-            states = hidden if self.critic is None else trunk(self.critic, ids)[rows, columns]
+            states = hidden if self.critic is None else trunk(self.critic, ids)[rows, positions]
             found["value"] = self.head_values(states.detach() if self.critic_kind == "detached" else states)
         return found
 

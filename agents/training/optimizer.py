@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.distributed.sharding import full_tensor
 from agents.errors import TrainingError
 from agents.models.policy import Policy
+from agents.models.weights import full_tensor
 from agents.training.batch import Batch, micro_batches, mini_batches
 from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions

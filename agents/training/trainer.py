@@ -59,7 +59,7 @@ class OnlineTrainer:
     def __init__(
         self,
         config: TrainConfig,
-        learner: PolicyBundle,
+        bundle: PolicyBundle,
         envs: VectorEnv[Any, Any, Any],
         *,
         evaluation: Evaluation | None = None,
@@ -67,27 +67,27 @@ class OnlineTrainer:
         engine: RolloutEngine | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        self.config, self.learner, self._processes = config, learner, processes
+        self.config, self.bundle, self._processes = config, bundle, processes
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
-        self._engine = engine or make_engine(config.rollout, learner, config.sampling, Path(config.out))
+        self._engine = engine or make_engine(config.rollout, bundle, config.sampling, Path(config.out))
         self._envs = envs
         self._backoff = ServerBackoff()
         self._estimator = make_estimator(config.algorithm)
-        self._archer = make_archer(config, learner.policy, self._engine)
-        self._reference = learner.policy.frozen_copy() if config.algorithm.kl_coef else None
+        self._archer = make_archer(config, bundle.policy, self._engine)
+        self._reference = bundle.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
         self._shards: Shards | None = None
         if processes.sharded:
-            self._shards = Shards(learner.policy, processes)
+            self._shards = Shards(bundle.policy, processes)
             self._reference = sharded(self._reference, processes) if self._reference else None
-        self._policy = self._shards.policy if self._shards else learner.policy
+        self._policy = self._shards.policy if self._shards else bundle.policy
         self._optimizer = PolicyOptimizer(self._policy, config.optim, processes)
 
     def update(self, episodes: list[TokenEpisode]) -> dict[str, float]:
         """Update the policy on the episodes of an iteration. Return the `train/...` metrics."""
         policy, config, processes = self._policy, self.config.algorithm, self._processes
-        batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+        batch = collate(episodes, self.bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
         if config.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.steps)
         max_tokens = self.config.optim.tokens_on(policy.device.type)
@@ -192,8 +192,8 @@ class OnlineTrainer:
                 return
             checkpoint.save(
                 folder,
-                self.learner.policy,
-                self.learner.tokenizer,
+                self.bundle.policy,
+                self.bundle.tokenizer,
                 optimizer=self._optimizer.adamw,
                 progress=self.progress,
                 config=asdict(self.config),
@@ -207,7 +207,7 @@ class OnlineTrainer:
 
         Raises:
             ConfigurationError: The run has other settings; see `check_resumed`.
-            CheckpointError: The checkpoint is incomplete, damaged or of another model, or `learner` did not start with
+            CheckpointError: The checkpoint is incomplete, damaged or of another model, or `bundle` did not start with
                 the reference policy of the run.
         """
         check_resumed(self.config, folder)
@@ -217,7 +217,7 @@ class OnlineTrainer:
                 "run started with, the reference of algorithm.kl_coef; restore it, or start another run"
             )
         with self.unsharded():
-            checkpoint.load_weights(folder, self.learner.policy)
+            checkpoint.load_weights(folder, self.bundle.policy)
             if self._shards:
                 self._shards.scatter()
         checkpoint.load_optimizer(folder, self._optimizer.adamw)
@@ -226,13 +226,13 @@ class OnlineTrainer:
         self.progress = checkpoint.load_progress(folder)
 
     def unsharded(self) -> AbstractContextManager[None]:
-        """Context in which `learner` has all its weights, also with sharded training. All processes enter together."""
+        """Context in which `bundle` has all its weights, also with sharded training. All processes enter together."""
         return self._shards.gathered() if self._shards else nullcontext()
 
     def _collect(self, iteration: int) -> Rollout:
         """Rollout of all processes."""
         config, processes = self.config, self._processes
-        groups = processes.share(range(config.episodes // config.algorithm.group_size))
+        groups = processes.local_slice(range(config.episodes // config.algorithm.group_size))
         specs = [
             EpisodeSpec(derive(config.seed, "task", iteration, group), group)
             for group in groups
@@ -241,7 +241,7 @@ class OnlineTrainer:
         with self.unsharded():
             self._engine.publish(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, specs)
+            rollout = collect_rollouts(self._envs, self._engine, self.bundle.codec, specs)
         return merge_rollouts(processes.gather(rollout))
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:

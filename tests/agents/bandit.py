@@ -162,7 +162,7 @@ def train(config: TrainConfig, **arguments: Any) -> list[float]:
 
 
 def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in run.bundle.policy.state_dict().items()}
 
 
 def assert_same_weights(run: OnlineTrainer, want: dict[str, np.ndarray[Any, Any]]) -> None:

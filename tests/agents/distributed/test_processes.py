@@ -87,16 +87,16 @@ def test_an_error_ends_every_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_are_everything_once_and_in_order(count: int) -> None:
     items = list(range(5))
-    assert [i for rank in range(count) for i in Processes(rank, count).share(items)] == items
+    assert [i for rank in range(count) for i in Processes(rank, count).local_slice(items)] == items
 
 
 def test_rows_are_dealt_so_that_each_process_has_like_work() -> None:
     lengths = [9, 1, 8, 2, 7, 3, 6, 4, 5, 5]
-    dealt = [Processes(rank, 2).deal(lengths) for rank in range(2)]
+    dealt = [Processes(rank, 2).local_rows(lengths) for rank in range(2)]
     assert sorted(dealt[0] + dealt[1]) == list(range(10))
     work = [sum(lengths[row] for row in rows) for rows in dealt]
     assert abs(work[0] - work[1]) <= max(lengths) / 2
-    assert Processes().deal(lengths) == list(range(10))
+    assert Processes().local_rows(lengths) == list(range(10))
 
 
 def test_rollouts_of_processes_are_counted_together() -> None:

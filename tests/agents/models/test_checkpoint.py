@@ -137,7 +137,7 @@ def test_damage_is_noticed(tmp_path: Path, name: str) -> None:
 
 def test_a_checkpoint_for_use_only_cannot_be_resumed(tmp_path: Path) -> None:
     run = trainer(bandit_config(iterations=1))
-    checkpoint.save(tmp_path / "c", run.learner.policy, run.learner.tokenizer)
+    checkpoint.save(tmp_path / "c", run.bundle.policy, run.bundle.tokenizer)
     with pytest.raises(CheckpointError, match="not for resumption"):
         run.resume(tmp_path / "c")
 
@@ -198,7 +198,7 @@ def test_other_settings_are_refused_by_name(tmp_path: Path, settings: dict[str, 
 
 def test_a_run_with_settings_of_another_version_names_them_and_the_remedy(tmp_path: Path) -> None:
     run = trainer(bandit_config())
-    checkpoint.save(tmp_path / "c", run.learner.policy, run.learner.tokenizer, config={"optim": {"momentum": 0.5}})
+    checkpoint.save(tmp_path / "c", run.bundle.policy, run.bundle.tokenizer, config={"optim": {"momentum": 0.5}})
     words = r"optim.momentum: there is no such setting .* start another run from its weights with policy.checkpoint"
     with pytest.raises(ConfigurationError, match=words):
         run.resume(tmp_path / "c")
