@@ -97,10 +97,8 @@ class TokenSampler:
         self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
         self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        """See `RolloutEngine.publish`. The engine reads the weights in place, so the version is always the newest."""
-        del at_once
-        return version
+    def publish(self, version: int) -> None:
+        """See `RolloutEngine.publish`. The engine reads the weights in place."""
 
     def close(self) -> None:
         """See `RolloutEngine.close`."""

@@ -10,8 +10,6 @@ from agents.training.config import Algorithm, TrainConfig, read_config
 SHARED = Path(__file__).with_name("learning.yaml")
 """Settings that all arms share."""
 
-_CRITIC_EPOCHS = 10
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -60,17 +58,13 @@ def arm_config(name: str, seed: int, shared: Path, policy: Path, calls: int, out
         "algo": arm.algo,
         "seed": seed,
         "calls": calls,
-        "iterations": calls,  # each takes a call at least, so that calls alone end the run
         "eval_every": 0,  # evaluations and checkpoints are due after calls, not after iterations
         "checkpoint_every": 0,
         "save_total_limit": 1,
         "out": str(out),
         "policy": {"checkpoint": str(policy), "critic": "detached" if arm.critic else "none"},
         "env": {"reward": arm.reward},
-        "algorithm": {
-            "critic_epochs": _CRITIC_EPOCHS if arm.critic else 0,
-            # REINFORCE takes one optimizer step per iteration, whatever the shared file says.
-            **({"epochs": 1, "mini_batches": 1} if arm.algo == "reinforce" else {}),
-        },
+        # REINFORCE takes one optimizer step per iteration, whatever the shared file says.
+        "algorithm": {"epochs": 1, "mini_batches": 1} if arm.algo == "reinforce" else {},
     }
     return read_config(shared, own)

@@ -56,8 +56,8 @@ class Caller:
     def seed(self, seed: int) -> None:
         pass
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        return version
+    def publish(self, version: int) -> None:
+        pass
 
     def clear(self) -> None:
         pass

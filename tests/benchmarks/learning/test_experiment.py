@@ -15,6 +15,7 @@ from agents.models import checkpoint
 from agents.models.config import PolicyConfig
 from agents.models.decoder import Shape, build_decoder
 from agents.models.policy import Policy
+from agents.training.config import CRITIC_ESTIMATORS
 from agents.training.sft import build_sft_policy
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config
@@ -102,9 +103,7 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
 def test_runs_of_other_settings_are_not_mixed(start: Path, shared: Path, tmp_path: Path) -> None:
     for plan in planned(options(start, shared, tmp_path), origin()):
         plan.write()
-    with pytest.raises(
-        ConfigurationError, match=r"start holds a run of other settings \(config.iterations: 64, not 65\)"
-    ):
+    with pytest.raises(ConfigurationError, match=r"start holds a run of other settings \(config.calls: 64, not 65\)"):
         run(options(start, shared, tmp_path, calls=65))
 
 
@@ -130,7 +129,7 @@ def test_processes_side_by_side_measure_what_one_does(start: Path, shared: Path,
 def test_arms_differ_in_nothing_but_what_they_are(arm: str, start: Path, shared: Path, tmp_path: Path) -> None:
     config = arm_config(arm, 3, shared, start, 500, tmp_path)
     assert config.env.reward == ARMS[arm].reward
-    assert (config.policy.critic == "none") == (config.algorithm.vf_coef == 0)
+    assert (config.policy.critic == "none") == (config.algorithm.advantage not in CRITIC_ESTIMATORS)
     assert config.algorithm.mini_batches == (1 if arm == "reinforce" else 3)
     assert (config.seed, config.calls, config.env.args, config.optim) == (
         3, 500, TASKS, arm_config("final", 0, shared, start, 1, tmp_path).optim,
