@@ -64,7 +64,7 @@ class Result:
         return f"{self.name}-{1 + list(self.figures).index(caption)}.svg"
 
 
-def sync_weights(result: Result, started: Mapping[str, Any], folder: Path | None) -> None:
+def publish(result: Result, started: Mapping[str, Any], folder: Path | None) -> None:
     """Print a result and, if `folder` is given, write `<name>.json`, `<name>.md` and its figures.
 
     `started` is the value of `origin()` before the measurements.
