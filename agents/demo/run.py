@@ -124,7 +124,7 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
     from agents.evaluation.panels import TEMPERATURES, best_temperature, depth_panel, trained_depths, validation_panel
 
     start = starting_point(demo.out / "sft", demo.from_scratch)
-    configs = {
+    configs: dict[str, TrainConfig] = {
         arm: demo_config(arm, start, demo.out / arm, tools, calls=demo.calls, seed=demo.seed, episodes=_each(demo))
         for arm in ARMS
     }

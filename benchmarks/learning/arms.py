@@ -35,7 +35,7 @@ class Arm:
     @property
     def critic(self) -> bool:
         """True if the estimator needs values. All critics read the policy's hidden states, without gradient."""
-        return ALGORITHMS[self.algo].get("policy", {}).get("critic") != "none"
+        return bool(ALGORITHMS[self.algo].get("policy", {}).get("critic") != "none")
 
 
 ARMS = {
@@ -58,8 +58,6 @@ ARMS = {
     "eto": Arm("grpo", "final", "DPO on pairs of the policy's solved and failed episodes (ETO)", baseline="eto"),
     "sft": Arm("grpo", "final", "SFT on more oracle episodes of the start's demonstrations", baseline="sft"),
 }
-if "tree" in ALGORITHMS:
-    ARMS["tree_final"] = Arm("tree", "final", "tree rollouts, final reward alone")
 DEFAULT_ARMS = ("steptool", "final", "final_dense_sum", "step_grpo", "grpo", "grpo_final", "gigpo_final", "released")
 
 

@@ -24,13 +24,13 @@ from agents.models import checkpoint
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, origin
 from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
-from benchmarks.learning.finished_runs import PRIMARY_DEPTH, START, Experiment
+from benchmarks.learning.finished_runs import CURVE, PRIMARY_DEPTH, START, Experiment
 from benchmarks.learning.report import report
 from benchmarks.learning.runs import PACKAGES, perform
 from benchmarks.learning.training_run import Plan
 
-DEPTHS = range(1, 7)
-SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
+_DEPTHS = tuple(f"depth-{depth}" for depth in range(1, 7))
+_SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class Options:
     episodes: int = 200
     """Number of tasks of these evaluations, all of one depth."""
     end_episodes: int = 200
-    """Number of tasks of each depth, and half of it of each split, in the evaluation at the end."""
+    """Number of tasks of each split in the evaluation at the end."""
+    end_splits: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPLIT")] = (*_DEPTHS, *_SPLITS)
+    """Splits of the evaluation at the end, `depth-4` among them."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
     """YAML file of the settings that all arms share, as for `steptool train`."""
     jobs: int = 1
@@ -72,20 +74,19 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
     """Return the run of the start, then those of the arms, seed by seed.
 
     Raises:
-        SystemExit: An arm is unknown, or a number below 1.
+        SystemExit: An arm is unknown, a split missing, or a number below 1.
     """
     if unknown := [name for name in options.arms if name not in ARMS]:
         raise SystemExit(f"error: --arms {' '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
+    if CURVE not in options.end_splits:
+        raise SystemExit(f"error: --end-splits: {CURVE} is missing, the split of the learning curves")
     numbers = {name: getattr(options, name) for name in ("calls", "seeds", "points", "jobs", "episodes")}
     numbers["end-episodes"] = options.end_episodes
     if wrong := [name for name, value in numbers.items() if value < 1]:
         raise SystemExit(f"error: --{wrong[0]} {numbers[wrong[0]]}: must be at least 1")
     digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(options.policy))
     curve = (depth_panel(PRIMARY_DEPTH, options.episodes),)
-    end = (
-        *(_end_panel(f"depth-{depth}", options.end_episodes) for depth in DEPTHS),
-        *(_end_panel(split, max(1, options.end_episodes // 2)) for split in SPLITS),
-    )
+    end = tuple(_end_panel(split, options.end_episodes) for split in options.end_splits)
 
     def plan(name: str, arm: str, seed: int, points: int) -> Plan:
         folder = options.runs / (START if name == START else f"{name}-{seed}")
@@ -97,7 +98,7 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
 
 
 def _end_panel(split: str, episodes: int) -> Panel:
-    """Return a panel of the evaluation at the end: with more tasks than that of the curve, so under another name."""
+    """Return a panel of the evaluation at the end, whose number of tasks differs from that of the curve's panel."""
     return Panel(f"end-{split}", {"split": split}, episodes)
 
 

@@ -87,11 +87,12 @@ def findings(experiment: Experiment, hypotheses: Sequence[Hypothesis] = HYPOTHES
             scores = [hypothesis.measure(experiment, arm) for arm in hypothesis.arms]
             if len(scores) == 1:
                 base = float(hypothesis.measure(experiment, START)[0])
-                parts = [float(part) - base for part in estimate(iqm, *scores)]
+                value, low, high = (float(part) - base for part in estimate(iqm, *scores))
             else:
-                base, parts = 0.0, [float(part) for part in estimate(hypothesis.statistic, *scores)]
+                base = 0.0
+                value, low, high = map(float, estimate(hypothesis.statistic, *scores))
             best = max(base, *(float(np.max(mean(each))) for each in scores))
-            found.append(Finding(hypothesis, *parts, best))
+            found.append(Finding(hypothesis, value, low, high, best))
     return found
 
 

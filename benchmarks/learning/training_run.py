@@ -163,7 +163,7 @@ def _trained(plan: Plan, learner: PolicyBundle, on_progress: OnProgress) -> dict
     """Train to the end, with a checkpoint at each evaluation; keep the newest."""
     found = checkpoint.newest(plan.folder)
     keep = checkpoint.load_progress(found).iteration if found else None
-    curve = _panels(plan, learner, plan.curve_panels)
+    curve, end = (_panels(plan, learner, panels) for panels in (plan.curve_panels, plan.end_panels))
     with (
         closing(make_envs(plan.config.env)) as envs,
         closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
@@ -183,7 +183,7 @@ def _trained(plan: Plan, learner: PolicyBundle, on_progress: OnProgress) -> dict
                 trainer.save(plan.folder / f"checkpoint-{trainer.progress.iteration}")
 
         train_with_marks(trainer, log, marks_of(plan.config.calls, plan.points), curve, on_iteration)
-    begin, end = perf_counter(), _panels(plan, learner, plan.end_panels)
+    begin = perf_counter()
     records, last = read_metrics(plan.folder), end()
     evaluated = [record for record in records if key(GREEDY, plan.curve_panels[0].name, "pass_rate") in record]
     seconds = sum(record["time/whole_seconds"] for record in records) + perf_counter() - begin
