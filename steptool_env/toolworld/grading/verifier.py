@@ -102,7 +102,7 @@ class Verifier:
         matches = [[self._matches(slot, each) for each in readings.numbers] for slot in self._numeric]
         stated = [any(column) for column in zip(*matches, strict=True)]
         if self._has_rival(readings.numbers, stated) or self._names_foreign_money(parsed, plain):
-            numeric = repeat(Verdict.CONTRADICTED)
+            numeric: Iterator[Verdict] = repeat(Verdict.CONTRADICTED)
         else:
             numeric = (Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches)
         return tuple(
