@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agents.errors import ModelError
 from agents.models.chat_template import Codec
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.types import End, Episode, Sampled, episode_metrics
+from agents.rollout.types import End, Sampled, TokenEpisode, episode_metrics
 from steptool_env.types import FINISHED
 from toolserver.catalog.api_schema import StatusCode
 
@@ -48,7 +48,7 @@ class Rollout:
         env_seconds: Seconds spent in the environment.
     """
 
-    episodes: list[Episode] = field(default_factory=list)
+    episodes: list[TokenEpisode] = field(default_factory=list)
     calls: int = 0
     dropped: int = 0
     sample_seconds: float = 0.0
@@ -123,13 +123,13 @@ class EpisodeBuilder:
         self.rewards.append(reward)
         self.invalid += int(info.get("status", 0)) in _INVALID
 
-    def finish(self, end: End, info: Info) -> Episode:
+    def finish(self, end: End, info: Info) -> TokenEpisode:
         """Return the finished episode."""
         rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
         finished = end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED
         metrics = episode_metrics(info.get("outcome") or {}, rewards, invalid=self.invalid, finished=finished)
         metrics |= {"tokens": float(len(self.ids)), "context_full": float(end == "context")}
-        return Episode(
+        return TokenEpisode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
             log_probs=tuple(self.log_probs),
@@ -167,7 +167,7 @@ class _Collection:
         self._envs, self._engine, self._codec = envs, engine, codec
         self._queue, self._streams = deque(enumerate(specs)), _streams(specs)
         self._builders: dict[int, EpisodeBuilder] = {}
-        self._done: dict[int, Episode] = {}
+        self._done: dict[int, TokenEpisode] = {}
         self._rollout = Rollout()
 
     def run(self) -> Rollout:

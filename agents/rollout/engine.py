@@ -10,8 +10,8 @@ from agents.models.bundle import PolicyBundle
 from agents.models.weights import write_merged
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.http_engine import HttpEngine
-from agents.rollout.sampler import Generator
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 
 
@@ -75,5 +75,5 @@ def make_engine(config: RolloutConfig, learner: PolicyBundle, sampling: Sampling
     if config.engine == "http":
         write = partial(write_merged, policy=learner.policy, tokenizer=learner.tokenizer)
         return HttpEngine(config, write, context=context, stop_id=stop_id, sampling=sampling)
-    kind = StaticGenerator if config.engine == "static" else Generator
+    kind = StaticTokenSampler if config.engine == "static" else TokenSampler
     return kind(learner.policy, context=context, stop_id=stop_id, sampling=sampling)

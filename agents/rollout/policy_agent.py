@@ -15,7 +15,7 @@ from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 from agents.seeding import stream_of
 
@@ -102,9 +102,9 @@ def policy_agent(
     return EngineAgent(make_sampler(in_double(learner), sampling, temperature, seed), learner.codec, name)
 
 
-def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> Generator:
+def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> TokenSampler:
     """Return an engine in this process that samples from a policy."""
-    return Generator(
+    return TokenSampler(
         learner.policy,
         context=learner.context,
         stop_id=learner.codec.stop_id,

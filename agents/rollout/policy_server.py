@@ -20,7 +20,7 @@ from agents.errors import CheckpointError, RequestError
 from agents.models.policy import Policy
 from agents.models.weights import read_merged
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 
 _BATCH = 256  # maximum number of requests in a batch
@@ -64,8 +64,8 @@ class Reload(BaseModel):
     kwargs: Arguments
 
 
-class _Batch(Generator):
-    """Generator that samples one action per request, with the seed of the request."""
+class _Batch(TokenSampler):
+    """Sampler of one action per request, with the seed of the request."""
 
     def __init__(self, policy: Policy, context: int, requests: Sequence[CompletionRequest]) -> None:
         first = requests[0]

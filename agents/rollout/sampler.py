@@ -55,7 +55,7 @@ class _StopCheck:
         return flag, event
 
 
-class Generator:
+class TokenSampler:
     """Rollout engine in this process. See `RolloutEngine`.
 
     Args:

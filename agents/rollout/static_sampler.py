@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from agents.rollout.kv_cache import RaggedCache, StaticCache
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 
 
-class StaticGenerator(Generator):
-    """`Generator` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
+class StaticTokenSampler(TokenSampler):
+    """`TokenSampler` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
 
     _kept: StaticCache | None = None
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training import losses
 from agents.training.batch import Batch, collate
@@ -21,19 +21,19 @@ from agents.training.sft import OnStep, batches, distinct
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Trajectory
 
-Pair = tuple[Episode, Episode]
+Pair = tuple[TokenEpisode, TokenEpisode]
 """A solved episode, and a failed one of the same task."""
 
 
 def pair_attempts(
-    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
+    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], TokenEpisode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
     """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
     Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
     one; those without an outcome are skipped.
     """
-    by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
+    by_task: dict[str, tuple[list[TokenEpisode], list[TokenEpisode]]] = {}
     for trajectory in trajectories:
         outcome = trajectory.metadata.get("outcome", {}).get("is_solved")
         if outcome is not None:
@@ -45,12 +45,12 @@ def pair_attempts(
     ]
 
 
-def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
+def _shuffled(episodes: Sequence[TokenEpisode], seed: int) -> list[TokenEpisode]:
     order = torch.randperm(len(episodes), generator=torch.Generator().manual_seed(seed))
     return [episodes[i] for i in order.tolist()]
 
 
-def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
+def _pairs(solved: Sequence[TokenEpisode], failed: Sequence[TokenEpisode]) -> list[Pair]:
     """Every pair once; each round uses both sides evenly and shifts one side by one more."""
     good, bad = len(solved), len(failed)
     if not good or not bad:

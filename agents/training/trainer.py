@@ -25,7 +25,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
 from agents.training.archer.archer import make_archer
@@ -83,7 +83,7 @@ class OnlineTrainer:
         self._policy = self._shards.policy if self._shards else learner.policy
         self._optimizer = PolicyOptimizer(self._policy, config.optim, processes)
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
+    def update(self, episodes: list[TokenEpisode]) -> dict[str, float]:
         """Update the policy on the episodes of an iteration. Return the `train/...` metrics."""
         policy, config, processes = self._policy, self.config.algorithm, self._processes
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)

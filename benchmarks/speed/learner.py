@@ -32,7 +32,7 @@ from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.rollout.vector_env import make_envs
 from agents.training.batch import split_by_length
 from agents.training.config import make_config
@@ -167,7 +167,7 @@ def our_update(
     critic: CriticKind,
     options: Options,
     texts: Sequence[str],
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     pieces: int,
     critic_epochs: int = 0,
 ) -> Update:
@@ -196,7 +196,7 @@ def our_update(
     return _ready(update, episodes, learner, options)
 
 
-def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
+def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int) -> Update:
     """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
     learner = chat_learner(texts, options.size, options.device, "none")
     parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
@@ -204,7 +204,7 @@ def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episod
     return _ready(trl.update, episodes, learner, options)
 
 
-UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
+UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
     "ours, PPO, critic separate": partial(our_update, "separate"),
     "ours, PPO, critic detached": partial(our_update, "detached"),
@@ -216,7 +216,9 @@ UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int],
 """Updates by name; `docs/algorithms.md` describes the critics."""
 
 
-def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: PolicyBundle, options: Options) -> Update:
+def _ready(
+    update: Callable[[], int], episodes: Sequence[TokenEpisode], learner: PolicyBundle, options: Options
+) -> Update:
     tokens = sum(len(episode.ids) for episode in episodes)
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))

@@ -26,7 +26,7 @@ from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
-from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import trl_player
 from benchmarks.speed.sampling import chat_learner
 
@@ -62,7 +62,7 @@ def run(options: Options) -> Result:
     sampling = Sampling(max_action_tokens=12 if options.quick else options.action_tokens)
     generators = {
         OURS: make_sampler(learner, sampling),
-        FULL: FullContextGenerator(learner, sampling),
+        FULL: FullContextSampler(learner, sampling),
     }
     notes = []
     with ExitStack() as stack:

@@ -21,7 +21,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.config import CriticKind
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.config import OptimConfig, TrainConfig, make_config
 from agents.training.sft import encode_turns, train_sft
 from agents.training.sft_config import SFTConfig
@@ -142,7 +142,7 @@ def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     return PolicyBundle(Policy(model, critic), tokenizer, PlainCodec(tokenizer), 64)
 
 
-def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
+def blind_demonstrations(codec: PlainCodec) -> list[TokenEpisode]:
     """Every pair of actions in every case."""
     return [
         encode_turns(

@@ -16,7 +16,7 @@ from agents.errors import CheckpointError
 from agents.models import checkpoint
 from agents.models.policy import Policy
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import per_token
 from agents.training.archer.critic import StepCriticLearner, Tokens
@@ -46,7 +46,7 @@ class Archer:
         self.learner = StepCriticLearner(policy, config.optim, config.algorithm.gamma)
         self._engine = engine
 
-    def learn(self, episodes: Sequence[Episode], batch: Batch, iteration: int) -> dict[str, float]:
+    def learn(self, episodes: Sequence[TokenEpisode], batch: Batch, iteration: int) -> dict[str, float]:
         """Train the critic, then set `batch.advantage` to its advantages.
 
         The steps of `episodes`, of which the batch is made, go to the replay buffer. Return `train/...` metrics, means

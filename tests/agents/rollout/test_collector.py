@@ -18,7 +18,7 @@ from agents.models.policy import Policy
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, slot_info
 from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.archer.replay_buffer import replay_steps
 from agents.training.batch import collate
 from agents.training.forward import evaluate_actions, final_values
@@ -40,7 +40,7 @@ def collected(
     return collect_rollouts(envs, sampler, made.codec, specs)
 
 
-def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
+def text_of(made: PolicyBundle, episode: TokenEpisode) -> list[str]:
     return [made.codec.decode_action(episode.ids[start:end]).strip() for start, end in episode.spans]
 
 

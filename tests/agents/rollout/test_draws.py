@@ -16,7 +16,7 @@ from agents.models.bundle import load_policy
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
 from agents.rollout.policy_agent import policy_agent
-from agents.rollout.sampler import Generator, _inverse
+from agents.rollout.sampler import TokenSampler, _inverse
 from tests.agents.bandit import bandits, learner
 
 _GRID = [i / 1000 for i in range(1000)]
@@ -45,7 +45,7 @@ def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int
     starts = [EpisodeSpec(seed // 4, seed // 4) for seed in range(24)]
 
     def collected(count: int) -> list[tuple[int, ...]]:
-        sampler = Generator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
+        sampler = TokenSampler(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
         return [e.ids for e in collect_rollouts(bandits(count), sampler, made.codec, starts).episodes]
 
     want = collected(8)

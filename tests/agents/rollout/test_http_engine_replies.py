@@ -17,7 +17,7 @@ from agents.errors import EngineError
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import make_engine
 from agents.rollout.http_engine import HttpEngine
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 from tests.agents.bandit import learner
 from tests.agents.rollout.test_http_engine import CHOICE, exact_learner, remote, serving
@@ -149,7 +149,7 @@ def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
     config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.sync-every", "3"]).settings
     assert config.rollout == RolloutConfig(engine="static", sync_every=3)
     assert config.policy.compile
-    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
+    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticTokenSampler
     flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
     engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
     assert type(engine) is HttpEngine

@@ -11,20 +11,22 @@ import torch
 from agents.models.decoder import SHAPES, build_decoder
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.static_sampler import StaticTokenSampler
 from tests.agents.bandit import WORDS, exact_model, llama, word_tokenizer
 
 STOP = 2
 
 
-def generator(policy: Policy, max_action_tokens: int = 6, kind: type[Generator] = Generator, **settings: Any) -> Any:
+def generator(
+    policy: Policy, max_action_tokens: int = 6, kind: type[TokenSampler] = TokenSampler, **settings: Any
+) -> Any:
     """A sampler; tests look inside those of fixed shape."""
     given = {"context": 60, "seed": 1, **settings}
     return kind(policy, stop_id=STOP, sampling=Sampling(max_action_tokens), **given)
 
 
-def play(policy: Policy, sampler: Generator, temperature: float = 1.0) -> list[float]:
+def play(policy: Policy, sampler: TokenSampler, temperature: float = 1.0) -> list[float]:
     """Episodes that begin, end, overflow and act in changing company; returns the errors of each slot's log-probs."""
     draw = random.Random(0)
     made = {slot: [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(2, 12))] for slot in range(5)}
@@ -69,8 +71,10 @@ def test_it_does_not_matter_how_many_tokens_are_read_together(tokens: int, monke
     assert max(play(policy, generator(policy))) < 1e-12
 
 
-@pytest.mark.parametrize("kind", [Generator, StaticGenerator])
-def test_a_prompt_is_read_once_by_all_who_begin_with_it(kind: type[Generator], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
+def test_a_prompt_is_read_once_by_all_who_begin_with_it(
+    kind: type[TokenSampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Then they go their own ways; an episode that begins like one in progress reads for itself."""
     policy = Policy(exact_model(), "none")
     sampler = generator(policy, 6, kind)

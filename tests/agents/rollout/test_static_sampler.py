@@ -9,8 +9,8 @@ import torch
 
 from agents.models.policy import Policy
 from agents.rollout.kv_cache import StaticCache
-from agents.rollout.sampler import Generator
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 from tests.agents.bandit import WORDS, exact_model, llama
 from tests.agents.rollout.test_sampler import generator
@@ -18,7 +18,9 @@ from tests.agents.rollout.test_sampler import generator
 LIVE = [[0, 1, 2, 3, 4], [4, 1], [1, 4, 0, 2], [0], [0, 1, 4, 2, 5, 6, 7, 8, 9], [2, 4], [4, 0, 2]]
 
 
-def play(kind: type[Generator], policy: Policy, temperature: float, max_action_tokens: int = 6) -> list[list[Sampled]]:
+def play(
+    kind: type[TokenSampler], policy: Policy, temperature: float, max_action_tokens: int = 6
+) -> list[list[Sampled]]:
     """Actions of episodes that begin, end and act in changing company, some of them idle at times, twice."""
     sampler = generator(policy, max_action_tokens, kind, temperature=temperature)
     acted = []
@@ -39,7 +41,7 @@ def play(kind: type[Generator], policy: Policy, temperature: float, max_action_t
 @pytest.mark.parametrize("temperature", [1.0, 0.7, 0.0])
 def test_the_same_tokens_at_the_same_probabilities(temperature: float) -> None:
     policy = Policy(exact_model(), "none")
-    want, got = (play(kind, policy, temperature) for kind in (Generator, StaticGenerator))
+    want, got = (play(kind, policy, temperature) for kind in (TokenSampler, StaticTokenSampler))
     assert [[s.ids for s in acted] for acted in got] == [[s.ids for s in acted] for acted in want]
     errors = [
         abs(a - b)
@@ -54,7 +56,7 @@ def test_the_same_tokens_at_the_same_probabilities(temperature: float) -> None:
 def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
     """What a CUDA graph holds on to: the same steps over the same memory, whoever acts."""
     policy = Policy(llama(), "none")
-    sampler = generator(policy, 6, StaticGenerator)
+    sampler = generator(policy, 6, StaticTokenSampler)
 
     def addresses() -> set[int]:
         return {tensor.data_ptr() for layer in sampler._cache._layers for tensor in layer}
@@ -76,7 +78,7 @@ def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
 def test_rows_without_an_episode_write_where_nobody_reads() -> None:
     """An episode that does not act keeps its keys while others decode in a step with room for it."""
     policy = Policy(exact_model(), "none")
-    sampler = generator(policy, 6, StaticGenerator)
+    sampler = generator(policy, 6, StaticTokenSampler)
     for slot in range(4):
         sampler.start(slot, [3, 4, 5, 6 + slot % 2])
     sampler.act([0, 1, 2, 3])
@@ -87,8 +89,8 @@ def test_rows_without_an_episode_write_where_nobody_reads() -> None:
     assert torch.equal(keys[3, :, :nowhere], before)
 
 
-@pytest.mark.parametrize("kind", [Generator, StaticGenerator])
-def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(kind: type[Generator]) -> None:
+@pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
+def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(kind: type[TokenSampler]) -> None:
     """The shorter row's padding would reach token 100 of 64."""
     policy = Policy(exact_model(), "none")
     alone, sampler = (generator(policy, 2, kind, context=64, temperature=0.0) for _ in range(2))
@@ -103,7 +105,7 @@ def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(ki
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_graphs_draw_what_their_kernels_draw() -> None:
     policy = Policy(llama().cuda(), "none")
-    want, got = (play(kind, policy, 0.0, 20) for kind in (Generator, StaticGenerator))
+    want, got = (play(kind, policy, 0.0, 20) for kind in (TokenSampler, StaticTokenSampler))
     assert [[s.ids for s in acted] for acted in got] == [[s.ids for s in acted] for acted in want]
     for ours, theirs in zip(got, want, strict=True):
         for s, t in zip(ours, theirs, strict=True):

@@ -12,7 +12,7 @@ from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import make_sampler
 from benchmarks import __main__
 from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
-from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import TrlLearner, trl_batch
 from benchmarks.speed import learner, rollout
 from benchmarks.speed.sampling import chat_learner, contexts
@@ -40,7 +40,7 @@ def test_more_tasks_than_there_are_is_an_error() -> None:
 @pytest.mark.parametrize("slots", [4, 3])
 def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workload, slots: int) -> None:
     player = chat_learner(workload.texts())
-    for make in (make_sampler, FullContextGenerator):
+    for make in (make_sampler, FullContextSampler):
         generator = make(player, Sampling(max_action_tokens=5))
         episodes = play_workload(workload, ScriptedEnvs(workload, slots), generator, player.codec).episodes
         assert [len(episode.spans) for episode in episodes] == [3] * 4
@@ -50,7 +50,7 @@ def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workl
 
 def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) -> None:
     player = chat_learner(workload.texts())
-    full = FullContextGenerator(player, Sampling(max_action_tokens=5))
+    full = FullContextSampler(player, Sampling(max_action_tokens=5))
     opening = player.codec.encode_prompt("", {"messages": workload.prompts[0]})
     full.start(0, opening)
     full.start(1, opening[-7:])  # another length: padding must not show
