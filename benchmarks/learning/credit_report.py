@@ -194,8 +194,8 @@ def _notes(credit: Credit, ceilings: Mapping[str, float]) -> list[str]:
     lines = [
         f"{len(credit.step):,} calls in episodes of {len(np.unique(credit.task))} tasks; calls by purpose: "
         + ", ".join(f"{name} {count:,}" for name, count in credit.calls.items()),
-        "standard errors of correlations by a bootstrap over tasks; the bias is of estimate minus truth, each divided by "
-        "its standard deviation over all calls",
+        "standard errors of correlations by a bootstrap over tasks; the bias is that of estimate minus truth, each "
+        "divided by its standard deviation over all calls",
     ]
     for reward in REWARDS:
         value, critic = credit.value[reward], credit.critic[reward]

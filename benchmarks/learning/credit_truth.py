@@ -18,17 +18,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, cast
 
-import gymnasium as gym
 import numpy as np
 import torch
 import tyro
 from torch import Tensor, nn
 
-import steptool_env  # noqa: F401  registers the environments
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.config import PolicyConfig
 from agents.models.policy import value_head
 from agents.rollout.engine import make_engine
+from agents.rollout.episode_pool import make_env
 from agents.seeding import derive
 from agents.training.advantages import make_estimator, per_step, per_token, returns_to_go, step_gae, tree
 from agents.training.batch import Batch, collate
@@ -322,7 +321,7 @@ def _config(options: Options) -> TrainConfig:
 
 def _forks(options: Options, bundle: PolicyBundle) -> Forks:
     config = _config(options)
-    env = cast(ToolEnv, gym.make(config.env.id, **config.env.args).unwrapped)
+    env = cast(ToolEnv, make_env(config.env.id, config.env.args).unwrapped)
     engine = make_engine(config.rollout, bundle, config.sampling)
     engine.seed(options.seed)
     return Forks(env, engine, bundle.codec, options.slots)

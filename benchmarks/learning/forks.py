@@ -101,8 +101,8 @@ class Forks:
                     episode = self._factory.restore(state.record)
                     live[slot] = _Draft(order, episode, list(state.ids), [state], episode.prompt()[1]["format"])
                     self._engine.start(slot, state.ids, stream)
-            sampled = dict(zip(live, self._engine.act(list(live)), strict=True))
-            self._step(live, sampled, done)
+                    self._engine.request([slot])
+            self._step(live, self._engine.decode(), done)
         return [done[order] for order in range(len(starts))]
 
     def _step(self, live: dict[int, _Draft], sampled: dict[int, Sampled], done: dict[int, Played]) -> None:
@@ -122,6 +122,7 @@ class Forks:
                     hashed = state_hash(draft.episode.task.id, transition.observation)
                     record = self._factory.record(draft.episode)
                     draft.states.append(State(draft.states[0].group, record, tuple(draft.ids), hashed))
+                    self._engine.request([slot])
                     continue
                 info = draft.episode.truncate()
             done[draft.order] = _played(draft, info)
