@@ -41,28 +41,35 @@ def built_in(config: AlgorithmConfig) -> Estimator:
     """Factory of the built-in estimators; `step_critic` returns the advantages that ArCHer has filled in."""
 
     def estimate(batch: Batch) -> Tensor:
-        reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
+        reward, gamma = batch.reward, config.gamma
         lambdas = {"gae_lambda": config.gae_lambda, "gae_lambda_token": config.gae_lambda_token}
         match config.advantage:
             case "step_gae":
                 return step_gae(reward, batch.value, batch.step, gamma=gamma, final_value=batch.final_value, **lambdas)
             case "released":
                 return released(reward, batch.value, batch.step, batch.gap, gamma=gamma, gae_lambda=config.gae_lambda)
-            case "reinforce":
-                by_step = reinforce(reward, steps, gamma=gamma)
-            case "rloo":
-                by_step = rloo(reward, steps, group)
-            case "grpo":
-                by_step = grpo(reward, steps, group)
-            case "step_grpo":
-                by_step = step_grpo(reward, steps, group, gamma=gamma)
-            case "gigpo":
-                by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
             case "step_critic":
                 return batch.advantage  # filled by ArCHer
-        return per_token(by_step, batch.step)
+        return per_token(_of_returns(batch, config), batch.step)
 
     return estimate
+
+
+def _of_returns(batch: Batch, config: AlgorithmConfig) -> Tensor:
+    """Advantages (b, k) of the built-in estimators that read no values."""
+    reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
+    match config.advantage:
+        case "rloo":
+            return rloo(reward, steps, group)
+        case "grpo":
+            return grpo(reward, steps, group)
+        case "step_grpo":
+            return step_grpo(reward, steps, group, gamma=gamma)
+        case "gigpo":
+            return gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
+        case "tree":
+            return tree(reward, steps, group, batch.lineage)
+    return reinforce(reward, steps, gamma=gamma)
 
 
 def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,12 @@ class DelayedBandit(gym.Env[str, str]):
             info["outcome"] = {"is_solved": float(right)}
         return "ok", reward, number == 3, False, info
 
+    def snapshot(self) -> tuple[str, tuple[str, ...]]:
+        return self._case, tuple(self._actions)
+
+    def restore(self, snapshot: tuple[str, tuple[str, ...]]) -> None:
+        self._case, self._actions = snapshot[0], list(snapshot[1])
+
 
 def bandits(slots: int = 16, kind: type[gym.Env[str, str]] = ToolBandit, **arguments: Any) -> SeparatePool:
     return SeparatePool([kind(**arguments) for _ in range(slots)])

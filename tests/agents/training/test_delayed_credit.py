@@ -19,17 +19,18 @@ LEARNT, NOT_LEARNT = 0.8, 0.6
 SETTINGS: dict[str, Any] = {"iterations": 25, "optim": {"lr": 1.5e-3, "value_lr": 3e-3}}
 SLOWER: dict[str, dict[str, Any]] = {"reinforce": {"iterations": 40, "optim": {"lr": 3e-3}}}
 """Settings of algorithms that take one optimizer step per iteration."""
+TREE = {"tree": {"group_size": 4, "branches": 1, "branch_before": [1]}}
 
 
 def final_return(seed: int, algo: str, reward: str = "final", **algorithm: Any) -> float:
     """Mean return of the last five iterations."""
-    settings = {**SETTINGS, **SLOWER.get(algo, {}), "algorithm": {"ent_coef": 0.01, **algorithm}}
+    settings = {**SETTINGS, **SLOWER.get(algo, {}), "algorithm": {"ent_coef": 0.01, **TREE.get(algo, {}), **algorithm}}
     config = bandit_config(algo=algo, seed=seed, **settings)
     return sum(train(config, seed=seed, kind=DelayedBandit, reward=reward)[-5:]) / 5
 
 
 @pytest.mark.parametrize(
-    "algo", ["steptool", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo"]
+    "algo", ["steptool", "final_dense_sum", "token_gae", "reinforce", "rloo", "grpo", "step_grpo", "gigpo", "tree"]
 )
 def test_a_reward_at_the_end_is_credited_to_the_first_call(algo: str, learning_seed: int) -> None:
     assert final_return(learning_seed, algo) > LEARNT
