@@ -99,8 +99,10 @@ def run(options: Options) -> Result:
     jobs = range(min(options.jobs, options.tasks))
     tasks = [list(range(job, options.tasks, len(jobs))) for job in jobs]
     with ProcessPoolExecutor(len(jobs), mp_context=get_context("spawn")) as processes:
-        lessons = processes.map(_lessons, [(options, list(range(options.critic))[job :: len(jobs)]) for job in jobs])
-        heads = _fit(_bundle(options), [each for part in lessons for each in part])
+        fitting = processes.map(
+            _critic_episodes, [(options, list(range(options.critic))[job :: len(jobs)]) for job in jobs]
+        )
+        heads = _fit(_bundle(options), [each for part in fitting for each in part])
         reference: Numbers | None = None
         if options.reference:
             reference = sum(processes.map(_reference, [(options, heads, part) for part in tasks]), np.zeros(1))
@@ -110,7 +112,7 @@ def run(options: Options) -> Result:
     return report(Credit.merged(parts), ceilings, [note], BATCH)
 
 
-def _lessons(job: tuple[Options, list[int]]) -> list[Played]:
+def _critic_episodes(job: tuple[Options, list[int]]) -> list[Played]:
     """Play episodes of tasks that are not measured."""
     options, numbers = job
     forks = _forks(options, _bundle(options))

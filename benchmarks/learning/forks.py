@@ -55,7 +55,7 @@ class Played:
 
 
 @dataclass
-class _Draft:
+class _Running:
     """Episode in progress."""
 
     order: int
@@ -90,7 +90,7 @@ class Forks:
 
     def play(self, starts: Sequence[tuple[State, str]]) -> list[Played]:
         """Play on from each state, with a random stream of that name. Results are in the same order."""
-        queue, live = deque(enumerate(starts)), dict[int, _Draft]()
+        queue, live = deque(enumerate(starts)), dict[int, _Running]()
         done: dict[int, Played] = {}
         self._engine.clear()
         while queue or live:
@@ -99,13 +99,13 @@ class Forks:
                 for slot in free[: len(queue)]:
                     order, (state, stream) = queue.popleft()
                     episode = self._factory.restore(state.record)
-                    live[slot] = _Draft(order, episode, list(state.ids), [state], episode.prompt()[1]["format"])
+                    live[slot] = _Running(order, episode, list(state.ids), [state], episode.prompt()[1]["format"])
                     self._engine.start(slot, state.ids, stream)
                     self._engine.request([slot])
             self._step(live, self._engine.decode(), done)
         return [done[order] for order in range(len(starts))]
 
-    def _step(self, live: dict[int, _Draft], sampled: dict[int, Sampled], done: dict[int, Played]) -> None:
+    def _step(self, live: dict[int, _Running], sampled: dict[int, Sampled], done: dict[int, Played]) -> None:
         """Take the sampled calls; move the episodes that end from `live` to `done`."""
         moves = [(live[slot].episode, self._codec.decode_action(action.ids)) for slot, action in sampled.items()]
         for (slot, action), transition in zip(sampled.items(), step_episodes(self._client, moves), strict=True):
@@ -130,7 +130,7 @@ class Forks:
             self._engine.free(slot)
 
 
-def _played(draft: _Draft, info: dict[str, Any]) -> Played:
+def _played(draft: _Running, info: dict[str, Any]) -> Played:
     rewards = [float(reward) for reward in info["step_rewards"]]
     episode = TokenEpisode(
         ids=tuple(draft.ids),
