@@ -210,9 +210,8 @@ def tree(reward: Tensor, steps: Tensor, group: Tensor, lineage: Sequence[Lineage
     0.
 
     At a state with siblings the expectation is `Q(s, a) - V(s)`. Means are taken state by state, because a mean over
-    all episodes through a call would count long episodes, which have more branches, too often. VinePPO (arXiv
-    2410.01679) and PORTool (2510.26020) value steps by continuations too; Tree-GRPO (2509.21240) compares the branches
-    of a tree as GRPO compares episodes.
+    all episodes through a call would count long episodes, which have more branches, too often. Related: VinePPO (arXiv
+    2410.01679), whose continuations give values only; Tree-GRPO (2509.21240); PORTool (2510.26020).
 
     Args:
         reward: Rewards (b, k) of the calls of each row, for a branch from its first call on.
