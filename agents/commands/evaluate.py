@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from agents.base import Agent
-from agents.evaluation.evaluate import Evaluation, evaluate, make_env, suite_of
+from agents.evaluation.evaluate import Evaluation, env_of, evaluate, suite_of
 from agents.options import Words, read_options
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgress
@@ -110,7 +110,7 @@ def world_warning(agent: Agent, evaluation: Evaluation) -> str:
 
 def _world(evaluation: Evaluation) -> dict[str, Any]:
     """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
-    env = make_env(evaluation)
+    env = env_of(evaluation)
     settings = suite_of(env).settings
     env.close()
     return {name: settings[name] for name in _WORLD if name in settings}

@@ -25,7 +25,7 @@ from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.vector_env import make_envs
+from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
@@ -62,14 +62,14 @@ class Command:
             if processes.count > 1 and config.rollout.engine == "http":
                 raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
             learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            envs = stack.enter_context(closing(make_envs(config.env)))
+            pool = stack.enter_context(closing(open_pool(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
             evaluation = _evaluation(config, learner, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
-                config, learner, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config, learner, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
             if found is not None:
                 trainer.resume(found)

@@ -16,7 +16,7 @@ from agents.demo.arms import POINTS
 from agents.evaluation.marks import marks_of, train_with_marks
 from agents.evaluation.panels import PanelEvaluation, depth_panel, trained_depths
 from agents.models.bundle import build_policy
-from agents.rollout.vector_env import make_envs
+from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, read_config
 from agents.training.metrics_log import MetricsLog
 from agents.training.trainer import OnlineTrainer
@@ -27,8 +27,8 @@ def run(config: TrainConfig) -> None:
     learner = build_policy(config.policy, seed=config.seed)
     panels = [depth_panel(depth, config.eval_episodes) for depth in trained_depths(config.env)]
     out = Path(config.out)
-    with closing(make_envs(config.env)) as envs, closing(MetricsLog(out, tensorboard=False)) as log:
-        trainer = OnlineTrainer(config, learner, envs)
+    with closing(open_pool(config.env)) as pool, closing(MetricsLog(out, tensorboard=False)) as log:
+        trainer = OnlineTrainer(config, learner, pool)
         evaluation = PanelEvaluation(panels, config.env, learner, config.sampling)
         train_with_marks(trainer, log, marks_of(config.calls, POINTS)[:-1], evaluation)
         trainer.save(out / f"checkpoint-{trainer.progress.iteration}")

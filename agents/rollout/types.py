@@ -29,7 +29,7 @@ class Sampled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Episode:
+class TokenEpisode:
     """One episode, token by token.
 
     Attributes:

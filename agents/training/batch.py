@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 
 
 @dataclass
@@ -104,7 +104,7 @@ class Batch:
 
 
 def collate(
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     pad_id: int,
     *,
     device: torch.device | str = "cpu",
@@ -196,7 +196,7 @@ def pad_rows(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -
     return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], dtype=dtype)
 
 
-def _action_tokens(episode: Episode) -> tuple[list[int], list[int]]:
+def _action_tokens(episode: TokenEpisode) -> tuple[list[int], list[int]]:
     """Position of the token before each action token, and the step of each."""
     columns = [t - 1 for start, end in episode.spans for t in range(start, end)]
     steps = [k for k, (start, end) in enumerate(episode.spans) for _ in range(start, end)]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training import losses
 from agents.training.batch import Batch, collate
@@ -21,12 +21,12 @@ from agents.training.sft import OnStep, batches, distinct
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Trajectory
 
-Pair = tuple[Episode, Episode]
+Pair = tuple[TokenEpisode, TokenEpisode]
 """A solved episode, and a failed one of the same task."""
 
 
 def pair_attempts(
-    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
+    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], TokenEpisode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
     """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
@@ -37,13 +37,13 @@ def pair_attempts(
     return pair_episodes(attempts, per_task, seed)
 
 
-def pair_episodes(attempts: Iterable[tuple[str, bool, Episode]], per_task: int = 4, seed: int = 0) -> list[Pair]:
+def pair_episodes(attempts: Iterable[tuple[str, bool, TokenEpisode]], per_task: int = 4, seed: int = 0) -> list[Pair]:
     """Pair attempts, each a task, true if it was solved, and an episode; at most `per_task` pairs, task by task.
 
     Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
     one.
     """
-    by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
+    by_task: dict[str, tuple[list[TokenEpisode], list[TokenEpisode]]] = {}
     for task, is_solved, episode in attempts:
         by_task.setdefault(task, ([], []))[not is_solved].append(episode)
     return [
@@ -53,12 +53,12 @@ def pair_episodes(attempts: Iterable[tuple[str, bool, Episode]], per_task: int =
     ]
 
 
-def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
+def _shuffled(episodes: Sequence[TokenEpisode], seed: int) -> list[TokenEpisode]:
     order = torch.randperm(len(episodes), generator=torch.Generator().manual_seed(seed))
     return [episodes[i] for i in order.tolist()]
 
 
-def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
+def _pairs(solved: Sequence[TokenEpisode], failed: Sequence[TokenEpisode]) -> list[Pair]:
     """Every pair once; each round uses both sides evenly and shifts one side by one more."""
     good, bad = len(solved), len(failed)
     if not good or not bad:

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
@@ -25,7 +23,8 @@ from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.types import Episode
+from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
 from agents.training.archer.archer import make_archer
@@ -42,12 +41,12 @@ OnIteration = Callable[[Progress, dict[str, float]], None]
 
 
 class OnlineTrainer:
-    """Train a policy in a vector environment.
+    """Train a policy in an episode pool.
 
     Args:
         config: All settings.
         learner: The policy to train.
-        envs: Text environments in `AutoresetMode.DISABLED`.
+        pool: Text environments.
         evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
         log: Log of the metrics of every iteration.
         engine: Rollout engine; by default the one that `config.rollout` names.
@@ -59,7 +58,7 @@ class OnlineTrainer:
         self,
         config: TrainConfig,
         learner: PolicyBundle,
-        envs: VectorEnv[Any, Any, Any],
+        pool: EpisodePool,
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
@@ -70,7 +69,7 @@ class OnlineTrainer:
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, learner, config.sampling)
-        self._envs = envs
+        self._pool = pool
         self._backoff = ServerBackoff()
         self._estimator = make_estimator(config.algorithm)
         self._archer = make_archer(config, learner.policy, self._engine)
@@ -83,7 +82,7 @@ class OnlineTrainer:
         self._policy = self._shards.policy if self._shards else learner.policy
         self._optimizer = PolicyOptimizer(self._policy, config.optim, processes)
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
+    def update(self, episodes: list[TokenEpisode]) -> dict[str, float]:
         """Update the policy on the episodes of an iteration. Return the `train/...` metrics."""
         policy, config, processes = self._policy, self.config.algorithm, self._processes
         batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
@@ -150,7 +149,7 @@ class OnlineTrainer:
             if stopped:
                 break
         with self.unsharded():
-            self._engine.publish(self.progress.iteration, at_once=True)
+            self._engine.sync_weights(self.progress.iteration, at_once=True)
         return self.progress
 
     @property
@@ -238,14 +237,14 @@ class OnlineTrainer:
             for _ in range(config.algorithm.group_size)
         ]
         with self.unsharded():
-            staleness = iteration - self._engine.publish(iteration)
+            staleness = iteration - self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, specs)
+            rollout = collect_rollouts(self._pool, self._engine, self.learner.codec, specs)
         return merge_rollouts(processes.gather(rollout)), staleness
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
         """Evaluate the current weights, which the engine gets first."""
-        self._engine.publish(self.progress.iteration, at_once=True)
+        self._engine.sync_weights(self.progress.iteration, at_once=True)
         return evaluation()
 
     def _learning_rate_scale(self) -> float:

@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gymnasium.vector import VectorEnv
-
 from agents.baselines.demonstrations import demonstrate
 from agents.demo.arms import start_stages
 from agents.evaluation.evaluate import Evaluation
@@ -22,7 +20,8 @@ from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.engine import make_engine
-from agents.rollout.types import Episode
+from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.config import TrainConfig
 from agents.training.dpo import pair_episodes, train_dpo
@@ -42,11 +41,11 @@ class BaselineTrainer:
         kind: `rft`, `eto` or `sft`.
         config: Settings: calls, episodes, group size, learning rate, epochs.
         learner: Policy.
-        envs: Vector environment of the training tasks.
+        pool: Environments of the training tasks.
     """
 
-    def __init__(self, kind: str, config: TrainConfig, learner: PolicyBundle, envs: VectorEnv[Any, Any, Any]) -> None:
-        self._kind, self._config, self._learner, self._envs = kind, config, learner, envs
+    def __init__(self, kind: str, config: TrainConfig, learner: PolicyBundle, pool: EpisodePool) -> None:
+        self._kind, self._config, self._learner, self._pool = kind, config, learner, pool
         self._engine = make_engine(config.rollout, learner, config.sampling)
         self.progress = Progress()
 
@@ -64,9 +63,9 @@ class BaselineTrainer:
             count = len(self._learn([encode_trajectory(self._learner.codec, each) for each in chosen]))
             self.progress = Progress(iteration + 1, done.calls + calls, done.episodes + len(chosen))
             return {"iteration": float(iteration + 1), "train/examples": float(count)}
-        self._engine.publish(iteration)
+        self._engine.sync_weights(iteration)
         self._engine.seed(derive(self._config.seed, "sampler", iteration))
-        rollout = collect_rollouts(self._envs, self._engine, self._learner.codec, list(self._specs(iteration)))
+        rollout = collect_rollouts(self._pool, self._engine, self._learner.codec, list(self._specs(iteration)))
         count = len(self._learn(rollout.episodes))
         episodes, dropped = done.episodes + len(rollout.episodes), done.dropped + rollout.dropped
         self.progress = Progress(iteration + 1, done.calls + rollout.calls, episodes, dropped)
@@ -101,7 +100,7 @@ class BaselineTrainer:
         for group in range(self._config.episodes // size):
             yield from (EpisodeSpec(derive(self._config.seed, "task", iteration, group), group) for _ in range(size))
 
-    def _learn(self, episodes: list[Episode]) -> list[Any]:
+    def _learn(self, episodes: list[TokenEpisode]) -> list[Any]:
         """Learn from episodes. Return the examples: episodes or pairs."""
         config, seed = self._config, derive(self._config.seed, "batches", self.progress.iteration)
         epochs, optim = config.algorithm.epochs, config.optim

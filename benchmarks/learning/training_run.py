@@ -37,7 +37,7 @@ from agents.evaluation.panels import (
 )
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
-from agents.rollout.vector_env import make_envs
+from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
@@ -165,14 +165,14 @@ def _trained(plan: Plan, learner: PolicyBundle, on_progress: OnProgress) -> dict
     keep = checkpoint.load_progress(found).iteration if found else None
     curve, end = (_panels(plan, learner, panels) for panels in (plan.curve_panels, plan.end_panels))
     with (
-        closing(make_envs(plan.config.env)) as envs,
+        closing(open_pool(plan.config.env)) as pool,
         closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
     ):
         baseline = ARMS[plan.arm].baseline
         trainer: Trainer = (
-            BaselineTrainer(baseline, plan.config, learner, envs)
+            BaselineTrainer(baseline, plan.config, learner, pool)
             if baseline
-            else OnlineTrainer(plan.config, learner, envs)
+            else OnlineTrainer(plan.config, learner, pool)
         )
         if found is not None:
             trainer.resume(found)

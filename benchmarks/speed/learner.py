@@ -31,16 +31,16 @@ from agents.models.bundle import PolicyBundle
 from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.types import Episode
-from agents.rollout.vector_env import make_envs
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import split_by_length
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
-from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
+from benchmarks.harness.workload import ENV_ID, ScriptedPool, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
 from benchmarks.speed.sampling import chat_learner
 
@@ -131,12 +131,12 @@ def _play(options: Options, file: Path) -> None:
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = make_sampler(learner, sampling)
-    envs = ScriptedEnvs(workload, len(workload.scripts))
+    pool = ScriptedPool(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(play_workload(workload, envs, generator, learner.codec).episodes)
+        for number, episode in enumerate(play_workload(workload, pool, generator, learner.codec).episodes)
     ]
-    envs.close()
+    pool.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))
 
 
@@ -167,7 +167,7 @@ def our_update(
     critic: CriticKind,
     options: Options,
     texts: Sequence[str],
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     pieces: int,
     critic_epochs: int = 0,
 ) -> Update:
@@ -186,7 +186,7 @@ def our_update(
             "group_size": _COPIES if groups else 1,
         },
     }
-    trainer = OnlineTrainer(make_config(settings), learner, make_envs(EnvConfig(ENV_ID, num_envs=1)))
+    trainer = OnlineTrainer(make_config(settings), learner, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
 
     def update() -> int:
@@ -196,7 +196,7 @@ def our_update(
     return _ready(update, episodes, learner, options)
 
 
-def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
+def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int) -> Update:
     """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
     learner = chat_learner(texts, options.size, options.device, "none")
     parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
@@ -204,7 +204,7 @@ def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episod
     return _ready(trl.update, episodes, learner, options)
 
 
-UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
+UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
     "ours, PPO, critic separate": partial(our_update, "separate"),
     "ours, PPO, critic detached": partial(our_update, "detached"),
@@ -216,7 +216,9 @@ UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int],
 """Updates by name; `docs/algorithms.md` describes the critics."""
 
 
-def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: PolicyBundle, options: Options) -> Update:
+def _ready(
+    update: Callable[[], int], episodes: Sequence[TokenEpisode], learner: PolicyBundle, options: Options
+) -> Update:
     tokens = sum(len(episode.ids) for episode in episodes)
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))

@@ -66,7 +66,7 @@ class ToolWorldSuite:
         return len(self.sampler)
 
     def task(self, index: int) -> Task:
-        """See `TaskSuite.task`. `Task.gold` is the `WorldTask`."""
+        """See `TaskSuite.task`. `Task.solution` is the `WorldTask`."""
         return self._task(index)
 
     def find(self, task_id: str) -> Task:
@@ -85,7 +85,7 @@ class ToolWorldSuite:
         seed = episode_seed
         if self._faults != "none":
             candidates = (episode_seed ^ salt for salt in range(_SALTS))
-            seed = next((each for each in candidates if self._is_fair(task.gold, each)), episode_seed)
+            seed = next((each for each in candidates if self._is_fair(task.solution, each)), episode_seed)
         return opening_token(seed, self._faults, task.id)
 
     @property
@@ -110,7 +110,7 @@ class ToolWorldSuite:
         task = self.sampler.task(index)
         specs = tuple(api.spec for api in task.toolset.apis)
         relevant = tuple(api.spec.function_name for api in task.needed)
-        return Task(task.id, self.name, task.query, specs, relevant, gold=task)
+        return Task(task.id, self.name, task.query, specs, relevant, solution=task)
 
     def _is_fair(self, task: WorldTask, seed: int) -> bool:
         def up(operation: str) -> bool:
@@ -155,12 +155,12 @@ def load_suite(
 
 
 def world_task_of(task: Task) -> WorldTask:
-    """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `gold`, e.g. from a file.
+    """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `solution`, e.g. from a file.
 
     Raises:
         ConfigurationError: The task is not of ToolWorld, or no suite in this process has its settings.
     """
-    return task.gold if isinstance(task.gold, WorldTask) else find_world_task(task.id)
+    return task.solution if isinstance(task.solution, WorldTask) else find_world_task(task.id)
 
 
 def find_world_task(task_id: str) -> WorldTask:
@@ -169,7 +169,7 @@ def find_world_task(task_id: str) -> WorldTask:
     if suite is None:
         seed, level, split, _ = read_task_id(task_id)
         suite = load_suite(split, level, seed)
-    task = suite.find(task_id).gold
+    task = suite.find(task_id).solution
     assert isinstance(task, WorldTask)
     return task
 

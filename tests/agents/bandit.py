@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -21,7 +20,8 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.config import CriticKind
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.episode_pool import SeparatePool
+from agents.rollout.types import TokenEpisode
 from agents.training.config import OptimConfig, TrainConfig, make_config
 from agents.training.sft import encode_turns, train_sft
 from agents.training.sft_config import SFTConfig
@@ -56,10 +56,8 @@ class ToolBandit(gym.Env[str, str]):
         return "ok" if right else "no", reward, over, False, info
 
 
-def bandits(num_envs: int = 16, **arguments: Any) -> SyncVectorEnv:
-    return SyncVectorEnv(
-        [lambda: ToolBandit(**arguments) for _ in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED
-    )
+def bandits(slots: int = 16, **arguments: Any) -> SeparatePool:
+    return SeparatePool([ToolBandit(**arguments) for _ in range(slots)])
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -117,7 +115,7 @@ def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     return PolicyBundle(Policy(model, critic), tokenizer, PlainCodec(tokenizer), 64)
 
 
-def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
+def blind_demonstrations(codec: PlainCodec) -> list[TokenEpisode]:
     """Every pair of actions in every case."""
     return [
         encode_turns(
@@ -149,8 +147,8 @@ def bandit_config(**settings: Any) -> TrainConfig:
     return make_config({**base, **settings})
 
 
-def trainer(config: TrainConfig, num_envs: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
-    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(num_envs, **arguments))
+def trainer(config: TrainConfig, slots: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
+    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(slots, **arguments))
 
 
 def train(config: TrainConfig, **arguments: Any) -> list[float]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.models.policy import Policy, trunk, value_head
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training import losses
 from agents.training.archer.replay_buffer import ReplayStep
 from agents.training.batch import pad_rows, split_by_length
@@ -101,7 +101,7 @@ class StepCriticLearner:
         return metrics
 
     @torch.no_grad()
-    def advantage(self, episodes: Sequence[Episode]) -> Tensor:
+    def advantage(self, episodes: Sequence[TokenEpisode]) -> Tensor:
         """`Q(s, a) - V(s)` of every step (b, k), zero in the padding."""
         shape = (len(episodes), max(len(episode.spans) for episode in episodes))
         result = torch.zeros(shape, dtype=self.critic.dtype, device=self.critic.device)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class ReplayStep:
         return self.ids[: max(self.end, self.following)]
 
 
-def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
+def replay_steps(episodes: Sequence[TokenEpisode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
     """Steps of episodes with their rewards, possibly padded, in order.
 
     A truncated episode has a state after its last step.

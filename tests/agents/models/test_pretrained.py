@@ -21,7 +21,7 @@ from agents.models.chat_template import ChatCodec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import lora_rank
 from agents.rollout.collector import EpisodeSpec
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import collate
 from agents.training.config import TrainConfig
 from agents.training.forward import evaluate_actions, forward
@@ -65,14 +65,14 @@ def trainer(config: TrainConfig) -> OnlineTrainer:
     return OnlineTrainer(config, build_policy(config.policy, seed=config.seed), bandits(4))
 
 
-def played(made: PolicyBundle, count: int = 6) -> list[Episode]:
+def played(made: PolicyBundle, count: int = 6) -> list[TokenEpisode]:
     """Episodes of the bandit, whose rewards differ so that there is something to learn."""
     specs = [EpisodeSpec(s) for s in range(count)]
     rollout = collected(bandits(4), made, specs, context=256, max_action_tokens=4)
     return [replace(episode, rewards=(0.1 * row, 1.0)) for row, episode in enumerate(rollout.episodes)]
 
 
-def loss_of(made: PolicyBundle, episodes: list[Episode], config: TrainConfig) -> Tensor:
+def loss_of(made: PolicyBundle, episodes: list[TokenEpisode], config: TrainConfig) -> Tensor:
     """The loss with its gradient, as an update takes it."""
     batch = prepared(made.policy, episodes, config.algorithm, made.codec.pad_id)
     made.policy.zero_grad()
@@ -288,7 +288,7 @@ def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
 
 
-def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
+def first_step(folder: Path, episodes: list[TokenEpisode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
     """Metrics of one optimiser step on given episodes."""
     config = config_of(folder, **settings)
     made = build_policy(config.policy)

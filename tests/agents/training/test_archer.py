@@ -12,7 +12,7 @@ import torch
 
 from agents.errors import CheckpointError, ConfigurationError, TrainingError
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.archer import archer
 from agents.training.archer.critic import StepCriticLearner, follow
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
@@ -26,10 +26,10 @@ SECOND = {(X, A): 1.0, (X, B): 0.0, (Y, A): -0.5, (Y, B): 0.5}
 POLICY = [A, A, B]  # takes A in two of three cases, whatever the state
 
 
-def episode(first: int, state: int, second: int, **ending: Any) -> Episode:
+def episode(first: int, state: int, second: int, **ending: Any) -> TokenEpisode:
     """Two steps of one token each: the second state is drawn by a fair coin."""
     rewards = (FIRST[first], SECOND[state, second])
-    return Episode((X, first, state, second, X), ((1, 2), (3, 4)), (0.0, 0.0), rewards, **ending)
+    return TokenEpisode((X, first, state, second, X), ((1, 2), (3, 4)), (0.0, 0.0), rewards, **ending)
 
 
 def every_step() -> list[ReplayStep]:
@@ -105,7 +105,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
     for _ in range(3):
         learner.update(every_step(), [[A]] * 16)
     long = episode(B, Y, A)
-    short = Episode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
+    short = TokenEpisode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
     together = learner.advantage([short, long])
     torch.testing.assert_close(together[0, 0], together[1, 0], atol=1e-12, rtol=0)
     assert float(together[0, 1]) == 0

@@ -17,8 +17,8 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.rollout.config import Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import policy_agent
-from agents.rollout.vector_env import make_envs
 from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
 from tests.agents.conftest import TASKS
@@ -160,7 +160,7 @@ def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pyte
 def test_an_environment_that_does_not_exist_is_named() -> None:
     config = bandit_config(env={"id": "StepTool/Nothing-v0"})
     with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
-        make_envs(config.env)
+        open_pool(config.env)
 
 
 def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:

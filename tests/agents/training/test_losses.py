@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training import advantages, losses
 from agents.training.batch import Batch, collate
 from agents.training.config import AlgorithmConfig, TrainConfig
@@ -19,7 +19,7 @@ from agents.training.forward import evaluate_actions, forward
 from tests.agents.bandit import WORDS, bandit_config, exact_model
 
 
-def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
+def episodes(count: int = 5, seed: int = 0) -> list[TokenEpisode]:
     """Random episodes of 1 to 3 steps, observations between them."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -39,7 +39,9 @@ def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
         log_probs = tuple(-2 + 0.3 * float(torch.randn(1, generator=generator)) for _ in range(count_tokens))
         rewards = tuple(float(torch.randn(1, generator=generator)) for _ in spans)
         made.append(
-            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans))
+            TokenEpisode(
+                tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans)
+            )
         )
     return made
 
@@ -52,7 +54,7 @@ def policy(trunk: Any = "separate", seed: int = 0) -> Policy:
     return made.double()
 
 
-def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Tensor:
+def naive_loss(model: Policy, played: list[TokenEpisode], config: TrainConfig) -> Tensor:
     """PPO with step-grained advantages, one episode and one token at a time, as the formulas say it."""
     algorithm = config.algorithm
     scored = []
@@ -98,7 +100,7 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
     return total / count
 
 
-def prepared(model: Policy, played: list[Episode], config: AlgorithmConfig, pad_id: int = 0) -> Batch:
+def prepared(model: Policy, played: list[TokenEpisode], config: AlgorithmConfig, pad_id: int = 0) -> Batch:
     """A batch with values, advantages and returns."""
     batch = collate(played, pad_id, dtype=model.score_dtype)
     if model.value_head is not None:
@@ -107,7 +109,9 @@ def prepared(model: Policy, played: list[Episode], config: AlgorithmConfig, pad_
     return batch
 
 
-def loss_and_gradients(model: Policy, played: list[Episode], config: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_and_gradients(
+    model: Policy, played: list[TokenEpisode], config: TrainConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
     batch = prepared(model, played, config.algorithm)
     model.zero_grad()
     loss = losses.ppo_loss(forward(model, batch), batch, config.algorithm)["loss"] / batch.action_tokens
@@ -143,7 +147,7 @@ def surrogate(
 ) -> Tensor:
     """PPO's surrogate of tokens (b, j), summed."""
     zeros = torch.zeros_like(log_prob)
-    batch = collate([Episode((1, 2), ((1, 2),), (0.0,), (0.0,))], 0)
+    batch = collate([TokenEpisode((1, 2), ((1, 2),), (0.0,), (0.0,))], 0)
     batch.old_log_prob, batch.advantage, batch.returns = old_log_prob, advantage, zeros
     batch.step = torch.zeros_like(log_prob, dtype=torch.long) if step is None else step
     config = AlgorithmConfig(ratio="token" if step is None else "step", clip_coef=clip_coef)

@@ -14,8 +14,8 @@ import steptool_env.errors
 from agents.errors import ConfigurationError, TrainingError
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
-from agents.rollout.types import Episode
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.types import TokenEpisode
 from agents.training.advantages import Estimator, per_token, returns_to_go
 from agents.training.batch import collate
 from agents.training.config import AlgorithmConfig, make_config, read_config
@@ -41,9 +41,9 @@ def final_return(seed: int, settings: dict[str, Any], **arguments: Any) -> float
     return sum(train(bandit_config(seed=seed, **settings), seed=seed, **arguments)[-5:]) / 5
 
 
-def play(run: OnlineTrainer) -> list[Episode]:
+def play(run: OnlineTrainer) -> list[TokenEpisode]:
     """Some episodes of the run's policy."""
-    sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
+    sampler = TokenSampler(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
     starts = [EpisodeSpec(seed, seed // 8) for seed in range(64)]
     return collect_rollouts(bandits(), sampler, run.learner.codec, starts).episodes
 

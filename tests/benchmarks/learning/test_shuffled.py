@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import Batch, collate
 from agents.training.config import AlgorithmConfig
 from benchmarks.learning.shuffled import shuffled_rewards
@@ -16,7 +16,7 @@ def batch() -> Batch:
     for number in range(16):
         steps = 1 + number % 2
         spans = tuple((1 + step, 2 + step) for step in range(steps))
-        episodes.append(Episode((number, *range(steps)), spans, (0.0,) * steps, (float(number), 0.0)[:steps]))
+        episodes.append(TokenEpisode((number, *range(steps)), spans, (0.0,) * steps, (float(number), 0.0)[:steps]))
     return collate(episodes, 0)
 
 

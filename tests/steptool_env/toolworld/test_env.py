@@ -50,7 +50,7 @@ def moved(env: ToolEnv) -> ToolEnv:
 
 def tasks_with_writes(count: int) -> list[int]:
     suite = make().suite
-    return [index for index in range(80) if suite.task(index).gold.plan.writes][:count]
+    return [index for index in range(80) if suite.task(index).solution.plan.writes][:count]
 
 
 @pytest.fixture(scope="module")
