@@ -28,13 +28,15 @@ Algorithm = Literal[
     "grpo",
     "step_grpo",
     "gigpo",
+    "tree",
+    "tree_final",
     "archer",
     "released",
 ]
 
 CRITIC_ESTIMATORS = ("step_gae", "released")
 """Built-in estimators that read the critic's values."""
-GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo")
+GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo", "tree")
 """Built-in estimators that compare the episodes of a group."""
 ESTIMATORS: Registry[Any] = Registry(
     "estimator",
@@ -52,8 +54,8 @@ class AlgorithmConfig:
     reward_timing: Literal["per_step", "terminal_sum"] = "per_step"
     """`per_step` leaves each reward at its step; `terminal_sum` pays their sum at the last step."""
     advantage: str = "step_gae"
-    """Advantage estimator: `step_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `step_critic` (ArCHer),
-    `released`, or `module:factory`; see `agents.training.advantages`."""
+    """Advantage estimator: `step_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`, `step_critic`
+    (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     ratio: Literal["token", "step"] = "token"
     """Probability ratio of PPO's loss: per token, or per step the geometric mean of its tokens'."""
     gamma: float = 0.99
@@ -66,6 +68,10 @@ class AlgorithmConfig:
     """Normalise advantages to mean 0 and standard deviation 1 over the steps of an iteration."""
     group_size: int = 1
     """Episodes per task in an iteration; estimators that compare groups need more than 1."""
+    branches: int = 0
+    """Branches that leave an episode before each call of `branch_before`, for trees. Their calls count as others do."""
+    branch_before: tuple[int, ...] = (1, 2, 3)
+    """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
     vf_coef: float = 0.5
@@ -157,12 +163,14 @@ class TrainConfig:
         _check_estimator(self.algorithm.advantage)
         _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         _check_groups(self.algorithm, self.episodes)
+        _check_branches(self.algorithm, self.env.num_envs)
         _check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
         _check_rollout(self.rollout, self.algorithm)
 
 
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
 _GROUPS: dict[str, Any] = {"vf_coef": 0.0, "gamma": 1.0, "group_size": 8, "normalize_advantage": False}
+_TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
 ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "steptool": {},
     "final": {"env": {"reward": "final"}},
@@ -176,6 +184,8 @@ ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
     "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
     "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
+    "tree": {**_NO_CRITIC, "algorithm": {**_TREE}},
+    "tree_final": {**_NO_CRITIC, "env": {"reward": "final"}, "algorithm": {**_TREE}},
     "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic", "vf_coef": 0.0}},
     "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
 }
@@ -278,6 +288,23 @@ def _check_groups(algorithm: AlgorithmConfig, episodes: int) -> None:
     if episodes % algorithm.group_size:
         raise ConfigurationError(
             f"episodes={episodes} must be a multiple of algorithm.group_size={algorithm.group_size}"
+        )
+
+
+def _check_branches(algorithm: AlgorithmConfig, num_envs: int) -> None:
+    """Check that branches and their estimator come together, and that an episode and its branches have slots."""
+    count, before = algorithm.branches, algorithm.branch_before
+    if (algorithm.advantage == "tree") != (count > 0) and ":" not in algorithm.advantage:
+        raise ConfigurationError(
+            f"algorithm.branches={count} with algorithm.advantage={algorithm.advantage}: trees, and only they, need "
+            "branches of 1 or more"
+        )
+    if count and (min(before, default=0) < 1 or len(set(before)) < len(before)):
+        raise ConfigurationError(f"algorithm.branch_before={list(before)} must be different calls, each 1 or more")
+    if num_envs < (slots := 1 + count * len(before)):
+        raise ConfigurationError(
+            f"env.num_envs={num_envs}: an episode and its branches are played together and need {slots}, by "
+            f"algorithm.branches={count} and algorithm.branch_before={list(before)}"
         )
 
 

@@ -24,6 +24,7 @@ from agents.models.checkpoint import Progress
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.tree_collector import TreePlan, collect_trees
 from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
@@ -239,7 +240,9 @@ class OnlineTrainer:
         with self.unsharded():
             staleness = iteration - self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            rollout = collect_rollouts(self._pool, self._engine, self.learner.codec, specs)
+            parts = self._pool, self._engine, self.learner.codec, specs
+            plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
+            rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
         return merge_rollouts(processes.gather(rollout)), staleness
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
