@@ -32,7 +32,7 @@ GREEDY = "_greedy"
 
 TRIES = 16
 """Further attempts of the start at a task before it counts as one that the start cannot solve."""
-_CANDIDATES = 12  # tasks that are tried so
+_CANDIDATES = 12  # tasks of a depth that are tried so
 _SHOWN = 3  # of them shown
 _FLOOR_SPLITS = ("depth-1", "depth-2", "depth-3")  # held-out tasks where no policy is trained
 
@@ -163,7 +163,7 @@ def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Se
 
     The attempts are those of the table, then `TRIES` more, half of them at the best temperature if that is not 0.
     """
-    from agents.demo.attempts import never_solved
+    from agents.demo.attempts import never_solved, passed
     from agents.models.bundle import load_policy
     from agents.rollout.policy_agent import EngineAgent, policy_agent
 
@@ -175,22 +175,19 @@ def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Se
             yield policy_agent(bundle, config.sampling, outcome.temperature if best else 1.0, seed=1 + number)
 
     attempts = [outcome.runs[name] for name in (START, START + GREEDY, BEST)]
-    learnt = [
-        after.task
-        for after, *before in zip(outcome.runs["steptool" + GREEDY], *attempts, strict=True)
-        if passed(after) and not any(map(passed, before))
-    ]
-    learnt = learnt[-_CANDIDATES:]  # of the greatest depth
     found: list[str] = []
-    for panel in panels:
-        tasks = [task.id for task in learnt if task.suite == panel.overrides["split"]]
-        found += never_solved(panel.evaluation(config.env), agents(), tasks) if tasks else []
-    return found[-_SHOWN:]
-
-
-def passed(trajectory: Trajectory) -> bool:
-    """Return true if the task was solved."""
-    return bool(trajectory.metadata.get("outcome", {}).get("is_solved") == 1)
+    for panel in reversed(panels):  # the deepest first
+        after, *before = (by_depth(played)[panel.name] for played in (outcome.runs["steptool" + GREEDY], *attempts))
+        learnt = [
+            index
+            for index, (trained, *others) in enumerate(zip(after, *before, strict=True))
+            if passed(trained) and not any(map(passed, others))
+        ]
+        unsolved = never_solved(panel.evaluation(config.env), agents(), learnt[:_CANDIDATES])
+        found += [after[index].task.id for index in unsolved]
+        if len(found) >= _SHOWN:
+            break
+    return found[:_SHOWN]
 
 
 def _each(demo: Demo) -> int:
