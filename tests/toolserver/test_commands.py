@@ -145,10 +145,11 @@ def test_a_server_that_cannot_serve_does_not_say_that_it_does(workers: int, tmp_
     assert ended.stdout == ""
 
 
-def test_a_server_has_no_world_of_an_unknown_version() -> None:
-    ended = serve("--world", 0, "--world-version", 9)
+@pytest.mark.parametrize("version", [0, 9])
+def test_a_server_has_no_world_of_an_unknown_version(version: int) -> None:
+    ended = serve("--world", 0, "--world-version", version)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("toolserver: world_version: 9 is not a version of ToolWorld; use ")
+    assert ended.stderr.startswith(f"toolserver: world_version: {version} is not a version of ToolWorld; use ")
 
 
 def test_a_server_needs_a_worker() -> None:

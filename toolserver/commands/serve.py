@@ -84,9 +84,9 @@ def serve(
         live_url: Upstream `/rapidapi` endpoint for `--miss live`.
         access_log: Log every request (reduces the throughput by a third).
     """
-    given = {name: value for name, value in locals().items() if name in Settings.model_fields and value}
-    if world is not None:
-        given["world"] = world  # 0 is a seed
+    # A flag that is not given is None or False; 0 is a value, e.g. a seed.
+    flags = {name: value for name, value in locals().items() if name in Settings.model_fields}
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
         settings = _settings(given, runtime_dir)
         if workers < 1:
