@@ -47,7 +47,7 @@ class OnlineTrainer:
 
     Args:
         config: All settings.
-        learner: The policy to train.
+        bundle: The policy to train.
         envs: Text environments in `AutoresetMode.DISABLED`.
         evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
         log: Log of the metrics of every iteration.
