@@ -118,7 +118,9 @@ class StepCriticLearner:
     def _terms(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, Tensor]:
         """Losses and metrics, summed over some steps."""
         q_target, v_target = self._targets(steps, actions)
-        q, v = self.critic(_sequences(steps), [(row, step.start, step.end) for row, step in enumerate(steps)])
+        q, v = self.critic(
+            [step.transition for step in steps], [(row, step.start, step.end) for row, step in enumerate(steps)]
+        )
         return {
             "q_loss": losses.squared_error(q, q_target[:, None]).sum(),
             "v_loss": losses.squared_error(v, v_target).sum(),
@@ -133,7 +135,7 @@ class StepCriticLearner:
         # At a terminal state any position will do: its value is not used.
         positions = [(row, step.next_end or step.start, step.end) for row, step in enumerate(steps)]
         positions += [(len(steps) + row, steps[row].start, len(ids)) for row, ids in enumerate(resampled)]
-        q, v = self.target([*_sequences(steps), *resampled], positions)
+        q, v = self.target([*(step.transition for step in steps), *resampled], positions)
         reward = v.new_tensor([step.reward for step in steps])
         continues = v.new_tensor([step.next_end > 0 for step in steps])
         return reward + self._gamma * continues * v[: len(steps)], q[len(steps) :].amin(-1)
@@ -144,7 +146,3 @@ def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Polyak averaging: `target + tau * (source - target)`."""
     for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
         slow.lerp_(fast, tau)
-
-
-def _sequences(steps: Sequence[ReplayStep]) -> list[Tokens]:
-    return [step.transition for step in steps]
