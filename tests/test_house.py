@@ -27,13 +27,13 @@ WIDE_FOLDERS = {"toolserver/world/domains"}
 
 OLD_NAMES = re.compile(
     r"ALONE|Admission|Apprentice|Dead|Delta|Dispatcher|EpisodeSource|FrontDoor|Grammar|HotPath|Known|Learner|Meter"
-    r"|Offer|Patience|RecalledResolver|RecordingResolver|Scene|Skin|Slots|Supply|Updater|Waiting|Wire|WorldEpisode"
+    r"|Offer|Patience|RecalledResolver|RecordingResolver|Scene|Skin|Slots|StaticGenerator|Supply|Updater|Waiting|Wire|WorldEpisode"
     r"|_Draft|_LIVE|_Match|_Stand|_WAITING|_hands|credited|demo_numeric|end_sum|entropy_coef|gold_of|guests|idioms|kin|lam"
     r"|lam_token|lessons|obstruct|strike|value_coef|value_trunk|whiten"
 )
 """Identifiers that were replaced by the field's terms; none is ambiguous."""
 OLD_MODULES = frozenset(
-    {"computes", "delta", "finding", "listings", "makers", "market", "ranking", "streams", "writes"}
+    {"computes", "delta", "finding", "listings", "makers", "market", "ranking", "reward_truth", "streams", "writes"}
 )
 """Names of modules that were replaced by the field's terms."""
 SHADOWS = frozenset({"agents/logging.py", "agents/openai.py"})

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.baselines.oracle import OracleAgent
-from agents.evaluation.evaluate import Evaluation, make_env
+from agents.rollout.episode_pool import make_env
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
@@ -157,7 +157,7 @@ def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTas
 def _oracle_episode(task_id: str, reward: str) -> Trajectory:
     seed, level, split, _ = read_task_id(task_id)
     settings = {"split": split, "level": level, "world_seed": seed, "reward": reward, "call_budget": _CALLS}
-    env, agent = make_env(Evaluation("StepTool/ToolWorld-v0", settings)), OracleAgent()
+    env, agent = make_env("StepTool/ToolWorld-v0", settings), OracleAgent()
     observation, info = env.reset(seed=0, options={"task": task_id})
     agent.reset([0], [observation], [info])
     over = False

@@ -26,7 +26,7 @@ from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.vector_env import make_envs
+from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
@@ -68,7 +68,7 @@ class Command:
                     f"rollout.engine={config.rollout.engine} is for one process: the server samples for all episodes"
                 )
             bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            envs = stack.enter_context(closing(make_envs(config.env)))
+            pool = stack.enter_context(closing(open_pool(config.env)))
             engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
             stack.enter_context(closing(engine))
             evaluation = _evaluation(config, bundle, engine) if processes.main else None
@@ -76,7 +76,7 @@ class Command:
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
-                config, bundle, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config, bundle, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
             if resumed is not None:
                 trainer.resume(resumed)
@@ -162,5 +162,5 @@ def _evaluate_command(config: TrainConfig) -> str:
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
-    words += ["--env-arg", *(f"{name}={text}" for name, text in texts.items())] if texts else []
+    words += ["--env-args", *(f"{name}={text}" for name, text in texts.items())] if texts else []
     return shlex.join(words)

@@ -17,7 +17,7 @@ class EnvConfig:
     """Environments of a run."""
 
     id: str = "StepTool/ToolWorld-v0"
-    """Environment id for `gymnasium.make_vec`."""
+    """Environment id for `gymnasium.make`."""
     args: Arguments = field(default_factory=dict)
     """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
     reward: str = ""

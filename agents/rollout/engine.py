@@ -19,15 +19,16 @@ from agents.rollout.types import Sampled
 class RolloutEngine(Protocol):
     """Samples actions for episodes in slots. Tokens in, tokens out.
 
-    The engine keeps the tokens of each episode: `start` adds the prompt, `act` the sampled action, `append` the
-    observation.
+    The engine keeps the tokens of each episode: `start` adds the prompt, `append` an observation, `decode` the sampled
+    action. Actions are requested and returned one by one, so no episode waits for another's action. What an episode
+    samples depends on its seed, stream and tokens, not on the order of calls for different slots.
     """
 
     def seed(self, seed: int) -> None:
         """Set the random seed and number the following episodes from 0."""
         ...
 
-    def publish(self, version: int) -> None:
+    def sync_weights(self, version: int) -> None:
         """Sample with the current weights from now on. Equal versions are equal weights."""
         ...
 
@@ -54,17 +55,41 @@ class RolloutEngine(Protocol):
         """Return the number of tokens left in the context; 0 or less when it is full."""
         ...
 
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        """Copy the episode of slot `source` to slot `target`, where it continues with the random stream `stream`.
+
+        The index of its next action is that of the source. An episode in `target` ends. The source has no action
+        requested.
+        """
+        ...
+
     def free(self, slot: int) -> None:
         """End an episode."""
         ...
 
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """Sample one action per slot, in the order of `slots`."""
+    def request(self, slots: Sequence[int]) -> None:
+        """Ask for the next action of each slot."""
+        ...
+
+    def decode(self) -> dict[int, Sampled]:
+        """Go on with the requested actions. Return those that have ended, by slot.
+
+        A call may return nothing while actions are in progress; it returns at once when none is requested.
+        """
         ...
 
     def close(self) -> None:
         """Release resources."""
         ...
+
+
+def act(engine: RolloutEngine, slots: Sequence[int]) -> list[Sampled]:
+    """Sample one action per slot, in the order of `slots`, while no other action is requested."""
+    engine.request(slots)
+    ended: dict[int, Sampled] = {}
+    while len(ended) < len(slots):
+        ended |= engine.decode()
+    return [ended[slot] for slot in slots]
 
 
 def make_engine(

@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import httpx
 
 from agents.errors import EngineError
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import action_seed
+from agents.rollout.draws import action_seed
 from agents.rollout.types import Sampled
 
 _KEY = "OPENAI_API_KEY"
@@ -95,7 +95,7 @@ class HttpEngine:
         """See `RolloutEngine.seed`."""
         self._seed, self._begun = seed, 0
 
-    def publish(self, version: int) -> None:
+    def sync_weights(self, version: int) -> None:
         """Send the weights unless the server has this version; it responds once it samples with them."""
         if version == self._version:
             return
@@ -110,6 +110,7 @@ class HttpEngine:
         """See `RolloutEngine.clear`. The numbering of episodes continues, so that no two share a random stream."""
         self._ids: dict[int, list[int]] = {}  # tokens so far, by slot
         self._draws: dict[int, tuple[str | int, int]] = {}  # stream and index of the next action
+        self._asked: dict[int, Future[Sampled]] = {}  # actions that are requested, by slot
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         """See `RolloutEngine.start`."""
@@ -124,15 +125,27 @@ class HttpEngine:
         """See `RolloutEngine.room`."""
         return self._context - len(self._ids[slot])
 
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        """See `RolloutEngine.fork`. The server's prefix cache has the tokens of the source."""
+        self._ids[target], self._draws[target] = list(self._ids[source]), (stream, self._draws[source][1])
+
     def free(self, slot: int) -> None:
         """See `RolloutEngine.free`."""
         del self._ids[slot], self._draws[slot]
 
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """See `RolloutEngine.act`."""
+    def request(self, slots: Sequence[int]) -> None:
+        """See `RolloutEngine.request`. Each action is a request, which is sent at once."""
         if not self._model and any(self.room(slot) > 0 for slot in slots):
             self._model = self._first_model()
-        return list(self._pool.map(self._act, slots))
+        self._asked |= {slot: self._pool.submit(self._act, slot) for slot in slots}
+
+    def decode(self) -> dict[int, Sampled]:
+        """See `RolloutEngine.decode`. Waits for at least one response."""
+        if not self._asked:
+            return {}
+        wait(self._asked.values(), return_when=FIRST_COMPLETED)
+        ended = [slot for slot, future in self._asked.items() if future.done()]
+        return {slot: self._asked.pop(slot).result() for slot in ended}
 
     def close(self) -> None:
         """Close the connections and remove the weights that were sent last."""

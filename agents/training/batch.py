@@ -33,6 +33,7 @@ class Batch:
         truncated: True where the environment interrupted the episode (b,).
         group: Group numbers (b,).
         state_hashes: Hash of the state of each step, b tuples of at most k.
+        lineage: Place of each episode in the tree of its group.
         value: Values of the critic (b, j).
         final_value: Value of the state after the last step (b,), zero where the episode is over.
         advantage: Advantages (b, j).
@@ -51,6 +52,7 @@ class Batch:
     truncated: Tensor
     group: Tensor
     state_hashes: tuple[tuple[str, ...], ...]
+    lineage: tuple[tuple[int, ...], ...]
     value: Tensor
     final_value: Tensor
     advantage: Tensor
@@ -87,7 +89,8 @@ class Batch:
             for f in fields(self)
             if isinstance(tensor := getattr(self, f.name), Tensor)
         }
-        return replace(self, **picked, state_hashes=tuple(self.state_hashes[i] for i in index.tolist()))
+        hashes, lineage = zip(*((self.state_hashes[i], self.lineage[i]) for i in index.tolist()), strict=True)
+        return replace(self, **picked, state_hashes=hashes, lineage=lineage)
 
     def final_states(self) -> Batch:
         """The same episodes, with the last token as the only position: its value is that of the final state."""
@@ -135,6 +138,7 @@ def collate(
         truncated=torch.tensor([e.truncated for e in episodes], device=device),
         group=torch.tensor([e.group for e in episodes], device=device),
         state_hashes=tuple(e.state_hashes for e in episodes),
+        lineage=tuple(e.lineage for e in episodes),
         value=torch.zeros_like(old_log_prob),
         final_value=old_log_prob.new_zeros(len(episodes)),
         advantage=torch.zeros_like(old_log_prob),

@@ -29,13 +29,15 @@ Algorithm = Literal[
     "grpo",
     "step_grpo",
     "gigpo",
+    "tree",
+    "tree_final",
     "archer",
     "released",
 ]
 
 CRITIC_ESTIMATORS = ("step_gae", "token_gae", "released")
 """Built-in estimators that read the critic's values."""
-GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo")
+GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo", "tree")
 """Built-in estimators that compare the episodes of a group; their advantages are not normalised again."""
 ESTIMATORS: Registry[Any] = Registry(
     "estimator",
@@ -53,14 +55,18 @@ class AlgorithmConfig:
     reward_timing: Literal["per_step", "terminal_sum"] = "per_step"
     """`per_step` leaves each reward at its step; `terminal_sum` pays their sum at the last step."""
     advantage: str = "step_gae"
-    """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `step_critic`
-    (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
+    """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`,
+    `step_critic` (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     gamma: float = 0.99
     """Discount per step."""
     gae_lambda: float = 0.95
     """GAE's lambda per step; of `token_gae` per token."""
     group_size: int = 1
     """Episodes per task in an iteration; estimators that compare groups need more than 1."""
+    branches: int = 0
+    """Branches that leave an episode before each call of `branch_before`, for trees. Their calls count as others do."""
+    branch_before: tuple[int, ...] = (1, 2, 3)
+    """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
     ent_coef: float = 0.0
@@ -137,6 +143,7 @@ class TrainConfig:
 
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
 _GROUPS: dict[str, Any] = {"gamma": 1.0, "group_size": 8}
+_TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
 ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "steptool": {},
     "final": {"env": {"reward": "final"}},
@@ -147,6 +154,8 @@ ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
     "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
     "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
+    "tree": {**_NO_CRITIC, "algorithm": {**_TREE}},
+    "tree_final": {**_NO_CRITIC, "env": {"reward": "final"}, "algorithm": {**_TREE}},
     "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic"}},
     "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
 }
@@ -221,6 +230,7 @@ def _problems(config: TrainConfig) -> list[str]:
     """Wrong settings and contradictions; each names the fields and the remedy."""
     numbers = [(name, attrgetter(name)(config), least) for least, names in _MINIMA.items() for name in names.split()]
     advantage, group_size = config.algorithm.advantage, config.algorithm.group_size
+    branches, before = config.algorithm.branches, config.algorithm.branch_before
     critic, engine, shard = config.policy.critic, config.rollout.engine, config.shard
     estimators = ESTIMATORS.names()
     checks = [
@@ -245,6 +255,20 @@ def _problems(config: TrainConfig) -> list[str]:
         (
             config.episodes % max(1, group_size) > 0,
             f"episodes={config.episodes} must be a multiple of algorithm.group_size={group_size}",
+        ),
+        (
+            (advantage == "tree") != (branches > 0) and ":" not in advantage,
+            f"algorithm.branches={branches} with algorithm.advantage={advantage}: trees, and only they, need branches "
+            "of 1 or more",
+        ),
+        (
+            branches > 0 and (min(before, default=0) < 1 or len(set(before)) < len(before)),
+            f"algorithm.branch_before={list(before)} must be different calls, each 1 or more",
+        ),
+        (
+            config.env.num_envs < (slots := 1 + branches * len(before)),
+            f"env.num_envs={config.env.num_envs}: an episode and its branches are played together and need {slots}, by "
+            f"algorithm.branches={branches} and algorithm.branch_before={list(before)}",
         ),
         (
             engine not in LOCAL_ENGINES and not engine.startswith(("http://", "https://")),

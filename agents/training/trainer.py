@@ -11,10 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
@@ -26,6 +24,8 @@ from agents.models.checkpoint import Progress
 from agents.models.policy import Output
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
 from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.tree_collector import TreePlan, collect_trees
 from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
@@ -43,12 +43,12 @@ OnIteration = Callable[[Progress, dict[str, float]], None]
 
 
 class OnlineTrainer:
-    """Train a policy in a vector environment.
+    """Train a policy in an episode pool.
 
     Args:
         config: All settings.
         bundle: The policy to train.
-        envs: Text environments in `AutoresetMode.DISABLED`.
+        pool: Text environments.
         evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
         log: Log of the metrics of every iteration.
         engine: Rollout engine; by default the one that `config.rollout` names.
@@ -60,7 +60,7 @@ class OnlineTrainer:
         self,
         config: TrainConfig,
         bundle: PolicyBundle,
-        envs: VectorEnv[Any, Any, Any],
+        pool: EpisodePool,
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
@@ -71,7 +71,7 @@ class OnlineTrainer:
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, bundle, config.sampling, Path(config.out))
-        self._envs = envs
+        self._pool = pool
         self._backoff = ServerBackoff()
         self._estimator = make_estimator(config.algorithm)
         self._archer = make_archer(config, bundle.policy, self._engine)
@@ -153,7 +153,7 @@ class OnlineTrainer:
             if stopped:
                 break
         with self.unsharded():
-            self._engine.publish(self.progress.iteration)
+            self._engine.sync_weights(self.progress.iteration)
         return self.progress
 
     @property
@@ -239,14 +239,16 @@ class OnlineTrainer:
             for _ in range(config.algorithm.group_size)
         ]
         with self.unsharded():
-            self._engine.publish(iteration)
+            self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            rollout = collect_rollouts(self._envs, self._engine, self.bundle.codec, specs)
+            parts = self._pool, self._engine, self.bundle.codec, specs
+            plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
+            rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
         return merge_rollouts(processes.gather(rollout))
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
         """Evaluate the current weights, which the engine gets first."""
-        self._engine.publish(self.progress.iteration)
+        self._engine.sync_weights(self.progress.iteration)
         return evaluation()
 
     def _learning_rate_scale(self) -> float:

@@ -41,9 +41,14 @@ class FullContextSampler(TokenSampler):
         """See `TokenSampler.free`."""
         del self._episodes[slot]
 
+    def request(self, slots: Sequence[int]) -> None:
+        """See `TokenSampler.request`."""
+        self._waiting.extend(slots)
+
     @torch.inference_mode()
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """See `TokenSampler.act`. Log-probabilities are those of the scores that `generate` returns."""
+    def decode(self) -> dict[int, Sampled]:
+        """Sample all requested actions. Log-probabilities are those of the scores that `generate` returns."""
+        slots, self._waiting = self._waiting, []
         rows = [self._episodes[slot] for slot in slots]
         width = max(map(len, rows))
         ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in rows], device=self._policy.device)
@@ -62,9 +67,9 @@ class FullContextSampler(TokenSampler):
         )
         drawn = output.sequences[:, width:]
         scores = torch.stack(output.logits, dim=1).float().log_softmax(-1).gather(-1, drawn[..., None]).squeeze(-1)
-        return [self._take(*each) for each in zip(slots, drawn.tolist(), scores.tolist(), strict=True)]
+        return {each[0]: self._cut(*each) for each in zip(slots, drawn.tolist(), scores.tolist(), strict=True)}
 
-    def _take(self, slot: int, drawn: list[int], scores: list[float]) -> Sampled:
+    def _cut(self, slot: int, drawn: list[int], scores: list[float]) -> Sampled:
         stopped = self._stop in drawn
         end = drawn.index(self._stop) + 1 if stopped else len(drawn)
         self._episodes[slot].extend(drawn[:end])

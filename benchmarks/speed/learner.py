@@ -31,9 +31,9 @@ from agents.models.bundle import PolicyBundle
 from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import make_sampler
 from agents.rollout.types import TokenEpisode
-from agents.rollout.vector_env import make_envs
 from agents.training.batch import split_by_length
 from agents.training.config import make_config
 from agents.training.optimizer import CRITIC_EPOCHS
@@ -41,7 +41,7 @@ from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
-from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
+from benchmarks.harness.workload import ENV_ID, ScriptedPool, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
 from benchmarks.speed.sampling import chat_learner
 
@@ -131,12 +131,12 @@ def _play(options: Options, file: Path) -> None:
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = make_sampler(learner, sampling)
-    envs = ScriptedEnvs(workload, len(workload.scripts))
+    pool = ScriptedPool(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(play_workload(workload, envs, generator, learner.codec).episodes)
+        for number, episode in enumerate(play_workload(workload, pool, generator, learner.codec).episodes)
     ]
-    envs.close()
+    pool.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))
 
 
@@ -180,7 +180,7 @@ def our_update(
         "optim": {"max_tokens": pieces},
         "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": _COPIES if groups else 1},
     }
-    trainer = OnlineTrainer(make_config(settings), learner, make_envs(EnvConfig(ENV_ID, num_envs=1)))
+    trainer = OnlineTrainer(make_config(settings), learner, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
 
     def update() -> int:

@@ -16,6 +16,7 @@ from agents.models.decoder import SHAPES, Size, build_decoder
 from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
 from agents.rollout.config import Sampling
+from agents.rollout.engine import act
 from agents.rollout.policy_agent import make_sampler
 from agents.rollout.sampler import TokenSampler
 from benchmarks.harness.timing import Lap
@@ -73,7 +74,7 @@ def _episodes(generator: TokenSampler, length: int, episodes: int, actions: int 
     for slot in slots:
         generator.start(slot, torch.randint(3, 259, (length,), generator=random).tolist())
     for _ in range(actions):
-        generator.act(slots)
+        act(generator, slots)
         for slot in slots:
             generator.append(slot, torch.randint(3, 259, (answer,), generator=random).tolist())
     return Lap(episodes, perf_counter() - begin)

@@ -15,7 +15,7 @@ from torch import Tensor
 from agents.errors import CheckpointError
 from agents.models import checkpoint
 from agents.models.policy import Policy
-from agents.rollout.engine import RolloutEngine
+from agents.rollout.engine import RolloutEngine, act
 from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import broadcast_to_tokens
@@ -91,7 +91,7 @@ class Archer:
             self._engine.clear()
             for slot, i in enumerate(part):
                 self._engine.start(slot, states[i])
-            for i, sampled in zip(part, self._engine.act(range(len(part))), strict=True):
+            for i, sampled in zip(part, act(self._engine, range(len(part))), strict=True):
                 actions[i] = sampled.ids
         self._engine.clear()
         return actions

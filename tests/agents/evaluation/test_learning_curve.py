@@ -23,8 +23,8 @@ EPISODES, ACTION_TOKENS, SEED = 6, 40, 3
 
 def evaluated(checkpoint: Path | str, slots: int, out: Path) -> dict[str, float]:
     """metrics.json of `steptool evaluate`."""
-    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", *WORDS,
-          "--agent", f"policy:{checkpoint}", "--agent-arg", "temperature=1",
+    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", *WORDS,
+          "--agent", f"policy:{checkpoint}", "--agent-args", "temperature=1",
           f"max_action_tokens={ACTION_TOKENS}", "--episodes", str(EPISODES), "--seed", str(SEED),
           "--slots", str(slots), "--out", str(out)])  # fmt: skip
     return dict(json.loads((out / "metrics.json").read_text()))

@@ -326,8 +326,8 @@ def test_a_pretrained_model_is_trained_resumed_and_evaluated(folder: Path, tmp_p
     main(["train", "--calls", "16", "--resume", *flags])
     newest = checkpoint.newest(out)
     assert newest == out / "checkpoint-2"
-    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "2"]
-    agent = ["--agent", f"policy:{newest}", "--agent-arg", "max_action_tokens=4"]
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "2"]
+    agent = ["--agent", f"policy:{newest}", "--agent-args", "max_action_tokens=4"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0

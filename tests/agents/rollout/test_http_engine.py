@@ -22,7 +22,7 @@ from agents.models.policy import Policy
 from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
-from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.engine import RolloutEngine, act, make_engine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
@@ -196,7 +196,7 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
 def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
     engine = remote(exact_learner(), "http://127.0.0.1:9", Sampling())
     engine.start(0, [3] * 64)
-    assert engine.act([0]) == [Sampled([], [], stopped=False, overflow=True)]
+    assert act(engine, [0]) == [Sampled([], [], stopped=False, overflow=True)]
     engine.close()
 
 
@@ -209,13 +209,13 @@ def test_new_weights_reach_the_server_once(tmp_path: Path) -> None:
     with serving(served.policy) as url:
         engine = remote(made, url, Sampling(), tmp_path)
         assert not agree()
-        engine.publish(4)
+        engine.sync_weights(4)
         assert agree()
         with torch.no_grad():
             next(made.policy.parameters()).add_(1.0)
-        engine.publish(4)
+        engine.sync_weights(4)
         assert not agree()
-        engine.publish(5)
+        engine.sync_weights(5)
         assert agree()
         assert [path.name for path in tmp_path.iterdir()] == ["weights-5"]
         engine.close()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agents.models.policy import Policy
-from agents.rollout.kv_cache import StaticCache
+from agents.rollout.engine import act
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
@@ -31,7 +31,7 @@ def play(
         for turn, live in enumerate(LIVE):
             if turn == 2:
                 sampler.free(3)
-            acted.append(sampler.act(live))
+            acted.append(act(sampler, live))
             for slot in live:
                 sampler.append(slot, [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(1, 5))])
         sampler.clear()
@@ -63,16 +63,16 @@ def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
 
     for slot in range(10):
         sampler.start(slot, [3, 4, 5])
-    sampler.act(range(10))
-    held, step = addresses(), sampler._steps[16, 128]
+    act(sampler, range(10))
+    held, step = addresses(), sampler._graphs[16, 128]
     for slots in ([3, 1], [1], [0, 2, 4, 6, 8], range(10)):
-        sampler.act(list(slots))
+        act(sampler, list(slots))
     sampler.clear()
     sampler.start(0, [3, 4])
-    sampler.act([0])
+    act(sampler, [0])
     assert addresses() == held
-    assert sampler._steps[16, 128] is step
-    assert {rows for rows, _ in sampler._steps} == {1, 2, 8, 16}
+    assert sampler._graphs[16, 128] is step
+    assert {16} < {rows for rows, _ in sampler._graphs} <= {1, 2, 4, 8, 16}
 
 
 def test_rows_without_an_episode_write_where_nobody_reads() -> None:
@@ -81,12 +81,11 @@ def test_rows_without_an_episode_write_where_nobody_reads() -> None:
     sampler = generator(policy, 6, StaticTokenSampler)
     for slot in range(4):
         sampler.start(slot, [3, 4, 5, 6 + slot % 2])
-    sampler.act([0, 1, 2, 3])
-    nowhere = StaticCache(60).nowhere
-    keys = sampler._cache._layers[0][0]
-    before = keys[3, :, :nowhere].clone()
-    sampler.act([0, 1, 2])  # a step of four rows
-    assert torch.equal(keys[3, :, :nowhere], before)
+    act(sampler, [0, 1, 2, 3])
+    keys, idle = sampler._cache._layers[0][0], sampler._slots[3]
+    before = keys[idle.row, :, : idle.length].clone()
+    act(sampler, [0, 1, 2])  # a step of four rows
+    assert torch.equal(keys[idle.row, :, : idle.length], before)
 
 
 @pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
@@ -95,11 +94,11 @@ def test_a_long_prompt_beside_a_long_episode_fits_a_model_of_learnt_positions(ki
     policy = Policy(exact_model(), "none")
     alone, sampler = (generator(policy, 2, kind, context=64, temperature=0.0) for _ in range(2))
     sampler.start(0, [3] * 50)
-    sampler.act([0])
+    act(sampler, [0])
     sampler.append(0, [4])
     for each in (alone, sampler):
         each.start(1, [5] * 50)
-    assert sampler.act([0, 1])[1].ids == alone.act([1])[0].ids
+    assert act(sampler, [0, 1])[1].ids == act(alone, [1])[0].ids
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

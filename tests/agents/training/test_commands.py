@@ -17,8 +17,8 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.rollout.config import Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import policy_agent
-from agents.rollout.vector_env import make_envs
 from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
 from tests.agents.conftest import TASKS
@@ -52,8 +52,8 @@ def test_a_run_is_trained_resumed_and_evaluated(
         main(["train", *flags])  # without --resume
     assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
     assert len(read_metrics(out)) == 3
-    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
-    agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "4"]
+    agent = ["--agent", f"policy:{out}", "--agent-args", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0
@@ -160,7 +160,7 @@ def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pyte
 def test_an_environment_that_does_not_exist_is_named() -> None:
     config = bandit_config(env={"id": "StepTool/Nothing-v0"})
     with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
-        make_envs(config.env)
+        open_pool(config.env)
 
 
 def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
