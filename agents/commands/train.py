@@ -29,7 +29,7 @@ from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
+from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer
 
 
@@ -57,9 +57,9 @@ class Command:
     def run(self) -> None:
         """Train and show the pass rate and the speed."""
         config = self.settings
-        found = _found(Path(config.out), resume=self.resume)
-        if found is not None:
-            check_resumed(config, found)
+        resumed = _initial_checkpoint(Path(config.out), resume=self.resume)
+        if resumed is not None:
+            check_resumed(config, resumed)
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
@@ -72,16 +72,16 @@ class Command:
             engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
             stack.enter_context(closing(engine))
             evaluation = _evaluation(config, bundle, engine) if processes.main else None
-            log = _log(config, found, stack) if processes.main else None
+            log = _log(config, resumed, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
                 config, bundle, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
-            if found is not None:
-                trainer.resume(found)
-            stop = stack.enter_context(StopOnInterrupt("the iteration"))
-            done = trainer.run(_shown(config, stack) if processes.main else None, stop)
+            if resumed is not None:
+                trainer.resume(resumed)
+            stop = stack.enter_context(stop_on_interrupt("the iteration"))
+            done = trainer.run(_progress(config, stack) if processes.main else None, stop)
         if stop() and not trainer.over:
             if processes.main:
                 sys.stderr.write(
@@ -95,12 +95,12 @@ class Command:
 
 def parse(words: Sequence[str]) -> Command:
     """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    first.add_argument("--algo")
-    first.add_argument("--out", type=Path)
-    first.add_argument("--resume", action="store_true")
-    known, _ = first.parse_known_args(words)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--algo")
+    early.add_argument("--out", type=Path)
+    early.add_argument("--resume", action="store_true")
+    known, _ = early.parse_known_args(words)
     file = read_yaml(known.config) if known.config else {}
     if known.resume:
         out = known.out or Path(file.get("out", TrainConfig.out))
@@ -110,7 +110,7 @@ def parse(words: Sequence[str]) -> Command:
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
 
 
-def _found(out: Path, *, resume: bool) -> Path | None:
+def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
     """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
@@ -129,21 +129,21 @@ def _newest(out: Path) -> Path:
     return found
 
 
-def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
+def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> MetricsLog:
     """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
     out = Path(config.out)
-    log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
+    log = MetricsLog(out, keep_until=checkpoint.load_progress(resumed).iteration if resumed else None)
     stack.callback(log.close)
     (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
     return log
 
 
-def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
+def _progress(config: TrainConfig, stack: ExitStack) -> OnIteration:
     """Start a progress line of the run."""
-    progress = stack.enter_context(TrainingProgress(config.algo))
+    shown = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
-        progress.report_rollout(config.algo, done.calls, config.calls, {"calls": done.calls, **metrics})
+        shown.report_rollout(config.algo, done.calls, config.calls, {"calls": done.calls, **metrics})
 
     return show
 
@@ -152,8 +152,8 @@ def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine
     if not config.eval_every:
         return None
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
-    own = None if config.rollout.engine == "local" else engine
-    return PolicyEvaluation(evaluation, bundle, config.sampling, own)
+    remote = None if config.rollout.engine == "local" else engine
+    return PolicyEvaluation(evaluation, bundle, config.sampling, remote)
 
 
 def _evaluate_command(config: TrainConfig) -> str:

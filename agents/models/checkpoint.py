@@ -69,12 +69,6 @@ def resolve_checkpoint(name: str | Path) -> Path:
         return found
     if str(name) in _SHIPPED and not folder.exists():
         return _SHIPPED[str(name)]
-    for path in (folder, *folder.glob("checkpoint-*")):
-        if (path / "architecture.json").exists():
-            raise CheckpointError(
-                f"{path} was written by an earlier version, in a layout that is no longer read: write its model with "
-                "`steptool export` of that version and give the folder as policy.model, or train it again"
-            )
     problem = "is no folder" if not folder.is_dir() else f"holds neither {_STATE} nor checkpoint-*/{_STATE}"
     remedy = "; a model without it is given as policy.model" if (folder / "config.json").exists() else ""
     raise CheckpointError(

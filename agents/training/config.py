@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +12,7 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.config import CriticKind, PolicyConfig
+from agents.models.config import PolicyConfig
 from agents.rollout.config import LOCAL_ENGINES, EnvConfig, RolloutConfig, Sampling
 from steptool_env.registry import Registry
 
@@ -136,15 +137,8 @@ class TrainConfig:
     __pydantic_config__ = _STRICT
 
     def __post_init__(self) -> None:
-        numbers = asdict(self)
-        _check_at_least(0, ("seed", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every"), numbers)
-        _check_at_least(1, ("calls", "episodes", "eval_episodes"), numbers)
-        _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        _check_estimator(self.algorithm.advantage)
-        _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
-        _check_groups(self.algorithm, self.episodes)
-        _check_branches(self.algorithm, self.env.num_envs)
-        _check_engine(self.rollout.engine, shard=self.shard)
+        if problems := _problems(self):
+            raise ConfigurationError("; ".join(problems))
 
 
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
@@ -206,7 +200,7 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_words(entry) for entry in error.errors())) from error
+        raise ConfigurationError("; ".join(_message(entry) for entry in error.errors())) from error
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,76 +212,70 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _words(entry: Mapping[str, Any]) -> str:
+def _message(entry: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "unexpected_keyword_argument":
         return f"{where}: there is no such setting (got {entry['input']!r}); --help lists them"
-    return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["msg"])
+    return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["ctx"]["error"])
 
 
-# Checks of settings. Each raises `ConfigurationError` and names the fields and the remedy.
+_MINIMA = {
+    0: "seed critic_warmup checkpoint_every save_total_limit eval_every optim.lr optim.value_lr optim.max_tokens",
+    1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
+    "algorithm.mini_batches",
+}
 
 
-def _check_at_least(least: int, names: Sequence[str], numbers: Mapping[str, Any], prefix: str = "") -> None:
-    """Check that numbers are not below a minimum."""
-    for name in names:
-        if not numbers[name] >= least:  # also refuses nan
-            raise ConfigurationError(f"{prefix}{name}={numbers[name]} must be {least} or more")
-
-
-def _check_estimator(name: str) -> None:
-    """Check the name of an estimator. `module:factory` is resolved when training starts."""
-    if name not in ESTIMATORS.names() and ":" not in name:
-        raise ConfigurationError(
-            f"algorithm.advantage={name!r} is unknown: give one of {', '.join(ESTIMATORS.names())} or 'module:factory'"
-        )
-
-
-def _check_critic(algorithm: AlgorithmConfig, critic: CriticKind, *, shard: bool) -> None:
-    """Check that the policy has the critic that the estimator needs."""
-    if algorithm.advantage in CRITIC_ESTIMATORS and critic == "none":
-        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs a critic; set policy.critic")
-    if algorithm.advantage == "step_critic" and critic != "none":
-        raise ConfigurationError(
-            "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none"
-        )
-    if critic == "detached" and shard:
-        raise ConfigurationError("policy.critic=detached is incompatible with shard=True; set another policy.critic")
-
-
-def _check_groups(algorithm: AlgorithmConfig, episodes: int) -> None:
-    """Check the group size against the estimator and the episodes of an iteration."""
-    if algorithm.advantage in GROUP_ESTIMATORS and algorithm.group_size < 2:
-        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs algorithm.group_size of 2 or more")
-    if episodes % algorithm.group_size:
-        raise ConfigurationError(
-            f"episodes={episodes} must be a multiple of algorithm.group_size={algorithm.group_size}"
-        )
-
-
-def _check_branches(algorithm: AlgorithmConfig, num_envs: int) -> None:
-    """Check that branches and their estimator come together, and that an episode and its branches have slots."""
-    count, before = algorithm.branches, algorithm.branch_before
-    if (algorithm.advantage == "tree") != (count > 0) and ":" not in algorithm.advantage:
-        raise ConfigurationError(
-            f"algorithm.branches={count} with algorithm.advantage={algorithm.advantage}: trees, and only they, need "
-            "branches of 1 or more"
-        )
-    if count and (min(before, default=0) < 1 or len(set(before)) < len(before)):
-        raise ConfigurationError(f"algorithm.branch_before={list(before)} must be different calls, each 1 or more")
-    if num_envs < (slots := 1 + count * len(before)):
-        raise ConfigurationError(
-            f"env.num_envs={num_envs}: an episode and its branches are played together and need {slots}, by "
-            f"algorithm.branches={count} and algorithm.branch_before={list(before)}"
-        )
-
-
-def _check_engine(engine: str, *, shard: bool) -> None:
-    """Check the name of an engine, and that CUDA graphs do not read sharded weights."""
-    if engine not in LOCAL_ENGINES and not engine.startswith(("http://", "https://")):
-        raise ConfigurationError(
+def _problems(config: TrainConfig) -> list[str]:
+    """Wrong settings and contradictions; each names the fields and the remedy."""
+    numbers = [(name, attrgetter(name)(config), least) for least, names in _MINIMA.items() for name in names.split()]
+    advantage, group_size = config.algorithm.advantage, config.algorithm.group_size
+    branches, before = config.algorithm.branches, config.algorithm.branch_before
+    critic, engine, shard = config.policy.critic, config.rollout.engine, config.shard
+    estimators = ESTIMATORS.names()
+    checks = [
+        # A comparison with nan is false, too.
+        *((not number >= least, f"{name}={number} must be {least} or more") for name, number, least in numbers),
+        (
+            advantage not in estimators and ":" not in advantage,  # `module:factory` is resolved by the trainer
+            f"algorithm.advantage={advantage!r} is unknown: give one of {', '.join(estimators)} or 'module:factory'",
+        ),
+        (
+            advantage in CRITIC_ESTIMATORS and critic == "none",
+            f"algorithm.advantage={advantage} needs a critic; set policy.critic",
+        ),
+        (
+            advantage == "step_critic" and critic != "none",
+            "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none",
+        ),
+        (
+            advantage in GROUP_ESTIMATORS and group_size < 2,
+            f"algorithm.advantage={advantage} needs algorithm.group_size of 2 or more",
+        ),
+        (
+            config.episodes % max(1, group_size) > 0,
+            f"episodes={config.episodes} must be a multiple of algorithm.group_size={group_size}",
+        ),
+        (
+            (advantage == "tree") != (branches > 0) and ":" not in advantage,
+            f"algorithm.branches={branches} with algorithm.advantage={advantage}: trees, and only they, need branches "
+            "of 1 or more",
+        ),
+        (
+            branches > 0 and (min(before, default=0) < 1 or len(set(before)) < len(before)),
+            f"algorithm.branch_before={list(before)} must be different calls, each 1 or more",
+        ),
+        (
+            config.env.num_envs < (slots := 1 + branches * len(before)),
+            f"env.num_envs={config.env.num_envs}: an episode and its branches are played together and need {slots}, by "
+            f"algorithm.branches={branches} and algorithm.branch_before={list(before)}",
+        ),
+        (
+            engine not in LOCAL_ENGINES and not engine.startswith(("http://", "https://")),
             f"rollout.engine={engine!r} is unknown: give one of {', '.join(LOCAL_ENGINES)} or the URL of a completions "
-            "server, like http://127.0.0.1:8000"
-        )
-    if shard and engine == "static":
-        raise ConfigurationError("shard=True is incompatible with rollout.engine=static")
+            "server, like http://127.0.0.1:8000",
+        ),
+        (shard and engine == "static", "shard=True is incompatible with rollout.engine=static"),
+        (shard and critic == "detached", "shard=True is incompatible with policy.critic=detached; set another one"),
+    ]
+    return [problem for wrong, problem in checks if wrong]

@@ -106,8 +106,8 @@ def dpo_step(
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
-    gain = (log_prob - ref_log_prob).sum(1)
-    solved, failed = gain.chunk(2)
+    log_ratio = (log_prob - ref_log_prob).sum(1)
+    solved, failed = log_ratio.chunk(2)
     margin = solved - failed
     slope = beta * torch.sigmoid(-beta * margin)
     weight = slope * batch.action_tokens / len(pairs)  # the optimizer divides by the tokens
@@ -118,7 +118,7 @@ def dpo_step(
 
     metrics = optimizer.step(batch, loss)
     return {
-        "loss": float(losses.preference(solved, failed, beta).mean()),
+        "loss": float(losses.dpo_loss(solved, failed, beta).mean()),
         "accuracy": float((margin > 0).to(margin.dtype).mean()),
         "margin": float(margin.mean()),
         "grad_norm": metrics["grad_norm"],

@@ -83,7 +83,7 @@ def explained_variance(value: Tensor, returns: Tensor) -> float:
     return float(1 - (returns - value).var() / returns.var().clamp(min=1e-8))
 
 
-def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
+def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     """DPO (Rafailov et al. 2023) of pairs (n,).
 
     `chosen` is `log p - log reference` of the better episode, summed over its action tokens (n,), `rejected` that of

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from threading import Event
+from types import FrameType
+from typing import Any
 
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
@@ -34,33 +36,26 @@ and its output. None of them changes the update of an episode."""
 _SCHEDULE = ("calls",)
 
 
-class StopOnInterrupt:
-    """Records the first Ctrl-C, as a context manager of the main thread; a second one raises `KeyboardInterrupt`.
+@contextmanager
+def stop_on_interrupt(unit: str) -> Iterator[Callable[[], bool]]:
+    """Record the first Ctrl-C; a second one raises `KeyboardInterrupt`. For the main thread.
 
-    `unit` is the work that is completed first, e.g. "the iteration"; it is named on stderr.
+    `unit` is the work that is completed first, e.g. "the iteration"; it is named on stderr. The context gives a
+    function that returns whether Ctrl-C was pressed.
     """
+    requested = Event()
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._requested = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Self:
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self._previous)
-
-    def __call__(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
-        return self._requested
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._requested:
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if requested.is_set():
             raise KeyboardInterrupt
-        self._requested = True
-        sys.stderr.write(f"\nCtrl-C: stopping after {self._unit}, with a checkpoint; press it again to stop at once\n")
+        requested.set()
+        sys.stderr.write(f"\nCtrl-C: stopping after {unit}, with a checkpoint; press it again to stop at once\n")
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield requested.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:

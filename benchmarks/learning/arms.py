@@ -79,7 +79,7 @@ def arm_config(
         ConfigurationError: The file cannot be read, or holds a wrong field.
     """
     arm = ARMS[name]
-    without_critic = {"policy": {"critic": "none"}, "algorithm": {"critic_epochs": 0}, "critic_warmup": 0}
+    without_critic = {"policy": {"critic": "none"}, "critic_warmup": 0}
     own = {
         "algo": arm.algo,
         "seed": seed,

@@ -167,10 +167,12 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 
-def bandit_config(iterations: int = 30, episodes: int = 64, **settings: Any) -> TrainConfig:
+def bandit_config(
+    iterations: int = 30, episodes: int = 64, *, calls_per_episode: int = 2, **settings: Any
+) -> TrainConfig:
     """Settings under which the bandit is learnt in seconds."""
     base: dict[str, Any] = {
-        "calls": 2 * iterations * episodes,
+        "calls": calls_per_episode * iterations * episodes,
         "episodes": episodes,
         "eval_every": 0,
         "checkpoint_every": 0,

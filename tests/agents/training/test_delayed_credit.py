@@ -25,7 +25,8 @@ TREE = {"tree": {"group_size": 4, "branches": 1, "branch_before": [1]}}
 def final_return(seed: int, algo: str, reward: str = "final", **algorithm: Any) -> float:
     """Mean return of the last five iterations."""
     settings = {**SETTINGS, **SLOWER.get(algo, {}), "algorithm": {"ent_coef": 0.01, **TREE.get(algo, {}), **algorithm}}
-    config = bandit_config(algo=algo, seed=seed, **settings)
+    calls = 5 if algo == "tree" else 3  # the branch of each episode plays the last two again
+    config = bandit_config(algo=algo, seed=seed, calls_per_episode=calls, **settings)
     return sum(train(config, seed=seed, kind=DelayedBandit, reward=reward)[-5:]) / 5
 
 

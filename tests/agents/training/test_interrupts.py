@@ -16,7 +16,7 @@ from agents.models import checkpoint
 from agents.models.bundle import load_policy
 from agents.reporting.console import SECONDS_VARIABLE
 from agents.training.metrics_log import read_metrics
-from agents.training.resumption import StopOnInterrupt
+from agents.training.resumption import stop_on_interrupt
 from tests.agents.conftest import TASKS
 
 
@@ -60,7 +60,7 @@ def test_interrupted_fine_tuning_writes_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_second_interrupt_stops_at_once() -> None:
-    with StopOnInterrupt("the step") as stop:
+    with stop_on_interrupt("the step") as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
         assert stop()

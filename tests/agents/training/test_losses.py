@@ -187,7 +187,7 @@ def test_k3_is_unbiased() -> None:
 
 def test_preference_falls_with_the_margin_and_is_log_two_at_none() -> None:
     margin = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
-    loss = losses.preference(margin, torch.zeros_like(margin), beta=1.0)
+    loss = losses.dpo_loss(margin, torch.zeros_like(margin), beta=1.0)
     assert float(loss[1]) == pytest.approx(math.log(2))
     assert loss[0] > loss[1] > loss[2]
 
