@@ -24,8 +24,8 @@ from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
+from agents.rollout.curriculum import open_training_pool
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
@@ -62,7 +62,7 @@ class Command:
             if processes.count > 1 and config.rollout.engine == "http":
                 raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
             learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            pool = stack.enter_context(closing(open_pool(config.env)))
+            pool = stack.enter_context(closing(open_training_pool(config.env)))
             engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
             evaluation = _evaluation(config, learner, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None

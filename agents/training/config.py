@@ -160,6 +160,7 @@ class TrainConfig:
         _check_at_least(0, names, numbers)
         _check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
         _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
+        _check_at_least(0, ("curriculum",), numbers["env"], "env.")
         _check_estimator(self.algorithm.advantage)
         _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         _check_groups(self.algorithm, self.episodes)

@@ -24,7 +24,7 @@ from agents.errors import ConfigurationError
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
-from agents.rollout.episode_pool import open_pool
+from agents.rollout.curriculum import open_training_pool
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
@@ -156,7 +156,7 @@ def _train(
     found = checkpoint.newest(plan.folder)
     keep = checkpoint.load_progress(found).iteration if found else None
     with (
-        closing(open_pool(plan.config.env)) as pool,
+        closing(open_training_pool(plan.config.env)) as pool,
         closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
     ):
         trainer = OnlineTrainer(plan.config, learner, pool)
