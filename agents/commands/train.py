@@ -24,6 +24,7 @@ from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
+from agents.rollout.config import LOCAL_ENGINES
 from agents.rollout.curriculum import open_training_pool
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.training.config import TrainConfig, make_config, read_yaml
@@ -49,27 +50,33 @@ class Command:
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """YAML file of settings with the names of the flags (`optim: {lr: 1e-4}` for --optim.lr)."""
+    resume: bool = False
+    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
+    `agents.training.resumption.MAY_CHANGE` may have other values."""
 
     def run(self) -> None:
         """Train and show the pass rate and the speed."""
         config = self.settings
-        found = _found(Path(config.out), resume=config.resume)
+        found = _found(Path(config.out), resume=self.resume)
         if found is not None:
             check_resumed(config, found)
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
-            if processes.count > 1 and config.rollout.engine == "http":
-                raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
-            learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
+            if processes.count > 1 and config.rollout.engine not in LOCAL_ENGINES:
+                raise ConfigurationError(
+                    f"rollout.engine={config.rollout.engine} is for one process: the server samples for all episodes"
+                )
+            bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
             pool = stack.enter_context(closing(open_training_pool(config.env)))
-            engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
-            evaluation = _evaluation(config, learner, engine) if processes.main else None
+            engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
+            stack.enter_context(closing(engine))
+            evaluation = _evaluation(config, bundle, engine) if processes.main else None
             log = _log(config, found, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
-                config, learner, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config, bundle, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
             if found is not None:
                 trainer.resume(found)
@@ -95,9 +102,9 @@ def parse(words: Sequence[str]) -> Command:
     first.add_argument("--resume", action="store_true")
     known, _ = first.parse_known_args(words)
     file = read_yaml(known.config) if known.config else {}
-    if known.resume or file.get("resume"):
+    if known.resume:
         out = known.out or Path(file.get("out", TrainConfig.out))
-        base = stored_config(_newest(out), {"resume": False, **file, "out": str(out)})
+        base = stored_config(_newest(out), {**file, "out": str(out)})
     else:
         base = make_config({**file, **({"algo": known.algo} if known.algo else {})})
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
@@ -136,18 +143,17 @@ def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
     progress = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
-        rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        progress.report_rollout(config.algo, done.calls, config.calls, {"calls": done.calls, **metrics})
 
     return show
 
 
-def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
+def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     own = None if config.rollout.engine == "local" else engine
-    return PolicyEvaluation(evaluation, learner, config.sampling, own)
+    return PolicyEvaluation(evaluation, bundle, config.sampling, own)
 
 
 def _evaluate_command(config: TrainConfig) -> str:
@@ -156,5 +162,5 @@ def _evaluate_command(config: TrainConfig) -> str:
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
-    words += ["--env-arg", *(f"{name}={text}" for name, text in texts.items())] if texts else []
+    words += ["--env-args", *(f"{name}={text}" for name, text in texts.items())] if texts else []
     return shlex.join(words)

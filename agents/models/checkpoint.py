@@ -26,10 +26,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from agents.distributed.sharding import full_tensor, shard_like
 from agents.errors import CheckpointError
 from agents.models import weights
 from agents.models.policy import Policy
+from agents.models.weights import full_tensor, shard_like
 
 _STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
 _WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
@@ -136,7 +136,7 @@ def save(
         shutil.rmtree(path)
 
 
-def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
+def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
     """Read a checkpoint's language model.
 
     Raises:
@@ -167,7 +167,7 @@ def load_weights(folder: Path, policy: Policy) -> None:
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another model.
     """
-    found, own = load_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
+    found, own = load_language_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if wrong:
         name = wrong[0]

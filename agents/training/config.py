@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
 from agents.models.config import CriticKind, PolicyConfig
-from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
+from agents.rollout.config import LOCAL_ENGINES, EnvConfig, RolloutConfig, Sampling
 from steptool_env.registry import Registry
 
 Settings = TypeVar("Settings")
@@ -34,10 +34,10 @@ Algorithm = Literal[
     "released",
 ]
 
-CRITIC_ESTIMATORS = ("step_gae", "released")
+CRITIC_ESTIMATORS = ("step_gae", "token_gae", "released")
 """Built-in estimators that read the critic's values."""
 GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo", "tree")
-"""Built-in estimators that compare the episodes of a group."""
+"""Built-in estimators that compare the episodes of a group; their advantages are not normalised again."""
 ESTIMATORS: Registry[Any] = Registry(
     "estimator",
     dict.fromkeys(
@@ -54,18 +54,12 @@ class AlgorithmConfig:
     reward_timing: Literal["per_step", "terminal_sum"] = "per_step"
     """`per_step` leaves each reward at its step; `terminal_sum` pays their sum at the last step."""
     advantage: str = "step_gae"
-    """Advantage estimator: `step_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`, `step_critic`
-    (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
-    ratio: Literal["token", "step"] = "token"
-    """Probability ratio of PPO's loss: per token, or per step the geometric mean of its tokens'."""
+    """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`,
+    `step_critic` (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     gamma: float = 0.99
     """Discount per step."""
     gae_lambda: float = 0.95
-    """GAE's lambda per step."""
-    gae_lambda_token: float = 1.0
-    """GAE's lambda per token inside a step."""
-    normalize_advantage: bool = True
-    """Normalise advantages to mean 0 and standard deviation 1 over the steps of an iteration."""
+    """GAE's lambda per step; of `token_gae` per token."""
     group_size: int = 1
     """Episodes per task in an iteration; estimators that compare groups need more than 1."""
     branches: int = 0
@@ -74,8 +68,6 @@ class AlgorithmConfig:
     """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
-    vf_coef: float = 0.5
-    """Coefficient of the value loss."""
     ent_coef: float = 0.0
     """Coefficient of the entropy bonus. Other than 0 it doubles the memory of the logits."""
     kl_coef: float = 0.0
@@ -84,8 +76,6 @@ class AlgorithmConfig:
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
     """Optimizer steps per pass; fewer, in proportion, where episodes without an advantage are left out."""
-    critic_epochs: int = 0
-    """Additional passes of a `detached` critic over the hidden states of an iteration, which are computed once."""
 
     __pydantic_config__ = _STRICT
 
@@ -98,12 +88,8 @@ class OptimConfig:
     """Learning rate of the language model."""
     value_lr: float = 1e-3
     """Learning rate of the critic."""
-    weight_decay: float = 0.0
-    """Weight decay of AdamW."""
     max_tokens: int = 0
     """Maximum number of padded tokens of a forward pass: speed and memory, not the result. 0 suits the device."""
-    autocast: bool = False
-    """Multiply in bfloat16 in training: faster, less exact. The sampler does not, so ratios start near 1 only."""
 
     __pydantic_config__ = _STRICT
 
@@ -120,14 +106,12 @@ class TrainConfig:
     """Named algorithm: sets `algorithm`, `env.reward` and `policy.critic`, which the file and flags override."""
     seed: int = 0
     """Random seed."""
-    iterations: int = 100
-    """Maximum number of iterations (rollout and update)."""
-    calls: int = 0
-    """Environment calls after which the run ends, at the end of the iteration; 0 means no limit."""
+    calls: int = 30_000
+    """Environment calls of the run, which ends with the iteration (rollout and update) that reaches them."""
     episodes: int = 64
     """Episodes per iteration, over all processes."""
     anneal: bool = False
-    """Decay the learning rates linearly to 0 over the calls of the run, or its iterations."""
+    """Decay the learning rates linearly to 0 over the calls of the run."""
     critic_warmup: int = 0
     """First iterations in which only the critic is trained; the policy's outputs do not change."""
     out: str = "runs/train"
@@ -138,9 +122,6 @@ class TrainConfig:
     """Iterations between checkpoints; the last iteration always has one."""
     save_total_limit: int = 0
     """Number of checkpoints to keep, the newest ones; 0 keeps all."""
-    resume: bool = False
-    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
-    `agents.training.resumption.MAY_CHANGE` may have other values."""
     eval_every: int = 10
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
@@ -156,38 +137,33 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         numbers = asdict(self)
-        names = ("seed", "calls", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
-        _check_at_least(0, names, numbers)
-        _check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
+        _check_at_least(0, ("seed", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every"), numbers)
+        _check_at_least(1, ("calls", "episodes", "eval_episodes"), numbers)
         _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
         _check_at_least(0, ("curriculum",), numbers["env"], "env.")
         _check_estimator(self.algorithm.advantage)
         _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
         _check_groups(self.algorithm, self.episodes)
         _check_branches(self.algorithm, self.env.num_envs)
-        _check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
-        _check_rollout(self.rollout, self.algorithm)
+        _check_engine(self.rollout.engine, shard=self.shard)
 
 
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
-_GROUPS: dict[str, Any] = {"vf_coef": 0.0, "gamma": 1.0, "group_size": 8, "normalize_advantage": False}
+_GROUPS: dict[str, Any] = {"gamma": 1.0, "group_size": 8}
 _TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
 ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "steptool": {},
     "final": {"env": {"reward": "final"}},
     "final_dense_sum": {"algorithm": {"reward_timing": "terminal_sum"}},
-    "token_gae": {"algorithm": {"gamma": 1.0, "gae_lambda": 0.95, "gae_lambda_token": 0.95}},
-    "reinforce": {
-        **_NO_CRITIC,
-        "algorithm": {"advantage": "reinforce", "epochs": 1, "mini_batches": 1, "vf_coef": 0.0},
-    },
+    "token_gae": {"algorithm": {"advantage": "token_gae", "gamma": 1.0}},
+    "reinforce": {**_NO_CRITIC, "algorithm": {"advantage": "reinforce", "epochs": 1, "mini_batches": 1}},
     "rloo": {**_NO_CRITIC, "algorithm": {"advantage": "rloo", **_GROUPS}},
     "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
     "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
     "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
     "tree": {**_NO_CRITIC, "algorithm": {**_TREE}},
     "tree_final": {**_NO_CRITIC, "env": {"reward": "final"}, "algorithm": {**_TREE}},
-    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic", "vf_coef": 0.0}},
+    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic"}},
     "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
 }
 """Settings of each algorithm, on top of the defaults."""
@@ -276,10 +252,8 @@ def _check_critic(algorithm: AlgorithmConfig, critic: CriticKind, *, shard: bool
         raise ConfigurationError(
             "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none"
         )
-    if algorithm.critic_epochs and (critic != "detached" or shard):
-        raise ConfigurationError(
-            f"algorithm.critic_epochs={algorithm.critic_epochs} needs policy.critic=detached and no shard"
-        )
+    if critic == "detached" and shard:
+        raise ConfigurationError("policy.critic=detached is incompatible with shard=True; set another policy.critic")
 
 
 def _check_groups(algorithm: AlgorithmConfig, episodes: int) -> None:
@@ -309,25 +283,12 @@ def _check_branches(algorithm: AlgorithmConfig, num_envs: int) -> None:
         )
 
 
-def _check_sharding(*, shard: bool, compiled: bool, engine: str) -> None:
-    """Check that sharded weights are not compiled and not read by CUDA graphs."""
-    if shard and (compiled or engine == "static"):
-        raise ConfigurationError("shard=True is incompatible with policy.compile and rollout.engine=static")
-
-
-def _check_rollout(rollout: RolloutConfig, algorithm: AlgorithmConfig) -> None:
-    """Check the address of a server, and that the algorithm can train on episodes of older weights."""
-    if rollout.sync_every < 1:
-        raise ConfigurationError("rollout.sync_every must be at least 1")
-    if rollout.engine != "http":
-        return
-    if not rollout.url.startswith(("http://", "https://")) or not rollout.weights_dir:
+def _check_engine(engine: str, *, shard: bool) -> None:
+    """Check the name of an engine, and that CUDA graphs do not read sharded weights."""
+    if engine not in LOCAL_ENGINES and not engine.startswith(("http://", "https://")):
         raise ConfigurationError(
-            "rollout.engine=http needs rollout.url, like http://127.0.0.1:8000, and rollout.weights_dir, a folder that "
-            "the server sees under the same path"
+            f"rollout.engine={engine!r} is unknown: give one of {', '.join(LOCAL_ENGINES)} or the URL of a completions "
+            "server, like http://127.0.0.1:8000"
         )
-    if rollout.sync_every > 1 and algorithm.advantage == "step_critic":
-        raise ConfigurationError(
-            f"rollout.sync_every={rollout.sync_every} trains on episodes of older weights; a step critic needs actions "
-            "of the current policy"
-        )
+    if shard and engine == "static":
+        raise ConfigurationError("shard=True is incompatible with rollout.engine=static")

@@ -15,28 +15,23 @@ from agents.models import checkpoint
 from agents.training.config import TrainConfig, make_config, merged
 
 MAY_CHANGE = (
-    "iterations",
     "calls",
     "out",
-    "resume",
     "checkpoint_every",
     "save_total_limit",
     "eval_every",
     "shard",
     "policy.device",
-    "policy.compile",
     "policy.gradient_checkpointing",
     "optim.max_tokens",
     "env.num_envs",
     "env.args.server_url",
     "env.eval_args.server_url",
     "rollout.engine",
-    "rollout.url",
-    "rollout.weights_dir",
 )
 """Settings that may change when a run is resumed: its length (unless `anneal` depends on it), its devices and engine,
 and its output. None of them changes the update of an episode."""
-_SCHEDULE = ("iterations", "calls")
+_SCHEDULE = ("calls",)
 
 
 class StopOnInterrupt:
@@ -75,7 +70,15 @@ def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> Tra
         CheckpointError: The checkpoint cannot be read.
         ConfigurationError: A setting is unknown or of the wrong type.
     """
-    return make_config(merged(checkpoint.load_config(folder), changes or {}))
+    stored = checkpoint.load_config(folder)
+    try:
+        make_config(stored)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{folder} was written by another version, whose settings this one does not have: {error}. Resume it with "
+            "that version, or start another run from its weights with policy.checkpoint"
+        ) from error
+    return make_config(merged(stored, changes or {}))
 
 
 def check_resumed(config: TrainConfig, folder: Path) -> None:

@@ -91,7 +91,7 @@ def train_sft(
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    optimizer = PolicyOptimizer(bundle.policy, config.optim)
+    optimizer = PolicyOptimizer(bundle.policy, config.optim, weight_decay=config.weight_decay)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
     total, step_losses = per_pass * config.epochs, list[float]()
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):

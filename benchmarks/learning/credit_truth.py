@@ -29,7 +29,15 @@ from agents.models.policy import value_head
 from agents.rollout.engine import make_engine
 from agents.rollout.episode_pool import make_env
 from agents.seeding import derive
-from agents.training.advantages import make_estimator, per_step, per_token, returns_to_go, step_gae, tree
+from agents.training.advantages import (
+    Lineage,
+    broadcast_to_tokens,
+    make_estimator,
+    mean_per_step,
+    returns_to_go,
+    step_gae,
+    tree,
+)
 from agents.training.batch import Batch, collate
 from agents.training.config import AlgorithmConfig, OptimConfig, TrainConfig, read_config
 from agents.training.forward import evaluate_actions
@@ -51,7 +59,7 @@ ESTIMATORS = {
     "step_gae, lambda 0": AlgorithmConfig(gamma=1.0, gae_lambda=0.0),
     "step_gae, lambda 0.5": AlgorithmConfig(gamma=1.0, gae_lambda=0.5),
     "step_gae, lambda 0.95": AlgorithmConfig(gamma=1.0, gae_lambda=0.95),
-    "token_gae": AlgorithmConfig(gamma=1.0, gae_lambda=0.95, gae_lambda_token=0.95),
+    "token_gae": AlgorithmConfig(advantage="token_gae", gamma=1.0, gae_lambda=0.95),
     "reinforce": AlgorithmConfig(advantage="reinforce", gamma=1.0),
     "rloo": AlgorithmConfig(advantage="rloo"),
     "grpo": AlgorithmConfig(advantage="grpo"),
@@ -61,7 +69,8 @@ ESTIMATORS = {
     "gigpo": AlgorithmConfig(advantage="gigpo", gamma=1.0),
 }
 """Estimators by their names in the tables, undiscounted where nothing else is said, as the truth is."""
-_MAX_TOKENS, _CRITIC_EPOCHS = 2048, 30
+_MAX_TOKENS = 2048
+_FITS = 3  # times the passes of one iteration of training, because the head starts fresh
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,7 @@ def _measure(job: tuple[Options, Heads, Numbers | None, list[int]]) -> Credit:
     batches = _batches(bundle, heads, played)
     tokens = {
         reward: {name: make_estimator(config)(batch) for name, config in ESTIMATORS.items()}
-        | {"tree": per_token(_tree(played, places, branches, REWARDS.index(reward)), batch.step)}
+        | {"tree": broadcast_to_tokens(_tree(played, places, branches, REWARDS.index(reward)), batch.step)}
         for reward, batch in batches.items()
     }
     truth = np.concatenate(
@@ -174,7 +183,7 @@ def _measure(job: tuple[Options, Heads, Numbers | None, list[int]]) -> Credit:
         critic={r: _by_call(_first(batch), batch) for r, batch in batches.items()},
         estimates={
             r: {
-                name: _by_call(per_step(each, batches[r].step, batches[r].reward.shape[1]), batches[r])
+                name: _by_call(mean_per_step(each, batches[r].step, batches[r].reward.shape[1]), batches[r])
                 for name, each in of.items()
             }
             for r, of in tokens.items()
@@ -186,7 +195,10 @@ def _measure(job: tuple[Options, Heads, Numbers | None, list[int]]) -> Credit:
         },
     )
     if reference is not None:
-        exact = {r: per_token(_padded(played, truth[:, :, i].mean(1)), batches[r].step) for i, r in enumerate(REWARDS)}
+        exact = {
+            r: broadcast_to_tokens(_padded(played, truth[:, :, i].mean(1)), batches[r].step)
+            for i, r in enumerate(REWARDS)
+        }
         sets = {r: of | {TRUTH: exact[r]} for r, of in tokens.items()}
         credit.cosines = _cosines(bundle, batches[REWARDS[0]], sets, torch.from_numpy(reference.sum(0)).float())
     return credit
@@ -207,7 +219,7 @@ def _tree(
     played: Sequence[Played], places: Sequence[Sequence[int]], branches: Sequence[Sequence[Played]], which: int
 ) -> Tensor:
     """Advantages of the episodes' calls in trees (b, k), where branches leave before every call but the first."""
-    rows = [(each, (number % GROUP,)) for number, each in enumerate(played)]
+    rows: list[tuple[Played, Lineage]] = [(each, (number % GROUP,)) for number, each in enumerate(played)]
     rows += [
         (branch, (number % GROUP, call, n))
         for number, place in enumerate(places)
@@ -251,9 +263,11 @@ def _fit(bundle: PolicyBundle, played: Sequence[Played]) -> Heads:
     policy, heads = bundle.policy, {}
     for name, batch in _batches(bundle, {}, played).items():
         policy.value_head = value_head(policy.width, policy.score_dtype)
-        returns = per_token(returns_to_go(batch.reward), batch.step)
+        returns = broadcast_to_tokens(returns_to_go(batch.reward), batch.step)
         optimizer = PolicyOptimizer(policy, OptimConfig(max_tokens=_MAX_TOKENS))
-        optimizer.fit_values(replace(batch, returns=returns), _CRITIC_EPOCHS, torch.Generator().manual_seed(0))
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(_FITS):
+            optimizer.fit_values(replace(batch, returns=returns), generator)
         heads[name] = {key: tensor.clone() for key, tensor in policy.value_head.state_dict().items()}
     return heads
 
@@ -265,7 +279,7 @@ def _cosines(
     names = [(reward, name) for reward in REWARDS for name in sets[reward]]
     stacked = torch.stack([sets[reward][name] for reward, name in names])
     found: dict[str, dict[str, list[float]]] = {reward: {name: [] for name in sets[reward]} for reward in REWARDS}
-    for rows in torch.arange(len(batch)).split(BATCH):
+    for rows in torch.split(torch.arange(len(batch)), BATCH):
         part = batch.rows(rows)
         gradients = policy_gradients(bundle.policy, part, stacked[:, rows, : part.step.shape[1]], _MAX_TOKENS)
         for (reward, name), gradient in zip(names, gradients, strict=True):
@@ -296,7 +310,7 @@ def _by_call(values: Tensor, batch: Batch) -> Numbers:
 
 def _padded(played: Sequence[Played], flat: Numbers) -> Tensor:
     """Values (n,) of calls as (b, k)."""
-    rows = torch.from_numpy(flat).float().split([len(each.states) for each in played])
+    rows = torch.split(torch.from_numpy(flat).float(), [len(each.states) for each in played])
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 

@@ -167,11 +167,11 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 
-def bandit_config(**settings: Any) -> TrainConfig:
+def bandit_config(iterations: int = 30, episodes: int = 64, **settings: Any) -> TrainConfig:
     """Settings under which the bandit is learnt in seconds."""
     base: dict[str, Any] = {
-        "iterations": 30,
-        "episodes": 64,
+        "calls": 2 * iterations * episodes,
+        "episodes": episodes,
         "eval_every": 0,
         "checkpoint_every": 0,
         "sampling": {"max_action_tokens": 2},
@@ -193,7 +193,7 @@ def train(config: TrainConfig, **arguments: Any) -> list[float]:
 
 
 def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in run.bundle.policy.state_dict().items()}
 
 
 def assert_same_weights(run: OnlineTrainer, want: dict[str, np.ndarray[Any, Any]]) -> None:

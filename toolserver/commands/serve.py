@@ -39,6 +39,7 @@ def serve(
     cache: Annotated[str | None, _setting("DIR|URL")] = None,
     world: Annotated[int | None, _setting("SEED")] = None,
     world_level: Annotated[WorldLevel | None, _setting("lite|standard|full", "lite")] = None,
+    world_version: Annotated[int | None, _setting("N", "the current one")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
@@ -67,6 +68,7 @@ def serve(
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
         world: Serve the ToolWorld of this seed.
         world_level: Level of the world.
+        world_version: Version of the world; later ones have more domains.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         workers: Number of processes. They share the cache.

@@ -33,10 +33,10 @@ class StepCritic(nn.Module):
     The weights are in single precision or better: half precision would lose the small updates of a target network.
     """
 
-    def __init__(self, policy: Policy, *, autocast: bool = False) -> None:
+    def __init__(self, policy: Policy) -> None:
         super().__init__()
         width, self.dtype, self.device = policy.width, policy.score_dtype, policy.device
-        self._autocast = autocast
+        self._autocast = policy.autocast
         self.trunk = copy.deepcopy(policy.decoder)
         self.q_heads = nn.ModuleList(value_head(width, self.dtype, inputs=2 * width, seed=seed) for seed in (1, 2))
         self.v_head = value_head(width, self.dtype)
@@ -70,11 +70,11 @@ class StepCriticLearner:
         tau: float = _TAU,
         max_grad_norm: float = MAX_GRAD_NORM,
     ) -> None:
-        self.critic = StepCritic(policy, autocast=optim.autocast)
+        self.critic = StepCritic(policy)
         self.target = copy.deepcopy(self.critic).requires_grad_(False).eval()
         self._optim, self._gamma, self._tau, self._max_grad_norm = optim, gamma, tau, max_grad_norm
         self._weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
-        self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}], optim)
+        self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}])
 
     def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, float]:
         """One optimizer step, then a step of the target network.

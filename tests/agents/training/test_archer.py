@@ -172,9 +172,9 @@ def test_archer_learns_step_rewards(learning_seed: int) -> None:
 def test_the_policy_waits_while_the_critic_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archer, "UPDATES", 2)
     run = trainer(bandit_config(algo="archer", critic_warmup=1, episodes=16))
-    before = weights_of(run.learner.policy)
+    before = weights_of(run.bundle.policy)
     metrics = run.iterate()
-    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.learner.policy), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.bundle.policy), strict=True))
     assert "train/loss" not in metrics
     assert metrics["train/replay_steps"] == 32
     assert metrics["train/critic_grad_norm"] > 0
