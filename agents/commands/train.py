@@ -25,8 +25,8 @@ from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
+from agents.rollout.curriculum import open_training_pool
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
@@ -68,7 +68,7 @@ class Command:
                     f"rollout.engine={config.rollout.engine} is for one process: the server samples for all episodes"
                 )
             bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            pool = stack.enter_context(closing(open_pool(config.env)))
+            pool = stack.enter_context(closing(open_training_pool(config.env)))
             engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
             stack.enter_context(closing(engine))
             evaluation = _evaluation(config, bundle, engine) if processes.main else None

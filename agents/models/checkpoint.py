@@ -48,6 +48,8 @@ class Progress:
     """Episodes so far."""
     dropped: int = 0
     """Episodes lost to an unreachable server so far."""
+    stage: int = 0
+    """Depths that the curriculum has added to the smallest."""
 
 
 def resolve_checkpoint(name: str | Path) -> Path:

@@ -22,6 +22,9 @@ class EnvConfig:
     """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
+    curriculum: float = 0.0
+    """Share of the deepest drawn tasks that an iteration has to solve before the next depth of `args.depths` is drawn
+    too, from the smallest on; 0 draws all depths."""
     num_envs: int = 64
     """Number of episodes that each process plays at the same time."""
     eval_args: Arguments = field(default_factory=dict)

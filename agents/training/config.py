@@ -220,7 +220,8 @@ def _message(entry: Mapping[str, Any]) -> str:
 
 
 _MINIMA = {
-    0: "seed critic_warmup checkpoint_every save_total_limit eval_every optim.lr optim.value_lr optim.max_tokens",
+    0: "seed critic_warmup checkpoint_every save_total_limit eval_every optim.lr optim.value_lr optim.max_tokens "
+    "env.curriculum",
     1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
     "algorithm.mini_batches",
 }

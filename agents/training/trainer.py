@@ -23,6 +23,7 @@ from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
 from agents.models.policy import Output
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
+from agents.rollout.curriculum import CurriculumPool
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.episode_pool import EpisodePool
 from agents.rollout.tree_collector import TreePlan, collect_trees
@@ -177,7 +178,12 @@ class OnlineTrainer:
         end = time.perf_counter()
         done = self.progress
         episodes, dropped = done.episodes + len(rollout.episodes), done.dropped + rollout.dropped
-        self.progress = Progress(done.iteration + 1, done.calls + rollout.calls, episodes, dropped)
+        stage = done.stage
+        if isinstance(self._pool, CurriculumPool):
+            solved = [(self._task_seed(e.group), e.metrics["is_solved"]) for e in rollout.episodes if not e.is_branch]
+            metrics["rollout/depth"] = float(self._pool.drawn[-1])
+            stage = self._pool.next_stage(solved, self.config.env.curriculum)
+        self.progress = Progress(done.iteration + 1, done.calls + rollout.calls, episodes, dropped, stage)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
         if self._due(self.config.eval_every):
             with self.unsharded():
@@ -234,10 +240,10 @@ class OnlineTrainer:
         config, processes = self.config, self._processes
         groups = processes.local_slice(range(config.episodes // config.algorithm.group_size))
         specs = [
-            EpisodeSpec(derive(config.seed, "task", iteration, group), group)
-            for group in groups
-            for _ in range(config.algorithm.group_size)
+            EpisodeSpec(self._task_seed(group), group) for group in groups for _ in range(config.algorithm.group_size)
         ]
+        if isinstance(self._pool, CurriculumPool):
+            self._pool.stage = self.progress.stage
         with self.unsharded():
             self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
@@ -245,6 +251,10 @@ class OnlineTrainer:
             plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
             rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
         return merge_rollouts(processes.gather(rollout))
+
+    def _task_seed(self, group: int) -> int:
+        """Seed of a group's task in this iteration."""
+        return derive(self.config.seed, "task", self.progress.iteration, group)
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
         """Evaluate the current weights, which the engine gets first."""

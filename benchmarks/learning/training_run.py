@@ -37,7 +37,7 @@ from agents.evaluation.panels import (
 )
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
-from agents.rollout.episode_pool import open_pool
+from agents.rollout.curriculum import open_training_pool
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
@@ -165,7 +165,7 @@ def _trained(plan: Plan, bundle: PolicyBundle, on_progress: OnProgress) -> dict[
     keep = checkpoint.load_progress(found).iteration if found else None
     curve, end = (_panels(plan, bundle, panels) for panels in (plan.curve_panels, plan.end_panels))
     with (
-        closing(open_pool(plan.config.env)) as pool,
+        closing(open_training_pool(plan.config.env)) as pool,
         closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
     ):
         baseline = ARMS[plan.arm].baseline

@@ -16,9 +16,9 @@ from tests.agents.bandit import DelayedBandit, bandit_config, train
 LEARNT, NOT_LEARNT = 0.8, 0.6
 """Returns: a blind policy has 0.25, the best that ignores the case 0.5, the best of all 1."""
 
-SETTINGS: dict[str, Any] = {"iterations": 25, "optim": {"lr": 1.5e-3, "value_lr": 3e-3}}
-SLOWER: dict[str, dict[str, Any]] = {"reinforce": {"iterations": 40, "optim": {"lr": 3e-3}}}
-"""Settings of algorithms that take one optimizer step per iteration."""
+SETTINGS: dict[str, Any] = {"calls": 4800, "optim": {"lr": 1.5e-3, "value_lr": 3e-3}}
+SLOWER: dict[str, dict[str, Any]] = {"reinforce": {"calls": 7680, "optim": {"lr": 3e-3}}, "tree": {"calls": 8000}}
+"""Settings of algorithms that take one optimizer step per iteration, or play branches."""
 TREE = {"tree": {"group_size": 4, "branches": 1, "branch_before": [1]}}
 
 
