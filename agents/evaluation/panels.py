@@ -68,10 +68,8 @@ def play_panel(
 
 
 def panel_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
-    """Return the defined metrics of a panel, with `context_full`, the share of episodes that the context cut."""
-    cut = [not t.finished and bool(t.steps) and not t.steps[-1].action.text for t in played]
-    found = {name: float(value) for name, value in metrics_of(played).items() if not isnan(value)}
-    return found | ({"context_full": fmean(cut)} if cut else {})
+    """Return the defined metrics of a panel."""
+    return {name: float(value) for name, value in metrics_of(played).items() if not isnan(value)}
 
 
 class PanelEvaluation:

@@ -42,6 +42,7 @@ ARMS = {
     "final": Arm("final", "final", "step-grained PPO, final reward alone"),
     "grpo_final": Arm("grpo", "final", "GRPO, final reward alone"),
     "gigpo_final": Arm("gigpo", "final", "GiGPO, final reward alone"),
+    "tree_final": Arm("tree_final", "final", "trees of episodes, final reward alone"),
     "grpo": Arm("grpo", "progress", "GRPO, the sum of the step rewards"),
     "final_dense_sum": Arm("final_dense_sum", "progress", "step-grained PPO, the sum of the step rewards at the end"),
     "step_grpo": Arm("step_grpo", "progress", "GRPO over the returns to go of steps"),
@@ -58,7 +59,7 @@ ARMS = {
     "eto": Arm("grpo", "final", "DPO on pairs of the policy's solved and failed episodes (ETO)", baseline="eto"),
     "sft": Arm("grpo", "final", "SFT on more oracle episodes of the start's demonstrations", baseline="sft"),
 }
-DEFAULT_ARMS = ("steptool", "final", "final_dense_sum", "step_grpo", "grpo", "grpo_final", "gigpo_final", "released")
+DEFAULT_ARMS = ("steptool", "final", "final_dense_sum", "step_grpo", "grpo", "grpo_final", "gigpo_final", "tree_final")
 
 
 def arm_config(

@@ -1,6 +1,6 @@
 """Learning experiment on credit per step: arms and seeds from one start, with equal calls.
 
-    python -m benchmarks.learning.experiment --policy agents/demo/checkpoints/nano-sft --seeds 10 --jobs 2
+    python -m benchmarks.learning.experiment --seeds 10 --jobs 2
 
 Question, protocol and interpretation: docs/learning.md. Every arm (benchmarks/learning/arms.py) trains the same
 starting policy on the same mixture of tasks (agents/demo/configs/demo.yaml), and is evaluated on the same held-out
@@ -37,10 +37,10 @@ _SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_cat
 class Options:
     """Train arms from one start and compare them.
 
-    Example: python -m benchmarks.learning.experiment --policy runs/sft --seeds 10 --jobs 2
+    Example: python -m benchmarks.learning.experiment --seeds 10 --jobs 2
     """
 
-    policy: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    policy: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
     """Checkpoint that every run starts from (`steptool sft`)."""
     calls: int = 16000
     """Environment calls of training in each run."""

@@ -1,7 +1,6 @@
 """pass@k of the start and of trained policies: new strategies, or re-weighting of those that the start has?
 
-    python -m benchmarks.learning.pass_at_k --start agents/demo/checkpoints/nano-sft \
-        --policies runs/learning/steptool-0/policy runs/learning/final-0/policy --jobs 2
+    python -m benchmarks.learning.pass_at_k --policies runs/learning/steptool-0/policy --jobs 2
 
 Every policy plays the same held-out tasks `--samples` times at temperature 1. Rounds are kept in `--runs`: the command
 skips finished ones.
@@ -57,7 +56,7 @@ class Options:
 
     policies: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR")]
     """Checkpoints of trained policies. The name of a policy is that of its folder, or of the folder of `policy`."""
-    start: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("agents/demo/checkpoints/nano-sft")
+    start: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
     """Checkpoint that they were trained from."""
     tasks: int = 200
     """Number of tasks, evenly over `depths`."""

@@ -39,8 +39,8 @@ _BEHAVIOUR = {
     "pass given finish %": ("pass_given_finish", 100.0),
     "invalid calls %": ("invalid_call_rate", 100.0),
     "calls": ("calls", 1.0),
-    "cut by the context %": ("context_full", 100.0),
-    "mean over families %": ("family_pass_rate", 100.0),
+    "cut by the context %": ("context_full_rate", 100.0),
+    "mean over families %": ("pass_rate_families", 100.0),
     "families solved": ("families_solved", 1.0),
 }
 """Column -> metric of an evaluation and its factor. Columns without a value are left out."""

@@ -1,6 +1,6 @@
 """Sweep of settings before the learning experiment: short runs of every arm, evaluated on validation tasks.
 
-    python -m benchmarks.learning.sweep --policy agents/demo/checkpoints/nano-sft --jobs 2
+    python -m benchmarks.learning.sweep --jobs 2
 
 The plan (benchmarks/learning/sweep.yaml) has the same number of trials for every arm. Trials are runs as those of the
 experiment, kept in `--runs`: the command skips finished ones and resumes unfinished ones.
@@ -28,7 +28,7 @@ from benchmarks.learning.training_run import Plan
 from steptool_env.errors import ConfigurationError
 
 _TRIALS = Path(__file__).with_name("sweep.yaml")
-_POINTS = 2  # evaluations of a trial: half-way and at the end
+_POINTS = 1  # evaluations of a trial: one at the end
 _DECODINGS = (SAMPLED, GREEDY)
 Changes = Mapping[str, Any]
 """Values by the full names of settings, e.g. `algorithm.gamma`."""
@@ -38,10 +38,10 @@ Changes = Mapping[str, Any]
 class Options:
     """Try settings of every arm in short runs.
 
-    Example: python -m benchmarks.learning.sweep --policy runs/sft --jobs 2
+    Example: python -m benchmarks.learning.sweep --jobs 2
     """
 
-    policy: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    policy: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
     """Checkpoint that every run starts from (`steptool sft`)."""
     plan: Annotated[Path, tyro.conf.arg(metavar="FILE")] = _TRIALS
     """YAML file of the trials."""
@@ -155,14 +155,13 @@ def _chosen(arm: str, rows: Mapping[str, Sequence[Row]]) -> Row:
 
 
 def _row(trial: Changes, result: Mapping[str, Any]) -> Row:
-    half, last = result["curve"][0], result["curve"][-1]
+    last = result["curve"][-1]
     rates = {f"{decoding} %": _mean(result, last, decoding, "pass_rate") for decoding in _DECODINGS}
     return {
         "setting": _words(trial),
         "seed": result["seed"],
         "score %": round(fmean(rates.values()), 2),
         **{name: round(rate, 2) for name, rate in rates.items()},
-        "greedy half-way %": round(_mean(result, half, GREEDY, "pass_rate"), 2),
         "recall %": round(_mean(result, last, SAMPLED, "recall"), 2),
         "finished %": round(_mean(result, last, SAMPLED, "finish_rate"), 2),
         "calls per episode": round(_mean(result, last, SAMPLED, "calls") / 100, 2),

@@ -59,7 +59,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
     """An arm of the demonstration with short actions and a handful of episodes."""
     config = demo_config(algo, start, out, tools, calls=64, episodes=2)
-    env = replace(config.env, num_envs=8, args={**config.env.args, "depths": {"1": 1.0}, "call_budget": 2})
+    env = replace(config.env, num_envs=8, args={**config.env.args, **TASKS, "call_budget": 2, **tools})
     return replace(config, env=env, episodes=8, sampling=Sampling(max_action_tokens=6))
 
 

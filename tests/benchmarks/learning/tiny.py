@@ -8,7 +8,7 @@ TASKS = {
 SHARED = {
     "episodes": 8,
     "policy": {"context": 1024, "critic": "detached"},
-    "env": {"num_envs": 8, "args": TASKS},
+    "env": {"num_envs": 10, "args": TASKS},
     "algorithm": {"epochs": 1, "mini_batches": 3},
     "sampling": {"max_action_tokens": 2},
 }

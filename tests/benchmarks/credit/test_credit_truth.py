@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.learning.credit_report import REWARDS, Credit, bias, correlation, reliability, report, signal_to_noise
-from benchmarks.learning.credit_truth import ESTIMATORS, Options, _batches, _bundle, _fit, _forks, _measure, _task
-from benchmarks.learning.policy_gradient import policy_gradients
+from benchmarks.credit.credit_report import REWARDS, Credit, bias, correlation, reliability, report, signal_to_noise
+from benchmarks.credit.credit_truth import ESTIMATORS, Options, _batches, _bundle, _fit, _forks, _measure, _task
+from benchmarks.credit.policy_gradient import policy_gradients
 
 OPTIONS = Options(tasks=2, forks=4, critic=4, slots=32)
 
@@ -83,7 +83,7 @@ def test_policy_gradients_are_linear_in_the_advantages_and_the_same_in_micro_bat
 
 @pytest.mark.parametrize("wrong", [{"tasks": 0}, {"forks": 3}, {"jobs": 0}])
 def test_wrong_options_are_refused(wrong: dict[str, int]) -> None:
-    from benchmarks.learning.credit_truth import run
+    from benchmarks.credit.credit_truth import run
 
     with pytest.raises(SystemExit, match="must be at least 1"):
         run(replace(Options(config=Path("agents/demo/configs/demo.yaml")), **wrong))

@@ -1,6 +1,6 @@
 """Truth of credit: estimators of advantages beside the true advantage of every call of fixed episodes.
 
-    python -m benchmarks.learning.credit_truth --policy nano-sft --reference 2048
+    python -m benchmarks.credit.credit_truth --policy nano-sft --reference 2048
 
 A policy plays episodes in groups of the same task. From the state before every call, copies of the episode are played
 on many times, which gives `V(s)` and, from the state after the call, `Q(s, a)`: undiscounted, under the policy itself.
@@ -42,11 +42,11 @@ from agents.training.batch import Batch, collate
 from agents.training.config import AlgorithmConfig, OptimConfig, TrainConfig, read_config
 from agents.training.forward import evaluate_actions
 from agents.training.optimizer import PolicyOptimizer
+from benchmarks.credit.credit_report import REWARDS, TRUTH, Credit, Numbers, report
+from benchmarks.credit.forks import Forks, Played, State
+from benchmarks.credit.policy_gradient import cosine, policy_gradients
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result
-from benchmarks.learning.credit_report import REWARDS, TRUTH, Credit, Numbers, report
-from benchmarks.learning.forks import Forks, Played, State
-from benchmarks.learning.policy_gradient import cosine, policy_gradients
 from steptool_env.env import ToolEnv
 
 GROUP = 8
@@ -75,7 +75,7 @@ _FITS = 3  # times the passes of one iteration of training, because the head sta
 
 @dataclass(frozen=True)
 class Options:
-    """Compare estimators with true advantages. Example: python -m benchmarks.learning.credit_truth --tasks 16."""
+    """Compare estimators with true advantages. Example: python -m benchmarks.credit.credit_truth --tasks 16."""
 
     policy: str = "nano-sft"
     """Checkpoint of the policy, or the name of one that comes with the package."""
@@ -344,4 +344,4 @@ def _forks(options: Options, bundle: PolicyBundle) -> Forks:
 
 
 if __name__ == "__main__":
-    run_command("learning.credit_truth", Options, run)
+    run_command("credit.credit_truth", Options, run)
