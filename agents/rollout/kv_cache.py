@@ -5,7 +5,7 @@ Notation: n rows of a block, q tokens per row, head size d.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,28 +45,21 @@ class RaggedCache:
         """
         self._rows, self._positions, self._cells, self.width = rows, positions, None, width
 
-    def write(self, keys: Tensor, values: Tensor, layer: int) -> None:
-        """Write keys and values (n, heads, q, d) of a block to its destination."""
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Write keys and values (n, heads, q, d) of a block to its destination. Return those of its rows up to `width`.
+
+        They are views where the block has consecutive rows, else copies.
+        """
         heads, d = keys.shape[1], keys.shape[3]
         if layer == len(self._layers):
             shape = (self.rows, heads, self._capacity, d)
             self._layers.append((keys.new_zeros(shape), values.new_zeros(shape)))
         if self._cells is None:
             self._cells = self._cells_of(heads)
-        for stored, new in zip(self._layers[layer], (keys, values), strict=True):
-            stored.view(-1, d).index_copy_(0, self._cells, new.reshape(-1, d))
-
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a block. Return keys and values of its rows up to `width`."""
-        self.write(keys, values, layer)
         stored_keys, stored_values = self._layers[layer]
-        return stored_keys[self._rows, :, : self.width], stored_values[self._rows, :, : self.width]
-
-    def parts(self, layer: int, parts: Sequence[tuple[slice | Tensor, int]]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield keys and values of cache rows up to a width, for each of `parts`; rows of a slice are not copied."""
-        keys, values = self._layers[layer]
-        for rows, width in parts:
-            yield keys[rows, :, :width], values[rows, :, :width]
+        stored_keys.view(-1, d).index_copy_(0, self._cells, keys.reshape(-1, d))
+        stored_values.view(-1, d).index_copy_(0, self._cells, values.reshape(-1, d))
+        return stored_keys[:, :, : self.width][self._rows], stored_values[:, :, : self.width][self._rows]
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int) -> None:
         """Copy the first `columns` columns of the rows `sources` to the rows `targets`, all at once."""

@@ -22,7 +22,7 @@ from agents.models.policy import Policy
 from agents.rollout.config import Sampling
 from agents.rollout.draws import action_seed, draw
 from agents.rollout.kv_cache import RaggedCache
-from agents.rollout.lean_decoder import Part, is_lean, lean_forward
+from agents.rollout.lean_decoder import is_lean, lean_forward
 from agents.rollout.types import Sampled
 
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
@@ -191,8 +191,7 @@ class TokenSampler:
         self._allocate([state for state in states if state.row < 0], columns)
         sources = self._prompt_sources(slots)
         readers = [slot for slot in slots if sources[slot] == slot]
-        if self._policy.device.type == "cpu":  # there padding costs much
-            readers.sort(key=lambda slot: len(self._slots[slot].pending))
+        readers.sort(key=lambda slot: (self._slots[slot].length > 0, len(self._slots[slot].pending)))  # little padding
         hidden = torch.cat([self._read(piece) for piece in self._pieces(readers)])
         copies = [slot for slot in slots if sources[slot] != slot]
         if copies:
@@ -258,7 +257,7 @@ class TokenSampler:
             width: Number of columns that are read.
             uniforms: Random numbers of the draw (n,).
         """
-        return self._draw(self._feed(drawn[:, None], positions[:, None], width)[:, 0], uniforms)
+        return self._step(drawn, positions, width, uniforms)
 
     def _take(self, places: Mapping[int, int], drawn: Tensor, scores: Tensor) -> dict[int, Sampled]:
         """Append drawn tokens (steps, n) and log-probabilities to the actions of slots, by their place among the n.
@@ -328,7 +327,8 @@ class TokenSampler:
         piece: list[int] = []
         for slot in slots:
             longest = max(len(self._slots[each].pending) for each in [*piece, slot])
-            if piece and (len(piece) + 1) * longest > most:
+            begun = bool(self._slots[slot].length)
+            if piece and ((len(piece) + 1) * longest > most or begun != bool(self._slots[piece[0]].length)):
                 yield piece
                 piece = []
             piece.append(slot)
@@ -344,29 +344,21 @@ class TokenSampler:
         lengths = torch.tensor([state.length for state in states], device=device)
         # Padding may exceed the context: it is written to the last column, whose token is never fed and never read.
         positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)
-        widths = [min(state.length + max(counts), self._context) for state in states]
-        self._cache.reserve(0, max(widths))
-        hidden = self._feed(block, positions, max(widths), states=states)
-        return hidden[torch.arange(len(states), device=device), torch.tensor(counts, device=device) - 1]
+        width = min(max(state.length for state in states) + max(counts), self._context)
+        self._cache.reserve(0, width)
+        self._cache.place(torch.tensor([state.row for state in states], device=device), positions, width)
+        first = not any(state.length for state in states)
+        return self._feed(block, positions, torch.tensor(counts, device=device) - 1, first=first)
 
-    def _feed(self, ids: Tensor, positions: Tensor, width: int, *, states: Sequence[_Slot] = ()) -> Tensor:
-        """Return the hidden states (n, q, h) of a block at `positions` (n, q), which reads `width` columns.
+    def _feed(self, ids: Tensor, positions: Tensor, last: Tensor, *, first: bool = False) -> Tensor:
+        """Feed a block (n, q) at `positions` (n, q). Return the hidden states (n, h) of its columns `last` (n,).
 
-        Its rows are those of `states`, by default the first n cache rows.
+        The cache has its destination. `first`: no row has earlier tokens.
         """
-        n, q = ids.shape
-        places = torch.tensor([state.row for state in states], device=ids.device) if states else slice(n)
-        self._cache.place(places, positions, width)
         decoder = self._policy.decoder
         if self._lean:
-            parts = [Part(slice(n), places, width)]
-            if states and ids.device.type == "cpu":  # one by one, rather than copying rows that lie apart
-                parts = [
-                    Part(slice(i, i + 1), slice(state.row, state.row + 1), min(state.length + q, width))
-                    for i, state in enumerate(states)
-                ]
-            return lean_forward(decoder, ids, positions, self._cache, parts)
-        mask = torch.arange(width, device=ids.device) <= positions[..., None]
+            return lean_forward(decoder, ids, positions, self._cache, last, first=first)
+        mask = torch.arange(self._cache.width, device=ids.device) <= positions[..., None]
         output = decoder(
             input_ids=ids,
             attention_mask=mask[:, None],
@@ -374,7 +366,13 @@ class TokenSampler:
             use_cache=True,
             **{self._cache_argument: self._cache},
         )
-        return cast(Tensor, output.last_hidden_state)
+        return cast(Tensor, output.last_hidden_state[torch.arange(len(ids), device=ids.device), last])
+
+    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed a token of each of the first n cache rows (n,) at `positions` (n,), and draw the next."""
+        self._cache.place(slice(len(ids)), positions[:, None], width)
+        hidden = self._feed(ids[:, None], positions[:, None], torch.zeros_like(ids))
+        return self._draw(hidden, uniforms)
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""

@@ -50,8 +50,7 @@ class StaticTokenSampler(TokenSampler):
 
     def _make_step(self, rows: int, width: int) -> _Step:
         def compute(step: _Step) -> tuple[Tensor, Tensor]:
-            hidden = self._feed(step.ids, step.positions, width)
-            return self._draw(hidden[:, 0], step.uniforms)
+            return self._step(step.ids, step.positions, width, step.uniforms)
 
         return _Step(compute, rows, self._policy.device)
 
@@ -60,14 +59,14 @@ class _Step:
     """Decoding step for `rows` rows.
 
     Attributes:
-        ids: Tokens to feed (rows, 1).
-        positions: Their positions in the episodes (rows, 1).
+        ids: Tokens to feed (rows,).
+        positions: Their positions in the episodes (rows,).
         uniforms: Random numbers of the draw (rows,).
     """
 
     def __init__(self, compute: Callable[[_Step], tuple[Tensor, Tensor]], rows: int, device: torch.device) -> None:
         self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.ids, self.positions = (torch.zeros((rows, 1), dtype=torch.long, device=device) for _ in range(2))
+        self.ids, self.positions = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
         self._compute = compute
         self._graph: torch.cuda.CUDAGraph | None = None
         self._drawn: tuple[Tensor, Tensor] | None = None
@@ -77,8 +76,8 @@ class _Step:
 
         Returns ids (n,) and log-probabilities (n,), valid until the next call.
         """
-        self.ids[:, 0], self.positions[:, 0] = drawn, positions
-        self.uniforms.copy_(uniforms)
+        for buffer, values in ((self.ids, drawn), (self.positions, positions), (self.uniforms, uniforms)):
+            buffer.copy_(values)
         return self._run()
 
     def _run(self) -> tuple[Tensor, Tensor]:
