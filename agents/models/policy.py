@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from agents.models import qwen3
 from agents.models.config import CriticKind
 
 Output = Literal["log_prob", "entropy", "value", "hidden"]
@@ -117,7 +118,7 @@ class Policy(nn.Module):
 
         Args:
             ids: Tokens (b, l), padded on the right.
-            rows: Rows of the positions (m,).
+            rows: Rows of the positions (m,), ascending.
             columns: Columns of the positions (m,).
             targets: Next tokens (m,).
             want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
@@ -131,7 +132,7 @@ class Policy(nn.Module):
         hidden = torch.empty(0)
         if read or (self.value_head is not None and self.critic is None):
             with torch.set_grad_enabled(torch.is_grad_enabled() and bool(read)):
-                hidden = self.hidden(ids)[rows, columns]
+                hidden = self._hidden_at(self.decoder, ids, rows, columns)
         if "hidden" in want:
             found["hidden"] = hidden
         if "log_prob" in want or "entropy" in want:
@@ -140,13 +141,18 @@ class Policy(nn.Module):
         if "value" in want and self.value_head is None:
             found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
         elif "value" in want:
-            states = hidden if self.critic is None else self._trunk(self.critic, ids)[rows, columns]
+            states = hidden if self.critic is None else self._hidden_at(self.critic, ids, rows, columns)
             found["value"] = self.head_values(states.detach() if self.critic_kind == "detached" else states)
         return found
 
     def hidden(self, ids: Tensor) -> Tensor:
         """Hidden states of whole episodes: ids (b, l), padded on the right -> (b, l, h)."""
         return self._trunk(self.decoder, ids)
+
+    def _hidden_at(self, decoder: nn.Module, ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        if self._trunk is trunk and qwen3.supports(decoder):
+            return qwen3.hidden_at(decoder, ids, rows, columns)
+        return self._trunk(decoder, ids)[rows, columns]
 
     def log_probs(self, hidden: Tensor, targets: Tensor, *, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,), in fp32 or better.
