@@ -218,11 +218,10 @@ class TaskSampler:
         """Return the planner of a vendor (key: its index) or of a category (key: its name; empty for all)."""
         planner = self._planners.get(key)
         if planner is None:
-            if isinstance(key, int):
-                operations = self.vendors.tool(key).operations
-            else:
-                operations = self.toolsets.operations(key)
-            planner = self._planners[key] = Planner(self.columns, CallChains(operations))
+            chains = CallChains(
+                self.vendors.tool(key).operations if isinstance(key, int) else self.toolsets.operations(key)
+            )
+            planner = self._planners[key] = Planner(self.columns, chains)
         return planner
 
 
