@@ -13,11 +13,11 @@ from contextlib import closing
 from pathlib import Path
 
 from agents.demo.arms import POINTS
-from agents.evaluation.marks import marks_of, train_with_marks
 from agents.evaluation.panels import PanelEvaluation, depth_panel, trained_depths
 from agents.models.bundle import build_policy
 from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, read_config
+from agents.training.marks import marks_of, train_with_marks
 from agents.training.metrics_log import MetricsLog
 from agents.training.trainer import OnlineTrainer
 

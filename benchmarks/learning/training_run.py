@@ -23,7 +23,6 @@ from typing import Any
 import torch
 
 from agents.errors import ConfigurationError
-from agents.evaluation.marks import Trainer, marks_of, train_with_marks
 from agents.evaluation.panels import (
     DECODINGS,
     GREEDY,
@@ -39,6 +38,7 @@ from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.rollout.curriculum import open_training_pool
 from agents.training.config import TrainConfig, checked
+from agents.training.marks import Trainer, marks_of, train_with_marks
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
 from benchmarks.learning.arms import ARMS
