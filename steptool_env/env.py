@@ -68,9 +68,10 @@ class ToolEnv(gym.Env[str, str]):
             `calls_left`, `latency`; on the last step also `step_rewards`, `outcome` and `trajectory`.
             If the tools are unreachable, `transport_error` replaces `outcome`.
         """
-        if self.episode.over:
+        episode = self.episode
+        if episode.over:
             raise ResetNeeded("the episode is over; call reset() before step()")
-        return step_episodes(self.client, [(self.episode, action)])[0]
+        return step_episodes(self.client, [(episode, action)])[0]
 
     def truncate(self) -> dict[str, Any]:
         """End the episode because the agent cannot continue (for example, its context is full).

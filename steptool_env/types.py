@@ -12,9 +12,9 @@ FINISH = "Finish"
 GIVE_ANSWER = "give_answer"
 GIVE_UP = "give_up_and_restart"
 
-FINISHED = frozenset({StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP})
+FINISHED = (StatusCode.FINAL_ANSWER, StatusCode.GAVE_UP)
 """Status codes of a valid call of `Finish`."""
-_MALFORMED = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+_MALFORMED = (StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,8 +38,8 @@ _BATCH, _SMALL_BATCH = 256, 32
 _SPELLINGS = 16  # of each request: more bodies than the server stores
 _TARGET_RATIO, _TARGET_ECHO, _TARGET_CALLS = 12, 0.85, 400_000  # x reference, x echo, calls/s in batches
 _CORES = sorted(os.sched_getaffinity(0))
-_APPS = "benchmarks.speed.reference_server"
-_LEAN = ("--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers", "--lifespan=off")
+APPS = "benchmarks.speed.reference_server"
+LEAN = ("--no-access-log", "--no-server-header", "--no-date-header", "--no-proxy-headers", "--lifespan=off")
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,11 @@ def _servers(
                 process = stack.enter_context(ServerProcess(arguments))
                 servers[name] = Server(process.url, process.pid)
             elif name == ECHO:
-                servers[name] = stack.enter_context(serve_app(f"{_APPS}:echo", *_LEAN))
+                servers[name] = stack.enter_context(serve_app(f"{APPS}:echo", *LEAN))
             else:  # with uvicorn's default settings, as its own `main.py` serves it
                 settings = {RECORDINGS_VARIABLE: str(recordings / "tool_response_cache")}
-                servers[name] = stack.enter_context(
-                    serve_app(f"{_APPS}:make_reference", "--factory", settings=settings)
-                )
-            _pin(servers[name].pid, 0)
+                servers[name] = stack.enter_context(serve_app(f"{APPS}:make_reference", "--factory", settings=settings))
+            pin(servers[name].pid, 0)
         yield servers
 
 
@@ -172,7 +170,7 @@ def _respelt(requests: Sequence[Request]) -> list[Request]:
 def _batches(servers: Mapping[str, Server], requests: Sequence[Request], options: Options) -> list[Row]:
     """One request of many calls at a time, as a vector environment sends them."""
     url = servers[OURS].url
-    prepared = [post_bytes(url, "/v1/calls", batch) for batch in _grouped(_calls(requests), _BATCH)]
+    prepared = [post_bytes(url, "/v1/calls", batch) for batch in grouped(as_calls(requests), _BATCH)]
     laps = race(
         {clients: partial(run_load, url, prepared, clients=clients, seconds=options.seconds) for clients in (1, 8)},
         options.rounds,
@@ -185,7 +183,7 @@ def _batches(servers: Mapping[str, Server], requests: Sequence[Request], options
     return rows
 
 
-def _calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
+def as_calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
     """Requests of `/virtual` as calls of `/v1/call`."""
     return [
         {
@@ -198,18 +196,18 @@ def _calls(requests: Sequence[Request]) -> list[dict[str, Any]]:
     ]
 
 
-def _grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[Sequence[Mapping[str, Any]]]:
+def grouped(calls: Sequence[Mapping[str, Any]], size: int) -> list[Sequence[Mapping[str, Any]]]:
     """Bodies of `/v1/calls` with `size` calls each."""
     return [calls[start : start + size] for start in range(0, len(calls) - size + 1, size)]
 
 
 def _by_workers(cache: Path, requests: Sequence[Request], options: Options) -> list[Row]:
     """Every route with one worker and with two. Nothing is pinned: on two cores the load takes one from them."""
-    calls = _calls(requests)
+    calls = as_calls(requests)
     routes: Mapping[str, tuple[Sequence[Any], int]] = {
         "/virtual": (requests, 1),
         "/v1/call": (calls, 1),
-        "/v1/calls": (_grouped(calls, _SMALL_BATCH), _SMALL_BATCH),
+        "/v1/calls": (grouped(calls, _SMALL_BATCH), _SMALL_BATCH),
     }
     contestants = {}
     with ExitStack() as stack:
@@ -295,14 +293,14 @@ def _note(target: str, found: float, least: float) -> str:
 def pinned(core: int) -> Iterator[None]:
     """Pin this process and its children to one core; afterwards restore the cores."""
     before = os.sched_getaffinity(0)
-    _pin(os.getpid(), core)
+    pin(os.getpid(), core)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
 
 
-def _pin(pid: int, core: int) -> None:
+def pin(pid: int, core: int) -> None:
     """Pin a process to one core, so that load and server do not compete."""
     if len(_CORES) > 1:
         os.sched_setaffinity(pid, {_CORES[core]})

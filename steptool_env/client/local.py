@@ -25,16 +25,17 @@ class LocalToolClient:
         if self._service is None:
             self._service = self._suite.service()
         service, codec = self._service, self._service.codec
-        if codec is not None and any(isinstance(call.state, str) for call in calls):
-            return [
-                decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
-                for decoded in map(codec.decode_call, calls)
-            ]
+        for call in calls:
+            if codec is not None and isinstance(call.state, str):  # the opening token of an episode
+                return [
+                    decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
+                    for decoded in map(codec.decode_call, calls)
+                ]
         return service.call_many(calls)
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
         """See `ToolClient.stream`."""
-        yield from self.call_many(calls)
+        return iter(self.call_many(calls))
 
     def close(self) -> None:
         """See `ToolClient.close`."""

@@ -147,7 +147,7 @@ class Episode:
     def trajectory(self) -> Trajectory:
         """Trajectory of the episode so far; after its end with the hindsight rewards."""
         steps = tuple(self.steps)
-        rewards = tuple(step.reward for step in steps)
+        rewards = tuple([step.reward for step in steps])
         metadata = {"episode_seed": self.seed, **self.config.record()}
         if self.lost:
             metadata["transport_error"] = self.lost
@@ -170,16 +170,14 @@ class Episode:
         if self._local is None:
             raise RuntimeError("apply_response(None): the call that parse_action returned has no response")
         status, text = self._local
-        return Step(self._action, self._observe(text), status)
+        return Step(self._action, observe(text, self.config.max_observation_length, self.calls_left - 1), status)
 
     def _tool_step(self, response: ToolResponse) -> Step:
         self.state = response.state
         body = response.body.decode()
+        shown = observe(body, self.config.max_observation_length, self.calls_left - 1)
         status = response.outcome.status_code
-        return Step(self._action, self._observe(body), status, body, response.provenance, result=response.result)
-
-    def _observe(self, answer: str) -> str:
-        return observe(answer, self.config.max_observation_length, self.calls_left - 1)
+        return Step(self._action, shown, status, body, response.provenance, result=response.result)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
         if self.over:
@@ -205,7 +203,7 @@ def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> l
         Transitions in the order of `moves`.
     """
     calls = [episode.parse_action(action) for episode, action in moves]
-    responses = client.stream(tuple(call for call in calls if call is not None))
+    responses = client.stream([call for call in calls if call is not None])
     lost = ""
     transitions = []
     for (episode, _), call in zip(moves, calls, strict=True):

@@ -165,4 +165,4 @@ class World:
         except Refusal as refusal:
             return Result(operation, values, (), changes, refusal.outcome, refusal.message)
         shown = tuple(rows) if isinstance(rows, list) else rows  # `ManyRows` stays lazy
-        return Result(operation, values, shown, after, total=len(shown))
+        return Result(operation, values, shown, after, Outcome.OK, "", len(shown))

@@ -88,7 +88,7 @@ class AnswerSlot:
         fitting = [
             reading for reading in quantity.readings if reading.unit is not None and reading.unit.dimension == own
         ]
-        return any(self._is_stated(reading) for reading in fitting or quantity.readings) or self._is_shorter(quantity)
+        return any(map(self._is_stated, fitting or quantity.readings)) or self._is_shorter(quantity)
 
     def _is_shorter(self, quantity: Quantity) -> bool:
         """Return True if a quantity is the slot's decimal with fewer digits: 1,394,199 for 1394198.67."""
@@ -229,17 +229,18 @@ def slots_of(task: WorldTask) -> tuple[AnswerSlot, ...]:
     """Return the slots of a task's answer; empty if the task ends in a change of state or in giving up."""
     if not task.solvable:
         return ()
-    return tuple(_slot(task, asked) for asked in task.plan.asked)
+    return tuple([_slot(task, asked) for asked in task.plan.asked])
 
 
 def _slot(task: WorldTask, asked: Asked) -> AnswerSlot:
     result = task.plan.results[asked.node]
     output: Output = result.operation.outputs[asked.output]
     facts = task.plan.asked_facts(asked)
-    values = tuple(fact.value for fact in facts)
+    values = tuple([fact.value for fact in facts])
     shown = task.toolset.bound[asked.node].vendor.style.values
     scale, names = _scale(task, result, output), _currency_names(task, result, output)
-    currencies = frozenset(unit.code for name in names for word in name.split() for unit in meanings(word) if unit.code)
+    words = [word for name in names for word in name.split()]
+    currencies = frozenset([unit.code for word in words for unit in meanings(word) if unit.code])
     return AnswerSlot(
         output.label, output.type, output.attribute, values, facts, asked.node, shown, scale, currencies, names
     )

@@ -50,7 +50,7 @@ class Mention(NamedTuple):
 
     def of(self, attribute: str) -> frozenset[str]:
         """Return the matching names of one column."""
-        return frozenset(name for name, attributes in self.names.items() if attribute in attributes)
+        return frozenset([name for name, attributes in self.names.items() if attribute in attributes])
 
 
 class Names:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property
-from itertools import pairwise, repeat
+from itertools import pairwise
 
 from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
@@ -73,11 +73,11 @@ class Verifier:
         self._query = task.query.rstrip(" .?!").lower()
         self.known = MentionableFacts(task)
         self._numeric = [slot for slot in self.slots if slot.is_number]
-        self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
-        kinds = {slot.type.kind: slot.attribute for slot in reversed(self.slots)}
+        self._worded = None not in self._checks
+        kinds = [slot.type.kind for slot in self.slots]
         self._dated, self._timed = ValueKind.DATE in kinds, ValueKind.TIME in kinds
-        self._year = task.columns.year(kinds[ValueKind.DATE]) if self._dated else None
+        self._year = task.columns.year(self.slots[kinds.index(ValueKind.DATE)].attribute) if self._dated else None
         units = [slot.unit for slot in self._numeric if slot.unit is not None]
         self._durations = any(unit.dimension == "time" for unit in units)
         self._paid = any(unit.code == "USD" for unit in units)
@@ -88,7 +88,7 @@ class Verifier:
         parsed = _Answer(self._without_query(tidy(answer)), self._names)
         verdicts = [check(parsed) if check is not None else None for check in self._checks]
         if self._worded:
-            return tuple(verdict for verdict in verdicts if verdict is not None)
+            return tuple([verdict for verdict in verdicts if verdict is not None])
         plain = parsed.plain
         readings = read(
             plain,
@@ -101,13 +101,14 @@ class Verifier:
         # Which number states which slot. Shape: (numeric slots, numbers).
         matches = [[self._matches(slot, each) for each in readings.numbers] for slot in self._numeric]
         stated = [any(column) for column in zip(*matches, strict=True)]
-        if self._has_rival(readings.numbers, stated) or self._names_foreign_money(parsed, plain):
-            numeric: Iterator[Verdict] = repeat(Verdict.CONTRADICTED)
-        else:
-            numeric = (Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches)
+        has_rival = self._has_rival(readings.numbers, stated) or self._names_foreign_money(parsed, plain)
+        found = [Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches]
+        numeric = iter([Verdict.CONTRADICTED] * len(found) if has_rival else found)
         return tuple(
-            verdict or (next(numeric) if slot.is_number else self._value(slot, parsed, readings))
-            for slot, verdict in zip(self.slots, verdicts, strict=True)
+            [
+                verdict or (next(numeric) if slot.is_number else self._value(slot, parsed, readings))
+                for slot, verdict in zip(self.slots, verdicts, strict=True)
+            ]
         )
 
     def _without_query(self, answer: str) -> str:
@@ -223,7 +224,7 @@ class _NameCheck:
 
     def __init__(self, task: WorldTask, slot: AnswerSlot, known: MentionableFacts) -> None:
         self._attribute = slot.attribute
-        self._wanted = frozenset(fold(str(value)) for value in slot.values)
+        self._wanted = frozenset([fold(str(value)) for value in slot.values])
         self._known = known
         self._values = Names((value, slot.attribute) for value in slot.type.values) if slot.type.values else None
         self._aside = self._of_other_labels(task) - self._wanted

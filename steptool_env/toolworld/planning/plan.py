@@ -93,7 +93,7 @@ class Plan:
     def asked_facts(self, asked: Asked) -> tuple[Fact, ...]:
         """Return the facts of one asked value."""
         rows = range(len(self.results[asked.node].rows)) if asked.every else range(1)
-        return tuple(self.fact(asked.node, asked.output, row) for row in rows)
+        return tuple([self.fact(asked.node, asked.output, row) for row in rows])
 
     def used_outputs(self, node: int) -> tuple[str, ...]:
         """Return the outputs of a node that a later node or the answer uses, in the operation's order."""
