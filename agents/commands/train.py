@@ -25,9 +25,9 @@ from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
-from agents.rollout.curriculum import open_training_pool
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.training.config import TrainConfig, make_config, read_yaml
+from agents.training.curriculum import open_training_pool
 from agents.training.metrics_log import MetricsLog
 from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer

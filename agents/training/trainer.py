@@ -23,7 +23,6 @@ from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
 from agents.models.policy import Output
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
-from agents.rollout.curriculum import CurriculumPool
 from agents.rollout.engine import RolloutEngine, make_engine
 from agents.rollout.episode_pool import EpisodePool
 from agents.rollout.tree_collector import TreePlan, collect_trees
@@ -33,6 +32,7 @@ from agents.training.advantages import compute_advantages, make_estimator, termi
 from agents.training.archer.archer import make_archer
 from agents.training.batch import Batch, collate, mini_batches
 from agents.training.config import TrainConfig
+from agents.training.curriculum import CurriculumPool
 from agents.training.forward import evaluate_actions, final_values, forward
 from agents.training.losses import explained_variance, ppo_loss, value_loss
 from agents.training.metrics_log import MetricsLog
