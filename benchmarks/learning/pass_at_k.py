@@ -211,10 +211,8 @@ def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, 
 
 def _play(options: Options, config: TrainConfig, policy: Path, number: int, file: Path) -> None:
     """Play one round, seeded by its number, and write it atomically."""
-    bundle, each = (
-        build_policy(replace(config.policy, checkpoint=str(policy), critic="none")),
-        -(-options.tasks // len(options.depths)),
-    )
+    bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none"))
+    each = -(-options.tasks // len(options.depths))
     played = [
         trajectory
         for depth in options.depths
