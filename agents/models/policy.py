@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from agents.models import qwen3
 from agents.models.config import CriticKind
 
 Output = Literal["log_prob", "entropy", "value", "hidden"]
@@ -113,7 +114,7 @@ class Policy(nn.Module):
 
         Args:
             ids: Tokens (b, l), padded on the right.
-            rows: Episode of each selected position (m,).
+            rows: Episode of each selected position (m,), ascending.
             positions: Position in the episode (m,).
             targets: Next token (m,).
             want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
@@ -127,7 +128,7 @@ class Policy(nn.Module):
         hidden = torch.empty(0)
         if read or (self.value_head is not None and self.critic is None):
             with torch.set_grad_enabled(torch.is_grad_enabled() and bool(read)):
-                hidden = self.hidden(ids)[rows, positions]
+                hidden = _hidden_at(self.decoder, ids, rows, positions)
         if "hidden" in want:
             found["hidden"] = hidden
         if "log_prob" in want or "entropy" in want:
@@ -136,7 +137,7 @@ class Policy(nn.Module):
         if "value" in want and self.value_head is None:
             found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
         elif "value" in want:
-            states = hidden if self.critic is None else trunk(self.critic, ids)[rows, positions]
+            states = hidden if self.critic is None else _hidden_at(self.critic, ids, rows, positions)
             found["value"] = self.head_values(states.detach() if self.critic_kind == "detached" else states)
         return found
 
@@ -188,6 +189,13 @@ def _critic(decoder: nn.Module, dtype: torch.dtype) -> nn.Module:
 def trunk(decoder: nn.Module, ids: Tensor) -> Tensor:
     """Hidden states (b, l, h) of ids (b, l), padded on the right: causal attention never reads the padding."""
     return cast(Tensor, decoder(input_ids=ids, use_cache=False).last_hidden_state)
+
+
+def _hidden_at(decoder: nn.Module, ids: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+    """Hidden states (m, h) of the selected positions of ids (b, l), see `trunk`."""
+    if qwen3.supports(decoder):
+        return qwen3.hidden_at(decoder, ids, rows, positions)
+    return trunk(decoder, ids)[rows, positions]
 
 
 def value_head(width: int, dtype: torch.dtype, *, inputs: int = 0, seed: int = 0) -> nn.Module:

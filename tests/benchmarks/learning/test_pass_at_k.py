@@ -24,7 +24,7 @@ def test_the_estimate_is_the_share_of_subsets_with_a_solution(solved: int, k: in
 
 def test_the_oracle_calls_the_operations_of_its_plan() -> None:
     (trajectory,) = evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 1), OracleAgent())
-    plan = trajectory.task.gold.plan
+    plan = trajectory.task.solution.plan
     assert sorted(operations_of(trajectory)) == sorted(node.operation for node in plan.nodes)
 
 
