@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import NamedTuple
 
 import torch
 
 from agents.evaluation.panels import Panel, play_panel
-from agents.models.bundle import load_policy
-from agents.rollout.config import EnvConfig, Sampling
+from agents.models.bundle import build_policy
+from agents.training.config import TrainConfig
 from steptool_env.types import Trajectory
 
 _PROCESSES = 2
 
 
 class Job(NamedTuple):
-    """Evaluation of one checkpoint on one panel at one temperature, under the name of an agent."""
+    """Evaluation of one checkpoint on one panel at one temperature, under the name of an agent.
+
+    `config` has the environment, the context and the maximum length of an action.
+    """
 
     name: str
     checkpoint: str
     temperature: float
     panel: Panel
-    env: EnvConfig
-    sampling: Sampling
+    config: TrainConfig
 
 
 def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, list[Trajectory]]:
@@ -47,5 +50,6 @@ def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, 
 
 
 def _play(job: Job) -> list[Trajectory]:
-    bundle = load_policy(job.checkpoint)
-    return play_panel(job.panel, job.env, bundle, job.sampling, job.temperature)
+    config = job.config
+    bundle = build_policy(replace(config.policy, checkpoint=job.checkpoint, critic="none"))
+    return play_panel(job.panel, config.env, bundle, config.sampling, job.temperature)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -134,7 +134,7 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
     validation = [validation_panel(depth, max(1, _each(demo) // 2)) for depth in depths]
 
     def jobs(name: str, checkpoint: Path, temperature: float, panels: Sequence[Panel]) -> list[Job]:
-        return [Job(name, str(checkpoint), temperature, panel, config.env, config.sampling) for panel in panels]
+        return [Job(name, str(checkpoint), temperature, panel, config) for panel in panels]
 
     with DemoProgress(ARMS, depths) as progress:
         tried = play_jobs(
@@ -164,10 +164,10 @@ def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Se
     The attempts are those of the table, then `TRIES` more, half of them at the best temperature if that is not 0.
     """
     from agents.demo.attempts import never_solved, passed
-    from agents.models.bundle import load_policy
+    from agents.models.bundle import build_policy
     from agents.rollout.policy_agent import EngineAgent, policy_agent
 
-    bundle = load_policy(start)
+    bundle = build_policy(replace(config.policy, checkpoint=str(start), critic="none"))
 
     def agents() -> Iterator[EngineAgent]:
         for number in range(TRIES):

@@ -91,11 +91,7 @@ def arm_config(
         "out": str(out),
         "policy": {"checkpoint": str(policy)},
         "env": {"reward": arm.reward},
-        "algorithm": {
-            # REINFORCE takes one optimizer step per iteration, whatever the shared file says.
-            **({"epochs": 1, "mini_batches": 1} if arm.algo == "reinforce" else {}),
-            **({"advantage": arm.estimator} if arm.estimator else {}),
-        },
+        "algorithm": {"advantage": arm.estimator} if arm.estimator else {},
     }
     chosen = merged(chosen_settings(name), changes or {})
     return read_config(shared, merged(chosen, own if arm.critic else merged(own, without_critic)))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import comb
 from multiprocessing import get_context
@@ -28,7 +28,7 @@ from agents.evaluation.evaluate import Evaluation
 from agents.evaluation.panels import depth_panel, play_panel
 from agents.evaluation.results import panel_of
 from agents.models import checkpoint
-from agents.models.bundle import load_policy
+from agents.models.bundle import build_policy
 from agents.reporting.console import Display
 from agents.reporting.plots import Curve, line_plot
 from agents.training.config import TrainConfig, read_config
@@ -211,7 +211,8 @@ def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, 
 
 def _play(options: Options, config: TrainConfig, policy: Path, number: int, file: Path) -> None:
     """Play one round, seeded by its number, and write it atomically."""
-    bundle, each = load_policy(policy), -(-options.tasks // len(options.depths))
+    bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none"))
+    each = -(-options.tasks // len(options.depths))
     played = [
         trajectory
         for depth in options.depths

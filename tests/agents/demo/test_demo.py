@@ -100,13 +100,13 @@ def test_arms_differ_in_what_is_chosen_for_them_alone(tmp_path: Path) -> None:
 
 
 def test_evaluations_in_processes_are_those_of_one_process(start: Path) -> None:
-    env = replace(small("steptool", start, start).env, num_envs=2)
-    jobs = [Job(name, str(start), t, depth_panel(1, 2), env, Sampling(6)) for name, t in (("a", 1.0), ("b", 0.0))]
+    config = small("steptool", start, start)
+    jobs = [Job(name, str(start), temperature, depth_panel(1, 2), config) for name, temperature in (("a", 1), ("b", 0))]
     done: list[int] = []
     found = play_jobs([*jobs, jobs[0]], done.append)
     assert done == [1, 2, 3]
     assert list(found) == ["a", "b"]
-    once = play_panel(depth_panel(1, 2), env, load_policy(start), Sampling(6), 1.0)
+    once = play_panel(depth_panel(1, 2), config.env, load_policy(start), config.sampling, 1.0)
     texts = [[step.action.text for step in trajectory.steps] for trajectory in found["a"]]
     assert texts == 2 * [[step.action.text for step in trajectory.steps] for trajectory in once]
 
