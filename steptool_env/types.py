@@ -50,7 +50,8 @@ class Task:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+# Frozen dataclasses take four times as long to make, and every step makes these.
+@dataclass(slots=True)
 class Action:
     """Result of parsing a model's text.
 
@@ -67,7 +68,7 @@ class Action:
     """Value of `arguments`, so that nothing in this process parses them again; `None` when they were not parsed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One environment step: action, response and reward.
 
@@ -102,7 +103,7 @@ class Step:
         return self.status in _MALFORMED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trajectory:
     """One episode, with all data needed to score or replay it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -54,6 +54,7 @@ def evaluate(
     agent: Agent,
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
+    tasks: Sequence[int] | None = None,
 ) -> list[Trajectory]:
     """Run `agent` and return its trajectories in the order of the tasks.
 
@@ -63,20 +64,21 @@ def evaluate(
         on_episode: Called with each trajectory in the order of the tasks, as soon as all earlier ones are complete,
             and with all complete ones when an error ends the run.
         on_start: Called with the number of episodes once the tools are known to be reachable.
+        tasks: Indices of the tasks that are played, among those of the evaluation; all by default.
 
     Raises:
         ConfigurationError: See `env_of` and `count_of`.
         ToolTransportError: No tool server answers, or `LOST_IN_A_ROW` episodes in a row were lost to it.
     """
     first = env_of(evaluation)
-    episodes = count_of(evaluation, suite_of(first))
-    pool = make_pool(lambda: env_of(evaluation), min(evaluation.slots, episodes), first)
+    indices = range(count_of(evaluation, suite_of(first))) if tasks is None else tasks
+    pool = make_pool(lambda: env_of(evaluation), min(evaluation.slots, len(indices)), first)
     loop = EpisodeLoop(pool, _AgentPlayer(agent))
-    starts = [Start(evaluation.seed + episode, episode) for episode in range(episodes)]
+    starts = [Start(evaluation.seed + index, index) for index in indices]
     order = _InOrder(on_episode)
     try:
         _check_tools(first)
-        on_start(episodes)
+        on_start(len(indices))
         played = ((index, last.info["trajectory"]) for index, last in loop.play(starts))
         for index, trajectory in _until_lost(played):
             order.add(index, trajectory)

@@ -52,10 +52,10 @@ class Rollout:
     env_seconds: float = 0.0
 
     def metrics(self) -> dict[str, float]:
-        """Return `rollout/...`: means over the episodes, and the number of dropped ones."""
-        names = sorted({name for episode in self.episodes for name in episode.metrics})
-        count = max(1, len(self.episodes))
-        means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in self.episodes) / count for n in names}
+        """Return `rollout/...`: means over the episodes, without branches, and the number of dropped ones."""
+        whole = [episode for episode in self.episodes if not episode.is_branch]
+        names = sorted({name for episode in whole for name in episode.metrics})
+        means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in whole) / max(1, len(whole)) for n in names}
         return {**means, "rollout/dropped": float(self.dropped)}
 
     def timing(self, total: float, training: float) -> dict[str, float]:
@@ -93,6 +93,7 @@ class EpisodeBuilder:
     task: str
     state: str
     format: str
+    lineage: tuple[int, ...] = ()
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -113,7 +114,7 @@ class EpisodeBuilder:
 
     def finish(self, end: End, info: Info) -> TokenEpisode:
         """Return the finished episode."""
-        rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
+        rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))[-len(self.spans) :]
         finished = end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED
         metrics = episode_metrics(info.get("outcome") or {}, rewards, invalid=self.invalid, finished=finished)
         metrics |= {"tokens": float(len(self.ids)), "context_full": float(end == "context")}
@@ -126,6 +127,7 @@ class EpisodeBuilder:
             group=self.group,
             state_hashes=tuple(self.state_hashes),
             metrics=metrics,
+            lineage=self.lineage,
         )
 
 
@@ -141,24 +143,28 @@ def collect_rollouts(pool: EpisodePool, engine: RolloutEngine, codec: Codec, spe
     Raises:
         ModelError: A prompt leaves no room for an action in the model's context.
     """
-    engine.clear()
-    player = _Recorder(pool, engine, codec, specs)
-    loop = EpisodeLoop(pool, player)
-    for _ in loop.play([Start(spec.seed) for spec in specs]):
+    recorder = Recorder(pool, engine, codec, specs)
+    return record_rollout(recorder, EpisodeLoop(pool, recorder))
+
+
+def record_rollout(recorder: Recorder, loop: EpisodeLoop) -> Rollout:
+    """Play the episodes of a recorder in its loop."""
+    recorder.engine.clear()
+    for _ in loop.play([Start(spec.seed) for spec in recorder.specs]):
         pass
-    rollout = player.rollout
-    rollout.episodes = [player.done[order] for order in sorted(player.done)]
+    rollout = recorder.rollout
+    rollout.episodes = [recorder.done[order] for order in sorted(recorder.done)]
     rollout.sample_seconds, rollout.env_seconds = loop.act_seconds, loop.step_seconds
     return rollout
 
 
-class _Recorder:
+class Recorder:
     """Player whose actions an engine samples. It records the episodes token by token."""
 
     def __init__(self, pool: EpisodePool, engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]) -> None:
         self.rollout = Rollout()
         self.done: dict[int, TokenEpisode] = {}
-        self._pool, self._engine, self._codec, self._specs = pool, engine, codec, specs
+        self._pool, self.engine, self._codec, self.specs = pool, engine, codec, specs
         self._streams = _streams(specs)
         self._builders: dict[int, EpisodeBuilder] = {}
         self._stopped: dict[int, bool] = {}  # by slot, whether the last action reached its stop token
@@ -167,21 +173,21 @@ class _Recorder:
         """See `Player.begin`."""
         for slot, (order, text, info) in openings.items():
             ids = self._codec.encode_prompt(text, info)
-            self._engine.start(slot, ids, self._streams[order])
-            if self._engine.room(slot) < 1:
+            self.engine.start(slot, ids, self._streams[order])
+            if self.engine.room(slot) < 1:
                 raise ModelError(
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
                 )
-            group = self._specs[order].group
+            group = self.specs[order].group
             self._builders[slot] = EpisodeBuilder(
                 order, group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
             )
-        self._engine.request(list(openings))
+        self.engine.request(list(openings))
 
     def act(self) -> dict[int, str]:
         """See `Player.act`."""
-        ended = self._engine.decode()
+        ended = self.engine.decode()
         for slot, sampled in ended.items():
             self._builders[slot].act(sampled)
             self._stopped[slot] = sampled.stopped
@@ -201,7 +207,7 @@ class _Recorder:
             return self._end(slot, "context", info if truncated else self._pool.truncate(slot))
         if truncated:
             return self._end(slot, "truncated", info)
-        self._engine.request([slot])
+        self.engine.request([slot])
         return True
 
     def _append(self, slot: int, observation: str) -> bool:
@@ -212,11 +218,11 @@ class _Recorder:
         builder = self._builders[slot]
         ids = self._codec.encode_observation(observation, builder.format)
         ids = ids if self._stopped[slot] else [self._codec.stop_id, *ids]
-        if len(ids) >= self._engine.room(slot):
+        if len(ids) >= self.engine.room(slot):
             return False
         builder.state = observation
         builder.ids.extend(ids)
-        self._engine.append(slot, ids)
+        self.engine.append(slot, ids)
         return True
 
     def _end(self, slot: int, end: End, info: Info) -> bool:
@@ -226,7 +232,7 @@ class _Recorder:
 
     def _free(self, slot: int) -> bool:
         del self._builders[slot]
-        self._engine.free(slot)
+        self.engine.free(slot)
         return False
 
 

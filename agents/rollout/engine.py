@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from agents.models.bundle import PolicyBundle
 from agents.models.weights import write_merged
-from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.config import LOCAL_ENGINES, RolloutConfig, Sampling
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.static_sampler import StaticTokenSampler
@@ -27,11 +28,8 @@ class RolloutEngine(Protocol):
         """Set the random seed and number the following episodes from 0."""
         ...
 
-    def sync_weights(self, version: int, *, at_once: bool = False) -> int:
-        """Announce weights of `version`. Return the version that the engine samples with.
-
-        An engine may keep older weights for a while, unless `at_once`.
-        """
+    def sync_weights(self, version: int) -> None:
+        """Sample with the current weights from now on. Equal versions are equal weights."""
         ...
 
     def clear(self) -> None:
@@ -94,11 +92,13 @@ def act(engine: RolloutEngine, slots: Sequence[int]) -> list[Sampled]:
     return [ended[slot] for slot in slots]
 
 
-def make_engine(config: RolloutConfig, learner: PolicyBundle, sampling: Sampling) -> RolloutEngine:
-    """Return an engine that samples with the weights of `learner`."""
+def make_engine(
+    config: RolloutConfig, learner: PolicyBundle, sampling: Sampling, folder: Path = Path()
+) -> RolloutEngine:
+    """Return an engine that samples with the weights of `learner`; a server reads them from `folder`."""
     stop_id, context = learner.codec.stop_id, learner.context
-    if config.engine == "http":
+    if config.engine not in LOCAL_ENGINES:
         write = partial(write_merged, policy=learner.policy, tokenizer=learner.tokenizer)
-        return HttpEngine(config, write, context=context, stop_id=stop_id, sampling=sampling)
+        return HttpEngine(config.engine, folder, write, context=context, stop_id=stop_id, sampling=sampling)
     kind = StaticTokenSampler if config.engine == "static" else TokenSampler
     return kind(learner.policy, context=context, stop_id=stop_id, sampling=sampling)

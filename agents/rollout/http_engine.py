@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from agents.errors import EngineError
-from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.config import Sampling
 from agents.rollout.draws import action_seed
 from agents.rollout.types import Sampled
 
@@ -53,7 +53,8 @@ class HttpEngine:
     """Rollout engine that samples at a server. See `RolloutEngine`.
 
     Args:
-        config: Address of the server, and the iterations between two transfers of weights.
+        url: URL of the server.
+        folder: Folder that the server sees under the same path; weights are written there.
         write: Function that writes the current weights to a folder for the server.
         context: Context length in tokens.
         stop_id: Token that ends an action.
@@ -66,7 +67,8 @@ class HttpEngine:
 
     def __init__(
         self,
-        config: RolloutConfig,
+        url: str,
+        folder: Path,
         write: Callable[[Path], None],
         *,
         context: int,
@@ -74,9 +76,9 @@ class HttpEngine:
         sampling: Sampling,
         seed: int = 0,
     ) -> None:
-        self._config, self._write = config, write
+        self._parent, self._write = folder.absolute(), write
         self._context, self._stop, self._sampling = context, stop_id, sampling
-        self._url = config.url.rstrip("/").removesuffix("/v1")
+        self._url = url.rstrip("/").removesuffix("/v1")
         key = os.environ.get(_KEY, "")
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -93,18 +95,16 @@ class HttpEngine:
         """See `RolloutEngine.seed`."""
         self._seed, self._begun = seed, 0
 
-    def sync_weights(self, version: int, *, at_once: bool = False) -> int:
-        """Send the weights when they are due; the server responds once it samples with them."""
-        late = 1 if at_once else self._config.sync_every
-        if self._version is not None and version - self._version < late:
-            return self._version
-        folder = Path(self._config.weights_dir).absolute() / f"weights-{version}"
+    def sync_weights(self, version: int) -> None:
+        """Send the weights unless the server has this version; it responds once it samples with them."""
+        if version == self._version:
+            return
+        folder = self._parent / f"weights-{version}"
         self._remove()
         self._folder = folder  # before a failure, so that `close` removes it
         self._write(folder)
         self._load(folder)
         self._version = version
-        return version
 
     def clear(self) -> None:
         """See `RolloutEngine.clear`. The numbering of episodes continues, so that no two share a random stream."""

@@ -102,10 +102,8 @@ class TokenSampler:
         self._waiting: list[int] = []  # slots whose requested action waits for a feed
         self._active: list[int] = []  # slots whose action is in progress
 
-    def sync_weights(self, version: int, *, at_once: bool = False) -> int:
-        """See `RolloutEngine.sync_weights`. The weights are read in place, so they are always the newest."""
-        del at_once
-        return version
+    def sync_weights(self, version: int) -> None:
+        """See `RolloutEngine.sync_weights`. The engine reads the weights in place."""
 
     def close(self) -> None:
         """See `RolloutEngine.close`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 import torch
@@ -30,14 +30,22 @@ def pair_attempts(
 ) -> list[Pair]:
     """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
+    Attempts without an outcome are skipped. See `pair_episodes`.
+    """
+    judged = ((t, t.metadata.get("outcome", {}).get("is_solved")) for t in trajectories)
+    attempts = ((t.task.id, outcome == 1, encode(t)) for t, outcome in judged if outcome is not None)
+    return pair_episodes(attempts, per_task, seed)
+
+
+def pair_episodes(attempts: Iterable[tuple[str, bool, TokenEpisode]], per_task: int = 4, seed: int = 0) -> list[Pair]:
+    """Pair attempts, each a task, true if it was solved, and an episode; at most `per_task` pairs, task by task.
+
     Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
-    one; those without an outcome are skipped.
+    one.
     """
     by_task: dict[str, tuple[list[TokenEpisode], list[TokenEpisode]]] = {}
-    for trajectory in trajectories:
-        outcome = trajectory.metadata.get("outcome", {}).get("is_solved")
-        if outcome is not None:
-            by_task.setdefault(trajectory.task.id, ([], []))[outcome < 1].append(encode(trajectory))
+    for task, is_solved, episode in attempts:
+        by_task.setdefault(task, ([], []))[not is_solved].append(episode)
     return [
         pair
         for task, attempts in by_task.items()
@@ -98,8 +106,8 @@ def dpo_step(
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
-    gain = (log_prob - ref_log_prob).sum(1)
-    solved, failed = gain.chunk(2)
+    log_ratio = (log_prob - ref_log_prob).sum(1)
+    solved, failed = log_ratio.chunk(2)
     margin = solved - failed
     slope = beta * torch.sigmoid(-beta * margin)
     weight = slope * batch.action_tokens / len(pairs)  # the optimizer divides by the tokens
@@ -110,7 +118,7 @@ def dpo_step(
 
     metrics = optimizer.step(batch, loss)
     return {
-        "loss": float(losses.preference(solved, failed, beta).mean()),
+        "loss": float(losses.dpo_loss(solved, failed, beta).mean()),
         "accuracy": float((margin > 0).to(margin.dtype).mean()),
         "margin": float(margin.mean()),
         "grad_norm": metrics["grad_norm"],

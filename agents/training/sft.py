@@ -91,13 +91,18 @@ def train_sft(
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    optimizer = PolicyOptimizer(bundle.policy, config.optim)
+    optimizer = PolicyOptimizer(bundle.policy, config.optim, weight_decay=config.weight_decay)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
     total, step_losses = per_pass * config.epochs, list[float]()
+
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        return {"loss": -forward(bundle.policy, micro, ("log_prob",))["log_prob"].sum()}
+
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
         if stop():
             break
-        metrics = _step(optimizer, bundle, chosen, schedule(step, total))
+        batch = collate(chosen, bundle.codec.pad_id, device=bundle.policy.device)
+        metrics = optimizer.step(batch, loss, schedule(step, total))
         step_losses.append(metrics["loss"])
         if on_step is not None:
             on_step(step + 1, total, metrics)
@@ -221,15 +226,3 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
         for step in trajectory.steps:
             yield step.action.text
             yield step.observation
-
-
-def _step(
-    optimizer: PolicyOptimizer, bundle: PolicyBundle, episodes: Sequence[TokenEpisode], scale: float
-) -> dict[str, float]:
-    """Take an optimizer step. Return its metrics; `loss` is in nats per action token."""
-    batch = collate(episodes, bundle.codec.pad_id, device=bundle.policy.device)
-
-    def loss(micro: Batch) -> dict[str, Tensor]:
-        return {"loss": -forward(bundle.policy, micro, ("log_prob",))["log_prob"].sum()}
-
-    return optimizer.step(batch, loss, scale)

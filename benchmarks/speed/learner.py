@@ -36,6 +36,7 @@ from agents.rollout.policy_agent import make_sampler
 from agents.rollout.types import TokenEpisode
 from agents.training.batch import split_by_length
 from agents.training.config import make_config
+from agents.training.optimizer import CRITIC_EPOCHS
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
@@ -50,7 +51,6 @@ Contestant = tuple[str, int]
 """Name of an update, and the padded tokens of its pieces."""
 
 _ACTION_TOKENS = 48
-_CRITIC_EPOCHS = 10  # of the demonstration and of the learning experiment
 _TURNS = 4
 _COPIES = 2
 _PIECES = (2048, 65536)
@@ -169,7 +169,6 @@ def our_update(
     texts: Sequence[str],
     episodes: Sequence[TokenEpisode],
     pieces: int,
-    critic_epochs: int = 0,
 ) -> Update:
     """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
     learner = chat_learner(texts, options.size, options.device, critic)
@@ -179,12 +178,7 @@ def our_update(
         "episodes": len(episodes),
         "policy": {"critic": critic},
         "optim": {"max_tokens": pieces},
-        "algorithm": {
-            "epochs": 1,
-            "mini_batches": 1,
-            "critic_epochs": critic_epochs,
-            "group_size": _COPIES if groups else 1,
-        },
+        "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": _COPIES if groups else 1},
     }
     trainer = OnlineTrainer(make_config(settings), learner, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
@@ -207,10 +201,8 @@ def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenE
 UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
     "ours, PPO, critic separate": partial(our_update, "separate"),
-    "ours, PPO, critic detached": partial(our_update, "detached"),
-    f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
-        our_update, "detached", critic_epochs=_CRITIC_EPOCHS
-    ),
+    "ours, PPO, critic shared": partial(our_update, "shared"),
+    f"ours, PPO, critic detached and fitted {CRITIC_EPOCHS} times": partial(our_update, "detached"),
     TRL_GRPO: trl_update,
 }
 """Updates by name; `docs/algorithms.md` describes the critics."""

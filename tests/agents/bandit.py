@@ -1,4 +1,4 @@
-"""A two-step bandit of tools, and tiny policies for it: what learning tests share.
+"""Bandits of tools, and tiny policies for them: what learning tests share.
 
 The opening names a case, x or y. The right first action is a (for x) or b (for y), the right second one c or d.
 A model has 8 tokens, so that it can be wrong in many ways and still learns in seconds.
@@ -56,8 +56,41 @@ class ToolBandit(gym.Env[str, str]):
         return "ok" if right else "no", reward, over, False, info
 
 
-def bandits(slots: int = 16, **arguments: Any) -> SeparatePool:
-    return SeparatePool([ToolBandit(**arguments) for _ in range(slots)])
+class DelayedBandit(gym.Env[str, str]):
+    """Three actions of which the first decides and the last pays 1; no observation tells whether the first was right.
+
+    With `reward="step"` the first action pays at once.
+    """
+
+    def __init__(self, reward: str = "final") -> None:
+        self.observation_space = self.action_space = UnicodeText(1000)
+        self._reward = reward
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._case = "xy"[int(self.np_random.integers(2))]
+        self._actions: list[str] = []
+        return self._case, {"task_id": self._case}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._actions.append(action.strip())
+        right = self._actions[0] == RIGHT[self._case][0]
+        number = len(self._actions)
+        reward = float(right and number == (1 if self._reward == "step" else 3))
+        info: dict[str, Any] = {"status": 0, "reward_terms": {}}
+        if number == 3:
+            info["outcome"] = {"is_solved": float(right)}
+        return "ok", reward, number == 3, False, info
+
+    def snapshot(self) -> tuple[str, tuple[str, ...]]:
+        return self._case, tuple(self._actions)
+
+    def restore(self, snapshot: tuple[str, tuple[str, ...]]) -> None:
+        self._case, self._actions = snapshot[0], list(snapshot[1])
+
+
+def bandits(slots: int = 16, kind: type[gym.Env[str, str]] = ToolBandit, **arguments: Any) -> SeparatePool:
+    return SeparatePool([kind(**arguments) for _ in range(slots)])
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -134,11 +167,13 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 
-def bandit_config(**settings: Any) -> TrainConfig:
+def bandit_config(
+    iterations: int = 30, episodes: int = 64, *, calls_per_episode: int = 2, **settings: Any
+) -> TrainConfig:
     """Settings under which the bandit is learnt in seconds."""
     base: dict[str, Any] = {
-        "iterations": 30,
-        "episodes": 64,
+        "calls": calls_per_episode * iterations * episodes,
+        "episodes": episodes,
         "eval_every": 0,
         "checkpoint_every": 0,
         "sampling": {"max_action_tokens": 2},
@@ -160,7 +195,7 @@ def train(config: TrainConfig, **arguments: Any) -> list[float]:
 
 
 def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in run.bundle.policy.state_dict().items()}
 
 
 def assert_same_weights(run: OnlineTrainer, want: dict[str, np.ndarray[Any, Any]]) -> None:

@@ -18,7 +18,7 @@ from agents.models.policy import Policy
 from agents.rollout.engine import RolloutEngine, act
 from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
-from agents.training.advantages import per_token
+from agents.training.advantages import broadcast_to_tokens
 from agents.training.archer.critic import StepCriticLearner, Tokens
 from agents.training.archer.replay_buffer import ReplayBuffer, replay_steps
 from agents.training.batch import Batch
@@ -58,7 +58,7 @@ class Archer:
         actions = self._act([step.state for step in steps], iteration)
         parts = [slice(i, i + BATCH_STEPS) for i in range(0, len(steps), BATCH_STEPS)]
         results = [self.learner.update(steps[part], actions[part]) for part in parts]
-        batch.advantage = per_token(self.learner.advantage(episodes), batch.step)
+        batch.advantage = broadcast_to_tokens(self.learner.advantage(episodes), batch.step)
         means = {f"train/{name}": sum(result[name] for result in results) / len(results) for name in results[0]}
         return {**means, "train/replay_steps": float(len(self.buffer))}
 

@@ -128,7 +128,7 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
     assert episode.metrics["finished"] == 0.0
     assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
     assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards])[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
@@ -157,7 +157,7 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
     batch = collate([episode], 0, dtype=torch.float64)
     assert evaluate_actions(made.policy, batch, "log_prob", 1000).isfinite().all()
     assert final_values(made.policy, batch, 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards])[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:

@@ -145,12 +145,11 @@ def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
 
 
 def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\npolicy: {compile: true}\n")
-    config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.sync-every", "3"]).settings
-    assert config.rollout == RolloutConfig(engine="static", sync_every=3)
-    assert config.policy.compile
+    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\n")
+    config = parse(["--config", str(tmp_path / "run.yaml")]).settings
+    assert config.rollout == RolloutConfig("static")
     assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticTokenSampler
-    flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
+    flags = ["--rollout.engine", "http://gpu-2:8000"]
     engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
     assert type(engine) is HttpEngine
     engine.close()

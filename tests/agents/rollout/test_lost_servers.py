@@ -57,8 +57,8 @@ class Caller:
     def seed(self, seed: int) -> None:
         pass
 
-    def sync_weights(self, version: int, *, at_once: bool = False) -> int:
-        return version
+    def sync_weights(self, version: int) -> None:
+        pass
 
     def clear(self) -> None:
         pass

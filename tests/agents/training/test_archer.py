@@ -14,7 +14,7 @@ from agents.errors import CheckpointError, ConfigurationError, TrainingError
 from agents.models.policy import Policy
 from agents.rollout.types import TokenEpisode
 from agents.training.archer import archer
-from agents.training.archer.critic import StepCriticLearner, follow
+from agents.training.archer.critic import StepCriticLearner, polyak_update
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
 from agents.training.config import OptimConfig
 from tests.agents.bandit import bandit_config, exact_model, train, trainer
@@ -88,7 +88,7 @@ def test_the_target_network_moves_by_exactly_tau() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, learnt, strict=True))
     for old, new, moved in zip(before, learnt, after, strict=True):
         torch.testing.assert_close(moved, 0.75 * old + 0.25 * new, atol=1e-15, rtol=0)
-    follow(learner.target, learner.critic, 1.0)
+    polyak_update(learner.target, learner.critic, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(learnt, weights_of(learner.target), strict=True))
 
 
@@ -116,7 +116,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
 def test_a_state_follows_the_last_step_of_truncated_episodes_only() -> None:
     for end, following in (("truncated", 5), ("terminated", 0), ("context", 0)):
         played = episode(A, Y, B, end=end)
-        assert [step.following for step in replay_steps([played], [played.rewards])] == [3, following]
+        assert [step.next_end for step in replay_steps([played], [played.rewards])] == [3, following]
 
 
 def numbered(numbers: Sequence[int]) -> list[ReplayStep]:
@@ -172,9 +172,9 @@ def test_archer_learns_step_rewards(learning_seed: int) -> None:
 def test_the_policy_waits_while_the_critic_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archer, "UPDATES", 2)
     run = trainer(bandit_config(algo="archer", critic_warmup=1, episodes=16))
-    before = weights_of(run.learner.policy)
+    before = weights_of(run.bundle.policy)
     metrics = run.iterate()
-    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.learner.policy), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.bundle.policy), strict=True))
     assert "train/loss" not in metrics
     assert metrics["train/replay_steps"] == 32
     assert metrics["train/critic_grad_norm"] > 0

@@ -26,10 +26,10 @@ ONE = TokenEpisode(
 
 def test_targets_are_the_sampled_tokens_and_columns_stand_before_them() -> None:
     batch = collate([ONE], pad_id=0)
-    assert batch.target.tolist() == [[5, 2, 6, 2]]
-    assert batch.column.tolist() == [[1, 2, 5, 6]]
+    assert batch.action.tolist() == [[5, 2, 6, 2]]
+    assert batch.position.tolist() == [[1, 2, 5, 6]]
     assert batch.step.tolist() == [[0, 0, 1, 1]]
-    assert batch.gap.tolist() == [[0, 2, 0, 0]]
+    assert batch.observation_tokens.tolist() == [[0, 2, 0, 0]]
 
 
 def test_neighbouring_steps_stay_two_steps() -> None:
@@ -88,10 +88,10 @@ def test_sharded_processes_get_equally_many_micro_batches_and_extra_ones_have_no
 ) -> None:
     model, config = policy(), bandit_config().algorithm
     batch = prepared(model, episodes(6), config)
-    monkeypatch.setattr(Processes, "most", lambda _, count: count + 1)
+    monkeypatch.setattr(Processes, "max", lambda _, count: count + 1)
     parts = list(micro_batches(batch, 10_000, Processes(sharded=True)))
     assert [len(rows) for rows, _ in parts] == [6, 0]
-    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, ratio="step", kl_coef=0.1))
+    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, kl_coef=0.1))
     assert all(float(term.detach()) == 0 for term in terms.values())
     terms["loss"].backward()  # type: ignore[no-untyped-call]
     assert all(bool((gradient == 0).all()) for gradient in gradients(model).values())

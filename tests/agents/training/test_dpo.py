@@ -32,7 +32,7 @@ def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> No
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
     gain = forward(made.policy, batch)["log_prob"].sum(1) - evaluate_actions(reference, batch, "log_prob", 1000).sum(1)
-    direct = losses.preference(gain[:3], gain[3:], 0.3).mean()
+    direct = losses.dpo_loss(gain[:3], gain[3:], 0.3).mean()
     direct.backward()  # type: ignore[no-untyped-call]
     want = gradients(made.policy)
     optimizer = PolicyOptimizer(made.policy, OptimConfig(lr=0.0, max_tokens=max_tokens), max_grad_norm=1e9)

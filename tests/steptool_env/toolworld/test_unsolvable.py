@@ -6,7 +6,7 @@ import pytest
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.rewards import make_reward
 from steptool_env.toolworld import Obstacle
-from steptool_env.toolworld.reward_truth import grade_episode
+from steptool_env.toolworld.episode_grading import grade_episode
 from steptool_env.types import Task
 from tests.steptool_env.toolworld.reachability import columns_read, revealed, wanted
 from tests.toolserver.world.worlds import LEVELS, Play, rewards, solve, suite, tasks

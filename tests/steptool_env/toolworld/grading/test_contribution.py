@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.reward_truth import ToolWorldGrading, grade_episode
+from steptool_env.toolworld.episode_grading import ToolWorldGrading, grade_episode
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind
