@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.draws import action_seed, draw
 from agents.rollout.kv_cache import RaggedCache
 from agents.rollout.lean_decoder import is_lean, lean_forward
 from agents.rollout.types import Sampled
+from agents.seeding import action_seed
 
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
 _LIVE_SHARE = 3 / 4  # share of rows in a decoding step below which the idle rows are moved out of it
