@@ -13,6 +13,11 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % 2**31
 
 
+def action_seed(seed: int, stream: str | int, action: int) -> int:
+    """Return the seed of one action of one episode, below 2**31. All engines use it."""
+    return derive(seed, "action", stream, action)
+
+
 def stream_of(info: Mapping[str, Any]) -> str:
     """Return the name of an episode's random stream: its task. `info` is that of the episode's reset."""
     return f"{info.get('suite', '')}/{info.get('task_id', '')}"

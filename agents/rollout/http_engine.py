@@ -20,8 +20,8 @@ import httpx
 
 from agents.errors import EngineError
 from agents.rollout.config import Sampling
-from agents.rollout.draws import action_seed
 from agents.rollout.types import Sampled
+from agents.seeding import action_seed
 
 _KEY = "OPENAI_API_KEY"
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})

@@ -101,6 +101,8 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, 
     n, heads, q, d = queries.shape
     if q == 1:
         queries = queries.reshape(n, keys.shape[1], -1, d)
+    elif queries.device.type != "cpu":  # there the kernels with a mask need as many key heads as query heads
+        keys, values = (each.repeat_interleave(heads // each.shape[1], 1) for each in (keys, values))
     mixed = F.scaled_dot_product_attention(
         queries, keys, values, mask, is_causal=mask is None, scale=scale, enable_gqa=queries.shape[1] > keys.shape[1]
     )

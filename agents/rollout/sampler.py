@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.draws import action_seed, draw
 from agents.rollout.kv_cache import RaggedCache
 from agents.rollout.lean_decoder import is_lean, lean_forward
 from agents.rollout.types import Sampled
+from agents.seeding import action_seed
 
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
-_LIVE_SHARE = 7 / 8  # share of rows in a decoding step below which the idle rows are moved out of it
+_LIVE_SHARE = 3 / 4  # share of rows in a decoding step below which the idle rows are moved out of it
 _GPU_STEPS = 8  # decoding steps between two looks of the host at the tokens of a GPU
 
 
@@ -84,6 +85,7 @@ class TokenSampler:
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._cache_argument = _cache_argument(policy.decoder)
         self._lean = is_lean(policy.decoder)
+        self._kept: RaggedCache | None = None
         self.seed(seed)
         self.clear()
 
@@ -93,7 +95,9 @@ class TokenSampler:
 
     def clear(self) -> None:
         """See `RolloutEngine.clear`."""
-        self._cache = self._make_cache()
+        if self._kept is None or self._policy.device.type != "cpu":  # a GPU's memory is for training meanwhile
+            self._kept = self._make_cache()
+        self._cache = self._kept
         self._slots: dict[int, _Slot] = {}
         self._full: list[int] = []  # slots without room for the action that was requested
         self._waiting: list[int] = []  # slots whose requested action waits for a feed
@@ -291,11 +295,11 @@ class TokenSampler:
         late = [row for row in rows if row >= count]
         owners = {state.row: state for state in self._slots.values() if state.row >= 0}
         columns = max(owners[row].length + len(owners[row].ids) for row in {*gaps, *late} & owners.keys())
-        self._cache.copy([*gaps, *late], [*late, *gaps], columns)
-        for gap, other in zip(gaps, late, strict=True):
-            owners[other].row = gap
-            if gap in owners:
-                owners[gap].row = other
+        moves = {late_row: gap for gap, late_row in zip(gaps, late, strict=True)}
+        moves |= {gap: late_row for gap, late_row in zip(gaps, late, strict=True) if gap in owners}
+        self._cache.copy(list(moves), list(moves.values()), columns)
+        for source, target in moves.items():
+            owners[source].row = target
 
     def _worth(self, count: int, span: int) -> bool:
         """Return true if a step of `count` rows is enough cheaper than one of `span` rows to move rows for it."""

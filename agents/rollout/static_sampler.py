@@ -21,10 +21,8 @@ from agents.rollout.sampler import TokenSampler
 class StaticTokenSampler(TokenSampler):
     """`TokenSampler` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
 
-    _kept: StaticCache | None = None
-
     def _make_cache(self) -> RaggedCache:
-        """Return the one cache of this generator: graphs hold its addresses."""
+        """Return the one cache of this sampler: graphs hold its addresses."""
         if self._kept is None:
             self._kept = StaticCache(self._context)
             self._graphs: dict[tuple[int, int], _Step] = {}

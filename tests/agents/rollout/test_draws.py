@@ -13,9 +13,9 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import panel_of
 from agents.models.bundle import load_policy
+from agents.models.draws import inverse
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
-from agents.rollout.draws import inverse
 from agents.rollout.policy_agent import policy_agent
 from agents.rollout.sampler import TokenSampler
 from tests.agents.bandit import bandits, learner

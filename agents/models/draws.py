@@ -1,16 +1,9 @@
-"""Draws of tokens: equal seed, stream, action and place give equal tokens, whatever is sampled beside them."""
+"""Draws of tokens from logits by inverse transform sampling."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-
-from agents.seeding import derive
-
-
-def action_seed(seed: int, stream: str | int, action: int) -> int:
-    """Return the seed of one action of one episode, below 2**31. All engines use it."""
-    return derive(seed, "action", stream, action)
 
 
 def draw(logits: Tensor, uniforms: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
