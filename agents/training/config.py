@@ -79,7 +79,7 @@ class AlgorithmConfig:
     mini_batches: int = 2
     """Optimizer steps per pass; fewer, in proportion, where episodes without an advantage are left out."""
     critic_epochs: int = 0
-    """Additional passes of a `detached` critic over the hidden states of an iteration, which are computed once."""
+    """Additional passes of a `detached` critic over the hidden states that gave the values of an iteration."""
 
     __pydantic_config__ = _STRICT
 
