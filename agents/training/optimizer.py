@@ -15,7 +15,6 @@ from agents.models.policy import Policy
 from agents.models.weights import full_tensor
 from agents.training.batch import Batch, micro_batches, mini_batches
 from agents.training.config import OptimConfig
-from agents.training.forward import evaluate_actions
 from agents.training.losses import squared_error
 
 Loss = Callable[[Batch], Mapping[str, Tensor]]
@@ -81,20 +80,18 @@ class PolicyOptimizer:
         self.adamw.step()
         return metrics
 
-    def fit_values(self, batch: Batch, generator: torch.Generator) -> None:
-        """Fit the value head of a `detached` critic to the returns; the hidden states are computed once.
+    def fit_values(self, batch: Batch, hidden: Tensor, generator: torch.Generator) -> None:
+        """Fit the value head of a `detached` critic to the returns at the hidden states (b, j, h) of the batch.
 
         Raises:
             TrainingError: The gradient is not finite; the weights are unchanged.
         """
-        max_tokens = self.config.tokens_on(batch.ids.device.type)
-        hidden = evaluate_actions(self.policy, batch, "hidden", max_tokens)[batch.mask]
-        returns = batch.returns[batch.mask]
+        states, returns = hidden[batch.mask], batch.returns[batch.mask]
         for _ in range(CRITIC_EPOCHS):
             for picked in mini_batches(len(returns), math.ceil(len(returns) / _FIT_TOKENS), generator):
                 index = picked.to(returns.device)
                 self.adamw.zero_grad(set_to_none=True)
-                v_loss = squared_error(self.policy.head_values(hidden[index]), returns[index]).mean()
+                v_loss = squared_error(self.policy.head_values(states[index]), returns[index]).mean()
                 v_loss.backward()  # type: ignore[no-untyped-call]
                 check_finite({"grad_norm": clip_gradients(self._critic, self._max_grad_norm)}, "grad_norm")
                 self.adamw.step()

@@ -92,9 +92,7 @@ class OnlineTrainer:
         if config.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.steps)
         max_tokens = self.config.optim.tokens_on(policy.device.type)
-        if policy.value_head is not None:
-            batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes)
-            batch.final_value = final_values(policy, batch, max_tokens, processes)
+        hidden = self._value(batch, max_tokens)
         if self._reference is not None:
             batch.ref_log_prob = evaluate_actions(self._reference, batch, "log_prob", max_tokens, processes)
         metrics: dict[str, float] = {}
@@ -126,12 +124,25 @@ class OnlineTrainer:
             for rows in mini_batches(len(active), count, shuffle)
         ]
         if policy.critic_kind == "detached":
-            self._optimizer.fit_values(batch, shuffle)
+            self._optimizer.fit_values(batch, hidden, shuffle)
         for name in results[0] if results else ():
             metrics[f"train/{name}"] = sum(result[name] for result in results) / len(results)
         if batch.value.any():
             metrics["train/explained_variance"] = explained_variance(batch.value[batch.mask], batch.returns[batch.mask])
         return metrics | {"train/idle_episodes": 1 - int(has_advantage.sum()) / len(batch)}
+
+    def _value(self, batch: Batch, max_tokens: int) -> Tensor:
+        """Fill in the values of a batch. Return the hidden states (b, j, h) that a `detached` critic fits, else nothing."""
+        policy, processes, hidden = self._policy, self._processes, torch.empty(0)
+        if policy.value_head is None:
+            return hidden
+        if policy.critic_kind == "detached":
+            hidden = evaluate_actions(policy, batch, "hidden", max_tokens, processes)
+            batch.value = policy.head_values(hidden).detach() * batch.mask
+        else:
+            batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes)
+        batch.final_value = final_values(policy, batch, max_tokens, processes)
+        return hidden
 
     def run(self, on_iteration: OnIteration | None = None, stop: Callable[[], bool] = lambda: False) -> Progress:
         """Train to the end: log, evaluate (also at the start) and write checkpoints.

@@ -265,9 +265,10 @@ def _fit(bundle: PolicyBundle, played: Sequence[Played]) -> Heads:
         policy.value_head = value_head(policy.width, policy.score_dtype)
         returns = broadcast_to_tokens(returns_to_go(batch.reward), batch.step)
         optimizer = PolicyOptimizer(policy, OptimConfig(max_tokens=_MAX_TOKENS))
+        hidden = evaluate_actions(policy, batch, "hidden", _MAX_TOKENS)
         generator = torch.Generator().manual_seed(0)
         for _ in range(_FITS):
-            optimizer.fit_values(replace(batch, returns=returns), generator)
+            optimizer.fit_values(replace(batch, returns=returns), hidden, generator)
         heads[name] = {key: tensor.clone() for key, tensor in policy.value_head.state_dict().items()}
     return heads
 
