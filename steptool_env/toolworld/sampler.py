@@ -27,6 +27,7 @@ from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvabl
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from steptool_env.toolworld.wording import query_of
 from toolserver.errors import ConfigurationError
+from toolserver.world.schema import Operation
 from toolserver.world.seeded_random import SeededRandom, digest
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
@@ -218,8 +219,10 @@ class TaskSampler:
         """Return the planner of a vendor (key: its index) or of a category (key: its name; empty for all)."""
         planner = self._planners.get(key)
         if planner is None:
-            one = isinstance(key, int)
-            operations = self.vendors.tool(key).operations if one else self.toolsets.operations(key)
+            if isinstance(key, int):
+                operations: Sequence[Operation] = self.vendors.tool(key).operations
+            else:
+                operations = self.toolsets.operations(key)
             planner = self._planners[key] = Planner(self.columns, CallChains(operations))
         return planner
 
