@@ -31,6 +31,8 @@ class EpisodeResult:
         invalid_calls: Number of steps that are not a call of an offered function with valid arguments.
         finished: True if the last step called `Finish`.
         episode_return: Sum of the final rewards.
+        family: Group of alike tasks; empty without groups.
+        silent: True if an action is empty: a policy in this process acts so where its context is full.
     """
 
     suite: str
@@ -41,6 +43,8 @@ class EpisodeResult:
     invalid_calls: int
     finished: bool
     episode_return: float = nan
+    family: str = ""
+    silent: bool = False
 
     @property
     def passed(self) -> float:
@@ -63,6 +67,8 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         invalid_calls=sum(step.malformed for step in trajectory.steps),
         finished=trajectory.finished,
         episode_return=sum(trajectory.rewards),
+        family=trajectory.task.family,
+        silent=any(step.malformed and not step.action.text for step in trajectory.steps),
     )
 
 
@@ -148,6 +154,29 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
         "calls": _mean(results, lambda result: result.calls),
         "invalid_call_rate": sum(result.invalid_calls for result in results) / steps if steps else nan,
         "return": _mean(results, lambda result: result.episode_return),
+        "context_full_rate": _mean(results, lambda result: float(result.silent)),
+        **family_metrics(results),
+    }
+
+
+def family_metrics(results: Sequence[EpisodeResult]) -> dict[str, float]:
+    """Return the metrics over families of tasks; none where no task has one.
+
+    `pass_rate_families` is the mean over the families of their pass rates, `families` their number, `families_solved`
+    the number of those with a solved task, and `families_solved_rate` their share.
+    """
+    families: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        if result.family:
+            families.setdefault(result.family, []).append(result)
+    if not families:
+        return {}
+    solved = sum(any(result.passed == 1 for result in each) for each in families.values())
+    return {
+        "pass_rate_families": fmean(map(pass_rate, families.values())),
+        "families": len(families),
+        "families_solved": solved,
+        "families_solved_rate": solved / len(families),
     }
 
 

@@ -132,7 +132,7 @@ class OnlineTrainer:
         return metrics | {"train/idle_episodes": 1 - int(has_advantage.sum()) / len(batch)}
 
     def _value(self, batch: Batch, max_tokens: int) -> Tensor:
-        """Fill in the values of a batch. Return the hidden states (b, j, h) that a `detached` critic fits, else nothing."""
+        """Fill in the values of a batch. Return the hidden states (b, j, h) for a `detached` critic, else nothing."""
         policy, processes, hidden = self._policy, self._processes, torch.empty(0)
         if policy.value_head is None:
             return hidden

@@ -90,6 +90,7 @@ def task_record(task: Task) -> JsonObject:
         "tools": [_tool_record(spec) for spec in task.tools],
         "relevant": list(task.relevant),
         "state": task.state,
+        "family": task.family,
     }
 
 
@@ -102,6 +103,7 @@ def read_task(record: Mapping[str, Any]) -> Task:
         tuple(_read_tool(tool) for tool in record["tools"]),
         tuple(record["relevant"]),
         _text(record, "state"),
+        _text(record, "family") if "family" in record else "",  # files of earlier versions have none
     )
 
 

@@ -114,7 +114,7 @@ class ToolWorldSuite:
         task = self.sampler.task(index)
         specs = tuple(api.spec for api in task.toolset.apis)
         relevant = tuple(api.spec.function_name for api in task.needed)
-        return Task(task.id, self.name, task.query, specs, relevant, solution=task)
+        return Task(task.id, self.name, task.query, specs, relevant, family=task.family, solution=task)
 
     def _is_fair(self, task: WorldTask, seed: int) -> bool:
         def up(operation: str) -> bool:

@@ -34,6 +34,22 @@ def test_pass_rate_is_a_mean_over_queries_of_means_over_repeats() -> None:
     assert pass_rate(results) == pytest.approx(1.5 / 3)
 
 
+def test_families_count_equally_and_are_solved_by_one_task() -> None:
+    """Family a: 2 of 3 solved; b: none of 1; c: 1 of 1."""
+    passes = [("a", 1.0), ("a", 1.0), ("a", 0.0), ("b", 0.0), ("c", 1.0)]
+    metrics = summarize([result(passes=(passed,), family=family) for family, passed in passes])
+    assert metrics["pass_rate"] == pytest.approx(3 / 5)
+    assert metrics["pass_rate_families"] == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert (metrics["families"], metrics["families_solved"]) == (3, 2)
+    assert metrics["families_solved_rate"] == pytest.approx(2 / 3)
+    assert "families" not in summarize([result()])
+
+
+def test_episodes_with_an_empty_action_are_counted() -> None:
+    silent = trajectory(called("a"), malformed(""), of=task())
+    assert summarize([result_of(silent), result_of(trajectory(called("a"), of=task()))])["context_full_rate"] == 0.5
+
+
 def test_the_spread_is_per_set_over_repeats_and_weighed_by_queries() -> None:
     """Set x (3 queries) has repeat means 1 and 0, deviation 0.5; set y (1 query) has no spread."""
     results = [result("x", (1, 0))] * 3 + [result("y", (0.5, 0.5))]

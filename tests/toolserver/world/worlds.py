@@ -40,9 +40,8 @@ def suite(split: str = "train", level: str = "lite", **settings: Any) -> ToolWor
 
 def opened(task: Task, seed: int = 3) -> Task:
     """Return `task` with the opening state of an episode."""
-    return Task(
-        task.id, task.suite, task.query, task.tools, task.relevant, opening_token(seed, "none", task.id), task.solution
-    )
+    state = opening_token(seed, "none", task.id)
+    return Task(task.id, task.suite, task.query, task.tools, task.relevant, state, task.family, task.solution)
 
 
 class Play:
