@@ -28,8 +28,8 @@ class Task:
         tools: Offered APIs in prompt order. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
         state: State token at the start of an episode; empty for stateless tools.
-        gold: Reference solution for the task's verifier (ToolWorld: a `WorldTask`); `None` for recorded suites. Pickles
-            and files omit it; the suite finds it by the task's id.
+        solution: Reference solution, read by the task's grader (ToolWorld: a `WorldTask`); `None` for recorded suites.
+            Pickles and files omit it; the suite finds it by the task's id.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Task:
     tools: tuple[ApiSpec, ...]
     relevant: tuple[str, ...] = ()
     state: str = ""
-    gold: Any = field(default=None, compare=False, repr=False)
+    solution: Any = field(default=None, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Task, (self.id, self.suite, self.query, self.tools, self.relevant, self.state)

@@ -36,7 +36,9 @@ def test_fitting_moves_the_value_head_alone_and_towards_its_targets() -> None:
         return float((evaluate_actions(model, batch, "value", 64) - batch.returns)[batch.mask].square().mean())
 
     first = error()
-    PolicyOptimizer(model, OptimConfig(value_lr=1e-2)).fit_values(batch, 200, torch.Generator().manual_seed(0))
+    optimizer = PolicyOptimizer(model, OptimConfig(value_lr=1e-2))
+    for seed in range(20):
+        optimizer.fit_values(batch, torch.Generator().manual_seed(seed))
     assert error() < 0.1 * first
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed
@@ -57,7 +59,7 @@ def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(
         optimizer.step(batch, lambda micro: value_loss(forward(made, micro, ("value",)), micro))
     for weight, was in zip(read, before, strict=True):
         assert float((weight != was).double().mean()) > 0.99
-    optimizer.fit_values(batch, 1, torch.Generator().manual_seed(0))
+    optimizer.fit_values(batch, torch.Generator().manual_seed(0))
     for module in (made.value_head, *([made.critic] if made.critic is not None else [])):
         assert {p.dtype for p in module.parameters()} == {torch.float32}
     assert {p.dtype for p in made.language_model.parameters()} == {torch.bfloat16}
