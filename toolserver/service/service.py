@@ -113,7 +113,7 @@ class ToolService:
         """Return the validated call, or its refusal, without the state."""
         category, tool, api, arguments, _, parsed = call
         length = len(category) + len(tool) + len(api)
-        if parsed is None and isinstance(arguments, str) and length + len(arguments) <= _CACHED_LENGTH:
+        if parsed is None and type(arguments) is str and length + len(arguments) <= _CACHED_LENGTH:
             return self._check_cached(category, tool, api, arguments)
         look_up = self._look_up_cached if length <= _CACHED_LENGTH else self._look_up
         if parsed is None:
@@ -157,7 +157,7 @@ def _first_answer(resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolRes
     for resolver in resolvers:
         answer = resolver.resolve(call)
         if answer is not None:
-            return _carry(answer, call.state)
+            return _carry(answer, call.state) if call.state else answer
     return None
 
 
@@ -179,7 +179,7 @@ def _no_answer(call: ValidatedCall) -> ToolResponse:
 
 def _carry(answer: ToolResponse, state: EpisodeState | str) -> ToolResponse:
     """Return `answer` with the state of the call if it has none: the resolver changed nothing."""
-    if not state or answer.state:
+    if answer.state:
         return answer
     body, outcome, provenance, _, latency, result = answer
     return ToolResponse(body, outcome, provenance, state, latency, result)  # `_replace` takes four times as long
