@@ -27,7 +27,7 @@ from agents.rollout.types import Sampled
 from agents.seeding import action_seed
 
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
-_LIVE_SHARE = 3 / 4  # share of rows in a decoding step below which the idle rows are moved out of it
+_LIVE_SHARE = 7 / 8  # share of rows in a decoding step below which the idle rows are moved out of it
 _GPU_STEPS = 8  # decoding steps between two looks of the host at the tokens of a GPU
 
 
