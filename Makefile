@@ -32,14 +32,14 @@ test-all: $(READY)  ## Run every test; learning tests on five seeds, under two k
 	$(BIN)/python -m pytest -n $(WORKERS) --seeds 5
 	$(OTHER_KERNELS) $(BIN)/python -m pytest -n $(WORKERS) --seeds 5 -m learning
 
-check: $(READY)  ## Lint, format check and type check.
+check: $(READY)  ## Lint, format check, type check, and a build of the documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@$(MAKE) --no-print-directory docs
 
 docs: $(READY)  ## Build the documentation into site/; broken links and anchors are errors.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 serve: $(READY)  ## Serve ToolWorld on 127.0.0.1:8000.
 	$(BIN)/toolserver serve --world 0 --port 8000

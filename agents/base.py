@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 Info = Mapping[str, Any]
 State = TypeVar("State")
@@ -40,6 +40,19 @@ class Agent(Protocol):
             observations: Last observation of each episode: the prompt, then the tools' responses.
             infos: `info` of that observation; after the first step `status`, `calls_left` and `reward_terms`.
         """
+        ...
+
+
+@runtime_checkable
+class ContinuousAgent(Agent, Protocol):
+    """Agent whose actions come one by one, so that no episode waits for the action of another."""
+
+    def ask(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
+        """Ask for the next action of every episode in `indices`; arguments as of `act`."""
+        ...
+
+    def answers(self) -> Mapping[int, str]:
+        """Return the actions, of those asked for, that are now complete, by slot; possibly none."""
         ...
 
 

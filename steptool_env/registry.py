@@ -47,11 +47,8 @@ class Registry(Generic[T]):
         return option in inspect.signature(self._factory(name)).parameters
 
     def settings(self, name: str, **options: Any) -> dict[str, Any]:
-        """Return `options` completed by defaults. Raises as `make` does."""
-        try:
-            bound = inspect.signature(self._factory(name)).bind_partial(**options)
-        except TypeError as error:
-            raise ConfigurationError(f"{self.kind} {name!r} has invalid options: {error}") from None
+        """Return the `options` of a `make` that succeeded, completed by defaults."""
+        bound = inspect.signature(self._factory(name)).bind_partial(**options)
         bound.apply_defaults()
         named = {key: value for key, value in bound.arguments.items() if key not in _rest(bound.signature)}
         return {**named, **{key: options[key] for key in options.keys() - named.keys()}}

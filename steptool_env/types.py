@@ -28,8 +28,8 @@ class Task:
         tools: Offered APIs in prompt order. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
         state: State token at the start of an episode; empty for stateless tools.
-        gold: Reference solution for the task's verifier (ToolWorld: a `WorldTask`); `None` for recorded suites. Pickles
-            and files omit it; the suite finds it by the task's id.
+        solution: Reference solution, read by the task's grader (ToolWorld: a `WorldTask`); `None` for recorded suites.
+            Pickles and files omit it; the suite finds it by the task's id.
     """
 
     id: str
@@ -38,7 +38,7 @@ class Task:
     tools: tuple[ApiSpec, ...]
     relevant: tuple[str, ...] = ()
     state: str = ""
-    gold: Any = field(default=None, compare=False, repr=False)
+    solution: Any = field(default=None, compare=False, repr=False)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Task, (self.id, self.suite, self.query, self.tools, self.relevant, self.state)
@@ -50,7 +50,8 @@ class Task:
         return self
 
 
-@dataclass(frozen=True, slots=True)
+# Frozen dataclasses take four times as long to make, and every step makes these.
+@dataclass(slots=True)
 class Action:
     """Result of parsing a model's text.
 
@@ -67,7 +68,7 @@ class Action:
     """Value of `arguments`, so that nothing in this process parses them again; `None` when they were not parsed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Step:
     """One environment step: action, response and reward.
 
@@ -102,7 +103,7 @@ class Step:
         return self.status in _MALFORMED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trajectory:
     """One episode, with all data needed to score or replay it.
 

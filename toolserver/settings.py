@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
     world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")
     world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld; default: the level's.")
+    world_version: int | None = Field(default=None, description="Version of ToolWorld; default: the current one.")
     miss: MissPolicy = Field(default="strict", description="Source of answers to calls that are not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(default=None, description="Key of state tokens; shared by replicas.")

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo.report import write_page
-from agents.demo.run import SPLITS, Demo, Outcome, run_demo
+from agents.demo.report import depth_table, write_page
+from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
 from agents.reporting.evaluation import comparison
@@ -22,29 +22,26 @@ class Command(Demo):
     """Train policies against a tool server, in minutes on a laptop, and compare them with their start.
 
     One start is trained twice with the same number of environment calls: with a reward for every step (`steptool`)
-    and with the final reward alone (`final`). Then both, the start, floors and the oracle are evaluated on the same
-    held-out tasks. Writes result.json (every metric of every agent) and report.html (learning curves and episodes,
-    before and after) to the folder of --out.
+    and with the final reward alone (`final`). Then both, the start, a random agent and the oracle are evaluated on the
+    same held-out tasks; policies at temperature 1 and 0, the start also at its best temperature on validation tasks.
+    Writes result.json (every metric of every agent) and report.html (episodes that only the trained policy solves,
+    learning curves by depth, tables) to the folder of --out.
 
     Example: steptool demo --out runs/demo
     """
 
     def run(self) -> None:
-        """Run the demonstration, print the table and write the page."""
+        """Run the demonstration, print the tables and write the page."""
         console = Console()
         outcome, seconds = play(self, console)
-        table = comparison(outcome.runs)
-        view = View(*table.columns, title=_title(outcome, seconds), caption=table.note)
-        for row in table.rows:
-            view.add_row(*row)
-        console.print(view)
+        for table in (depth_table(outcome.runs), comparison(outcome.runs)):
+            view = View(*table.columns, title=table.title, caption=table.note)
+            for row in table.rows:
+                view.add_row(*row)
+            console.print(view)
+        console.print(_summary(outcome, seconds), highlight=False)
         page = self.out / "report.html"
-        trained = f"; steptool report {' '.join(str(self.out / name) for name in outcome.curves)}"
-        print_written(
-            console,
-            f"{page} and {self.out / 'result.json'}",
-            f"open {page} in a browser{trained if outcome.curves else ''}",
-        )
+        print_written(console, f"{page} and {self.out / 'result.json'}", f"open {page} in a browser")
 
 
 def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
@@ -53,27 +50,38 @@ def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
     started = time.perf_counter()
     outcome = run_demo(demo, console.print)
     seconds = time.perf_counter() - started
-    text = json.dumps(_result(outcome, seconds), indent=2)
+    text = json.dumps(result_of(demo, outcome, seconds), indent=2)
     (demo.out / "result.json").write_text(text + "\n", encoding="utf-8")
-    splits = " and ".join(SPLITS)
-    subtitle = f"{demo.episodes} held-out tasks ({splits}; world {demo.world_seed}), tools over HTTP."
-    write_page(subtitle, outcome.runs, outcome.curves, demo.out / "report.html")
+    panels = ", ".join(f"{len(played)} of {panel}" for panel, played in by_depth(outcome.runs["oracle"]).items())
+    write_page(
+        f"Held-out tasks: {panels}; world {demo.world_seed}, tools over HTTP.", outcome, demo.out / "report.html"
+    )
     return outcome, seconds
 
 
-def _result(outcome: Outcome, seconds: float) -> dict[str, Any]:
-    """Return every metric of every agent, training calls by policy and their maximum, and the total seconds."""
-    metrics = {
-        name: {"panel": panel_of(played), **defined(metrics_of(played))} for name, played in outcome.runs.items()
-    }
+def result_of(demo: Demo, outcome: Outcome, seconds: float) -> dict[str, Any]:
+    """Return the metrics of every agent, and the run's calls, seconds, panel and seed.
+
+    `pass_rate` is over all tasks, `pass_rate_<panel>` over those of one panel; `start_best` has its `temperature`.
+    """
+    found: dict[str, Any] = {name: defined(metrics_of(played)) for name, played in outcome.runs.items()}
+    for name, played in outcome.runs.items():
+        rates = {f"pass_rate_{panel}": metrics_of(part)["pass_rate"] for panel, part in by_depth(played).items()}
+        found[name] |= defined(rates)
+    if BEST in found:
+        found[BEST]["temperature"] = outcome.temperature
     return {
-        **metrics,
+        **found,
         "training_calls": outcome.calls,
         "env_calls": max(outcome.calls.values(), default=0),
+        "unsolved_by_start": outcome.unsolved,
         "seconds": round(seconds, 1),
+        "panel": panel_of(outcome.runs["oracle"]),
+        "seed": demo.seed,
     }
 
 
-def _title(outcome: Outcome, seconds: float) -> str:
+def _summary(outcome: Outcome, seconds: float) -> str:
     calls = ", ".join(f"{name} {count}" for name, count in outcome.calls.items())
-    return f"{seconds:.0f} s" + (f"; calls of training: {calls}" if calls else "")
+    best = f"; {START} is best at temperature {outcome.temperature:g}" if outcome.curves else ""
+    return f"{seconds:.0f} s" + (f"; calls of training: {calls}" if calls else "") + best

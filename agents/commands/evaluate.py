@@ -11,7 +11,7 @@ import tyro
 from rich.console import Console
 
 from agents.base import Agent
-from agents.evaluation.evaluate import Evaluation, evaluate, make_env, suite_of
+from agents.evaluation.evaluate import Evaluation, env_of, evaluate, suite_of
 from agents.options import Words, read_options
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgress
@@ -20,7 +20,7 @@ from steptool_env.errors import StepToolError, ToolTransportError
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
-_WORLD = ("level", "world_seed", "tools")
+_WORLD = ("level", "world_seed", "tools", "world_version")
 """Arguments of ToolWorld that change the tools."""
 
 
@@ -31,7 +31,7 @@ class Command:
     Writes to the folder of --out: trajectories.jsonl (one episode per line, as they end), metrics.json (flat),
     run.json (settings of the run) and report.html (self-contained). A folder with the result of another run is refused.
 
-    Example: steptool evaluate --env StepTool/StableToolBench-v0 --env-arg suite=G1_instruction data=DIR
+    Example: steptool evaluate --env StepTool/StableToolBench-v0 --env-args suite=G1_instruction data=DIR
     --agent openai:gpt-4o --episodes 50 --out runs/gpt-4o
     """
 
@@ -41,9 +41,9 @@ class Command:
     """Agent: a name such as random, replay:PATH or openai:MODEL, or module:factory."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Output folder."""
-    env_arg: Words = ()
+    env_args: Words = ()
     """Arguments of the environment. A value that parses as JSON is JSON, else text."""
-    agent_arg: Words = ()
+    agent_args: Words = ()
     """Arguments of the agent, parsed in the same way."""
     server_url: Annotated[str, tyro.conf.arg(metavar="URL")] = ""
     """URL of the tool server; by default the tools run in this process."""
@@ -58,7 +58,7 @@ class Command:
         """Evaluate, showing the pass rate so far. A run that ends with an error reports its complete episodes."""
         evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
         check_unused(self.out)
-        agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_arg", self.agent_arg))
+        agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_args", self.agent_args))
         if warning := world_warning(agent, evaluation):
             Console(stderr=True).print(warning, style="yellow", highlight=False, soft_wrap=True)
         played: list[Trajectory] = []
@@ -75,11 +75,11 @@ class Command:
 
     def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> None:
         subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
-        run = {"evaluation": vars(evaluation), "agent": self.agent, "agent_arg": self.agent_arg}
+        run = {"evaluation": vars(evaluation), "agent": self.agent, "agent_args": self.agent_args}
         write_outputs(self.out, agent.name, subtitle, trajectories, run)
 
     def _env_kwargs(self) -> dict[str, Any]:
-        kwargs = read_options("env_arg", self.env_arg)
+        kwargs = read_options("env_args", self.env_args)
         return kwargs | {"server_url": self.server_url} if self.server_url else kwargs
 
     def _play(self, evaluation: Evaluation, agent: Agent, played: list[Trajectory]) -> None:
@@ -110,7 +110,7 @@ def world_warning(agent: Agent, evaluation: Evaluation) -> str:
 
 def _world(evaluation: Evaluation) -> dict[str, Any]:
     """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
-    env = make_env(evaluation)
+    env = env_of(evaluation)
     settings = suite_of(env).settings
     env.close()
     return {name: settings[name] for name in _WORLD if name in settings}

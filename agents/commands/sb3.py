@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +15,6 @@ from rich.table import Table
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
-from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress, TrainingProgress, print_written
 from agents.sb3.agent import random_candidates
 from agents.sb3.train import SB3Settings, agent_of, train
@@ -30,13 +29,11 @@ class Command:
     Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and the metrics of the policy
     and of the agent `random-candidates` on each split.
 
-    Example: steptool sb3 --env-arg 'depths={"1": 1, "2": 1}' --out runs/sb3
+    Example: steptool sb3 --env-args 'depths={"1": 1, "2": 1}' --out runs/sb3
     """
 
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Output folder."""
-    env_arg: Words = ()
-    """Arguments of the environment. A value that parses as JSON is JSON, else text."""
     splits: tuple[str, ...] = ("depth-1", "depth-2")
     """Evaluation splits; training uses none of their tasks."""
     episodes: int = 100
@@ -47,8 +44,7 @@ class Command:
         """Train and evaluate."""
         console = Console()
         self.out.mkdir(parents=True, exist_ok=True)
-        env_args = read_options("env_arg", self.env_arg)
-        settings = replace(self.settings, env_args={**self.settings.env_args, **env_args})
+        settings = self.settings
         evaluations = self._evaluations(settings)
         for evaluation in evaluations.values():
             check(evaluation)

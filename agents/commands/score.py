@@ -30,7 +30,7 @@ class Command:
     Nothing is played: the recorded calls and answers are judged as they are. Without `judge=NAME` the judge of the
     recorded run is used, and its name printed. Writes the same files as `steptool evaluate`.
 
-    Example: steptool score --episodes runs/gpt-4o --reward-arg judge=llm model=gpt-4o verdict=tooleval
+    Example: steptool score --episodes runs/gpt-4o --reward-args judge=llm model=gpt-4o verdict=tooleval
     --out runs/gpt-4o-judged
     """
 
@@ -40,7 +40,7 @@ class Command:
     """Output folder."""
     reward: Annotated[str, tyro.conf.arg(metavar="KIND")] = "steptool"
     """Kind of reward, see docs/evaluation.md."""
-    reward_arg: Words = ()
+    reward_args: Words = ()
     """Options of the reward, such as judge=llm model=NAME. A value that parses as JSON is JSON, else text."""
     workers: int = 8
     """Number of episodes judged concurrently."""
@@ -67,11 +67,11 @@ class Command:
 
     def _reward_options(self, episodes: Sequence[Trajectory]) -> dict[str, Any]:
         """Return the options of the reward, with the judge of the recorded run where none is given."""
-        options = read_options("reward_arg", self.reward_arg)
+        options = read_options("reward_args", self.reward_args)
         if "judge" in options or not REWARDS.takes(self.reward, "judge"):
             return options
         options = {**_recorded_judge(self.episodes, episodes), **options}
-        Console().print(f"judge {options['judge']}, that of the recorded run (--reward-arg judge=NAME takes another)")
+        Console().print(f"judge {options['judge']}, that of the recorded run (--reward-args judge=NAME takes another)")
         return options
 
 

@@ -20,7 +20,7 @@ from agents.rollout.policy_server import Decoder, create_app
 
 @dataclass(frozen=True)
 class Command:
-    """Serve a policy that samples for rollouts on another machine (`steptool train --rollout.engine http`).
+    """Serve a policy that samples for rollouts on another machine (`steptool train --rollout.engine URL`).
 
     Implements the part of vLLM's completions API that rollouts need. Every client can sample and replace the weights:
     keep it in a trusted network. For models that do not fit one device, or that must be fast, use vLLM.

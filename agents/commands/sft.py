@@ -14,7 +14,7 @@ from rich.console import Console
 
 from agents.errors import ConfigurationError
 from agents.reporting.console import TrainingProgress, print_written
-from agents.training.resumption import StopOnInterrupt
+from agents.training.resumption import stop_on_interrupt
 from agents.training.sft import make_demonstrations, run_sft, solved
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
@@ -45,43 +45,45 @@ class Command:
     def run(self) -> None:
         """Train, showing the loss."""
         console = Console()
-        shown = self._shown(console)
-        with TrainingProgress("sft", console=console) as progress, StopOnInterrupt("the step") as stop:
+        trajectories = self._demonstrations(console)
+        with TrainingProgress("sft", console=console) as progress, stop_on_interrupt("the step") as stop:
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.report(step, total, f"loss {metrics['loss']:.3f}")
 
-            loss = run_sft(self.settings, shown, self.out, on_step, stop)
+            loss = run_sft(self.settings, trajectories, self.out, on_step, stop)
         if stop():
             sys.stderr.write(
                 f"stopped before the end; wrote {self.out}; go on from there with --policy.checkpoint {self.out} and "
                 "another --out\n"
             )
             sys.exit(130)
-        console.print(f"{len(shown)} demonstrations, loss {loss:.3f} nats per token")
+        console.print(f"{len(trajectories)} demonstrations, loss {loss:.3f} nats per token")
         print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
 
-    def _shown(self, console: Console) -> list[Trajectory]:
+    def _demonstrations(self, console: Console) -> list[Trajectory]:
         if self.demonstrations is None:
             console.print(f"making {self.settings.episodes} demonstrations")
-            shown = make_demonstrations(self.settings)
+            trajectories = make_demonstrations(self.settings)
         else:
             read = read_trajectories(self.demonstrations)
             for bad in read.bad_lines:
                 console.print(f"{self.demonstrations}:{bad.number}: {bad.reason}")
-            shown = read.trajectories
-        kept = solved(shown) if self.only_solved else shown
+            trajectories = read.trajectories
+        kept = solved(trajectories) if self.only_solved else trajectories
         if not kept:
             source = self.demonstrations or "made"
-            raise ConfigurationError(f"demonstrations={source}: of {len(shown)} read, none is left to learn from")
+            raise ConfigurationError(
+                f"demonstrations={source}: of {len(trajectories)} read, none is left to learn from"
+            )
         return kept
 
 
 def parse(words: Sequence[str]) -> Command:
     """Read flags over a file over the defaults."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    path = first.parse_known_args(words)[0].config
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    path = early.parse_known_args(words)[0].config
     settings = read_sft_config(path) if path else SFTRunConfig()
     base = Command(out=tyro.MISSING, config=path, settings=settings)
     return tyro.cli(Command, prog="steptool sft", args=list(words), default=base)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.baselines.oracle import OracleAgent
-from agents.evaluation.evaluate import Evaluation, make_env
+from agents.rollout.episode_pool import make_env
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
@@ -45,15 +45,15 @@ class Show:
 
     def run(self, console: Console) -> None:
         """Print the task."""
-        gold = find_world_task(self.task)
-        console.print(f"{gold.id}, depth {gold.plan.depth}: {gold.query}", highlight=False)
-        if not gold.solvable:
-            console.print(f"cannot be solved: {describes_obstacle(gold)}", highlight=False)
-        needed = {api.spec.function_name for api in gold.needed}
-        for api in gold.toolset.apis:
+        task = find_world_task(self.task)
+        console.print(f"{task.id}, depth {task.plan.depth}: {task.query}", highlight=False)
+        if not task.solvable:
+            console.print(f"cannot be solved: {describes_obstacle(task)}", highlight=False)
+        needed = {api.spec.function_name for api in task.needed}
+        for api in task.toolset.apis:
             mark = "needed" if api.spec.function_name in needed else "      "
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
-        console.print("\n" + (mermaid(gold) if self.picture == "mermaid" else graphviz(gold)), markup=False)
+        console.print("\n" + (mermaid(task) if self.picture == "mermaid" else graphviz(task)), markup=False)
         _print_episode(console, _oracle_episode(self.task, self.reward))
 
 
@@ -75,10 +75,10 @@ class Sample:
 
     def run(self, console: Console) -> None:
         """Print the tasks."""
-        for gold in _golds(self.split, self.level, self.world_seed, self.count):
-            console.print(f"{gold.id}  {gold.query}", highlight=False, markup=False)
-            names = ", ".join(api.spec.function_name for api in gold.needed)
-            console.print(f"    depth {gold.plan.depth}: {names or 'nothing'}", style="dim", highlight=False)
+        for task in _world_tasks(self.split, self.level, self.world_seed, self.count):
+            console.print(f"{task.id}  {task.query}", highlight=False, markup=False)
+            names = ", ".join(api.spec.function_name for api in task.needed)
+            console.print(f"    depth {task.plan.depth}: {names or 'nothing'}", style="dim", highlight=False)
 
 
 @dataclass(frozen=True)
@@ -99,16 +99,16 @@ class Stats:
         """Print the table."""
         table = Table("split", "size", "depths", "offered", "needed APIs", "state changes", "unsolvable")
         for split in SPLITS:
-            golds = _golds(split, self.level, self.world_seed, self.count)
-            depths = Counter(gold.plan.depth for gold in golds)
+            tasks = _world_tasks(split, self.level, self.world_seed, self.count)
+            depths = Counter(task.plan.depth for task in tasks)
             table.add_row(
                 split,
                 f"{SPLITS[split].size:,}",
-                " ".join(f"{depth}:{100 * share // len(golds)}%" for depth, share in sorted(depths.items())),
-                _mean([len(gold.toolset.apis) for gold in golds]),
-                _mean([len(gold.needed) for gold in golds]),
-                f"{100 * sum(gold.plan.writes for gold in golds) // len(golds)}%",
-                f"{100 * sum(not gold.solvable for gold in golds) // len(golds)}%",
+                " ".join(f"{depth}:{100 * share // len(tasks)}%" for depth, share in sorted(depths.items())),
+                _mean([len(task.toolset.apis) for task in tasks]),
+                _mean([len(task.needed) for task in tasks]),
+                f"{100 * sum(task.plan.writes for task in tasks) // len(tasks)}%",
+                f"{100 * sum(not task.solvable for task in tasks) // len(tasks)}%",
             )
         console.print(table)
 
@@ -147,7 +147,7 @@ class Command:
         self.action.run(console)
 
 
-def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:
+def _world_tasks(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:
     if count < 1:
         raise ConfigurationError(f"count={count}: must be at least 1")
     suite = load_suite(split, level, world_seed)
@@ -157,7 +157,7 @@ def _golds(split: str, level: str, world_seed: int, count: int) -> list[WorldTas
 def _oracle_episode(task_id: str, reward: str) -> Trajectory:
     seed, level, split, _ = read_task_id(task_id)
     settings = {"split": split, "level": level, "world_seed": seed, "reward": reward, "call_budget": _CALLS}
-    env, agent = make_env(Evaluation("StepTool/ToolWorld-v0", settings)), OracleAgent()
+    env, agent = make_env("StepTool/ToolWorld-v0", settings), OracleAgent()
     observation, info = env.reset(seed=0, options={"task": task_id})
     agent.reset([0], [observation], [info])
     over = False

@@ -24,11 +24,12 @@ from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
+from agents.rollout.config import LOCAL_ENGINES
+from agents.rollout.curriculum import open_training_pool
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.vector_env import make_envs
 from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import StopOnInterrupt, check_resumed, stored_config
+from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
 from agents.training.trainer import OnIteration, OnlineTrainer
 
 
@@ -49,32 +50,38 @@ class Command:
     settings: Annotated[TrainConfig, tyro.conf.arg(name="")]
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """YAML file of settings with the names of the flags (`optim: {lr: 1e-4}` for --optim.lr)."""
+    resume: bool = False
+    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
+    `agents.training.resumption.MAY_CHANGE` may have other values."""
 
     def run(self) -> None:
         """Train and show the pass rate and the speed."""
         config = self.settings
-        found = _found(Path(config.out), resume=config.resume)
-        if found is not None:
-            check_resumed(config, found)
+        resumed = _initial_checkpoint(Path(config.out), resume=self.resume)
+        if resumed is not None:
+            check_resumed(config, resumed)
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
-            if processes.count > 1 and config.rollout.engine == "http":
-                raise ConfigurationError("rollout.engine=http is for one process: the server samples for all episodes")
-            learner = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            envs = stack.enter_context(closing(make_envs(config.env)))
-            engine = stack.enter_context(closing(make_engine(config.rollout, learner, config.sampling)))
-            evaluation = _evaluation(config, learner, engine) if processes.main else None
-            log = _log(config, found, stack) if processes.main else None
+            if processes.count > 1 and config.rollout.engine not in LOCAL_ENGINES:
+                raise ConfigurationError(
+                    f"rollout.engine={config.rollout.engine} is for one process: the server samples for all episodes"
+                )
+            bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
+            pool = stack.enter_context(closing(open_training_pool(config.env)))
+            engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
+            stack.enter_context(closing(engine))
+            evaluation = _evaluation(config, bundle, engine) if processes.main else None
+            log = _log(config, resumed, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
             trainer = OnlineTrainer(
-                config, learner, envs, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config, bundle, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
             )
-            if found is not None:
-                trainer.resume(found)
-            stop = stack.enter_context(StopOnInterrupt("the iteration"))
-            done = trainer.run(_shown(config, stack) if processes.main else None, stop)
+            if resumed is not None:
+                trainer.resume(resumed)
+            stop = stack.enter_context(stop_on_interrupt("the iteration"))
+            done = trainer.run(_progress(config, stack) if processes.main else None, stop)
         if stop() and not trainer.over:
             if processes.main:
                 sys.stderr.write(
@@ -88,22 +95,22 @@ class Command:
 
 def parse(words: Sequence[str]) -> Command:
     """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config", type=Path)
-    first.add_argument("--algo")
-    first.add_argument("--out", type=Path)
-    first.add_argument("--resume", action="store_true")
-    known, _ = first.parse_known_args(words)
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--algo")
+    early.add_argument("--out", type=Path)
+    early.add_argument("--resume", action="store_true")
+    known, _ = early.parse_known_args(words)
     file = read_yaml(known.config) if known.config else {}
-    if known.resume or file.get("resume"):
+    if known.resume:
         out = known.out or Path(file.get("out", TrainConfig.out))
-        base = stored_config(_newest(out), {"resume": False, **file, "out": str(out)})
+        base = stored_config(_newest(out), {**file, "out": str(out)})
     else:
         base = make_config({**file, **({"algo": known.algo} if known.algo else {})})
     return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
 
 
-def _found(out: Path, *, resume: bool) -> Path | None:
+def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
     """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
@@ -122,32 +129,31 @@ def _newest(out: Path) -> Path:
     return found
 
 
-def _log(config: TrainConfig, found: Path | None, stack: ExitStack) -> MetricsLog:
+def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> MetricsLog:
     """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
     out = Path(config.out)
-    log = MetricsLog(out, keep_until=checkpoint.load_progress(found).iteration if found else None)
+    log = MetricsLog(out, keep_until=checkpoint.load_progress(resumed).iteration if resumed else None)
     stack.callback(log.close)
     (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
     return log
 
 
-def _shown(config: TrainConfig, stack: ExitStack) -> OnIteration:
+def _progress(config: TrainConfig, stack: ExitStack) -> OnIteration:
     """Start a progress line of the run."""
-    progress = stack.enter_context(TrainingProgress(config.algo))
+    shown = stack.enter_context(TrainingProgress(config.algo))
 
     def show(done: Progress, metrics: Mapping[str, float]) -> None:
-        rounds = (done.calls, config.calls) if config.calls else (done.iteration, config.iterations)
-        progress.report_rollout(config.algo, *rounds, {"calls": done.calls, **metrics})
+        shown.report_rollout(config.algo, done.calls, config.calls, {"calls": done.calls, **metrics})
 
     return show
 
 
-def _evaluation(config: TrainConfig, learner: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
+def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
-    own = None if config.rollout.engine == "local" else engine
-    return PolicyEvaluation(evaluation, learner, config.sampling, own)
+    remote = None if config.rollout.engine == "local" else engine
+    return PolicyEvaluation(evaluation, bundle, config.sampling, remote)
 
 
 def _evaluate_command(config: TrainConfig) -> str:
@@ -156,5 +162,5 @@ def _evaluate_command(config: TrainConfig) -> str:
     words = ["steptool", "evaluate", "--env", config.env.id, "--agent", f"policy:{config.out}"]
     words += ["--episodes", str(config.eval_episodes), "--out", f"{config.out}/evaluation"]
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in arguments.items()}
-    words += ["--env-arg", *(f"{name}={text}" for name, text in texts.items())] if texts else []
+    words += ["--env-args", *(f"{name}={text}" for name, text in texts.items())] if texts else []
     return shlex.join(words)

@@ -1,36 +1,48 @@
-"""Training runs of the demonstration: two policies from one start with the same number of environment calls."""
+"""Training runs of the demonstration: policies from one start with the same number of environment calls."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from importlib.resources import as_file, files
-from importlib.resources.abc import Traversable
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from agents.models.bundle import PolicyBundle, load_policy
+from agents.demo.progress import DemoProgress
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.console import TrainingProgress
-from agents.training.config import Algorithm, TrainConfig, read_config
+from agents.training.config import Algorithm, TrainConfig, merged, read_config, read_yaml
 from agents.training.sft import make_demonstrations, run_sft
-from agents.training.sft_config import read_sft_config
+from agents.training.sft_config import SFTRunConfig, read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
 ARMS: tuple[Algorithm, ...] = ("steptool", "final")
-_CONFIG = files("agents.demo") / "configs" / "demo.yaml"
-_STAGES = (files("agents.demo") / "configs" / "demo-sft.yaml", files("agents.demo") / "configs" / "demo-sft-2.yaml")
+_CONFIGS = Path(str(files("agents.demo") / "configs"))
+CONFIG = _CONFIGS / "demo.yaml"
+"""Settings that all arms share, the tasks among them."""
+POINTS = 4
+"""Number of evaluations of a policy in training, evenly spaced over its calls; the last one is that of the table."""
+
+_STAGES = (_CONFIGS / "demo-sft.yaml", _CONFIGS / "demo-sft-2.yaml")
+_CHOSEN = _CONFIGS / "arms.yaml"
 _POLL_SECONDS = 0.5
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One trained policy, its records of `metrics.jsonl` from the start at 0 calls on, and its environment calls."""
+@cache
+def _chosen() -> dict[str, Any]:
+    return read_yaml(_CHOSEN)
 
-    learner: PolicyBundle
-    curve: list[dict[str, float]]
-    calls: int
+
+def chosen_settings(arm: str) -> dict[str, Any]:
+    """Return the settings of an arm that differ from `CONFIG`."""
+    return dict(_chosen().get(arm, {}))
+
+
+def start_stages() -> list[SFTRunConfig]:
+    """Return the settings of the fine-tunings that make the starting policy, in order."""
+    return [read_sft_config(stage) for stage in _STAGES]
 
 
 def starting_point(out: Path, from_scratch: bool) -> Path:
@@ -38,16 +50,14 @@ def starting_point(out: Path, from_scratch: bool) -> Path:
     if not from_scratch:
         return resolve_checkpoint("nano-sft")
     checkpoint = ""
-    for number, stage in enumerate(_STAGES, 1):
-        checkpoint = str(_train_stage(stage, checkpoint, out / f"stage-{number}"))
+    for number, stage in enumerate(start_stages(), 1):
+        config = replace(stage, policy=replace(stage.policy, checkpoint=checkpoint))
+        checkpoint = str(_train_stage(config, out / f"stage-{number}"))
     return Path(checkpoint)
 
 
-def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
+def _train_stage(config: SFTRunConfig, out: Path) -> Path:
     """Train one stage of the starting policy from the checkpoint of the stage before (empty for the first)."""
-    with as_file(stage) as path:
-        read = read_sft_config(path)
-    config = replace(read, policy=replace(read.policy, checkpoint=checkpoint))
     shown = make_demonstrations(config)
     with TrainingProgress(out.name) as progress:
 
@@ -58,33 +68,38 @@ def _train_stage(stage: Traversable, checkpoint: str, out: Path) -> Path:
     return out
 
 
-def task_arguments() -> dict[str, Any]:
-    """Return the arguments of the environment that define the tasks."""
-    with as_file(_CONFIG) as path:
-        return dict(read_config(path).env.args)
+def demo_config(
+    algo: Algorithm,
+    start: Path,
+    out: Path,
+    tools: Mapping[str, Any],
+    *,
+    calls: int = 0,
+    seed: int = 0,
+    episodes: int = TrainConfig.eval_episodes,
+) -> TrainConfig:
+    """Return the settings of one arm.
 
-
-def demo_config(algo: Algorithm, start: Path, out: Path, tools: Mapping[str, Any], calls: int = 0) -> TrainConfig:
-    """Return the settings of one arm; all but `algo`, and the output folder, are the same for both.
-
-    `tools` are the arguments of the environment that name the tool server; 0 `calls` takes those of the file.
+    `tools` are the arguments of the environment that name the tool server; 0 `calls` takes those of the file;
+    `episodes` is the number of held-out tasks of each depth.
     """
-    with as_file(_CONFIG) as path:
-        config = read_config(path, {"algo": algo, "out": str(out)})
+    own = {"algo": algo, "out": str(out), "seed": seed, "eval_every": 0, "eval_episodes": episodes}
+    config = read_config(CONFIG, merged(chosen_settings(algo), {**own, "policy": {"checkpoint": str(start)}}))
     args = {**config.env.args, **tools}
-    policy = replace(config.policy, checkpoint=str(start))
-    return replace(config, policy=policy, env=replace(config.env, args=args), calls=calls or config.calls)
+    return replace(config, env=replace(config.env, args=args), calls=calls or config.calls)
 
 
-def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
-    """Train all arms at the same time, one process each, and show pass rate and speed.
+def train_arms(configs: Mapping[str, TrainConfig], progress: DemoProgress) -> dict[str, TrainingProcess]:
+    """Train all arms at the same time, one process each. Return the finished processes by arm.
 
     Raises:
         TrainingError: A run failed.
     """
     with ExitStack() as stack:
-        progress = stack.enter_context(TrainingProgress(*configs))
-        runs = {name: stack.enter_context(TrainingProcess(config)) for name, config in configs.items()}
+        runs = {
+            name: stack.enter_context(TrainingProcess(config, "agents.demo.arm_run"))
+            for name, config in configs.items()
+        }
         waiting, reported = dict(runs), dict.fromkeys(runs, 0)
         while waiting:
             for name, run in list(waiting.items()):
@@ -92,11 +107,6 @@ def train_arms(configs: Mapping[str, TrainConfig]) -> dict[str, Arm]:
                     del waiting[name]
                 records = run.metrics()
                 for record in records[reported[name] :]:
-                    progress.report_rollout(name, int(record["calls"]), run.config.calls, record)
+                    progress.train(name, run.config.calls, record)
                 reported[name] = len(records)
-        return {name: _arm(run) for name, run in runs.items()}
-
-
-def _arm(run: TrainingProcess) -> Arm:
-    curve = run.metrics()
-    return Arm(load_policy(run.checkpoint), curve, int(curve[-1]["calls"]))
+        return runs

@@ -3,82 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from agents.demo.run import FLOORS, GREEDY
-from agents.reporting.evaluation import budget_plot, comparison
-from agents.reporting.html import Example, Plot, Report, write_report
+from agents.demo.run import BEST, FLOORS, GREEDY, START, Outcome, by_depth
+from agents.evaluation.results import metrics_of
+from agents.reporting.evaluation import comparison
+from agents.reporting.html import Example, Plot, Report, Table, format_rate, write_report
 from agents.reporting.plots import Curve, line_plot
 from steptool_env.types import Trajectory
 
-_EXAMPLES = 3
-_START = "sft"
-"""Name of the policy that training starts from."""
-
-Runs = Mapping[str, list[Trajectory]]
-Curves = Mapping[str, Sequence[Mapping[str, float]]]
+_SHOWN = (START + GREEDY, "steptool" + GREEDY)
+"""Agents whose episodes are shown side by side."""
 
 
-def write_page(subtitle: str, runs: Runs, curves: Curves, path: Path) -> None:
-    """Write the page: learning curves, the comparison, and the episodes of some tasks.
+def write_page(subtitle: str, outcome: Outcome, path: Path) -> None:
+    """Write the page: episodes that the start cannot solve, learning curves, the table, floor and ceiling."""
+    trained = {name: played for name, played in outcome.runs.items() if name not in FLOORS}
+    floors = {name: outcome.runs[name] for name in FLOORS}
+    tables = [*([depth_table(trained)] if outcome.curves else []), comparison(trained) if trained else None]
+    page = Report(
+        "steptool demo",
+        subtitle,
+        examples=examples(outcome),
+        examples_title=f"Tasks that the start solves in no attempt ({len(outcome.unsolved)} shown), call by call",
+        examples_first=True,
+        plots=learning_curves(outcome),
+        tables=[*(table for table in tables if table), comparison(floors)],
+    )
+    write_report(page, path)
 
-    `runs` has the trajectories of every agent on the same tasks, `curves` the records of `metrics.jsonl` of every
-    trained policy.
+
+def examples(outcome: Outcome) -> list[Example]:
+    """Return the tasks that the start never solves and the step-grained policy does, with both episodes."""
+    found = []
+    for task in outcome.unsolved:
+        episodes = [(name, next(t for t in outcome.runs[name] if t.task.id == task)) for name in _SHOWN]
+        found.append(Example(f"Task {task}", episodes))
+    return found
+
+
+def learning_curves(outcome: Outcome) -> list[Plot]:
+    """Return the pass rate on the table's tasks against environment calls, one plot per depth.
+
+    The lines of the start are its pass rates at temperature 0 and at its best temperature.
     """
-    plots = [*learning_curves(curves), budgets(runs)]
-    tables = [comparison(dict(runs))]
-    write_report(Report("steptool demo", subtitle, plots=plots, tables=tables, examples=examples(runs)), path)
+    plots = []
+    for panel in by_depth(outcome.runs[START]) if outcome.curves else ():
+        curves: dict[str, Curve] = {}
+        for arm, records in outcome.curves.items():
+            for decoding, suffix, pair in (("sampled", "", ""), ("greedy", GREEDY, arm)):
+                curves[arm + suffix] = _curve(outcome, records, panel, decoding, suffix, arm, pair)
+        last = max(outcome.calls.values())
+        for name, pair in ((BEST, ""), (START + GREEDY, BEST)):
+            curves[name] = Curve([0, last], [_rate(outcome.runs[name], panel)] * 2, paired_with=pair)
+        svg = line_plot(curves, "environment calls of training", f"pass rate, {panel}", percent=True)
+        words = f"Held-out tasks, those of the table. {BEST}: the start at temperature {outcome.temperature:g}."
+        plots.append(Plot(f"Learning: {panel}", svg, words))
+    return plots
 
 
-def learning_curves(curves: Curves) -> list[Plot]:
-    """Return plots of the pass rate on held-out tasks, and in training, against environment calls."""
-    if not curves:
-        return []
-    shown = [
-        ("Learning: held-out tasks", "eval/is_solved", "The same validation tasks every time. Left: the start."),
-        (
-            "Learning: training tasks",
-            "rollout/is_solved",
-            "Pass rate of each iteration's episodes, fresh tasks every time.",
-        ),
-    ]
-    label = "environment calls of training"
-    return [
-        Plot(title, line_plot(drawn, label, "pass rate", percent=True), words)
-        for title, metric, words in shown
-        if (drawn := {name: curve for name, records in curves.items() if (curve := _curve(records, metric)).x})
-    ]
+def depth_table(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
+    """Return the pass rates of agents by depth."""
+    panels = list(by_depth(next(iter(runs.values()))))
+    rows = [(name, *(format_rate(_rate(played, panel)) for panel in panels)) for name, played in runs.items()]
+    return Table("Pass rate by depth", ("run", *panels), rows)
 
 
-def budgets(runs: Runs) -> Plot:
-    """Return the plot of pass rate against call budget, without the floors where a policy was trained."""
-    if _START not in runs:
-        return budget_plot(runs)
-    shown = {name: played for name, played in runs.items() if name not in FLOORS}
-    plot = budget_plot(shown, {name: name.removesuffix(GREEDY) for name in shown if name.endswith(GREEDY)})
-    return replace(plot, caption=f"{plot.caption} Floors are in the table.")
+def _curve(
+    outcome: Outcome,
+    records: Sequence[Mapping[str, float]],
+    panel: str,
+    decoding: str,
+    suffix: str,
+    arm: str,
+    pair: str,
+) -> Curve:
+    """Return the curve of an arm: the start, the evaluations in training, the table."""
+    name = f"{decoding}/{panel}/pass_rate"
+    points = [(float(record["calls"]), record[name]) for record in records if name in record]
+    points = [(0.0, _rate(outcome.runs[START + suffix], panel)), *points]
+    points.append((float(outcome.calls[arm]), _rate(outcome.runs[arm + suffix], panel)))
+    return Curve([x for x, _ in points], [y for _, y in points], paired_with=pair)
 
 
-def examples(runs: Runs) -> list[Example]:
-    """Return tasks that the start failed and the step-grained policy solved, then the first ones."""
-    count = min(len(trajectories) for trajectories in runs.values())
-    before, after = runs.get(_START), runs.get("steptool")
-    chosen = list(range(count))
-    if before and after:
-        learnt = [i for i in chosen if not _passed(before[i]) and _passed(after[i])]
-        chosen = learnt + [i for i in chosen if i not in learnt]
-    shown = [name for name in (_START, "steptool", "final") if name in runs] or list(runs)
-    return [
-        Example(f"Task {runs[shown[0]][i].task.id}", [(name, runs[name][i]) for name in shown])
-        for i in chosen[:_EXAMPLES]
-    ]
-
-
-def _curve(records: Sequence[Mapping[str, float]], name: str) -> Curve:
-    points = [(record["calls"], record[name]) for record in records if name in record]
-    return Curve([x for x, _ in points], [y for _, y in points])
-
-
-def _passed(trajectory: Trajectory) -> bool:
-    return bool(trajectory.metadata.get("outcome", {}).get("is_solved") == 1)
+def _rate(played: Sequence[Trajectory], panel: str) -> float:
+    return metrics_of(by_depth(played)[panel])["pass_rate"]

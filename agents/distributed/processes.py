@@ -45,13 +45,13 @@ class Processes:
         """Return whether this process logs, evaluates and writes checkpoints."""
         return self.rank == 0
 
-    def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Contiguous share of this process; the shares by rank are all items in order."""
+    def local_slice(self, items: Sequence[T]) -> Sequence[T]:
+        """Contiguous slice of this process; the slices by rank are all items in order."""
         first, end = (len(items) * rank // self.count for rank in (self.rank, self.rank + 1))
         return items[first:end]
 
-    def deal(self, lengths: Sequence[int]) -> list[int]:
-        """Rows of this process, in order; rows are dealt by length, so that the processes have nearly equal work."""
+    def local_rows(self, lengths: Sequence[int]) -> list[int]:
+        """Rows of this process, in order; assigned in turn by length, so that the processes have nearly equal work."""
         order = sorted(range(len(lengths)), key=lambda row: (lengths[row], row))
         return sorted(order[self.rank :: self.count])
 
@@ -63,7 +63,7 @@ class Processes:
         torch.distributed.all_gather_object(gathered, value)
         return cast(list[T], gathered)
 
-    def most(self, count: int) -> int:
+    def max(self, count: int) -> int:
         """Maximum over the processes."""
         return max(self.gather(count))
 

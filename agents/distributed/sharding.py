@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from agents.distributed.processes import Processes
 from agents.models.policy import Policy
+from agents.models.weights import full_tensor, shard_like
 
 
 class Shards:
@@ -72,15 +72,3 @@ def sharded(policy: Policy, processes: Processes) -> Policy:
         part.set_gradient_divide_factor(1.0)
         part.set_force_sum_reduction_for_comms(True)  # gloo has no other reduction
     return policy
-
-
-def full_tensor(tensor: Tensor) -> Tensor:
-    """Return the full tensor of a possibly sharded one. A collective for sharded tensors."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
-def shard_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """Shard a full tensor as another one is sharded."""
-    if not isinstance(other, DTensor):
-        return tensor
-    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)

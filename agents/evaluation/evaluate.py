@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import gymnasium as gym
-
-from agents.base import Agent
-from agents.evaluation.episode_pool import EpisodePool, make_pool
+from agents.base import Agent, ContinuousAgent
+from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
+from agents.rollout.episode_pool import TextEnv, make_env, make_pool
 from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
@@ -50,20 +49,12 @@ class Evaluation:
             raise ConfigurationError(f"seed={self.seed}: must be at least 0")
 
 
-@dataclass
-class SlotState:
-    """Index, last observation and last info of the episode in a slot."""
-
-    episode: int
-    observation: str
-    info: dict[str, Any]
-
-
 def evaluate(
     evaluation: Evaluation,
     agent: Agent,
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
+    tasks: Sequence[int] | None = None,
 ) -> list[Trajectory]:
     """Run `agent` and return its trajectories in the order of the tasks.
 
@@ -73,20 +64,23 @@ def evaluate(
         on_episode: Called with each trajectory in the order of the tasks, as soon as all earlier ones are complete,
             and with all complete ones when an error ends the run.
         on_start: Called with the number of episodes once the tools are known to be reachable.
+        tasks: Indices of the tasks that are played, among those of the evaluation; all by default.
 
     Raises:
-        ConfigurationError: See `make_env` and `count_of`.
+        ConfigurationError: See `env_of` and `count_of`.
         ToolTransportError: No tool server answers, or `LOST_IN_A_ROW` episodes in a row were lost to it.
     """
-    first = make_env(evaluation)
-    episodes = count_of(evaluation, suite_of(first))
-    slots = min(evaluation.slots, episodes)
-    pool = make_pool(first, lambda: make_env(evaluation), slots)
+    first = env_of(evaluation)
+    indices = range(count_of(evaluation, suite_of(first))) if tasks is None else tasks
+    pool = make_pool(lambda: env_of(evaluation), min(evaluation.slots, len(indices)), first)
+    loop = EpisodeLoop(pool, _AgentPlayer(agent))
+    starts = [Start(evaluation.seed + index, index) for index in indices]
     order = _InOrder(on_episode)
     try:
         _check_tools(first)
-        on_start(episodes)
-        for index, trajectory in _until_lost(EvaluationLoop(evaluation.seed, agent, pool).play(episodes, slots)):
+        on_start(len(indices))
+        played = ((index, last.info["trajectory"]) for index, last in loop.play(starts))
+        for index, trajectory in _until_lost(played):
             order.add(index, trajectory)
         return order.reported
     finally:
@@ -94,15 +88,9 @@ def evaluate(
         pool.close()
 
 
-def make_env(evaluation: Evaluation) -> gym.Env[str, str]:
+def env_of(evaluation: Evaluation) -> TextEnv:
     """Return the environment of `evaluation`. Raises `ConfigurationError` for an unknown id or a wrong argument."""
-    try:
-        return cast("gym.Env[str, str]", gym.make(evaluation.env_id, **evaluation.env_kwargs, disable_env_checker=True))
-    except gym.error.UnregisteredEnv as error:
-        known = ", ".join(sorted(name for name in gym.registry if name.startswith("StepTool/")))
-        raise ConfigurationError(f"env {evaluation.env_id!r} is not registered ({error}); there are {known}") from error
-    except TypeError as error:
-        raise ConfigurationError(f"env {evaluation.env_id!r} does not take these arguments: {error}") from error
+    return make_env(evaluation.env_id, evaluation.env_kwargs)
 
 
 def count_of(evaluation: Evaluation, suite: Sized) -> int:
@@ -127,7 +115,7 @@ def count_of(evaluation: Evaluation, suite: Sized) -> int:
 
 def check(evaluation: Evaluation) -> None:
     """Raise the configuration errors of `evaluate` without asking the tools, for commands that train first."""
-    env = make_env(evaluation)
+    env = env_of(evaluation)
     try:
         count_of(evaluation, suite_of(env))
     finally:
@@ -136,7 +124,7 @@ def check(evaluation: Evaluation) -> None:
 
 def tasks_of(evaluation: Evaluation) -> list[Task]:
     """Return the tasks of an evaluation. Raises `ConfigurationError` as `evaluate` does."""
-    env = make_env(evaluation)
+    env = env_of(evaluation)
     try:
         suite = suite_of(env)
         return [suite.task(index) for index in range(count_of(evaluation, suite))]
@@ -144,7 +132,7 @@ def tasks_of(evaluation: Evaluation) -> list[Task]:
         env.close()
 
 
-def suite_of(env: gym.Env[str, str]) -> TaskSuite:
+def suite_of(env: TextEnv) -> TaskSuite:
     """Return the task suite of `env`. Raises `ConfigurationError` for other environments than `ToolEnv`."""
     inner = env.unwrapped
     if not isinstance(inner, ToolEnv):
@@ -152,7 +140,7 @@ def suite_of(env: gym.Env[str, str]) -> TaskSuite:
     return inner.suite
 
 
-def _check_tools(env: gym.Env[str, str]) -> None:
+def _check_tools(env: TextEnv) -> None:
     client = cast(ToolEnv, env.unwrapped).client
     if isinstance(client, HttpToolClient):
         client.check()
@@ -190,38 +178,36 @@ class _InOrder:
             self._report(self._early.pop(index))
 
 
-class EvaluationLoop:
-    """Loop of an agent over an episode pool."""
+class _AgentPlayer:
+    """Player whose actions an agent chooses: one by one if it can, else all that are asked for at once."""
 
-    def __init__(self, seed: int, agent: Agent, pool: EpisodePool) -> None:
-        self._seed, self._agent, self._pool = seed, agent, pool
-        self._live: dict[int, SlotState] = {}
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._asked: dict[int, tuple[str, dict[str, Any]]] = {}
 
-    def play(self, episodes: int, slots: int) -> Iterator[tuple[int, Trajectory]]:
-        """Yield index and trajectory of each episode as it ends. A free slot takes the next task."""
-        waiting = iter(range(episodes))
-        self._start(dict(zip(range(slots), waiting, strict=False)))
-        while self._live:
-            free = []
-            for index, (observation, _, terminated, truncated, info) in self._step():
-                state = self._live[index]
-                state.observation, state.info = observation, info
-                if terminated or truncated:
-                    free.append(index)
-                    yield self._live.pop(index).episode, info["trajectory"]
-            self._start(dict(zip(free, waiting, strict=False)))
+    def begin(self, openings: Mapping[int, Opening]) -> None:
+        """See `Player.begin`."""
+        states = {slot: (opening.observation, opening.info) for slot, opening in openings.items()}
+        self._agent.reset(*_columns(states))
+        self._asked |= states
 
-    def _step(self) -> Iterator[tuple[int, Transition]]:
-        """Take one action in every live slot, in the order of the slots."""
-        live = sorted(self._live)
-        observations, infos = [self._live[i].observation for i in live], [self._live[i].info for i in live]
-        actions = dict(zip(live, self._agent.act(live, observations, infos), strict=True))
-        return zip(actions, self._pool.step(actions), strict=True)
+    def act(self) -> dict[int, str]:
+        """See `Player.act`."""
+        asked, self._asked = dict(sorted(self._asked.items())), {}
+        if not isinstance(self._agent, ContinuousAgent):
+            return dict(zip(asked, self._agent.act(*_columns(asked)), strict=True))
+        if asked:
+            self._agent.ask(*_columns(asked))
+        return dict(self._agent.answers())
 
-    def _start(self, episodes: Mapping[int, int]) -> None:
-        """Start an episode in every slot of `episodes` and reset the agent there."""
-        for index, episode in episodes.items():
-            self._live[index] = SlotState(episode, *self._pool.reset(index, episode, self._seed + episode))
-        states = [self._live[index] for index in episodes]
-        if states:
-            self._agent.reset(list(episodes), [state.observation for state in states], [state.info for state in states])
+    def observe(self, slot: int, transition: Transition) -> bool:
+        """See `Player.observe`."""
+        goes_on = not (transition.terminated or transition.truncated)
+        if goes_on:
+            self._asked[slot] = transition.observation, transition.info
+        return goes_on
+
+
+def _columns(states: Mapping[int, tuple[str, dict[str, Any]]]) -> tuple[list[int], list[str], list[dict[str, Any]]]:
+    """Return slots, observations and infos."""
+    return list(states), [text for text, _ in states.values()], [info for _, info in states.values()]

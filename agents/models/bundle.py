@@ -42,7 +42,7 @@ def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None
         CheckpointError: The checkpoint cannot be used.
         ConfigurationError: The device cannot be used, or adapters are to be put on fresh weights.
     """
-    dtype = cast(torch.dtype, getattr(torch, config.dtype))
+    dtype = cast(torch.dtype, getattr(torch, "float32" if config.dtype == "mixed" else config.dtype))
     check_device(config.device)
     if config.checkpoint:
         return _from_checkpoint(config, dtype, seed)
@@ -80,7 +80,7 @@ def load_policy(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:
     """Adapters of the checkpoint are trained further; a checkpoint without adapters may be given some."""
     folder = checkpoint.resolve_checkpoint(config.checkpoint)
-    model, tokenizer = checkpoint.load_model(folder, dtype), checkpoint.load_tokenizer(folder)
+    model, tokenizer = checkpoint.load_language_model(folder, dtype), checkpoint.load_tokenizer(folder)
     rank = lora_rank(model)
     if config.lora_rank not in {0, rank} and rank:
         raise CheckpointError(f"{folder} has adapters of rank {rank}, not policy.lora_rank={config.lora_rank}")
@@ -93,7 +93,7 @@ def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> Pol
 def _policy(model: nn.Module, config: PolicyConfig, seed: int) -> Policy:
     if config.lora_rank and not lora_rank(model):
         model = with_adapters(model, config.lora_rank, seed)
-    policy = Policy(model, config.critic).eval()  # no dropout: the sampler has none
+    policy = Policy(model, config.critic, autocast=config.dtype == "mixed").eval()  # no dropout: the sampler has none
     if config.gradient_checkpointing:
         policy.recompute_activations()
     return policy
@@ -103,6 +103,4 @@ def _bundle(policy: Policy, tokenizer: PreTrainedTokenizerBase, config: PolicyCo
     codec: Codec = PlainCodec(tokenizer) if ACT in tokenizer.get_vocab() else ChatCodec(tokenizer)
     longest = int(getattr(policy.config, "max_position_embeddings", config.context))
     context = min(config.context or longest, longest)
-    if config.compile:
-        policy.compile_trunk()
     return PolicyBundle(policy.to(device=config.device), tokenizer, codec, context)

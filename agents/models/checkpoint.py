@@ -26,10 +26,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from agents.distributed.sharding import full_tensor, shard_like
 from agents.errors import CheckpointError
 from agents.models import weights
 from agents.models.policy import Policy
+from agents.models.weights import full_tensor, shard_like
 
 _STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
 _WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
@@ -48,6 +48,8 @@ class Progress:
     """Episodes so far."""
     dropped: int = 0
     """Episodes lost to an unreachable server so far."""
+    stage: int = 0
+    """Depths that the curriculum has added to the smallest."""
 
 
 def resolve_checkpoint(name: str | Path) -> Path:
@@ -69,12 +71,6 @@ def resolve_checkpoint(name: str | Path) -> Path:
         return found
     if str(name) in _SHIPPED and not folder.exists():
         return _SHIPPED[str(name)]
-    for path in (folder, *folder.glob("checkpoint-*")):
-        if (path / "architecture.json").exists():
-            raise CheckpointError(
-                f"{path} was written by an earlier version, in a layout that is no longer read: write its model with "
-                "`steptool export` of that version and give the folder as policy.model, or train it again"
-            )
     problem = "is no folder" if not folder.is_dir() else f"holds neither {_STATE} nor checkpoint-*/{_STATE}"
     remedy = "; a model without it is given as policy.model" if (folder / "config.json").exists() else ""
     raise CheckpointError(
@@ -134,7 +130,7 @@ def save(
         shutil.rmtree(path)
 
 
-def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
+def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
     """Read a checkpoint's language model.
 
     Raises:
@@ -165,7 +161,7 @@ def load_weights(folder: Path, policy: Policy) -> None:
     Raises:
         CheckpointError: The checkpoint is incomplete, damaged, or of another model.
     """
-    found, own = load_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
+    found, own = load_language_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if wrong:
         name = wrong[0]

@@ -22,16 +22,15 @@ class PolicyConfig:
     """Context length in tokens; a longer episode ends with its last action that fits."""
     critic: CriticKind = "shared"
     """Input of the value head: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
-    dtype: Literal["float32", "bfloat16", "float64"] = "float32"
-    """Weight dtype. bfloat16 loses updates smaller than about 0.4 % of a weight, except those of adapters. The critic
+    dtype: Literal["float32", "bfloat16", "float64", "mixed"] = "float32"
+    """Weight dtype. bfloat16 loses updates smaller than about 0.4 % of a weight, except those of adapters. `mixed`:
+    float32 weights, multiplied in bfloat16 in training and not by the sampler, so ratios start near 1 only. The critic
     is in single precision or better."""
     lora_rank: int = 0
     """Rank of the LoRA adapters, which are trained in place of the weights; 0 trains all weights, or the adapters of
     `checkpoint` where it has some."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass, to save memory."""
-    compile: bool = False
-    """Compile the forward pass of training with `torch.compile`: a minute once, then faster steps of a large model."""
     device: str = "cpu"
     """Device of the model: `cpu`, `cuda`, `cuda:1`, ... With several processes `cuda` gives each its own GPU."""
 

@@ -32,15 +32,15 @@ class Policy(nn.Module):
         critic: Input of the value head: `shared` the policy's hidden states, `detached` the same without gradient into
             the policy, `separate` the hidden states of a second decoder that starts as a copy, `none` no value head.
             The value head, and the trained weights of a second decoder, are in single precision or better.
+        autocast: Multiply in bfloat16 in training.
     """
 
-    def __init__(self, language_model: nn.Module, critic: CriticKind = "shared") -> None:
+    def __init__(self, language_model: nn.Module, critic: CriticKind = "shared", *, autocast: bool = False) -> None:
         super().__init__()
         self.language_model = language_model
-        self.critic_kind = critic
+        self.critic_kind, self.autocast = critic, autocast
         self.critic = _critic(self.decoder, self.score_dtype) if critic == "separate" else None
         self.value_head = None if critic == "none" else value_head(self.width, self.score_dtype)
-        self._trunk = trunk
 
     @property
     def decoder(self) -> nn.Module:
@@ -100,15 +100,11 @@ class Policy(nn.Module):
             for layer in layers:
                 layer.training = False
 
-    def compile_trunk(self, backend: str = "inductor") -> None:
-        """Compile the decoders for training, for sequences of any length. Sampling is not compiled."""
-        self._trunk = torch.compile(trunk, dynamic=True, backend=backend)
-
     def forward(
         self,
         ids: Tensor,
         rows: Tensor,
-        columns: Tensor,
+        positions: Tensor,
         targets: Tensor,
         want: tuple[Output, ...] = SCORES,
         *,
@@ -118,9 +114,9 @@ class Policy(nn.Module):
 
         Args:
             ids: Tokens (b, l), padded on the right.
-            rows: Rows of the positions (m,), ascending.
-            columns: Columns of the positions (m,).
-            targets: Next tokens (m,).
+            rows: Episode of each selected position (m,), ascending.
+            positions: Position in the episode (m,).
+            targets: Next token (m,).
             want: Outputs to compute. Where the value alone is wanted, its gradient reaches the critic only.
             entropy_gradient: Keep the gradient of the entropy, which costs memory.
 
@@ -132,7 +128,7 @@ class Policy(nn.Module):
         hidden = torch.empty(0)
         if read or (self.value_head is not None and self.critic is None):
             with torch.set_grad_enabled(torch.is_grad_enabled() and bool(read)):
-                hidden = self._hidden_at(self.decoder, ids, rows, columns)
+                hidden = _hidden_at(self.decoder, ids, rows, positions)
         if "hidden" in want:
             found["hidden"] = hidden
         if "log_prob" in want or "entropy" in want:
@@ -141,18 +137,13 @@ class Policy(nn.Module):
         if "value" in want and self.value_head is None:
             found["value"] = torch.zeros(len(rows), dtype=self.score_dtype, device=ids.device)
         elif "value" in want:
-            states = hidden if self.critic is None else self._hidden_at(self.critic, ids, rows, columns)
+            states = hidden if self.critic is None else _hidden_at(self.critic, ids, rows, positions)
             found["value"] = self.head_values(states.detach() if self.critic_kind == "detached" else states)
         return found
 
     def hidden(self, ids: Tensor) -> Tensor:
         """Hidden states of whole episodes: ids (b, l), padded on the right -> (b, l, h)."""
-        return self._trunk(self.decoder, ids)
-
-    def _hidden_at(self, decoder: nn.Module, ids: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        if self._trunk is trunk and qwen3.supports(decoder):
-            return qwen3.hidden_at(decoder, ids, rows, columns)
-        return self._trunk(decoder, ids)[rows, columns]
+        return trunk(self.decoder, ids)
 
     def log_probs(self, hidden: Tensor, targets: Tensor, *, entropy_gradient: bool = False) -> tuple[Tensor, Tensor]:
         """Log-probability of each target and entropy: hidden (m, h), targets (m,) -> (m,), (m,), in fp32 or better.
@@ -198,6 +189,13 @@ def _critic(decoder: nn.Module, dtype: torch.dtype) -> nn.Module:
 def trunk(decoder: nn.Module, ids: Tensor) -> Tensor:
     """Hidden states (b, l, h) of ids (b, l), padded on the right: causal attention never reads the padding."""
     return cast(Tensor, decoder(input_ids=ids, use_cache=False).last_hidden_state)
+
+
+def _hidden_at(decoder: nn.Module, ids: Tensor, rows: Tensor, positions: Tensor) -> Tensor:
+    """Hidden states (m, h) of the selected positions of ids (b, l), see `trunk`."""
+    if qwen3.supports(decoder):
+        return qwen3.hidden_at(decoder, ids, rows, positions)
+    return trunk(decoder, ids)[rows, positions]
 
 
 def value_head(width: int, dtype: torch.dtype, *, inputs: int = 0, seed: int = 0) -> nn.Module:

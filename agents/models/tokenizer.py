@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 PAD = "<|pad|>"
 ACT = "<|act|>"
@@ -34,8 +31,6 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int = 2048) -> PreTrainedT
     Raises:
         ValueError: `vocab_size` is too small to hold every byte.
     """
-    from transformers import PreTrainedTokenizerFast
-
     if vocab_size < 256 + 3:
         raise ValueError(f"vocab_size must be at least 259 (256 bytes and 3 special tokens), not {vocab_size}")
     tokenizer = Tokenizer(models.BPE())

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
@@ -113,6 +114,18 @@ def read_merged(folder: Path, policy: Policy) -> None:
         policy.language_model.load_state_dict(load_model(folder, policy.dtype).state_dict())
     except RuntimeError as error:
         raise CheckpointError(f"{folder} is of another model: {error}") from error
+
+
+def full_tensor(tensor: Tensor) -> Tensor:
+    """Return the full tensor of a possibly sharded one. A collective for sharded tensors."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def shard_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Shard a full tensor as another one is sharded."""
+    if not isinstance(other, DTensor):
+        return tensor
+    return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements)
 
 
 def _half(model: nn.Module) -> dict[str, Tensor]:

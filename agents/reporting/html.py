@@ -51,7 +51,10 @@ class Example:
 
 @dataclass(frozen=True)
 class Report:
-    """Content of the page, from top to bottom. `figures` are the main numbers, each a label and a text."""
+    """Content of the page, from top to bottom.
+
+    `figures` are the main numbers, each a label and a text; `examples_first` puts the examples before the plots.
+    """
 
     title: str
     subtitle: str = ""
@@ -59,6 +62,8 @@ class Report:
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
     examples: Sequence[Example] = field(default_factory=tuple)
+    examples_title: str = "Episodes, step by step"
+    examples_first: bool = False
 
 
 def write_report(report: Report, path: Path) -> None:

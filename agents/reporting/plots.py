@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 # Okabe and Ito's palette, distinguishable with colour blindness. Line styles differ for print, unless they mark pairs.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -30,12 +30,18 @@ class Curve(NamedTuple):
 
 
 def line_plot(
-    curves: Mapping[str, Curve], x_label: str, y_label: str, *, percent: bool = False, steps: bool = False
+    curves: Mapping[str, Curve],
+    x_label: str,
+    y_label: str,
+    *,
+    percent: bool = False,
+    steps: bool = False,
+    log_x: bool = False,
 ) -> str:
     """Return the curves as a standalone `<svg>`. Equal inputs give equal texts.
 
     `percent` shows y values, rates in 0..1, as 0 % to 100 %; `steps` draws a step function with integer ticks, for x
-    values that are counts.
+    values that are counts; `log_x` scales the x axis by powers of two.
     """
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.add_subplot()
@@ -49,6 +55,9 @@ def line_plot(
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if steps:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if log_x:
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel(x_label, color=_INK)
     axes.set_ylabel(y_label, color=_INK)
     axes.grid(color=_GRID, linewidth=0.8)

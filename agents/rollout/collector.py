@@ -1,31 +1,28 @@
-"""Rollout collection: a vector environment and an engine play token-level episodes."""
+"""Rollout collection: a policy plays token-level episodes in an episode pool."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, NamedTuple, cast
-
-import numpy as np
-from gymnasium.vector import SyncVectorEnv, VectorEnv
-from numpy.typing import NDArray
+from typing import Any
 
 from agents.errors import ModelError
 from agents.models.chat_template import Codec
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.types import End, Episode, Sampled, episode_metrics
+from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
+from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.types import End, Sampled, TokenEpisode, episode_metrics
+from steptool_env.episodes.episode import Transition
 from steptool_env.types import FINISHED
 from toolserver.catalog.api_schema import StatusCode
 
 _LOST_ROLLOUTS = 8  # consecutive rollouts without an episode after which a run ends
 _LONGEST_WAIT = 60.0  # seconds
-_IDLE = ""  # action of an unused slot: no call, so no request to a tool
 _INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
 Info = Mapping[str, Any]
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -48,17 +45,17 @@ class Rollout:
         env_seconds: Seconds spent in the environment.
     """
 
-    episodes: list[Episode] = field(default_factory=list)
+    episodes: list[TokenEpisode] = field(default_factory=list)
     calls: int = 0
     dropped: int = 0
     sample_seconds: float = 0.0
     env_seconds: float = 0.0
 
     def metrics(self) -> dict[str, float]:
-        """Return `rollout/...`: means over the episodes, and the number of dropped ones."""
-        names = sorted({name for episode in self.episodes for name in episode.metrics})
-        count = max(1, len(self.episodes))
-        means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in self.episodes) / count for n in names}
+        """Return `rollout/...`: means over the episodes, without branches, and the number of dropped ones."""
+        whole = [episode for episode in self.episodes if not episode.is_branch]
+        names = sorted({name for episode in whole for name in episode.metrics})
+        means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in whole) / max(1, len(whole)) for n in names}
         return {**means, "rollout/dropped": float(self.dropped)}
 
     def timing(self, total: float, training: float) -> dict[str, float]:
@@ -86,15 +83,6 @@ def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
     )
 
 
-class _Step(NamedTuple):
-    """Result of one slot's step."""
-
-    observation: str
-    reward: float
-    terminated: bool
-    truncated: bool
-
-
 @dataclass
 class EpisodeBuilder:
     """Episode in progress."""
@@ -105,6 +93,7 @@ class EpisodeBuilder:
     task: str
     state: str
     format: str
+    lineage: tuple[int, ...] = ()
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
@@ -123,13 +112,13 @@ class EpisodeBuilder:
         self.rewards.append(reward)
         self.invalid += int(info.get("status", 0)) in _INVALID
 
-    def finish(self, end: End, info: Info) -> Episode:
+    def finish(self, end: End, info: Info) -> TokenEpisode:
         """Return the finished episode."""
-        rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))
+        rewards = tuple(float(r) for r in info.get("step_rewards", self.rewards))[-len(self.spans) :]
         finished = end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED
         metrics = episode_metrics(info.get("outcome") or {}, rewards, invalid=self.invalid, finished=finished)
         metrics |= {"tokens": float(len(self.ids)), "context_full": float(end == "context")}
-        return Episode(
+        return TokenEpisode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
             log_probs=tuple(self.log_probs),
@@ -138,16 +127,15 @@ class EpisodeBuilder:
             group=self.group,
             state_hashes=tuple(self.state_hashes),
             metrics=metrics,
+            lineage=self.lineage,
         )
 
 
-def collect_rollouts(
-    envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]
-) -> Rollout:
+def collect_rollouts(pool: EpisodePool, engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]) -> Rollout:
     """Play one episode per spec. A slot whose episode ends takes the next spec.
 
     Args:
-        envs: Vector environment of text in `AutoresetMode.DISABLED`: each slot is reset here, with the spec's seed.
+        pool: Text environments.
         engine: Samples the actions.
         codec: Text <-> tokens.
         specs: Episodes to play.
@@ -155,122 +143,97 @@ def collect_rollouts(
     Raises:
         ModelError: A prompt leaves no room for an action in the model's context.
     """
-    return _Collection(envs, engine, codec, specs).run()
+    recorder = Recorder(pool, engine, codec, specs)
+    return record_rollout(recorder, EpisodeLoop(pool, recorder))
 
 
-class _Collection:
-    """State of one `collect_rollouts`."""
+def record_rollout(recorder: Recorder, loop: EpisodeLoop) -> Rollout:
+    """Play the episodes of a recorder in its loop."""
+    recorder.engine.clear()
+    for _ in loop.play([Start(spec.seed) for spec in recorder.specs]):
+        pass
+    rollout = recorder.rollout
+    rollout.episodes = [recorder.done[order] for order in sorted(recorder.done)]
+    rollout.sample_seconds, rollout.env_seconds = loop.act_seconds, loop.step_seconds
+    return rollout
 
-    def __init__(
-        self, envs: VectorEnv[Any, Any, Any], engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]
-    ) -> None:
-        self._envs, self._engine, self._codec = envs, engine, codec
-        self._queue, self._streams = deque(enumerate(specs)), _streams(specs)
+
+class Recorder:
+    """Player whose actions an engine samples. It records the episodes token by token."""
+
+    def __init__(self, pool: EpisodePool, engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]) -> None:
+        self.rollout = Rollout()
+        self.done: dict[int, TokenEpisode] = {}
+        self._pool, self.engine, self._codec, self.specs = pool, engine, codec, specs
+        self._streams = _streams(specs)
         self._builders: dict[int, EpisodeBuilder] = {}
-        self._done: dict[int, Episode] = {}
-        self._rollout = Rollout()
+        self._stopped: dict[int, bool] = {}  # by slot, whether the last action reached its stop token
 
-    def run(self) -> Rollout:
-        """Play all episodes."""
-        self._engine.clear()
-        self._reset(np.ones(self._envs.num_envs, dtype=np.bool_))
-        while self._builders:
-            ended = self._step()
-            if ended.any() and (self._builders or self._queue):
-                self._reset(ended)
-        self._rollout.episodes = [self._done[order] for order in sorted(self._done)]
-        return self._rollout
-
-    def _reset(self, mask: Flags) -> None:
-        """Start the next episodes in the masked slots. A slot without one plays an episode that is not recorded."""
-        slots = [int(slot) for slot in np.flatnonzero(mask)]
-        taken = {slot: self._queue.popleft() for slot in slots[: len(self._queue)]}
-        seeds = [taken[slot][1].seed if slot in taken else 0 for slot in range(self._envs.num_envs)]
-        observations, infos = self._envs.reset(seed=cast(int, seeds), options={"reset_mask": mask})
-        for slot, (order, spec) in taken.items():
-            info = slot_info(infos, slot)
-            text = str(observations[slot])
+    def begin(self, openings: Mapping[int, Opening]) -> None:
+        """See `Player.begin`."""
+        for slot, (order, text, info) in openings.items():
             ids = self._codec.encode_prompt(text, info)
-            self._engine.start(slot, ids, self._streams[order])
-            if self._engine.room(slot) < 1:
+            self.engine.start(slot, ids, self._streams[order])
+            if self.engine.room(slot) < 1:
                 raise ModelError(
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
                 )
+            group = self.specs[order].group
             self._builders[slot] = EpisodeBuilder(
-                order, spec.group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
+                order, group, ids, str(info.get("task_id", "")), text, str(info.get("format", ""))
             )
+        self.engine.request(list(openings))
 
-    def _step(self) -> Flags:
-        """Take one action in every slot. Return a mask of the slots that need a reset."""
-        begin = time.perf_counter()
-        sampled = dict(zip(self._builders, self._engine.act(list(self._builders)), strict=True))
-        sampled_at = time.perf_counter()
-        observations, rewards, terminated, truncated, infos = self._envs.step(self._actions(sampled))
-        self._rollout.sample_seconds += sampled_at - begin
-        self._rollout.env_seconds += time.perf_counter() - sampled_at
-        for slot in list(self._builders):
-            step = _Step(str(observations[slot]), float(rewards[slot]), bool(terminated[slot]), bool(truncated[slot]))
-            self._record(slot, sampled[slot], step, slot_info(infos, slot))
-        ended = [slot in sampled and slot not in self._builders for slot in range(self._envs.num_envs)]
-        return cast(Flags, np.array(ended) | terminated | truncated)
+    def act(self) -> dict[int, str]:
+        """See `Player.act`."""
+        ended = self.engine.decode()
+        for slot, sampled in ended.items():
+            self._builders[slot].act(sampled)
+            self._stopped[slot] = sampled.stopped
+        return {slot: self._codec.decode_action(sampled.ids) for slot, sampled in ended.items()}
 
-    def _actions(self, sampled: Mapping[int, Sampled]) -> tuple[str, ...]:
-        """Append the sampled actions to their episodes. Return the action text of every slot."""
-        texts = [_IDLE] * self._envs.num_envs
-        for slot, builder in self._builders.items():
-            builder.act(sampled[slot])
-            texts[slot] = self._codec.decode_action(sampled[slot].ids)
-        return tuple(texts)
-
-    def _record(self, slot: int, sampled: Sampled, step: _Step, info: Info) -> None:
-        """Record the step of one slot; end its episode where the step was the last."""
-        self._rollout.calls += 1
+    def observe(self, slot: int, transition: Transition) -> bool:
+        """See `Player.observe`."""
+        self.rollout.calls += 1
+        observation, reward, terminated, truncated, info = transition
         if "transport_error" in info:
-            self._rollout.dropped += 1
-            self._free(slot)
-            return
-        self._builders[slot].reward(step.reward, info)
-        if step.terminated:
-            self._end(slot, "terminated", info)
-        elif not self._observe(slot, step.observation, sampled):
-            self._end(slot, "context", info if step.truncated else truncate(self._envs, slot))
-        elif step.truncated:
-            self._end(slot, "truncated", info)
+            self.rollout.dropped += 1
+            return self._free(slot)
+        self._builders[slot].reward(float(reward), info)
+        if terminated:
+            return self._end(slot, "terminated", info)
+        if not self._append(slot, observation):
+            return self._end(slot, "context", info if truncated else self._pool.truncate(slot))
+        if truncated:
+            return self._end(slot, "truncated", info)
+        self.engine.request([slot])
+        return True
 
-    def _observe(self, slot: int, observation: str, sampled: Sampled) -> bool:
+    def _append(self, slot: int, observation: str) -> bool:
         """Append the observation if it leaves room for an action; else append nothing and return false.
 
         A stop token, which is not trained on, closes an action that was cut.
         """
         builder = self._builders[slot]
         ids = self._codec.encode_observation(observation, builder.format)
-        ids = ids if sampled.stopped else [self._codec.stop_id, *ids]
-        if len(ids) >= self._engine.room(slot):
+        ids = ids if self._stopped[slot] else [self._codec.stop_id, *ids]
+        if len(ids) >= self.engine.room(slot):
             return False
         builder.state = observation
         builder.ids.extend(ids)
-        self._engine.append(slot, ids)
+        self.engine.append(slot, ids)
         return True
 
-    def _end(self, slot: int, end: End, info: Info) -> None:
+    def _end(self, slot: int, end: End, info: Info) -> bool:
         builder = self._builders[slot]
-        self._done[builder.order] = builder.finish(end, info)
-        self._free(slot)
+        self.done[builder.order] = builder.finish(end, info)
+        return self._free(slot)
 
-    def _free(self, slot: int) -> None:
+    def _free(self, slot: int) -> bool:
         del self._builders[slot]
-        self._engine.free(slot)
-
-
-def truncate(envs: VectorEnv[Any, Any, Any], slot: int) -> Info:
-    """End one slot's episode. Return its last info, empty for an environment without `truncate`."""
-    vector = envs.unwrapped
-    if isinstance(vector, SyncVectorEnv):
-        single = getattr(vector.envs[slot].unwrapped, "truncate", None)
-        return single() if single else {}
-    several = getattr(vector, "truncate", None)
-    return several(slot) if several else {}
+        self.engine.free(slot)
+        return False
 
 
 def _streams(specs: Sequence[EpisodeSpec]) -> list[str]:
@@ -284,17 +247,6 @@ def _streams(specs: Sequence[EpisodeSpec]) -> list[str]:
         names.append(f"{spec.seed}/{counts[spec.seed]}")
         counts[spec.seed] += 1
     return names
-
-
-def slot_info(infos: Info, slot: int) -> dict[str, Any]:
-    """Return one slot's entries of a vector environment's `infos`: those whose `_key` mask is set."""
-    found: dict[str, Any] = {}
-    for key, value in infos.items():
-        mask = infos.get(f"_{key}")
-        if mask is None or not mask[slot]:
-            continue
-        found[key] = slot_info(value, slot) if isinstance(value, Mapping) else value[slot]
-    return found
 
 
 def state_hash(task: str, observation: str) -> str:

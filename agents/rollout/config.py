@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from pydantic import ConfigDict
 
 from agents.options import Arguments
+
+LOCAL_ENGINES = ("local", "static")
+"""Engines that sample in the process of the trainer."""
 
 
 @dataclass(frozen=True)
@@ -15,11 +17,14 @@ class EnvConfig:
     """Environments of a run."""
 
     id: str = "StepTool/ToolWorld-v0"
-    """Environment id for `gymnasium.make_vec`."""
+    """Environment id for `gymnasium.make`."""
     args: Arguments = field(default_factory=dict)
     """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
+    curriculum: float = 0.0
+    """Share of the deepest drawn tasks that an iteration has to solve before the next depth of `args.depths` is drawn
+    too, from the smallest on; 0 draws all depths."""
     num_envs: int = 64
     """Number of episodes that each process plays at the same time."""
     eval_args: Arguments = field(default_factory=dict)
@@ -42,16 +47,10 @@ class Sampling:
 class RolloutConfig:
     """Engine that samples the actions of a rollout."""
 
-    engine: Literal["local", "static", "http"] = "local"
+    engine: str = "local"
     """`local`: the policy in training, in this process. `static`: the same with fixed shapes, replayed as CUDA graphs
-    on a GPU. `http`: a completions server that takes and returns token ids (vLLM, or `steptool serve-policy`)."""
-    url: str = ""
-    """URL of the `http` engine's server, e.g. `http://gpu-2:8000`; the first model that it lists samples. The
-    environment variable `OPENAI_API_KEY` holds its API key."""
-    weights_dir: str = ""
-    """Folder that this machine and the server see under the same path; new weights are written there."""
-    sync_every: int = 1
-    """Iterations between two transfers of weights. With more than 1, episodes are sampled with older weights. The
-    weights are always sent before an evaluation and at the end of the run."""
+    on a GPU. A URL like `http://gpu-2:8000`: a completions server that takes and returns token ids (vLLM, or `steptool
+    serve-policy`), whose first model samples. It reads new weights from the folder of the run, which it sees under the
+    same path; the environment variable `OPENAI_API_KEY` holds its API key."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from agents.models.bundle import PolicyBundle
 from agents.models.weights import write_merged
-from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.config import LOCAL_ENGINES, RolloutConfig, Sampling
 from agents.rollout.http_engine import HttpEngine
-from agents.rollout.sampler import Generator
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 
 
 class RolloutEngine(Protocol):
     """Samples actions for episodes in slots. Tokens in, tokens out.
 
-    The engine keeps the tokens of each episode: `start` adds the prompt, `act` the sampled action, `append` the
-    observation.
+    The engine keeps the tokens of each episode: `start` adds the prompt, `append` an observation, `decode` the sampled
+    action. Actions are requested and returned one by one, so no episode waits for another's action. What an episode
+    samples depends on its seed, stream and tokens, not on the order of calls for different slots.
     """
 
     def seed(self, seed: int) -> None:
         """Set the random seed and number the following episodes from 0."""
         ...
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        """Announce weights of `version`. Return the version that `act` samples with.
-
-        An engine may keep older weights for a while, unless `at_once`.
-        """
+    def sync_weights(self, version: int) -> None:
+        """Sample with the current weights from now on. Equal versions are equal weights."""
         ...
 
     def clear(self) -> None:
@@ -56,12 +55,27 @@ class RolloutEngine(Protocol):
         """Return the number of tokens left in the context; 0 or less when it is full."""
         ...
 
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        """Copy the episode of slot `source` to slot `target`, where it continues with the random stream `stream`.
+
+        The index of its next action is that of the source. An episode in `target` ends. The source has no action
+        requested.
+        """
+        ...
+
     def free(self, slot: int) -> None:
         """End an episode."""
         ...
 
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """Sample one action per slot, in the order of `slots`."""
+    def request(self, slots: Sequence[int]) -> None:
+        """Ask for the next action of each slot."""
+        ...
+
+    def decode(self) -> dict[int, Sampled]:
+        """Go on with the requested actions. Return those that have ended, by slot.
+
+        A call may return nothing while actions are in progress; it returns at once when none is requested.
+        """
         ...
 
     def close(self) -> None:
@@ -69,11 +83,22 @@ class RolloutEngine(Protocol):
         ...
 
 
-def make_engine(config: RolloutConfig, learner: PolicyBundle, sampling: Sampling) -> RolloutEngine:
-    """Return an engine that samples with the weights of `learner`."""
+def act(engine: RolloutEngine, slots: Sequence[int]) -> list[Sampled]:
+    """Sample one action per slot, in the order of `slots`, while no other action is requested."""
+    engine.request(slots)
+    ended: dict[int, Sampled] = {}
+    while len(ended) < len(slots):
+        ended |= engine.decode()
+    return [ended[slot] for slot in slots]
+
+
+def make_engine(
+    config: RolloutConfig, learner: PolicyBundle, sampling: Sampling, folder: Path = Path()
+) -> RolloutEngine:
+    """Return an engine that samples with the weights of `learner`; a server reads them from `folder`."""
     stop_id, context = learner.codec.stop_id, learner.context
-    if config.engine == "http":
+    if config.engine not in LOCAL_ENGINES:
         write = partial(write_merged, policy=learner.policy, tokenizer=learner.tokenizer)
-        return HttpEngine(config, write, context=context, stop_id=stop_id, sampling=sampling)
-    kind = StaticGenerator if config.engine == "static" else Generator
+        return HttpEngine(config.engine, folder, write, context=context, stop_id=stop_id, sampling=sampling)
+    kind = StaticTokenSampler if config.engine == "static" else TokenSampler
     return kind(learner.policy, context=context, stop_id=stop_id, sampling=sampling)

@@ -12,15 +12,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from agents.errors import EngineError
-from agents.rollout.config import RolloutConfig, Sampling
-from agents.rollout.sampler import action_seed
+from agents.rollout.config import Sampling
+from agents.rollout.draws import action_seed
 from agents.rollout.types import Sampled
 
 _KEY = "OPENAI_API_KEY"
@@ -53,7 +53,8 @@ class HttpEngine:
     """Rollout engine that samples at a server. See `RolloutEngine`.
 
     Args:
-        config: Address of the server, and the iterations between two transfers of weights.
+        url: URL of the server.
+        folder: Folder that the server sees under the same path; weights are written there.
         write: Function that writes the current weights to a folder for the server.
         context: Context length in tokens.
         stop_id: Token that ends an action.
@@ -66,7 +67,8 @@ class HttpEngine:
 
     def __init__(
         self,
-        config: RolloutConfig,
+        url: str,
+        folder: Path,
         write: Callable[[Path], None],
         *,
         context: int,
@@ -74,9 +76,9 @@ class HttpEngine:
         sampling: Sampling,
         seed: int = 0,
     ) -> None:
-        self._config, self._write = config, write
+        self._parent, self._write = folder.absolute(), write
         self._context, self._stop, self._sampling = context, stop_id, sampling
-        self._url = config.url.rstrip("/").removesuffix("/v1")
+        self._url = url.rstrip("/").removesuffix("/v1")
         key = os.environ.get(_KEY, "")
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"} if key else {}
@@ -93,23 +95,22 @@ class HttpEngine:
         """See `RolloutEngine.seed`."""
         self._seed, self._begun = seed, 0
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        """Send the weights when they are due; the server responds once it samples with them."""
-        late = 1 if at_once else self._config.sync_every
-        if self._version is not None and version - self._version < late:
-            return self._version
-        folder = Path(self._config.weights_dir).absolute() / f"weights-{version}"
+    def sync_weights(self, version: int) -> None:
+        """Send the weights unless the server has this version; it responds once it samples with them."""
+        if version == self._version:
+            return
+        folder = self._parent / f"weights-{version}"
         self._remove()
         self._folder = folder  # before a failure, so that `close` removes it
         self._write(folder)
         self._load(folder)
         self._version = version
-        return version
 
     def clear(self) -> None:
         """See `RolloutEngine.clear`. The numbering of episodes continues, so that no two share a random stream."""
         self._ids: dict[int, list[int]] = {}  # tokens so far, by slot
         self._draws: dict[int, tuple[str | int, int]] = {}  # stream and index of the next action
+        self._asked: dict[int, Future[Sampled]] = {}  # actions that are requested, by slot
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         """See `RolloutEngine.start`."""
@@ -124,15 +125,27 @@ class HttpEngine:
         """See `RolloutEngine.room`."""
         return self._context - len(self._ids[slot])
 
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        """See `RolloutEngine.fork`. The server's prefix cache has the tokens of the source."""
+        self._ids[target], self._draws[target] = list(self._ids[source]), (stream, self._draws[source][1])
+
     def free(self, slot: int) -> None:
         """See `RolloutEngine.free`."""
         del self._ids[slot], self._draws[slot]
 
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """See `RolloutEngine.act`."""
+    def request(self, slots: Sequence[int]) -> None:
+        """See `RolloutEngine.request`. Each action is a request, which is sent at once."""
         if not self._model and any(self.room(slot) > 0 for slot in slots):
             self._model = self._first_model()
-        return list(self._pool.map(self._act, slots))
+        self._asked |= {slot: self._pool.submit(self._act, slot) for slot in slots}
+
+    def decode(self) -> dict[int, Sampled]:
+        """See `RolloutEngine.decode`. Waits for at least one response."""
+        if not self._asked:
+            return {}
+        wait(self._asked.values(), return_when=FIRST_COMPLETED)
+        ended = [slot for slot, future in self._asked.items() if future.done()]
+        return {slot: self._asked.pop(slot).result() for slot in ended}
 
     def close(self) -> None:
         """Close the connections and remove the weights that were sent last."""

@@ -24,61 +24,60 @@ class RaggedCache:
 
     def __init__(self) -> None:
         self._layers: list[tuple[Tensor, Tensor]] = []  # keys and values (rows, heads, columns, d) of each layer
-        self._places = torch.empty(0, 0, dtype=torch.long)
-        self._width = self._first = 0
+        self._rows: slice | Tensor = slice(0)
+        self._positions = torch.empty(0, 0, dtype=torch.long)
+        self._cells: Tensor | None = None
         self._capacity = 0
-        self.rows = 0
+        self.width = self.rows = 0
 
-    def place(self, places: Tensor, width: int, first: int = 0) -> int:
-        """Set the destination of the next block. Return the number of columns that it sees, at least `width`.
+    def reserve(self, rows: int, columns: int) -> None:
+        """Make room for `rows` rows, rounded up to a power of two, of `columns` tokens."""
+        rows = max(self.rows, _power_of_two(rows)) if rows > self.rows else self.rows
+        columns = max(self._capacity, _rounded(columns))
+        if (rows, columns) != (self.rows, self._capacity):
+            self.rows, self._capacity = rows, columns
+            self._layers = [(_grown(k, rows, columns), _grown(v, rows, columns)) for k, v in self._layers]
 
-        Args:
-            places: Columns of its tokens (n, q).
-            width: Minimum number of columns.
-            first: Cache row of its first row.
+    def place(self, rows: slice | Tensor, positions: Tensor, width: int) -> None:
+        """Set the destination of the next block: its cache rows (n), and the columns of its tokens (n, q).
+
+        The block sees `width` columns of its rows.
         """
-        self._places, self._width, self._first = places, width, first
-        if width > self._capacity:
-            self._capacity = _rounded(width)
-            self._layers = [(_grown(k, self._capacity), _grown(v, self._capacity)) for k, v in self._layers]
-        return width
+        self._rows, self._positions, self._cells, self.width = rows, positions, None, width
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Write a block (n, heads, q, d) to its destination. Return its n rows up to `width`."""
+        """Write keys and values (n, heads, q, d) of a block to its destination. Return those of its rows up to `width`.
+
+        They are views where the block has consecutive rows, else copies.
+        """
+        heads, d = keys.shape[1], keys.shape[3]
         if layer == len(self._layers):
-            shape = (self.rows, keys.shape[1], self._columns, keys.shape[3])
+            shape = (self.rows, heads, self._capacity, d)
             self._layers.append((keys.new_zeros(shape), values.new_zeros(shape)))
-        rows = slice(self._first, self._first + len(keys))
-        where = self._places[:, None, :, None].expand_as(keys)
-        stored_keys, stored_values = (stored[rows] for stored in self._layers[layer])
-        stored_keys.scatter_(2, where, keys)
-        stored_values.scatter_(2, where, values)
-        return stored_keys[:, :, : self._width], stored_values[:, :, : self._width]
+        if self._cells is None:
+            self._cells = self._cells_of(heads)
+        stored_keys, stored_values = self._layers[layer]
+        stored_keys.view(-1, d).index_copy_(0, self._cells, keys.reshape(-1, d))
+        stored_values.view(-1, d).index_copy_(0, self._cells, values.reshape(-1, d))
+        return stored_keys[:, :, : self.width][self._rows], stored_values[:, :, : self.width][self._rows]
 
-    def arrange(self, rows: Sequence[int]) -> None:
-        """Keep `rows`, in that order; a row may be repeated."""
-        self.rows = len(rows)
-        if self._layers:
-            index = torch.tensor(rows, device=self._layers[0][0].device)
-            self._layers = [(k[index], v[index]) for k, v in self._layers]
-
-    def swap(self, some: Tensor, others: Tensor) -> None:
-        """Swap rows `some` (m,) with rows `others` (m,)."""
-        to, of = torch.cat([some, others]), torch.cat([others, some])
+    def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int) -> None:
+        """Copy the first `columns` columns of the rows `sources` to the rows `targets`, all at once."""
         for tensor in (tensor for layer in self._layers for tensor in layer):
-            tensor[to] = tensor[of]
+            tensor[targets, :, :columns] = tensor[sources, :, :columns]
 
-    @property
-    def _columns(self) -> int:
-        """Number of columns of a new layer."""
-        return self._capacity
+    def _cells_of(self, heads: int) -> Tensor:
+        """Return the places of a block in a layer with its first three dimensions joined, in the block's order."""
+        device = self._positions.device
+        rows = torch.arange(self.rows, device=device)[self._rows]
+        first = (rows[:, None] * heads + torch.arange(heads, device=device)) * self._capacity
+        return (first[:, :, None] + self._positions[:, None]).flatten()
 
 
 class StaticCache(RaggedCache):
     """Cache of fixed size at fixed addresses, as CUDA graphs require.
 
-    Every row has `context` columns and one unused column, which takes the writes of idle rows. Tensors are reallocated
-    (`moves` counts it) only when the number of rows, a power of two, grows.
+    Every row has `context` columns. Tensors are reallocated (`moves` counts it) only when the number of rows grows.
     """
 
     def __init__(self, context: int) -> None:
@@ -86,32 +85,14 @@ class StaticCache(RaggedCache):
         self._capacity = _rounded(context)
         self.moves = 0
 
-    @property
-    def nowhere(self) -> int:
-        """Index of the unused column."""
-        return self._capacity
-
-    def place(self, places: Tensor, width: int, first: int = 0) -> int:
-        """See `RaggedCache.place`. The width is rounded up by `bucket`."""
-        return super().place(places, self.bucket(width), first)
+    def reserve(self, rows: int, columns: int) -> None:
+        """See `RaggedCache.reserve`."""
+        self.moves += rows > self.rows
+        super().reserve(rows, columns)
 
     def bucket(self, width: int) -> int:
         """Round a width up to 128, 256, 512, ... or the capacity."""
         return min(_power_of_two(max(width, _GROWTH)), self._capacity)
-
-    def arrange(self, rows: Sequence[int]) -> None:
-        """Keep `rows`, in that order, at the same addresses."""
-        if len(rows) > self.rows:
-            self.rows, self.moves = _power_of_two(len(rows)), self.moves + 1
-            self._layers = [(_with_rows(k, self.rows), _with_rows(v, self.rows)) for k, v in self._layers]
-        if self._layers:
-            index = torch.tensor(rows, device=self._layers[0][0].device)
-            for tensor in (tensor for layer in self._layers for tensor in layer):
-                tensor[: len(rows)] = tensor[index]
-
-    @property
-    def _columns(self) -> int:
-        return self._capacity + 1
 
 
 def _power_of_two(number: int) -> int:
@@ -123,14 +104,8 @@ def _rounded(width: int) -> int:
     return -(-width // _GROWTH) * _GROWTH
 
 
-def _grown(tensor: Tensor, capacity: int) -> Tensor:
-    n, heads, length, d = tensor.shape
-    grown = tensor.new_zeros((n, heads, capacity, d))
-    grown[:, :, :length] = tensor
+def _grown(tensor: Tensor, rows: int, columns: int) -> Tensor:
+    old_rows, heads, old_columns, d = tensor.shape
+    grown = tensor.new_zeros((rows, heads, columns, d))
+    grown[:old_rows, :, :old_columns] = tensor
     return grown
-
-
-def _with_rows(tensor: Tensor, rows: int) -> Tensor:
-    more = tensor.new_zeros((rows, *tensor.shape[1:]))
-    more[: len(tensor)] = tensor
-    return more

@@ -15,7 +15,7 @@ from agents.models.checkpoint import load_config, resolve_checkpoint
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 from agents.seeding import stream_of
 
@@ -39,22 +39,32 @@ class EngineAgent:
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`."""
         for slot, observation, info in zip(indices, observations, infos, strict=True):
-            if slot in self._last:
-                self._engine.free(slot)
             self._last[slot] = None
             self._formats[slot] = str(info.get("format", ""))
             self._engine.start(slot, self._codec.encode_prompt(observation, info), stream_of(info))
 
-    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:  # noqa: ARG002
+    def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """Sample the next action of each slot; the empty text where the context is full."""
+        self.ask(indices, observations, infos)
+        answers: dict[int, str] = {}
+        while len(answers) < len(indices):
+            answers |= self.answers()
+        return [answers[slot] for slot in indices]
+
+    def ask(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:  # noqa: ARG002
+        """See `ContinuousAgent.ask`."""
         for slot, observation in zip(indices, observations, strict=True):
             last = self._last[slot]
             if last is not None and not last.overflow:
                 stop = [] if last.stopped else [self._codec.stop_id]
                 self._engine.append(slot, [*stop, *self._codec.encode_observation(observation, self._formats[slot])])
-        sampled = self._engine.act(list(indices))
-        self._last.update(zip(indices, sampled, strict=True))
-        return [self._codec.decode_action(sample.ids) for sample in sampled]
+        self._engine.request(indices)
+
+    def answers(self) -> dict[int, str]:
+        """See `ContinuousAgent.answers`."""
+        ended = self._engine.decode()
+        self._last |= ended
+        return {slot: self._codec.decode_action(sampled.ids) for slot, sampled in ended.items()}
 
 
 class PolicyAgent(EngineAgent):
@@ -102,9 +112,9 @@ def policy_agent(
     return EngineAgent(make_sampler(in_double(learner), sampling, temperature, seed), learner.codec, name)
 
 
-def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> Generator:
+def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> TokenSampler:
     """Return an engine in this process that samples from a policy."""
-    return Generator(
+    return TokenSampler(
         learner.policy,
         context=learner.context,
         stop_id=learner.codec.stop_id,

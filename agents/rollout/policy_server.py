@@ -20,7 +20,8 @@ from agents.errors import CheckpointError, RequestError
 from agents.models.policy import Policy
 from agents.models.weights import read_merged
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.engine import act
+from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 
 _BATCH = 256  # maximum number of requests in a batch
@@ -64,8 +65,8 @@ class Reload(BaseModel):
     kwargs: Arguments
 
 
-class _Batch(Generator):
-    """Generator that samples one action per request, with the seed of the request."""
+class _Batch(TokenSampler):
+    """Sampler of one action per request, with the seed of the request."""
 
     def __init__(self, policy: Policy, context: int, requests: Sequence[CompletionRequest]) -> None:
         first = requests[0]
@@ -149,7 +150,7 @@ class Decoder:
     def _answer(self, batch: list[tuple[CompletionRequest, Future[Sampled]]]) -> None:
         try:
             with self._weights:
-                sampled = _Batch(self._policy, self._context, [request for request, _ in batch]).act(range(len(batch)))
+                sampled = act(_Batch(self._policy, self._context, [request for request, _ in batch]), range(len(batch)))
         except Exception as error:  # any error: the waiting requests receive it
             for _, future in batch:
                 future.set_exception(error)

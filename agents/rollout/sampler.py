@@ -1,61 +1,63 @@
-"""Batched sampling of actions with a KV cache that persists over the steps of the episodes.
+"""Continuous batching of actions with a KV cache that persists over the steps of the episodes.
 
 Only new tokens are fed: the prompt once, then each observation. Every episode has a cache row of its own length; tokens
-are written after the row's last one, and a position mask hides the rest, so padding has no effect.
+are written after the row's last one, and a position mask hides the rest, so padding has no effect. Each decoding step
+adds a token to every action in progress; other actions end and begin between the steps.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
+from agents.rollout.draws import action_seed, draw
 from agents.rollout.kv_cache import RaggedCache
+from agents.rollout.lean_decoder import is_lean, lean_forward
 from agents.rollout.types import Sampled
-from agents.seeding import derive
 
-_COMPACT_SHARE = 7 / 8  # share of live rows at which the stopped rows are dropped from the batch
-_STOP_INTERVAL = 8  # decoded tokens between two stop checks on a GPU
+_JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
+_LIVE_SHARE = 7 / 8  # share of rows in a decoding step below which the idle rows are moved out of it
+_GPU_STEPS = 8  # decoding steps between two looks of the host at the tokens of a GPU
 
 
-class _StopCheck:
-    """Check that every row has stopped, without device synchronization.
+@dataclass
+class _Slot:
+    """Episode of a slot.
 
-    On a GPU the flag is copied every few tokens and read a few tokens later; the tokens sampled in between are cut off.
+    Attributes:
+        stream: Name of the episode's random stream.
+        action: Index of its next action.
+        pending: Tokens that are not yet fed.
+        row: Cache row; -1 before the first feed.
+        length: Number of tokens in the cache before the action in progress.
+        limit: Maximum length of the action in progress, 0 between two actions.
+        uniforms: Random number of each of its tokens.
+        ids: Its tokens so far; the last one is not yet fed.
+        log_probs: Their log-probabilities.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._on_device = device.type == "cuda"
-        self._asked: tuple[Tensor, torch.cuda.Event] | None = None
-
-    def all_stopped(self, t: int, live: Tensor) -> bool:
-        """Return true if no row is known to be `live` (n,) after t + 1 tokens."""
-        if not self._on_device:
-            return not live.any()
-        if t % _STOP_INTERVAL < _STOP_INTERVAL - 1:
-            return False
-        before, self._asked = self._asked, self._ask(live)
-        if before is None:
-            return False
-        flag, event = before
-        event.synchronize()
-        return not flag.item()
-
-    def _ask(self, live: Tensor) -> tuple[Tensor, torch.cuda.Event]:
-        flag, event = torch.empty((), dtype=torch.bool, pin_memory=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
-        flag.copy_(live.any(), non_blocking=True)
-        event.record()
-        return flag, event
+    stream: str | int
+    action: int
+    pending: list[int]
+    row: int = -1
+    length: int = 0
+    limit: int = 0
+    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
 
 
-class Generator:
+class TokenSampler:
     """Rollout engine in this process. See `RolloutEngine`.
 
     Args:
@@ -81,7 +83,7 @@ class Generator:
         self._temperature = temperature
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
         self._cache_argument = _cache_argument(policy.decoder)
-        self._cache = self._make_cache()
+        self._lean = is_lean(policy.decoder)
         self.seed(seed)
         self.clear()
 
@@ -92,163 +94,231 @@ class Generator:
     def clear(self) -> None:
         """See `RolloutEngine.clear`."""
         self._cache = self._make_cache()
-        self._rows: list[int] = []  # slot of each cache row
-        self._streams: dict[int, tuple[str | int, int]] = {}  # stream of the episode and index of its next action
-        self._lengths: dict[int, int] = {}  # tokens in the cache, by slot
-        self._pending: dict[int, list[int]] = {}  # tokens not yet fed, by slot
+        self._slots: dict[int, _Slot] = {}
+        self._full: list[int] = []  # slots without room for the action that was requested
+        self._waiting: list[int] = []  # slots whose requested action waits for a feed
+        self._active: list[int] = []  # slots whose action is in progress
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        """See `RolloutEngine.publish`. The engine reads the weights in place, so the version is always the newest."""
-        del at_once
-        return version
+    def sync_weights(self, version: int) -> None:
+        """See `RolloutEngine.sync_weights`. The engine reads the weights in place."""
 
     def close(self) -> None:
         """See `RolloutEngine.close`."""
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         """See `RolloutEngine.start`."""
-        self._streams[slot] = (self._begun if stream is None else stream), 0
+        if slot in self._slots:
+            self.free(slot)
+        self._slots[slot] = _Slot(self._begun if stream is None else stream, 0, list(ids))
         self._begun += 1
-        self._lengths[slot] = 0
-        self._pending[slot] = list(ids)
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
         """See `RolloutEngine.append`."""
-        self._pending[slot].extend(ids)
+        self._slots[slot].pending.extend(ids)
 
     def room(self, slot: int) -> int:
         """See `RolloutEngine.room`."""
-        return self._context - self._lengths[slot] - len(self._pending[slot])
+        state = self._slots[slot]
+        return self._context - state.length - len(state.pending)
+
+    @torch.inference_mode()
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        """See `RolloutEngine.fork`."""
+        state = self._slots[source]
+        if state.limit:
+            raise RuntimeError(f"slot {source} has an action in progress; fork it between two actions")
+        if target in self._slots:
+            self.free(target)
+        self._slots[target] = twin = replace(state, stream=stream, pending=list(state.pending), row=-1)
+        if state.row >= 0:
+            self._allocate([twin], state.length)
+            self._cache.copy([state.row], [twin.row], state.length)
 
     def free(self, slot: int) -> None:
         """See `RolloutEngine.free`."""
-        del self._lengths[slot], self._pending[slot], self._streams[slot]
+        del self._slots[slot]
+        for several in (self._full, self._waiting, self._active):
+            if slot in several:
+                several.remove(slot)
+
+    def request(self, slots: Sequence[int]) -> None:
+        """See `RolloutEngine.request`."""
+        for slot in slots:
+            state = self._slots[slot]
+            if self.room(slot) < 1:
+                self._full.append(slot)
+                continue
+            state.limit = self._longest(slot)
+            state.ids, state.log_probs = [], []
+            if self._temperature:
+                generator = np.random.Generator(np.random.Philox(key=self._action_seed(slot)))
+                state.uniforms = generator.random(state.limit)  # counter-based: a number does not depend on the limit
+            self._waiting.append(slot)
 
     @torch.inference_mode()
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """See `RolloutEngine.act`."""
-        ready = [slot for slot in slots if self.room(slot) > 0]
-        sampled = dict(zip(ready, self._decode(ready), strict=True)) if ready else {}
-        return [sampled.get(slot, Sampled([], [], stopped=False, overflow=True)) for slot in slots]
+    def decode(self) -> dict[int, Sampled]:
+        """See `RolloutEngine.decode`. Feeds waiting tokens, or adds a token to each action in progress."""
+        ended = {slot: Sampled([], [], stopped=False, overflow=True) for slot in self._full}
+        self._full = []
+        waiting, active = len(self._waiting), len(self._active)
+        if waiting and waiting >= _JOIN_SHARE * (waiting + active):
+            ended |= self._join()
+        elif active:
+            ended |= self._advance()
+        return ended
 
     def _longest(self, slot: int) -> int:
         """Return the maximum length of the slot's next action."""
         return min(self._sampling.max_action_tokens, self.room(slot))
 
+    def _action_seed(self, slot: int) -> int:
+        """Return the seed of a slot's next action, at least 0."""
+        state = self._slots[slot]
+        return action_seed(self._seed, state.stream, state.action)
+
     def _make_cache(self) -> RaggedCache:
         """Return an empty cache."""
         return RaggedCache()
 
-    def _decode(self, slots: list[int]) -> list[Sampled]:
-        self._acting = slots
-        hidden = self._prefill(slots)
-        device = hidden.device
-        rooms = [self._longest(slot) for slot in slots]
-        longest, base = max(rooms), max(self._lengths[slot] for slot in slots)
-        uniforms = self._uniforms(slots, longest)
-        drawn, scores = self._draw(hidden, uniforms[:, 0])
-        limits = torch.tensor(rooms, device=device)
-        lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
-        ids = torch.full((len(slots), longest), self._stop, dtype=torch.long, device=device)
-        log_probs = torch.zeros((len(slots), longest), dtype=torch.float64, device=device)
-        live = torch.ones(len(slots), dtype=torch.bool, device=device)
-        counts = torch.zeros_like(limits)
-        stop_check, rows = _StopCheck(device), None
-        for t in range(longest):
-            if t:
-                drawn, scores = self._next(drawn, lengths + counts - 1, base + t, rows, uniforms[:, t])
-            ids[:, t], log_probs[:, t] = drawn, scores
-            counts += live
-            live &= (drawn != self._stop) & (counts < limits)
-            if stop_check.all_stopped(t, live):
-                break
-            rows = self._compact(rows, live)
-        return self._collect(slots, ids, log_probs, counts)
-
-    def _next(
-        self, drawn: Tensor, positions: Tensor, width: int, rows: Tensor | None, uniforms: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Feed the last tokens `drawn` (n,) at `positions` (n,), all below `width`; draw the next with `uniforms` (n,).
-
-        `rows` (m,) are the indices of the rows to feed, in the order of the cache; `None` feeds all. Results of the
-        other rows, which have stopped, are undefined.
-        """
-        if rows is None:
-            return self._draw(self._feed(drawn[:, None], positions[:, None], width)[:, 0], uniforms)
-        hidden = self._feed(drawn[rows, None], positions[rows, None], width)[:, 0]
-        ids, log_probs = self._draw(hidden, uniforms[rows])
-        return drawn.index_copy(0, rows, ids), log_probs.new_zeros(len(drawn)).index_copy(0, rows, log_probs)
-
-    def _compact(self, rows: Tensor | None, live: Tensor) -> Tensor | None:
-        """Return the rows to feed next, see `_next`. On a CPU, live rows move to the front once some have stopped.
-
-        On other devices a step costs about the same for fewer rows, and the host does not know which rows stop.
-        """
-        if live.device.type != "cpu":
-            return None
-        fed = torch.arange(len(live)) if rows is None else rows
-        going = live[fed]
-        left = int(going.sum())
-        if left > _COMPACT_SHARE * len(fed):
-            return rows
-        gaps, late = (~going[:left]).nonzero()[:, 0], going[left:].nonzero()[:, 0] + left
-        if len(gaps):
-            self._cache.swap(gaps, late)
-        for gap, other in zip(gaps.tolist(), late.tolist(), strict=True):
-            self._rows[gap], self._rows[other] = self._rows[other], self._rows[gap]
-        return fed.index_copy(0, gaps, fed[late])[:left]
-
-    def _collect(self, slots: list[int], ids: Tensor, log_probs: Tensor, counts: Tensor) -> list[Sampled]:
-        """Cut each row at its end. The last token was sampled but not fed, so it stays pending."""
-        rows = zip(slots, ids.tolist(), log_probs.tolist(), counts.tolist(), strict=True)
-        results = []
-        for slot, tokens, scores, count in rows:
-            self._lengths[slot] += count - 1
-            self._pending[slot] = [tokens[count - 1]]
-            results.append(Sampled(tokens[:count], scores[:count], stopped=tokens[count - 1] == self._stop))
-        return results
-
-    def _arrange(self, slots: Sequence[int], sources: Mapping[int, int] | None = None) -> None:
-        """Move the cache rows of `slots` to the front, and drop those of ended episodes.
-
-        `sources` has the slot whose row is copied, by the slot that receives the copy.
-        """
-        held = {slot: row for row, slot in enumerate(self._rows)}
-        acting = set(slots)
-        order = [*slots, *(slot for slot in self._rows if slot in self._lengths and slot not in acting)]
-        # The row of a new episode may hold any values: all of them are masked.
-        rows = [held.get(sources.get(slot, slot) if sources else slot, 0) for slot in order]
-        if rows != list(range(len(self._rows))):
-            self._cache.arrange(rows)
-        self._rows = order
-
-    def _prefill(self, slots: list[int]) -> Tensor:
-        """Feed the pending tokens of each slot. Return the hidden states of the last tokens (n, h).
+    def _join(self) -> dict[int, Sampled]:
+        """Feed the pending tokens of all waiting slots, and draw the first token of their actions.
 
         Equal prompts, as in a group, are fed once and their row is copied.
         """
+        slots, self._waiting = self._waiting, []
+        states = [self._slots[slot] for slot in slots]
+        columns = max(state.length + len(state.pending) for state in states)
+        self._allocate([state for state in states if state.row < 0], columns)
         sources = self._prompt_sources(slots)
         readers = [slot for slot in slots if sources[slot] == slot]
-        if self._policy.device.type == "cpu":  # there padding costs more than moving rows
-            readers.sort(key=lambda slot: len(self._pending[slot]))
-        self._arrange(readers)
+        readers.sort(key=lambda slot: (self._slots[slot].length > 0, len(self._slots[slot].pending)))  # little padding
+        hidden = torch.cat([self._read(piece) for piece in self._pieces(readers)])
+        copies = [slot for slot in slots if sources[slot] != slot]
+        if copies:
+            rows = {self._slots[slot].row: self._slots[sources[slot]].row for slot in copies}
+            self._cache.copy(list(rows.values()), list(rows), columns)
+        for state in states:
+            state.length += len(state.pending)
+            state.pending = []
         places = {slot: place for place, slot in enumerate(readers)}
-        pieces, first = [], 0
-        for piece in self._pieces(readers):
-            pieces.append(self._read(piece, first))
-            first += len(piece)
-        self._arrange(slots, sources)
-        for slot in slots:
-            self._lengths[slot] += len(self._pending[slot])
-            self._pending[slot] = []
-        order = torch.tensor([places[sources[slot]] for slot in slots], device=self._policy.device)
-        return torch.cat(pieces)[order]
+        order = torch.tensor([places[sources[slot]] for slot in slots], device=hidden.device)
+        numbers = [state.uniforms[0] if self._temperature else 0.0 for state in states]
+        drawn, scores = self._draw(hidden[order], torch.tensor(numbers, dtype=torch.float64, device=hidden.device))
+        self._active += slots
+        return self._take(dict(zip(slots, range(len(slots)), strict=True)), drawn[None], scores[None])
+
+    def _advance(self) -> dict[int, Sampled]:
+        """Add a token to each action in progress; on a GPU several tokens, of which the surplus is cut."""
+        self._compact()
+        rows = {slot: self._slots[slot].row for slot in self._active}
+        count = self._fed(1 + max(rows.values()))
+        steps = self._steps()
+        tokens, positions, moving = [self._stop] * count, [0] * count, [0] * count
+        for state in self._slots.values():  # an idle row writes where its next token will be written
+            if 0 <= state.row < count:
+                positions[state.row] = state.length
+        uniforms = np.zeros((steps, count))
+        for slot, row in rows.items():
+            state = self._slots[slot]
+            done = len(state.ids)
+            tokens[row], positions[row], moving[row] = state.ids[-1], state.length + done - 1, 1
+            if self._temperature:
+                numbers = state.uniforms[done : done + steps]
+                uniforms[: len(numbers), row] = numbers
+        self._cache.reserve(count, min(max(positions) + steps, self._context))
+        width = max(positions[row] for row in rows.values())
+        device = self._policy.device
+        fed, places = torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
+        several, advance = torch.from_numpy(uniforms).to(device), torch.tensor(moving, device=device)
+        drawn = torch.zeros((steps, count), dtype=torch.long, device=device)
+        scores = torch.zeros((steps, count), dtype=torch.float64, device=device)
+        for step in range(steps):
+            fed, scores[step] = self._next(fed, places, min(width + step + 1, self._context), several[step])
+            drawn[step] = fed
+            places = (places + advance).clamp(max=self._context - 1)
+        return self._take(rows, drawn, scores)
+
+    def _fed(self, span: int) -> int:
+        """Return the number of rows of a decoding step whose rows in progress are among the first `span`."""
+        return span
+
+    def _steps(self) -> int:
+        """Return the number of decoding steps until the host looks at the tokens."""
+        if self._policy.device.type == "cpu":
+            return 1
+        return min(_GPU_STEPS, max(self._slots[slot].limit - len(self._slots[slot].ids) for slot in self._active))
+
+    def _next(self, drawn: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed the last tokens `drawn` (n,) of the first n cache rows at `positions` (n,), and draw the next.
+
+        Args:
+            drawn: Tokens.
+            positions: Their positions, below `width` for rows in progress.
+            width: Number of columns that are read.
+            uniforms: Random numbers of the draw (n,).
+        """
+        return self._step(drawn, positions, width, uniforms)
+
+    def _take(self, places: Mapping[int, int], drawn: Tensor, scores: Tensor) -> dict[int, Sampled]:
+        """Append drawn tokens (steps, n) and log-probabilities to the actions of slots, by their place among the n.
+
+        Return the actions that have ended. Their last token was sampled but not fed, so it stays pending.
+        """
+        ended: dict[int, Sampled] = {}
+        for tokens, log_probs in zip(drawn.tolist(), scores.tolist(), strict=True):
+            for slot, place in places.items():
+                if slot in ended:
+                    continue
+                state = self._slots[slot]
+                state.ids.append(tokens[place])
+                state.log_probs.append(log_probs[place])
+                stopped = tokens[place] == self._stop
+                if stopped or len(state.ids) == state.limit:
+                    ended[slot] = Sampled(state.ids, state.log_probs, stopped)
+                    state.length += len(state.ids) - 1
+                    state.pending = [tokens[place]]
+                    state.limit, state.action = 0, state.action + 1
+        self._active = [slot for slot in self._active if slot not in ended]
+        return ended
+
+    def _compact(self) -> None:
+        """Move the rows of actions in progress to the front if too many others lie between them."""
+        rows = {self._slots[slot].row: slot for slot in self._active}
+        count, span = len(rows), 1 + max(rows)
+        if not self._worth(count, span):
+            return
+        gaps = [row for row in range(count) if row not in rows]
+        late = [row for row in rows if row >= count]
+        owners = {state.row: state for state in self._slots.values() if state.row >= 0}
+        columns = max(owners[row].length + len(owners[row].ids) for row in {*gaps, *late} & owners.keys())
+        self._cache.copy([*gaps, *late], [*late, *gaps], columns)
+        for gap, other in zip(gaps, late, strict=True):
+            owners[other].row = gap
+            if gap in owners:
+                owners[gap].row = other
+
+    def _worth(self, count: int, span: int) -> bool:
+        """Return true if a step of `count` rows is enough cheaper than one of `span` rows to move rows for it."""
+        return count <= _LIVE_SHARE * span
+
+    def _allocate(self, states: Sequence[_Slot], columns: int) -> None:
+        """Give each of `states` the first free cache row, with room for `columns` tokens."""
+        taken = {state.row for state in self._slots.values()}
+        row = 0
+        for state in states:
+            while row in taken:
+                row += 1
+            state.row = row
+            taken.add(row)
+        self._cache.reserve(max(taken) + 1, columns)
 
     def _prompt_sources(self, slots: list[int]) -> dict[int, int]:
         """Return the slot that reads the prompt of each slot: itself, or the first with the same prompt."""
         first: dict[tuple[int, ...], int] = {}
+        states = {slot: self._slots[slot] for slot in slots}
         return {
-            slot: slot if self._lengths[slot] else first.setdefault(tuple(self._pending[slot]), slot) for slot in slots
+            slot: slot if state.length else first.setdefault(tuple(state.pending), slot)
+            for slot, state in states.items()
         }
 
     def _pieces(self, slots: list[int]) -> Iterator[list[int]]:
@@ -256,92 +326,57 @@ class Generator:
         most = _block_tokens(self._policy.device)
         piece: list[int] = []
         for slot in slots:
-            longest = max(len(self._pending[each]) for each in [*piece, slot])
-            if piece and (len(piece) + 1) * longest > most:
+            longest = max(len(self._slots[each].pending) for each in [*piece, slot])
+            begun = bool(self._slots[slot].length)
+            if piece and ((len(piece) + 1) * longest > most or begun != bool(self._slots[piece[0]].length)):
                 yield piece
                 piece = []
             piece.append(slot)
         yield piece
 
-    def _read(self, slots: list[int], first: int) -> Tensor:
-        """Feed the pending tokens of the rows from `first` on. Return hidden states of the last tokens (n, h)."""
-        pending = [self._pending[slot] for slot in slots]
-        counts = [len(ids) for ids in pending]
+    def _read(self, slots: Sequence[int]) -> Tensor:
+        """Feed the pending tokens of slots. Return the hidden states of the last tokens (n, h)."""
+        states = [self._slots[slot] for slot in slots]
+        counts = [len(state.pending) for state in states]
         device = self._policy.device
-        rows = [torch.tensor(ids) for ids in pending]
-        block = pad_sequence(rows, batch_first=True, padding_value=self._stop).to(device)
-        lengths = torch.tensor([self._lengths[slot] for slot in slots], device=device)
+        blocks = [torch.tensor(state.pending) for state in states]
+        block = pad_sequence(blocks, batch_first=True, padding_value=self._stop).to(device)
+        lengths = torch.tensor([state.length for state in states], device=device)
         # Padding may exceed the context: it is written to the last column, whose token is never fed and never read.
         positions = (lengths[:, None] + torch.arange(block.shape[1], device=device)).clamp(max=self._context - 1)
-        width = min(max(self._lengths[slot] for slot in slots) + max(counts), self._context)
-        hidden = self._feed(block, positions, width, first=first)
-        return hidden[torch.arange(len(slots), device=device), torch.tensor(counts, device=device) - 1]
+        width = min(max(state.length for state in states) + max(counts), self._context)
+        self._cache.reserve(0, width)
+        self._cache.place(torch.tensor([state.row for state in states], device=device), positions, width)
+        first = not any(state.length for state in states)
+        return self._feed(block, positions, torch.tensor(counts, device=device) - 1, first=first)
 
-    def _feed(
-        self, ids: Tensor, positions: Tensor, width: int, places: Tensor | None = None, *, first: int = 0
-    ) -> Tensor:
-        """Return the hidden states (n, q, h) of a block at `positions` (n, q).
+    def _feed(self, ids: Tensor, positions: Tensor, last: Tensor, *, first: bool = False) -> Tensor:
+        """Feed a block (n, q) at `positions` (n, q). Return the hidden states (n, h) of its columns `last` (n,).
 
-        Keys and values are stored in the columns `places`, by default `positions`, of the rows from `first` on.
+        The cache has its destination. `first`: no row has earlier tokens.
         """
-        width = self._cache.place(positions if places is None else places, width, first)
-        mask = torch.arange(width, device=ids.device) <= positions[..., None]
-        output = self._policy.decoder(
+        decoder = self._policy.decoder
+        if self._lean:
+            return lean_forward(decoder, ids, positions, self._cache, last, first=first)
+        mask = torch.arange(self._cache.width, device=ids.device) <= positions[..., None]
+        output = decoder(
             input_ids=ids,
             attention_mask=mask[:, None],
             position_ids=positions,
             use_cache=True,
             **{self._cache_argument: self._cache},
         )
-        return cast(Tensor, output.last_hidden_state)
+        return cast(Tensor, output.last_hidden_state[torch.arange(len(ids), device=ids.device), last])
 
-    def _uniforms(self, slots: Sequence[int], count: int) -> Tensor:
-        """Return a uniform number in [0, 1) for each token position of every slot's next action (n, count), in float64.
-
-        Philox is counter-based: the number at a position does not depend on `count`.
-        """
-        numbers = np.zeros((len(slots), count))
-        if self._temperature:
-            for row, slot in zip(numbers, slots, strict=True):
-                np.random.Generator(np.random.Philox(key=self._action_seed(slot))).random(out=row)
-        for slot in slots:
-            stream, action = self._streams[slot]
-            self._streams[slot] = stream, action + 1
-        return torch.from_numpy(numbers).to(self._policy.device)
-
-    def _action_seed(self, slot: int) -> int:
-        """Return the seed of a slot's next action, at least 0."""
-        return action_seed(self._seed, *self._streams[slot])
+    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        """Feed a token of each of the first n cache rows (n,) at `positions` (n,), and draw the next."""
+        self._cache.place(slice(len(ids)), positions[:, None], width)
+        hidden = self._feed(ids[:, None], positions[:, None], torch.zeros_like(ids))
+        return self._draw(hidden, uniforms)
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Draw a token per row with its uniform number (n,). Return ids (n,) and log-probabilities (n,).
-
-        Inverse transform sampling: logits that differ by rounding give different tokens only with a probability of
-        about the rounding error. Temperature 0 uses no numbers. Does not synchronize the device.
-        """
-        logits = self._policy.output_layer(hidden)
-        logits = logits if logits.dtype == torch.float64 else logits.float()
-        if self._temperature == 0:
-            ids = logits.argmax(-1)
-            return ids, logits.log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
-        log_probs = (logits / self._temperature).log_softmax(-1)
-        ids = _inverse(log_probs.exp(), uniforms)
-        return ids, log_probs.gather(-1, ids[:, None]).squeeze(-1)
-
-
-def action_seed(seed: int, stream: str | int, action: int) -> int:
-    """Return the seed of one action of one episode, below 2**31. All engines use it."""
-    return derive(seed, "action", stream, action)
-
-
-def _inverse(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """Return the tokens (n,) at the quantiles `uniforms` (n,) of the distributions `weights` (n, vocabulary).
-
-    A token of weight 0 is never returned. Sums are in float64: single precision would lose rare tokens.
-    """
-    sums = weights.cumsum(-1, dtype=torch.float64)
-    ids = torch.searchsorted(sums, (uniforms * sums[:, -1])[:, None], right=True).squeeze(-1)
-    return ids.clamp(max=weights.shape[-1] - 1)
+        """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
+        return draw(self._policy.output_layer(hidden), uniforms, self._temperature)
 
 
 def _block_tokens(device: torch.device) -> int:

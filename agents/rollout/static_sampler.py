@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from agents.rollout.kv_cache import RaggedCache, StaticCache
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 
 
-class StaticGenerator(Generator):
-    """`Generator` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
+class StaticTokenSampler(TokenSampler):
+    """`TokenSampler` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
 
     _kept: StaticCache | None = None
 
@@ -27,64 +27,47 @@ class StaticGenerator(Generator):
         """Return the one cache of this generator: graphs hold its addresses."""
         if self._kept is None:
             self._kept = StaticCache(self._context)
-            self._steps: dict[tuple[int, int], _Step] = {}
+            self._graphs: dict[tuple[int, int], _Step] = {}
             self._moves = 0
         return self._kept
 
-    def _compact(self, rows: Tensor | None, live: Tensor) -> Tensor | None:  # noqa: ARG002
-        """Keep all rows, since steps have fixed shapes."""
-        return None
+    def _worth(self, count: int, span: int) -> bool:
+        """Return true if `count` rows take a step of another shape than `span` rows."""
+        return self._fed(count) != self._fed(span)
 
-    def _next(
-        self,
-        drawn: Tensor,
-        positions: Tensor,
-        width: int,
-        rows: Tensor | None,  # noqa: ARG002
-        uniforms: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def _fed(self, span: int) -> int:
+        """Return the next power of two."""
+        return 1 << (span - 1).bit_length()
+
+    def _next(self, drawn: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         cache = cast(StaticCache, self._cache)
         if cache.moves != self._moves:
-            self._steps, self._moves = {}, cache.moves
-        n = len(drawn)
-        key = (min(1 << (n - 1).bit_length(), cache.rows), cache.bucket(width))
-        if key not in self._steps:
-            self._steps[key] = self._make_step(*key)
-        return self._steps[key](drawn, positions, uniforms)
+            self._graphs, self._moves = {}, cache.moves
+        key = (len(drawn), cache.bucket(width))
+        if key not in self._graphs:
+            self._graphs[key] = self._make_step(*key)
+        return self._graphs[key](drawn, positions, uniforms)
 
     def _make_step(self, rows: int, width: int) -> _Step:
-        nowhere = cast(StaticCache, self._cache).nowhere
-
         def compute(step: _Step) -> tuple[Tensor, Tensor]:
-            hidden = self._feed(step.ids, step.positions, width, step.places)
-            return self._draw(hidden[:, 0], step.uniforms)
+            return self._step(step.ids, step.positions, width, step.uniforms)
 
-        return _Step(compute, rows, self._policy.device, self._stop, nowhere)
+        return _Step(compute, rows, self._policy.device)
 
 
 class _Step:
-    """Decoding step for up to `rows` rows.
+    """Decoding step for `rows` rows.
 
     Attributes:
-        ids: Tokens to feed (rows, 1).
-        positions: Their positions in the episodes (rows, 1).
-        places: Their cache columns (rows, 1).
+        ids: Tokens to feed (rows,).
+        positions: Their positions in the episodes (rows,).
         uniforms: Random numbers of the draw (rows,).
     """
 
-    def __init__(
-        self,
-        compute: Callable[[_Step], tuple[Tensor, Tensor]],
-        rows: int,
-        device: torch.device,
-        idle_id: int,
-        nowhere: int,
-    ) -> None:
+    def __init__(self, compute: Callable[[_Step], tuple[Tensor, Tensor]], rows: int, device: torch.device) -> None:
         self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.ids, self.positions, self.places = (
-            torch.zeros((rows, 1), dtype=torch.long, device=device) for _ in range(3)
-        )
-        self._compute, self._idle_id, self._nowhere = compute, idle_id, nowhere
+        self.ids, self.positions = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
+        self._compute = compute
         self._graph: torch.cuda.CUDAGraph | None = None
         self._drawn: tuple[Tensor, Tensor] | None = None
 
@@ -93,17 +76,9 @@ class _Step:
 
         Returns ids (n,) and log-probabilities (n,), valid until the next call.
         """
-        n = len(drawn)
-        for buffer, values, idle in (
-            (self.ids, drawn, self._idle_id),
-            (self.positions, positions, 0),
-            (self.places, positions, self._nowhere),
-        ):
-            buffer[:n, 0] = values
-            buffer[n:] = idle
-        self.uniforms[:n] = uniforms
-        ids, log_probs = self._run()
-        return ids[:n], log_probs[:n]
+        for buffer, values in ((self.ids, drawn), (self.positions, positions), (self.uniforms, uniforms)):
+            buffer.copy_(values)
+        return self._run()
 
     def _run(self) -> tuple[Tensor, Tensor]:
         if self.uniforms.device.type != "cuda":

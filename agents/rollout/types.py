@@ -29,7 +29,7 @@ class Sampled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Episode:
+class TokenEpisode:
     """One episode, token by token.
 
     Attributes:
@@ -41,6 +41,8 @@ class Episode:
         group: Group id. Episodes of one group start from the same prompt; group baselines compare them.
         state_hashes: Hash of the state before each step; equal hashes mean equal states.
         metrics: Results of the episode, e.g. `is_solved`.
+        lineage: Place in the tree of its group, see `agents.training.advantages.Lineage`; empty without trees. Steps,
+            rewards and states of a branch are those of its own calls.
     """
 
     ids: tuple[int, ...]
@@ -51,6 +53,7 @@ class Episode:
     group: int = 0
     state_hashes: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    lineage: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.spans) != len(self.rewards):
@@ -62,6 +65,11 @@ class Episode:
     def truncated(self) -> bool:
         """True when the environment interrupted the episode: the state after the last step has a value."""
         return self.end == "truncated"
+
+    @property
+    def is_branch(self) -> bool:
+        """True where the episode is a branch of another: the first calls are those of the other."""
+        return len(self.lineage) > 1
 
     @property
     def action_tokens(self) -> int:

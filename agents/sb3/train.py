@@ -21,6 +21,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import steptool_env  # noqa: F401  registers the environments
 from agents.errors import CheckpointError, ConfigurationError
+from agents.options import Arguments
 from agents.sb3.agent import CandidateAgent, stack
 from agents.sb3.policy import MaskableScoringPolicy, ScoringPolicy
 from steptool_env.discrete import CandidateView
@@ -57,8 +58,8 @@ class SB3Settings:
     """Weight of the entropy bonus."""
     seed: int = 0
     """Random seed of the policy, the episodes and the samples."""
-    env_args: Mapping[str, Any] = field(default_factory=dict)
-    """Arguments of the environment."""
+    env_args: Arguments = field(default_factory=dict)
+    """Arguments of the environment. A value that parses as JSON is JSON, else text."""
 
     def __post_init__(self) -> None:
         if self.algorithm not in _ALGORITHMS:

@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from agents.training.batch import Batch
-from agents.training.config import ESTIMATORS, AlgorithmConfig
+from agents.training.config import ESTIMATORS, GROUP_ESTIMATORS, AlgorithmConfig
 
 Estimator = Callable[[Batch], Tensor]
 """Function from a batch, with its values where the policy has a critic, to advantages (b, j), not normalised."""
 
+Lineage = tuple[int, ...]
+"""Place of an episode in the tree of its group: `(t,)` for episode t, `(*row, f, n)` for branch n that leaves the row
+`row` before call f. Calls are numbered from the start of the task, also those of a branch."""
+
 _EPSILON = 1e-8
-_EQUAL = 1e-6  # smaller differences of returns are rounding errors, which must not be scaled to deviation 1
+_MIN_STD = 1e-6  # smaller differences of returns are rounding errors, which must not be scaled to deviation 1
 
 
 def make_estimator(config: AlgorithmConfig) -> Estimator:
@@ -37,35 +41,55 @@ def built_in(config: AlgorithmConfig) -> Estimator:
     """Factory of the built-in estimators; `step_critic` returns the advantages that ArCHer has filled in."""
 
     def estimate(batch: Batch) -> Tensor:
-        reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
-        lambdas = {"gae_lambda": config.gae_lambda, "gae_lambda_token": config.gae_lambda_token}
+        reward, gamma = batch.reward, config.gamma
         match config.advantage:
-            case "step_gae":
-                return step_gae(reward, batch.value, batch.step, gamma=gamma, final_value=batch.final_value, **lambdas)
+            case "step_gae" | "token_gae":
+                return step_gae(
+                    reward,
+                    batch.value,
+                    batch.step,
+                    gamma=gamma,
+                    gae_lambda=config.gae_lambda,
+                    gae_lambda_token=1.0 if config.advantage == "step_gae" else config.gae_lambda,
+                    final_value=batch.final_value,
+                )
             case "released":
-                return released(reward, batch.value, batch.step, batch.gap, gamma=gamma, gae_lambda=config.gae_lambda)
-            case "reinforce":
-                by_step = reinforce(reward, steps, gamma=gamma)
-            case "rloo":
-                by_step = rloo(reward, steps, group)
-            case "grpo":
-                by_step = grpo(reward, steps, group)
-            case "step_grpo":
-                by_step = step_grpo(reward, steps, group, gamma=gamma)
-            case "gigpo":
-                by_step = gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
+                return released(
+                    reward, batch.value, batch.step, batch.observation_tokens, gamma=gamma, gae_lambda=config.gae_lambda
+                )
             case "step_critic":
                 return batch.advantage  # filled by ArCHer
-        return per_token(by_step, batch.step)
+        return broadcast_to_tokens(_of_returns(batch, config), batch.step)
 
     return estimate
 
 
+def _of_returns(batch: Batch, config: AlgorithmConfig) -> Tensor:
+    """Advantages (b, k) of the built-in estimators that read no values."""
+    reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
+    match config.advantage:
+        case "rloo":
+            return rloo(reward, steps, group)
+        case "grpo":
+            return grpo(reward, steps, group)
+        case "step_grpo":
+            return step_grpo(reward, steps, group, gamma=gamma)
+        case "gigpo":
+            return gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
+        case "tree":
+            return tree(reward, steps, group, batch.lineage)
+    return reinforce(reward, steps, gamma=gamma)
+
+
 def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConfig) -> tuple[Tensor, Tensor]:
-    """Advantages, normalised where `config` says so, and returns, the targets of the critic: both (b, j)."""
+    """Advantages and returns, the targets of the critic: both (b, j).
+
+    The advantages are normalised over the steps of the batch, except those of estimators that compare the episodes of a
+    group.
+    """
     advantage = estimator(batch)
     returns = advantage + batch.value
-    if config.normalize_advantage:
+    if config.advantage not in GROUP_ESTIMATORS:
         advantage = normalize(advantage, batch.step, batch.steps)
     return advantage, returns
 
@@ -82,9 +106,9 @@ def step_gae(
 ) -> Tensor:
     """Step-grained generalised advantage estimation (GAE) over action tokens only.
 
-    Inside a step the discount is 1 and the decay of the trace `gae_lambda_token`. At the end of a step they are `gamma`
-    and `gamma * gae_lambda`, and the next value is that before the first token of the next action. So the length of an
-    action or of an observation does not discount the credit. One-token steps give the textbook estimator
+    Inside a step the discount is 1 and the weight of the next advantage `gae_lambda_token`. At the end of a step they
+    are `gamma` and `gamma * gae_lambda`, and the next value is that before the first token of the next action. So the
+    length of an action or of an observation does not discount the credit. One-token steps give the textbook estimator
     (Schulman et al. 2016); `gae_lambda = gae_lambda_token = 1` gives `G_k - V_j`.
 
     Args:
@@ -96,13 +120,15 @@ def step_gae(
         gae_lambda_token: GAE's lambda per token inside a step.
         final_value: Value of the state after the last step (b,); by default zero, as at terminal states.
     """
-    inside, between, _ = (link.to(value.dtype) for link in _links(step))
-    discount = inside + gamma * between
-    trace = gae_lambda_token * inside + gamma * gae_lambda * between
-    return _recursion(_at_ends(reward, step), value, step, discount, trace, gamma, final_value)
+    same_step, next_step, _ = (mask.to(value.dtype) for mask in _next_token_masks(step))
+    discount = same_step + gamma * next_step
+    decay = gae_lambda_token * same_step + gamma * gae_lambda * next_step
+    return _gae(_at_last_tokens(reward, step), value, step, discount, decay, gamma, final_value)
 
 
-def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: float, gae_lambda: float) -> Tensor:
+def released(
+    score: Tensor, value: Tensor, step: Tensor, observation_tokens: Tensor, *, gamma: float, gae_lambda: float
+) -> Tensor:
     """Advantages as StepTool's released code computes them (TRL 0.10.1 with step scores); for control runs only.
 
     The score of step k of K is added to the last token of the step times `K - 1 - k`, so the weight of the final step,
@@ -113,17 +139,15 @@ def released(score: Tensor, value: Tensor, step: Tensor, gap: Tensor, *, gamma: 
         score: Rewards (b, k).
         value: Values (b, j).
         step: Steps (b, j).
-        gap: Number of observation tokens between each action token and the next (b, j).
+        observation_tokens: Number of observation tokens between each action token and the next (b, j).
         gamma: Discount per token.
         gae_lambda: GAE's lambda per token.
     """
-    inside, between, _ = (link.to(value.dtype) for link in _links(step))
-    last = step.amax(1, keepdim=True)
-    weight = (last - torch.arange(score.shape[1], device=score.device)).clamp(min=0)
-    fading = (gamma * gae_lambda) ** gap.to(value.dtype) * (inside + between)
-    return _recursion(
-        _at_ends(score * weight, step), value, step, gamma * fading, gamma * gae_lambda * fading, gamma, None
-    )
+    *_, is_last = _next_token_masks(step)
+    weight = (step.amax(1, keepdim=True) - torch.arange(score.shape[1], device=score.device)).clamp(min=0)
+    discount = (gamma * gae_lambda) ** observation_tokens.to(value.dtype) * ((step >= 0) & ~is_last)
+    reward = _at_last_tokens(score * weight, step)
+    return _gae(reward, value, step, gamma * discount, gamma * gae_lambda * discount, gamma)
 
 
 def returns_to_go(reward: Tensor, gamma: float = 1.0) -> Tensor:
@@ -138,7 +162,7 @@ def returns_to_go(reward: Tensor, gamma: float = 1.0) -> Tensor:
 
 def reinforce(reward: Tensor, steps: Tensor, *, gamma: float) -> Tensor:
     """Returns to go without a baseline: (b, k)."""
-    return returns_to_go(reward, gamma) * _real(reward, steps)
+    return returns_to_go(reward, gamma) * _step_mask(reward, steps)
 
 
 def rloo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
@@ -150,12 +174,12 @@ def rloo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
     same = (group[:, None] == group[None, :]).to(reward.dtype)
     others = same.sum(1) - 1
     baseline = (same @ total - total) / others.clamp(min=1)
-    return ((total - baseline) * (others > 0))[:, None] * _real(reward, steps)
+    return ((total - baseline) * (others > 0))[:, None] * _step_mask(reward, steps)
 
 
 def grpo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
     """Return of the episode, normalised within its group (Shao et al. 2024): (b, k)."""
-    return _normalize_within(reward.sum(1), group)[:, None] * _real(reward, steps)
+    return _normalize_within(reward.sum(1), group)[:, None] * _step_mask(reward, steps)
 
 
 def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> Tensor:
@@ -164,11 +188,10 @@ def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> 
     A baseline per step index would be biased: only some episodes reach step 5, and a baseline of these alone rewards
     the choice to continue. An episode without others in its group gets 0.
     """
-    real = _real(reward, steps)
+    mask = _step_mask(reward, steps)
     single = (group[:, None] == group[None, :]).sum(1) == 1
-    returns = returns_to_go(reward, gamma)
-    flat = _normalize_within(returns[real], group[:, None].expand_as(reward)[real])
-    return torch.zeros_like(reward).masked_scatter(real, flat) * ~single[:, None]
+    flat = _normalize_within(returns_to_go(reward, gamma)[mask], group[:, None].expand_as(reward)[mask])
+    return torch.zeros_like(reward).masked_scatter(mask, flat) * ~single[:, None]
 
 
 def gigpo(
@@ -184,9 +207,57 @@ def gigpo(
     for row, (g, states) in enumerate(zip(group.tolist(), state_hashes, strict=True)):
         for k, state in enumerate(states):
             labels[row, k] = names.setdefault((g, state), len(names))
-    real = _real(reward, steps)
-    flat = _normalize_within(returns_to_go(reward, gamma)[real], labels.to(reward.device)[real])
-    return grpo(reward, steps, group) + torch.zeros_like(reward).masked_scatter(real, flat)
+    mask = _step_mask(reward, steps)
+    flat = _normalize_within(returns_to_go(reward, gamma)[mask], labels.to(reward.device)[mask])
+    return grpo(reward, steps, group) + torch.zeros_like(reward).masked_scatter(mask, flat)
+
+
+def tree(reward: Tensor, steps: Tensor, group: Tensor, lineage: Sequence[Lineage]) -> Tensor:
+    """Value of a call minus the mean value of its siblings, in trees of episodes: (b, k).
+
+    The value of a call is its reward plus the mean value of the calls that follow in its row and in the branches there.
+    Siblings are the other calls from the same state: the first calls of a group's episodes, and those of a branch, of
+    the row that it leaves and of its other branches there. A call without siblings continues the last call that has
+    some: its advantage is the return since there plus its value, minus the value of these siblings. Without any, it is
+    0.
+
+    At a state with siblings the expectation is `Q(s, a) - V(s)`. Means are taken state by state, because a mean over
+    all episodes through a call would count long episodes, which have more branches, too often. Related: VinePPO (arXiv
+    2410.01679), whose continuations give values only; Tree-GRPO (2509.21240); PORTool (2510.26020).
+
+    Args:
+        reward: Rewards (b, k) of the calls of each row, for a branch from its first call on.
+        steps: Number of these calls (b,).
+        group: Groups (b,).
+        lineage: Place of each row in the tree of its group.
+    """
+    groups, counts, first = group.tolist(), steps.tolist(), [place[-2] if len(place) > 1 else 0 for place in lineage]
+    rows = {(g, place): row for row, (g, place) in enumerate(zip(groups, lineage, strict=True))}
+    leaving: dict[tuple[int, Lineage], list[int]] = {}  # rows that begin in a state, by the state
+    for row, (g, place) in enumerate(zip(groups, lineage, strict=True)):
+        leaving.setdefault((g, place[:-1]), []).append(row)
+    value: dict[tuple[int, int], float] = {}  # by row and call
+    for row in sorted(
+        range(len(counts)), key=lambda row: -len(lineage[row])
+    ):  # branches before the row that they leave
+        following: list[float] = []
+        for call in range(first[row] + counts[row] - 1, first[row] - 1, -1):
+            value[row, call] = float(reward[row, call - first[row]]) + sum(following) / max(1, len(following))
+            branches = leaving.get((groups[row], (*lineage[row], call)), [])
+            following = [value[row, call], *(value[branch, call] for branch in branches)]
+    advantage, returns = torch.zeros_like(reward), returns_to_go(reward).tolist()
+    for row, (g, place) in enumerate(zip(groups, lineage, strict=True)):
+        baseline, since = None, 0
+        for k in range(counts[row]):
+            call = first[row] + k
+            same = leaving.get((g, (*place, call)) if k else (g, place[:-1]), [])
+            left = rows.get((g, place[:-2])) if not k and len(place) > 1 else None
+            siblings = [value[each, call] for each in (*same, left) if each is not None and each != row]
+            if siblings:
+                baseline, since = sum(siblings) / len(siblings), k
+            if baseline is not None:
+                advantage[row, k] = returns[row][since] - returns[row][k] + value[row, call] - baseline
+    return advantage
 
 
 def terminal_sum(reward: Tensor, steps: Tensor) -> Tensor:
@@ -195,68 +266,64 @@ def terminal_sum(reward: Tensor, steps: Tensor) -> Tensor:
     return moved.scatter(1, (steps - 1)[:, None], reward.sum(1, keepdim=True))
 
 
-def per_token(step_values: Tensor, step: Tensor) -> Tensor:
+def broadcast_to_tokens(step_values: Tensor, step: Tensor) -> Tensor:
     """Value of its step for each action token: (b, k), (b, j) -> (b, j)."""
     return step_values.gather(1, step.clamp(min=0)) * (step >= 0)
 
 
-def per_step(token_values: Tensor, step: Tensor, k: int) -> Tensor:
+def mean_per_step(token_values: Tensor, step: Tensor, k: int) -> Tensor:
     """Mean over the tokens of each step: (b, j), (b, j) -> (b, k)."""
-    real = (step >= 0).to(token_values.dtype)
-    index = step.clamp(min=0)
-    shape = (len(step), k)
-    total = token_values.new_zeros(shape).scatter_add(1, index, token_values * real)
-    count = token_values.new_zeros(shape).scatter_add(1, index, real)
-    return total / count.clamp(min=1)
+    mask, index, zeros = (step >= 0).to(token_values.dtype), step.clamp(min=0), token_values.new_zeros(len(step), k)
+    total = zeros.scatter_add(1, index, token_values * mask)
+    return total / zeros.scatter_add(1, index, mask).clamp(min=1)
 
 
 def normalize(advantage: Tensor, step: Tensor, steps: Tensor) -> Tensor:
     """Shift and scale advantages (b, j) so that their means per step have mean 0 and standard deviation 1."""
-    by_step = per_step(advantage, step, int(steps.max()))
-    flat = by_step[_real(by_step, steps)]
+    by_step = mean_per_step(advantage, step, int(steps.max()))
+    flat = by_step[_step_mask(by_step, steps)]
     return (advantage - flat.mean()) / (flat.std(correction=0) + _EPSILON) * (step >= 0)
 
 
-def _links(step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Three masks (b, j): the next token is in the same step, in the next step, or does not exist."""
+def _next_token_masks(step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Three masks (b, j): the next action token is in the same step, in the next step, or does not exist."""
     following = torch.cat([step[:, 1:], step.new_full((len(step), 1), -1)], dim=1)
-    real = step >= 0
-    return real & (following == step), real & (following > step), real & (following < 0)
+    mask = step >= 0
+    return mask & (following == step), mask & (following > step), mask & (following < 0)
 
 
-def _at_ends(reward: Tensor, step: Tensor) -> Tensor:
+def _at_last_tokens(reward: Tensor, step: Tensor) -> Tensor:
     """Reward of each step at its last token: (b, k) -> (b, j)."""
-    inside, _, _ = _links(step)
-    return per_token(reward, step) * ~inside
+    same_step, *_ = _next_token_masks(step)
+    return broadcast_to_tokens(reward, step) * ~same_step
 
 
-def _recursion(
+def _gae(
     reward: Tensor,
     value: Tensor,
     step: Tensor,
     discount: Tensor,
-    trace: Tensor,
+    decay: Tensor,
     gamma: float,
-    final_value: Tensor | None,
+    final_value: Tensor | None = None,
 ) -> Tensor:
-    """`A[j] = reward[j] + discount[j] * V[j+1] - V[j] + trace[j] * A[j+1]`, from the last token to the first.
+    """`A[j] = reward[j] + discount[j] * V[j+1] - V[j] + decay[j] * A[j+1]`, from the last token to the first.
 
-    `reward`, `discount` and `trace` are (b, j); `gamma` discounts `final_value`, the value after the last token.
+    `reward`, `discount` and `decay` are (b, j); `gamma` discounts `final_value`, the value after the last token.
     """
-    *_, end = _links(step)
-    last = value.new_zeros(len(value)) if final_value is None else final_value
-    following = torch.cat([value[:, 1:], value.new_zeros(len(value), 1)], dim=1)
-    delta = (reward + discount * following + gamma * last[:, None] * end - value) * (step >= 0)
-    advantage = torch.zeros_like(value)
-    running = torch.zeros_like(last)
+    *_, is_last = _next_token_masks(step)
+    last_value = value.new_zeros(len(value)) if final_value is None else final_value
+    next_value = torch.cat([value[:, 1:], value.new_zeros(len(value), 1)], dim=1)
+    delta = (reward + discount * next_value + gamma * last_value[:, None] * is_last - value) * (step >= 0)
+    advantage, running = torch.zeros_like(value), torch.zeros_like(last_value)
     for j in range(value.shape[1] - 1, -1, -1):
-        running = delta[:, j] + trace[:, j] * running
+        running = delta[:, j] + decay[:, j] * running
         advantage[:, j] = running
     return advantage
 
 
-def _real(reward: Tensor, steps: Tensor) -> Tensor:
-    """True at real steps (b, k)."""
+def _step_mask(reward: Tensor, steps: Tensor) -> Tensor:
+    """True at steps that exist, False in the padding (b, k)."""
     return torch.arange(reward.shape[1], device=reward.device) < steps[:, None]
 
 
@@ -268,4 +335,4 @@ def _normalize_within(values: Tensor, label: Tensor) -> Tensor:
     mean = values.new_zeros(size).scatter_add(0, index, values) / count
     centred = values - mean[index]
     deviation = (values.new_zeros(size).scatter_add(0, index, centred**2) / count).sqrt()[index]
-    return torch.where(deviation > _EQUAL, centred / deviation.clamp(min=_EQUAL), 0.0)
+    return torch.where(deviation > _MIN_STD, centred / deviation.clamp(min=_MIN_STD), 0.0)

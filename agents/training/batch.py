@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 
 
 @dataclass
@@ -24,8 +24,8 @@ class Batch:
     Attributes:
         ids: Tokens (b, l).
         attention: True at real tokens (b, l).
-        column: Position of the token before each action token, whose hidden state predicts it (b, j).
-        target: Action tokens (b, j).
+        position: Position of the token before each action token, whose hidden state predicts it (b, j).
+        action: Action tokens (b, j).
         step: Step of each action token, -1 in the padding (b, j).
         old_log_prob: Log-probabilities of the action tokens under the sampler (b, j).
         reward: Final rewards (b, k), zero in the padding.
@@ -33,6 +33,7 @@ class Batch:
         truncated: True where the environment interrupted the episode (b,).
         group: Group numbers (b,).
         state_hashes: Hash of the state of each step, b tuples of at most k.
+        lineage: Place of each episode in the tree of its group.
         value: Values of the critic (b, j).
         final_value: Value of the state after the last step (b,), zero where the episode is over.
         advantage: Advantages (b, j).
@@ -42,8 +43,8 @@ class Batch:
 
     ids: Tensor
     attention: Tensor
-    column: Tensor
-    target: Tensor
+    position: Tensor
+    action: Tensor
     step: Tensor
     old_log_prob: Tensor
     reward: Tensor
@@ -51,6 +52,7 @@ class Batch:
     truncated: Tensor
     group: Tensor
     state_hashes: tuple[tuple[str, ...], ...]
+    lineage: tuple[tuple[int, ...], ...]
     value: Tensor
     final_value: Tensor
     advantage: Tensor
@@ -63,11 +65,11 @@ class Batch:
         return self.step >= 0
 
     @property
-    def gap(self) -> Tensor:
+    def observation_tokens(self) -> Tensor:
         """Number of observation tokens between each action token and the next (b, j); 0 at the last."""
-        following = torch.cat([self.column[:, 1:], self.column[:, -1:]], dim=1)
+        following = torch.cat([self.position[:, 1:], self.position[:, -1:]], dim=1)
         more = torch.cat([self.mask[:, 1:], torch.zeros_like(self.mask[:, :1])], dim=1)
-        return (following - self.column - 1) * more
+        return (following - self.position - 1) * more
 
     @property
     def action_tokens(self) -> int:
@@ -87,12 +89,13 @@ class Batch:
             for f in fields(self)
             if isinstance(tensor := getattr(self, f.name), Tensor)
         }
-        return replace(self, **picked, state_hashes=tuple(self.state_hashes[i] for i in index.tolist()))
+        hashes, lineage = zip(*((self.state_hashes[i], self.lineage[i]) for i in index.tolist()), strict=True)
+        return replace(self, **picked, state_hashes=hashes, lineage=lineage)
 
     def final_states(self) -> Batch:
         """The same episodes, with the last token as the only position: its value is that of the final state."""
         last = self.attention.sum(1, keepdim=True) - 1
-        return replace(self, column=last, target=torch.zeros_like(last), step=torch.zeros_like(last))
+        return replace(self, position=last, action=torch.zeros_like(last), step=torch.zeros_like(last))
 
     def without_actions(self) -> Batch:
         """The same episodes without action tokens: every loss, and its gradient, is zero."""
@@ -104,7 +107,7 @@ class Batch:
 
 
 def collate(
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     pad_id: int,
     *,
     device: torch.device | str = "cpu",
@@ -114,7 +117,7 @@ def collate(
 
     `dtype` is that of log-probabilities, rewards and values.
     """
-    tokens = [_action_tokens(e) for e in episodes]
+    tokens = [_action_positions(e) for e in episodes]
 
     def integers(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         return pad_rows(rows, fill, torch.long).to(device)
@@ -126,8 +129,8 @@ def collate(
     return Batch(
         ids=integers([e.ids for e in episodes], pad_id),
         attention=integers([[1] * len(e.ids) for e in episodes], 0).bool(),
-        column=integers([columns for columns, _ in tokens], 0),
-        target=integers([[e.ids[c + 1] for c in columns] for e, (columns, _) in zip(episodes, tokens, strict=True)], 0),
+        position=integers([positions for positions, _ in tokens], 0),
+        action=integers([[i for start, end in e.spans for i in e.ids[start:end]] for e in episodes], 0),
         step=integers([steps for _, steps in tokens], -1),
         old_log_prob=old_log_prob,
         reward=numbers([e.rewards for e in episodes]),
@@ -135,6 +138,7 @@ def collate(
         truncated=torch.tensor([e.truncated for e in episodes], device=device),
         group=torch.tensor([e.group for e in episodes], device=device),
         state_hashes=tuple(e.state_hashes for e in episodes),
+        lineage=tuple(e.lineage for e in episodes),
         value=torch.zeros_like(old_log_prob),
         final_value=old_log_prob.new_zeros(len(episodes)),
         advantage=torch.zeros_like(old_log_prob),
@@ -166,11 +170,11 @@ def micro_batches(
         The rows of a micro-batch, and the micro-batch.
     """
     lengths = batch.attention.sum(1).tolist()
-    mine = processes.deal(lengths)
-    parts = list(split_by_length([lengths[i] for i in mine], max_tokens))
-    missing = processes.most(len(parts)) - len(parts) if processes.sharded else 0  # before any forward pass
+    local = processes.local_rows(lengths)
+    parts = list(split_by_length([lengths[i] for i in local], max_tokens))
+    missing = processes.max(len(parts)) - len(parts) if processes.sharded else 0  # before any forward pass
     for part in parts:
-        rows = torch.tensor([mine[i] for i in part], device=batch.ids.device)
+        rows = torch.tensor([local[i] for i in part], device=batch.ids.device)
         yield rows, batch.rows(rows)
     first = torch.zeros(1, dtype=torch.long, device=batch.ids.device)
     for _ in range(missing):
@@ -196,8 +200,8 @@ def pad_rows(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -
     return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], dtype=dtype)
 
 
-def _action_tokens(episode: Episode) -> tuple[list[int], list[int]]:
+def _action_positions(episode: TokenEpisode) -> tuple[list[int], list[int]]:
     """Position of the token before each action token, and the step of each."""
-    columns = [t - 1 for start, end in episode.spans for t in range(start, end)]
+    positions = [t - 1 for start, end in episode.spans for t in range(start, end)]
     steps = [k for k, (start, end) in enumerate(episode.spans) for _ in range(start, end)]
-    return columns, steps
+    return positions, steps

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,8 +12,8 @@ import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
-from agents.models.config import CriticKind, PolicyConfig
-from agents.rollout.config import EnvConfig, RolloutConfig, Sampling
+from agents.models.config import PolicyConfig
+from agents.rollout.config import LOCAL_ENGINES, EnvConfig, RolloutConfig, Sampling
 from steptool_env.registry import Registry
 
 Settings = TypeVar("Settings")
@@ -28,14 +29,16 @@ Algorithm = Literal[
     "grpo",
     "step_grpo",
     "gigpo",
+    "tree",
+    "tree_final",
     "archer",
     "released",
 ]
 
-CRITIC_ESTIMATORS = ("step_gae", "released")
+CRITIC_ESTIMATORS = ("step_gae", "token_gae", "released")
 """Built-in estimators that read the critic's values."""
-GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo")
-"""Built-in estimators that compare the episodes of a group."""
+GROUP_ESTIMATORS = ("rloo", "grpo", "step_grpo", "gigpo", "tree")
+"""Built-in estimators that compare the episodes of a group; their advantages are not normalised again."""
 ESTIMATORS: Registry[Any] = Registry(
     "estimator",
     dict.fromkeys(
@@ -52,24 +55,20 @@ class AlgorithmConfig:
     reward_timing: Literal["per_step", "terminal_sum"] = "per_step"
     """`per_step` leaves each reward at its step; `terminal_sum` pays their sum at the last step."""
     advantage: str = "step_gae"
-    """Advantage estimator: `step_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `step_critic` (ArCHer),
-    `released`, or `module:factory`; see `agents.training.advantages`."""
-    ratio: Literal["token", "step"] = "token"
-    """Probability ratio of PPO's loss: per token, or per step the geometric mean of its tokens'."""
+    """Advantage estimator: `step_gae`, `token_gae`, `reinforce`, `rloo`, `grpo`, `step_grpo`, `gigpo`, `tree`,
+    `step_critic` (ArCHer), `released`, or `module:factory`; see `agents.training.advantages`."""
     gamma: float = 0.99
     """Discount per step."""
     gae_lambda: float = 0.95
-    """GAE's lambda per step."""
-    gae_lambda_token: float = 1.0
-    """GAE's lambda per token inside a step."""
-    normalize_advantage: bool = True
-    """Normalise advantages to mean 0 and standard deviation 1 over the steps of an iteration."""
+    """GAE's lambda per step; of `token_gae` per token."""
     group_size: int = 1
     """Episodes per task in an iteration; estimators that compare groups need more than 1."""
+    branches: int = 0
+    """Branches that leave an episode before each call of `branch_before`, for trees. Their calls count as others do."""
+    branch_before: tuple[int, ...] = (1, 2, 3)
+    """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
-    vf_coef: float = 0.5
-    """Coefficient of the value loss."""
     ent_coef: float = 0.0
     """Coefficient of the entropy bonus. Other than 0 it doubles the memory of the logits."""
     kl_coef: float = 0.0
@@ -78,8 +77,6 @@ class AlgorithmConfig:
     """Passes over the episodes of an iteration."""
     mini_batches: int = 2
     """Optimizer steps per pass; fewer, in proportion, where episodes without an advantage are left out."""
-    critic_epochs: int = 0
-    """Additional passes of a `detached` critic over the hidden states that gave the values of an iteration."""
 
     __pydantic_config__ = _STRICT
 
@@ -92,12 +89,8 @@ class OptimConfig:
     """Learning rate of the language model."""
     value_lr: float = 1e-3
     """Learning rate of the critic."""
-    weight_decay: float = 0.0
-    """Weight decay of AdamW."""
     max_tokens: int = 0
     """Maximum number of padded tokens of a forward pass: speed and memory, not the result. 0 suits the device."""
-    autocast: bool = False
-    """Multiply in bfloat16 in training: faster, less exact. The sampler does not, so ratios start near 1 only."""
 
     __pydantic_config__ = _STRICT
 
@@ -114,14 +107,12 @@ class TrainConfig:
     """Named algorithm: sets `algorithm`, `env.reward` and `policy.critic`, which the file and flags override."""
     seed: int = 0
     """Random seed."""
-    iterations: int = 100
-    """Maximum number of iterations (rollout and update)."""
-    calls: int = 0
-    """Environment calls after which the run ends, at the end of the iteration; 0 means no limit."""
+    calls: int = 30_000
+    """Environment calls of the run, which ends with the iteration (rollout and update) that reaches them."""
     episodes: int = 64
     """Episodes per iteration, over all processes."""
     anneal: bool = False
-    """Decay the learning rates linearly to 0 over the calls of the run, or its iterations."""
+    """Decay the learning rates linearly to 0 over the calls of the run."""
     critic_warmup: int = 0
     """First iterations in which only the critic is trained; the policy's outputs do not change."""
     out: str = "runs/train"
@@ -132,9 +123,6 @@ class TrainConfig:
     """Iterations between checkpoints; the last iteration always has one."""
     save_total_limit: int = 0
     """Number of checkpoints to keep, the newest ones; 0 keeps all."""
-    resume: bool = False
-    """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
-    `agents.training.resumption.MAY_CHANGE` may have other values."""
     eval_every: int = 10
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
@@ -149,34 +137,26 @@ class TrainConfig:
     __pydantic_config__ = _STRICT
 
     def __post_init__(self) -> None:
-        numbers = asdict(self)
-        names = ("seed", "calls", "critic_warmup", "checkpoint_every", "save_total_limit", "eval_every")
-        _check_at_least(0, names, numbers)
-        _check_at_least(1, ("iterations", "episodes", "eval_episodes"), numbers)
-        _check_at_least(0, ("lr", "value_lr"), numbers["optim"], "optim.")
-        _check_estimator(self.algorithm.advantage)
-        _check_critic(self.algorithm, self.policy.critic, shard=self.shard)
-        _check_groups(self.algorithm, self.episodes)
-        _check_sharding(shard=self.shard, compiled=self.policy.compile, engine=self.rollout.engine)
-        _check_rollout(self.rollout, self.algorithm)
+        if problems := _problems(self):
+            raise ConfigurationError("; ".join(problems))
 
 
 _NO_CRITIC: dict[str, Any] = {"policy": {"critic": "none"}}
-_GROUPS: dict[str, Any] = {"vf_coef": 0.0, "gamma": 1.0, "group_size": 8, "normalize_advantage": False}
+_GROUPS: dict[str, Any] = {"gamma": 1.0, "group_size": 8}
+_TREE: dict[str, Any] = {**_GROUPS, "advantage": "tree", "group_size": 2, "branches": 3}
 ALGORITHMS: dict[Algorithm, dict[str, Any]] = {
     "steptool": {},
     "final": {"env": {"reward": "final"}},
     "final_dense_sum": {"algorithm": {"reward_timing": "terminal_sum"}},
-    "token_gae": {"algorithm": {"gamma": 1.0, "gae_lambda": 0.95, "gae_lambda_token": 0.95}},
-    "reinforce": {
-        **_NO_CRITIC,
-        "algorithm": {"advantage": "reinforce", "epochs": 1, "mini_batches": 1, "vf_coef": 0.0},
-    },
+    "token_gae": {"algorithm": {"advantage": "token_gae", "gamma": 1.0}},
+    "reinforce": {**_NO_CRITIC, "algorithm": {"advantage": "reinforce", "epochs": 1, "mini_batches": 1}},
     "rloo": {**_NO_CRITIC, "algorithm": {"advantage": "rloo", **_GROUPS}},
     "grpo": {**_NO_CRITIC, "algorithm": {"advantage": "grpo", **_GROUPS}},
     "step_grpo": {**_NO_CRITIC, "algorithm": {"advantage": "step_grpo", **_GROUPS}},
     "gigpo": {**_NO_CRITIC, "algorithm": {"advantage": "gigpo", **_GROUPS}},
-    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic", "vf_coef": 0.0}},
+    "tree": {**_NO_CRITIC, "algorithm": {**_TREE}},
+    "tree_final": {**_NO_CRITIC, "env": {"reward": "final"}, "algorithm": {**_TREE}},
+    "archer": {**_NO_CRITIC, "algorithm": {"advantage": "step_critic"}},
     "released": {"env": {"reward": "steptool"}, "algorithm": {"advantage": "released"}},
 }
 """Settings of each algorithm, on top of the defaults."""
@@ -220,7 +200,7 @@ def checked(kind: type[Settings], settings: Mapping[str, Any]) -> Settings:
     try:
         return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
-        raise ConfigurationError("; ".join(_words(entry) for entry in error.errors())) from error
+        raise ConfigurationError("; ".join(_message(entry) for entry in error.errors())) from error
 
 
 def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
@@ -232,74 +212,71 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _words(entry: Mapping[str, Any]) -> str:
+def _message(entry: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "unexpected_keyword_argument":
         return f"{where}: there is no such setting (got {entry['input']!r}); --help lists them"
-    return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["msg"])
+    return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["ctx"]["error"])
 
 
-# Checks of settings. Each raises `ConfigurationError` and names the fields and the remedy.
+_MINIMA = {
+    0: "seed critic_warmup checkpoint_every save_total_limit eval_every optim.lr optim.value_lr optim.max_tokens "
+    "env.curriculum",
+    1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
+    "algorithm.mini_batches",
+}
 
 
-def _check_at_least(least: int, names: Sequence[str], numbers: Mapping[str, Any], prefix: str = "") -> None:
-    """Check that numbers are not below a minimum."""
-    for name in names:
-        if not numbers[name] >= least:  # also refuses nan
-            raise ConfigurationError(f"{prefix}{name}={numbers[name]} must be {least} or more")
-
-
-def _check_estimator(name: str) -> None:
-    """Check the name of an estimator. `module:factory` is resolved when training starts."""
-    if name not in ESTIMATORS.names() and ":" not in name:
-        raise ConfigurationError(
-            f"algorithm.advantage={name!r} is unknown: give one of {', '.join(ESTIMATORS.names())} or 'module:factory'"
-        )
-
-
-def _check_critic(algorithm: AlgorithmConfig, critic: CriticKind, *, shard: bool) -> None:
-    """Check that the policy has the critic that the estimator needs."""
-    if algorithm.advantage in CRITIC_ESTIMATORS and critic == "none":
-        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs a critic; set policy.critic")
-    if algorithm.advantage == "step_critic" and critic != "none":
-        raise ConfigurationError(
-            "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none"
-        )
-    if algorithm.critic_epochs and (critic != "detached" or shard):
-        raise ConfigurationError(
-            f"algorithm.critic_epochs={algorithm.critic_epochs} needs policy.critic=detached and no shard"
-        )
-
-
-def _check_groups(algorithm: AlgorithmConfig, episodes: int) -> None:
-    """Check the group size against the estimator and the episodes of an iteration."""
-    if algorithm.advantage in GROUP_ESTIMATORS and algorithm.group_size < 2:
-        raise ConfigurationError(f"algorithm.advantage={algorithm.advantage} needs algorithm.group_size of 2 or more")
-    if episodes % algorithm.group_size:
-        raise ConfigurationError(
-            f"episodes={episodes} must be a multiple of algorithm.group_size={algorithm.group_size}"
-        )
-
-
-def _check_sharding(*, shard: bool, compiled: bool, engine: str) -> None:
-    """Check that sharded weights are not compiled and not read by CUDA graphs."""
-    if shard and (compiled or engine == "static"):
-        raise ConfigurationError("shard=True is incompatible with policy.compile and rollout.engine=static")
-
-
-def _check_rollout(rollout: RolloutConfig, algorithm: AlgorithmConfig) -> None:
-    """Check the address of a server, and that the algorithm can train on episodes of older weights."""
-    if rollout.sync_every < 1:
-        raise ConfigurationError("rollout.sync_every must be at least 1")
-    if rollout.engine != "http":
-        return
-    if not rollout.url.startswith(("http://", "https://")) or not rollout.weights_dir:
-        raise ConfigurationError(
-            "rollout.engine=http needs rollout.url, like http://127.0.0.1:8000, and rollout.weights_dir, a folder that "
-            "the server sees under the same path"
-        )
-    if rollout.sync_every > 1 and algorithm.advantage == "step_critic":
-        raise ConfigurationError(
-            f"rollout.sync_every={rollout.sync_every} trains on episodes of older weights; a step critic needs actions "
-            "of the current policy"
-        )
+def _problems(config: TrainConfig) -> list[str]:
+    """Wrong settings and contradictions; each names the fields and the remedy."""
+    numbers = [(name, attrgetter(name)(config), least) for least, names in _MINIMA.items() for name in names.split()]
+    advantage, group_size = config.algorithm.advantage, config.algorithm.group_size
+    branches, before = config.algorithm.branches, config.algorithm.branch_before
+    critic, engine, shard = config.policy.critic, config.rollout.engine, config.shard
+    estimators = ESTIMATORS.names()
+    checks = [
+        # A comparison with nan is false, too.
+        *((not number >= least, f"{name}={number} must be {least} or more") for name, number, least in numbers),
+        (
+            advantage not in estimators and ":" not in advantage,  # `module:factory` is resolved by the trainer
+            f"algorithm.advantage={advantage!r} is unknown: give one of {', '.join(estimators)} or 'module:factory'",
+        ),
+        (
+            advantage in CRITIC_ESTIMATORS and critic == "none",
+            f"algorithm.advantage={advantage} needs a critic; set policy.critic",
+        ),
+        (
+            advantage == "step_critic" and critic != "none",
+            "algorithm.advantage=step_critic has its own critic and does not use a value head; set policy.critic=none",
+        ),
+        (
+            advantage in GROUP_ESTIMATORS and group_size < 2,
+            f"algorithm.advantage={advantage} needs algorithm.group_size of 2 or more",
+        ),
+        (
+            config.episodes % max(1, group_size) > 0,
+            f"episodes={config.episodes} must be a multiple of algorithm.group_size={group_size}",
+        ),
+        (
+            (advantage == "tree") != (branches > 0) and ":" not in advantage,
+            f"algorithm.branches={branches} with algorithm.advantage={advantage}: trees, and only they, need branches "
+            "of 1 or more",
+        ),
+        (
+            branches > 0 and (min(before, default=0) < 1 or len(set(before)) < len(before)),
+            f"algorithm.branch_before={list(before)} must be different calls, each 1 or more",
+        ),
+        (
+            config.env.num_envs < (slots := 1 + branches * len(before)),
+            f"env.num_envs={config.env.num_envs}: an episode and its branches are played together and need {slots}, by "
+            f"algorithm.branches={branches} and algorithm.branch_before={list(before)}",
+        ),
+        (
+            engine not in LOCAL_ENGINES and not engine.startswith(("http://", "https://")),
+            f"rollout.engine={engine!r} is unknown: give one of {', '.join(LOCAL_ENGINES)} or the URL of a completions "
+            "server, like http://127.0.0.1:8000",
+        ),
+        (shard and engine == "static", "shard=True is incompatible with rollout.engine=static"),
+        (shard and critic == "detached", "shard=True is incompatible with policy.critic=detached; set another one"),
+    ]
+    return [problem for wrong, problem in checks if wrong]

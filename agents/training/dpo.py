@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training import losses
 from agents.training.batch import Batch, collate
@@ -21,23 +21,31 @@ from agents.training.sft import OnStep, batches, distinct
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Trajectory
 
-Pair = tuple[Episode, Episode]
+Pair = tuple[TokenEpisode, TokenEpisode]
 """A solved episode, and a failed one of the same task."""
 
 
 def pair_attempts(
-    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], Episode], per_task: int = 4, seed: int = 0
+    trajectories: Sequence[Trajectory], encode: Callable[[Trajectory], TokenEpisode], per_task: int = 4, seed: int = 0
 ) -> list[Pair]:
     """Pair solved and failed episodes of the same task, at most `per_task` pairs, task by task.
 
-    Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
-    one; those without an outcome are skipped.
+    Attempts without an outcome are skipped. See `pair_episodes`.
     """
-    by_task: dict[str, tuple[list[Episode], list[Episode]]] = {}
-    for trajectory in trajectories:
-        outcome = trajectory.metadata.get("outcome", {}).get("is_solved")
-        if outcome is not None:
-            by_task.setdefault(trajectory.task.id, ([], []))[outcome < 1].append(encode(trajectory))
+    judged = ((t, t.metadata.get("outcome", {}).get("is_solved")) for t in trajectories)
+    attempts = ((t.task.id, outcome == 1, encode(t)) for t, outcome in judged if outcome is not None)
+    return pair_episodes(attempts, per_task, seed)
+
+
+def pair_episodes(attempts: Iterable[tuple[str, bool, TokenEpisode]], per_task: int = 4, seed: int = 0) -> list[Pair]:
+    """Pair attempts, each a task, true if it was solved, and an episode; at most `per_task` pairs, task by task.
+
+    Pairs are distinct, and the attempts of a task are used equally often, up to one. Attempts of equal tokens count as
+    one.
+    """
+    by_task: dict[str, tuple[list[TokenEpisode], list[TokenEpisode]]] = {}
+    for task, is_solved, episode in attempts:
+        by_task.setdefault(task, ([], []))[not is_solved].append(episode)
     return [
         pair
         for task, attempts in by_task.items()
@@ -45,12 +53,12 @@ def pair_attempts(
     ]
 
 
-def _shuffled(episodes: Sequence[Episode], seed: int) -> list[Episode]:
+def _shuffled(episodes: Sequence[TokenEpisode], seed: int) -> list[TokenEpisode]:
     order = torch.randperm(len(episodes), generator=torch.Generator().manual_seed(seed))
     return [episodes[i] for i in order.tolist()]
 
 
-def _pairs(solved: Sequence[Episode], failed: Sequence[Episode]) -> list[Pair]:
+def _pairs(solved: Sequence[TokenEpisode], failed: Sequence[TokenEpisode]) -> list[Pair]:
     """Every pair once; each round uses both sides evenly and shifts one side by one more."""
     good, bad = len(solved), len(failed)
     if not good or not bad:
@@ -98,8 +106,8 @@ def dpo_step(
     episodes = [*(solved for solved, _ in pairs), *(failed for _, failed in pairs)]
     batch = collate(episodes, bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
     log_prob, ref_log_prob = (evaluate_actions(p, batch, "log_prob", tokens) for p in (policy, reference))
-    gain = (log_prob - ref_log_prob).sum(1)
-    solved, failed = gain.chunk(2)
+    log_ratio = (log_prob - ref_log_prob).sum(1)
+    solved, failed = log_ratio.chunk(2)
     margin = solved - failed
     slope = beta * torch.sigmoid(-beta * margin)
     weight = slope * batch.action_tokens / len(pairs)  # the optimizer divides by the tokens
@@ -110,7 +118,7 @@ def dpo_step(
 
     metrics = optimizer.step(batch, loss)
     return {
-        "loss": float(losses.preference(solved, failed, beta).mean()),
+        "loss": float(losses.dpo_loss(solved, failed, beta).mean()),
         "accuracy": float((margin > 0).to(margin.dtype).mean()),
         "margin": float(margin.mean()),
         "grad_norm": metrics["grad_norm"],

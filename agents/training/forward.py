@@ -20,11 +20,11 @@ def forward(
 
     See `Policy.forward` for the arguments.
     """
-    rows, places = batch.mask.nonzero(as_tuple=True)
-    columns, targets = batch.column[rows, places], batch.target[rows, places]
-    flat = policy(batch.ids, rows, columns, targets, want, entropy_gradient=entropy_gradient)
-    shape = batch.step.shape
-    return {name: x.new_zeros(*shape, *x.shape[1:]).index_put((rows, places), x) for name, x in flat.items()}
+    index = batch.mask.nonzero(as_tuple=True)
+    flat = policy(
+        batch.ids, index[0], batch.position[index], batch.action[index], want, entropy_gradient=entropy_gradient
+    )
+    return {name: x.new_zeros(*batch.step.shape, *x.shape[1:]).index_put(index, x) for name, x in flat.items()}
 
 
 @torch.no_grad()

@@ -13,23 +13,25 @@ from torch import Tensor
 from torch.nn import functional
 
 from agents.models.policy import Output
-from agents.training.advantages import per_step, per_token
 from agents.training.batch import Batch
 from agents.training.config import AlgorithmConfig
+
+VF_COEF = 0.5
+"""Coefficient of the value loss."""
 
 
 def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmConfig) -> dict[str, Tensor]:
     """PPO's clipped surrogate, value loss, entropy bonus and divergence from the reference (Schulman et al. 2017).
 
     Args:
-        outputs: `log_prob`, `entropy` and `value` of the current policy (b, j), zero in the padding.
+        outputs: `log_prob`, `entropy` and, with a critic, `value` of the current policy (b, j), zero in the padding.
         batch: The same episodes with `old_log_prob`, `advantage`, `returns` and `ref_log_prob`.
-        config: Coefficients, and the ratio: per token, or per step the geometric mean of its tokens'.
+        config: Clip range and coefficients.
 
     Returns:
         Sums over the action tokens: `loss`, which is differentiated, and the metrics.
     """
-    logratio = log_ratio(outputs["log_prob"], batch.old_log_prob, batch.step if config.ratio == "step" else None)
+    logratio = outputs["log_prob"] - batch.old_log_prob
     ratio = logratio.exp()
     with torch.no_grad():
         approx_kl = (ratio - 1) - logratio
@@ -38,11 +40,14 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
     pg_loss1 = -batch.advantage * ratio
     pg_loss2 = -batch.advantage * ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
     pg_loss = torch.max(pg_loss1, pg_loss2)
-    v_loss = squared_error(outputs["value"], batch.returns)
     entropy_loss = outputs["entropy"]
 
-    loss = pg_loss + config.vf_coef * v_loss - config.ent_coef * entropy_loss
+    loss = pg_loss - config.ent_coef * entropy_loss
     metrics: dict[str, Tensor] = {}
+    if "value" in outputs:
+        v_loss = squared_error(outputs["value"], batch.returns)
+        loss = loss + VF_COEF * v_loss
+        metrics["value_loss"] = v_loss.sum()
     if config.kl_coef:
         ref_kl = kl_k3(outputs["log_prob"], batch.ref_log_prob)
         loss = loss + config.kl_coef * ref_kl
@@ -50,7 +55,6 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
     return metrics | {
         "loss": loss.sum(),
         "policy_loss": pg_loss.sum(),
-        "value_loss": v_loss.sum(),
         "entropy": entropy_loss.sum(),
         "approx_kl": approx_kl.sum(),
         "clip_fraction": clipfrac.sum(),
@@ -61,14 +65,6 @@ def value_loss(outputs: Mapping[Output, Tensor], batch: Batch) -> dict[str, Tens
     """Return the critic's loss, summed over the action tokens, under the keys `loss` and `value_loss`."""
     v_loss = squared_error(outputs["value"], batch.returns).sum()
     return {"loss": v_loss, "value_loss": v_loss}
-
-
-def log_ratio(log_prob: Tensor, old_log_prob: Tensor, step: Tensor | None = None) -> Tensor:
-    """Log of the probability ratio (b, j): per token, or its mean over each step where `step` (b, j) is given."""
-    logratio = log_prob - old_log_prob
-    if step is None:
-        return logratio
-    return per_token(per_step(logratio, step, max(1, int(step.max()) + 1)), step)
 
 
 def squared_error(value: Tensor, target: Tensor) -> Tensor:
@@ -87,7 +83,7 @@ def explained_variance(value: Tensor, returns: Tensor) -> float:
     return float(1 - (returns - value).var() / returns.var().clamp(min=1e-8))
 
 
-def preference(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
+def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float) -> Tensor:
     """DPO (Rafailov et al. 2023) of pairs (n,).
 
     `chosen` is `log p - log reference` of the better episode, summed over its action tokens (n,), `rejected` that of

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
-from agents.distributed.sharding import full_tensor
 from agents.errors import TrainingError
 from agents.models.policy import Policy
+from agents.models.weights import full_tensor
 from agents.training.batch import Batch, micro_batches, mini_batches
 from agents.training.config import OptimConfig
 from agents.training.losses import squared_error
@@ -21,6 +21,8 @@ Loss = Callable[[Batch], Mapping[str, Tensor]]
 """Function from a micro-batch to sums over its action tokens: `loss`, which is differentiated, and metrics."""
 MAX_GRAD_NORM = 1.0
 """Maximum gradient norm of the policy, and of the critic."""
+CRITIC_EPOCHS = 10
+"""Passes of `fit_values`."""
 _FIT_TOKENS = 512  # mini-batch of `fit_values`
 
 
@@ -33,6 +35,7 @@ class PolicyOptimizer:
         config: OptimConfig,
         processes: Processes = SINGLE_PROCESS,
         max_grad_norm: float = MAX_GRAD_NORM,
+        weight_decay: float = 0.0,
     ) -> None:
         self.policy, self.config = policy, config
         self._processes, self._max_grad_norm = processes, max_grad_norm
@@ -41,7 +44,7 @@ class PolicyOptimizer:
         groups: list[dict[str, Any]] = [{"params": self._actor, "lr": config.lr}]
         if self._critic:
             groups.append({"params": self._critic, "lr": config.value_lr})
-        self.adamw = make_adamw(groups, config)
+        self.adamw = make_adamw(groups, weight_decay)
         self._rates = [float(group["lr"]) for group in self.adamw.param_groups]
 
     def step(self, batch: Batch, loss: Loss, scale: float = 1.0) -> dict[str, float]:
@@ -63,7 +66,7 @@ class PolicyOptimizer:
         self.adamw.zero_grad(set_to_none=True)
         for rows, micro in micro_batches(batch, self.config.tokens_on(device), self._processes):
             with self.policy.learning():
-                with torch.autocast(device, torch.bfloat16, enabled=self.config.autocast):
+                with torch.autocast(device, torch.bfloat16, enabled=self.policy.autocast):
                     terms = loss(micro)
                 (terms["loss"] / action_tokens).backward()  # type: ignore[no-untyped-call]
             for name, term in terms.items() if len(rows) else ():
@@ -77,14 +80,14 @@ class PolicyOptimizer:
         self.adamw.step()
         return metrics
 
-    def fit_values(self, batch: Batch, hidden: Tensor, epochs: int, generator: torch.Generator) -> None:
+    def fit_values(self, batch: Batch, hidden: Tensor, generator: torch.Generator) -> None:
         """Fit the value head of a `detached` critic to the returns at the hidden states (b, j, h) of the batch.
 
         Raises:
             TrainingError: The gradient is not finite; the weights are unchanged.
         """
         states, returns = hidden[batch.mask], batch.returns[batch.mask]
-        for _ in range(epochs):
+        for _ in range(CRITIC_EPOCHS):
             for picked in mini_batches(len(returns), math.ceil(len(returns) / _FIT_TOKENS), generator):
                 index = picked.to(returns.device)
                 self.adamw.zero_grad(set_to_none=True)
@@ -105,9 +108,9 @@ class PolicyOptimizer:
         return actor if math.isfinite(critic) else critic
 
 
-def make_adamw(groups: list[dict[str, Any]], config: OptimConfig) -> torch.optim.AdamW:
+def make_adamw(groups: list[dict[str, Any]], weight_decay: float = 0.0) -> torch.optim.AdamW:
     """AdamW for groups of `params` with their `lr`."""
-    return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=weight_decay)
 
 
 def clip_gradients(parameters: Sequence[Tensor], max_norm: float) -> float:

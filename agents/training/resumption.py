@@ -4,68 +4,58 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self
+from threading import Event
+from types import FrameType
+from typing import Any
 
 from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.training.config import TrainConfig, make_config, merged
 
 MAY_CHANGE = (
-    "iterations",
     "calls",
     "out",
-    "resume",
     "checkpoint_every",
     "save_total_limit",
     "eval_every",
     "shard",
     "policy.device",
-    "policy.compile",
     "policy.gradient_checkpointing",
     "optim.max_tokens",
     "env.num_envs",
     "env.args.server_url",
     "env.eval_args.server_url",
     "rollout.engine",
-    "rollout.url",
-    "rollout.weights_dir",
 )
 """Settings that may change when a run is resumed: its length (unless `anneal` depends on it), its devices and engine,
 and its output. None of them changes the update of an episode."""
-_SCHEDULE = ("iterations", "calls")
+_SCHEDULE = ("calls",)
 
 
-class StopOnInterrupt:
-    """Records the first Ctrl-C, as a context manager of the main thread; a second one raises `KeyboardInterrupt`.
+@contextmanager
+def stop_on_interrupt(unit: str) -> Iterator[Callable[[], bool]]:
+    """Record the first Ctrl-C; a second one raises `KeyboardInterrupt`. For the main thread.
 
-    `unit` is the work that is completed first, e.g. "the iteration"; it is named on stderr.
+    `unit` is the work that is completed first, e.g. "the iteration"; it is named on stderr. The context gives a
+    function that returns whether Ctrl-C was pressed.
     """
+    requested = Event()
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._requested = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Self:
-        self._previous = signal.signal(signal.SIGINT, self._interrupt)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        signal.signal(signal.SIGINT, self._previous)
-
-    def __call__(self) -> bool:
-        """Return whether Ctrl-C was pressed."""
-        return self._requested
-
-    def _interrupt(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self._requested:
+    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if requested.is_set():
             raise KeyboardInterrupt
-        self._requested = True
-        sys.stderr.write(f"\nCtrl-C: stopping after {self._unit}, with a checkpoint; press it again to stop at once\n")
+        requested.set()
+        sys.stderr.write(f"\nCtrl-C: stopping after {unit}, with a checkpoint; press it again to stop at once\n")
+
+    previous = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield requested.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> TrainConfig:
@@ -75,7 +65,15 @@ def stored_config(folder: Path, changes: Mapping[str, Any] | None = None) -> Tra
         CheckpointError: The checkpoint cannot be read.
         ConfigurationError: A setting is unknown or of the wrong type.
     """
-    return make_config(merged(checkpoint.load_config(folder), changes or {}))
+    stored = checkpoint.load_config(folder)
+    try:
+        make_config(stored)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            f"{folder} was written by another version, whose settings this one does not have: {error}. Resume it with "
+            "that version, or start another run from its weights with policy.checkpoint"
+        ) from error
+    return make_config(merged(stored, changes or {}))
 
 
 def check_resumed(config: TrainConfig, folder: Path) -> None:

@@ -21,7 +21,7 @@ from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
 from agents.models.tokenizer import train_tokenizer
 from agents.reporting.console import EpisodeProgress
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.batch import Batch, collate, mini_batches
 from agents.training.forward import forward
@@ -76,7 +76,7 @@ def run_sft(
 
 def train_sft(
     bundle: PolicyBundle,
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     config: SFTConfig,
     on_step: OnStep | None = None,
     stop: Callable[[], bool] = lambda: False,
@@ -91,13 +91,18 @@ def train_sft(
     """
     if not episodes:
         raise ValueError("there are no demonstrations to learn from")
-    optimizer = PolicyOptimizer(bundle.policy, config.optim)
+    optimizer = PolicyOptimizer(bundle.policy, config.optim, weight_decay=config.weight_decay)
     per_pass = math.ceil(len(episodes) / config.batch_episodes)
     total, step_losses = per_pass * config.epochs, list[float]()
+
+    def loss(micro: Batch) -> dict[str, Tensor]:
+        return {"loss": -forward(bundle.policy, micro, ("log_prob",))["log_prob"].sum()}
+
     for step, chosen in enumerate(batches(episodes, config.batch_episodes, config.epochs, config.seed, "sft")):
         if stop():
             break
-        metrics = _step(optimizer, bundle, chosen, schedule(step, total))
+        batch = collate(chosen, bundle.codec.pad_id, device=bundle.policy.device)
+        metrics = optimizer.step(batch, loss, schedule(step, total))
         step_losses.append(metrics["loss"])
         if on_step is not None:
             on_step(step + 1, total, metrics)
@@ -134,7 +139,7 @@ def from_scratch(config: PolicyConfig) -> bool:
     return config.model in SHAPES and not config.checkpoint
 
 
-def encode_trajectory(codec: Codec, trajectory: Trajectory) -> Episode:
+def encode_trajectory(codec: Codec, trajectory: Trajectory) -> TokenEpisode:
     """Encode a recorded episode as tokens.
 
     Raises:
@@ -156,7 +161,7 @@ def encode_turns(
     turns: Iterable[tuple[str, str]],
     rewards: Sequence[float],
     call_format: str = "",
-) -> Episode:
+) -> TokenEpisode:
     """Build an episode of prompt tokens and (action, observation) texts; the observation of the last action is cut.
 
     `call_format` is that of the environment, see `Codec.encode_observation`.
@@ -171,10 +176,10 @@ def encode_turns(
         end = len(ids)
         ids += codec.encode_observation(observation, call_format)
     count = sum(stop - start for start, stop in spans)
-    return Episode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
+    return TokenEpisode(tuple(ids[:end]), tuple(spans), (0.0,) * count, tuple(rewards))
 
 
-def distinct(episodes: Iterable[Episode]) -> list[Episode]:
+def distinct(episodes: Iterable[TokenEpisode]) -> list[TokenEpisode]:
     """Episodes without repetitions, in order."""
     return list({episode.ids: episode for episode in episodes}.values())
 
@@ -186,7 +191,7 @@ def solved(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 def copying_episodes(
     vocabulary: int, count: int, seed: int, *, chunks: int = 12, longest: int = 6
-) -> Iterator[Episode]:
+) -> Iterator[TokenEpisode]:
     """Random chunks of tokens, then the same in another order: after its first token a chunk can be copied.
 
     The three special tokens are left out. A chunk has 2 to `longest` tokens.
@@ -198,14 +203,14 @@ def copying_episodes(
         yield _repeated(stock, torch.randperm(chunks, generator=random).tolist())
 
 
-def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> Episode:
+def _repeated(chunks: Sequence[list[int]], order: Sequence[int]) -> TokenEpisode:
     ids = [token for chunk in chunks for token in chunk]
     spans = []
     for chunk in (chunks[place] for place in order):
         spans.append((len(ids) + 1, len(ids) + len(chunk)))
         ids += chunk
     copied = sum(end - start for start, end in spans)
-    return Episode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
+    return TokenEpisode(tuple(ids), tuple(spans), (0.0,) * copied, (0.0,) * len(spans))
 
 
 def _opening(trajectory: Trajectory) -> Prompt:
@@ -221,15 +226,3 @@ def _texts(trajectories: Sequence[Trajectory]) -> Iterator[str]:
         for step in trajectory.steps:
             yield step.action.text
             yield step.observation
-
-
-def _step(
-    optimizer: PolicyOptimizer, bundle: PolicyBundle, episodes: Sequence[Episode], scale: float
-) -> dict[str, float]:
-    """Take an optimizer step. Return its metrics; `loss` is in nats per action token."""
-    batch = collate(episodes, bundle.codec.pad_id, device=bundle.policy.device)
-
-    def loss(micro: Batch) -> dict[str, Tensor]:
-        return {"loss": -forward(bundle.policy, micro, ("log_prob",))["log_prob"].sum()}
-
-    return optimizer.step(batch, loss, scale)

@@ -23,7 +23,9 @@ class SFTConfig:
     """Episodes per optimizer step."""
     seed: int = 0
     """Random seed of the order of the episodes."""
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3, weight_decay=0.01))
+    weight_decay: float = 0.01
+    """Weight decay of AdamW."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(lr=2e-3))
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,13 @@ class ModuleProcess:
 
 
 class TrainingProcess(ModuleProcess):
-    """Runs `steptool train`; settings, log and checkpoints of the run replace the content of `config.out`."""
+    """Runs `python -m MODULE SETTINGS`. Settings, log and checkpoints replace the content of `config.out`."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, module: str) -> None:
         self.config = config
         self.folder = Path(config.out)
         self._settings = self.folder / "settings.yaml"
-        super().__init__(["agents.cli", "train", "--config", str(self._settings)], self.folder / "errors.log")
+        super().__init__([module, str(self._settings)], self.folder / "errors.log")
 
     def __enter__(self) -> Self:
         shutil.rmtree(self.folder, ignore_errors=True)  # else an older run's checkpoint may count as the newest

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
@@ -23,9 +21,13 @@ from agents.errors import CheckpointError, TrainingError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
+from agents.models.policy import Output
 from agents.rollout.collector import EpisodeSpec, Rollout, ServerBackoff, collect_rollouts, merge_rollouts
+from agents.rollout.curriculum import CurriculumPool
 from agents.rollout.engine import RolloutEngine, make_engine
-from agents.rollout.types import Episode
+from agents.rollout.episode_pool import EpisodePool
+from agents.rollout.tree_collector import TreePlan, collect_trees
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
 from agents.training.archer.archer import make_archer
@@ -42,12 +44,12 @@ OnIteration = Callable[[Progress, dict[str, float]], None]
 
 
 class OnlineTrainer:
-    """Train a policy in a vector environment.
+    """Train a policy in an episode pool.
 
     Args:
         config: All settings.
-        learner: The policy to train.
-        envs: Text environments in `AutoresetMode.DISABLED`.
+        bundle: The policy to train.
+        pool: Text environments.
         evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
         log: Log of the metrics of every iteration.
         engine: Rollout engine; by default the one that `config.rollout` names.
@@ -58,35 +60,35 @@ class OnlineTrainer:
     def __init__(
         self,
         config: TrainConfig,
-        learner: PolicyBundle,
-        envs: VectorEnv[Any, Any, Any],
+        bundle: PolicyBundle,
+        pool: EpisodePool,
         *,
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
         engine: RolloutEngine | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
-        self.config, self.learner, self._processes = config, learner, processes
+        self.config, self.bundle, self._processes = config, bundle, processes
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
-        self._engine = engine or make_engine(config.rollout, learner, config.sampling)
-        self._envs = envs
+        self._engine = engine or make_engine(config.rollout, bundle, config.sampling, Path(config.out))
+        self._pool = pool
         self._backoff = ServerBackoff()
         self._estimator = make_estimator(config.algorithm)
-        self._archer = make_archer(config, learner.policy, self._engine)
-        self._reference = learner.policy.frozen_copy() if config.algorithm.kl_coef else None
+        self._archer = make_archer(config, bundle.policy, self._engine)
+        self._reference = bundle.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
         self._shards: Shards | None = None
         if processes.sharded:
-            self._shards = Shards(learner.policy, processes)
+            self._shards = Shards(bundle.policy, processes)
             self._reference = sharded(self._reference, processes) if self._reference else None
-        self._policy = self._shards.policy if self._shards else learner.policy
+        self._policy = self._shards.policy if self._shards else bundle.policy
         self._optimizer = PolicyOptimizer(self._policy, config.optim, processes)
 
-    def update(self, episodes: list[Episode]) -> dict[str, float]:
+    def update(self, episodes: list[TokenEpisode]) -> dict[str, float]:
         """Update the policy on the episodes of an iteration. Return the `train/...` metrics."""
         policy, config, processes = self._policy, self.config.algorithm, self._processes
-        batch = collate(episodes, self.learner.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
+        batch = collate(episodes, self.bundle.codec.pad_id, device=policy.device, dtype=policy.score_dtype)
         if config.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.steps)
         max_tokens = self.config.optim.tokens_on(policy.device.type)
@@ -99,8 +101,10 @@ class OnlineTrainer:
                 metrics = self._archer.learn(episodes, batch, self.progress.iteration)
         batch.advantage, batch.returns = compute_advantages(batch, self._estimator, config)
 
+        outputs: tuple[Output, ...] = ("log_prob", "entropy", *(("value",) if policy.value_head is not None else ()))
+
         def ppo(micro: Batch) -> dict[str, Tensor]:
-            return ppo_loss(forward(policy, micro, entropy_gradient=config.ent_coef != 0), micro, config)
+            return ppo_loss(forward(policy, micro, outputs, entropy_gradient=config.ent_coef != 0), micro, config)
 
         def critic_only(micro: Batch) -> dict[str, Tensor]:
             return value_loss(forward(policy, micro, ("value",)), micro)
@@ -119,8 +123,8 @@ class OnlineTrainer:
             for _ in range(epochs if len(active) else 0)
             for rows in mini_batches(len(active), count, shuffle)
         ]
-        if config.critic_epochs:
-            self._optimizer.fit_values(batch, hidden, config.critic_epochs, shuffle)
+        if policy.critic_kind == "detached":
+            self._optimizer.fit_values(batch, hidden, shuffle)
         for name in results[0] if results else ():
             metrics[f"train/{name}"] = sum(result[name] for result in results) / len(results)
         if batch.value.any():
@@ -128,11 +132,11 @@ class OnlineTrainer:
         return metrics | {"train/idle_episodes": 1 - int(has_advantage.sum()) / len(batch)}
 
     def _value(self, batch: Batch, max_tokens: int) -> Tensor:
-        """Fill in the values of a batch. Return the hidden states (b, j, h) that `critic_epochs` need, else nothing."""
+        """Fill in the values of a batch. Return the hidden states (b, j, h) of a `detached` critic, else nothing."""
         policy, processes, hidden = self._policy, self._processes, torch.empty(0)
         if policy.value_head is None:
             return hidden
-        if self.config.algorithm.critic_epochs:
+        if policy.critic_kind == "detached":
             hidden = evaluate_actions(policy, batch, "hidden", max_tokens, processes)
             batch.value = policy.head_values(hidden).detach() * batch.mask
         else:
@@ -161,20 +165,19 @@ class OnlineTrainer:
             if stopped:
                 break
         with self.unsharded():
-            self._engine.publish(self.progress.iteration, at_once=True)
+            self._engine.sync_weights(self.progress.iteration)
         return self.progress
 
     @property
     def over(self) -> bool:
-        """True after the last iteration, or the last call, of the run."""
-        config, done = self.config, self.progress
-        return done.iteration >= config.iterations or (bool(config.calls) and done.calls >= config.calls)
+        """True after the last iteration of the run."""
+        return self.progress.calls >= self.config.calls
 
     def iterate(self) -> dict[str, float]:
         """Run one iteration: rollout, update and, where due, evaluation. Return its metrics."""
         begin = time.perf_counter()
         iteration = self.progress.iteration
-        rollout, staleness = self._collect(iteration)
+        rollout = self._collect(iteration)
         if not self._backoff.wait(rollout):
             self.save(folder := Path(self.config.out) / f"checkpoint-{iteration}")
             raise TrainingError(
@@ -186,9 +189,13 @@ class OnlineTrainer:
         end = time.perf_counter()
         done = self.progress
         episodes, dropped = done.episodes + len(rollout.episodes), done.dropped + rollout.dropped
-        self.progress = Progress(done.iteration + 1, done.calls + rollout.calls, episodes, dropped)
+        stage = done.stage
+        if isinstance(self._pool, CurriculumPool):
+            solved = [(self._task_seed(e.group), e.metrics["is_solved"]) for e in rollout.episodes if not e.is_branch]
+            metrics["rollout/depth"] = float(self._pool.drawn[-1])
+            stage = self._pool.next_stage(solved, self.config.env.curriculum)
+        self.progress = Progress(done.iteration + 1, done.calls + rollout.calls, episodes, dropped, stage)
         metrics |= rollout.metrics() | rollout.timing(end - begin, end - train_begin)
-        metrics["rollout/staleness"] = float(staleness)
         if self._due(self.config.eval_every):
             with self.unsharded():
                 metrics |= self._evaluate(self._evaluation) if self._evaluation is not None else {}
@@ -202,8 +209,8 @@ class OnlineTrainer:
                 return
             checkpoint.save(
                 folder,
-                self.learner.policy,
-                self.learner.tokenizer,
+                self.bundle.policy,
+                self.bundle.tokenizer,
                 optimizer=self._optimizer.adamw,
                 progress=self.progress,
                 config=asdict(self.config),
@@ -217,7 +224,7 @@ class OnlineTrainer:
 
         Raises:
             ConfigurationError: The run has other settings; see `check_resumed`.
-            CheckpointError: The checkpoint is incomplete, damaged or of another model, or `learner` did not start with
+            CheckpointError: The checkpoint is incomplete, damaged or of another model, or `bundle` did not start with
                 the reference policy of the run.
         """
         check_resumed(self.config, folder)
@@ -227,7 +234,7 @@ class OnlineTrainer:
                 "run started with, the reference of algorithm.kl_coef; restore it, or start another run"
             )
         with self.unsharded():
-            checkpoint.load_weights(folder, self.learner.policy)
+            checkpoint.load_weights(folder, self.bundle.policy)
             if self._shards:
                 self._shards.scatter()
         checkpoint.load_optimizer(folder, self._optimizer.adamw)
@@ -236,33 +243,37 @@ class OnlineTrainer:
         self.progress = checkpoint.load_progress(folder)
 
     def unsharded(self) -> AbstractContextManager[None]:
-        """Context in which `learner` has all its weights, also with sharded training. All processes enter together."""
+        """Context in which `bundle` has all its weights, also with sharded training. All processes enter together."""
         return self._shards.gathered() if self._shards else nullcontext()
 
-    def _collect(self, iteration: int) -> tuple[Rollout, int]:
-        """Rollout of all processes, and the age in iterations of the weights that sampled it."""
+    def _collect(self, iteration: int) -> Rollout:
+        """Rollout of all processes."""
         config, processes = self.config, self._processes
-        groups = processes.share(range(config.episodes // config.algorithm.group_size))
+        groups = processes.local_slice(range(config.episodes // config.algorithm.group_size))
         specs = [
-            EpisodeSpec(derive(config.seed, "task", iteration, group), group)
-            for group in groups
-            for _ in range(config.algorithm.group_size)
+            EpisodeSpec(self._task_seed(group), group) for group in groups for _ in range(config.algorithm.group_size)
         ]
+        if isinstance(self._pool, CurriculumPool):
+            self._pool.stage = self.progress.stage
         with self.unsharded():
-            staleness = iteration - self._engine.publish(iteration)
+            self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            rollout = collect_rollouts(self._envs, self._engine, self.learner.codec, specs)
-        return merge_rollouts(processes.gather(rollout)), staleness
+            parts = self._pool, self._engine, self.bundle.codec, specs
+            plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
+            rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
+        return merge_rollouts(processes.gather(rollout))
+
+    def _task_seed(self, group: int) -> int:
+        """Seed of a group's task in this iteration."""
+        return derive(self.config.seed, "task", self.progress.iteration, group)
 
     def _evaluate(self, evaluation: Evaluation) -> dict[str, float]:
         """Evaluate the current weights, which the engine gets first."""
-        self._engine.publish(self.progress.iteration, at_once=True)
+        self._engine.sync_weights(self.progress.iteration)
         return evaluation()
 
     def _learning_rate_scale(self) -> float:
-        config, done = self.config, self.progress
-        spent = done.calls / config.calls if config.calls else done.iteration / config.iterations
-        return 1 - spent if config.anneal else 1.0
+        return 1 - self.progress.calls / self.config.calls if self.config.anneal else 1.0
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.progress.iteration % every == 0 or self.over)

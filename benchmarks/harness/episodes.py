@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from agents.base import Agent
 from agents.evaluation.evaluate import Evaluation, evaluate
@@ -74,6 +74,13 @@ def play_with(reset: Callable[[Script], object], step: Callable[[str], object], 
         resetting += begun - begin
         steps += len(script.actions)
     return Played(len(scripts), steps, stepping, resetting)
+
+
+def make_vector(env_id: str, arguments: Mapping[str, Any], slots: int) -> Envs:
+    """Return a vector environment in `AutoresetMode.DISABLED`."""
+    return gym.make_vec(
+        env_id, slots, vectorization_mode="vector_entry_point", autoreset_mode=AutoresetMode.DISABLED, **arguments
+    )
 
 
 def play_vector(envs: Envs, scripts: Iterator[Script], steps: int) -> Played:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
-import numpy as np
-from gymnasium.vector import VectorWrapper
 
 from agents.baselines.oracle import OracleAgent
 from agents.models.chat_template import Codec
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
-from agents.rollout.config import EnvConfig
 from agents.rollout.engine import RolloutEngine
-from agents.rollout.vector_env import make_envs
+from agents.rollout.episode_pool import BatchedPool, make_env
 from benchmarks.harness.episodes import Script, record
+from steptool_env.env import ToolEnv
+from steptool_env.episodes.episode import Transition
 
 ENV_ID = "StepTool/ToolWorld-v0"
 _TRIED = 64  # tasks searched per requested episode
@@ -59,32 +58,30 @@ def make_workload(episodes: int, turns: int = 4, copies: int = 2, level: str = "
     return Workload(scripts, turns, copies, prompts, arguments)
 
 
-def play_workload(workload: Workload, envs: ScriptedEnvs, engine: RolloutEngine, codec: Codec) -> Rollout:
+def play_workload(workload: Workload, pool: ScriptedPool, engine: RolloutEngine, codec: Codec) -> Rollout:
     """Play all episodes of a workload once."""
     specs = [EpisodeSpec(number, number // workload.copies) for number in range(len(workload.scripts))]
-    return collect_rollouts(envs, engine, codec, specs)
+    return collect_rollouts(pool, engine, codec, specs)
 
 
-class ScriptedEnvs(VectorWrapper):
-    """Vector environment of ToolWorld that takes a script's actions in place of the given ones.
+class ScriptedPool(BatchedPool):
+    """Pool of ToolWorld episodes that takes a script's actions in place of the given ones.
 
-    The seed of a slot is the index of its script.
+    The seed of an episode is the index of its script.
     """
 
-    def __init__(self, workload: Workload, num_envs: int) -> None:
-        super().__init__(make_envs(EnvConfig(ENV_ID, dict(workload.arguments), num_envs=num_envs)))
+    def __init__(self, workload: Workload, slots: int) -> None:
+        super().__init__(cast(ToolEnv, make_env(ENV_ID, workload.arguments).unwrapped), slots)
         self._scripts = workload.scripts
-        self._left: list[Iterator[str]] = [iter(())] * num_envs
+        self._left: dict[int, Iterator[str]] = {}
 
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        """Start the scripts `seed` in the masked slots."""
-        chosen = [self._scripts[number] for number in seed]
-        for slot in np.flatnonzero(options["reset_mask"]):
-            self._left[slot] = iter(chosen[slot].actions)
-        wanted = {"task": [script.task for script in chosen], "episode_seed": [script.seed for script in chosen]}
-        return self.env.reset(options={**options, **wanted})
+    def reset(self, slot: int, seed: int, task: int | None = None) -> tuple[str, dict[str, Any]]:
+        """Start the script `seed` in a slot."""
+        del task
+        script = self._scripts[seed]
+        self._left[slot] = iter(script.actions)
+        return self.start(slot, seed, {"task": script.task, "episode_seed": script.seed})
 
-    def step(self, actions: Sequence[str]) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        """Take the next action of each script; ignore `actions`."""
-        del actions
-        return self.env.step(tuple(next(left) for left in self._left))
+    def step(self, actions: Mapping[int, str]) -> list[Transition]:
+        """Take the next action of each script; ignore those of `actions`."""
+        return super().step({slot: next(self._left[slot]) for slot in actions})

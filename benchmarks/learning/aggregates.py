@@ -9,7 +9,7 @@ Notation: n runs of an arm on the last axis; the axes before it are different sc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,3 +69,42 @@ def estimate(statistic: Statistic, *arms: Scores, seed: int = 0) -> Estimate:
     )
     low, high = found.confidence_interval
     return Estimate(value, np.asarray(low), np.asarray(high))
+
+
+def calls_to_reach(rates: Scores, calls: Sequence[int], level: float) -> Scores:
+    """Return the calls at which each curve first reaches a level, linear between evaluations.
+
+    Args:
+        rates: Scores at the evaluations (m, n).
+        calls: Environment calls at the evaluations (m,).
+        level: Score to reach.
+
+    Returns:
+        Calls (n,); infinity for a curve that does not reach the level, whose time is censored at the last evaluation.
+    """
+    found = np.full(rates.shape[1], np.inf)
+    for run, curve in enumerate(rates.T):
+        above = np.flatnonzero(curve >= level)
+        if len(above):
+            point = int(above[0])
+            share = (level - curve[point - 1]) / (curve[point] - curve[point - 1]) if point else 0.0
+            found[run] = calls[point] - (1 - share) * (calls[point] - calls[point - 1]) if point else calls[0]
+    return found
+
+
+def budget_left(times: Scores, horizon: float) -> Scores:
+    """Return the share of the budget that is left when a level is reached, 0 for a censored run: (n,), in 0..1.
+
+    Its mean is `1 - restricted mean time / horizon`. It ranks runs by their times, all censored ones equal.
+    """
+    return 1 - np.minimum(times, horizon) / horizon
+
+
+def mean(scores: Scores, axis: int = -1) -> Scores:
+    """Return the mean, for restricted times, whose censored runs an interquartile mean would drop."""
+    return np.asarray(np.mean(scores, axis=axis))
+
+
+def mean_difference(scores: Scores, others: Scores, axis: int = -1) -> Scores:
+    """Return the difference of the arms' means."""
+    return mean(scores, axis) - mean(others, axis)

@@ -1,68 +1,80 @@
-"""Finished runs of the learning experiment, as arrays of pass rates."""
+"""Finished runs of the learning experiment, as arrays of scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from benchmarks.learning.aggregates import Scores
-from benchmarks.learning.training_run import DEPTHS, measured
+from agents.evaluation.panels import GREEDY, depth_panel, key
+from benchmarks.learning.aggregates import Scores, calls_to_reach
 
 START = "start"
 """Name of the run that only evaluates the starting policy."""
 
-ALL = len(DEPTHS)
-"""Index of the mean over the depths, after the depths."""
+PRIMARY_DEPTH = 4
+"""Depth of the tasks of the learning curves."""
+PRIMARY_DECODING = GREEDY
+"""Decoding of the primary measure: that of the policy in use, and of the start's best line."""
+LEVELS = (0.25, 0.5)
+"""Pass rates of the primary measure: the environment calls until a run reaches them."""
 
-NAMES = (*(f"depth {depth}" for depth in DEPTHS), "all")
-"""Names of the indices."""
+CURVE = depth_panel(PRIMARY_DEPTH, 1).name
+"""Name of the panel of the learning curves."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Finished runs: m evaluations (the start is the first), d depths and their mean, n seeds.
+    """Finished runs: m evaluations of n seeds; the evaluation of the start is the first.
 
     Attributes:
-        scores: Pass rates by arm (m, d + 1, n).
         calls: Planned environment calls at the evaluations (m,).
-        start: Pass rates of the starting policy (d + 1,).
+        start: Result of the run of the start.
         runs: Results of the runs by arm, as written by `training_run`.
     """
 
-    scores: Mapping[str, Scores]
     calls: Sequence[int]
-    start: Scores
+    start: Mapping[str, Any]
     runs: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @classmethod
     def of(cls, arms: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Experiment:
         """Return the experiment of results that include the start."""
-        (start,) = (rates_of(result["curve"][0]) for result in results if result["arm"] == START)
+        (start,) = (result for result in results if result["arm"] == START)
         runs = {arm: [result for result in results if result["arm"] == arm] for arm in arms}
         calls, points = runs[arms[0]][0]["config"]["calls"], runs[arms[0]][0]["points"]
-        marks = [round(calls * point / points) for point in range(points + 1)]
-        scores = {
-            arm: np.stack([np.stack([start, *_at(result["curve"], marks[1:])]) for result in own], axis=-1)
-            for arm, own in runs.items()
-        }
-        return cls(scores, marks, start, runs)
+        return cls([round(calls * point / points) for point in range(points + 1)], start, runs)
 
-    def last(self, arm: str) -> Scores:
-        """Return the final pass rates of an arm (d + 1, n)."""
-        last: Scores = self.scores[arm][-1]
-        return last
+    @property
+    def horizon(self) -> int:
+        """Environment calls of training."""
+        return self.calls[-1]
 
+    @property
+    def end_panels(self) -> list[str]:
+        """Names of the panels of the evaluation at the end."""
+        return [panel["name"] for panel in self.start["end_panels"]]
 
-def rates_of(record: Mapping[str, float]) -> Scores:
-    """Return the pass rates of an evaluation: at each depth, then their mean (d + 1,)."""
-    rates = [measured(record, depth, "is_solved") for depth in DEPTHS]
-    return np.array([*rates, fmean(rates)])
+    def curve(self, arm: str, decoding: str = PRIMARY_DECODING) -> Scores:
+        """Return the pass rates of an arm's runs on the panel of the curves (m, n).
 
+        The evaluation of a mark is the first that follows it.
+        """
+        name = key(decoding, CURVE, "pass_rate")
+        first = self.start["curve"][0][name]
+        found = [
+            [first, *(next(r[name] for r in run["curve"] if r["calls"] >= mark) for mark in self.calls[1:])]
+            for run in self.runs[arm]
+        ]
+        return np.array(found).T
 
-def _at(curve: Sequence[Mapping[str, float]], marks: Sequence[int]) -> list[Scores]:
-    """Return the pass rates at the first evaluation after each mark."""
-    return [rates_of(next(record for record in curve if record["calls"] >= mark)) for mark in marks]
+    def reach(self, arm: str, level: float, decoding: str = PRIMARY_DECODING) -> Scores:
+        """Return the environment calls until each run reaches a pass rate (n,); infinity for a run that does not."""
+        return calls_to_reach(self.curve(arm, decoding), self.calls, level)
+
+    def last(self, arm: str, panel: str, metric: str = "pass_rate", decoding: str = PRIMARY_DECODING) -> Scores:
+        """Return a metric of an arm's runs, or of the start, at the end (n,); nan where it is not defined."""
+        runs = [self.start] if arm == START else self.runs[arm]
+        return np.array([run["last"].get(key(decoding, panel, metric), np.nan) for run in runs])

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.learning.aggregates import Scores, difference, estimate, iqm
-from benchmarks.learning.finished_runs import ALL, Experiment
-from benchmarks.learning.training_run import DEPTHS
+from agents.evaluation.panels import GREEDY
+from benchmarks.learning.aggregates import Scores, budget_left, difference, estimate, iqm, mean
+from benchmarks.learning.finished_runs import START, Experiment
 
 MARGIN = 0.05
-"""Largest difference of pass rates that counts as about 0."""
+"""Largest difference that counts as about 0: of pass rates, or of the share of the budget that is left."""
+
+Measure = Callable[[Experiment, str], Scores]
+"""Function of the experiment and an arm: scores in 0..1 of its runs (..., n), higher is better."""
+
+
+def pass_at(panel: str, decoding: str = GREEDY) -> Measure:
+    """Return the measure "pass rate at the end on one panel"."""
+    return lambda experiment, arm: experiment.last(arm, panel, decoding=decoding)
+
+
+def reaching(level: float) -> Measure:
+    """Return the primary measure: the share of the budget that is left when a run reaches a pass rate."""
+    return lambda experiment, arm: budget_left(experiment.reach(arm, level), experiment.horizon)
+
+
+def pass_by_depth(*panels: str, decoding: str = GREEDY) -> Measure:
+    """Return the measure "pass rates at the end on several panels" (panels, n), for `growth`."""
+    return lambda experiment, arm: np.stack([experiment.last(arm, panel, decoding=decoding) for panel in panels])
+
+
+def growth(scores: Scores, others: Scores, axis: int = -1) -> Scores:
+    """Return the gap between two arms (d, n) on the last panel minus the gap on the first."""
+    gap = difference(scores, others, axis)
+    return np.asarray(gap[-1] - gap[0])
 
 
 class Hypothesis(NamedTuple):
@@ -21,49 +45,25 @@ class Hypothesis(NamedTuple):
     Attributes:
         words: Claim.
         predicted: Predicted difference: above 0, about 0 or not above 0.
-        arms: Names of the compared arms.
-        row: Index of the depth (or of their mean) at which at least one arm must have a pass rate above `MARGIN`; else
-            the result is open.
-        statistic: Function of these arms' final pass rates (d + 1, n).
+        arms: Names of the two compared arms; of one arm that is compared with the start's `pass_at`.
+        measure: Score of a run.
+        statistic: Function of the scores of both arms: `difference` of `pass_at`, `mean_difference` of `reaching`,
+            `growth` of `pass_by_depth`.
     """
 
     words: str
     predicted: str
     arms: tuple[str, ...]
-    row: int
-    statistic: Callable[..., Scores]
+    measure: Measure
+    statistic: Callable[..., Scores] = difference
 
 
-def _at(row: int) -> Callable[..., Scores]:
-    def statistic(scores: Scores, others: Scores, axis: int = -1) -> Scores:
-        return difference(scores[row], others[row], axis)
-
-    return statistic
-
-
-def growth(scores: Scores, others: Scores, axis: int = -1) -> Scores:
-    """Return the gap between two arms (d + 1, n) at the greatest depth minus the gap at the smallest."""
-    gap = difference(scores, others, axis)
-    return np.asarray(gap[_DEEPEST] - gap[_FIRST])
-
-
-def _overall(scores: Scores, axis: int = -1) -> Scores:
-    return iqm(scores[ALL], axis)
-
-
-_FIRST, _DEEPEST = DEPTHS.index(1), DEPTHS.index(3)
-_PAIR, _SUM = ("steptool", "final"), "final_dense_sum"
-HYPOTHESES = (
-    Hypothesis("the gap of steptool over final grows from depth 1 to 3", "> 0", _PAIR, _DEEPEST, growth),
-    Hypothesis("the gap of steptool over final at depth 1", "about 0", _PAIR, _FIRST, _at(_FIRST)),
-    Hypothesis("timing: steptool over final_dense_sum, depth 3", "> 0", ("steptool", _SUM), _DEEPEST, _at(_DEEPEST)),
-    Hypothesis("information: final_dense_sum over final, depth 3", "> 0", (_SUM, "final"), _DEEPEST, _at(_DEEPEST)),
-    Hypothesis("released over the start, all depths", "not > 0", ("released",), ALL, _overall),
-)
+HYPOTHESES: Sequence[Hypothesis] = ()
+"""Stated after the sweep and before the runs."""
 
 
 class Finding(NamedTuple):
-    """Difference of pass rates with its 95 % interval, and the highest pass rate of its arms and the start."""
+    """Difference with its 95 % interval, and the highest mean score of its arms and the start."""
 
     hypothesis: Hypothesis
     value: float
@@ -73,23 +73,25 @@ class Finding(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """Return the `verdict`; open if no arm passes tasks."""
+        """Return the `verdict`; open if none scores above the margin."""
         if self.best <= MARGIN:
             return "open: no arm passes"
         return verdict(self.hypothesis.predicted, self.low, self.high)
 
 
-def findings(experiment: Experiment) -> list[Finding]:
+def findings(experiment: Experiment, hypotheses: Sequence[Hypothesis] = HYPOTHESES) -> list[Finding]:
     """Return the result of each hypothesis whose arms were run."""
     found = []
-    for hypothesis in HYPOTHESES:
-        arms = hypothesis.arms
-        if set(arms) <= set(experiment.runs):
-            base = experiment.start[ALL] if len(arms) == 1 else 0.0
-            parts = estimate(hypothesis.statistic, *map(experiment.last, arms))
-            value, low, high = (float(part - base) for part in parts)
-            rates = [float(iqm(experiment.last(arm)[hypothesis.row])) for arm in arms]
-            best = max(*rates, float(experiment.start[hypothesis.row]))
+    for hypothesis in hypotheses:
+        if set(hypothesis.arms) <= set(experiment.runs):
+            scores = [hypothesis.measure(experiment, arm) for arm in hypothesis.arms]
+            if len(scores) == 1:
+                base = float(hypothesis.measure(experiment, START)[0])
+                value, low, high = (float(part) - base for part in estimate(iqm, *scores))
+            else:
+                base = 0.0
+                value, low, high = map(float, estimate(hypothesis.statistic, *scores))
+            best = max(base, *(float(np.max(mean(each))) for each in scores))
             found.append(Finding(hypothesis, value, low, high, best))
     return found
 

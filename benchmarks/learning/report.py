@@ -1,43 +1,67 @@
-"""Report of the learning experiment: hypotheses, pass rates, comparisons, curves and runs."""
+"""Report of the learning experiment: hypotheses, calls to a pass rate, pass rates, behaviour, curves and runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from agents.evaluation.panels import DECODINGS, GREEDY, SAMPLED, key
 from agents.reporting.plots import Curve, line_plot
 from benchmarks.harness.report import Result, Row, Value
-from benchmarks.learning.aggregates import Estimate, difference, estimate, improvement, iqm
+from benchmarks.learning.aggregates import (
+    Estimate,
+    Scores,
+    budget_left,
+    difference,
+    estimate,
+    improvement,
+    iqm,
+    mean,
+)
 from benchmarks.learning.arms import ARMS
-from benchmarks.learning.finished_runs import ALL, NAMES, START, Experiment, rates_of
-from benchmarks.learning.hypotheses import MARGIN, findings, growth
-from benchmarks.learning.training_run import DEPTHS, measured
+from benchmarks.learning.finished_runs import (
+    CURVE,
+    LEVELS,
+    PRIMARY_DECODING,
+    PRIMARY_DEPTH,
+    START,
+    Experiment,
+)
+from benchmarks.learning.hypotheses import MARGIN, findings
+from benchmarks.learning.training_run import BEST
 
 _BASELINE = "final"
 _BEHAVIOUR = {
-    "needed calls done %": ("progress", 100.0),
-    "finished %": ("finished", 100.0),
-    "invalid calls %": ("invalid_calls", 100.0),
+    "recall %": ("recall", 100.0),
+    "finished %": ("finish_rate", 100.0),
+    "pass given finish %": ("pass_given_finish", 100.0),
+    "invalid calls %": ("invalid_call_rate", 100.0),
     "calls": ("calls", 1.0),
+    "cut by the context %": ("context_full_rate", 100.0),
+    "mean over families %": ("pass_rate_families", 100.0),
+    "families solved": ("families_solved", 1.0),
 }
+"""Column -> metric of an evaluation and its factor. Columns without a value are left out."""
 
 
 def report(experiment: Experiment) -> Result:
     """Return the result with all tables and figures."""
     tables: dict[str, Sequence[Row]] = {
-        "Hypotheses": _hypotheses(experiment),
-        "Pass rate at the end, %": _ends(experiment),
+        **({"Hypotheses": rows} if (rows := _hypotheses(experiment)) else {}),
+        "The start, pass rate %": _start(experiment),
+        f"Environment calls to a pass rate on {CURVE}": _reach(experiment),
         **({f"Compared with {_BASELINE}": _against(experiment)} if _BASELINE in experiment.runs else {}),
-        "Behaviour at the end": _behaviour(experiment),
-        "Curves, pass rate %": _curves(experiment),
+        **{f"Pass rate at the end, {decoding}, %": _ends(experiment, decoding) for decoding in DECODINGS},
+        f"Behaviour at the end on depth {PRIMARY_DEPTH}, {PRIMARY_DECODING}": _behaviour(experiment),
+        f"Curves on {CURVE}, %": _curves(experiment),
         "Runs": _runs(experiment),
         "Arms": [{"arm": arm, "what it is": ARMS[arm].about} for arm in experiment.runs],
+        "Panels": [{"panel": name, "digest": digest} for name, digest in experiment.start["digests"].items()],
         "Settings": _settings(experiment),
     }
-    figures = {f"Pass rate on held-out tasks, {name}": _figure(experiment, i) for i, name in enumerate(NAMES)}
+    figures = {f"Pass rate on {CURVE}, {decoding}": _figure(experiment, decoding) for decoding in DECODINGS}
     title = "Learning curves: step rewards, final reward and controls"
     return Result("learning", title, tables, _notes(experiment), figures)
 
@@ -56,55 +80,92 @@ def _hypotheses(experiment: Experiment) -> list[Row]:
     ]
 
 
-def _ends(experiment: Experiment) -> list[Row]:
-    start = {"arm": START, **{name: _text(rate) for name, rate in zip(NAMES, experiment.start, strict=True)}}
-    rows: list[Row] = [start]
+def _start(experiment: Experiment) -> list[Row]:
+    """Return the start's pass rates: sampled, greedy, at its best temperature."""
+    temperatures = {**DECODINGS, BEST: experiment.start["temperature"]}
+    return [
+        {
+            "decoding": decoding,
+            "temperature": temperature,
+            **{_short(panel): _text(_of_start(experiment, panel, decoding)) for panel in experiment.end_panels},
+        }
+        for decoding, temperature in temperatures.items()
+    ]
+
+
+def _reach(experiment: Experiment) -> list[Row]:
+    """Return the runs that reach each level, and their calls, restricted to the calls of training."""
+    rows: list[Row] = []
     for arm in experiment.runs:
-        found = estimate(iqm, experiment.last(arm))
-        rows.append({"arm": arm, **{name: _interval(found, index) for index, name in enumerate(NAMES)}})
+        for level in LEVELS:
+            times = experiment.reach(arm, level)
+            restricted = estimate(mean, np.minimum(times, experiment.horizon))
+            row: dict[str, Value] = {"arm": arm, "level %": f"{100 * level:.0f}"}
+            row["runs that reach it"] = f"{int(np.isfinite(times).sum())} of {len(times)}"
+            row["restricted mean, calls"] = _calls(restricted)
+            if _BASELINE in experiment.runs:
+                pair = [budget_left(each, experiment.horizon) for each in (times, experiment.reach(_BASELINE, level))]
+                better = estimate(improvement, *pair)
+                row[f"probability of reaching it before {_BASELINE} %"] = (
+                    _interval(better) if arm != _BASELINE else None
+                )
+            row["calls of each run"] = ", ".join(f"{t:.0f}" if np.isfinite(t) else "not reached" for t in sorted(times))
+            rows.append(row)
     return rows
 
 
 def _against(experiment: Experiment) -> list[Row]:
-    """Return the differences of interquartile means in points, and the probability of improvement over all depths."""
+    """Return the differences of interquartile means at the end in points, and the probability of improvement."""
     rows: list[Row] = []
+    primary = next(panel for panel in experiment.end_panels if panel.endswith(CURVE))
     for arm in experiment.runs:
         if arm == _BASELINE:
             continue
-        pair = experiment.last(arm), experiment.last(_BASELINE)
-        gaps, grown, better = (estimate(statistic, *pair) for statistic in (difference, growth, improvement))
         row: dict[str, Value] = {"arm": arm}
-        row |= {f"{name}, points": _interval(gaps, index) for index, name in enumerate(NAMES)}
-        row["depth 3 less depth 1, points"] = _interval(grown, ())
-        row["probability of improvement, %"] = _interval(better, ALL)
+        for panel in experiment.end_panels:
+            pair = experiment.last(arm, panel), experiment.last(_BASELINE, panel)
+            row[f"{_short(panel)}, points"] = _interval(estimate(difference, *pair))
+        pair = experiment.last(arm, primary), experiment.last(_BASELINE, primary)
+        row[f"probability of improvement on {CURVE}, %"] = _interval(estimate(improvement, *pair))
         rows.append(row)
     return rows
 
 
-def _behaviour(experiment: Experiment) -> list[Row]:
-    """Return the means of other metrics over runs and depths at the last evaluation."""
-    rows: list[Row] = []
-    for arm, runs in experiment.runs.items():
-        records = [(run["curve"][-1], depth) for run in runs for depth in DEPTHS]
-        means = {
-            column: factor * fmean(measured(record, depth, name) for record, depth in records)
-            for column, (name, factor) in _BEHAVIOUR.items()
+def _ends(experiment: Experiment, decoding: str) -> list[Row]:
+    return [
+        {
+            "arm": arm,
+            **{
+                _short(panel): _interval(estimate(iqm, experiment.last(arm, panel, decoding=decoding)))
+                for panel in experiment.end_panels
+            },
         }
-        passed = fmean(measured(record, depth, "is_solved") for record, depth in records)
-        finished = means["finished %"] / 100
-        rows.append({"arm": arm, "pass given finish %": 100 * passed / finished if finished else None, **means})
-    return rows
+        for arm in experiment.runs
+    ]
+
+
+def _behaviour(experiment: Experiment) -> list[Row]:
+    """Return the means of other metrics over runs at the primary depth, the start's first."""
+    panel = next(panel for panel in experiment.end_panels if panel.endswith(CURVE))
+    rows: list[dict[str, Value]] = []
+    for arm in (START, *experiment.runs):
+        found = {
+            column: factor * _mean(experiment.last(arm, panel, name)) for column, (name, factor) in _BEHAVIOUR.items()
+        }
+        rows.append({"arm": arm, **{column: None if np.isnan(value) else value for column, value in found.items()}})
+    empty = [column for column in _BEHAVIOUR if all(row[column] is None for row in rows)]
+    return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
 def _curves(experiment: Experiment) -> list[Row]:
     rows: list[Row] = []
-    for arm, scores in experiment.scores.items():
-        found = estimate(iqm, scores)
+    for arm in experiment.runs:
+        found = {decoding: estimate(iqm, experiment.curve(arm, decoding)) for decoding in DECODINGS}
         for point, calls in enumerate(experiment.calls):
             row: dict[str, Value] = {"arm": arm, "calls": calls}
-            for index, name in enumerate(NAMES):
-                value, low, high = (_percent(float(part[point, index])) for part in found)
-                row |= {name: value, f"{name} low": low, f"{name} high": high}
+            for decoding, parts in found.items():
+                value, low, high = (_percent(float(part[point])) for part in parts)
+                row |= {decoding: value, f"{decoding} low": low, f"{decoding} high": high}
             rows.append(row)
     return rows
 
@@ -113,50 +174,84 @@ def _runs(experiment: Experiment) -> list[Row]:
     rows: list[Row] = []
     for runs in experiment.runs.values():
         for run in runs:
-            last = run["curve"][-1]
-            rates = {name: 100 * float(rate) for name, rate in zip(NAMES, rates_of(last), strict=True)}
-            made = {"calls": int(last["calls"]), "seconds": round(run["seconds"]), "commit": run["origin"]["commit"]}
-            rows.append({"arm": run["arm"], "seed": run["seed"], **rates, **made})
+            rates = {
+                f"{_short(panel)} {decoding}": 100 * run["last"][key(decoding, panel, "pass_rate")]
+                for panel in experiment.end_panels
+                if "depth" in panel
+                for decoding in (SAMPLED, GREEDY)
+            }
+            made = {"calls": int(run["curve"][-1]["calls"]), "seconds": round(run["seconds"])}
+            rows.append({"arm": run["arm"], "seed": run["seed"], **rates, **made, "commit": run["origin"]["commit"]})
     return rows
 
 
-def _figure(experiment: Experiment, index: int) -> str:
+def _figure(experiment: Experiment, decoding: str) -> str:
     curves = {}
-    for arm, scores in experiment.scores.items():
-        found = estimate(iqm, scores[:, index])
+    for arm in experiment.runs:
+        found = estimate(iqm, experiment.curve(arm, decoding))
         curves[arm] = Curve(experiment.calls, *(part.tolist() for part in found))
-    return line_plot(curves, "environment calls", f"pass rate, {NAMES[index]}", percent=True)
+    for line in (SAMPLED, GREEDY, BEST):
+        rate = experiment.start["curve"][0][key(line, CURVE, "pass_rate")]
+        curves[f"start, {line}"] = Curve([0, experiment.horizon], [rate, rate])
+    return line_plot(curves, "environment calls", f"pass rate, {CURVE}, {decoding}", percent=True)
 
 
 def _settings(experiment: Experiment) -> list[Row]:
-    """Return the settings that all arms share, flat."""
-    flats = [dict(_flat(runs[0]["config"])) for runs in experiment.runs.values()]
-    own = {"seed", "out", "algo"}
-    common = [key for key, value in flats[0].items() if key not in own and all(f[key] == value for f in flats)]
-    return [{"setting": key, "value": str(flats[0][key])} for key in common]
+    """Return the settings that all arms share, flat, then those that differ, arm by arm."""
+    flats = {arm: dict(_flat(runs[0]["config"])) for arm, runs in experiment.runs.items()}
+    own = {"seed", "out"}
+    names = [name for name in next(iter(flats.values())) if name not in own]
+    rows: list[Row] = []
+    for name in names:
+        values = {arm: str(flat[name]) for arm, flat in flats.items()}
+        if len(set(values.values())) == 1:
+            rows.append({"setting": name, "value": next(iter(values.values()))})
+        else:
+            rows.append({"setting": name, "value": "; ".join(f"{arm}: {value}" for arm, value in values.items())})
+    return rows
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     entries: list[tuple[str, Any]] = []
-    for key, value in settings.items():
-        nested = isinstance(value, Mapping) and not key.endswith("args")
-        entries += _flat(value, f"{prefix}{key}.") if nested else [(f"{prefix}{key}", value)]
+    for name, value in settings.items():
+        nested = isinstance(value, Mapping) and not name.endswith("args")
+        entries += _flat(value, f"{prefix}{name}.") if nested else [(f"{prefix}{name}", value)]
     return entries
 
 
 def _notes(experiment: Experiment) -> list[str]:
     first = next(iter(experiment.runs.values()))
-    config, seeds = first[0]["config"], len(first)
+    start = experiment.start
+    tasks = sum(panel["episodes"] for panel in start["curve_panels"])
+    validation = ", ".join(f"{float(t):g}: {100 * rate:.1f} %" for t, rate in start["validation"].items())
     return [
-        f"{seeds} runs of each arm. Pass rates are interquartile means over runs; brackets and bands are 95 % "
-        "percentile bootstrap intervals over runs, arms resampled apart, the depths of a run kept together. With 5 "
-        "runs such an interval is too narrow: it misses more often than once in twenty.",
-        f"{config['eval_episodes']} held-out tasks of each depth (the splits depth-1 to depth-3), the same for every "
-        "run and evaluation, actions sampled at temperature 1 as in training. `all` is the mean over the depths.",
-        f"Outcomes are read off the intervals with a margin of {100 * MARGIN:.0f} points (docs/learning.md).",
+        f"{len(first)} runs of each arm. Pass rates are interquartile means over runs; brackets and bands are 95 % "
+        "percentile bootstrap intervals over runs, arms resampled apart.",
+        f"Calls to a pass rate: linear between the evaluations of 0 to {experiment.horizon:,} "
+        "calls. A run that does not reach it is censored: it counts as all calls of training in the restricted mean, "
+        "which is therefore a lower bound, and as equal to all others that do not reach it in the probability.",
+        f"The start's best temperature, {start['temperature']:g}, was chosen on validation tasks ({validation}).",
+        f"Curves are on {tasks} tasks of depth {PRIMARY_DEPTH}; panels of the evaluation at the end "
+        "have more. No task of a panel was used to choose a setting.",
+        f"Outcomes of hypotheses are read off the intervals with a margin of {100 * MARGIN:.0f} points.",
         "A run ends with the iteration in which its calls are used up; `calls` says how many it made.",
         f"Weights of the starting policy: {first[0]['start']}.",
     ]
+
+
+def _of_start(experiment: Experiment, panel: str, decoding: str) -> float:
+    return float(experiment.last(START, panel, decoding=decoding)[0])
+
+
+def _short(panel: str) -> str:
+    """Return the split of a panel of the evaluation at the end."""
+    return panel.removeprefix("end-")
+
+
+def _mean(values: Scores) -> float:
+    """Return the mean of the defined values; nan if there is none."""
+    defined = values[~np.isnan(values)]
+    return float(np.mean(defined)) if len(defined) else float("nan")
 
 
 def _percent(rate: float) -> float | None:
@@ -167,6 +262,11 @@ def _text(rate: float) -> str:
     return f"{100 * rate:.1f}"
 
 
-def _interval(found: Estimate, index: int | tuple[()]) -> str:
-    value, low, high = (float(part[index]) for part in found)
+def _interval(found: Estimate) -> str:
+    value, low, high = (float(part) for part in found)
     return _text(value) if np.isnan(low) else f"{_text(value)} [{_text(low)}, {_text(high)}]"
+
+
+def _calls(found: Estimate) -> str:
+    value, low, high = (float(part) for part in found)
+    return f"{value:,.0f}" if np.isnan(low) else f"{value:,.0f} [{low:,.0f}, {high:,.0f}]"

@@ -23,7 +23,7 @@ from benchmarks.harness.report import Result, Row
 _SPLITS = ("depth-1", "depth-2")
 _TASKS = {"depths": {"1": 1, "2": 1}, "unsolvable": 0}
 _NOTES = (
-    'trained as `steptool sb3 --env-arg \'depths={"1": 1, "2": 1}\' unsolvable=0` does, on split train; acting in text',
+    'trained as `steptool sb3 --env-args \'depths={"1": 1, "2": 1}\' unsolvable=0`, on split train; acting in text',
     "random-candidates draws any candidate with the same probability: the floor of the twin",
 )
 

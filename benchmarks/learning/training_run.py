@@ -2,8 +2,9 @@
 
     python -m benchmarks.learning.training_run FOLDER
 
-`FOLDER/plan.json` is the plan. The run writes `metrics.jsonl`, and `result.json` at the end. Repeated, it resumes from
-its newest checkpoint and gives the same numbers as an uninterrupted run; with a result, it does nothing.
+`FOLDER/plan.json` is the plan. The run writes `metrics.jsonl`, and at the end the weights to `policy` and
+`result.json`. Repeated, it resumes from its newest checkpoint and gives the same numbers as an uninterrupted run; with
+a result, it does nothing.
 """
 
 from __future__ import annotations
@@ -11,29 +12,46 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 from typing import Any
 
 import torch
 
 from agents.errors import ConfigurationError
-from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+from agents.evaluation.marks import Trainer, marks_of, train_with_marks
+from agents.evaluation.panels import (
+    DECODINGS,
+    GREEDY,
+    Panel,
+    PanelEvaluation,
+    best_temperature,
+    key,
+    pass_by_temperature,
+    trained_depths,
+    validation_panel,
+)
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
-from agents.rollout.vector_env import make_envs
+from agents.rollout.curriculum import open_training_pool
 from agents.training.config import TrainConfig, checked
 from agents.training.metrics_log import MetricsLog, read_metrics
 from agents.training.trainer import OnlineTrainer
+from benchmarks.learning.arms import ARMS
+from benchmarks.learning.baselines import BaselineTrainer
 
-DEPTHS = (1, 2, 3)
+BEST = "best"
+"""Decoding of the start at its best temperature on validation tasks."""
+POLICY = "policy"
+"""Folder of the trained weights in that of a run."""
+
 OnProgress = Callable[[int, float | None], None]
-"""Callback with the calls so far and, after an evaluation, the mean pass rate over the depths."""
+"""Callback with the calls so far and, after an evaluation, the mean greedy pass rate over the curve's panels."""
 
-_EVALUATION_SEED = 0  # the same tasks, in the same order, for every arm and seed
 _PLAN, _RESULT = "plan.json", "result.json"
 
 
@@ -47,6 +65,8 @@ class Plan:
         points: Number of evaluations after the start, evenly spaced over the calls; 0 evaluates only the start.
         start: Digest of the starting weights.
         config: All settings.
+        curve_panels: Panels of these evaluations.
+        end_panels: Panels of the evaluation at the end; may be empty.
         origin: Command, commit, machine and versions (`benchmarks.harness.report.origin`) of the experiment.
     """
 
@@ -55,17 +75,14 @@ class Plan:
     points: int
     start: str
     config: TrainConfig
+    curve_panels: Sequence[Panel]
+    end_panels: Sequence[Panel]
     origin: Mapping[str, Any]
 
     @property
     def folder(self) -> Path:
         """Folder of the run."""
         return Path(self.config.out)
-
-    @property
-    def marks(self) -> list[int]:
-        """Numbers of calls at which the policy is evaluated, the last at the end; empty if only the start is."""
-        return [round(self.config.calls * point / self.points) for point in range(1, self.points + 1)]
 
     def write(self) -> None:
         """Write the plan to its folder.
@@ -85,11 +102,16 @@ class Plan:
 def read_plan(folder: Path) -> Plan:
     """Read the plan in a folder."""
     found = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-    return Plan(**{**found, "config": checked(TrainConfig, found["config"])})
+    panels = {name: tuple(Panel(**panel) for panel in found[name]) for name in ("curve_panels", "end_panels")}
+    return Plan(**{**found, **panels, "config": checked(TrainConfig, found["config"])})
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """Read the result of a run: its plan, `curve` (one record per evaluation), `seconds`; `None` if unfinished."""
+    """Read the result of a run; `None` if unfinished.
+
+    It has the plan, `curve` (one record per evaluation), `last` (the record of the evaluation at the end), `digests`
+    (of the panels, by name), `seconds`, and for the start `temperature` and `validation` (pass rate by temperature).
+    """
     path = folder / _RESULT
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
@@ -100,90 +122,79 @@ def play(folder: Path, on_progress: OnProgress) -> None:
         return
     torch.set_num_threads(1)
     plan = read_plan(folder)
-    learner = build_policy(plan.config.policy, seed=plan.config.seed)
-    evaluate = held_out(learner, plan.config)
+    bundle = build_policy(plan.config.policy, seed=plan.config.seed)
     if plan.points:
-        _train(plan, learner, evaluate, on_progress)
-        curve = [record for record in read_metrics(folder) if _key(DEPTHS[0], "is_solved") in record]
+        found = _trained(plan, bundle, on_progress)
+        checkpoint.save(folder / POLICY, bundle.policy, bundle.tokenizer, config=asdict(plan.config))
+        _write(plan, found)
+        for path in folder.glob("checkpoint-*"):
+            shutil.rmtree(path)
     else:
-        curve = [{"calls": 0, **evaluate()}]
-        on_progress(0, mean_pass(curve[0]))
-    _write(plan, curve)
+        _write(plan, _started(plan, bundle, on_progress))
 
 
-def held_out(learner: PolicyBundle, config: TrainConfig) -> Callable[[], dict[str, float]]:
-    """Return an evaluation of the learner's current weights: `eval/depth-<d>/<metric>` on the test tasks of each depth.
-
-    Actions are sampled as in training.
-    """
-    evaluations = {
-        depth: PolicyEvaluation(
-            evaluation_of(config.env, {"split": f"depth-{depth}"}, config.eval_episodes, _EVALUATION_SEED),
-            learner,
-            config.sampling,
-        )
-        for depth in DEPTHS
-    }
-
-    def evaluate() -> dict[str, float]:
-        return {
-            _key(depth, name.removeprefix("eval/")): value
-            for depth, evaluation in evaluations.items()
-            for name, value in evaluation().items()
-        }
-
-    return evaluate
+def mean_pass(record: Mapping[str, float], plan: Plan) -> float:
+    """Return the mean greedy pass rate of an evaluation over the panels of the curve."""
+    return fmean(record[key(GREEDY, panel.name, "pass_rate")] for panel in plan.curve_panels)
 
 
-def mean_pass(record: Mapping[str, float]) -> float:
-    """Return the mean pass rate of an evaluation over the depths."""
-    return sum(record[_key(depth, "is_solved")] for depth in DEPTHS) / len(DEPTHS)
+def _panels(plan: Plan, bundle: PolicyBundle, panels: Sequence[Panel], **more: float) -> PanelEvaluation:
+    config = plan.config
+    return PanelEvaluation(panels, config.env, bundle, config.sampling, {**DECODINGS, **more})
 
 
-def measured(record: Mapping[str, float], depth: int, name: str) -> float:
-    """Return a metric of an evaluation at one depth."""
-    return record[_key(depth, name)]
+def _started(plan: Plan, bundle: PolicyBundle, on_progress: OnProgress) -> dict[str, Any]:
+    """Evaluate the start, also at the temperature that is best on validation tasks."""
+    config, begin = plan.config, perf_counter()
+    size = max(panel.episodes for panel in plan.curve_panels)
+    validation = [validation_panel(depth, size) for depth in trained_depths(config.env)]
+    rates = pass_by_temperature(validation, config.env, bundle, config.sampling)
+    temperature = best_temperature(rates)
+    curve, end = (
+        _panels(plan, bundle, panels, **{BEST: temperature}) for panels in (plan.curve_panels, plan.end_panels)
+    )
+    first = {"calls": 0, **curve()}
+    on_progress(0, mean_pass(first, plan))
+    found = {"curve": [first], "last": end(), "digests": {**curve.digests, **end.digests}}
+    return {**found, "temperature": temperature, "validation": rates, "seconds": perf_counter() - begin}
 
 
-def _key(depth: int, name: str) -> str:
-    return f"eval/depth-{depth}/{name}"
-
-
-def _train(
-    plan: Plan, learner: PolicyBundle, evaluate: Callable[[], dict[str, float]], on_progress: OnProgress
-) -> None:
+def _trained(plan: Plan, bundle: PolicyBundle, on_progress: OnProgress) -> dict[str, Any]:
     """Train to the end, with a checkpoint at each evaluation; keep the newest."""
     found = checkpoint.newest(plan.folder)
     keep = checkpoint.load_progress(found).iteration if found else None
+    curve, end = (_panels(plan, bundle, panels) for panels in (plan.curve_panels, plan.end_panels))
     with (
-        closing(make_envs(plan.config.env)) as envs,
+        closing(open_training_pool(plan.config.env)) as pool,
         closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
     ):
-        trainer = OnlineTrainer(plan.config, learner, envs)
+        baseline = ARMS[plan.arm].baseline
+        trainer: Trainer = (
+            BaselineTrainer(baseline, plan.config, bundle, pool)
+            if baseline
+            else OnlineTrainer(plan.config, bundle, pool)
+        )
         if found is not None:
             trainer.resume(found)
-        while not trainer.over:
-            begin, before = perf_counter(), trainer.progress.calls
-            metrics = trainer.iterate()
-            calls = trainer.progress.calls
-            due = any(before < mark <= calls for mark in plan.marks)
-            metrics |= evaluate() if due else {}
-            log.write(calls, metrics | {"time/whole_seconds": perf_counter() - begin})
-            on_progress(calls, mean_pass(metrics) if due else None)
+
+        def on_iteration(metrics: Mapping[str, float], due: bool) -> None:
+            on_progress(trainer.progress.calls, mean_pass(metrics, plan) if due else None)
             if due:
                 trainer.save(plan.folder / f"checkpoint-{trainer.progress.iteration}")
 
+        train_with_marks(trainer, log, marks_of(plan.config.calls, plan.points), curve, on_iteration)
+    begin = perf_counter()
+    records, last = read_metrics(plan.folder), end()
+    evaluated = [record for record in records if key(GREEDY, plan.curve_panels[0].name, "pass_rate") in record]
+    seconds = sum(record["time/whole_seconds"] for record in records) + perf_counter() - begin
+    return {"curve": evaluated, "last": last, "digests": {**curve.digests, **end.digests}, "seconds": seconds}
 
-def _write(plan: Plan, curve: list[dict[str, float]]) -> None:
-    """Write the result atomically, then remove the checkpoint."""
-    log = read_metrics(plan.folder) if plan.points else []
-    seconds = sum(record["time/whole_seconds"] for record in log)
+
+def _write(plan: Plan, found: Mapping[str, Any]) -> None:
+    """Write the result atomically."""
     partial = plan.folder / f".{_RESULT}"
-    content = {**asdict(plan), "seconds": seconds, "curve": curve}
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.write_text(json.dumps({**asdict(plan), **found}, indent=1) + "\n", encoding="utf-8")
     partial.replace(plan.folder / _RESULT)
-    for path in plan.folder.glob("checkpoint-*"):
-        shutil.rmtree(path)
 
 
 def _identity(plan: Plan) -> dict[str, Any]:
@@ -194,12 +205,12 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> str:
     """Return the first differing setting with both values; empty if there is none."""
-    for key, value in one.items():
-        if isinstance(value, Mapping) and isinstance(other[key], Mapping) and value.keys() == other[key].keys():
-            if found := _difference(value, other[key], f"{prefix}{key}."):
+    for name, value in one.items():
+        if isinstance(value, Mapping) and isinstance(other[name], Mapping) and value.keys() == other[name].keys():
+            if found := _difference(value, other[name], f"{prefix}{name}."):
                 return found
-        elif value != other[key]:
-            return f"{prefix}{key}: {value!r}, not {other[key]!r}"
+        elif value != other[name]:
+            return f"{prefix}{name}: {value!r}, not {other[name]!r}"
     return ""
 
 

@@ -8,12 +8,12 @@ import torch
 
 from agents.models.bundle import PolicyBundle
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 
 
-class FullContextGenerator(Generator):
-    """`Generator` that keeps only the tokens of the episodes."""
+class FullContextSampler(TokenSampler):
+    """`TokenSampler` that keeps only the tokens of the episodes."""
 
     def __init__(self, learner: PolicyBundle, sampling: Sampling) -> None:
         super().__init__(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
@@ -21,29 +21,34 @@ class FullContextGenerator(Generator):
         self._model = learner.policy.language_model
 
     def clear(self) -> None:
-        """See `Generator.clear`."""
+        """See `TokenSampler.clear`."""
         super().clear()
         self._episodes: dict[int, list[int]] = {}
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:  # noqa: ARG002
-        """See `Generator.start`."""
+        """See `TokenSampler.start`."""
         self._episodes[slot] = list(ids)
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
-        """See `Generator.append`."""
+        """See `TokenSampler.append`."""
         self._episodes[slot].extend(ids)
 
     def room(self, slot: int) -> int:
-        """See `Generator.room`."""
+        """See `TokenSampler.room`."""
         return self._context - len(self._episodes[slot])
 
     def free(self, slot: int) -> None:
-        """See `Generator.free`."""
+        """See `TokenSampler.free`."""
         del self._episodes[slot]
 
+    def request(self, slots: Sequence[int]) -> None:
+        """See `TokenSampler.request`."""
+        self._waiting.extend(slots)
+
     @torch.inference_mode()
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
-        """See `Generator.act`. Log-probabilities are those of the scores that `generate` returns."""
+    def decode(self) -> dict[int, Sampled]:
+        """Sample all requested actions. Log-probabilities are those of the scores that `generate` returns."""
+        slots, self._waiting = self._waiting, []
         rows = [self._episodes[slot] for slot in slots]
         width = max(map(len, rows))
         ids = torch.tensor([[self._pad] * (width - len(row)) + row for row in rows], device=self._policy.device)
@@ -62,9 +67,9 @@ class FullContextGenerator(Generator):
         )
         drawn = output.sequences[:, width:]
         scores = torch.stack(output.logits, dim=1).float().log_softmax(-1).gather(-1, drawn[..., None]).squeeze(-1)
-        return [self._take(*each) for each in zip(slots, drawn.tolist(), scores.tolist(), strict=True)]
+        return {each[0]: self._cut(*each) for each in zip(slots, drawn.tolist(), scores.tolist(), strict=True)}
 
-    def _take(self, slot: int, drawn: list[int], scores: list[float]) -> Sampled:
+    def _cut(self, slot: int, drawn: list[int], scores: list[float]) -> Sampled:
         stopped = self._stop in drawn
         end = drawn.index(self._stop) + 1 if stopped else len(drawn)
         self._episodes[slot].extend(drawn[:end])

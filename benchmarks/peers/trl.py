@@ -16,7 +16,7 @@ import gymnasium as gym
 import torch
 
 from agents.models.bundle import PolicyBundle
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import pad_rows
 from benchmarks.harness.timing import Lap
 from benchmarks.harness.workload import ENV_ID, Workload
@@ -67,7 +67,7 @@ class TrlLearner:
         ImportError: TRL is not installed.
     """
 
-    def __init__(self, learner: PolicyBundle, pieces: Sequence[Sequence[Episode]], copies: int) -> None:
+    def __init__(self, learner: PolicyBundle, pieces: Sequence[Sequence[TokenEpisode]], copies: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
         self._trainer = _make_trainer(learner, rows, copies, self._folder.name)
@@ -88,7 +88,7 @@ class TrlLearner:
 
 
 def trl_batch(
-    episodes: Sequence[Episode], pad_id: int, tokens: int, device: torch.device | str = "cpu"
+    episodes: Sequence[TokenEpisode], pad_id: int, tokens: int, device: torch.device | str = "cpu"
 ) -> dict[str, torch.Tensor]:
     """Return the input of `GRPOTrainer.compute_loss`: prompts padded on the left, completions on the right.
 
@@ -110,7 +110,7 @@ def trl_batch(
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def _trained(episode: Episode) -> list[int]:
+def _trained(episode: TokenEpisode) -> list[int]:
     """Return the mask of sampled tokens after the prompt."""
     start = episode.spans[0][0]
     mask = [0] * (len(episode.ids) - start)

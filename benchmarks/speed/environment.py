@@ -23,10 +23,8 @@ import tyro
 from agents.base import Agent
 from agents.baselines.oracle import OracleAgent
 from agents.baselines.replay import ReplayAgent
-from agents.rollout.config import EnvConfig
-from agents.rollout.vector_env import make_envs
 from benchmarks.harness.command import run_command
-from benchmarks.harness.episodes import Env, Envs, Played, Script, play, play_vector, record
+from benchmarks.harness.episodes import Env, Envs, Played, Script, make_vector, play, play_vector, record
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Pace, race
 from benchmarks.peers import Peer
@@ -207,7 +205,7 @@ def _single(world: World, url: str | None) -> Iterator[Env]:
 @contextmanager
 def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
     arguments = {**world.arguments, **({} if url is None else {"server_url": url})}
-    envs = make_envs(EnvConfig(world.env_id, arguments, num_envs=size))
+    envs = make_vector(world.env_id, arguments, size)
     try:
         yield envs
     finally:

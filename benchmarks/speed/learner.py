@@ -31,16 +31,17 @@ from agents.models.bundle import PolicyBundle
 from agents.models.config import CriticKind
 from agents.models.decoder import Size
 from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.types import Episode
-from agents.rollout.vector_env import make_envs
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import split_by_length
 from agents.training.config import make_config
+from agents.training.optimizer import CRITIC_EPOCHS
 from agents.training.trainer import OnlineTrainer
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
-from benchmarks.harness.workload import ENV_ID, ScriptedEnvs, make_workload, play_workload
+from benchmarks.harness.workload import ENV_ID, ScriptedPool, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
 from benchmarks.speed.sampling import chat_learner
 
@@ -50,7 +51,6 @@ Contestant = tuple[str, int]
 """Name of an update, and the padded tokens of its pieces."""
 
 _ACTION_TOKENS = 48
-_CRITIC_EPOCHS = 10  # of the demonstration and of the learning experiment
 _TURNS = 4
 _COPIES = 2
 _PIECES = (2048, 65536)
@@ -131,12 +131,12 @@ def _play(options: Options, file: Path) -> None:
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = make_sampler(learner, sampling)
-    envs = ScriptedEnvs(workload, len(workload.scripts))
+    pool = ScriptedPool(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(play_workload(workload, envs, generator, learner.codec).episodes)
+        for number, episode in enumerate(play_workload(workload, pool, generator, learner.codec).episodes)
     ]
-    envs.close()
+    pool.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))
 
 
@@ -167,9 +167,8 @@ def our_update(
     critic: CriticKind,
     options: Options,
     texts: Sequence[str],
-    episodes: Sequence[Episode],
+    episodes: Sequence[TokenEpisode],
     pieces: int,
-    critic_epochs: int = 0,
 ) -> Update:
     """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
     learner = chat_learner(texts, options.size, options.device, critic)
@@ -179,14 +178,9 @@ def our_update(
         "episodes": len(episodes),
         "policy": {"critic": critic},
         "optim": {"max_tokens": pieces},
-        "algorithm": {
-            "epochs": 1,
-            "mini_batches": 1,
-            "critic_epochs": critic_epochs,
-            "group_size": _COPIES if groups else 1,
-        },
+        "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": _COPIES if groups else 1},
     }
-    trainer = OnlineTrainer(make_config(settings), learner, make_envs(EnvConfig(ENV_ID, num_envs=1)))
+    trainer = OnlineTrainer(make_config(settings), learner, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
 
     def update() -> int:
@@ -196,7 +190,7 @@ def our_update(
     return _ready(update, episodes, learner, options)
 
 
-def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episode], pieces: int) -> Update:
+def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int) -> Update:
     """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
     learner = chat_learner(texts, options.size, options.device, "none")
     parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
@@ -204,19 +198,19 @@ def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[Episod
     return _ready(trl.update, episodes, learner, options)
 
 
-UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[Episode], int], Update]] = {
+UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], int], Update]] = {
     OURS_GRPO: partial(our_update, "none"),
     "ours, PPO, critic separate": partial(our_update, "separate"),
-    "ours, PPO, critic detached": partial(our_update, "detached"),
-    f"ours, PPO, critic detached and fitted {_CRITIC_EPOCHS} times": partial(
-        our_update, "detached", critic_epochs=_CRITIC_EPOCHS
-    ),
+    "ours, PPO, critic shared": partial(our_update, "shared"),
+    f"ours, PPO, critic detached and fitted {CRITIC_EPOCHS} times": partial(our_update, "detached"),
     TRL_GRPO: trl_update,
 }
 """Updates by name; `docs/algorithms.md` describes the critics."""
 
 
-def _ready(update: Callable[[], int], episodes: Sequence[Episode], learner: PolicyBundle, options: Options) -> Update:
+def _ready(
+    update: Callable[[], int], episodes: Sequence[TokenEpisode], learner: PolicyBundle, options: Options
+) -> Update:
     tokens = sum(len(episode.ids) for episode in episodes)
     parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))

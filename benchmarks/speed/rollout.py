@@ -25,8 +25,8 @@ from agents.rollout.policy_agent import make_sampler
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
-from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
-from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.harness.workload import ScriptedPool, Workload, make_workload, play_workload
+from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import trl_player
 from benchmarks.speed.sampling import chat_learner
 
@@ -62,22 +62,22 @@ def run(options: Options) -> Result:
     sampling = Sampling(max_action_tokens=12 if options.quick else options.action_tokens)
     generators = {
         OURS: make_sampler(learner, sampling),
-        FULL: FullContextGenerator(learner, sampling),
+        FULL: FullContextSampler(learner, sampling),
     }
     notes = []
     with ExitStack() as stack:
         contestants: dict[str, Callable[[], Lap]] = {}
         for name, generator in generators.items():
-            envs = ScriptedEnvs(workload, episodes)
-            stack.callback(envs.close)
-            contestants[name] = partial(_lap, partial(play_workload, workload, envs, generator, codec))
+            pool = ScriptedPool(workload, episodes)
+            stack.callback(pool.close)
+            contestants[name] = partial(_lap, partial(play_workload, workload, pool, generator, codec))
         try:
             player = stack.enter_context(trl_player(learner, workload, sampling.max_action_tokens))
             contestants[TRL] = player.play
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}
-        parts = _parts(play_workload(workload, ScriptedEnvs(workload, episodes), generators[OURS], codec))
+        parts = _parts(play_workload(workload, ScriptedPool(workload, episodes), generators[OURS], codec))
     tables = {
         "Rollouts": _rows(paces, workload, sampling),
         "What ours spends": [parts],

@@ -16,8 +16,9 @@ from agents.models.decoder import SHAPES, Size, build_decoder
 from agents.models.policy import Policy
 from agents.models.tokenizer import train_tokenizer
 from agents.rollout.config import Sampling
+from agents.rollout.engine import act
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.sampler import Generator
+from agents.rollout.sampler import TokenSampler
 from benchmarks.harness.timing import Lap
 
 CONTEXT = 2048  # tokens
@@ -64,7 +65,7 @@ def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable
     return {length: partial(_episodes, generator, length, episodes) for length in lengths}
 
 
-def _episodes(generator: Generator, length: int, episodes: int, actions: int = 4, answer: int = 40) -> Lap:
+def _episodes(generator: TokenSampler, length: int, episodes: int, actions: int = 4, answer: int = 40) -> Lap:
     random = torch.Generator().manual_seed(_SEED)
     slots = list(range(episodes))
     generator.clear()
@@ -73,7 +74,7 @@ def _episodes(generator: Generator, length: int, episodes: int, actions: int = 4
     for slot in slots:
         generator.start(slot, torch.randint(3, 259, (length,), generator=random).tolist())
     for _ in range(actions):
-        generator.act(slots)
+        act(generator, slots)
         for slot in slots:
             generator.append(slot, torch.randint(3, 259, (answer,), generator=random).tolist())
     return Lap(episodes, perf_counter() - begin)

@@ -28,10 +28,8 @@ from time import perf_counter
 import gymnasium as gym
 
 from agents.baselines.oracle import OracleAgent
-from agents.rollout.config import EnvConfig
-from agents.rollout.vector_env import TextEnvs, make_envs
 from benchmarks.harness.command import run_command
-from benchmarks.harness.episodes import Script, play_vector, record
+from benchmarks.harness.episodes import Envs, Script, make_vector, play_vector, record
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, growth, race
 from benchmarks.speed.recordings import import_recordings, write_recordings
@@ -156,13 +154,13 @@ def vectors(sizes: Sequence[int]) -> Iterator[Laps]:
     with ExitStack() as stack:
         laps = {}
         for size in sizes:
-            envs = make_envs(EnvConfig(_ENV, num_envs=size))
+            envs = make_vector(_ENV, {}, size)
             stack.callback(envs.close)
             laps[size] = partial(_stepping, envs, scripts, max(512, 4 * size))
         yield laps
 
 
-def _stepping(envs: TextEnvs, scripts: Iterator[Script], steps: int) -> Lap:
+def _stepping(envs: Envs, scripts: Iterator[Script], steps: int) -> Lap:
     return play_vector(envs, scripts, steps).stepping
 
 

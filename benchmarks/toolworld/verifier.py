@@ -33,7 +33,7 @@ NOTES = (
 )
 
 
-class Judged(NamedTuple):
+class VerifiedAnswer(NamedTuple):
     """An answer, its question and the verifier's decision."""
 
     question: Question
@@ -59,12 +59,12 @@ class Figures(NamedTuple):
     recall: float
 
     @classmethod
-    def of(cls, judged: Sequence[Judged]) -> Figures:
+    def of(cls, verified: Sequence[VerifiedAnswer]) -> Figures:
         """Return the figures of some answers."""
-        right = sum(each.answer.right for each in judged)
-        accepted = sum(each.accepted for each in judged)
-        both = sum(each.answer.right and each.accepted for each in judged)
-        return cls(len(judged), right, accepted, both / accepted if accepted else 1.0, both / right if right else 1.0)
+        right = sum(each.answer.right for each in verified)
+        accepted = sum(each.accepted for each in verified)
+        both = sum(each.answer.right and each.accepted for each in verified)
+        return cls(len(verified), right, accepted, both / accepted if accepted else 1.0, both / right if right else 1.0)
 
 
 @dataclass(frozen=True)
@@ -75,25 +75,25 @@ class Options:
     """The corpus."""
 
 
-def judge(questions: Iterable[Question]) -> Iterator[Judged]:
+def verify(questions: Iterable[Question]) -> Iterator[VerifiedAnswer]:
     """Verify every answer."""
     for question in questions:
         verifier = Verifier(question.task)
         for answer in question.answers:
             verdicts = verifier.check(answer.text)
-            yield Judged(question, answer, all(verdict is Verdict.RIGHT for verdict in verdicts))
+            yield VerifiedAnswer(question, answer, all(verdict is Verdict.RIGHT for verdict in verdicts))
 
 
-def by_kind(judged: Sequence[Judged]) -> Iterator[Row]:
+def by_kind(verified: Sequence[VerifiedAnswer]) -> Iterator[Row]:
     """Yield the figures of each kind of question, then of all."""
-    for kind in dict.fromkeys(each.question.kind for each in judged):
-        yield _row(kind, [each for each in judged if each.question.kind == kind])
-    yield _row("all", judged)
+    for kind in dict.fromkeys(each.question.kind for each in verified):
+        yield _row(kind, [each for each in verified if each.question.kind == kind])
+    yield _row("all", verified)
 
 
-def misses(judged: Iterable[Judged]) -> Iterator[Row]:
+def misses(verified: Iterable[VerifiedAnswer]) -> Iterator[Row]:
     """Yield the answers on which the verifier differs from the label."""
-    for each in judged:
+    for each in verified:
         if each.is_miss:
             yield {
                 "question": each.question.task.query,
@@ -103,9 +103,9 @@ def misses(judged: Iterable[Judged]) -> Iterator[Row]:
             }
 
 
-def _row(kind: str, judged: Sequence[Judged]) -> Row:
-    questions = len({each.question.id for each in judged})
-    figures = Figures.of(judged)._asdict()
+def _row(kind: str, verified: Sequence[VerifiedAnswer]) -> Row:
+    questions = len({each.question.id for each in verified})
+    figures = Figures.of(verified)._asdict()
     return {"kind": kind, "questions": questions, **{name: _rounded(value) for name, value in figures.items()}}
 
 
@@ -115,8 +115,8 @@ def _rounded(value: float) -> float:
 
 def run(options: Options) -> Result:
     """Measure the verifier."""
-    judged = list(judge(read_questions(options.answers)))
-    tables = {"By kind of question": list(by_kind(judged)), "Misses": list(misses(judged))}
+    verified = list(verify(read_questions(options.answers)))
+    tables = {"By kind of question": list(by_kind(verified)), "Misses": list(misses(verified))}
     return Result("verifier", "The verifier on labelled answers", tables, NOTES)
 
 

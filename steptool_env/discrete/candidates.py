@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -52,7 +52,7 @@ class Candidate:
     shown: tuple[ObservedValue, ...] = ()
     source: int = -1
     column: bool = False
-    page: int = field(default=1)
+    page: int = 1
 
 
 def calls_of(tool: Tool, values: Sequence[ObservedValue]) -> list[Candidate]:

@@ -14,6 +14,7 @@ from steptool_env.episodes.config import DEFAULT_CALL_BUDGET, DEFAULT_OBSERVATIO
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld.suite import load_suite
 from steptool_env.vector import ToolVectorEnv
+from toolserver.world import WORLD_VERSION
 
 _DEFAULT_OPTIONS = {"steptool": {"judge": "world"}, "final": {"judge": "world"}}
 """Default options of the reward kinds that use a judge: the exact judge of ToolWorld."""
@@ -61,6 +62,8 @@ class ToolWorldEnv(ToolEnv):
         depths: Weights by depth (`"1"` to `"6"`) instead of the level's, for splits that do not fix the depth.
         tools: Number of vendors instead of the level's. A server must be started with the same number (environment
             variable `TOOLSERVER_WORLD_TOOLS`).
+        world_version: Version of the world; a later one has more domains. A server must be started with the same
+            version (`toolserver serve --world-version`).
         server_url: Tool server that answers the calls, instead of the tools in this process. The API key is read from
             the environment variable `STEPTOOL_API_KEY`. Tasks and rewards stay in this process.
         reward: `progress`, `potential`, `steptool`, `final`, or `module:factory`.
@@ -85,6 +88,7 @@ class ToolWorldEnv(ToolEnv):
         unsolvable: float = 0.05,
         depths: Mapping[str, float] | None = None,
         tools: int | None = None,
+        world_version: int = WORLD_VERSION,
         server_url: str | None = None,
         reward: str = "progress",
         reward_options: Mapping[str, Any] | None = None,
@@ -94,7 +98,7 @@ class ToolWorldEnv(ToolEnv):
         max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
         render_mode: str | None = None,
     ) -> None:
-        suite = load_suite(split, level, world_seed, faults, unsolvable, _weights(depths), tools)
+        suite = load_suite(split, level, world_seed, faults, unsolvable, _weights(depths), tools, world_version)
         style = prompt or ("compact" if level == "lite" else "toolbench")
         options = {**_DEFAULT_OPTIONS.get(reward, {}), **check_options(reward_options)}
         config = make_config(reward, options, format, style, call_budget, max_observation_length)

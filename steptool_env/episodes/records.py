@@ -23,7 +23,7 @@ def encode(record: JsonObject) -> bytes:
 
 
 def trajectory_record(trajectory: Trajectory) -> JsonObject:
-    """Return a trajectory as a JSON object, without the task's `gold`, which the suite finds by the task's id."""
+    """Return a trajectory as a JSON object, without the task's `solution`, which the suite finds by the task's id."""
     return {
         "task": task_record(trajectory.task),
         "steps": [step_record(step) for step in trajectory.steps],
@@ -82,7 +82,7 @@ def _read_action(record: Mapping[str, Any]) -> Action:
 
 
 def task_record(task: Task) -> JsonObject:
-    """Return a task as a JSON object, without `gold` and without the response templates of its tools."""
+    """Return a task as a JSON object, without `solution` and without the response templates of its tools."""
     return {
         "id": task.id,
         "suite": task.suite,

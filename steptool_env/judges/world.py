@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from steptool_env.judges.base import Judgement
-from steptool_env.toolworld.reward_truth import grade_episode
+from steptool_env.toolworld.episode_grading import grade_episode
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance, StatusCode
 

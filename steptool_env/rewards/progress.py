@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import StepReward
-from steptool_env.toolworld.reward_truth import ToolWorldGrading
+from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance
 

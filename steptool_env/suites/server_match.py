@@ -13,6 +13,8 @@ _REMEDIES = {
     "kind": "start the server with --world SEED for ToolWorld, with --cache PATH for recordings",
     "seed": "start the server with --world {ours}, or make the environment with world_seed={theirs}",
     "level": "start the server with --world-level {ours}, or make the environment with level={theirs!r}",
+    "world_version": "start the server with --world-version {ours}, or make the environment with "
+    "world_version={theirs}",
     "vendors": "start the server with TOOLSERVER_WORLD_TOOLS={ours}, or make the environment with tools={theirs}",
     "digest": "the seeds are equal and the worlds differ: run the same code for both",
 }

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
+from steptool_env.toolworld.planning.families import family_of
 from steptool_env.toolworld.planning.plan import Plan
-from steptool_env.toolworld.planning.planner import Planner
+from steptool_env.toolworld.planning.planner import Planner, Target
 from steptool_env.toolworld.planning.splits import (
     DEPTHS,
     ONE_CATEGORY,
     ONE_TOOL,
     Split,
     admits,
-    part_of,
     split_of,
     unseen_categories,
 )
@@ -26,7 +27,6 @@ from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvabl
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from steptool_env.toolworld.wording import query_of
 from toolserver.errors import ConfigurationError
-from toolserver.world.schema import Operation
 from toolserver.world.seeded_random import SeededRandom, digest
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
@@ -34,16 +34,20 @@ UNSOLVABLE = 0.05
 """Default share of unsolvable tasks in `train`."""
 
 _ATTEMPTS = 4_000
+_PATIENCE = 300  # attempts after which a family may have more than its share
+_FAMILY, _EVEN = 0.05, 1.25  # maximum share of a family of plans, and the same times the number of families
+_REDRAW, _REDRAW_GOAL = 0.02, 0.2  # probabilities that another shape or goal is drawn after a failed attempt
 _LITE_DEPTH, _LITE_LENGTH = 3, 690  # characters of query and offer, for which 256 tokens hold the whole prompt
 _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
 
 
 class _Shape(NamedTuple):
-    """Obstacle, depth and span of the tools that a task must have."""
+    """Obstacle, depth, span of the tools and goal of the last call that a task must have."""
 
     obstacle: Obstacle
     depth: int
     span: str
+    targets: Sequence[Target]
 
 
 class TaskSampler:
@@ -83,6 +87,7 @@ class TaskSampler:
         self._planners: dict[int | str, Planner] = {}
         self._made: list[WorldTask] = []
         self._signatures: set[bytes] = set()
+        self._families = Counter[str]()
 
     def __len__(self) -> int:
         return self.split.size
@@ -90,8 +95,9 @@ class TaskSampler:
     def task(self, index: int) -> WorldTask:
         """Return the task at `index`. Raises `IndexError` for an index out of range.
 
-        Tasks of `train` are sampled independently and may repeat. Tasks of other splits differ from each other, so all
-        tasks up to `index` are sampled in order.
+        Tasks for training are sampled independently and may repeat. Tasks of other splits differ from each other, and
+        no family of plans has more than a twentieth of them (of less than 25 families: 1.25 times its even share) if
+        the world has enough plans. So all tasks up to `index` are sampled in order.
         """
         if not 0 <= index < self.split.size:
             raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
@@ -100,6 +106,7 @@ class TaskSampler:
         while len(self._made) <= index:
             self._made.append(self._sample(len(self._made)))
             self._signatures.add(self._made[-1].plan.signature)
+            self._families[self._made[-1].family] += 1
         return self._made[index]
 
     def task_id(self, index: int) -> str:
@@ -120,19 +127,28 @@ class TaskSampler:
 
     def _sample(self, index: int) -> WorldTask:
         rng = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
-        shape = self._shape(rng)
-        for _ in range(_ATTEMPTS):
-            task = self._attempt(self.task_id(index), shape, rng)
+        unsolvable = rng.chance(self.unsolvable)
+        shape = self._shape(unsolvable, rng)
+        for attempt in range(_ATTEMPTS):
+            is_rare = attempt < _PATIENCE and self.split.part != "train"
+            task = self._attempt(self.task_id(index), shape, is_rare, rng)
             if task is not None:
                 return task
-            if rng.chance(0.02):  # this world may have no task of the shape
-                shape = self._shape(rng)
+            if rng.chance(_REDRAW):  # this world may have no task of the shape
+                shape = self._shape(unsolvable, rng)
+            elif rng.chance(_REDRAW_GOAL):
+                shape = shape._replace(targets=self._goal(shape.depth, rng))
         raise ConfigurationError(
             f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
         )
 
-    def _shape(self, rng: SeededRandom) -> _Shape:
-        obstacle = rng.pick(OBSTACLES) if rng.chance(self.unsolvable) else Obstacle.NONE
+    def _has_room(self, plan: Plan) -> bool:
+        """Return True if the family of a new plan has at most its share of the tasks so far and of the new one."""
+        count, share = 1 + self._families[family_of(plan)], max(_FAMILY, _EVEN / (1 + len(self._families)))
+        return count <= max(1.0, share * (1 + len(self._made)))
+
+    def _shape(self, unsolvable: bool, rng: SeededRandom) -> _Shape:
+        obstacle = rng.pick(OBSTACLES) if unsolvable else Obstacle.NONE
         draw = rng.unit() * sum(self.depths.values())
         depth = max(self.depths)
         for each, weight in self.depths.items():
@@ -140,15 +156,30 @@ class TaskSampler:
             if draw < 0:
                 depth = each
                 break
-        return _Shape(obstacle, depth, rng.pick(self.split.spans) if depth > 1 else ONE_TOOL)
+        span = rng.pick(self.split.spans) if depth > 1 else ONE_TOOL
+        return _Shape(obstacle, depth, span, self._goal(depth, rng))
 
-    def _attempt(self, task_id: str, shape: _Shape, rng: SeededRandom) -> WorldTask | None:
-        one, depth = shape.span == ONE_TOOL, shape.depth
-        drawn = self._one_tool(depth, rng) if one else self._several(depth, shape.span, rng)
+    def _goal(self, depth: int, rng: SeededRandom) -> Sequence[Target]:
+        """Return the possible last calls that do one thing, each thing with equal chances."""
+        goals = self._planner("").goals(depth)
+        return rng.pick(goals) if goals else ()
+
+    def _attempt(self, task_id: str, shape: _Shape, is_rare: bool, rng: SeededRandom) -> WorldTask | None:
+        depth = shape.depth
+        if not shape.targets:
+            return None
+        target = rng.pick(shape.targets)
+        drawn = (
+            self._one_tool(depth, target, rng)
+            if shape.span == ONE_TOOL
+            else self._several(depth, target, shape.span, rng)
+        )
         if drawn is None:
             return None
         plan, bound = drawn
-        if part_of(plan.signature) != self.split.part or plan.signature in self._signatures:
+        if not self.split.contains(plan.signature) or plan.signature in self._signatures:
+            return None
+        if is_rare and not self._has_room(plan):
             return None
         if not is_shown(plan, bound):
             return None
@@ -167,23 +198,31 @@ class TaskSampler:
         too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
         return None if too_long else task
 
-    def _one_tool(self, depth: int, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        tool = rng.pick(self.toolsets.tools)
-        plan = self._planner(tool.index, lambda: tool.operations).sample(rng, depth)
+    def _one_tool(self, depth: int, target: Target, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        tool = self.toolsets.one_offering(target.operation.name, rng)
+        if tool is None:
+            return None
+        plan = self._planner(tool.index).sample(rng, depth, target)
         bound = None if plan is None else self.toolsets.of_tool(plan, tool)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _several(self, depth: int, span: str, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        category = rng.pick(self.toolsets.categories) if span == ONE_CATEGORY else ""
-        plan = self._planner(category, lambda: self.toolsets.operations(category)).sample(rng, depth)
+    def _several(
+        self, depth: int, target: Target, span: str, rng: SeededRandom
+    ) -> tuple[Plan, tuple[VendorApi, ...]] | None:
+        category = self.world.domains[target.operation.domain].category if span == ONE_CATEGORY else ""
+        plan = self._planner(category).sample(rng, depth, target)
         bound = None if plan is None else self.toolsets.spread(plan, span, category, rng)
         return None if plan is None or bound is None else (plan, bound)
 
-    def _planner(self, key: int | str, operations: Callable[[], Iterable[Operation]]) -> Planner:
-        """Return the planner of a vendor (key: its index) or of a category (key: its name)."""
+    def _planner(self, key: int | str) -> Planner:
+        """Return the planner of a vendor (key: its index) or of a category (key: its name; empty for all)."""
         planner = self._planners.get(key)
         if planner is None:
-            planner = self._planners[key] = Planner(self.columns, CallChains(operations()))
+            if isinstance(key, int):
+                operations = self.vendors.tool(key).operations
+            else:
+                operations = self.toolsets.operations(key)
+            planner = self._planners[key] = Planner(self.columns, CallChains(operations))
         return planner
 
 

@@ -16,14 +16,15 @@ from toolserver.episodes.state_token import opening_token
 from toolserver.resolvers.world import WorldResolver
 from toolserver.service.info import ServerInfo, world_info
 from toolserver.service.service import ToolService
-from toolserver.world import make_world
+from toolserver.world import WORLD_VERSION, make_world
 from toolserver.world.tokens import world_codec
 from toolserver.world.vendors import VendorRegistry
 
 _SALTS = 64  # episode seeds that are tried for permanent faults that leave a task solvable
 
-_SUITES: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
-"""Suites of this process by task id without index: `find_world_task` needs the settings, which an id lacks."""
+_SUITE_BY_FAMILY: WeakValueDictionary[str, ToolWorldSuite] = WeakValueDictionary()
+"""Suites in use in this process, by the prefix of their task ids. An id has only a digest of settings other than the
+defaults (`unsolvable`, `depths`, `tools`, `world_version`), so `find_world_task` cannot make such a suite from it."""
 
 
 class ToolWorldSuite:
@@ -37,6 +38,7 @@ class ToolWorldSuite:
         unsolvable: Share of unsolvable tasks, for `train` alone.
         depths: Depth -> weight, for splits that do not fix the depth; default: the weights of the level.
         tools: Number of vendors; default: that of the level. A server must be started with the same number.
+        world_version: Version of the world, see `make_world`.
 
     Raises:
         ConfigurationError: An argument is invalid.
@@ -51,22 +53,24 @@ class ToolWorldSuite:
         unsolvable: float = 0.05,
         depths: Mapping[int, float] | None = None,
         tools: int | None = None,
+        world_version: int = WORLD_VERSION,
     ) -> None:
-        self._arguments = (split, level, world_seed, faults, unsolvable, tuple((depths or {}).items()), tools)
-        self._world = world_seed, level, tools
+        weights = tuple((depths or {}).items())
+        self._arguments = (split, level, world_seed, faults, unsolvable, weights, tools, world_version)
+        self._world = world_seed, level, tools, world_version
         self._faults = faults
         opening_token(0, faults)
         self.vendors = _vendors(*self._world)
         self.sampler = TaskSampler(self.vendors, split, unsolvable, depths)
         self.name = split
         self._task = lru_cache(maxsize=4096)(self._made)
-        _SUITES[_family(self.sampler.task_id(0))] = self
+        _SUITE_BY_FAMILY[_family(self.sampler.task_id(0))] = self
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def task(self, index: int) -> Task:
-        """See `TaskSuite.task`. `Task.gold` is the `WorldTask`."""
+        """See `TaskSuite.task`. `Task.solution` is the `WorldTask`."""
         return self._task(index)
 
     def find(self, task_id: str) -> Task:
@@ -85,13 +89,13 @@ class ToolWorldSuite:
         seed = episode_seed
         if self._faults != "none":
             candidates = (episode_seed ^ salt for salt in range(_SALTS))
-            seed = next((each for each in candidates if self._is_fair(task.gold, each)), episode_seed)
+            seed = next((each for each in candidates if self._is_fair(task.solution, each)), episode_seed)
         return opening_token(seed, self._faults, task.id)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """See `TaskSuite.settings`."""
-        names = ("level", "world_seed", "faults", "unsolvable", "depths", "tools")
+        names = ("level", "world_seed", "faults", "unsolvable", "depths", "tools", "world_version")
         return dict(zip(names, self._arguments[1:], strict=True))
 
     def service(self) -> ToolService:
@@ -110,7 +114,7 @@ class ToolWorldSuite:
         task = self.sampler.task(index)
         specs = tuple(api.spec for api in task.toolset.apis)
         relevant = tuple(api.spec.function_name for api in task.needed)
-        return Task(task.id, self.name, task.query, specs, relevant, gold=task)
+        return Task(task.id, self.name, task.query, specs, relevant, solution=task)
 
     def _is_fair(self, task: WorldTask, seed: int) -> bool:
         def up(operation: str) -> bool:
@@ -123,24 +127,24 @@ class ToolWorldSuite:
         return all(up(api.operation.name) for api in task.needed)
 
 
-@lru_cache(maxsize=4)
-def _vendors(world_seed: int, level: str, tools: int | None) -> VendorRegistry:
-    return VendorRegistry(make_world(world_seed, level), tools)
+@lru_cache(maxsize=4, typed=True)  # an argument of another type, such as True for 1, is refused
+def _vendors(world_seed: int, level: str, tools: int | None, version: int) -> VendorRegistry:
+    return VendorRegistry(make_world(world_seed, level, version), tools)
 
 
 @lru_cache(maxsize=4)
-def _service(world_seed: int, level: str, tools: int | None) -> ToolService:
-    vendors = _vendors(world_seed, level, tools)
+def _service(world_seed: int, level: str, tools: int | None, version: int) -> ToolService:
+    vendors = _vendors(world_seed, level, tools, version)
     resolver = WorldResolver(vendors)
     return ToolService(resolver, [resolver], codec=world_codec(vendors))
 
 
 @lru_cache(maxsize=4)
-def _info(world_seed: int, level: str, tools: int | None) -> ServerInfo:
-    return world_info(_vendors(world_seed, level, tools))
+def _info(world_seed: int, level: str, tools: int | None, version: int) -> ServerInfo:
+    return world_info(_vendors(world_seed, level, tools, version))
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=32, typed=True)
 def load_suite(
     split: str = "train",
     level: str = "lite",
@@ -149,27 +153,28 @@ def load_suite(
     unsolvable: float = 0.05,
     depths: tuple[tuple[int, float], ...] = (),
     tools: int | None = None,
+    world_version: int = WORLD_VERSION,
 ) -> ToolWorldSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
-    return ToolWorldSuite(split, level, world_seed, faults, unsolvable, dict(depths) or None, tools)
+    return ToolWorldSuite(split, level, world_seed, faults, unsolvable, dict(depths) or None, tools, world_version)
 
 
 def world_task_of(task: Task) -> WorldTask:
-    """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `gold`, e.g. from a file.
+    """Return the `WorldTask` of a task; `find_world_task` finds that of a task without `solution`, e.g. from a file.
 
     Raises:
         ConfigurationError: The task is not of ToolWorld, or no suite in this process has its settings.
     """
-    return task.gold if isinstance(task.gold, WorldTask) else find_world_task(task.id)
+    return task.solution if isinstance(task.solution, WorldTask) else find_world_task(task.id)
 
 
 def find_world_task(task_id: str) -> WorldTask:
     """Return the `WorldTask` of a task id. Raises `ConfigurationError` as `world_task_of` does."""
-    suite = _SUITES.get(_family(task_id))
+    suite = _SUITE_BY_FAMILY.get(_family(task_id))
     if suite is None:
         seed, level, split, _ = read_task_id(task_id)
         suite = load_suite(split, level, seed)
-    task = suite.find(task_id).gold
+    task = suite.find(task_id).solution
     assert isinstance(task, WorldTask)
     return task
 

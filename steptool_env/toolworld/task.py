@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from steptool_env.toolworld.planning.columns import Columns
+from steptool_env.toolworld.planning.families import family_of
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.toolset import Toolset
 from toolserver.world.vendors import VendorApi
@@ -43,6 +45,11 @@ class WorldTask:
     obstacle: Obstacle = Obstacle.NONE
     blocked: int = -1
     columns: Columns = field(compare=False, repr=False, kw_only=True)
+
+    @cached_property
+    def family(self) -> str:
+        """Family of the plan, see `family_of`."""
+        return family_of(self.plan)
 
     @property
     def solvable(self) -> bool:

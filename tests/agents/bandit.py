@@ -1,4 +1,4 @@
-"""A two-step bandit of tools, and tiny policies for it: what learning tests share.
+"""Bandits of tools, and tiny policies for them: what learning tests share.
 
 The opening names a case, x or y. The right first action is a (for x) or b (for y), the right second one c or d.
 A model has 8 tokens, so that it can be wrong in many ways and still learns in seconds.
@@ -13,7 +13,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -21,7 +20,8 @@ from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.config import CriticKind
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.episode_pool import SeparatePool
+from agents.rollout.types import TokenEpisode
 from agents.training.config import OptimConfig, TrainConfig, make_config
 from agents.training.sft import encode_turns, train_sft
 from agents.training.sft_config import SFTConfig
@@ -56,10 +56,41 @@ class ToolBandit(gym.Env[str, str]):
         return "ok" if right else "no", reward, over, False, info
 
 
-def bandits(num_envs: int = 16, **arguments: Any) -> SyncVectorEnv:
-    return SyncVectorEnv(
-        [lambda: ToolBandit(**arguments) for _ in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED
-    )
+class DelayedBandit(gym.Env[str, str]):
+    """Three actions of which the first decides and the last pays 1; no observation tells whether the first was right.
+
+    With `reward="step"` the first action pays at once.
+    """
+
+    def __init__(self, reward: str = "final") -> None:
+        self.observation_space = self.action_space = UnicodeText(1000)
+        self._reward = reward
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        super().reset(seed=seed)
+        self._case = "xy"[int(self.np_random.integers(2))]
+        self._actions: list[str] = []
+        return self._case, {"task_id": self._case}
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        self._actions.append(action.strip())
+        right = self._actions[0] == RIGHT[self._case][0]
+        number = len(self._actions)
+        reward = float(right and number == (1 if self._reward == "step" else 3))
+        info: dict[str, Any] = {"status": 0, "reward_terms": {}}
+        if number == 3:
+            info["outcome"] = {"is_solved": float(right)}
+        return "ok", reward, number == 3, False, info
+
+    def snapshot(self) -> tuple[str, tuple[str, ...]]:
+        return self._case, tuple(self._actions)
+
+    def restore(self, snapshot: tuple[str, tuple[str, ...]]) -> None:
+        self._case, self._actions = snapshot[0], list(snapshot[1])
+
+
+def bandits(slots: int = 16, kind: type[gym.Env[str, str]] = ToolBandit, **arguments: Any) -> SeparatePool:
+    return SeparatePool([kind(**arguments) for _ in range(slots)])
 
 
 def word_tokenizer() -> PreTrainedTokenizerFast:
@@ -117,7 +148,7 @@ def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     return PolicyBundle(Policy(model, critic), tokenizer, PlainCodec(tokenizer), 64)
 
 
-def blind_demonstrations(codec: PlainCodec) -> list[Episode]:
+def blind_demonstrations(codec: PlainCodec) -> list[TokenEpisode]:
     """Every pair of actions in every case."""
     return [
         encode_turns(
@@ -136,11 +167,13 @@ def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 
 
-def bandit_config(**settings: Any) -> TrainConfig:
+def bandit_config(
+    iterations: int = 30, episodes: int = 64, *, calls_per_episode: int = 2, **settings: Any
+) -> TrainConfig:
     """Settings under which the bandit is learnt in seconds."""
     base: dict[str, Any] = {
-        "iterations": 30,
-        "episodes": 64,
+        "calls": calls_per_episode * iterations * episodes,
+        "episodes": episodes,
         "eval_every": 0,
         "checkpoint_every": 0,
         "sampling": {"max_action_tokens": 2},
@@ -149,8 +182,8 @@ def bandit_config(**settings: Any) -> TrainConfig:
     return make_config({**base, **settings})
 
 
-def trainer(config: TrainConfig, num_envs: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
-    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(num_envs, **arguments))
+def trainer(config: TrainConfig, slots: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
+    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(slots, **arguments))
 
 
 def train(config: TrainConfig, **arguments: Any) -> list[float]:
@@ -162,7 +195,7 @@ def train(config: TrainConfig, **arguments: Any) -> list[float]:
 
 
 def weights(run: OnlineTrainer) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: tensor.detach().numpy().copy() for name, tensor in run.learner.policy.state_dict().items()}
+    return {name: tensor.detach().numpy().copy() for name, tensor in run.bundle.policy.state_dict().items()}
 
 
 def assert_same_weights(run: OnlineTrainer, want: dict[str, np.ndarray[Any, Any]]) -> None:

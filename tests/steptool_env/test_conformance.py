@@ -253,7 +253,7 @@ def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
     trajectory = env.step(ANSWER)[4]["trajectory"]
     travelled = pickle.loads(pickle.dumps(trajectory))
     assert travelled == trajectory
-    assert travelled.task.gold is None
+    assert travelled.task.solution is None
     found, gold = world_task_of(travelled.task), world_task_of(trajectory.task)
     assert (found.id, found.query, found.plan.signature) == (gold.id, gold.query, gold.plan.signature)
     assert copy.deepcopy(trajectory.task) is trajectory.task

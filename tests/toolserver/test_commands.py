@@ -145,6 +145,13 @@ def test_a_server_that_cannot_serve_does_not_say_that_it_does(workers: int, tmp_
     assert ended.stdout == ""
 
 
+@pytest.mark.parametrize("version", [0, 9])
+def test_a_server_has_no_world_of_an_unknown_version(version: int) -> None:
+    ended = serve("--world", 0, "--world-version", version)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"toolserver: world_version: {version} is not a version of ToolWorld; use ")
+
+
 def test_a_server_needs_a_worker() -> None:
     ended = serve("--world", 0, "--workers", 0)
     assert (ended.returncode, ended.stderr) == (1, "toolserver: workers: 0 processes cannot serve; use at least 1\n")

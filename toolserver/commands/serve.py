@@ -39,6 +39,7 @@ def serve(
     cache: Annotated[str | None, _setting("DIR|URL")] = None,
     world: Annotated[int | None, _setting("SEED")] = None,
     world_level: Annotated[WorldLevel | None, _setting("lite|standard|full", "lite")] = None,
+    world_version: Annotated[int | None, _setting("N", "the current one")] = None,
     host: str = "127.0.0.1",
     port: int = 8000,
     workers: int = 1,
@@ -67,6 +68,7 @@ def serve(
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
         world: Serve the ToolWorld of this seed.
         world_level: Level of the world.
+        world_version: Version of the world; later ones have more domains.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         workers: Number of processes. They share the cache.
@@ -82,9 +84,9 @@ def serve(
         live_url: Upstream `/rapidapi` endpoint for `--miss live`.
         access_log: Log every request (reduces the throughput by a third).
     """
-    given = {name: value for name, value in locals().items() if name in Settings.model_fields and value}
-    if world is not None:
-        given["world"] = world  # 0 is a seed
+    # A flag that is not given is None or False; 0 is a value, e.g. a seed.
+    flags = {name: value for name, value in locals().items() if name in Settings.model_fields}
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
         settings = _settings(given, runtime_dir)
         if workers < 1:

@@ -55,7 +55,7 @@ def assemble(settings: Settings) -> Assembly:
             resolvers.append(MemoryCacheResolver(cache))
         resolvers.append(RecordedResolver(cache))
     if settings.world is not None:
-        vendors, codec, resolver = _world(settings.world, settings.world_level, settings.world_tools, key)
+        vendors, codec, resolver = _world(settings, settings.world, key)
         resolvers.append(resolver)
         for spec in vendors.specs():
             catalog.add(spec)
@@ -70,14 +70,16 @@ def assemble(settings: Settings) -> Assembly:
     return Assembly(service, catalog, cache, vendors)
 
 
-def _world(seed: int, level: str, tools: int | None, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
+def _world(settings: Settings, seed: int, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:
     # Imported here, because a server of recordings does not need the world's domains and word lists.
     from toolserver.resolvers.world import WorldResolver
     from toolserver.world.tokens import world_codec
     from toolserver.world.vendors import VendorRegistry
-    from toolserver.world.versions import make_world
+    from toolserver.world.versions import WORLD_VERSION, make_world
 
-    vendors = VendorRegistry(make_world(seed, level), tools)
+    version = WORLD_VERSION if settings.world_version is None else settings.world_version
+    world = make_world(seed, settings.world_level, version)
+    vendors = VendorRegistry(world, settings.world_tools)
     codec = world_codec(vendors, key)
     return vendors, codec, WorldResolver(vendors)
 

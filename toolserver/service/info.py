@@ -28,6 +28,7 @@ class ServerInfo(BaseModel):
     kind: ServerKind = Field(description="`world` (ToolWorld), `recorded` (a cache), or `both`.")
     seed: int | None = Field(default=None, description="Seed of the world; null without a world.")
     level: str | None = Field(default=None, description="Level of the world; null without a world.")
+    world_version: int | None = Field(default=None, description="Version of the world; null without a world.")
     vendors: int | None = Field(default=None, description="Number of vendors of the world; null without a world.")
     digest: str = Field(description="Digest of the world and its vendors; of the catalog without a world.")
     miss: str = Field(description="Answer to a call that is not recorded: strict, synthetic, llm or live.")
@@ -52,6 +53,7 @@ def world_info(vendors: VendorRegistry, kind: ServerKind = "world", miss: str = 
         kind=kind,
         seed=vendors.world.seed,
         level=vendors.world.level.name,
+        world_version=vendors.world.version,
         vendors=len(vendors),
         digest=blake2b(
             f"{vendors.identity} {world_digest(vendors, _DIGESTED_APIS)}".encode(), digest_size=16

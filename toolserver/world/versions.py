@@ -34,5 +34,6 @@ def make_world(
 def _domains_of(version: int, domains: tuple[Domain, ...]) -> tuple[Domain, ...]:
     newest = max(domain.since for domain in domains)
     if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= newest:
-        raise ConfigurationError(f"world_version: {version!r} is not a version of ToolWorld; use 1 to {newest}")
+        known = "1" if newest == 1 else f"1 to {newest}"
+        raise ConfigurationError(f"world_version: {version!r} is not a version of ToolWorld; use {known}")
     return tuple(domain for domain in domains if domain.since <= version)

@@ -15,10 +15,10 @@ from torch import Tensor
 from agents.errors import CheckpointError
 from agents.models import checkpoint
 from agents.models.policy import Policy
-from agents.rollout.engine import RolloutEngine
-from agents.rollout.types import Episode
+from agents.rollout.engine import RolloutEngine, act
+from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
-from agents.training.advantages import per_token
+from agents.training.advantages import broadcast_to_tokens
 from agents.training.archer.critic import StepCriticLearner, Tokens
 from agents.training.archer.replay_buffer import ReplayBuffer, replay_steps
 from agents.training.batch import Batch
@@ -46,7 +46,7 @@ class Archer:
         self.learner = StepCriticLearner(policy, config.optim, config.algorithm.gamma)
         self._engine = engine
 
-    def learn(self, episodes: Sequence[Episode], batch: Batch, iteration: int) -> dict[str, float]:
+    def learn(self, episodes: Sequence[TokenEpisode], batch: Batch, iteration: int) -> dict[str, float]:
         """Train the critic, then set `batch.advantage` to its advantages.
 
         The steps of `episodes`, of which the batch is made, go to the replay buffer. Return `train/...` metrics, means
@@ -58,7 +58,7 @@ class Archer:
         actions = self._act([step.state for step in steps], iteration)
         parts = [slice(i, i + BATCH_STEPS) for i in range(0, len(steps), BATCH_STEPS)]
         results = [self.learner.update(steps[part], actions[part]) for part in parts]
-        batch.advantage = per_token(self.learner.advantage(episodes), batch.step)
+        batch.advantage = broadcast_to_tokens(self.learner.advantage(episodes), batch.step)
         means = {f"train/{name}": sum(result[name] for result in results) / len(results) for name in results[0]}
         return {**means, "train/replay_steps": float(len(self.buffer))}
 
@@ -91,7 +91,7 @@ class Archer:
             self._engine.clear()
             for slot, i in enumerate(part):
                 self._engine.start(slot, states[i])
-            for i, sampled in zip(part, self._engine.act(range(len(part))), strict=True):
+            for i, sampled in zip(part, act(self._engine, range(len(part))), strict=True):
                 actions[i] = sampled.ids
         self._engine.clear()
         return actions

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.models.policy import Policy, trunk, value_head
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training import losses
 from agents.training.archer.replay_buffer import ReplayStep
 from agents.training.batch import pad_rows, split_by_length
@@ -22,7 +22,7 @@ from agents.training.config import OptimConfig
 from agents.training.optimizer import MAX_GRAD_NORM, check_finite, clip_gradients, make_adamw
 
 Tokens = Sequence[int]
-Place = tuple[int, int, int]
+StepPosition = tuple[int, int, int]
 """Position of a step: its sequence, and the lengths of that sequence up to the end of the state and of the action."""
 _TAU = 0.1
 
@@ -33,18 +33,18 @@ class StepCritic(nn.Module):
     The weights are in single precision or better: half precision would lose the small updates of a target network.
     """
 
-    def __init__(self, policy: Policy, *, autocast: bool = False) -> None:
+    def __init__(self, policy: Policy) -> None:
         super().__init__()
         width, self.dtype, self.device = policy.width, policy.score_dtype, policy.device
-        self._autocast = autocast
+        self._autocast = policy.autocast
         self.trunk = copy.deepcopy(policy.decoder)
         self.q_heads = nn.ModuleList(value_head(width, self.dtype, inputs=2 * width, seed=seed) for seed in (1, 2))
         self.v_head = value_head(width, self.dtype)
         self.to(device=self.device, dtype=self.dtype)
 
-    def forward(self, sequences: Sequence[Tokens], places: Sequence[Place]) -> tuple[Tensor, Tensor]:
-        """Both Qs (m, 2) and V (m,) of the steps at `places` of `sequences`."""
-        rows, states, actions = torch.tensor(places, device=self.device).T
+    def forward(self, sequences: Sequence[Tokens], positions: Sequence[StepPosition]) -> tuple[Tensor, Tensor]:
+        """Both Qs (m, 2) and V (m,) of the steps at `positions` of `sequences`."""
+        rows, states, actions = torch.tensor(positions, device=self.device).T
         ids = pad_rows(sequences, 0, torch.long).to(self.device)  # causal: the padding is not read
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             hidden = trunk(self.trunk, ids)
@@ -70,11 +70,11 @@ class StepCriticLearner:
         tau: float = _TAU,
         max_grad_norm: float = MAX_GRAD_NORM,
     ) -> None:
-        self.critic = StepCritic(policy, autocast=optim.autocast)
+        self.critic = StepCritic(policy)
         self.target = copy.deepcopy(self.critic).requires_grad_(False).eval()
         self._optim, self._gamma, self._tau, self._max_grad_norm = optim, gamma, tau, max_grad_norm
         self._weights = [weight for weight in self.critic.parameters() if weight.requires_grad]
-        self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}], optim)
+        self.optimizer = make_adamw([{"params": self._weights, "lr": optim.value_lr}])
 
     def update(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, float]:
         """One optimizer step, then a step of the target network.
@@ -97,19 +97,19 @@ class StepCriticLearner:
         metrics["critic_grad_norm"] = clip_gradients(self._weights, self._max_grad_norm)
         check_finite(metrics, "q_loss", "v_loss", "critic_grad_norm")
         self.optimizer.step()
-        follow(self.target, self.critic, self._tau)
+        polyak_update(self.target, self.critic, self._tau)
         return metrics
 
     @torch.no_grad()
-    def advantage(self, episodes: Sequence[Episode]) -> Tensor:
+    def advantage(self, episodes: Sequence[TokenEpisode]) -> Tensor:
         """`Q(s, a) - V(s)` of every step (b, k), zero in the padding."""
         shape = (len(episodes), max(len(episode.spans) for episode in episodes))
         result = torch.zeros(shape, dtype=self.critic.dtype, device=self.critic.device)
         lengths = [len(episode.ids) for episode in episodes]
         for picked in split_by_length(lengths, self._optim.tokens_on(self.critic.device.type)):
             part = [episodes[i] for i in picked]
-            places = [(row, *span) for row, episode in enumerate(part) for span in episode.spans]
-            q, v = self.critic([episode.ids for episode in part], places)
+            positions = [(row, *span) for row, episode in enumerate(part) for span in episode.spans]
+            q, v = self.critic([episode.ids for episode in part], positions)
             index = [(i, k) for i in picked for k in range(len(episodes[i].spans))]
             rows, columns = torch.tensor(index, device=result.device).T
             result[rows, columns] = q.amin(-1) - v
@@ -118,7 +118,9 @@ class StepCriticLearner:
     def _terms(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> dict[str, Tensor]:
         """Losses and metrics, summed over some steps."""
         q_target, v_target = self._targets(steps, actions)
-        q, v = self.critic(_sequences(steps), [(row, step.start, step.end) for row, step in enumerate(steps)])
+        q, v = self.critic(
+            [step.transition for step in steps], [(row, step.start, step.end) for row, step in enumerate(steps)]
+        )
         return {
             "q_loss": losses.squared_error(q, q_target[:, None]).sum(),
             "v_loss": losses.squared_error(v, v_target).sum(),
@@ -130,21 +132,17 @@ class StepCriticLearner:
     def _targets(self, steps: Sequence[ReplayStep], actions: Sequence[Tokens]) -> tuple[Tensor, Tensor]:
         """Targets of Q and of V: (m,), (m,)."""
         resampled = [(*step.state, *action) for step, action in zip(steps, actions, strict=True)]
-        # At a terminal state any place will do: its value is not used.
-        places = [(row, step.following or step.start, step.end) for row, step in enumerate(steps)]
-        places += [(len(steps) + row, steps[row].start, len(ids)) for row, ids in enumerate(resampled)]
-        q, v = self.target([*_sequences(steps), *resampled], places)
+        # At a terminal state any position will do: its value is not used.
+        positions = [(row, step.next_end or step.start, step.end) for row, step in enumerate(steps)]
+        positions += [(len(steps) + row, steps[row].start, len(ids)) for row, ids in enumerate(resampled)]
+        q, v = self.target([*(step.transition for step in steps), *resampled], positions)
         reward = v.new_tensor([step.reward for step in steps])
-        continues = v.new_tensor([step.following > 0 for step in steps])
+        continues = v.new_tensor([step.next_end > 0 for step in steps])
         return reward + self._gamma * continues * v[: len(steps)], q[len(steps) :].amin(-1)
 
 
 @torch.no_grad()
-def follow(target: nn.Module, source: nn.Module, tau: float) -> None:
+def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Polyak averaging: `target + tau * (source - target)`."""
     for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
         slow.lerp_(fast, tau)
-
-
-def _sequences(steps: Sequence[ReplayStep]) -> list[Tokens]:
-    return [step.transition for step in steps]

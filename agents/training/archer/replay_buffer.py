@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,14 @@ class ReplayStep:
         start: End of the state: the action was sampled after `ids[:start]`.
         end: End of the action `ids[start:end]`.
         reward: Final reward.
-        following: End of the next state `ids[:following]`; 0 at the end of the episode.
+        next_end: End of the next state `ids[:next_end]`; 0 at the end of the episode.
     """
 
     ids: tuple[int, ...]
     start: int
     end: int
     reward: float
-    following: int
+    next_end: int
 
     @property
     def state(self) -> tuple[int, ...]:
@@ -38,10 +38,10 @@ class ReplayStep:
     @property
     def transition(self) -> tuple[int, ...]:
         """Tokens of state, action and next state."""
-        return self.ids[: max(self.end, self.following)]
+        return self.ids[: max(self.end, self.next_end)]
 
 
-def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
+def replay_steps(episodes: Sequence[TokenEpisode], rewards: Sequence[Sequence[float]]) -> list[ReplayStep]:
     """Steps of episodes with their rewards, possibly padded, in order.
 
     A truncated episode has a state after its last step.
@@ -49,10 +49,10 @@ def replay_steps(episodes: Sequence[Episode], rewards: Sequence[Sequence[float]]
     steps: list[ReplayStep] = []
     for episode, given in zip(episodes, rewards, strict=True):
         last = len(episode.ids) if episode.truncated else 0
-        following = [*(start for start, _ in episode.spans[1:]), last]
+        next_ends = [*(start for start, _ in episode.spans[1:]), last]
         steps += [
-            ReplayStep(episode.ids, start, end, reward, then)
-            for (start, end), reward, then in zip(episode.spans, given, following, strict=False)
+            ReplayStep(episode.ids, start, end, reward, next_end)
+            for (start, end), reward, next_end in zip(episode.spans, given, next_ends, strict=False)
         ]
     return steps
 
@@ -81,7 +81,7 @@ class ReplayBuffer:
         """Content as tensors; the tokens of an episode are stored once."""
         episodes = {id(step.ids): step.ids for step in self._steps}
         number = {key: index for index, key in enumerate(episodes)}
-        fields = [(number[id(s.ids)], s.start, s.end, s.following) for s in self._steps]
+        fields = [(number[id(s.ids)], s.start, s.end, s.next_end) for s in self._steps]
         return {
             "tokens": torch.tensor([token for ids in episodes.values() for token in ids], dtype=torch.int32),
             "lengths": torch.tensor([len(ids) for ids in episodes.values()], dtype=torch.int64),
@@ -95,8 +95,8 @@ class ReplayBuffer:
         episodes = [tuple(piece.tolist()) for piece in pieces]
         self._steps.clear()
         self._steps.extend(
-            ReplayStep(episodes[episode], start, end, reward, following)
-            for (episode, start, end, following), reward in zip(
+            ReplayStep(episodes[episode], start, end, reward, next_end)
+            for (episode, start, end, next_end), reward in zip(
                 tensors["steps"].tolist(), tensors["rewards"].tolist(), strict=True
             )
         )

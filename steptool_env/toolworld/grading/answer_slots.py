@@ -27,7 +27,7 @@ _PER_LABEL = re.compile(r"\bper (?:(\d+) )?(\w+)$")
 _ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "week", "daily": "day", "hourly": "hour"}
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class AnswerSlot:
     """One value, or one set of values, that an answer must state.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from steptool_env.toolworld.grading.answer_parsing import fold
 from toolserver.world.world import World
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(r"([^\W_]+)")
 _APART = re.compile(r"[,;:|\n]")
 _LEADS = ("the", "dr")
 """Optional first words of a name, unless two names of a column differ by them alone."""
@@ -108,14 +109,11 @@ def names_of(world: World) -> Names:
 
 def words_of(text: str) -> list[Word]:
     """Return the folded words of a text."""
-    words, end = list[Word](), 0
-    ascii_only = text.isascii()
-    for match in _WORD.finditer(text):
-        word = match.group()
-        folded = word.lower() if ascii_only else fold(word)
-        words.append(Word(folded, match.start(), match.end(), text[end : match.start()]))
-        end = match.end()
-    return words
+    # Text between words, word, text between words, word, ..., text after the last word.
+    parts = _WORD.split(text.lower() if text.isascii() else text)
+    ends = list(accumulate(map(len, parts)))
+    words = parts[1::2] if text.isascii() else map(fold, parts[1::2])
+    return list(map(Word, words, ends[::2], ends[1::2], parts[::2]))
 
 
 def without(text: str, words: Sequence[Word], mentions: Iterable[Mention]) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
@@ -75,11 +75,12 @@ class Verifier:
         self._numeric = [slot for slot in self.slots if slot.is_number]
         self._worded = all(slot.is_text for slot in self.slots)
         self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
-        date = next((slot for slot in self.slots if slot.type.kind is ValueKind.DATE), None)
-        self._dated, self._year = date is not None, task.columns.year(date.attribute) if date is not None else None
-        self._timed = any(slot.type.kind is ValueKind.TIME for slot in self.slots)
-        self._durations = any(slot.unit is not None and slot.unit.dimension == "time" for slot in self._numeric)
-        self._paid = any(slot.unit is not None and slot.unit.code == "USD" for slot in self._numeric)
+        kinds = {slot.type.kind: slot.attribute for slot in reversed(self.slots)}
+        self._dated, self._timed = ValueKind.DATE in kinds, ValueKind.TIME in kinds
+        self._year = task.columns.year(kinds[ValueKind.DATE]) if self._dated else None
+        units = [slot.unit for slot in self._numeric if slot.unit is not None]
+        self._durations = any(unit.dimension == "time" for unit in units)
+        self._paid = any(unit.code == "USD" for unit in units)
         self._money = self._paid or any(slot.currencies for slot in self._numeric)
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
@@ -97,9 +98,15 @@ class Verifier:
             year=self._year,
             numbers=bool(self._numeric),
         )
-        has_rival = self._has_rival(readings.numbers) or self._names_foreign_money(parsed, plain)
+        # Which number states which slot. Shape: (numeric slots, numbers).
+        matches = [[self._matches(slot, each) for each in readings.numbers] for slot in self._numeric]
+        stated = [any(column) for column in zip(*matches, strict=True)]
+        if self._has_rival(readings.numbers, stated) or self._names_foreign_money(parsed, plain):
+            numeric: Iterator[Verdict] = repeat(Verdict.CONTRADICTED)
+        else:
+            numeric = (Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches)
         return tuple(
-            self._value(slot, parsed, readings, has_rival) if verdict is None else verdict
+            verdict or (next(numeric) if slot.is_number else self._value(slot, parsed, readings))
             for slot, verdict in zip(self.slots, verdicts, strict=True)
         )
 
@@ -109,8 +116,8 @@ class Verifier:
         start = lower.find(self._query) if len(lower) == len(answer) else -1
         return answer[:start] + " . " + answer[start + len(self._query) :] if start >= 0 else answer
 
-    def _value(self, slot: AnswerSlot, parsed: _Answer, readings: Readings, has_rival: bool) -> Verdict:
-        """Return the verdict on a slot that is not text. `has_rival`: a number in the answer contradicts all slots."""
+    def _value(self, slot: AnswerSlot, parsed: _Answer, readings: Readings) -> Verdict:
+        """Return the verdict on a date, a time or a truth value."""
         kind = slot.type.kind
         if kind is ValueKind.DATE:
             known = (self.known.values.dates, self.known.steps.dates)
@@ -118,15 +125,15 @@ class Verifier:
         if kind is ValueKind.TIME:
             known = (self.known.values.times, self.known.steps.times)
             return _moment(str(slot.values[0]), readings.times, *known, parsed.plain)
-        if kind is ValueKind.BOOLEAN:
-            return _flag(slot, [word.text for word in parsed.words])
-        if has_rival:
-            return Verdict.CONTRADICTED
-        return Verdict.RIGHT if any(self._matches(slot, each) for each in readings.numbers) else Verdict.MISSING
+        return _flag(slot, [word.text for word in parsed.words])
 
-    def _has_rival(self, stated: Sequence[Quantity]) -> bool:
-        """Return True if some number is neither a slot's value nor known, or is an alternative to a right one."""
-        matches = [any(self._matches(slot, each) for slot in self._numeric) for each in stated]
+    def _has_rival(self, stated: Sequence[Quantity], matches: Sequence[bool]) -> bool:
+        """Return True if some number is neither a slot's value nor known, or is an alternative to a right one.
+
+        Args:
+            stated: Numbers in the answer, which contradict all slots if one is a rival.
+            matches: True for each number that states a slot.
+        """
         has_digits = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
         for each, is_right in zip(stated, matches, strict=True):
             # Small spelled numbers ("one of them") contradict only if the answer has no right number in digits.

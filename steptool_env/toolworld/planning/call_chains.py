@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from steptool_env.toolworld.planning.families import verb_of
 from toolserver.world.schema import Operation, OperationKind, SemanticType, Slot, ValueKind
 
 MAX_DEPTH = 6
+_WAYS = 64
 STATED = frozenset({"bill.split", "body.mass_index"})
 """Operations whose inputs the query states: nobody asks to split a bill over somebody's salary."""
 
@@ -43,21 +45,25 @@ class CallChains:
         self._reach()
         # Caches: every draw of every attempt looks these up.
         self._giving: dict[tuple[str, int], Sequence[Supplier]] = {}
-        self._supplying: dict[tuple[str, str, int], Sequence[Supplier]] = {}
+        self._supplying: dict[tuple[str, str, int], Sequence[Sequence[Supplier]]] = {}
         self._deep_inputs: dict[tuple[str, int], tuple[str, ...]] = {}
+        self._ways: dict[tuple[str, int], int] = {}
 
-    def suppliers(self, taker: Operation, name: str, depth: int) -> Sequence[Supplier]:
+    def suppliers(self, taker: Operation, name: str, depth: int) -> Sequence[Sequence[Supplier]]:
         """Return the outputs at the ends of chains of exactly `depth` calls that can feed an input of `taker`.
 
-        An operation does not supply itself.
+        Outputs of one group continue a plan in one family, or in few. An operation does not supply itself.
         """
         key = taker.name, name, depth
         found = self._supplying.get(key)
         if found is None:
             kind = taker.inputs[name].type
-            given = self._given(kind.name, depth)
-            fitting = [each for each in given if _fits(each.operation, taker, kind)]
-            found = self._supplying[key] = given if len(fitting) == len(given) else fitting
+            groups: dict[tuple[str, bool], list[Supplier]] = {}
+            for each in self._given(kind.name, depth):
+                if _fits(each.operation, taker, kind):
+                    is_row = each.output == f"{each.operation.subject}_id"
+                    groups.setdefault((verb_of(each.operation), is_row), []).append(each)
+            found = self._supplying[key] = tuple(groups.values())
         return found
 
     def deep_inputs(self, operation: Operation, depth: int) -> tuple[str, ...]:
@@ -69,23 +75,37 @@ class CallChains:
             names = self._deep_inputs[key] = tuple(name for name in fed if self.suppliers(operation, name, depth))
         return names
 
+    def ways(self, operation: Operation, depth: int) -> int:
+        """Return about how many families of chains of exactly `depth` calls end in an operation, at most `_WAYS`."""
+        key = operation.name, depth
+        count = self._ways.get(key)
+        if count is None:
+            groups = [
+                group
+                for name in (self.deep_inputs(operation, depth - 1) if depth > 1 else ())
+                for group in self.suppliers(operation, name, depth - 1)
+            ]
+            counts = [max(self.ways(each.operation, depth - 1) for each in group) for group in groups]
+            count = self._ways[key] = min(_WAYS, sum(counts) or 1)
+        return count
+
     def shallowest(self, kind: SemanticType) -> int:
         """Return the least number of calls that supply a value of a type; 0 if none does."""
         return self._shallowest.get(kind.name, 0)
 
+    def ends(self, operation: Operation, depth: int) -> bool:
+        """Return True if an operation can end a chain of exactly `depth` calls."""
+        return bool(self._chains.get(operation.name, 0) >> depth & 1)
+
     def targets(self, depth: int) -> list[Operation]:
         """Return the operations that can end a chain of exactly `depth` calls, without searches."""
-        return [
-            each
-            for each in self.operations
-            if self._chains[each.name] >> depth & 1 and each.kind is not OperationKind.SEARCH
-        ]
+        return [each for each in self.operations if self.ends(each, depth) and each.kind is not OperationKind.SEARCH]
 
     def _given(self, kind: str, depth: int) -> Sequence[Supplier]:
         """Return the outputs of a type at the ends of chains of exactly `depth` calls."""
         given = self._giving.get((kind, depth))
         if given is None:
-            ends = [each for each in self.operations if self._chains[each.name] >> depth & 1]
+            ends = [each for each in self.operations if self.ends(each, depth)]
             given = self._giving[kind, depth] = [outlet for each in ends for outlet in _outlets(each).get(kind, ())]
         return given
 

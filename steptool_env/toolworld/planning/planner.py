@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.call_chains import CallChains, Supplier, needed, stated
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.constants import constant, given_id
+from steptool_env.toolworld.planning.families import verb_of
 from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
 from steptool_env.toolworld.planning.questions import ask
 from toolserver.catalog.api_schema import Outcome
@@ -18,7 +19,8 @@ from toolserver.world.schema import Operation, OperationKind, Result, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
-_ATTEMPTS = 12
+_ATTEMPTS = 4
+_SHARES = 4
 _DRAWS = 3  # draws for one input before the attempt fails
 _OPTIONAL = 0.35  # probability that an optional input is stated
 
@@ -37,6 +39,13 @@ def _optional_inputs(operation: Operation) -> tuple[str, ...]:
     return tuple(name for name, _ in optional) if says else ()
 
 
+class Target(NamedTuple):
+    """Last call of a plan. With `by_id` the query states the id that it takes."""
+
+    operation: Operation
+    by_id: bool = False
+
+
 class Planner:
     """Samples plans over a set of operations and executes them.
 
@@ -48,27 +57,36 @@ class Planner:
     def __init__(self, columns: Columns, chains: CallChains) -> None:
         self.columns = columns
         self.chains = chains
-        self._starts: dict[int, list[tuple[Operation, bool]]] = {}
+        self._goals: dict[int, Sequence[Sequence[Target]]] = {}
 
-    def _starts_of(self, depth: int) -> list[tuple[Operation, bool]]:
-        """Return the possible last calls of a plan of a depth; the flag is True if the query states their id."""
-        starts = self._starts.get(depth)
-        if starts is None:
-            starts = [(each, False) for each in self.chains.targets(depth)]
-            if depth == 1:
-                starts += [(each, True) for each in self.chains.operations if _starts_at_id(each)]
-            self._starts[depth] = starts
-        return starts
+    def goals(self, depth: int) -> Sequence[Sequence[Target]]:
+        """Return the possible last calls of the plans of a depth, grouped by what they do.
 
-    def sample(self, rng: SeededRandom, depth: int) -> Plan | None:
-        """Sample a plan whose longest chain has `depth` calls; `None` if all attempts fail."""
-        starts = self._starts_of(depth)
-        if not starts:
+        A group that ends many families of plans occurs up to `_SHARES` times.
+        """
+        goals = self._goals.get(depth)
+        if goals is None:
+            groups: dict[tuple[str, bool], list[Target]] = {}
+            for each in self.chains.targets(depth):
+                groups.setdefault((verb_of(each), False), []).append(Target(each))
+            for each in self.chains.operations if depth == 1 else ():
+                if _starts_at_id(each):
+                    groups.setdefault((verb_of(each), True), []).append(Target(each, by_id=True))
+            goals = self._goals[depth] = tuple(
+                group for group in groups.values() for _ in range(self._shares(group, depth))
+            )
+        return goals
+
+    def _shares(self, group: Sequence[Target], depth: int) -> int:
+        return min(_SHARES, 1 + max(self.chains.ways(each.operation, depth) for each in group) // 3)
+
+    def sample(self, rng: SeededRandom, depth: int, target: Target) -> Plan | None:
+        """Sample a plan that ends in `target` and whose longest chain has `depth` calls; `None` if attempts fail."""
+        if not target.by_id and not self.chains.ends(target.operation, depth):
             return None
         for _ in range(_ATTEMPTS):
-            target, by_id = rng.pick(starts)
             try:
-                return _Attempt(self, rng).plan(target, depth, by_id)
+                return _Attempt(self, rng).plan(target, depth)
             except SamplingFailed:
                 continue
         return None
@@ -90,11 +108,11 @@ class _Attempt:
         self.nodes: list[Node] = []
         self.results: list[Result] = []
 
-    def plan(self, target: Operation, depth: int, by_id: bool) -> Plan:
+    def plan(self, target: Target, depth: int) -> Plan:
         """Sample a plan that ends in `target`. Raises `SamplingFailed`."""
-        last = self._add(target, self._inputs(target, depth, by_id))
+        last = self._add(target.operation, self._inputs(target.operation, depth, target.by_id))
         asked: tuple[Asked, ...] = ()
-        if not target.kind.writes:
+        if not target.operation.kind.writes:
             asked = ask(self.columns, self.results[last], last, self._stated(), self.rng)
             if not asked or all(_is_known(self.results[:last], self.results[last], each.output) for each in asked):
                 raise SamplingFailed
@@ -138,10 +156,10 @@ class _Attempt:
         mark = len(self.nodes)
         for _ in range(_DRAWS - 1 if depth <= 2 else 0):
             try:
-                return self._drawn(self.rng.pick(suppliers), depth)
+                return self._drawn(self.rng.pick(self.rng.pick(suppliers)), depth)
             except SamplingFailed:
                 del self.nodes[mark:], self.results[mark:]
-        return self._drawn(self.rng.pick(suppliers), depth)
+        return self._drawn(self.rng.pick(self.rng.pick(suppliers)), depth)
 
     def _drawn(self, supplier: Supplier, depth: int) -> From:
         operation = supplier.operation

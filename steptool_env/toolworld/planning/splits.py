@@ -2,7 +2,8 @@
 
 The six test splits have StableToolBench's names and meanings: new instructions (`G1_instruction`, `G2_instruction`,
 `G3_instruction`), new tools of seen categories (`G1_tool`), new categories (`G1_category`, `G2_category`); G1 uses one
-tool, G2 several tools of a category, G3 tools of several categories.
+tool, G2 several tools of a category, G3 tools of several categories. `demonstrations` and `practice` are disjoint
+halves of the instructions of `train`, for imitation and for reinforcement learning.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from toolserver.world.vendors import VendorTool
 from toolserver.world.world import World
 
 ONE_TOOL, ONE_CATEGORY, CROSS = "one tool", "one category", "across categories"
+PANEL = 400
+"""Number of tasks of each split but those for training."""
 _SHARES = 10  # instructions are split into tenths: 7 for training, 1 for validation, 2 for tests
 _UNSEEN_TOOLS = 6  # one in six tools is held out for G1_tool
 _UNSEEN_CATEGORIES = 5  # one in five categories is held out for G1_category and G2_category
@@ -34,6 +37,7 @@ class Split:
         tools: `seen`, or `unseen` for tools that are not in training.
         categories: `seen`, or `unseen` for categories that are not in training.
         unsolvable: Share of unsolvable tasks; `None` for the setting of the suite.
+        half: Half of the training instructions, 0 or 1; `None` for both.
     """
 
     name: str
@@ -44,21 +48,30 @@ class Split:
     tools: str = "seen"
     categories: str = "seen"
     unsolvable: float | None = 0.0
+    half: int | None = None
+
+    def contains(self, signature: bytes) -> bool:
+        """Return True if the split may have a task with the plan of this signature."""
+        if part_of(signature) != self.part:
+            return False
+        return self.half is None or number("half", signature.decode()) % 2 == self.half
 
 
 SPLITS = {
     split.name: split
     for split in (
         Split("train", 20_000, "train", unsolvable=None),
-        Split("validation", 200, "validation"),
-        Split("G1_instruction", 200, spans=(ONE_TOOL,)),
-        Split("G1_tool", 200, spans=(ONE_TOOL,), tools="unseen"),
-        Split("G1_category", 200, spans=(ONE_TOOL,), categories="unseen"),
-        Split("G2_instruction", 200, spans=(ONE_CATEGORY,)),
-        Split("G2_category", 200, spans=(ONE_CATEGORY,), categories="unseen"),
-        Split("G3_instruction", 200, spans=(CROSS,)),
-        *(Split(f"depth-{depth}", 200, depths={depth: 1.0}) for depth in range(1, 7)),
-        Split("unsolvable", 200, unsolvable=1.0),
+        Split("demonstrations", 40_000, "train", unsolvable=None, half=0),
+        Split("practice", 40_000, "train", unsolvable=None, half=1),
+        Split("validation", PANEL, "validation"),
+        Split("G1_instruction", PANEL, spans=(ONE_TOOL,)),
+        Split("G1_tool", PANEL, spans=(ONE_TOOL,), tools="unseen"),
+        Split("G1_category", PANEL, spans=(ONE_TOOL,), categories="unseen"),
+        Split("G2_instruction", PANEL, spans=(ONE_CATEGORY,)),
+        Split("G2_category", PANEL, spans=(ONE_CATEGORY,), categories="unseen"),
+        Split("G3_instruction", PANEL, spans=(CROSS,)),
+        *(Split(f"depth-{depth}", PANEL, depths={depth: 1.0}) for depth in range(1, 7)),
+        Split("unsolvable", PANEL, unsolvable=1.0),
     )
 }
 

@@ -76,6 +76,15 @@ class ToolsetSampler:
         }
         return [operation for name, operation in self.vendors.world.operations.items() if name in offered]
 
+    def one_offering(self, operation: str, rng: SeededRandom) -> VendorTool | None:
+        """Return an admitted vendor that offers an operation; `None` if no tried vendor does."""
+        indexes = self.vendors.offering(operation)
+        for _ in range(_LOOKS if indexes else 0):
+            index = rng.pick(indexes)
+            if index in self._indexes:
+                return self.vendors.tool(index)
+        return None
+
     def of_tool(self, plan: Plan, tool: VendorTool) -> tuple[VendorApi, ...] | None:
         """Bind the plan's calls to one vendor; `None` if it does not offer them all."""
         bound = [tool.api_of(node.operation) for node in plan.nodes]

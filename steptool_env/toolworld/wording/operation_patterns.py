@@ -137,7 +137,7 @@ class Phrases:
         """`the only hotel in Talby`."""
         operation = self.operations[name]
         noun, scope = self.noun(operation.subject), self._scope(operation)
-        return Patterns((f"the only {noun}{scope}", f"the sole {noun}{scope}"), be=self._be(operation.subject))
+        return Patterns((f"the only {noun}{scope}", f"the one {noun}{scope}"), be=self._be(operation.subject))
 
     @_cached
     def shown(self, attributes: tuple[str, ...]) -> Patterns:

@@ -254,7 +254,7 @@ COMPUTED: Mapping[str, tuple[str, ...]] = {
     ),
     "company.position_value": (
         "the value of {shares} shares of {company_id}",
-        "the worth of {shares} shares of {company_id}",
+        "the current value of {shares} shares of {company_id}",
     ),
     "company.dividend_income": (
         "the yearly dividend income from {shares} shares of {company_id}",
@@ -320,7 +320,7 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
         "change the arrival date of {reservation_id} to {new_date}",
     ),
     "job.apply": ("apply for {job_id} on behalf of {applicant}", "submit an application by {applicant} for {job_id}"),
-    "application.withdraw": ("withdraw {application_id}", "take back {application_id}"),
+    "application.withdraw": ("withdraw {application_id}", "have {application_id} withdrawn"),
     "film.rent": ("rent {film_id} for {member}, starting on {date}", "rent {film_id} for {member} from {date} on"),
     "artist.follow": ("subscribe {fan} to {artist_id}", "sign {fan} up for {artist_id}"),
     "follow.end": ("end {follow_id}", "terminate {follow_id}"),
@@ -329,7 +329,7 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
         "get {supporter}[ {seats} tickets| a ticket] for {match_id}",
     ),
     "book.borrow": ("borrow {book_id} for {reader} until {due}", "check out {book_id} for {reader} until {due}"),
-    "loan.return": ("return the book of {loan_id}", "hand back the book of {loan_id}"),
+    "loan.return": ("mark {loan_id} as returned", "record {loan_id} as returned"),
     "loan.extend": ("extend {loan_id} until {new_due}", "renew {loan_id} until {new_due}"),
     "course.enrol": ("enrol {student} in {course_id}", "sign {student} up for {course_id}"),
     "restaurant.book": (

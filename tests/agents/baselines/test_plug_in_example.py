@@ -76,7 +76,7 @@ def test_the_command_for_stable_baselines3_is_read_as_it_is_printed() -> None:
     words = command("sb3", "depths")[1:]
     read = tyro.cli(sb3.Command, args=words)
     assert read.settings.algorithm == "maskable-ppo"
-    assert read.env_arg == (('depths={"1": 1, "2": 1}', "unsolvable=0"),)
+    assert read.settings.env_args == {"depths": {"1": 1, "2": 1}, "unsolvable": 0}
 
 
 def test_the_command_for_a_model_over_http_works_as_it_is_printed(

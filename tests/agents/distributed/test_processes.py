@@ -67,8 +67,8 @@ def test_a_run_of_two_processes_is_logged_once_kept_and_resumed(start: Path, tmp
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6"]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation", "--env.num-envs", "2", "--episodes", "6"]
     flags += ["--algo", "grpo", "--algorithm.group-size", "2", "--eval-episodes", "2", "--eval-every", "1"]
-    for iterations, more in (("1", ["--shard"]), ("2", ["--resume"])):
-        done = together(*STEPTOOL, "train", "--iterations", iterations, *more, *flags)
+    for calls, more in (("12", ["--shard"]), ("24", ["--resume"])):
+        done = together(*STEPTOOL, "train", "--calls", calls, *more, *flags)
         assert done.returncode == 0, done.stderr
     records = read_metrics(out)
     assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 12), (2, 24)]  # 6 episodes of 2 calls
@@ -87,16 +87,16 @@ def test_an_error_ends_every_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_shares_are_everything_once_and_in_order(count: int) -> None:
     items = list(range(5))
-    assert [i for rank in range(count) for i in Processes(rank, count).share(items)] == items
+    assert [i for rank in range(count) for i in Processes(rank, count).local_slice(items)] == items
 
 
 def test_rows_are_dealt_so_that_each_process_has_like_work() -> None:
     lengths = [9, 1, 8, 2, 7, 3, 6, 4, 5, 5]
-    dealt = [Processes(rank, 2).deal(lengths) for rank in range(2)]
+    dealt = [Processes(rank, 2).local_rows(lengths) for rank in range(2)]
     assert sorted(dealt[0] + dealt[1]) == list(range(10))
     work = [sum(lengths[row] for row in rows) for rows in dealt]
     assert abs(work[0] - work[1]) <= max(lengths) / 2
-    assert Processes().deal(lengths) == list(range(10))
+    assert Processes().local_rows(lengths) == list(range(10))
 
 
 def test_rollouts_of_processes_are_counted_together() -> None:

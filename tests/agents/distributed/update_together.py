@@ -27,7 +27,7 @@ _PAIRS: Settings = {"group_size": 2}
 _SMALL: Settings = {"max_tokens": 24, "lr": 1e-2, "value_lr": 1e-2}
 CASES: dict[str, tuple[int, Settings]] = {
     "steptool": (11, {"optim": _SMALL}),
-    "one episode": (1, {"optim": _SMALL, "algorithm": {"normalize_advantage": False}}),
+    "one episode": (1, {"optim": _SMALL}),
     "critic alone": (7, {"optim": _SMALL, "critic_warmup": 2}),
     "reference": (11, {"optim": _SMALL, "algorithm": {"kl_coef": 0.1}}),
     "grpo": (11, {"algo": "grpo", "optim": _SMALL, "algorithm": _PAIRS, "episodes": 12}),
@@ -55,7 +55,7 @@ def updated(
     for seed in range(2):
         played = episodes(count, seed)
         object.__setattr__(played[0], "end", "truncated")
-        rollout = merge_rollouts(processes.gather(Rollout(list(processes.share(played)))))
+        rollout = merge_rollouts(processes.gather(Rollout(list(processes.local_slice(played)))))
         with patch.multiple(archer, UPDATES=3, BATCH_STEPS=8):
             metrics = trainer.update(rollout.episodes)
         if kept is not None and seed == 0:
@@ -64,7 +64,7 @@ def updated(
             trainer = new_trainer(settings, processes, model_seed=1)
             trainer.resume(kept)
     with trainer.unsharded():
-        state = trainer.learner.policy.state_dict()
+        state = trainer.bundle.policy.state_dict()
         if trainer._archer is not None:
             critic = trainer._archer.learner.critic.state_dict()
             state |= {f"step_critic.{name}": tensor for name, tensor in critic.items()}

@@ -185,10 +185,10 @@ def test_the_pass_rate_at_the_whole_budget_is_the_pass_rate() -> None:
 
 def test_options_are_json_where_they_read_as_json() -> None:
     words = [["a=4", "b=true", 'c={"d": 1}'], ["e=some text", "f=x=y", "g="]]
-    assert read_options("env_arg", words) == {"a": 4, "b": True, "c": {"d": 1}, "e": "some text", "f": "x=y", "g": ""}
+    assert read_options("env_args", words) == {"a": 4, "b": True, "c": {"d": 1}, "e": "some text", "f": "x=y", "g": ""}
 
 
 @pytest.mark.parametrize("words", [["a"], ["=4"], ["a=1", "a=2"], ["reward_options=judge=rules"], ["depths=2"]])
 def test_options_that_make_no_sense_are_refused(words: list[str]) -> None:
-    with pytest.raises(ConfigurationError, match="--env-arg"):
-        read_options("env_arg", [words])
+    with pytest.raises(ConfigurationError, match="--env-args"):
+        read_options("env_args", [words])

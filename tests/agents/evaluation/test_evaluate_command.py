@@ -30,8 +30,8 @@ from toolserver.testing import ServerProcess
 
 def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
-    main(["evaluate", "--env", TOYS, "--agent", "random", "--agent-arg", "seed=4", "--out", str(out),
-          "--env-arg", "call_budget=4", "format=hermes", "--episodes", "5"])  # fmt: skip
+    main(["evaluate", "--env", TOYS, "--agent", "random", "--agent-args", "seed=4", "--out", str(out),
+          "--env-args", "call_budget=4", "format=hermes", "--episodes", "5"])  # fmt: skip
     assert sorted(path.name for path in out.iterdir()) == [
         "metrics.json",
         "report.html",
@@ -95,7 +95,7 @@ class Trained(RandomAgent):
 def test_a_policy_in_another_world_than_that_of_its_training_is_told_of(
     env: str, words: list[str], warning: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["evaluate", "--env", env, *(["--env-arg", *words] if words else []), "--agent", f"{__name__}:Trained",
+    main(["evaluate", "--env", env, *(["--env-args", *words] if words else []), "--agent", f"{__name__}:Trained",
           "--episodes", "1", "--out", str(tmp_path)])  # fmt: skip
     error = capsys.readouterr().err
     assert warning in error
@@ -107,7 +107,7 @@ def test_a_policy_in_another_world_than_that_of_its_training_is_told_of(
     [
         (["--env", "Toys/Nothing-v0", "--agent", "random"], "not registered"),
         (["--env", TOYS, "--agent", "nobody"], "unknown agent"),
-        (["--env", TOYS, "--agent", "random", "--env-arg", "x"], "write KEY=VALUE"),
+        (["--env", TOYS, "--agent", "random", "--env-args", "x"], "write KEY=VALUE"),
         (["--env", TOYS, "--agent", "replay:/nowhere"], "/nowhere"),
         (["--env", TOYS, "--agent", "random", "--seed", "-1"], "seed=-1: must be at least 0"),
     ],

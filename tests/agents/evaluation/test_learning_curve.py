@@ -23,8 +23,8 @@ EPISODES, ACTION_TOKENS, SEED = 6, 40, 3
 
 def evaluated(checkpoint: Path | str, slots: int, out: Path) -> dict[str, float]:
     """metrics.json of `steptool evaluate`."""
-    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", *WORDS,
-          "--agent", f"policy:{checkpoint}", "--agent-arg", "temperature=1",
+    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", *WORDS,
+          "--agent", f"policy:{checkpoint}", "--agent-args", "temperature=1",
           f"max_action_tokens={ACTION_TOKENS}", "--episodes", str(EPISODES), "--seed", str(SEED),
           "--slots", str(slots), "--out", str(out)])  # fmt: skip
     return dict(json.loads((out / "metrics.json").read_text()))
@@ -41,7 +41,7 @@ def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    main(["train", "--out", str(run), "--policy.checkpoint", "nano-sft", "--iterations", "1", "--episodes", "4",
+    main(["train", "--out", str(run), "--policy.checkpoint", "nano-sft", "--calls", "1", "--episodes", "4",
           "--eval-every", "1", "--eval-episodes", str(EPISODES), "--seed", str(SEED), "--env.num-envs", "4",
           "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
           "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.critic", "detached",

@@ -61,7 +61,7 @@ def test_a_model_judges_a_recorded_run(tmp_path: Path, capsys: pytest.CaptureFix
     reply = calling("evaluate_process_reward", **fields, final_answer_status="Unsure")
     with chat_stub(lambda _: reply) as stub:
         main(["score", "--episodes", str(tmp_path / "run.jsonl"), "--out", str(tmp_path / "scored"),
-              "--reward-arg", "judge=llm", "model=m", f"base_url={stub.url}", "repeats=2"])  # fmt: skip
+              "--reward-args", "judge=llm", "model=m", f"base_url={stub.url}", "repeats=2"])  # fmt: skip
     metrics = json.loads((tmp_path / "scored" / "metrics.json").read_text())
     assert (metrics["pass_rate"], metrics["recall"], metrics["episodes"]) == (0.5, 1.0, 2)
     (first, _) = read_trajectories(tmp_path / "scored" / "trajectories.jsonl").trajectories
@@ -75,11 +75,11 @@ def test_without_a_judge_the_recorded_runs_own_judges_and_is_named(
 ) -> None:
     """The oracle of ToolWorld keeps its 100 %, from the folder and from the file; the rules gave it less."""
     played, again, ruled = tmp_path / "played", tmp_path / "again", tmp_path / "ruled"
-    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=depth-2", "--agent", "oracle", "--episodes",
-          "12", "--out", str(played)])  # fmt: skip
+    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-2", "--agent", "oracle",
+          "--episodes", "12", "--out", str(played)])  # fmt: skip
     for episodes, out, words, judge in (
         (played, again, [], "judge world, that of the recorded run"),
-        (played / "trajectories.jsonl", ruled, ["--reward-arg", "judge=rules"], ""),
+        (played / "trajectories.jsonl", ruled, ["--reward-args", "judge=rules"], ""),
         (ruled, tmp_path / "ruled again", [], "judge rules, that of the recorded run"),
     ):
         main(["score", "--episodes", str(episodes), "--out", str(out), *words])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 import torch._dynamo
@@ -118,30 +116,3 @@ def test_an_entropy_that_is_only_logged_keeps_no_matrix_of_tokens_and_vocabulary
     want = evaluate_actions(model, batch, "entropy", 10_000).sum()
     torch.testing.assert_close(terms["entropy"].detach(), want)
     assert terms["entropy"].requires_grad == (ent_coef > 0)
-
-
-NEEDS_COMPILER = pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=[pytest.mark.slow, NEEDS_COMPILER])])
-def test_a_compiled_policy_gives_the_loss_and_gradients_of_a_plain_one(backend: str) -> None:
-    """Also for a batch of another shape, for which nothing is compiled again."""
-    torch._dynamo.reset()
-    model = Policy(llama(hidden=16), "none")
-    batches = [torch.arange(3, 3 + 6).repeat(4, 2), torch.arange(4, 4 + 5).repeat(3, 1)]
-
-    def losses_and_gradients() -> list[torch.Tensor]:
-        found = []
-        for ids in batches:
-            log_prob, _ = model.log_probs(model.hidden(ids)[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
-            found += [log_prob.mean().detach()]
-            found += torch.autograd.grad(log_prob.mean(), list(model.language_model.parameters()))
-        return found
-
-    want = losses_and_gradients()
-    model.compile_trunk(backend)
-    counts = torch._dynamo.utils.counters["stats"]
-    before = counts["unique_graphs"]
-    torch.testing.assert_close(losses_and_gradients(), want, atol=1e-6, rtol=1e-4)
-    assert counts["unique_graphs"] - before == 1

@@ -21,7 +21,7 @@ from agents.models.chat_template import ChatCodec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import lora_rank
 from agents.rollout.collector import EpisodeSpec
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import collate
 from agents.training.config import TrainConfig
 from agents.training.forward import evaluate_actions, forward
@@ -65,14 +65,14 @@ def trainer(config: TrainConfig) -> OnlineTrainer:
     return OnlineTrainer(config, build_policy(config.policy, seed=config.seed), bandits(4))
 
 
-def played(made: PolicyBundle, count: int = 6) -> list[Episode]:
+def played(made: PolicyBundle, count: int = 6) -> list[TokenEpisode]:
     """Episodes of the bandit, whose rewards differ so that there is something to learn."""
     specs = [EpisodeSpec(s) for s in range(count)]
     rollout = collected(bandits(4), made, specs, context=256, max_action_tokens=4)
     return [replace(episode, rewards=(0.1 * row, 1.0)) for row, episode in enumerate(rollout.episodes)]
 
 
-def loss_of(made: PolicyBundle, episodes: list[Episode], config: TrainConfig) -> Tensor:
+def loss_of(made: PolicyBundle, episodes: list[TokenEpisode], config: TrainConfig) -> Tensor:
     """The loss with its gradient, as an update takes it."""
     batch = prepared(made.policy, episodes, config.algorithm, made.codec.pad_id)
     made.policy.zero_grad()
@@ -99,7 +99,7 @@ def test_a_tokenizer_without_a_pad_token_pads_with_its_stop_token(folder: Path) 
     assert made.tokenizer.pad_token_id is None
     assert made.codec.pad_id == made.codec.stop_id == made.tokenizer.eos_token_id
     run = trainer(config_of(folder))
-    assert np.isfinite(run.update(played(run.learner))["train/loss"])
+    assert np.isfinite(run.update(played(run.bundle))["train/loss"])
 
 
 @pytest.mark.parametrize(("template", "words"), [(None, "no chat template"), ("hello", "cannot grow by appending")])
@@ -122,7 +122,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_only_adapters_and_the_value_head_are_trained(folder: Path, algo: str) -> None:
     run = trainer(config_of(folder, algo, lora_rank=2))
     before = weights(run)
-    run.update(played(run.learner))
+    run.update(played(run.bundle))
     moved = {name for name, tensor in weights(run).items() if not np.array_equal(tensor, before[name])}
     assert any("lora_" in name for name in moved)
     assert all("lora_" in name or name.startswith("value_head.") for name in moved)
@@ -162,11 +162,11 @@ def test_a_run_with_adapters_resumes_to_the_same_numbers(folder: Path, tmp_path:
 
 def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Path, tmp_path: Path) -> None:
     run = trainer(config_of(folder, lora_rank=2))
-    run.update(played(run.learner))
+    run.update(played(run.bundle))
     run.save(tmp_path / "c")
     loaded = load_policy(tmp_path / "c")
     ids = torch.tensor([[5, 6, 7]])
-    assert torch.equal(loaded.policy.hidden(ids), run.learner.policy.hidden(ids))
+    assert torch.equal(loaded.policy.hidden(ids), run.bundle.policy.hidden(ids))
     plain = build_policy(PolicyConfig(model=str(folder)))
     assert not torch.equal(loaded.policy.hidden(ids), plain.policy.hidden(ids))
     onward = build_policy(PolicyConfig(checkpoint=str(tmp_path / "c"), critic="none"))
@@ -177,10 +177,10 @@ def test_a_checkpoint_with_adapters_acts_as_the_policy_that_was_saved(folder: Pa
 
 def test_transformers_loads_a_checkpoint_with_adapters(folder: Path, tmp_path: Path) -> None:
     run = trainer(config_of(folder, lora_rank=2))
-    run.update(played(run.learner))
+    run.update(played(run.bundle))
     run.save(tmp_path / "c")
     ids = torch.tensor([[5, 6, 7]])
-    want = run.learner.policy.language_model(ids).logits
+    want = run.bundle.policy.language_model(ids).logits
     assert torch.equal(AutoModelForCausalLM.from_pretrained(tmp_path / "c")(ids).logits, want)
     assert not (tmp_path / "c" / "model.safetensors").exists()
 
@@ -288,7 +288,7 @@ def test_sampler_and_trainer_nearly_agree_in_half_precision(folder: Path, change
     torch.testing.assert_close(ratio, torch.ones_like(ratio), atol=0.05, rtol=0)
 
 
-def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
+def first_step(folder: Path, episodes: list[TokenEpisode], **settings: Any) -> tuple[dict[str, float], PolicyBundle]:
     """Metrics of one optimiser step on given episodes."""
     config = config_of(folder, **settings)
     made = build_policy(config.policy)
@@ -297,7 +297,7 @@ def first_step(folder: Path, episodes: list[Episode], **settings: Any) -> tuple[
     return optimizer.step(batch, lambda micro: ppo_loss(forward(made.policy, micro), micro, config.algorithm)), made
 
 
-@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"optim": {"autocast": True}}])
+@pytest.mark.parametrize("change", [{"dtype": "bfloat16"}, {"dtype": "mixed"}])
 def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, change: Settings) -> None:
     episodes = played(build_policy(PolicyConfig(model=str(folder))), 8)
     exact, _ = first_step(folder, episodes)
@@ -309,9 +309,9 @@ def test_half_precision_nearly_gives_the_loss_and_a_finite_update(folder: Path, 
 
 
 def test_autocast_leaves_the_weights_in_single_precision(folder: Path) -> None:
-    run = trainer(config_of(folder, optim={"autocast": True}))
+    run = trainer(config_of(folder, dtype="mixed"))
     run.iterate()
-    assert {parameter.dtype for parameter in run.learner.policy.parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in run.bundle.policy.parameters()} == {torch.float32}
 
 
 # All of it at once.
@@ -322,12 +322,12 @@ def test_a_pretrained_model_is_trained_resumed_and_evaluated(folder: Path, tmp_p
     flags = ["--policy.model", str(folder), "--policy.lora-rank", "2", "--policy.dtype", "bfloat16"]
     flags += ["--policy.gradient-checkpointing", "--policy.context", "4096", "--sampling.max-action-tokens", "4"]
     flags += ["--env.args", *TASKS, "--env.num-envs", "4", "--episodes", "4", "--eval-every", "0", "--out", str(out)]
-    main(["train", "--iterations", "1", *flags])
-    main(["train", "--iterations", "2", "--resume", *flags])
+    main(["train", "--calls", "8", *flags])  # 4 episodes of 2 calls
+    main(["train", "--calls", "16", "--resume", *flags])
     newest = checkpoint.newest(out)
     assert newest == out / "checkpoint-2"
-    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "2"]
-    agent = ["--agent", f"policy:{newest}", "--agent-arg", "max_action_tokens=4"]
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "2"]
+    agent = ["--agent", f"policy:{newest}", "--agent-args", "max_action_tokens=4"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0

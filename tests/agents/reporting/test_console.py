@@ -106,7 +106,7 @@ def test_times_that_cannot_be_are_refused(seconds: str, monkeypatch: pytest.Monk
 
 
 def test_a_command_whose_output_is_piped_writes_a_line_regularly(tmp_path: Path) -> None:
-    command = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-arg", "split=depth-2", "--agent", "oracle"]
+    command = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-2", "--agent", "oracle"]
     done = subprocess.run(
         [sys.executable, "-m", "agents.cli", *command, "--out", str(tmp_path), "--slots", "1"],
         env={**os.environ, SECONDS_VARIABLE: "0.02"},

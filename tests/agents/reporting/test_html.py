@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from agents.demo.report import budgets
 from agents.reporting.evaluation import evaluation_report
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
 from agents.reporting.plots import Curve, line_plot
@@ -123,24 +123,15 @@ def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
     assert dashed in plain
 
 
-FLOORS_AND_CEILING = dict.fromkeys(("random", "no-tools", "greedy-docs", "oracle"), EPISODES)
+def test_examples_can_stand_before_the_plots(tmp_path: Path) -> None:
+    report = Report("t", plots=[Plot("Curve", "<svg/>")], examples=[Example("task 1", [("a", EPISODES[0])])])
+    texts = [page(each, tmp_path) for each in (report, replace(report, examples_first=True, examples_title="Solved"))]
+    assert texts[0].index("Curve") < texts[0].index("Episodes, step by step")
+    assert texts[1].index("Solved") < texts[1].index("task 1") < texts[1].index("Curve")
 
 
-def test_every_curve_of_the_demonstration_can_be_told_from_the_others() -> None:
-    trained = dict.fromkeys(("sft", "steptool", "final"), EPISODES)
-    greedy = {f"{name}, greedy": EPISODES for name in trained}
-    plot = budgets({**trained, **greedy, **FLOORS_AND_CEILING, "a guest": EPISODES})
-    assert set(strokes(plot.svg).values()) == {2}
-    assert len(strokes(plot.svg)) == 8
-    assert {*trained, *greedy, "oracle", "a guest"} <= words_of(plot.svg)
-    assert words_of(plot.svg).isdisjoint({"random", "no-tools", "greedy-docs"})
-    assert "Floors are in the table" in plot.caption
-
-
-def test_floors_are_drawn_where_no_policy_was_trained() -> None:
-    plot = budgets(FLOORS_AND_CEILING)
-    assert words_of(plot.svg) >= set(FLOORS_AND_CEILING)
-    assert "Floors" not in plot.caption
+def test_an_axis_of_powers_of_two_has_plain_numbers() -> None:
+    assert {"1", "4", "16"} <= words_of(line_plot({"k": Curve([1, 4, 16], [0, 0.5, 1])}, "k", "pass@k", log_x=True))
 
 
 @pytest.mark.parametrize(("value", "shown"), [(0.5, "50.0 %"), (float("nan"), "–"), (1.0, "100.0 %")])

@@ -2,55 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from agents.errors import ModelError
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts, slot_info
+from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
 from agents.rollout.config import Sampling
+from agents.rollout.episode_pool import BatchedPool, EpisodePool, SeparatePool
 from agents.rollout.policy_agent import make_sampler
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.archer.replay_buffer import replay_steps
 from agents.training.batch import collate
 from agents.training.forward import evaluate_actions, final_values
 from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
-from steptool_env.vector import ToolVectorEnv
 from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner, word_tokenizer
 from tests.steptool_env.toys import ToySuite, toy_config
 
 
 def collected(
-    envs: VectorEnv[Any, Any, Any],
+    pool: EpisodePool,
     made: PolicyBundle,
     specs: Sequence[EpisodeSpec],
     context: int = 64,
     max_action_tokens: int = 2,
 ) -> Rollout:
     sampler = make_sampler(replace(made, context=context), Sampling(max_action_tokens))
-    return collect_rollouts(envs, sampler, made.codec, specs)
+    return collect_rollouts(pool, sampler, made.codec, specs)
 
 
-def text_of(made: PolicyBundle, episode: Episode) -> list[str]:
+def text_of(made: PolicyBundle, episode: TokenEpisode) -> list[str]:
     return [made.codec.decode_action(episode.ids[start:end]).strip() for start, end in episode.spans]
 
 
-@pytest.mark.parametrize("num_envs", [1, 3, 8, 20])
-def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(num_envs: int) -> None:
+@pytest.mark.parametrize("slots", [1, 3, 8, 20])
+def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(slots: int) -> None:
     made = learner("none")
     starts = [EpisodeSpec(seed, seed % 5) for seed in range(13)]
-    rollout = collected(bandits(num_envs), made, starts)
+    rollout = collected(bandits(slots), made, starts)
     assert [e.group for e in rollout.episodes] == [s.group for s in starts]
-    assert rollout.calls == 26  # the idle slots' steps are not counted
+    assert rollout.calls == 26
     for start, episode in zip(starts, rollout.episodes, strict=True):
         case, _ = ToolBandit().reset(seed=start.seed)
         assert made.codec.encode_prompt(case, {}) == list(episode.ids[: episode.spans[0][0]])
@@ -105,8 +104,8 @@ class Lessons(gym.Env[str, str]):
         return "ok " * (10 if self._kind == "long" else 1), 0.1, False, False, {"status": 0}
 
 
-def lessons(num_envs: int) -> SyncVectorEnv:
-    return SyncVectorEnv([Lessons for _ in range(num_envs)], autoreset_mode=AutoresetMode.DISABLED)
+def lessons(slots: int) -> SeparatePool:
+    return SeparatePool([Lessons() for _ in range(slots)])
 
 
 def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
@@ -123,13 +122,13 @@ def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
 
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
     made = learner("separate")
-    envs = ToolVectorEnv(2, ToySuite(), toy_config(call_budget=2, prompt="compact"), autoreset_mode="Disabled")
-    (episode,) = collected(envs, made, [EpisodeSpec(0)], context=400).episodes
+    pool = BatchedPool(ToolEnv(ToySuite(), toy_config(call_budget=2, prompt="compact")), 2)
+    (episode,) = collected(pool, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.end, len(episode.rewards)) == ("terminated", 2)
     assert episode.metrics["finished"] == 0.0
     assert len(episode.ids) == episode.spans[-1][1]  # nothing stands behind the last action
     assert final_values(made.policy, collate([episode], 0), 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards])[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
@@ -158,7 +157,7 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
     batch = collate([episode], 0, dtype=torch.float64)
     assert evaluate_actions(made.policy, batch, "log_prob", 1000).isfinite().all()
     assert final_values(made.policy, batch, 1000).tolist() == [0.0]
-    assert replay_steps([episode], [episode.rewards])[-1].following == 0
+    assert replay_steps([episode], [episode.rewards])[-1].next_end == 0
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:
@@ -170,12 +169,9 @@ def test_an_interruption_that_fits_the_context_is_one() -> None:
 @pytest.mark.parametrize("together", [True, False])
 def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: bool) -> None:
     rules = toy_config(call_budget=50, prompt="compact")
-    envs: VectorEnv[Any, Any, Any] = (
-        ToolVectorEnv(2, ToySuite(), rules, autoreset_mode="Disabled")
-        if together
-        else SyncVectorEnv([lambda: ToolEnv(ToySuite(), rules)] * 2, autoreset_mode=AutoresetMode.DISABLED)
-    )
-    rollout = collected(envs, learner("none"), [EpisodeSpec(seed) for seed in range(4)], context=400)
+    envs = [ToolEnv(ToySuite(), rules) for _ in range(2)]
+    pool = BatchedPool(envs[0], 2) if together else SeparatePool([*envs])
+    rollout = collected(pool, learner("none"), [EpisodeSpec(seed) for seed in range(4)], context=400)
     for episode in rollout.episodes:
         assert episode.end == "context"
         assert 1 < len(episode.rewards) < 50
@@ -186,14 +182,3 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
 def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="a prompt of 2 tokens leaves no room"):
         collected(bandits(1), learner("none"), [EpisodeSpec(0)], context=2)
-
-
-def test_infos_are_read_slot_by_slot() -> None:
-    infos: Mapping[str, Any] = {
-        "status": [0, 3],
-        "_status": [True, True],
-        "outcome": {"is_solved": [0.0, 1.0], "_is_solved": [False, True]},
-        "_outcome": [False, True],
-    }
-    assert slot_info(infos, 0) == {"status": 0}
-    assert slot_info(infos, 1) == {"status": 3, "outcome": {"is_solved": 1.0}}

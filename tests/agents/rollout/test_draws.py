@@ -15,8 +15,9 @@ from agents.evaluation.results import panel_of
 from agents.models.bundle import load_policy
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
+from agents.rollout.draws import inverse
 from agents.rollout.policy_agent import policy_agent
-from agents.rollout.sampler import Generator, _inverse
+from agents.rollout.sampler import TokenSampler
 from tests.agents.bandit import bandits, learner
 
 _GRID = [i / 1000 for i in range(1000)]
@@ -45,7 +46,7 @@ def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int
     starts = [EpisodeSpec(seed // 4, seed // 4) for seed in range(24)]
 
     def collected(count: int) -> list[tuple[int, ...]]:
-        sampler = Generator(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
+        sampler = TokenSampler(made.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=5)
         return [e.ids for e in collect_rollouts(bandits(count), sampler, made.codec, starts).episodes]
 
     want = collected(8)
@@ -56,7 +57,7 @@ def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int
 def test_an_inverse_takes_every_token_as_often_as_its_weight_and_none_of_weight_zero() -> None:
     weights = torch.tensor([[0.0, 0.25, 0.0, 0.5, 0.25, 0.0]])
     last = 1 - 2.0**-53  # the greatest that a generator gives
-    drawn = [int(_inverse(weights, torch.tensor([uniform], dtype=torch.float64))) for uniform in (*_GRID, last)]
+    drawn = [int(inverse(weights, torch.tensor([uniform], dtype=torch.float64))) for uniform in (*_GRID, last)]
     assert [drawn.count(token) for token in range(6)] == [0, 250, 0, 500, 251, 0]
 
 

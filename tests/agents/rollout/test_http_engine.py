@@ -22,7 +22,7 @@ from agents.models.policy import Policy
 from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
-from agents.rollout.engine import RolloutEngine, make_engine
+from agents.rollout.engine import RolloutEngine, act, make_engine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
@@ -69,8 +69,8 @@ def equal(one: Policy, other: Policy) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def remote(made: PolicyBundle, url: str, sampling: Sampling, folder: Path | str = "", **settings: Any) -> RolloutEngine:
-    return make_engine(RolloutConfig(engine="http", url=url, weights_dir=str(folder), **settings), made, sampling)
+def remote(made: PolicyBundle, url: str, sampling: Sampling, folder: Path = Path()) -> RolloutEngine:
+    return make_engine(RolloutConfig(url), made, sampling, folder)
 
 
 def test_rollouts_equal_those_in_this_process() -> None:
@@ -196,43 +196,38 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
 def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
     engine = remote(exact_learner(), "http://127.0.0.1:9", Sampling())
     engine.start(0, [3] * 64)
-    assert engine.act([0]) == [Sampled([], [], stopped=False, overflow=True)]
+    assert act(engine, [0]) == [Sampled([], [], stopped=False, overflow=True)]
     engine.close()
 
 
-def test_new_weights_reach_the_server_when_they_are_due(tmp_path: Path) -> None:
+def test_new_weights_reach_the_server_once(tmp_path: Path) -> None:
     made, served = exact_learner(seed=1), exact_learner(seed=0)
 
     def agree() -> bool:
         return equal(made.policy, served.policy)
 
     with serving(served.policy) as url:
-        engine = remote(made, url, Sampling(), tmp_path, sync_every=2)
+        engine = remote(made, url, Sampling(), tmp_path)
         assert not agree()
-        assert engine.publish(4) == 4
+        engine.sync_weights(4)
         assert agree()
         with torch.no_grad():
             next(made.policy.parameters()).add_(1.0)
-        assert engine.publish(5) == 4
+        engine.sync_weights(4)
         assert not agree()
-        assert engine.publish(6) == 6
+        engine.sync_weights(5)
         assert agree()
-        with torch.no_grad():
-            next(made.policy.parameters()).add_(1.0)
-        assert engine.publish(7, at_once=True) == 7
-        assert agree()
-        assert [path.name for path in tmp_path.iterdir()] == ["weights-7"]
+        assert [path.name for path in tmp_path.iterdir()] == ["weights-5"]
         engine.close()
     assert not list(tmp_path.iterdir())
 
 
-def trained(folder: Path, sync_every: int = 1, model_seed: int = 0, **settings: Any) -> list[dict[str, float]]:
+def trained(folder: Path, model_seed: int = 0, **settings: Any) -> list[dict[str, float]]:
     """Metrics of training at a server that begins with other weights than training does."""
     rows: list[dict[str, float]] = []
     with serving(learner("none", seed=model_seed + 1).policy) as url:
-        rollout = {"engine": "http", "url": url, "weights_dir": str(folder), "sync_every": sync_every}
-        config, made = bandit_config(rollout=rollout, **settings), learner("none", seed=model_seed)
-        engine = make_engine(config.rollout, made, config.sampling)
+        config, made = bandit_config(rollout={"engine": url}, **settings), learner("none", seed=model_seed)
+        engine = make_engine(config.rollout, made, config.sampling, folder)
         OnlineTrainer(config, made, bandits(32), engine=engine).run(lambda _, metrics: rows.append(metrics))
         engine.close()
     return rows
@@ -242,20 +237,9 @@ def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
     """One gradient step per iteration never leaves ratio 1 where each rollout had the weights of its update."""
     rows = trained(tmp_path, algo="reinforce", iterations=3, algorithm={"clip_coef": 1e-4}, optim={"lr": 6e-3})
     assert [row["train/clip_fraction"] for row in rows] == [0.0] * 3
-    assert [row["rollout/staleness"] for row in rows] == [0.0] * 3
 
 
-def test_weights_that_are_late_are_counted_and_move_the_ratio(tmp_path: Path) -> None:
-    """The negative control of the test above."""
-    settings: dict[str, Any] = {"algorithm": {"clip_coef": 1e-4, "epochs": 1, "mini_batches": 1}, "optim": {"lr": 6e-3}}
-    rows = trained(tmp_path, sync_every=2, algo="grpo", iterations=2, **settings)
-    assert [row["rollout/staleness"] for row in rows] == [0.0, 1.0]
-    assert rows[0]["train/clip_fraction"] == 0.0 < rows[1]["train/clip_fraction"]
-
-
-@pytest.mark.parametrize(("eval_every", "staleness"), [(2, [0.0, 1.0, 0.0]), (0, [0.0, 1.0, 2.0])])
-def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, staleness: list[float]) -> None:
-    """An evaluation and the end of the run find the weights of their own time at the server."""
+def test_an_evaluation_and_the_end_of_a_run_have_the_weights_of_their_time(tmp_path: Path) -> None:
     made, served = learner("none"), learner("none", seed=1)
     found: list[bool] = []
 
@@ -263,18 +247,14 @@ def test_late_weights_are_for_training_alone(tmp_path: Path, eval_every: int, st
         found.append(equal(made.policy, served.policy))
         return {}
 
-    rows: list[dict[str, float]] = []
     with serving(served.policy) as url:
-        rollout = {"engine": "http", "url": url, "weights_dir": str(tmp_path), "sync_every": 5}
-        settings: dict[str, Any] = {"algo": "grpo", "iterations": 3, "eval_every": eval_every, "rollout": rollout}
-        config = bandit_config(episodes=16, **settings)
-        engine = make_engine(config.rollout, made, config.sampling)
+        config = bandit_config(algo="grpo", episodes=16, iterations=3, eval_every=2, rollout={"engine": url})
+        engine = make_engine(config.rollout, made, config.sampling, tmp_path)
         run = OnlineTrainer(config, made, bandits(16), evaluation=evaluation, engine=engine)
         before = [weight.detach().clone() for weight in made.policy.parameters()]
-        run.run(lambda _, metrics: rows.append(metrics))
+        run.run()
         engine.close()
-    assert [row["rollout/staleness"] for row in rows] == staleness
-    assert found == ([True, True] if eval_every else [])  # after the second iteration, and after the third, the last
+    assert found == [True, True]  # after the second iteration, and after the third, the last
     assert equal(made.policy, served.policy)
     assert not all(torch.equal(a, b) for a, b in zip(before, made.policy.parameters(), strict=True))
 

@@ -15,9 +15,9 @@ import pytest
 from agents.commands.train import parse
 from agents.errors import EngineError
 from agents.rollout.config import RolloutConfig, Sampling
-from agents.rollout.engine import make_engine
+from agents.rollout.engine import act, make_engine
 from agents.rollout.http_engine import HttpEngine
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 from tests.agents.bandit import learner
 from tests.agents.rollout.test_http_engine import CHOICE, exact_learner, remote, serving
@@ -64,7 +64,7 @@ def ask(server: ThreadingHTTPServer) -> list[Sampled]:
     engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())
     engine.start(0, [3, 1])
     try:
-        return engine.act([0])
+        return act(engine, [0])
     finally:
         engine.close()
 
@@ -112,7 +112,7 @@ def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
             for _ in range(2):
                 engine.clear()
                 engine.start(0, [3, 1])
-                engine.act([0])
+                act(engine, [0])
         engine.close()
     first, second, *again = [asked["seed"] for _, asked in server.asked]  # type: ignore[attr-defined]
     assert first != second
@@ -128,7 +128,7 @@ def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None
     with scripted((404, b"Not Found")) as server:
         engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
         with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
-            engine.publish(0)
+            engine.sync_weights(0)
         engine.close()
     assert not list(tmp_path.iterdir())
 
@@ -138,19 +138,18 @@ def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
     with serving(exact_learner().policy) as url:
         engine = remote(exact_learner(), url, Sampling(), tmp_path)
         for version in (0, 1):
-            engine.publish(version)
+            engine.sync_weights(version)
         engine.close()
         engine.close()
     assert [path.name for path in tmp_path.iterdir()] == ["weights-of-mine"]
 
 
 def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
-    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\npolicy: {compile: true}\n")
-    config = parse(["--config", str(tmp_path / "run.yaml"), "--rollout.sync-every", "3"]).settings
-    assert config.rollout == RolloutConfig(engine="static", sync_every=3)
-    assert config.policy.compile
-    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticGenerator
-    flags = ["--rollout.engine", "http", "--rollout.url", "http://gpu-2:8000", "--rollout.weights-dir", "weights"]
+    (tmp_path / "run.yaml").write_text("rollout: {engine: static}\n")
+    config = parse(["--config", str(tmp_path / "run.yaml")]).settings
+    assert config.rollout == RolloutConfig("static")
+    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticTokenSampler
+    flags = ["--rollout.engine", "http://gpu-2:8000"]
     engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
     assert type(engine) is HttpEngine
     engine.close()

@@ -13,8 +13,8 @@ from agents.errors import TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout, ServerBackoff
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.types import Sampled
-from agents.rollout.vector_env import make_envs
 from agents.training.advantages import step_grpo
 from agents.training.config import make_config
 from agents.training.trainer import OnlineTrainer
@@ -51,13 +51,14 @@ class Caller:
     def __init__(self, codec: ByteCodec) -> None:
         self._codec = codec
         self._names: dict[int, str] = {}
+        self._asked: list[int] = []
         self.before_act: Callable[[], None] = lambda: None
 
     def seed(self, seed: int) -> None:
         pass
 
-    def publish(self, version: int, *, at_once: bool = False) -> int:
-        return version
+    def sync_weights(self, version: int) -> None:
+        pass
 
     def clear(self) -> None:
         pass
@@ -74,10 +75,18 @@ class Caller:
     def free(self, slot: int) -> None:
         pass
 
-    def act(self, slots: Sequence[int]) -> list[Sampled]:
+    def fork(self, source: int, target: int, stream: str | int) -> None:
+        self._names[target] = self._names[source]
+
+    def request(self, slots: Sequence[int]) -> None:
+        self._asked += slots
+
+    def decode(self) -> dict[int, Sampled]:
         self.before_act()
-        texts = (f"Thought: go\nAction: {self._names[slot]}\nAction Input: {{}}" for slot in slots)
-        return [Sampled(ids := self._codec.encode_action(text), [-5.5] * len(ids), stopped=True) for text in texts]
+        asked, self._asked = self._asked, []
+        texts = {slot: f"Thought: go\nAction: {self._names[slot]}\nAction Input: {{}}" for slot in asked}
+        coded = {slot: self._codec.encode_action(text) for slot, text in texts.items()}
+        return {slot: Sampled(ids, [-5.5] * len(ids), stopped=True) for slot, ids in coded.items()}
 
     def close(self) -> None:
         pass
@@ -97,7 +106,7 @@ def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
         }
     )
     made = PolicyBundle(Policy(llama(vocab=BYTES + 256), "none"), word_tokenizer(), codec, 1024)
-    return OnlineTrainer(config, made, make_envs(config.env), engine=engine), engine
+    return OnlineTrainer(config, made, open_pool(config.env), engine=engine), engine
 
 
 def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) -> None:
@@ -130,7 +139,7 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) 
             retried = run.iterate()
         finally:
             third.close()
-    run._envs.close()
+    run._pool.close()
     results = (whole, partly, none, again, retried)
     assert [metrics["rollout/dropped"] for metrics in results] == [0, 3, 6, 0, 0]
     assert run.progress.episodes == 6 + 3 + 0 + 6 + 6
@@ -156,7 +165,7 @@ def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path)
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):
         run.run()
     assert (tmp_path / "checkpoint-1" / "trainer_state.json").exists()
-    run._envs.close()
+    run._pool.close()
 
 
 def test_the_last_of_a_group_has_nothing_to_be_compared_with() -> None:

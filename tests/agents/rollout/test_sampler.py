@@ -11,20 +11,23 @@ import torch
 from agents.models.decoder import SHAPES, build_decoder
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
-from agents.rollout.static_sampler import StaticGenerator
+from agents.rollout.engine import act
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.static_sampler import StaticTokenSampler
 from tests.agents.bandit import WORDS, exact_model, llama, word_tokenizer
 
 STOP = 2
 
 
-def generator(policy: Policy, max_action_tokens: int = 6, kind: type[Generator] = Generator, **settings: Any) -> Any:
+def generator(
+    policy: Policy, max_action_tokens: int = 6, kind: type[TokenSampler] = TokenSampler, **settings: Any
+) -> Any:
     """A sampler; tests look inside those of fixed shape."""
     given = {"context": 60, "seed": 1, **settings}
     return kind(policy, stop_id=STOP, sampling=Sampling(max_action_tokens), **given)
 
 
-def play(policy: Policy, sampler: Generator, temperature: float = 1.0) -> list[float]:
+def play(policy: Policy, sampler: TokenSampler, temperature: float = 1.0) -> list[float]:
     """Episodes that begin, end, overflow and act in changing company; returns the errors of each slot's log-probs."""
     draw = random.Random(0)
     made = {slot: [draw.randrange(3, len(WORDS)) for _ in range(draw.randrange(2, 12))] for slot in range(5)}
@@ -36,7 +39,7 @@ def play(policy: Policy, sampler: Generator, temperature: float = 1.0) -> list[f
             made[2], scores[2] = [5, 6, 7], []
             sampler.start(2, made[2])
             sampler.free(3)
-        for slot, sampled in zip(live, sampler.act(live), strict=True):
+        for slot, sampled in zip(live, act(sampler, live), strict=True):
             begin = len(made[slot])
             made[slot] += sampled.ids
             scores[slot] += [(begin + i, score) for i, score in enumerate(sampled.log_probs)]
@@ -69,13 +72,15 @@ def test_it_does_not_matter_how_many_tokens_are_read_together(tokens: int, monke
     assert max(play(policy, generator(policy))) < 1e-12
 
 
-@pytest.mark.parametrize("kind", [Generator, StaticGenerator])
-def test_a_prompt_is_read_once_by_all_who_begin_with_it(kind: type[Generator], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
+def test_a_prompt_is_read_once_by_all_who_begin_with_it(
+    kind: type[TokenSampler], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Then they go their own ways; an episode that begins like one in progress reads for itself."""
     policy = Policy(exact_model(), "none")
     sampler = generator(policy, 6, kind)
     read: list[int] = []
-    monkeypatch.setattr(sampler, "_read", lambda slots, first: read.extend(slots) or kind._read(sampler, slots, first))
+    monkeypatch.setattr(sampler, "_read", lambda slots: read.extend(slots) or kind._read(sampler, slots))
     made: dict[int, list[int]] = {}
     scores: dict[int, list[tuple[int, float]]] = {}
     for begun, readers in (([0, 1, 2, 3, 4], [0, 1]), ([2, 4], [0, 1, 2, 3])):
@@ -83,7 +88,7 @@ def test_a_prompt_is_read_once_by_all_who_begin_with_it(kind: type[Generator], m
             made[slot], scores[slot] = [7, 8] if slot % 2 else [3, 4, 5, 6], []
             sampler.start(slot, made[slot])
         read.clear()
-        for slot, sampled in zip(made, sampler.act(list(made)), strict=True):
+        for slot, sampled in zip(made, act(sampler, list(made)), strict=True):
             begin = len(made[slot])
             made[slot] = made[slot] + sampled.ids
             scores[slot] += [(begin + i, score) for i, score in enumerate(sampled.log_probs)]
@@ -102,7 +107,7 @@ def test_an_action_ends_at_its_stop_token_or_its_longest_length() -> None:
     sampler = generator(policy, max_action_tokens=40)
     for slot in range(30):
         sampler.start(slot, [3, 4])
-    sampled = sampler.act(range(30))
+    sampled = act(sampler, range(30))
     assert any(s.stopped for s in sampled)
     for s in sampled:
         assert s.ids.count(STOP) == int(s.stopped)
@@ -123,7 +128,7 @@ def test_actions_that_have_ended_are_soon_fed_no_more(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sampler, "_feed", counted)
     for slot in range(32):
         sampler.start(slot, [3, 4])
-    lengths = [len(sampled.ids) for sampled in sampler.act(range(32))]
+    lengths = [len(sampled.ids) for sampled in act(sampler, range(32))]
     assert len(fed) == max(lengths)  # the first time the prompt, then token by token
     for t in range(1, len(fed)):
         live = sum(length > t for length in lengths)
@@ -136,12 +141,12 @@ def test_the_context_bounds_an_action_and_then_overflows() -> None:
     sampler = generator(policy, 8, context=10)
     sampler.start(0, [3] * 9)
     sampler.start(1, [3] * 10)
-    short, none = sampler.act([0, 1])
+    short, none = act(sampler, [0, 1])
     assert len(short.ids) == 1
     assert none.overflow
     assert none.ids == []
     sampler.append(0, [4])
-    assert sampler.act([0])[0].overflow
+    assert act(sampler, [0])[0].overflow
 
 
 def test_the_same_seed_draws_the_same_tokens() -> None:
@@ -150,7 +155,7 @@ def test_the_same_seed_draws_the_same_tokens() -> None:
     for seed in (7, 7, 8):
         sampler = generator(policy, 12, seed=seed)
         sampler.start(0, [3, 4, 5])
-        draws.append(sampler.act([0])[0].ids)
+        draws.append(act(sampler, [0])[0].ids)
     assert draws[0] == draws[1] != draws[2]
 
 
@@ -161,7 +166,7 @@ def test_draws_follow_the_policy() -> None:
     sampler = generator(policy, 1, seed=3)
     for slot in range(count):
         sampler.start(slot, [3, 4])
-    drawn = torch.tensor([s.ids[0] for s in sampler.act(range(count))])
+    drawn = torch.tensor([s.ids[0] for s in act(sampler, range(count))])
     with torch.no_grad():
         probability = policy.output_layer(policy.hidden(torch.tensor([[3, 4]]))[0, -1]).softmax(-1)
     frequency = torch.bincount(drawn, minlength=len(WORDS)) / count
@@ -175,7 +180,7 @@ def test_temperature_zero_takes_the_most_probable() -> None:
     sampler = generator(policy, 1, temperature=0.0)
     for slot in range(20):
         sampler.start(slot, [3, 4])
-    assert {s.ids[0] for s in sampler.act(range(20))} == {int(logits.argmax())}
+    assert {s.ids[0] for s in act(sampler, range(20))} == {int(logits.argmax())}
 
 
 def test_a_decoder_of_the_smallest_size_has_about_a_million_parameters() -> None:

@@ -106,7 +106,7 @@ def test_bad_settings_and_files_are_named(tmp_path: Path) -> None:
 
 
 def test_the_command_trains_evaluates_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["sb3", "--out", str(tmp_path), "--env-arg", 'depths={"1": 1}', "--total-steps", "128", "--num-envs", "2",
+    main(["sb3", "--out", str(tmp_path), "--env-args", 'depths={"1": 1}', "--total-steps", "128", "--num-envs", "2",
           "--n-steps", "64", "--n-epochs", "1", "--splits", "depth-1", "--episodes", "5"])  # fmt: skip
     assert "random-candidates" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "depth-1-maskable-ppo.json").read_text())

@@ -69,14 +69,16 @@ def test_with_full_traces_the_advantage_is_return_minus_value() -> None:
     reward, value, step = random_case([[3, 1, 2], [2], [1, 4]])
     got = advantages.step_gae(reward, value, step, gamma=GAMMA, gae_lambda=1.0, gae_lambda_token=1.0)
     returns = advantages.returns_to_go(reward, GAMMA)
-    torch.testing.assert_close(got, advantages.per_token(returns, step) - value, atol=1e-12, rtol=0)
+    torch.testing.assert_close(got, advantages.broadcast_to_tokens(returns, step) - value, atol=1e-12, rtol=0)
 
 
 def test_a_value_constant_within_steps_gives_the_broadcast_step_estimator() -> None:
     rows = [[3, 1, 2], [1, 4, 1]]
     reward, _, step = random_case(rows)
     step_value = torch.randn(2, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    got = advantages.step_gae(reward, advantages.per_token(step_value, step), step, gamma=GAMMA, gae_lambda=LAM)
+    got = advantages.step_gae(
+        reward, advantages.broadcast_to_tokens(step_value, step), step, gamma=GAMMA, gae_lambda=LAM
+    )
     following = torch.cat([step_value[:, 1:], torch.zeros(2, 1)], dim=1)
     delta = reward + GAMMA * following - step_value
     textbook = torch.zeros_like(delta)
@@ -84,7 +86,7 @@ def test_a_value_constant_within_steps_gives_the_broadcast_step_estimator() -> N
     for k in (2, 1, 0):
         running = delta[:, k] + GAMMA * LAM * running
         textbook[:, k] = running
-    torch.testing.assert_close(got, advantages.per_token(textbook, step), atol=1e-12, rtol=0)
+    torch.testing.assert_close(got, advantages.broadcast_to_tokens(textbook, step), atol=1e-12, rtol=0)
 
 
 def test_one_token_steps_give_the_textbook_estimator() -> None:
@@ -240,8 +242,8 @@ def test_normalising_is_over_steps_not_tokens() -> None:
     step = packed([[9, 1], [1, 1]])
     steps = torch.tensor([2, 2])
     by_step = torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=torch.float64)
-    got = advantages.normalize(advantages.per_token(by_step, step), step, steps)
-    means = advantages.per_step(got, step, 2)
+    got = advantages.normalize(advantages.broadcast_to_tokens(by_step, step), step, steps)
+    means = advantages.mean_per_step(got, step, 2)
     torch.testing.assert_close(means.mean(), torch.tensor(0.0, dtype=torch.float64), atol=1e-12, rtol=0)
     torch.testing.assert_close(means.std(correction=0), torch.tensor(1.0, dtype=torch.float64), atol=1e-6, rtol=0)
 
@@ -250,6 +252,6 @@ def test_the_critic_target_of_step_gae_solves_dynamic_programming() -> None:
     """With lambda 0 and V the true values of a deterministic chain, every advantage vanishes."""
     reward = torch.tensor([[0.5, -0.2, 1.0]], dtype=torch.float64)
     step = packed([[2, 1, 3]])
-    true = advantages.per_token(advantages.returns_to_go(reward, GAMMA), step)
+    true = advantages.broadcast_to_tokens(advantages.returns_to_go(reward, GAMMA), step)
     got = advantages.step_gae(reward, true, step, gamma=GAMMA, gae_lambda=0.0, gae_lambda_token=0.0)
     assert got.abs().max() < 1e-12

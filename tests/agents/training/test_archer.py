@@ -12,9 +12,9 @@ import torch
 
 from agents.errors import CheckpointError, ConfigurationError, TrainingError
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.archer import archer
-from agents.training.archer.critic import StepCriticLearner, follow
+from agents.training.archer.critic import StepCriticLearner, polyak_update
 from agents.training.archer.replay_buffer import ReplayBuffer, ReplayStep, replay_steps
 from agents.training.config import OptimConfig
 from tests.agents.bandit import bandit_config, exact_model, train, trainer
@@ -26,10 +26,10 @@ SECOND = {(X, A): 1.0, (X, B): 0.0, (Y, A): -0.5, (Y, B): 0.5}
 POLICY = [A, A, B]  # takes A in two of three cases, whatever the state
 
 
-def episode(first: int, state: int, second: int, **ending: Any) -> Episode:
+def episode(first: int, state: int, second: int, **ending: Any) -> TokenEpisode:
     """Two steps of one token each: the second state is drawn by a fair coin."""
     rewards = (FIRST[first], SECOND[state, second])
-    return Episode((X, first, state, second, X), ((1, 2), (3, 4)), (0.0, 0.0), rewards, **ending)
+    return TokenEpisode((X, first, state, second, X), ((1, 2), (3, 4)), (0.0, 0.0), rewards, **ending)
 
 
 def every_step() -> list[ReplayStep]:
@@ -88,7 +88,7 @@ def test_the_target_network_moves_by_exactly_tau() -> None:
     assert any(not torch.equal(old, new) for old, new in zip(before, learnt, strict=True))
     for old, new, moved in zip(before, learnt, after, strict=True):
         torch.testing.assert_close(moved, 0.75 * old + 0.25 * new, atol=1e-15, rtol=0)
-    follow(learner.target, learner.critic, 1.0)
+    polyak_update(learner.target, learner.critic, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(learnt, weights_of(learner.target), strict=True))
 
 
@@ -105,7 +105,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
     for _ in range(3):
         learner.update(every_step(), [[A]] * 16)
     long = episode(B, Y, A)
-    short = Episode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
+    short = TokenEpisode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
     together = learner.advantage([short, long])
     torch.testing.assert_close(together[0, 0], together[1, 0], atol=1e-12, rtol=0)
     assert float(together[0, 1]) == 0
@@ -116,7 +116,7 @@ def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
 def test_a_state_follows_the_last_step_of_truncated_episodes_only() -> None:
     for end, following in (("truncated", 5), ("terminated", 0), ("context", 0)):
         played = episode(A, Y, B, end=end)
-        assert [step.following for step in replay_steps([played], [played.rewards])] == [3, following]
+        assert [step.next_end for step in replay_steps([played], [played.rewards])] == [3, following]
 
 
 def numbered(numbers: Sequence[int]) -> list[ReplayStep]:
@@ -172,9 +172,9 @@ def test_archer_learns_step_rewards(learning_seed: int) -> None:
 def test_the_policy_waits_while_the_critic_warms_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archer, "UPDATES", 2)
     run = trainer(bandit_config(algo="archer", critic_warmup=1, episodes=16))
-    before = weights_of(run.learner.policy)
+    before = weights_of(run.bundle.policy)
     metrics = run.iterate()
-    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.learner.policy), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(run.bundle.policy), strict=True))
     assert "train/loss" not in metrics
     assert metrics["train/replay_steps"] == 32
     assert metrics["train/critic_grad_norm"] > 0

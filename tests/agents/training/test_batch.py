@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.distributed.processes import Processes
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training.batch import collate, micro_batches, mini_batches, split_by_length
 from agents.training.config import OptimConfig
 from agents.training.forward import forward
@@ -19,22 +19,22 @@ from agents.training.optimizer import PolicyOptimizer
 from tests.agents.bandit import bandit_config
 from tests.agents.training.test_losses import assert_close, episodes, gradients, policy, prepared
 
-ONE = Episode(
+ONE = TokenEpisode(
     ids=(9, 8, 5, 2, 7, 7, 6, 2), spans=((2, 4), (6, 8)), log_probs=(-1.0, -2.0, -3.0, -4.0), rewards=(0.5, 1.0)
 )
 
 
 def test_targets_are_the_sampled_tokens_and_columns_stand_before_them() -> None:
     batch = collate([ONE], pad_id=0)
-    assert batch.target.tolist() == [[5, 2, 6, 2]]
-    assert batch.column.tolist() == [[1, 2, 5, 6]]
+    assert batch.action.tolist() == [[5, 2, 6, 2]]
+    assert batch.position.tolist() == [[1, 2, 5, 6]]
     assert batch.step.tolist() == [[0, 0, 1, 1]]
-    assert batch.gap.tolist() == [[0, 2, 0, 0]]
+    assert batch.observation_tokens.tolist() == [[0, 2, 0, 0]]
 
 
 def test_neighbouring_steps_stay_two_steps() -> None:
     """No observation between them: runs of a mask would merge, step ids do not."""
-    batch = collate([Episode((9, 5, 6), ((1, 2), (2, 3)), (-1.0, -1.0), (1.0, 2.0))], pad_id=0)
+    batch = collate([TokenEpisode((9, 5, 6), ((1, 2), (2, 3)), (-1.0, -1.0), (1.0, 2.0))], pad_id=0)
     assert batch.step.tolist() == [[0, 1]]
 
 
@@ -50,9 +50,9 @@ def test_rows_are_the_same_alone_and_in_company() -> None:
 
 def test_bad_episodes_are_refused() -> None:
     with pytest.raises(ValueError, match="2 steps but 1 rewards"):
-        Episode((1, 2, 3), ((1, 2), (2, 3)), (0.0, 0.0), (1.0,))
+        TokenEpisode((1, 2, 3), ((1, 2), (2, 3)), (0.0, 0.0), (1.0,))
     with pytest.raises(ValueError, match="at least one token"):
-        Episode((1, 2), ((1, 1),), (), (1.0,))
+        TokenEpisode((1, 2), ((1, 1),), (), (1.0,))
 
 
 @settings(max_examples=50, deadline=None)
@@ -88,10 +88,10 @@ def test_sharded_processes_get_equally_many_micro_batches_and_extra_ones_have_no
 ) -> None:
     model, config = policy(), bandit_config().algorithm
     batch = prepared(model, episodes(6), config)
-    monkeypatch.setattr(Processes, "most", lambda _, count: count + 1)
+    monkeypatch.setattr(Processes, "max", lambda _, count: count + 1)
     parts = list(micro_batches(batch, 10_000, Processes(sharded=True)))
     assert [len(rows) for rows, _ in parts] == [6, 0]
-    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, ratio="step", kl_coef=0.1))
+    terms = ppo_loss(forward(model, parts[1][1]), parts[1][1], replace(config, kl_coef=0.1))
     assert all(float(term.detach()) == 0 for term in terms.values())
     terms["loss"].backward()  # type: ignore[no-untyped-call]
     assert all(bool((gradient == 0).all()) for gradient in gradients(model).values())

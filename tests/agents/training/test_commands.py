@@ -17,8 +17,8 @@ from agents.errors import ConfigurationError
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.rollout.config import Sampling
+from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import policy_agent
-from agents.rollout.vector_env import make_envs
 from agents.training.metrics_log import read_metrics
 from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
 from tests.agents.conftest import TASKS
@@ -33,10 +33,10 @@ def test_a_run_is_trained_resumed_and_evaluated(
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
     flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
-    main(["train", "--iterations", "1", *flags])
-    main(["train", "--resume", "--out", str(out), "--iterations", "2"])
+    main(["train", "--calls", "16", *flags])
+    main(["train", "--resume", "--out", str(out), "--calls", "32"])
     stored = [checkpoint.load_config(out / f"checkpoint-{i}") for i in (1, 2)]
-    assert [s | {"iterations": 0, "resume": 0} for s in stored] == [stored[0] | {"iterations": 0, "resume": 0}] * 2
+    assert [s | {"calls": 0} for s in stored] == [stored[0] | {"calls": 0}] * 2
     records = read_metrics(out)
     assert [(r["iteration"], r["calls"]) for r in records] == [(0, 0), (1, 16), (2, 32)]
     assert all("eval/is_solved" in record for record in records)
@@ -49,11 +49,11 @@ def test_a_run_is_trained_resumed_and_evaluated(
             main(["train", "--resume", "--out", str(out), *other])
         assert f"{other[0][2:]}=" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main(["train", "--iterations", "1", *flags])  # without --resume
+        main(["train", *flags])  # without --resume
     assert "checkpoint-2 is of an earlier run; choose another --out" in capsys.readouterr().err
     assert len(read_metrics(out)) == 3
-    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-arg", "split=validation", "call_budget=2", "--episodes", "4"]
-    agent = ["--agent", f"policy:{out}", "--agent-arg", "max_action_tokens=6"]
+    evaluate = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "call_budget=2", "--episodes", "4"]
+    agent = ["--agent", f"policy:{out}", "--agent-args", "max_action_tokens=6"]
     main(["evaluate", *evaluate, *agent, "--out", str(tmp_path / "evaluation")])
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
     assert metrics["calls"] == 2.0
@@ -65,8 +65,8 @@ def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
     flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
-    main(["train", "--iterations", "1", *flags])
-    resumed = ["train", "--iterations", "2", "--resume", *flags]
+    main(["train", "--calls", "4", *flags])
+    resumed = ["train", "--calls", "8", "--resume", *flags]
     with files_no_larger_than(100_000), pytest.raises(SystemExit) as ended:  # the weights have megabytes
         main(resumed)
     assert ended.value.code == 2
@@ -103,7 +103,7 @@ def test_a_run_stands_for_its_newest_checkpoint(
         shutil.copytree(start, run / f"checkpoint-{number}")
     policy, tasks = ["--policy.checkpoint", str(run)], ["--env-args", *TASKS]
     main(["sft", *policy, "--out", str(tmp_path / "sft"), *tasks, "--episodes", "2", "--sft.epochs", "1"])
-    few = ["--episodes", "2", "--eval-every", "0", "--iterations", "1", "--sampling.max-action-tokens", "2"]
+    few = ["--episodes", "2", "--eval-every", "0", "--calls", "1", "--sampling.max-action-tokens", "2"]
     main(["train", *policy, "--out", str(tmp_path / "trained"), "--env.args", *TASKS, *few])
     assert capsys.readouterr().err.splitlines() == [f"{run}: taking its newest checkpoint, checkpoint-2"] * 2
     with pytest.raises(SystemExit, match="2"):
@@ -160,7 +160,7 @@ def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pyte
 def test_an_environment_that_does_not_exist_is_named() -> None:
     config = bandit_config(env={"id": "StepTool/Nothing-v0"})
     with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
-        make_envs(config.env)
+        open_pool(config.env)
 
 
 def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:

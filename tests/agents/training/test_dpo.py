@@ -11,7 +11,7 @@ from torch import Tensor
 from agents.models.bundle import PolicyBundle
 from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.rollout.types import TokenEpisode
 from agents.training import losses
 from agents.training.batch import collate
 from agents.training.config import OptimConfig
@@ -32,7 +32,7 @@ def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> No
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
     gain = forward(made.policy, batch)["log_prob"].sum(1) - evaluate_actions(reference, batch, "log_prob", 1000).sum(1)
-    direct = losses.preference(gain[:3], gain[3:], 0.3).mean()
+    direct = losses.dpo_loss(gain[:3], gain[3:], 0.3).mean()
     direct.backward()  # type: ignore[no-untyped-call]
     want = gradients(made.policy)
     optimizer = PolicyOptimizer(made.policy, OptimConfig(lr=0.0, max_tokens=max_tokens), max_grad_norm=1e9)
@@ -55,7 +55,7 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
     assert metrics["accuracy"] == 1.0
     assert metrics["loss"] < 0.5 * math.log(2)
 
-    def gain(episodes: list[Episode]) -> Tensor:
+    def gain(episodes: list[TokenEpisode]) -> Tensor:
         batch = collate(episodes, 0)
         return (
             evaluate_actions(made.policy, batch, "log_prob", 1000)
@@ -67,11 +67,11 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
     assert margins.min() > 1
 
 
-def right_and_wrong(made: PolicyBundle) -> list[tuple[Episode, Episode]]:
+def right_and_wrong(made: PolicyBundle) -> list[tuple[TokenEpisode, TokenEpisode]]:
     """In each case of the bandit the right attempt beside each of the wrong ones."""
     shown = blind_demonstrations(made.codec)  # type: ignore[arg-type]
 
-    def actions(episode: Episode) -> tuple[str, ...]:
+    def actions(episode: TokenEpisode) -> tuple[str, ...]:
         return tuple(made.codec.decode_action(episode.ids[a:b]).strip() for a, b in episode.spans)
 
     tried = [(right, [e for e in shown if WORDS[e.ids[0]] == case]) for case, right in RIGHT.items()]
@@ -96,10 +96,10 @@ def attempts(**outcomes: tuple[int, int]) -> list[Trajectory]:
     ]
 
 
-def encode(trajectory: Trajectory) -> Episode:
+def encode(trajectory: Trajectory) -> TokenEpisode:
     """Task, outcome and number as tokens."""
     solved, number = int(trajectory.metadata["outcome"]["is_solved"]), int(trajectory.metadata["number"])
-    return Episode((ord(trajectory.task.id), solved, number), ((1, 3),), (0.0, 0.0), (0.0,))
+    return TokenEpisode((ord(trajectory.task.id), solved, number), ((1, 3),), (0.0, 0.0), (0.0,))
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (4, 4), (3, 7), (7, 3), (3, 5), (1, 5), (5, 1), (2, 4), (0, 3)])

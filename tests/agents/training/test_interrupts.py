@@ -16,7 +16,7 @@ from agents.models import checkpoint
 from agents.models.bundle import load_policy
 from agents.reporting.console import SECONDS_VARIABLE
 from agents.training.metrics_log import read_metrics
-from agents.training.resumption import StopOnInterrupt
+from agents.training.resumption import stop_on_interrupt
 from tests.agents.conftest import TASKS
 
 
@@ -39,14 +39,15 @@ def test_an_interrupted_run_writes_a_checkpoint_and_goes_on(start: Path, tmp_pat
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
     flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
-    errors = interrupted("train", *flags, "--iterations", "100000", "--checkpoint-every", "0")
+    errors = interrupted("train", *flags, "--calls", "1000000", "--checkpoint-every", "0")
     found = checkpoint.newest(out)
     assert found is not None
-    done = checkpoint.load_progress(found).iteration
+    progress = checkpoint.load_progress(found)
+    done = progress.iteration
     assert found.name == f"checkpoint-{done}"
     assert "stopping after the iteration, with a checkpoint; press it again to stop at once" in errors
     assert f"wrote {found}; continue with `steptool train --resume --out {out}`" in errors
-    main(["train", "--resume", "--out", str(out), "--iterations", str(done + 1), "--checkpoint-every", "1"])
+    main(["train", "--resume", "--out", str(out), "--calls", str(progress.calls + 1), "--checkpoint-every", "1"])
     assert [record["iteration"] for record in read_metrics(out)] == list(range(1, done + 2))
 
 
@@ -59,7 +60,7 @@ def test_interrupted_fine_tuning_writes_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_second_interrupt_stops_at_once() -> None:
-    with StopOnInterrupt("the step") as stop:
+    with stop_on_interrupt("the step") as stop:
         assert not stop()
         signal.raise_signal(signal.SIGINT)
         assert stop()

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.models.policy import Policy
-from agents.rollout.types import Episode
+from agents.models.policy import Output, Policy
+from agents.rollout.types import TokenEpisode
 from agents.training import advantages, losses
 from agents.training.batch import Batch, collate
 from agents.training.config import AlgorithmConfig, TrainConfig
@@ -19,7 +19,7 @@ from agents.training.forward import evaluate_actions, forward
 from tests.agents.bandit import WORDS, bandit_config, exact_model
 
 
-def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
+def episodes(count: int = 5, seed: int = 0) -> list[TokenEpisode]:
     """Random episodes of 1 to 3 steps, observations between them."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -39,7 +39,9 @@ def episodes(count: int = 5, seed: int = 0) -> list[Episode]:
         log_probs = tuple(-2 + 0.3 * float(torch.randn(1, generator=generator)) for _ in range(count_tokens))
         rewards = tuple(float(torch.randn(1, generator=generator)) for _ in spans)
         made.append(
-            Episode(tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans))
+            TokenEpisode(
+                tuple(ids), tuple(spans), log_probs, rewards, group=group // 2, state_hashes=("s",) * len(spans)
+            )
         )
     return made
 
@@ -52,7 +54,7 @@ def policy(trunk: Any = "separate", seed: int = 0) -> Policy:
     return made.double()
 
 
-def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Tensor:
+def naive_loss(model: Policy, played: list[TokenEpisode], config: TrainConfig) -> Tensor:
     """PPO with step-grained advantages, one episode and one token at a time, as the formulas say it."""
     algorithm = config.algorithm
     scored = []
@@ -66,11 +68,12 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
         logp = torch.stack([log_probs[t - 1, episode.ids[t]] for _, t in tokens])
         scored.append((episode, [k for k, _ in tokens], logp, value))
     credited = []
+    lambda_token = algorithm.gae_lambda if algorithm.advantage == "token_gae" else 1.0
     for episode, steps, _, value in scored:
         v, a = value.detach().tolist(), [0.0] * len(steps)
         for j in reversed(range(len(steps))):
             if j + 1 < len(steps) and steps[j + 1] == steps[j]:
-                a[j] = v[j + 1] - v[j] + algorithm.gae_lambda_token * a[j + 1]
+                a[j] = v[j + 1] - v[j] + lambda_token * a[j + 1]
             elif j + 1 < len(steps):
                 delta = episode.rewards[steps[j]] + algorithm.gamma * v[j + 1] - v[j]
                 a[j] = delta + algorithm.gamma * algorithm.gae_lambda * a[j + 1]
@@ -93,12 +96,12 @@ def naive_loss(model: Policy, played: list[Episode], config: TrainConfig) -> Ten
             clipped = min(max(now, 1 - algorithm.clip_coef), 1 + algorithm.clip_coef)
             surrogate = ratio * advantage if now * advantage <= clipped * advantage else clipped * advantage
             error = value[j] - (a[j] + float(value[j].detach()))
-            total = total - surrogate + algorithm.vf_coef * 0.5 * error**2
+            total = total - surrogate + losses.VF_COEF * 0.5 * error**2
             count += 1
     return total / count
 
 
-def prepared(model: Policy, played: list[Episode], config: AlgorithmConfig, pad_id: int = 0) -> Batch:
+def prepared(model: Policy, played: list[TokenEpisode], config: AlgorithmConfig, pad_id: int = 0) -> Batch:
     """A batch with values, advantages and returns."""
     batch = collate(played, pad_id, dtype=model.score_dtype)
     if model.value_head is not None:
@@ -107,7 +110,9 @@ def prepared(model: Policy, played: list[Episode], config: AlgorithmConfig, pad_
     return batch
 
 
-def loss_and_gradients(model: Policy, played: list[Episode], config: TrainConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def loss_and_gradients(
+    model: Policy, played: list[TokenEpisode], config: TrainConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
     batch = prepared(model, played, config.algorithm)
     model.zero_grad()
     loss = losses.ppo_loss(forward(model, batch), batch, config.algorithm)["loss"] / batch.action_tokens
@@ -125,39 +130,35 @@ def assert_close(a: dict[str, Tensor], b: dict[str, Tensor], atol: float = 1e-10
         torch.testing.assert_close(a[name], b[name], atol=atol, rtol=0)
 
 
-CONFIG = bandit_config(algorithm={"gae_lambda_token": 0.9, "gamma": 0.9, "gae_lambda": 0.8})
+CONFIG = bandit_config(algorithm={"advantage": "token_gae", "gamma": 0.9, "gae_lambda": 0.8})
 
 
-def test_the_vectorised_loss_and_its_gradient_equal_a_loop_over_tokens() -> None:
+@pytest.mark.parametrize("advantage", ["step_gae", "token_gae"])
+def test_the_vectorised_loss_and_its_gradient_equal_a_loop_over_tokens(advantage: str) -> None:
     played, model = episodes(), policy()
-    loss, vectorised = loss_and_gradients(model, played, CONFIG)
+    config = bandit_config(algorithm={"advantage": advantage, "gamma": 0.9, "gae_lambda": 0.8})
+    loss, vectorised = loss_and_gradients(model, played, config)
     model.zero_grad()
-    naive = naive_loss(model, played, CONFIG)
+    naive = naive_loss(model, played, config)
     naive.backward()  # type: ignore[no-untyped-call]
     torch.testing.assert_close(loss, naive.detach(), atol=1e-10, rtol=0)
     assert_close(vectorised, gradients(model))
 
 
-def surrogate(
-    log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, step: Tensor | None = None, clip_coef: float = 0.2
-) -> Tensor:
+def surrogate(log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor) -> Tensor:
     """PPO's surrogate of tokens (b, j), summed."""
-    zeros = torch.zeros_like(log_prob)
-    batch = collate([Episode((1, 2), ((1, 2),), (0.0,), (0.0,))], 0)
-    batch.old_log_prob, batch.advantage, batch.returns = old_log_prob, advantage, zeros
-    batch.step = torch.zeros_like(log_prob, dtype=torch.long) if step is None else step
-    config = AlgorithmConfig(ratio="token" if step is None else "step", clip_coef=clip_coef)
-    return losses.ppo_loss({"log_prob": log_prob, "entropy": zeros, "value": zeros}, batch, config)["policy_loss"]
+    batch = collate([TokenEpisode((1, 2), ((1, 2),), (0.0,), (0.0,))], 0)
+    batch.old_log_prob, batch.advantage = old_log_prob, advantage
+    outputs: dict[Output, Tensor] = {"log_prob": log_prob, "entropy": torch.zeros_like(log_prob)}
+    return losses.ppo_loss(outputs, batch, AlgorithmConfig())["policy_loss"]
 
 
 def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
     """At ratio 1 nothing is clipped and d ratio = d log p: PPO's first gradient is A2C's."""
     log_prob = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
     advantage = torch.randn(2, 5, dtype=torch.float64)
-    for step in (None, torch.tensor([[0, 0, 1, 1, 1], [0, 1, 2, 2, 2]])):
-        credit = advantage if step is None else advantages.per_token(advantages.per_step(advantage, step, 3), step)
-        (first,) = torch.autograd.grad(surrogate(log_prob, log_prob.detach(), credit, step), log_prob)
-        torch.testing.assert_close(first, -credit, atol=1e-12, rtol=0)
+    (first,) = torch.autograd.grad(surrogate(log_prob, log_prob.detach(), advantage), log_prob)
+    torch.testing.assert_close(first, -advantage, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -168,13 +169,6 @@ def test_clipping_stops_only_what_goes_too_far(ratio: float, advantage: float, s
     surrogate(log_prob, torch.zeros(1, 1, dtype=torch.float64), torch.tensor([[advantage]])).backward()  # type: ignore[no-untyped-call]
     assert log_prob.grad is not None
     assert float(log_prob.grad) == pytest.approx(-slope * ratio * advantage)
-
-
-def test_a_step_shares_one_ratio_the_geometric_mean() -> None:
-    log_prob = torch.log(torch.tensor([[2.0, 0.5, 4.0]], dtype=torch.float64))
-    step = torch.tensor([[0, 0, 1]])
-    got = losses.log_ratio(log_prob, torch.zeros_like(log_prob), step).exp()
-    torch.testing.assert_close(got, torch.tensor([[1.0, 1.0, 4.0]], dtype=torch.float64))
 
 
 def test_k3_is_never_negative_and_zero_only_at_equality() -> None:
@@ -193,7 +187,7 @@ def test_k3_is_unbiased() -> None:
 
 def test_preference_falls_with_the_margin_and_is_log_two_at_none() -> None:
     margin = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)
-    loss = losses.preference(margin, torch.zeros_like(margin), beta=1.0)
+    loss = losses.dpo_loss(margin, torch.zeros_like(margin), beta=1.0)
     assert float(loss[1]) == pytest.approx(math.log(2))
     assert loss[0] > loss[1] > loss[2]
 

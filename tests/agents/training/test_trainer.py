@@ -1,4 +1,4 @@
-"""Learning: each algorithm solves the bandit of tools; the released weighting cannot where the end decides."""
+"""The trainer: variants of the loss learn, the critic warms up, metrics are logged, wrong settings are named."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import steptool_env.errors
 from agents.errors import ConfigurationError, TrainingError
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import Sampling
-from agents.rollout.sampler import Generator
-from agents.rollout.types import Episode
-from agents.training.advantages import Estimator, per_token, returns_to_go
+from agents.rollout.sampler import TokenSampler
+from agents.rollout.types import TokenEpisode
+from agents.training.advantages import Estimator, broadcast_to_tokens, make_estimator, returns_to_go
 from agents.training.batch import collate
 from agents.training.config import AlgorithmConfig, make_config, read_config
 from agents.training.forward import evaluate_actions, forward
@@ -26,7 +26,6 @@ from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, train, trainer
 from tests.agents.disk import files_no_larger_than
 
-CHANCE = 1 / 16
 LEARNT = 0.7
 """A return far above the 0.25 of the blind policy. The best is 1."""
 
@@ -41,28 +40,11 @@ def final_return(seed: int, settings: dict[str, Any], **arguments: Any) -> float
     return sum(train(bandit_config(seed=seed, **settings), seed=seed, **arguments)[-5:]) / 5
 
 
-def play(run: OnlineTrainer) -> list[Episode]:
+def play(run: OnlineTrainer) -> list[TokenEpisode]:
     """Some episodes of the run's policy."""
-    sampler = Generator(run.learner.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
+    sampler = TokenSampler(run.bundle.policy, context=64, stop_id=2, sampling=Sampling(max_action_tokens=2), seed=3)
     starts = [EpisodeSpec(seed, seed // 8) for seed in range(64)]
-    return collect_rollouts(bandits(), sampler, run.learner.codec, starts).episodes
-
-
-@pytest.mark.parametrize("algo", ["steptool", "final_dense_sum", "token_gae", "rloo", "grpo", "step_grpo", "gigpo"])
-def test_step_rewards_are_learnt(algo: str, learning_seed: int) -> None:
-    assert final_return(learning_seed, {**STEADY, "algo": algo}) > LEARNT
-
-
-def test_reinforce_learns_with_one_step_per_iteration(learning_seed: int) -> None:
-    settings = {"algo": "reinforce", "iterations": 60, "algorithm": {"ent_coef": 0.03}}
-    assert final_return(learning_seed, settings) > LEARNT
-
-
-@pytest.mark.parametrize(("algo", "learns"), [("final", True), ("released", False)])
-def test_a_final_reward_is_learnt_from_its_first_successes(algo: str, learns: bool, learning_seed: int) -> None:
-    """The negative control is the released weighting, which learns nothing where the final reward decides."""
-    got = final_return(learning_seed, {**STEADY, "algo": algo}, reward="final", cases="x")
-    assert got > 0.8 if learns else got < 4 * CHANCE
+    return collect_rollouts(bandits(), sampler, run.bundle.codec, starts).episodes
 
 
 @pytest.mark.parametrize("kl_coef", [0.0, 0.1])
@@ -71,22 +53,23 @@ def test_a_divergence_from_the_reference_is_logged_where_there_is_one(kl_coef: f
     assert ("train/reference_kl" in run.update(play(run))) == (kl_coef > 0)
 
 
-@pytest.mark.parametrize("change", [{"ratio": "step"}, {"kl_coef": 0.001}])
-def test_variants_learn_too(change: dict[str, Any], learning_seed: int) -> None:
-    assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | change}) > LEARNT
+def test_it_learns_near_a_reference_too(learning_seed: int) -> None:
+    assert final_return(learning_seed, {**STEADY, "algorithm": EXPLORE | {"kl_coef": 0.001}}) > LEARNT
 
 
 def half_return(config: AlgorithmConfig) -> Estimator:
     """Factory of an estimator: half the return to go, the same for all tokens of a step."""
-    return lambda batch: 0.5 * per_token(returns_to_go(batch.reward, config.gamma), batch.step)
+    return lambda batch: 0.5 * broadcast_to_tokens(returns_to_go(batch.reward, config.gamma), batch.step)
 
 
 def test_an_estimator_can_be_given_as_module_and_factory() -> None:
-    settings = {"gamma": 1.0, "normalize_advantage": False}
-    reinforce = {"algo": "reinforce", "iterations": 1, "algorithm": settings}
-    own = {**reinforce, "algorithm": {**settings, "advantage": f"{__name__}:half_return"}}
-    plain, half = (trainer(bandit_config(**each)).iterate()["train/grad_norm"] for each in (reinforce, own))
-    assert half == pytest.approx(0.5 * plain)
+    run = trainer(bandit_config(algo="reinforce", algorithm={"advantage": f"{__name__}:half_return"}))
+    batch = collate(play(run), 0)
+    plain, half = (
+        make_estimator(AlgorithmConfig(advantage=name))(batch) for name in ("reinforce", f"{__name__}:half_return")
+    )
+    assert torch.equal(half, 0.5 * plain)
+    assert run.iterate()["train/grad_norm"] > 0
     with pytest.raises(steptool_env.errors.ConfigurationError, match="estimator 'nowhere:half' cannot be loaded"):
         trainer(bandit_config(algo="reinforce", algorithm={"advantage": "nowhere:half"}))
 
@@ -102,7 +85,7 @@ def test_a_strong_pull_to_the_reference_keeps_the_policy_there(learning_seed: in
 def test_the_first_loss_is_measured_at_ratio_one() -> None:
     run = trainer(bandit_config())
     batch = collate(play(run), 0)
-    terms = ppo_loss(forward(run.learner.policy, batch), batch, run.config.algorithm)
+    terms = ppo_loss(forward(run.bundle.policy, batch), batch, run.config.algorithm)
     assert float(terms["clip_fraction"]) == 0
     assert float(terms["approx_kl"].detach()) / batch.action_tokens < 1e-9
 
@@ -110,9 +93,8 @@ def test_the_first_loss_is_measured_at_ratio_one() -> None:
 @pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
 def test_the_critic_warms_up_alone(trunk: str) -> None:
     """Bit by bit the same policy while the critic moves; afterwards the policy moves too."""
-    settings = {"policy": {"critic": trunk}, "optim": {"lr": 3e-3, "value_lr": 3e-3, "weight_decay": 0.1}}
-    run = trainer(bandit_config(critic_warmup=1, episodes=16, **settings))
-    policy, batch = run.learner.policy, collate(play(run)[:8], 0)
+    run = trainer(bandit_config(critic_warmup=1, episodes=16, policy={"critic": trunk}))
+    policy, batch = run.bundle.policy, collate(play(run)[:8], 0)
 
     def outputs() -> tuple[torch.Tensor, torch.Tensor]:
         return evaluate_actions(policy, batch, "log_prob", 1000), evaluate_actions(policy, batch, "value", 1000)
@@ -134,7 +116,7 @@ def test_the_critic_learns_what_the_policy_is_worth(learning_seed: int) -> None:
     returns: list[float] = []
     run.run(lambda _, metrics: returns.append(metrics["rollout/return"]))
     batch = collate(play(run), 0)
-    value = evaluate_actions(run.learner.policy, batch, "value", 10_000)
+    value = evaluate_actions(run.bundle.policy, batch, "value", 10_000)
     assert float(value[:, 0].mean()) == pytest.approx(sum(returns) / len(returns), abs=0.07)
 
 
@@ -152,10 +134,10 @@ def test_a_loss_that_is_not_finite_stops_training_with_the_weights_intact() -> N
     run = trainer(bandit_config())
     episodes = play(run)
     object.__setattr__(episodes[0], "rewards", (float("nan"), 0.0))
-    before = [p.detach().clone() for p in run.learner.policy.parameters()]
+    before = [p.detach().clone() for p in run.bundle.policy.parameters()]
     with pytest.raises(TrainingError, match="not finite"):
         run.update(episodes)
-    assert all(torch.equal(a, b) for a, b in zip(before, run.learner.policy.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, run.bundle.policy.parameters(), strict=True))
 
 
 def test_a_group_without_variance_costs_no_training() -> None:
@@ -170,7 +152,7 @@ def test_a_group_without_variance_costs_no_training() -> None:
 def test_a_group_without_variance_still_feels_the_divergence_from_the_reference() -> None:
     run = trainer(bandit_config(algo="grpo", episodes=16, algorithm={"kl_coef": 0.1}))
     with torch.no_grad():
-        for parameter in run.learner.policy.parameters():
+        for parameter in run.bundle.policy.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
     episodes = play(run)
     for episode in episodes:
@@ -202,7 +184,7 @@ def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path
     seen: list[int] = []
     log = MetricsLog(tmp_path, tensorboard=True, hooks=[lambda calls, _: seen.append(calls)])
     run = trainer(config)
-    run = type(run)(config, run.learner, bandits(), evaluation=lambda: {"eval/is_solved": 0.5}, log=log)
+    run = type(run)(config, run.bundle, bandits(), evaluation=lambda: {"eval/is_solved": 0.5}, log=log)
     run.run()
     log.close()
     records = read_metrics(tmp_path)
@@ -255,34 +237,29 @@ def test_annealed_learning_rates_fall_to_nothing_over_the_calls_of_the_run() -> 
     assert rates == pytest.approx([0.1, 0.1 * 2 / 3, 0.1 / 3])  # 32 calls an iteration
 
 
-FITTED = {"algorithm": {"critic_epochs": 5}}
-SERVER = {"engine": "http", "url": "http://x", "weights_dir": "w"}
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"algo": "ppo"}, "algo: 'ppo' is not known; choose one of steptool"),
-        ({"iterations": "many"}, "iterations: .*'many'"),
+        ({"calls": "many"}, "calls: .*'many'"),
         ({"algorithm": {"gama": 1}}, "algorithm.gama"),
         ({"algorithm": {"lam": 1}}, "algorithm.lam: there is no such setting"),
         ({"algorithm": {"advantage": "gea"}}, "algorithm.advantage='gea' is unknown: give one of gigpo, grpo"),
         ({"algo": "grpo", "episodes": 12}, "multiple of algorithm.group_size=8"),
         ({"policy": {"critic": "none"}}, "needs a critic"),
         ({"algorithm": {"advantage": "rloo"}}, "group_size of 2 or more"),
+        ({"algo": "tree", "algorithm": {"branches": 0}}, "algorithm.branches=0 with algorithm.advantage=tree"),
+        ({"algorithm": {"branches": 2}}, "algorithm.branches=2 with algorithm.advantage=step_gae"),
+        ({"algo": "tree", "algorithm": {"branch_before": [0]}}, r"branch_before=\[0\] must be different calls, each 1"),
+        ({"algo": "tree", "env": {"num_envs": 9}}, "env.num_envs=9: .* need 10, by algorithm.branches=3"),
         ({"shard": True, "rollout": {"engine": "static"}}, "shard=True is incompatible with"),
         ({"algo": "archer", "policy": {"critic": "separate"}}, "its own critic .* set policy.critic=none"),
-        ({**FITTED, "policy": {"critic": "separate"}}, r"critic_epochs=5 needs policy\.critic=detached"),
-        ({**FITTED, "policy": {"critic": "detached"}, "shard": True}, r"critic_epochs=5 needs .* and no shard"),
-        ({"rollout": {"engine": "http", "url": "http://x"}}, "rollout.weights_dir"),
-        ({"rollout": {"engine": "http", "weights_dir": "w"}}, "rollout.url"),
-        ({"algo": "archer", "rollout": {**SERVER, "sync_every": 2}}, "sync_every=2"),
-        ({"rollout": {"sync_every": 0}}, "at least 1"),
-        ({"rollout": {"engine": "none"}}, "rollout.engine"),
-        ({"calls": -5}, "calls=-5 must be 0 or more"),
+        ({"policy": {"critic": "detached"}, "shard": True}, "shard=True is incompatible with policy.critic=detached"),
+        ({"rollout": {"engine": "gpu-2:8000"}}, "engine='gpu-2:8000' is unknown: .* like http://127.0.0.1:8000"),
+        ({"calls": 0}, "calls=0 must be 1 or more"),
+        ({"algorithm": {"group_size": 0}}, r"algorithm\.group_size=0 must be 1 or more"),
         ({"optim": {"lr": math.nan}}, "lr=nan must be 0 or more"),
         ({"seed": -1}, "seed=-1 must be 0 or more"),
-        ({"iterations": 0}, "iterations=0 must be 1 or more"),
         ({"optim": {"lr": -1.0}}, r"optim\.lr=-1\.0 must be 0 or more"),
     ],
 )

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
-from agents.evaluation.evaluate import Evaluation
+from agents.evaluation.panels import SAMPLED, Panel, key
 from agents.models import checkpoint
-from agents.models.config import PolicyConfig
-from agents.models.decoder import Shape, build_decoder
-from agents.models.policy import Policy
-from agents.training.sft import build_sft_policy
 from benchmarks.harness.report import origin
 from benchmarks.learning.arms import ARMS, arm_config
 from benchmarks.learning.experiment import Options, planned, run
-from benchmarks.learning.training_run import Plan, play, read_result
-
-TASKS = {"split": "train", "level": "lite", "call_budget": 2, "unsolvable": 0.0}
-SHARED = {
-    "episodes": 8,
-    "eval_episodes": 2,
-    "policy": {"context": 640},
-    "env": {"num_envs": 8, "args": TASKS},
-    "algorithm": {"epochs": 1, "mini_batches": 3},
-    "sampling": {"max_action_tokens": 2},
-}
-CALLS = 64  # of 8 episodes with 2 calls: 4 iterations, evaluated after the second and the last
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("start") / "policy"
-    shown = demonstrate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes=40))
-    tokenizer = build_sft_policy(shown, PolicyConfig(critic="none", context=640), vocab_size=800).tokenizer
-    model = build_decoder(Shape(hidden=64, layers=2, heads=2, kv_heads=1, mlp=32), tokenizer, 640)
-    checkpoint.save(folder, Policy(model, "none"), tokenizer)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("shared") / "learning.yaml"
-    path.write_text(json.dumps(SHARED))  # JSON is YAML
-    return path
+from benchmarks.learning.training_run import POLICY, Plan, play, read_plan, read_result
+from tests.benchmarks.learning.tiny import CALLS, TASKS
 
 
 def options(start: Path, shared: Path, runs: Path, **changes: Any) -> Options:
     some: dict[str, Any] = {"arms": ("final", "grpo"), "seeds": 2, "calls": CALLS, "points": 2}
+    some |= {"episodes": 2, "end_episodes": 1, "end_splits": ("depth-4", "G1_instruction")}
     return Options(policy=start, config=shared, runs=runs, **{**some, **changes})
 
 
@@ -59,7 +27,8 @@ def curve(folder: Path) -> list[dict[str, float]]:
     """What a run measured, without times."""
     found = read_result(folder)
     assert found is not None
-    return [{k: v for k, v in record.items() if not k.startswith("time/")} for record in found["curve"]]
+    records = [*found["curve"], found["last"]]
+    return [{k: v for k, v in record.items() if not k.startswith("time/")} for record in records]
 
 
 def broken_off(plan: Plan, at: int) -> None:
@@ -76,35 +45,57 @@ def broken_off(plan: Plan, at: int) -> None:
 def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     start: Path, shared: Path, tmp_path: Path
 ) -> None:
-    whole = options(start, shared, tmp_path / "whole")
+    whole = options(start, shared, tmp_path / "whole", seeds=1)
     result = run(whole)
-    broken = options(start, shared, tmp_path / "broken")
+    broken = options(start, shared, tmp_path / "broken", seeds=1)
     plans = planned(broken, origin())
     for plan in plans:
         plan.write()
+        assert read_plan(plan.folder) == plan
     play(plans[1].folder, lambda calls, passed: None)
     broken_off(plans[2], at=48)
     assert checkpoint.newest(plans[2].folder) == plans[2].folder / "checkpoint-2"
     finished = (plans[1].folder / "result.json").stat()
-    assert run(broken).tables["Curves, pass rate %"] == result.tables["Curves, pass rate %"]
+    again = run(broken)
+    (curves,) = (rows for heading, rows in result.tables.items() if heading.startswith("Curves"))
+    assert curves in again.tables.values()
     assert (plans[1].folder / "result.json").stat().st_mtime_ns == finished.st_mtime_ns
     for plan in plans:
         assert curve(plan.folder) == curve(tmp_path / "whole" / plan.folder.name)
         assert not list(plan.folder.glob("checkpoint-*"))
-    assert [row["calls"] for row in result.tables["Runs"]] == [CALLS] * 4
+    assert [row["calls"] for row in result.tables["Runs"]] == [CALLS] * 2
     kept = read_result(plans[2].folder)
     assert kept is not None
     assert kept["origin"]["command"]
     assert kept["origin"]["commit"]
     assert kept["config"]["algo"] == "grpo"
+    weights = {checkpoint.load_digest(tmp_path / runs / "grpo-0" / POLICY) for runs in ("whole", "broken")}
+    assert len(weights) == 1
+    assert {row["panel"] for row in result.tables["Panels"]} >= {"depth-4", "end-depth-4", "end-G1_instruction"}
+
+
+@pytest.mark.parametrize("arm", ["rft", "eto", "sft"])
+def test_a_baseline_that_is_broken_off_goes_on_to_the_same_numbers(
+    arm: str, start: Path, shared: Path, tmp_path: Path
+) -> None:
+    runs = []
+    for name, at in (("whole", 0), ("broken", 1)):
+        config = arm_config(arm, 0, shared, start, 48, tmp_path / name, {"episodes": 8})
+        panel = Panel("depth-1", {"split": "depth-1"}, 2)
+        plan = Plan(arm, 0, 2, "", config, (panel,), (panel,), {})
+        plan.write()
+        if at:
+            broken_off(plan, at)
+        play(plan.folder, lambda calls, passed: None)
+        runs.append(curve(plan.folder))
+    assert runs[0] == runs[1]
+    assert runs[0][-1][key(SAMPLED, "depth-1", "episodes")] == 2
 
 
 def test_runs_of_other_settings_are_not_mixed(start: Path, shared: Path, tmp_path: Path) -> None:
     for plan in planned(options(start, shared, tmp_path), origin()):
         plan.write()
-    with pytest.raises(
-        ConfigurationError, match=r"start holds a run of other settings \(config.iterations: 64, not 65\)"
-    ):
+    with pytest.raises(ConfigurationError, match=r"start holds a run of other settings \(config.\w+: 64, not 65\)"):
         run(options(start, shared, tmp_path, calls=65))
 
 
@@ -123,23 +114,26 @@ def test_a_run_that_fails_is_named(start: Path, shared: Path, tmp_path: Path) ->
 @pytest.mark.slow
 def test_processes_side_by_side_measure_what_one_does(start: Path, shared: Path, tmp_path: Path) -> None:
     results = [run(options(start, shared, tmp_path / str(jobs), seeds=1, jobs=jobs)) for jobs in (1, 2)]
-    assert results[0].tables["Curves, pass rate %"] == results[1].tables["Curves, pass rate %"]
+    headings = [heading for heading in results[0].tables if heading.startswith("Curves")]
+    assert [results[0].tables[heading] for heading in headings] == [results[1].tables[heading] for heading in headings]
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_arms_differ_in_nothing_but_what_they_are(arm: str, start: Path, shared: Path, tmp_path: Path) -> None:
-    config = arm_config(arm, 3, shared, start, 500, tmp_path)
+    config = arm_config(arm, 3, shared, start, 500, tmp_path, {"optim": {"lr": 0.5}})
     assert config.env.reward == ARMS[arm].reward
-    assert (config.policy.critic == "none") == (config.algorithm.vf_coef == 0)
+    assert (config.policy.critic == "none") != ARMS[arm].critic
     assert config.algorithm.mini_batches == (1 if arm == "reinforce" else 3)
-    assert (config.seed, config.calls, config.env.args, config.optim) == (
-        3, 500, TASKS, arm_config("final", 0, shared, start, 1, tmp_path).optim,
-    )  # fmt: skip
+    assert (config.seed, config.calls, config.env.args, config.optim.lr) == (3, 500, TASKS, 0.5)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"arms": ("ppo",)}, "--arms ppo: no such arm; there are steptool"), ({"seeds": 0}, "must be at least 1")],
+    [
+        ({"arms": ("ppo",)}, "--arms ppo: no such arm; there are final"),
+        ({"seeds": 0}, "--seeds 0: must be at least 1"),
+        ({"end_splits": ("depth-1",)}, "--end-splits: depth-4 is missing"),
+    ],
 )
 def test_wrong_options_say_what_is_right(start: Path, shared: Path, tmp_path: Path, changes: Any, words: str) -> None:
     with pytest.raises(SystemExit, match=words):

@@ -1,63 +1,91 @@
-"""The page of the learning experiment: outcomes as stated beforehand, read off runs with known pass rates."""
+"""The page of the learning experiment: outcomes as stated beforehand, read off runs with known scores."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import nan
+from math import inf, nan
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from agents.evaluation.panels import DECODINGS, GREEDY, key
 from agents.training.config import make_config
 from benchmarks.harness.report import markdown, origin, publish
-from benchmarks.learning.finished_runs import START, Experiment
-from benchmarks.learning.hypotheses import findings, verdict
+from benchmarks.learning.aggregates import budget_left, calls_to_reach, difference, mean_difference
+from benchmarks.learning.finished_runs import CURVE, START, Experiment
+from benchmarks.learning.hypotheses import (
+    Hypothesis,
+    findings,
+    growth,
+    pass_at,
+    pass_by_depth,
+    reaching,
+    verdict,
+)
 from benchmarks.learning.report import report
+from benchmarks.learning.training_run import BEST
 
-RATES = {
-    START: (0.5, 0.3, 0.1),
-    "steptool": (0.8, 0.7, 0.6),
-    "final": (0.8, 0.5, 0.2),
-    "final_dense_sum": (0.8, 0.6, 0.4),
-    "released": (0.4, 0.2, 0.1),
-}
+RATES = {"steptool": (0.7, 0.6), "final": (0.7, 0.2), "released": (0.4, 0.05)}
+"""Greedy pass rates at the end of depth 1 and depth 4; the curve of depth 4 is linear from the start's rate."""
+OF_START = (0.6, 0.1)
 SPREAD = (-0.02, -0.01, 0.0, 0.01, 0.02)
+PANELS = ("end-depth-1", f"end-{CURVE}")
 
 
-def record(calls: int, rates: tuple[float, ...], shift: float = 0.0) -> dict[str, float]:
-    metrics = {"finished": 0.8, "invalid_calls": 0.1, "calls": 2.0, "progress": 0.5}
-    found: dict[str, float] = {"calls": calls}
-    for depth, rate in enumerate(rates, 1):
-        found |= {f"eval/depth-{depth}/{name}": value for name, value in metrics.items()}
-        found[f"eval/depth-{depth}/is_solved"] = rate + shift
+def measured(panel: str, rate: float, decoding: str) -> dict[str, float]:
+    metrics = {"pass_rate": rate, "finish_rate": 0.8, "invalid_call_rate": 0.1, "calls": 2.0, "recall": 0.5}
+    return {key(decoding, panel, name): value for name, value in metrics.items()}
+
+
+def evaluation(panels: Mapping[str, float], *decodings: str) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for decoding in decodings:
+        for panel, rate in panels.items():
+            found |= measured(panel, rate, decoding)
     return found
 
 
-def result(arm: str, rates: tuple[float, ...], seed: int, shift: float) -> dict[str, Any]:
-    config = asdict(make_config({"calls": 100, "seed": seed}))
-    curve = [record(calls, rates, shift) for calls in ([0] if arm == START else [55, 110])]
-    made = {"config": config, "origin": {"commit": "abc"}, "seconds": 1.0, "start": "digest", "points": 2}
-    return {"arm": arm, "seed": seed, "curve": curve, **made}
+def result(arm: str, rates: tuple[float, float], seed: int, shift: float) -> dict[str, Any]:
+    decodings = (*DECODINGS, BEST) if arm == START else tuple(DECODINGS)
+    last = evaluation({p: rate + shift for p, rate in zip(PANELS, rates, strict=True)}, *decodings)
+    half = (OF_START[1] + rates[1] + shift) / 2
+    points = [(0, OF_START[1])] if arm == START else [(55, half), (110, rates[1] + shift)]
+    curve = [{"calls": calls, **evaluation({CURVE: rate}, *decodings)} for calls, rate in points]
+    made = {"config": asdict(make_config({"calls": 100, "seed": seed})), "origin": {"commit": "abc"}, "seconds": 1.0}
+    panels = {"curve_panels": [{"name": CURVE, "episodes": 2}], "end_panels": [{"name": name} for name in PANELS]}
+    start = {"temperature": 0.3, "validation": {"0.3": 0.2}, "digests": dict.fromkeys((CURVE, *PANELS), "ab")}
+    found = {"arm": arm, "seed": seed, "points": 2, "start": "digest", "curve": curve, "last": last, **made, **panels}
+    return {**found, **(start if arm == START else {})}
 
 
-def experiment(rates: Mapping[str, tuple[float, ...]] = RATES) -> Experiment:
-    arms = [arm for arm in rates if arm != START]
-    runs = [result(arm, rates[arm], seed, shift) for arm in arms for seed, shift in enumerate(SPREAD)]
-    return Experiment.of(arms, [result(START, rates[START], 0, 0.0), *runs])
+def experiment(rates: Mapping[str, tuple[float, float]] = RATES) -> Experiment:
+    runs = [result(arm, rates[arm], seed, shift) for arm in rates for seed, shift in enumerate(SPREAD)]
+    return Experiment.of(tuple(rates), [result(START, OF_START, 0, 0.0), *runs])
+
+
+HYPOTHESES = (
+    Hypothesis("depth 4", "> 0", ("steptool", "final"), pass_at(PANELS[1])),
+    Hypothesis("depth 1", "about 0", ("steptool", "final"), pass_at(PANELS[0])),
+    Hypothesis("grows", "> 0", ("steptool", "final"), pass_by_depth(*PANELS), growth),
+    Hypothesis("sooner", "> 0", ("steptool", "final"), reaching(0.25), mean_difference),
+    Hypothesis("control", "not > 0", ("released",), pass_at(PANELS[1])),
+)
 
 
 def test_every_hypothesis_is_measured_as_it_is_stated() -> None:
-    found = findings(experiment())
-    assert [each.value for each in found] == pytest.approx([0.4, 0.0, 0.2, 0.2, 7 / 30 - 0.3])
+    found = findings(experiment(), HYPOTHESES)
+    # steptool reaches 0.25 at about 30 of 100 calls, final in no run: 70 % of the budget is left, and 0 %.
+    assert [each.value for each in found] == pytest.approx([0.4, 0.0, 0.4, 0.7, -0.05], abs=0.005)
     assert [each.outcome for each in found] == ["borne out"] * 5
 
 
 def test_a_hypothesis_whose_arms_were_not_run_is_left_out() -> None:
-    some = experiment({name: RATES[name] for name in (START, "final", "released")})
-    assert [each.hypothesis.arms for each in findings(some)] == [("released",)]
+    some = experiment({"final": RATES["final"], "released": RATES["released"]})
+    assert [each.hypothesis.words for each in findings(some, HYPOTHESES)] == ["control"]
 
 
 @pytest.mark.parametrize(
@@ -84,34 +112,58 @@ def test_an_outcome_is_read_off_the_interval(predicted: str, low: float, high: f
 
 
 def test_where_no_arm_passes_nothing_is_contradicted() -> None:
-    floor = dict.fromkeys(RATES, (0.5, 0.3, 0.0))
-    outcomes = [each.outcome for each in findings(experiment(floor))]
-    assert outcomes == ["open: no arm passes", "borne out", *["open: no arm passes"] * 2, "borne out"]
+    floor = experiment(dict.fromkeys(RATES, (0.7, 0.02)))
+    sooner, depth_4 = findings(floor, (HYPOTHESES[3], HYPOTHESES[0]))
+    assert sooner.outcome == depth_4.outcome == "open: no arm passes"
+
+
+def test_a_level_is_reached_between_two_evaluations_or_not_at_all() -> None:
+    curves = np.array([[0.1, 0.3, 0.1, 0.0], [0.2, 0.3, 0.1, 0.5], [0.4, 0.1, 0.2, 0.1]])
+    reached = calls_to_reach(curves, [0, 100, 200], 0.3)
+    assert reached.tolist() == pytest.approx([150.0, 0.0, inf, 60.0])
+    assert budget_left(reached, 200).tolist() == pytest.approx([0.25, 1.0, 0.0, 0.7])
 
 
 def test_curves_begin_at_the_start_and_take_the_first_evaluation_after_each_mark() -> None:
     found = experiment()
     assert found.calls == [0, 50, 100]
-    assert found.scores["final"].shape == (3, 4, 5)
-    assert found.scores["final"][0, :, 3].tolist() == found.start.tolist() == pytest.approx([0.5, 0.3, 0.1, 0.3])
-    assert found.last("final")[:, 4].tolist() == pytest.approx([0.82, 0.52, 0.22, 0.52])
+    assert found.curve("final").shape == (3, 5)
+    assert found.curve("final")[:, 4].tolist() == pytest.approx([0.1, 0.16, 0.22])
+    assert difference(found.last("steptool", PANELS[1]), found.last("final", PANELS[1])) == pytest.approx(0.4)
 
 
-def test_the_page_holds_tables_figures_and_settings(tmp_path: Path) -> None:
+def test_the_page_says_which_runs_did_not_reach_a_level(tmp_path: Path) -> None:
     publish(report(experiment()), origin(), tmp_path)
     content = json.loads((tmp_path / "learning.json").read_text())
-    page = (tmp_path / "learning.md").read_text()
-    assert page == markdown(content)
-    ends = {row["arm"]: row for row in content["tables"]["Pass rate at the end, %"]}
-    assert ends["start"]["depth 1"] == "50.0"
-    assert ends["steptool"]["depth 3"].startswith("60.0 [")
+    assert (tmp_path / "learning.md").read_text() == markdown(content)
+    reach = {
+        (row["arm"], row["level %"]): row for row in content["tables"][f"Environment calls to a pass rate on {CURVE}"]
+    }
+    assert reach["steptool", "25"]["runs that reach it"] == "5 of 5"
+    assert reach["final", "25"]["runs that reach it"] == "0 of 5"
+    assert reach["final", "25"]["restricted mean, calls"].startswith("100 ")
+    assert reach["final", "25"]["calls of each run"] == ", ".join(["not reached"] * 5)
+    assert reach["steptool", "25"]["probability of reaching it before final %"].startswith("100.0")
+    assert reach["released", "25"]["probability of reaching it before final %"].startswith("50.0")
+
+
+def test_the_page_holds_the_lines_of_the_start_tables_and_figures(tmp_path: Path) -> None:
+    publish(report(experiment()), origin(), tmp_path)
+    content, page = json.loads((tmp_path / "learning.json").read_text()), (tmp_path / "learning.md").read_text()
+    lines = {row["decoding"]: row for row in content["tables"]["The start, pass rate %"]}
+    assert (lines[BEST]["temperature"], lines[GREEDY]["temperature"]) == (0.3, 0.0)
+    ends = {row["arm"]: row for row in content["tables"]["Pass rate at the end, greedy, %"]}
+    assert ends["steptool"][CURVE].startswith("60.0 [")
     better = {row["arm"]: row for row in content["tables"]["Compared with final"]}["steptool"]
-    assert better["probability of improvement, %"].startswith("100.0")
-    assert better["depth 3 less depth 1, points"].startswith("40.0")
-    assert len(content["tables"]["Runs"]) == 20
+    assert better[f"probability of improvement on {CURVE}, %"].startswith("100.0")
+    behaviour = content["tables"]["Behaviour at the end on depth 4, greedy"]
+    assert [row["arm"] for row in behaviour] == [START, *RATES]
+    assert "families solved" not in behaviour[0]  # no run measured it
+    assert len(content["tables"]["Runs"]) == 15
     assert {"setting": "calls", "value": "100"} in content["tables"]["Settings"]
-    assert len(content["figures"]) == 4
+    assert len(content["figures"]) == 2
     for caption, file in content["figures"].items():
         assert f"![{caption}]({file})" in page
-        assert (tmp_path / file).read_text().startswith("<svg")
-        assert (tmp_path / file).stat().st_size < 40_000
+        svg = (tmp_path / file).read_text()
+        assert svg.startswith("<svg")
+        assert {f"start, {line}" for line in (*DECODINGS, BEST)} <= set(svg.replace("<", ">").split(">"))

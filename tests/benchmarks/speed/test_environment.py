@@ -11,9 +11,7 @@ import gymnasium as gym
 import pytest
 
 from agents.baselines.oracle import OracleAgent
-from agents.rollout.config import EnvConfig
-from agents.rollout.vector_env import make_envs
-from benchmarks.harness.episodes import Played, Script, play, play_vector, record
+from benchmarks.harness.episodes import Played, Script, make_vector, play, play_vector, record
 from benchmarks.harness.report import Row
 from benchmarks.harness.timing import Lap
 from benchmarks.peers import Contestants
@@ -54,7 +52,7 @@ def test_playing_counts_every_step_and_episode(scripts: Sequence[Script]) -> Non
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_vector_plays_the_scripts_without_a_step_in_vain(size: int, scripts: Sequence[Script]) -> None:
-    envs = make_envs(EnvConfig(ENV_ID, num_envs=size))
+    envs = make_vector(ENV_ID, {}, size)
     statuses: list[int] = []
     step = envs.step
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from agents.rollout.config import Sampling
+from agents.rollout.engine import act
 from agents.rollout.policy_agent import make_sampler
 from benchmarks import __main__
-from benchmarks.harness.workload import ScriptedEnvs, Workload, make_workload, play_workload
-from benchmarks.peers.full_context import FullContextGenerator
+from benchmarks.harness.workload import ScriptedPool, Workload, make_workload, play_workload
+from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import TrlLearner, trl_batch
 from benchmarks.speed import learner, rollout
 from benchmarks.speed.sampling import chat_learner, contexts
@@ -40,9 +41,9 @@ def test_more_tasks_than_there_are_is_an_error() -> None:
 @pytest.mark.parametrize("slots", [4, 3])
 def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workload, slots: int) -> None:
     player = chat_learner(workload.texts())
-    for make in (make_sampler, FullContextGenerator):
+    for make in (make_sampler, FullContextSampler):
         generator = make(player, Sampling(max_action_tokens=5))
-        episodes = play_workload(workload, ScriptedEnvs(workload, slots), generator, player.codec).episodes
+        episodes = play_workload(workload, ScriptedPool(workload, slots), generator, player.codec).episodes
         assert [len(episode.spans) for episode in episodes] == [3] * 4
         assert all(episode.metrics["is_solved"] == 1 for episode in episodes)
         assert all(1 <= episode.action_tokens <= 15 for episode in episodes)
@@ -50,12 +51,12 @@ def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workl
 
 def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) -> None:
     player = chat_learner(workload.texts())
-    full = FullContextGenerator(player, Sampling(max_action_tokens=5))
+    full = FullContextSampler(player, Sampling(max_action_tokens=5))
     opening = player.codec.encode_prompt("", {"messages": workload.prompts[0]})
     full.start(0, opening)
     full.start(1, opening[-7:])  # another length: padding must not show
     torch.manual_seed(0)
-    for start, sampled in zip((opening, opening[-7:]), full.act([0, 1]), strict=True):
+    for start, sampled in zip((opening, opening[-7:]), act(full, [0, 1]), strict=True):
         ids = torch.tensor([[*start, *sampled.ids]])
         with torch.no_grad():
             hidden = player.policy.hidden(ids)[0, len(start) - 1 : -1]
@@ -75,7 +76,7 @@ def test_a_rollout_result_has_every_contestant() -> None:
 def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
     player = chat_learner(workload.texts())
     ours = make_sampler(player, Sampling(max_action_tokens=5))
-    episodes = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
+    episodes = play_workload(workload, ScriptedPool(workload, 4), ours, player.codec).episodes
     pad_id = int(player.tokenizer.pad_token_id)
     assert {each.device.type for each in trl_batch(episodes, pad_id, 7, "meta").values()} == {"meta"}
     batch = trl_batch(episodes, pad_id, tokens=7)
@@ -95,7 +96,7 @@ def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
     """Same tokens, same advantages: one pass of TRL's loss and of ours give the same gradient direction."""
     player = chat_learner(workload.texts())
     ours = make_sampler(player, Sampling(max_action_tokens=5))
-    played = play_workload(workload, ScriptedEnvs(workload, 4), ours, player.codec).episodes
+    played = play_workload(workload, ScriptedPool(workload, 4), ours, player.codec).episodes
     episodes = [replace(e, rewards=(0.0,) * (len(e.rewards) - 1) + (2.0 * (n % 2),)) for n, e in enumerate(played)]
     trl = TrlLearner(player, [episodes], 2)
     model = trl._trainer.model

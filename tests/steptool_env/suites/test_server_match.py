@@ -19,8 +19,8 @@ from tests.steptool_env.client.test_client import CALL, Scripted, client_for, go
 from toolserver.service.info import package_version
 from toolserver.testing import ServerProcess
 
-INFO = {"version": "1", "kind": "world", "seed": 0, "level": "lite", "vendors": 9, "digest": "ab", "miss": "strict"}
-FIELDS = {name: INFO[name] for name in ("version", "seed", "level", "vendors", "digest")}
+FIELDS = {"version": "1", "seed": 0, "level": "lite", "world_version": 1, "vendors": 9, "digest": "ab"}
+INFO = {**FIELDS, "kind": "world", "miss": "strict"}
 WORLD = ServerMatch(("world", "both"), FIELDS)
 RECORDED = ServerMatch(("recorded", "both"), {"version": "1"}, optional=True)
 
@@ -69,6 +69,7 @@ def test_the_server_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
         ("kind", "recorded", "--world SEED"),
         ("seed", 1, r"--world 0, or make the environment with world_seed=1"),
         ("level", "full", r"--world-level lite, or make the environment with level='full'"),
+        ("world_version", 2, r"--world-version 1, or make the environment with world_version=2"),
         ("vendors", 20, r"TOOLSERVER_WORLD_TOOLS=9, or make the environment with tools=20"),
         ("digest", "cd", "run the same code"),
     ],

@@ -68,7 +68,7 @@ def test_suppliers_end_chains_of_the_wanted_length_and_give_the_wanted_type(leve
         for taker in chains.operations:
             for name, slot in needed(taker).items():
                 for depth in range(1, MAX_DEPTH):
-                    for each in chains.suppliers(taker, name, depth):
+                    for each in (one for group in chains.suppliers(taker, name, depth) for one in group):
                         assert each.operation is not taker
                         assert depth in lengths[each.operation.name]
                         assert each.operation.outputs[each.output].type.name == slot.type.name

@@ -50,7 +50,7 @@ def moved(env: ToolEnv) -> ToolEnv:
 
 def tasks_with_writes(count: int) -> list[int]:
     suite = make().suite
-    return [index for index in range(80) if suite.task(index).gold.plan.writes][:count]
+    return [index for index in range(80) if suite.task(index).solution.plan.writes][:count]
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +151,8 @@ def test_any_text_and_any_arguments_are_steps(level: str, reward: str) -> None:
         ({"faults": "wild"}, "none, mild, harsh"),
         ({"depths": {"7": 1}}, "depths"),
         ({"world_seed": -1}, "seed"),
+        ({"world_version": 2}, "world_version: 2 is not a version of ToolWorld; use 1"),
+        ({"world_version": True}, "world_version: True is not a version"),
     ],
 )
 def test_a_wrong_argument_lists_what_is_valid(arguments: dict[str, object], named: str) -> None:

@@ -25,5 +25,5 @@ def stated(split: str, level: str) -> float:
 @pytest.mark.parametrize(("split", "count"), [("unsolvable", 200), ("train", 4000)])
 def test_the_page_states_the_share_of_tasks_that_giving_up_at_once_solves(split: str, count: int, level: str) -> None:
     tasks = suite(split, level)
-    missing = sum(tasks.task(index).gold.obstacle is Obstacle.MISSING for index in range(count))
+    missing = sum(tasks.task(index).solution.obstacle is Obstacle.MISSING for index in range(count))
     assert round(100 * missing / count, 1) == stated(split, level)

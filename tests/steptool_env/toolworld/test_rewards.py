@@ -34,17 +34,17 @@ def some_task(seed: int) -> Task:
 def some_steps(task: Task, rng: Random) -> list[Step]:
     """Play some of the needed calls in random order, with a right or wrong answer."""
     play, solution = Play(task), solve(task)
-    apis = {api.spec.function_name: api for api in play.gold.toolset.apis}
+    apis = {api.spec.function_name: api for api in play.solution.toolset.apis}
     for step in solution[:-1]:
         if rng.random() < 0.7:
             play.call(apis[step.action.name], json.loads(step.action.arguments))
-    return play.finish(gold_answer(play.gold) if rng.random() < 0.5 else "nothing")
+    return play.finish(gold_answer(play.solution) if rng.random() < 0.5 else "nothing")
 
 
 def junk(task: Task, rng: Random) -> list[Step]:
     """Return steps that are not needed: calls of distractors with random arguments, and texts without a call."""
     play = Play(task)
-    distractors = [api for api in play.gold.toolset.apis if api not in play.gold.toolset.bound]
+    distractors = [api for api in play.solution.toolset.apis if api not in play.solution.toolset.bound]
     for _ in range(rng.randrange(1, 5)):
         if distractors and rng.random() < 0.7:
             api = rng.choice(distractors)
@@ -63,14 +63,14 @@ def test_padding_never_raises_the_return_under_progress(seed: int) -> None:
     steps = some_steps(task, rng)
     place = rng.randrange(len(steps))
     padded = steps[:place] + junk(task, rng) + steps[place:]
-    repeated = steps[: place + 1] + steps[place:] if place < len(steps) - 1 and not task.gold.plan.writes else steps
+    repeated = steps[: place + 1] + steps[place:] if place < len(steps) - 1 and not task.solution.plan.writes else steps
     assert total(PROGRESS, task, padded) <= total(PROGRESS, task, steps) + 1e-9
     assert total(PROGRESS, task, repeated) <= total(PROGRESS, task, steps) + 1e-9
 
 
 def test_padding_raises_the_return_under_steptool() -> None:
     """The published formula gives 0.5 for every successful call, needed or not."""
-    task = next(t for t in of_depth(suite(), 2, 40) if not t.gold.plan.writes)
+    task = next(t for t in of_depth(suite(), 2, 40) if not t.solution.plan.writes)
     steps = solve(task)
     padded = [steps[0], steps[0], steps[0], *steps]
     assert total(STEPTOOL, task, padded) > total(STEPTOOL, task, steps) + 1.0
@@ -94,7 +94,7 @@ def test_all_calls_without_the_answer_are_worth_the_share() -> None:
 
 def test_a_wrong_answer_keeps_only_the_progress() -> None:
     for task in of_depth(suite(), 2, 10):
-        if not task.gold.plan.writes:
+        if not task.solution.plan.writes:
             steps = solve(task)
             wrong = replace(
                 steps[-1],
@@ -122,17 +122,17 @@ def test_the_shaping_of_an_episode_that_ends_without_finish_sums_to_nothing(seed
 
 def test_potential_leaves_the_order_of_policies_unchanged_on_a_task_that_can_be_enumerated() -> None:
     """Enumerate the open-loop policies of up to three calls out of three, each with a right and a wrong answer."""
-    task = next(t for t in of_depth(suite(), 2, 80) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
+    task = next(t for t in of_depth(suite(), 2, 80) if len(t.solution.plan.nodes) == 2 and not t.solution.plan.writes
+                and not any(api.needs_token for api in t.solution.toolset.bound))  # fmt: skip
     solution = solve(task)
-    apis = {api.spec.function_name: api for api in task.gold.toolset.apis}
+    apis = {api.spec.function_name: api for api in task.solution.toolset.apis}
     needed = [(apis[step.action.name], json.loads(step.action.arguments)) for step in solution[:-1]]
-    needless = (next(api for api in task.gold.toolset.apis if api not in task.gold.toolset.bound), {})
+    needless = (next(api for api in task.solution.toolset.apis if api not in task.solution.toolset.bound), {})
     gamma = 0.95
     values: list[tuple[float, float]] = []
     for length in range(4):
         for calls in itertools.product([*needed, needless], repeat=length):
-            for answer in (gold_answer(task.gold), "nothing"):
+            for answer in (gold_answer(task.solution), "nothing"):
                 play = Play(task)
                 for call in calls:
                     play.call(*call)
@@ -159,8 +159,10 @@ def test_an_injected_failure_costs_nothing_and_junk_costs() -> None:
 
 
 def test_the_outcome_tells_the_fraction_of_slots_apart() -> None:
-    task = next(t for t in (suite().task(i) for i in range(300)) if len(t.gold.plan.asked) == 2 and t.gold.solvable)
-    gold = gold_answer(task.gold).split("; ")
+    task = next(
+        t for t in (suite().task(i) for i in range(300)) if len(t.solution.plan.asked) == 2 and t.solution.solvable
+    )
+    gold = gold_answer(task.solution).split("; ")
     play = Play(task)
     scorer = PROGRESS.start(play.task)
     for step in [*solve(task)[:-1], play.finish(gold[0])[-1]]:

@@ -10,13 +10,21 @@ TESTS = [name for name, split in SPLITS.items() if split.part == "test"]
 
 
 def signatures(split: str, count: int) -> set[bytes]:
-    return {task.plan.signature for task in tasks(split, count=count)}
+    return {task.plan.signature for task in tasks(split, count=count) if task.solvable}
 
 
 def test_no_instruction_is_in_two_parts() -> None:
     test = set[bytes]().union(*(signatures(split, 60) for split in TESTS if not split.startswith("depth-")))
     parts = [signatures("train", 600), signatures("validation", 60), test]
     assert all(not one & other for one, other in combinations(parts, 2))
+
+
+def test_demonstrations_and_practice_are_disjoint_halves_of_training() -> None:
+    train, first, second = (signatures(split, 400) for split in ("train", "demonstrations", "practice"))
+    assert not first & second
+    inside = [sum(split_of(half).contains(each) for each in train) for half in ("demonstrations", "practice")]
+    assert sum(inside) == len(train)
+    assert min(inside) > 0.4 * len(train)
 
 
 def offered_tools(split: str, count: int = 60) -> set[int]:

@@ -19,9 +19,9 @@ from toolserver.world import make_world
 from toolserver.world.vendors import VendorRegistry
 
 DIGESTS = {
-    "lite": "a338e60e5fb634901284eb949b0feec5",
-    "standard": "839ac239938f7106f7e6ebb1fc2c0b1b",
-    "full": "2cbf902532cf34387996eb36bd571e59",
+    "lite": "0cb2b8e257c9e5cb7808b08fd7402eef",
+    "standard": "e089e1037a85046c19ed79d5e6eb8cb4",
+    "full": "ddb6c1b00fdf9c499dea2b94c743b4e9",
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.rewards import make_reward
 from steptool_env.toolworld import Obstacle
-from steptool_env.toolworld.reward_truth import grade_episode
+from steptool_env.toolworld.episode_grading import grade_episode
 from steptool_env.types import Task
 from tests.steptool_env.toolworld.reachability import columns_read, revealed, wanted
 from tests.toolserver.world.worlds import LEVELS, Play, rewards, solve, suite, tasks
@@ -20,7 +20,7 @@ REWARDS = (make_reward("progress"), make_reward("potential"), make_reward("final
 
 def unsolvable(obstacle: Obstacle, level: str = "lite", count: int = 200) -> list[Task]:
     found = (suite("unsolvable", level).task(index) for index in range(count))
-    return [task for task in found if task.gold.obstacle is obstacle]
+    return [task for task in found if task.solution.obstacle is obstacle]
 
 
 def test_giving_up_at_once_is_right_exactly_where_the_offer_shows_the_obstacle() -> None:
@@ -57,7 +57,7 @@ def test_needless_calls_before_giving_up_cost_and_shape_nothing() -> None:
 
 def test_a_broken_tool_must_be_called_before_giving_up_and_need_not_be_called_well() -> None:
     for task in unsolvable(Obstacle.BROKEN)[:20]:
-        gold = task.gold
+        gold = task.solution
         play, other = Play(task), Play(task)
         play.call(gold.toolset.bound[gold.blocked], {})
         assert sum(rewards(make_reward("final", judge="world"), task, play.finish(None))) == 1.0
@@ -68,7 +68,7 @@ def test_a_broken_tool_must_be_called_before_giving_up_and_need_not_be_called_we
 
 def test_what_does_not_exist_must_be_looked_for_before_giving_up() -> None:
     for task in unsolvable(Obstacle.UNKNOWN)[:20]:
-        gold, world = task.gold, task.gold.columns.world
+        gold, world = task.solution, task.solution.columns.world
         (named,) = gold.plan.arguments(gold.blocked).values()
         assert world.tables_named(named) == ()
         play = Play(task)
@@ -82,7 +82,7 @@ def test_what_does_not_exist_must_be_looked_for_before_giving_up() -> None:
 @pytest.mark.parametrize("obstacle", [Obstacle.MISSING, Obstacle.BROKEN])
 def test_nothing_offered_tells_in_another_way_what_the_obstacle_hides(obstacle: Obstacle, level: str) -> None:
     for task in unsolvable(obstacle, level):
-        gold = task.gold
+        gold = task.solution
         operation = gold.plan.results[gold.blocked].operation
         same = [api for api in gold.toolset.apis if api.operation is operation]
         assert same == ([] if obstacle is Obstacle.MISSING else [gold.toolset.bound[gold.blocked]])
@@ -102,7 +102,7 @@ def test_the_check_knows_that_a_total_or_a_filter_tells_a_column() -> None:
 def test_giving_up_is_wrong_after_a_change_of_state_that_nobody_wanted() -> None:
     found = 0
     for task in unsolvable(Obstacle.MISSING, "standard"):
-        gold, world = task.gold, task.gold.columns.world
+        gold, world = task.solution, task.solution.columns.world
         sales = [api for api in gold.toolset.apis if api.operation.kind is OperationKind.CREATE and not api.needs_token]
         for api in [each for each in sales if each.health is Health.OK]:
             play = Play(task)

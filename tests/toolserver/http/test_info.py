@@ -14,7 +14,7 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.http.app import create_app
 from toolserver.service.info import catalog_digest, package_version, world_info
 from toolserver.settings import Settings
-from toolserver.world import VendorRegistry, make_world
+from toolserver.world import WORLD_VERSION, VendorRegistry, make_world
 
 
 def info(**settings: Any) -> dict[str, Any]:
@@ -30,7 +30,8 @@ def test_a_world_names_its_seed_level_vendors_and_digest() -> None:
     found = info(world=3, world_tools=20, miss="synthetic")
     assert found == world_info(VendorRegistry(make_world(3), 20), miss="synthetic").model_dump()
     assert (found["version"], found["kind"], found["seed"]) == (package_version(), "world", 3)
-    assert (found["level"], found["vendors"], found["miss"]) == ("lite", 20, "synthetic")
+    assert (found["level"], found["world_version"], found["vendors"]) == ("lite", WORLD_VERSION, 20)
+    assert found["miss"] == "synthetic"
 
 
 @pytest.mark.parametrize("other", [{"world": 4}, {"world_tools": 21}, {"world_level": "standard"}])
@@ -48,6 +49,7 @@ def test_recordings_have_the_digest_of_their_catalog(tmp_path: Path) -> None:
         "kind": "recorded",
         "seed": None,
         "level": None,
+        "world_version": None,
         "vendors": None,
         "digest": catalog_digest(Catalog(APIS)),
         "miss": "strict",

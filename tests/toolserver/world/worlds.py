@@ -41,7 +41,7 @@ def suite(split: str = "train", level: str = "lite", **settings: Any) -> ToolWor
 def opened(task: Task, seed: int = 3) -> Task:
     """Return `task` with the opening state of an episode."""
     return Task(
-        task.id, task.suite, task.query, task.tools, task.relevant, opening_token(seed, "none", task.id), task.gold
+        task.id, task.suite, task.query, task.tools, task.relevant, opening_token(seed, "none", task.id), task.solution
     )
 
 
@@ -50,13 +50,13 @@ class Play:
 
     def __init__(self, task: Task) -> None:
         self.task = opened(task)
-        self.gold: WorldTask = task.gold
+        self.solution: WorldTask = task.solution
         self.steps: list[Step] = []
         state = StateCodec().read(self.task.state)
         self._changes: Changes = changes_of(state)
 
     def call(self, api: VendorApi, arguments: dict[str, Any]) -> Step:
-        answer = api.answer(self.gold.columns.world, arguments, self._changes)
+        answer = api.answer(self.solution.columns.world, arguments, self._changes)
         self._changes = answer.changes
         body = encode_body(answer.error, answer.response).decode()
         action = Action("", api.spec.function_name, json.dumps(arguments))
@@ -83,11 +83,11 @@ class Play:
 
 def solve(task: Task) -> list[Step]:
     """Return the oracle's steps."""
-    play, oracle = Play(task), Oracle(task.gold)
+    play, oracle = Play(task), Oracle(task.solution)
     while (call := oracle.next_call()) is not None:
         step = play.call(call.api, call.arguments)
         oracle.observe(call, step.status == StatusCode.OK, json.loads(step.body)["response"], Provenance.WORLD)
-    return play.finish(None if oracle.gives_up else gold_answer(task.gold))
+    return play.finish(None if oracle.gives_up else gold_answer(task.solution))
 
 
 def rewards(reward: Any, task: Task, steps: Sequence[Step]) -> list[float]:
@@ -100,7 +100,7 @@ def rewards(reward: Any, task: Task, steps: Sequence[Step]) -> list[float]:
 
 def of_depth(suite_: ToolWorldSuite, depth: int, count: int) -> Iterable[Task]:
     found = (suite_.task(index) for index in range(len(suite_)))
-    matching = (task for task in found if task.gold.plan.depth == depth and task.gold.solvable)
+    matching = (task for task in found if task.solution.plan.depth == depth and task.solution.solvable)
     return [next(matching) for _ in range(count)]
 
 

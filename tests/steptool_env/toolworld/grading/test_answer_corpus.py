@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.toolworld.answers import read_questions
-from benchmarks.toolworld.verifier import Figures, Judged, Options, by_kind, judge, misses, run
+from benchmarks.toolworld.verifier import Figures, Options, VerifiedAnswer, by_kind, misses, run, verify
 from steptool_env.errors import DataError
 from steptool_env.toolworld import gold_answer
 from steptool_env.toolworld.grading.answer_slots import slots_of
@@ -14,8 +14,8 @@ from toolserver.world.schema import ValueKind
 
 
 @pytest.fixture(scope="module")
-def judged() -> list[Judged]:
-    return list(judge(questions()))
+def verified() -> list[VerifiedAnswer]:
+    return list(verify(questions()))
 
 
 def test_the_plans_give_what_the_corpus_was_labelled_by() -> None:
@@ -47,22 +47,22 @@ def test_the_gold_answer_of_each_question_is_accepted() -> None:
         question._replace(answers=(question.answers[0]._replace(text=gold_answer(question.task), right=True),))
         for question in questions()
     ]
-    assert not list(misses(judge(gold)))
+    assert not list(misses(verify(gold)))
 
 
-def test_precision_and_recall_on_the_corpus(judged: list[Judged]) -> None:
-    figures = Figures.of(judged)
-    listed = "\n".join(f"{each['label']}: {each['answer']} to {each['question']}" for each in misses(judged))
+def test_precision_and_recall_on_the_corpus(verified: list[VerifiedAnswer]) -> None:
+    figures = Figures.of(verified)
+    listed = "\n".join(f"{each['label']}: {each['answer']} to {each['question']}" for each in misses(verified))
     assert figures.precision >= 0.99, listed
     assert figures.recall >= 0.99, listed
 
 
-def test_the_figures_add_up(judged: list[Judged]) -> None:
-    *kinds, total = by_kind(judged)
+def test_the_figures_add_up(verified: list[VerifiedAnswer]) -> None:
+    *kinds, total = by_kind(verified)
     for column in ("questions", "answers", "right", "accepted"):
         assert sum(int(row[column] or 0) for row in kinds) == total[column]
-    wrong = sum(each.is_miss for each in judged)
-    assert len(list(misses(judged))) == wrong
+    wrong = sum(each.is_miss for each in verified)
+    assert len(list(misses(verified))) == wrong
 
 
 def test_the_result_has_the_figures_of_all_kinds() -> None:

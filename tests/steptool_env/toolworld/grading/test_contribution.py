@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.reward_truth import ToolWorldGrading, grade_episode
+from steptool_env.toolworld.episode_grading import ToolWorldGrading, grade_episode
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind
@@ -33,7 +33,7 @@ def test_every_call_of_the_oracle_contributes_and_its_finish_does_not() -> None:
 
 def test_without_an_accepted_answer_nothing_contributes() -> None:
     for task in some_tasks(10):
-        if task.gold.solvable and not task.gold.plan.writes:
+        if task.solution.solvable and not task.solution.plan.writes:
             play = Play(task)
             for call in calls_of(task):
                 play.call(*call)
@@ -43,7 +43,7 @@ def test_without_an_accepted_answer_nothing_contributes() -> None:
 
 def calls_of(task: Task) -> list[tuple]:  # type: ignore[type-arg]
     """The oracle's calls, for a task whose vendors want no token."""
-    play, oracle, calls = Play(task), Oracle(task.gold), []
+    play, oracle, calls = Play(task), Oracle(task.solution), []
     for step in solve(task)[:-1]:
         call = oracle.next_call()
         assert call is not None
@@ -56,13 +56,13 @@ def calls_of(task: Task) -> list[tuple]:  # type: ignore[type-arg]
 
 def test_repeats_contribute_nothing() -> None:
     for task in some_tasks(10):
-        if task.gold.plan.writes or not task.gold.solvable:
+        if task.solution.plan.writes or not task.solution.solvable:
             continue
         play, calls = Play(task), calls_of(task)
         for call in calls:
             play.call(*call)
             play.call(*call)
-        play.finish(gold_answer(task.gold))
+        play.finish(gold_answer(task.solution))
         assert contribution(task, play) == (True, False) * len(calls) + (False,), task.query
 
 
@@ -70,7 +70,7 @@ def test_repeats_contribute_nothing() -> None:
 def test_needless_calls_and_junk_contribute_nothing(seed: int) -> None:
     rng = Random(seed)
     task = suite("train", "lite").task(seed % 60)
-    if task.gold.plan.writes or not task.gold.solvable:
+    if task.solution.plan.writes or not task.solution.solvable:
         return
     play, expected = Play(task), []
     for call in calls_of(task):
@@ -79,7 +79,7 @@ def test_needless_calls_and_junk_contribute_nothing(seed: int) -> None:
             expected.append(False)
         play.call(*call)
         expected.append(True)
-    play.finish(gold_answer(task.gold))
+    play.finish(gold_answer(task.solution))
     assert contribution(task, play) == (*expected, False)
 
 
@@ -88,18 +88,22 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
     world = suite().vendors
     found = 0
     for task in of_depth(suite(), 2, 150):
-        plan = task.gold.plan
+        plan = task.solution.plan
         last = plan.results[-1].operation
-        details = next((api for api in task.gold.toolset.apis if api.operation.name == f"{last.subject}.details"), None)
+        details = next(
+            (api for api in task.solution.toolset.apis if api.operation.name == f"{last.subject}.details"), None
+        )
         if last.kind is not OperationKind.LOOKUP or details is None or details.needs_token:
             continue
-        if last.attribute not in details.operation.outputs or any(api.needs_token for api in task.gold.toolset.bound):
+        if last.attribute not in details.operation.outputs or any(
+            api.needs_token for api in task.solution.toolset.bound
+        ):
             continue
         found += 1
         play = Play(task)
         play.call(*calls_of(task)[0])
         play.call(details, details.encode_arguments(plan.arguments(1)))
-        play.finish(gold_answer(task.gold))
+        play.finish(gold_answer(task.solution))
         episode = grade_episode(play.task, play.steps)
         assert episode.grade.solved
         assert episode.contribution == (True, True, False)
@@ -109,12 +113,12 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
 
 def test_a_guessed_id_needs_no_supplier_and_gives_none_credit() -> None:
     """A call with a correctly guessed id contributes; the skipped search does not."""
-    task = next(t for t in of_depth(suite(), 2, 60) if len(t.gold.plan.nodes) == 2 and not t.gold.plan.writes
-                and not any(api.needs_token for api in t.gold.toolset.bound))  # fmt: skip
+    task = next(t for t in of_depth(suite(), 2, 60) if len(t.solution.plan.nodes) == 2 and not t.solution.plan.writes
+                and not any(api.needs_token for api in t.solution.toolset.bound))  # fmt: skip
     play, calls = Play(task), calls_of(task)
     play.call(*calls[1])
     play.call(*calls[0])
-    play.finish(gold_answer(task.gold))
+    play.finish(gold_answer(task.solution))
     assert contribution(task, play) == (True, False, False)
 
 

@@ -184,4 +184,4 @@ def test_the_query_alone_is_no_answer() -> None:
 
 
 def test_a_suite_gives_the_golds_that_are_checked_here() -> None:
-    assert suite().task(0).gold.query == tasks("train", count=1)[0].query
+    assert suite().task(0).solution.query == tasks("train", count=1)[0].query

@@ -1,4 +1,4 @@
-"""Grading of ToolWorld episodes from their steps, for rewards and the judge."""
+"""Grading of a ToolWorld episode from its steps, for rewards and the judge `world`."""
 
 from __future__ import annotations
 

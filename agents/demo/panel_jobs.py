@@ -1,0 +1,51 @@
+"""Evaluations of policies on panels, several at a time in processes of one thread each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import torch
+
+from agents.evaluation.panels import Panel, play_panel
+from agents.models.bundle import load_policy
+from agents.rollout.config import EnvConfig, Sampling
+from steptool_env.types import Trajectory
+
+_PROCESSES = 2
+
+
+class Job(NamedTuple):
+    """Evaluation of one checkpoint on one panel at one temperature, under the name of an agent."""
+
+    name: str
+    checkpoint: str
+    temperature: float
+    panel: Panel
+    env: EnvConfig
+    sampling: Sampling
+
+
+def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, list[Trajectory]]:
+    """Do all jobs. Return the trajectories by name, panel by panel in the order of the jobs.
+
+    `on_done` gets the number of finished jobs.
+    """
+    pool = ProcessPoolExecutor(_PROCESSES, get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        futures = [pool.submit(_play, job) for job in jobs]
+        for done, _ in enumerate(as_completed(futures), 1):
+            on_done(done)
+        found: dict[str, list[Trajectory]] = {}
+        for job, future in zip(jobs, futures, strict=True):
+            found.setdefault(job.name, []).extend(future.result())
+        return found
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _play(job: Job) -> list[Trajectory]:
+    bundle = load_policy(job.checkpoint)
+    return play_panel(job.panel, job.env, bundle, job.sampling, job.temperature)

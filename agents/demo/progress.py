@@ -1,0 +1,44 @@
+"""Progress display of the demonstration: one line per phase, with the pass rate by depth of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from agents.evaluation.panels import GREEDY, SAMPLED, key
+from agents.reporting.console import Display
+
+
+class DemoProgress(Display):
+    """Lines of the phases: the start's evaluation, each arm's training, the table. Waiting phases are shown, too."""
+
+    def __init__(self, arms: Sequence[str], depths: Sequence[int], console: Console | None = None) -> None:
+        super().__init__(console=console)
+        self._depths = depths
+        self._phases = {name: self.add_phase(name) for name in ("start", *arms, "table")}
+        self._evaluated = dict.fromkeys(arms, "")
+
+    def evaluate(self, phase: str, done: int, total: int) -> None:
+        """Set the number of finished evaluations of `start` or `table`."""
+        self.update(self._phases[phase], done, total, "evaluations")
+
+    def train(self, arm: str, total: int, record: Mapping[str, float | None]) -> None:
+        """Report an iteration of an arm: calls, pass rate in training and on held-out tasks by depth, speed."""
+        if (rates := self._by_depth(record)) is not None:
+            self._evaluated[arm] = rates
+        calls, passed, speed = (record.get(n) or 0.0 for n in ("calls", "rollout/is_solved", "time/calls_per_second"))
+        words = f"calls, pass {100 * passed:.1f} %, {speed:.0f} calls/s{self._evaluated[arm]}"
+        self.update(self._phases[arm], min(calls, total), total, words)
+
+    def _by_depth(self, record: Mapping[str, float | None]) -> str | None:
+        """Return the pass rates of an evaluation by depth; `None` for a record without one."""
+        found = {
+            decoding: [record.get(key(decoding, f"depth-{depth}", "pass_rate")) for depth in self._depths]
+            for decoding in (SAMPLED, GREEDY)
+        }
+        if any(rate is None for rates in found.values() for rate in rates):
+            return None
+        depths = "/".join(map(str, self._depths))
+        shown = (f"{name} {'/'.join(f'{100 * (rate or 0):.0f}' for rate in rates)} %" for name, rates in found.items())
+        return f", held out at depth {depths}: {', '.join(shown)}"

@@ -1,0 +1,258 @@
+"""pass@k of the start and of trained policies: new strategies, or re-weighting of those that the start has?
+
+    python -m benchmarks.learning.pass_at_k --policies runs/learning/steptool-0/policy --jobs 2
+
+Every policy plays the same held-out tasks `--samples` times at temperature 1. Rounds are kept in `--runs`: the command
+skips finished ones.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import pairwise
+from math import comb
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import tyro
+
+from agents.baselines.demonstrations import demonstrate
+from agents.demo.arms import start_stages
+from agents.evaluation.evaluate import Evaluation
+from agents.evaluation.panels import depth_panel, play_panel
+from agents.evaluation.results import panel_of
+from agents.models import checkpoint
+from agents.models.bundle import load_policy
+from agents.reporting.console import Display
+from agents.reporting.plots import Curve, line_plot
+from agents.training.config import TrainConfig, read_config
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import Result, Row
+from benchmarks.learning.arms import SHARED
+from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld.suite import world_task_of
+from steptool_env.types import FINISH, Trajectory
+from toolserver.catalog.api_schema import StatusCode
+
+Operations = tuple[str, ...]
+"""Operations of the world that an episode called with success, in order."""
+
+_START = "start"
+_TEMPERATURE = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """Compare pass@k of the start and of trained policies on the same tasks.
+
+    Example: python -m benchmarks.learning.pass_at_k --policies runs/learning/steptool-0/policy --jobs 2
+    """
+
+    policies: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="DIR")]
+    """Checkpoints of trained policies. The name of a policy is that of its folder, or of the folder of `policy`."""
+    start: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
+    """Checkpoint that they were trained from."""
+    tasks: int = 200
+    """Number of tasks, evenly over `depths`."""
+    depths: tuple[int, ...] = (3, 4, 5)
+    """Depths of the tasks, the splits `depth-N`."""
+    samples: int = 256
+    """Number of episodes of each task."""
+    config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
+    """YAML file of the settings of the environment and of sampling."""
+    jobs: int = 1
+    """Number of processes, one thread each."""
+    runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/pass-at-k")
+    """Folder of the rounds."""
+
+
+class Round(NamedTuple):
+    """One episode of every task.
+
+    Attributes:
+        panel: Panel digest of the tasks.
+        solved: Operations of the solved episodes, by task id; tasks that were not solved are missing.
+        tasks: Ids of all tasks.
+    """
+
+    panel: str
+    solved: Mapping[str, Operations]
+    tasks: Sequence[str]
+
+
+def run(options: Options) -> Result:
+    """Play all missing rounds and compare.
+
+    Raises:
+        ConfigurationError: Two policies have one name, or the folder of the rounds holds other tasks or weights.
+    """
+    names = [_name(folder) for folder in options.policies]
+    if len({_START, *names}) <= len(names):
+        raise ConfigurationError(f"policies: names must differ from each other and from {_START!r}, not {names}")
+    if min(options.tasks, options.samples, options.jobs) < 1 or not options.depths:
+        raise ConfigurationError("tasks, samples, jobs and the number of depths must be at least 1")
+    config = read_config(options.config)
+    policies = {_START: options.start, **dict(zip(names, options.policies, strict=True))}
+    for name, folder in policies.items():
+        _claim(options, options.runs / name, folder)
+    _play_missing(options, config, policies)
+    rounds = {name: [read_round(_file(options, name, n)) for n in range(options.samples)] for name in policies}
+    return report(rounds, demonstrated(), options.samples)
+
+
+def pass_at_k(samples: int, solved: int, k: int) -> float:
+    """Return the unbiased estimate of pass@k from `solved` of `samples` episodes (Chen et al. 2021)."""
+    return 1.0 - comb(samples - solved, k) / comb(samples, k)
+
+
+def operations_of(trajectory: Trajectory) -> Operations:
+    """Return the operations of the calls that succeeded, in order, without `Finish`."""
+    apis = {api.spec.function_name: api.operation.name for api in world_task_of(trajectory.task).toolset.apis}
+    return tuple(
+        apis[step.action.name]
+        for step in trajectory.steps
+        if step.status is StatusCode.OK and step.action.name in apis and step.action.name != FINISH
+    )
+
+
+def demonstrated() -> set[Operations]:
+    """Return the sequences of operations in the demonstrations that made the starting policy."""
+    found: set[Operations] = set()
+    for stage in start_stages():
+        evaluation = Evaluation("StepTool/ToolWorld-v0", stage.env_args, stage.episodes, slots=1, seed=stage.seed)
+        found.update(map(operations_of, demonstrate(evaluation, stage.noise, stage.seed)))
+    return found
+
+
+def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], samples: int) -> Result:
+    """Return pass@k of every policy, what it solves beyond the start, and its new sequences of operations."""
+    tasks = rounds[_START][0].tasks
+    counts = {
+        name: {task: sum(task in each.solved for each in played) for task in tasks} for name, played in rounds.items()
+    }
+    ks = [1 << power for power in range(samples.bit_length()) if 1 << power <= samples]
+    curves = {
+        name: [fmean(pass_at_k(samples, solved, k) for solved in by_task.values()) for k in ks]
+        for name, by_task in counts.items()
+    }
+    rows: list[Row] = [
+        {"policy": name, **{f"pass@{k} %": f"{100 * rate:.1f}" for k, rate in zip(ks, rates, strict=True)}}
+        for name, rates in curves.items()
+    ]
+    tables = {
+        "pass@k": rows,
+        "Beyond the start": [_beyond(name, counts, rounds[name], shown) for name in rounds],
+    }
+    plotted = {name: Curve(ks, rates) for name, rates in curves.items()}
+    figure = line_plot(plotted, "k, episodes of a task", "pass@k", percent=True, log_x=True)
+    notes = [
+        f"{len(tasks)} held-out tasks, panel {rounds[_START][0].panel}; {samples} episodes of each at temperature 1; "
+        "unbiased estimator.",
+        f"A solution's sequence is the operations of its successful calls. {len(shown)} different sequences are in the "
+        "demonstrations; one is new if none of them contains it as a consecutive part, and has a new pair if two of "
+        "its consecutive operations are consecutive in none.",
+    ]
+    return Result("pass_at_k", "pass@k of the start and of trained policies", tables, notes, {"pass@k": figure})
+
+
+def _beyond(name: str, counts: Mapping[str, Mapping[str, int]], played: Sequence[Round], shown: set[Operations]) -> Row:
+    solved = {task for task, count in counts[name].items() if count}
+    of_start = {task for task, count in counts[_START].items() if count}
+    solutions = [operations for each in played for operations in each.solved.values()]
+    parts = {part for each in shown for part in _parts(each)}
+    new = [each for each in solutions if each not in parts]
+    pair = [each for each in solutions if any(two not in parts for two in pairwise(each))]
+    return {
+        "policy": name,
+        "tasks solved at least once": len(solved),
+        "of these never by the start": len(solved - of_start),
+        "solved by the start alone": len(of_start - solved),
+        "solutions": len(solutions),
+        "with a new sequence %": f"{100 * len(new) / len(solutions):.1f}" if solutions else None,
+        "with a new pair %": f"{100 * len(pair) / len(solutions):.1f}" if solutions else None,
+    }
+
+
+def _parts(operations: Operations) -> set[Operations]:
+    """Return all consecutive parts of a sequence."""
+    length = len(operations)
+    return {operations[i:j] for i in range(length) for j in range(i + 1, length + 1)}
+
+
+def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, Path]) -> None:
+    missing = [
+        (name, folder, number)
+        for number in range(options.samples)
+        for name, folder in policies.items()
+        if not _file(options, name, number).exists()
+    ]
+    total = options.samples * len(policies)
+    pool = ProcessPoolExecutor(options.jobs, get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        with Display() as display:
+            phase = display.add_phase("rounds", total)
+            display.update(phase, total - len(missing), total)
+            futures = [
+                pool.submit(_play, options, config, folder, number, _file(options, name, number))
+                for name, folder, number in missing
+            ]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                display.update(phase, total - len(missing) + done, total)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _play(options: Options, config: TrainConfig, policy: Path, number: int, file: Path) -> None:
+    """Play one round, seeded by its number, and write it atomically."""
+    bundle, each = load_policy(policy), -(-options.tasks // len(options.depths))
+    played = [
+        trajectory
+        for depth in options.depths
+        for trajectory in play_panel(
+            depth_panel(depth, each), config.env, bundle, config.sampling, _TEMPERATURE, seed=1 + number
+        )
+    ][: options.tasks]
+    solved = {t.task.id: operations_of(t) for t in played if t.metadata.get("outcome", {}).get("is_solved") == 1}
+    content = Round(panel_of(played), solved, [t.task.id for t in played])._asdict()
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def read_round(file: Path) -> Round:
+    """Read a round."""
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    solved = {task: tuple(operations) for task, operations in found["solved"].items()}
+    return Round(found["panel"], solved, found["tasks"])
+
+
+def _claim(options: Options, folder: Path, policy: Path) -> None:
+    """Write the weights and tasks of a policy's rounds to their folder. Refuse a folder of others."""
+    digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(policy))
+    tasks = {"tasks": options.tasks, "depths": list(options.depths), "config": options.config.read_text("utf-8")}
+    own = {"weights": digest, **tasks}
+    path = folder / "settings.json"
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != own:
+        raise ConfigurationError(f"{folder} holds rounds of other weights or tasks; choose another --runs")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(own) + "\n", encoding="utf-8")
+
+
+def _file(options: Options, name: str, number: int) -> Path:
+    return options.runs / name / f"round-{number:03}.json"
+
+
+def _name(folder: Path) -> str:
+    folder = folder.resolve()
+    return folder.parent.name if folder.name == "policy" else folder.name
+
+
+if __name__ == "__main__":
+    run_command("learning.pass_at_k", Options, run)

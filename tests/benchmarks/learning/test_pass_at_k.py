@@ -1,0 +1,61 @@
+"""pass@k: the unbiased estimate, solutions beyond the start, and rounds that are kept."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from agents.baselines.oracle import OracleAgent
+from agents.evaluation.evaluate import Evaluation, evaluate
+from benchmarks.learning import pass_at_k as module
+from benchmarks.learning.pass_at_k import Options, Round, operations_of, pass_at_k, report, run
+from steptool_env.errors import ConfigurationError
+
+
+@pytest.mark.parametrize("solved", range(7))
+@pytest.mark.parametrize("k", range(1, 7))
+def test_the_estimate_is_the_share_of_subsets_with_a_solution(solved: int, k: int) -> None:
+    episodes = [number < solved for number in range(6)]
+    assert pass_at_k(6, solved, k) == pytest.approx(fmean(any(chosen) for chosen in combinations(episodes, k)))
+
+
+def test_the_oracle_calls_the_operations_of_its_plan() -> None:
+    (trajectory,) = evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 1), OracleAgent())
+    plan = trajectory.task.solution.plan
+    assert sorted(operations_of(trajectory)) == sorted(node.operation for node in plan.nodes)
+
+
+def test_solutions_beyond_the_start_and_their_operations_are_counted() -> None:
+    tasks = ["a", "b", "c"]
+    rounds = {
+        "start": [Round("ab", {"a": ("x", "y")}, tasks), Round("ab", {"b": ("x",)}, tasks)],
+        "trained": [Round("ab", {"a": ("x", "y")}, tasks), Round("ab", {"a": ("x", "y", "x"), "c": ("z",)}, tasks)],
+    }
+    result = report(rounds, {("w", "x", "y"), ("y", "x")}, 2)
+    start, trained = result.tables["pass@k"]
+    assert (start["pass@1 %"], start["pass@2 %"]) == ("33.3", "66.7")
+    assert (trained["pass@1 %"], trained["pass@2 %"]) == ("50.0", "66.7")
+    beyond = result.tables["Beyond the start"][1]
+    assert (beyond["of these never by the start"], beyond["solved by the start alone"]) == (1, 1)
+    # ("x", "y", "x") and ("z",) are no consecutive part of a demonstration; both pairs of the first are.
+    assert beyond["with a new sequence %"] == "66.7"
+    assert beyond["with a new pair %"] == "0.0"
+    assert "<svg" in result.figures["pass@k"]
+
+
+def test_rounds_are_kept_and_not_mixed_with_others(
+    start: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "demonstrated", lambda: {("x",)})  # the shipped start's take minutes
+    options = Options((start,), start, tasks=2, depths=(1, 2), samples=2, config=shared, runs=tmp_path)
+    result = run(options)
+    assert [row["policy"] for row in result.tables["pass@k"]] == ["start", start.parent.name]
+    kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*/round-*.json")}
+    assert len(kept) == 4
+    assert run(options).tables == result.tables
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    with pytest.raises(ConfigurationError, match="rounds of other weights or tasks"):
+        run(Options((start,), start, tasks=1, depths=(1,), samples=2, config=shared, runs=tmp_path))
