@@ -70,12 +70,12 @@ def test_an_update_reads_the_episodes_once_for_values_and_fit_and_once_per_pass_
     settings = {"epochs": 1, "mini_batches": 2}
     run = trainer(bandit_config(policy={"critic": "detached"}, algorithm=settings, episodes=8), slots=4)
     rollout = run._collect(0)
-    read = []
-    run.learner.policy.decoder.register_forward_pre_hook(
+    read: list[int] = []
+    run.bundle.policy.decoder.register_forward_pre_hook(
         lambda _, __, inputs: read.append(len(inputs["input_ids"])), with_kwargs=True
     )
-    before = {name: weight.clone() for name, weight in run.learner.policy.state_dict().items()}
+    before = {name: weight.clone() for name, weight in run.bundle.policy.state_dict().items()}
     metrics = run.update(rollout.episodes)
     learnt = (1 - metrics["train/idle_episodes"]) * len(rollout.episodes)
     assert sum(read) == len(rollout.episodes) + learnt
-    assert not torch.equal(run.learner.policy.state_dict()["value_head.2.weight"], before["value_head.2.weight"])
+    assert not torch.equal(run.bundle.policy.state_dict()["value_head.2.weight"], before["value_head.2.weight"])
