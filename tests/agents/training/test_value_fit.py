@@ -67,15 +67,15 @@ def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(
 
 
 def test_an_update_reads_the_episodes_once_for_values_and_fit_and_once_per_pass_of_the_policy() -> None:
-    settings = {"epochs": 1, "mini_batches": 2, "critic_epochs": 3}
-    run = trainer(bandit_config(policy={"critic": "detached"}, algorithm=settings, episodes=8), num_envs=4)
-    rollout, _ = run._collect(0)
-    read = []
-    run.learner.policy.decoder.register_forward_pre_hook(
+    settings = {"epochs": 1, "mini_batches": 2}
+    run = trainer(bandit_config(policy={"critic": "detached"}, algorithm=settings, episodes=8), slots=4)
+    rollout = run._collect(0)
+    read: list[int] = []
+    run.bundle.policy.decoder.register_forward_pre_hook(
         lambda _, __, inputs: read.append(len(inputs["input_ids"])), with_kwargs=True
     )
-    before = {name: weight.clone() for name, weight in run.learner.policy.state_dict().items()}
+    before = {name: weight.clone() for name, weight in run.bundle.policy.state_dict().items()}
     metrics = run.update(rollout.episodes)
     learnt = (1 - metrics["train/idle_episodes"]) * len(rollout.episodes)
     assert sum(read) == len(rollout.episodes) + learnt
-    assert not torch.equal(run.learner.policy.state_dict()["value_head.2.weight"], before["value_head.2.weight"])
+    assert not torch.equal(run.bundle.policy.state_dict()["value_head.2.weight"], before["value_head.2.weight"])
