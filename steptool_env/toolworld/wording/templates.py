@@ -349,7 +349,7 @@ ORDERED: Mapping[str, tuple[str, ...]] = {
         "have {order_id} delivered to {new_deliver_to_id}",
     ),
     "event.book": (
-        "buy[ {tickets} tickets| a ticket] for {event_id} in the name of {visitor}",
+        "buy {visitor}[ {tickets} tickets| a ticket] for {event_id}",
         "get {visitor}[ {tickets} tickets| a ticket] for {event_id}",
     ),
     "doctor.book": (

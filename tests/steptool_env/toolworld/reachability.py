@@ -16,7 +16,7 @@ from steptool_env.toolworld.planning.plan import Given
 from toolserver.world import WORLD_VERSION, World
 from toolserver.world.domains import DOMAINS
 from toolserver.world.samples import sample_value
-from toolserver.world.schema import Operation, ValueKind
+from toolserver.world.schema import Operation, OperationKind, ValueKind
 from toolserver.world.tables import Table
 from toolserver.world.vendors import Health, VendorApi
 
@@ -60,6 +60,8 @@ class _RecordingWorld(World):
             items = enumerate(operation.inputs.items())
             values = {name: sample_value(slot, self, pick + place) for place, (name, slot) in items}
             list(self.execute(operation, values).rows)
+        if operation.kind is OperationKind.CANCEL:  # it reads the stock to add to it; its answer is always the same
+            return frozenset(each for each in self.read if each.startswith(f"{operation.subject}."))
         return frozenset(self.read)
 
 

@@ -32,7 +32,8 @@ _CLUMSY = (
     re.compile(rf"What (?:is|are) the (?:{_PERSON})s?\b(?!')"),  # persons are "who"
     re.compile(rf"the (?:{_PERSON}) [^,.?]*,(?: and| along with| with) its\b"),  # and "their"
     re.compile(r"\bof (?:match |flight |train )?(?:code|tracking number) X"),  # codes are "with"
-    re.compile(rf"with the (?:{_EXTREME}) [a-z ]+ (?:in|from|by|at) (?:the [a-z ]+ )?X"),  # the scope comes first
+    # The scope comes first; after "to the" another row begins: `the city with the largest area to the city in X`
+    re.compile(rf"with the (?:{_EXTREME}) (?:(?! to the )[a-z ])+ (?:in|from|by|at) (?:the [a-z ]+ )?X"),
 )
 _SENTENCES = re.compile(r"(?<=[.?!]) ")
 _DEEP = [("train", "lite"), ("train", "standard"), ("train", "full"), ("depth-5", "standard"), ("depth-6", "full")]

@@ -87,7 +87,7 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
     """The price of a hotel by its details instead of its price look-up, found by the hotels of its city."""
     world = suite().vendors
     found = 0
-    for task in of_depth(suite(), 2, 150):
+    for task in of_depth(suite(), 2, 600):
         plan = task.solution.plan
         last = plan.results[-1].operation
         details = next(
