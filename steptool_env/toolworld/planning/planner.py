@@ -22,6 +22,7 @@ from toolserver.world.world import World
 _ATTEMPTS = 4
 _SHARES = 4
 _DRAWS = 3  # draws for one input before the attempt fails
+_NEAR = 0.002  # relative tolerance of the verifier for quantities
 _OPTIONAL = 0.35  # probability that an optional input is stated
 
 
@@ -200,7 +201,10 @@ class _Attempt:
 
 
 def _is_known(results: Iterable[Result], result: Result, output: str) -> bool:
-    """Return True if an earlier result contains `output` of `result`, so that its call is needless."""
+    """Return True if an earlier result contains `output` of `result`, so that its call is needless.
+
+    A computed number within 0.2 % of one of its arguments is known, too.
+    """
     kind, value = result.operation.outputs[output], result.values[output]
     if kind.type.kind is ValueKind.ID:
         for each in results:  # a loop for speed: every call of every attempt comes here
@@ -208,6 +212,9 @@ def _is_known(results: Iterable[Result], result: Result, output: str) -> bool:
                 if value in row.values.values():
                     return True
         return False
+    if result.operation.kind is OperationKind.COMPUTE and kind.type.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
+        arguments = [each for each in result.arguments.values() if type(each) in (int, float)]
+        return any(abs(value - each) <= _NEAR * abs(value) for each in arguments)  # at 60 km/h, km are minutes
     identity = (result.rows[0].entity, kind.attribute)
     return not kind.derived and any(
         (fact.entity, fact.attribute) == identity for each in results for fact in each.facts()

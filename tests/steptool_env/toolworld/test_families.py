@@ -60,7 +60,7 @@ def shares(drawn: list[WorldTask]) -> Counter[str]:
     return Counter(task.family for task in drawn)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", ["lite", *(pytest.param(level, marks=pytest.mark.slow) for level in LEVELS[1:])])
 @pytest.mark.parametrize("split", ["validation", "G3_instruction", "depth-1", "depth-2", "depth-4"])
 def test_no_family_has_more_than_its_share_of_a_panel(split: str, level: str) -> None:
     drawn = tasks(split, level, 120)

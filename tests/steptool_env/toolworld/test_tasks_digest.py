@@ -21,7 +21,7 @@ from toolserver.world.vendors import VendorRegistry
 DIGESTS = {
     "lite": "0cb2b8e257c9e5cb7808b08fd7402eef",
     "standard": "e089e1037a85046c19ed79d5e6eb8cb4",
-    "full": "eaef96f2116a7bc211670c2266ac7624",
+    "full": "1056af01f36870cc2f12a77f09990d10",
 }
 
 

@@ -36,7 +36,7 @@ def test_only_the_rounding_of_a_unit_leaves_a_call_the_same(
 def test_an_id_counts_as_found_only_where_it_is_told_whose_it_is() -> None:
     """The search for the city of a restaurant by the city's name tells its id, but not that the restaurant is there."""
     seen = 0
-    for task in tasks("train", count=150):
+    for task in tasks("train", count=400):
         for place, milestone in enumerate(Tracker(task).milestones if task.solvable else ()):
             result = task.plan.results[milestone.node]
             for name in task.plan.used_outputs(milestone.node) if milestone.node >= 0 else ():

@@ -25,7 +25,7 @@ SOLVABLE = [
         ("depth-1", "standard"),
         ("depth-2", "standard"),
     )
-    for task in tasks(split, level, 60)
+    for task in tasks(split, level, 100)
     if task.solvable and not task.plan.writes
 ]
 

@@ -1,6 +1,7 @@
 """Cheating by the answer alone does not pay: on every split, no adversary is rewarded on one task in a hundred."""
 
 from collections import defaultdict
+from itertools import islice
 
 import pytest
 
@@ -58,8 +59,8 @@ def test_no_adversary_is_rewarded_on_many_tasks(split: str, level: str) -> None:
 
 def test_every_adversary_finds_an_occasion() -> None:
     for adversary in ADVERSARIES:
-        found = [task.id for task in tasks("train", "lite", FEW) if task.solvable and any(adversary(play(task)))]
-        assert len(found) >= 3, adversary.__name__
+        found = (task for task in tasks("train", "lite", MANY) if task.solvable and any(adversary(play(task))))
+        assert len(list(islice(found, 3))) == 3, adversary.__name__
 
 
 @pytest.mark.parametrize("split", SOLVABLE)
