@@ -13,13 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")))
+PAGES = (
+    "README.md",
+    *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md") if page.name != "toolworld-tasks.md"),
+)
+"""Pages but the one that shows tasks, whose numbers are of the world."""
 
 SETTINGS = {
     "docs/algorithms.md": {"10 %", "0.4 %"},  # a target network's step; the precision of bfloat16
     "docs/learning.md": {"95 %"},  # of the test of hypotheses
     "docs/toolworld.md": {
-        *("54 %", "39.5 %", "36 %", "1.9 %", "1.8 %", "1.3 %"),  # counted by test_giving_up.py
+        *("52 %", "39.5 %", "38.5 %", "2.8 %", "1.9 %", "1.4 %"),  # counted by test_giving_up.py
         *("0.2 %", "0.5 %", "1 %"),  # tolerances of the verifier
         *("2 %", "5 %", "10 %", "20 %"),  # rates of unsolvable tasks and of faults
         *("0.1", "0.2"),

@@ -9,12 +9,15 @@ the query. The ceiling is the `oracle`, which knows the gold solution.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import process_time
 
+from agents.demo.arms import CONFIG, start_stages
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
+from agents.training.config import read_config
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from steptool_env.errors import ConfigurationError
@@ -73,6 +76,24 @@ def profile(split: str, level: str, episodes: int) -> Row:
     return row
 
 
+def families(depth: int, panel: int, training: int) -> Row:
+    """Return the number of families, and the share of the largest, in a panel and in training tasks of a depth.
+
+    The world is that of the demonstration. Depths of its start are counted in the start's training tasks.
+    """
+    arguments, start = read_config(CONFIG).env.args, start_stages()[0].env_args
+    split = arguments["split"] if str(depth) not in start["depths"] else start["split"]
+    vendors = VendorRegistry(make_world(0, arguments["level"]), arguments["tools"])
+    row: dict[str, str | int | float | None] = {"depth": depth}
+    for name, count, depths in ((f"depth-{depth}", panel, None), (split, training, {depth: 1.0})):
+        sampler = TaskSampler(vendors, name, 0.0, depths)
+        found = Counter(sampler.task(index).family for index in range(count))
+        kind = "panel" if depths is None else "training"
+        row |= {f"{kind} tasks": count, f"{kind} families": len(found)}
+        row[f"{kind}, largest %"] = _percent(max(found.values()), count)
+    return row
+
+
 def _play(name: str, split: str, level: str, count: int) -> Mapping[str, float]:
     settings = {"split": split, "level": level, "call_budget": _BUDGET}
     played = evaluate(Evaluation("StepTool/ToolWorld-v0", settings, episodes=count), make_agent(name))
@@ -93,9 +114,12 @@ def _range(values: list[int]) -> str:
 
 
 def run(options: Options) -> Result:
-    """Measure both tables."""
+    """Measure all tables."""
     tables = {
         "Generation": [generation(level, "train", options.timed) for level in LEVELS],
+        "Families, the demonstration's world": [
+            families(depth, min(options.timed, SPLITS[f"depth-{depth}"].size), options.timed) for depth in range(1, 7)
+        ],
         "Splits, level lite": [profile(split, "lite", options.episodes) for split in SPLITS],
     }
     notes = (
