@@ -239,7 +239,8 @@ class Recorder:
 def _streams(specs: Sequence[EpisodeSpec]) -> list[str]:
     """Return the name of each episode's random stream: its seed and its index among the episodes with that seed.
 
-    An episode's actions therefore do not depend on the number of slots or on the other episodes.
+    An episode's actions therefore do not depend on the number of slots or on the other episodes, up to the rounding of
+    logits, which depends on the number of rows of a batch.
     """
     counts: Counter[int] = Counter()
     names = []

@@ -144,18 +144,22 @@ def open_pool(config: EnvConfig) -> EpisodePool:
         ConfigurationError: See `make_env`.
     """
     arguments = {**config.args, **({"reward": config.reward} if config.reward else {})}
-    return make_pool(lambda: make_env(config.id, arguments), config.num_envs)
+    return make_pool(lambda: make_env(config.id, arguments, "env.id"), config.num_envs)
 
 
-def make_env(env_id: str, arguments: Mapping[str, Any]) -> TextEnv:
-    """Return an environment. Raises `ConfigurationError` for an unknown id or a wrong argument."""
+def make_env(env_id: str, arguments: Mapping[str, Any], field: str = "env") -> TextEnv:
+    """Return an environment.
+
+    Raises:
+        ConfigurationError: The id, which is the setting `field`, is unknown, or an argument is wrong.
+    """
     try:
         return cast(TextEnv, gym.make(env_id, **arguments, disable_env_checker=True))
     except gym.error.UnregisteredEnv as error:
         known = ", ".join(sorted(name for name in gym.registry if name.startswith("StepTool/")))
-        raise ConfigurationError(f"env {env_id!r} is not registered ({error}); there are {known}") from error
+        raise ConfigurationError(f"{field}={env_id}: it is not registered ({error}); there are {known}") from error
     except TypeError as error:
-        raise ConfigurationError(f"env {env_id!r} does not take these arguments: {error}") from error
+        raise ConfigurationError(f"{field}={env_id}: it does not take these arguments: {error}") from error
 
 
 def make_pool(make: Callable[[], TextEnv], slots: int, first: TextEnv | None = None) -> EpisodePool:

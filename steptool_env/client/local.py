@@ -35,7 +35,7 @@ class LocalToolClient:
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
         """See `ToolClient.stream`."""
-        return iter(self.call_many(calls))
+        yield from self.call_many(calls)
 
     def close(self) -> None:
         """See `ToolClient.close`."""

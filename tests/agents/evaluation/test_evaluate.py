@@ -83,7 +83,7 @@ def test_episodes_come_in_the_tasks_order_as_they_end() -> None:
 
 def test_the_whole_suite_is_played_unless_told_otherwise() -> None:
     assert len(evaluate(Evaluation(TOYS), RandomAgent())) == 10
-    assert len(evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-1"}, slots=200), RandomAgent())) == 200
+    assert len(evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-1"}, slots=200), RandomAgent())) == 400
 
 
 @pytest.mark.parametrize(

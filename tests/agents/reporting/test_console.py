@@ -114,7 +114,7 @@ def test_a_command_whose_output_is_piped_writes_a_line_regularly(tmp_path: Path)
         text=True,
         check=True,
     )
-    lines = re.findall(r"^oracle: (\d+)/200 \(\d+ %\), pass 100\.0 %, 0:00:\d\d so far.*$", done.stdout, re.MULTILINE)
+    lines = re.findall(r"^oracle: (\d+)/400 \(\d+ %\), pass 100\.0 %, 0:00:\d\d so far.*$", done.stdout, re.MULTILINE)
     assert len(lines) > 2
     assert lines == sorted(lines, key=int)
-    assert lines[-1] == "200"
+    assert lines[-1] == "400"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 import torch
@@ -101,16 +102,15 @@ def test_the_gradient_is_exactly_zero_at_observations() -> None:
     """Logits at positions that predict no action token get no gradient at all."""
     model, config = policy("none"), bandit_config(algo="reinforce").algorithm
     batch = prepared(model, [ONE], config)
-    captured: list[torch.Tensor] = []
-    original = model.hidden
+    states: list[torch.Tensor] = []
 
-    def hidden(ids: torch.Tensor) -> torch.Tensor:
-        states = original(ids).detach().requires_grad_()
-        captured.append(states)
-        return states
+    def capture(_: object, __: object, output: Any) -> None:
+        output.last_hidden_state = output.last_hidden_state.detach().requires_grad_()
+        states.append(output.last_hidden_state)
 
-    model.hidden = hidden  # type: ignore[method-assign]
+    model.decoder.register_forward_hook(capture)
     ppo_loss(forward(model, batch), batch, config)["loss"].backward()  # type: ignore[no-untyped-call]
-    assert captured[-1].grad is not None
-    touched = captured[-1].grad[0].abs().sum(-1) > 0
+    (seen,) = states
+    assert seen.grad is not None
+    touched = seen.grad[0].abs().sum(-1) > 0
     assert touched.tolist() == [False, True, True, False, False, True, True, False]

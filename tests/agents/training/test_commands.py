@@ -159,7 +159,7 @@ def test_a_size_from_scratch_asks_for_its_tokenizer(tmp_path: Path, capsys: pyte
 
 def test_an_environment_that_does_not_exist_is_named() -> None:
     config = bandit_config(env={"id": "StepTool/Nothing-v0"})
-    with pytest.raises(ConfigurationError, match=r"env.id=StepTool/Nothing-v0"):
+    with pytest.raises(ConfigurationError, match=r"env\.id=StepTool/Nothing-v0"):
         open_pool(config.env)
 
 
