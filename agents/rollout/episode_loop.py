@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from agents.rollout.episode_pool import EpisodePool
 from steptool_env.episodes.episode import Transition
 
+_READY_SHARE = 1 / 8  # share of the episodes whose actions are ready at which a round of steps is awaited
+
 
 class Start(NamedTuple):
     """Seed of an episode, and the index of its task; by default the seed draws the task."""
@@ -47,7 +49,8 @@ class EpisodeLoop:
     """Plays one episode per start in the slots of a pool.
 
     Where the steps of a pool wait for a server, they are taken in a thread: one round at a time, of all the actions
-    that were chosen during the last one, while the player goes on choosing others.
+    that were chosen during the last one, while the player goes on choosing others. A round ends when a fixed share of
+    the episodes waits for the next one, not when the server responds: equal runs have equal batches.
 
     Attributes:
         act_seconds: Seconds spent in `Player.act`.
@@ -103,7 +106,8 @@ class EpisodeLoop:
             actions, self._ready = self._ready, {}
             return zip(actions, self._pool.step(actions), strict=True)
         found: Iterable[tuple[int, Transition]] = ()
-        if self._flight is not None and (self._flight[1].done() or not self._choosing):
+        waiting = len(self._ready) >= _READY_SHARE * len(self._live)
+        if self._flight is not None and (waiting or not self._choosing):
             found = list(zip(self._flight[0], self._flight[1].result(), strict=True))
             self._flight = None
         if self._flight is None and self._ready:
