@@ -79,10 +79,11 @@ def profile(split: str, level: str, episodes: int) -> Row:
 def families(depth: int, panel: int, training: int) -> Row:
     """Return the number of families, and the share of the largest, in a panel and in training tasks of a depth.
 
-    The world is that of the demonstration. Depths of its start are counted in the start's training tasks.
+    The world is that of the demonstration. Depths that only its start was shown are counted in the start's tasks.
     """
     arguments, start = read_config(CONFIG).env.args, start_stages()[0].env_args
-    split = arguments["split"] if str(depth) not in start["depths"] else start["split"]
+    shown_only = str(depth) in start["depths"] and str(depth) not in arguments["depths"]
+    split = start["split"] if shown_only else arguments["split"]
     vendors = VendorRegistry(make_world(0, arguments["level"]), arguments["tools"])
     row: dict[str, str | int | float | None] = {"depth": depth}
     for name, count, depths in ((f"depth-{depth}", panel, None), (split, training, {depth: 1.0})):
