@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
 import pytest
 
 from agents.models.bundle import PolicyBundle
@@ -13,6 +16,7 @@ from agents.rollout.engine import act
 from agents.rollout.policy_agent import make_sampler
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.static_sampler import StaticTokenSampler
+from steptool_env.episodes.episode import Transition
 from tests.agents.bandit import bandits, exact_model, word_tokenizer
 
 STARTS = [EpisodeSpec(seed // 3, seed // 3) for seed in range(18)]
@@ -73,3 +77,29 @@ def test_an_error_of_a_step_that_is_taken_in_a_thread_ends_the_loop(monkeypatch:
     monkeypatch.setattr(pool, "step", broken)
     with pytest.raises(ValueError, match="broken"):
         collect_rollouts(pool, make_sampler(made, SAMPLING), made.codec, STARTS)
+
+
+def test_the_batches_do_not_depend_on_the_time_of_a_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal runs decode equal batches, so their log-probabilities have equal rounding."""
+
+    def batches(seconds: float) -> list[list[int]]:
+        """Slots of each decoding step and of each round of steps."""
+        made, pool = policy(), bandits(9)
+        pool.waits = True  # type: ignore[misc]
+        sampler, step, seen = make_sampler(made, SAMPLING), pool.step, []
+        request = sampler.request
+
+        def slow(actions: Mapping[int, str]) -> list[Transition]:
+            time.sleep(seconds)
+            return step(actions)
+
+        def recorded(slots: list[int]) -> None:
+            seen.append(sorted(slots))
+            request(slots)
+
+        monkeypatch.setattr(pool, "step", slow)
+        monkeypatch.setattr(sampler, "request", recorded)
+        collect_rollouts(pool, sampler, made.codec, STARTS)
+        return seen
+
+    assert batches(0.0) == batches(0.02)
