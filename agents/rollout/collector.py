@@ -174,7 +174,7 @@ class Recorder:
         for slot, (order, text, info) in openings.items():
             ids = self._codec.encode_prompt(text, info)
             self.engine.start(slot, ids, self._streams[order])
-            if self.engine.room(slot) < 1:
+            if self.engine.remaining_tokens(slot) < 1:
                 raise ModelError(
                     f"a prompt of {len(ids)} tokens leaves no room for an action; raise the context length, "
                     "or choose an environment with shorter prompts"
@@ -218,7 +218,7 @@ class Recorder:
         builder = self._builders[slot]
         ids = self._codec.encode_observation(observation, builder.format)
         ids = ids if self._stopped[slot] else [self._codec.stop_id, *ids]
-        if len(ids) >= self.engine.room(slot):
+        if len(ids) >= self.engine.remaining_tokens(slot):
             return False
         builder.state = observation
         builder.ids.extend(ids)

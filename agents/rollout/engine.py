@@ -51,7 +51,7 @@ class RolloutEngine(Protocol):
         """Append tokens that were not sampled: an observation."""
         ...
 
-    def room(self, slot: int) -> int:
+    def remaining_tokens(self, slot: int) -> int:
         """Return the number of tokens left in the context; 0 or less when it is full."""
         ...
 

@@ -61,7 +61,7 @@ class EpisodeLoop:
         self._pool, self._player = pool, player
         self._live: dict[int, int] = {}  # episode of each slot in use
         self._ready: dict[int, str] = {}  # actions to take
-        self._flight: tuple[dict[int, str], Future[list[Transition]]] | None = None  # actions that are being taken
+        self._round: tuple[dict[int, str], Future[list[Transition]]] | None = None  # actions that are being taken
         self.act_seconds = self.step_seconds = 0.0
 
     def play(self, starts: Sequence[Start], slots: int | None = None) -> Iterator[tuple[int, Transition]]:
@@ -88,7 +88,7 @@ class EpisodeLoop:
     @property
     def _choosing(self) -> bool:
         """True while the player has an action to choose."""
-        taking = len(self._flight[0]) if self._flight else 0
+        taking = len(self._round[0]) if self._round else 0
         return len(self._live) > taking + len(self._ready)
 
     def _begin(self, free: list[int], waiting: deque[tuple[int, Start]]) -> None:
@@ -107,10 +107,10 @@ class EpisodeLoop:
             return zip(actions, self._pool.step(actions), strict=True)
         found: Iterable[tuple[int, Transition]] = ()
         waiting = len(self._ready) >= _READY_SHARE * len(self._live)
-        if self._flight is not None and (waiting or not self._choosing):
-            found = list(zip(self._flight[0], self._flight[1].result(), strict=True))
-            self._flight = None
-        if self._flight is None and self._ready:
-            self._flight = self._ready, thread.submit(self._pool.step, self._ready)
+        if self._round is not None and (waiting or not self._choosing):
+            found = list(zip(self._round[0], self._round[1].result(), strict=True))
+            self._round = None
+        if self._round is None and self._ready:
+            self._round = self._ready, thread.submit(self._pool.step, self._ready)
             self._ready = {}
         return found

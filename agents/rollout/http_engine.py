@@ -121,8 +121,8 @@ class HttpEngine:
         """See `RolloutEngine.append`."""
         self._ids[slot].extend(ids)
 
-    def room(self, slot: int) -> int:
-        """See `RolloutEngine.room`."""
+    def remaining_tokens(self, slot: int) -> int:
+        """See `RolloutEngine.remaining_tokens`."""
         return self._context - len(self._ids[slot])
 
     def fork(self, source: int, target: int, stream: str | int) -> None:
@@ -135,7 +135,7 @@ class HttpEngine:
 
     def request(self, slots: Sequence[int]) -> None:
         """See `RolloutEngine.request`. Each action is a request, which is sent at once."""
-        if not self._model and any(self.room(slot) > 0 for slot in slots):
+        if not self._model and any(self.remaining_tokens(slot) > 0 for slot in slots):
             self._model = self._first_model()
         self._asked |= {slot: self._pool.submit(self._act, slot) for slot in slots}
 
@@ -155,14 +155,14 @@ class HttpEngine:
 
     def _act(self, slot: int) -> Sampled:
         ids, (stream, action) = self._ids[slot], self._draws[slot]
-        room = min(self._sampling.max_action_tokens, self.room(slot))
-        if room < 1:
+        max_tokens = min(self._sampling.max_action_tokens, self.remaining_tokens(slot))
+        if max_tokens < 1:
             return Sampled([], [], stopped=False, overflow=True)
         request = {
             **_PLAIN,
             "model": self._model,
             "prompt": ids,
-            "max_tokens": room,
+            "max_tokens": max_tokens,
             "stop_token_ids": [self._stop],
             "seed": action_seed(self._seed, stream, action),
         }

@@ -120,8 +120,8 @@ class TokenSampler:
         """See `RolloutEngine.append`."""
         self._slots[slot].pending.extend(ids)
 
-    def room(self, slot: int) -> int:
-        """See `RolloutEngine.room`."""
+    def remaining_tokens(self, slot: int) -> int:
+        """See `RolloutEngine.remaining_tokens`."""
         state = self._slots[slot]
         return self._context - state.length - len(state.pending)
 
@@ -149,7 +149,7 @@ class TokenSampler:
         """See `RolloutEngine.request`."""
         for slot in slots:
             state = self._slots[slot]
-            if self.room(slot) < 1:
+            if self.remaining_tokens(slot) < 1:
                 self._full.append(slot)
                 continue
             state.limit = self._longest(slot)
@@ -173,7 +173,7 @@ class TokenSampler:
 
     def _longest(self, slot: int) -> int:
         """Return the maximum length of the slot's next action."""
-        return min(self._sampling.max_action_tokens, self.room(slot))
+        return min(self._sampling.max_action_tokens, self.remaining_tokens(slot))
 
     def _action_seed(self, slot: int) -> int:
         """Return the seed of a slot's next action, at least 0."""

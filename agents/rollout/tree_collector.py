@@ -122,8 +122,8 @@ class _TreeLoop(EpisodeLoop):
         recorder.free = free
         self._live |= recorder.begun
         recorder.begun = {}
-        room = (len(free) - recorder.reserved) // recorder.plan.slots
-        super()._begin(free, deque(waiting.popleft() for _ in range(min(room, len(waiting)))))
+        trees = (len(free) - recorder.reserved) // recorder.plan.slots
+        super()._begin(free, deque(waiting.popleft() for _ in range(min(trees, len(waiting)))))
 
 
 def _places(specs: Sequence[EpisodeSpec]) -> list[int]:

@@ -116,7 +116,7 @@ class Forks:
             if not draft.episode.over:
                 ids = self._codec.encode_observation(transition.observation, draft.format)
                 ids = ids if action.stopped else [self._codec.stop_id, *ids]
-                if len(ids) < self._engine.room(slot):
+                if len(ids) < self._engine.remaining_tokens(slot):
                     draft.ids.extend(ids)
                     self._engine.append(slot, ids)
                     hashed = state_hash(draft.episode.task.id, transition.observation)

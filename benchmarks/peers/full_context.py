@@ -33,8 +33,8 @@ class FullContextSampler(TokenSampler):
         """See `TokenSampler.append`."""
         self._episodes[slot].extend(ids)
 
-    def room(self, slot: int) -> int:
-        """See `TokenSampler.room`."""
+    def remaining_tokens(self, slot: int) -> int:
+        """See `TokenSampler.remaining_tokens`."""
         return self._context - len(self._episodes[slot])
 
     def free(self, slot: int) -> None:

@@ -141,7 +141,7 @@ def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
 
 
 def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
-    """A policy that writes one of the four actions and stops, but knows nothing of which is right."""
+    """A policy that writes one of the four actions, equally often, and stops."""
     tokenizer = word_tokenizer()
     model = llama(seed)
     model.load_state_dict(_blind_weights(seed))

@@ -1,1 +1,1 @@
-"""Parts of a call that every room needs: names, argument JSON, cache key, episode state."""
+"""Parts of a call that every folder needs: names, argument JSON, cache key, episode state."""

@@ -69,7 +69,7 @@ class Caller:
     def append(self, slot: int, ids: Sequence[int]) -> None:
         pass
 
-    def room(self, slot: int) -> int:
+    def remaining_tokens(self, slot: int) -> int:
         return 1_000_000
 
     def free(self, slot: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from steptool_env.toolworld.planning.plan import Given, Plan
 from toolserver.world import NO_CHANGES, World
-from toolserver.world.domains.weather import day_of
+from toolserver.world.domains.travel.weather import day_of
 
 Values = dict[str, Any]
 TODAY = date(2031, 5, 12)

@@ -1,0 +1,1 @@
+"""Domains of business: currencies, companies, shopping and logistics."""

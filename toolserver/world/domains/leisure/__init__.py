@@ -1,0 +1,1 @@
+"""Domains of leisure: films, music, sports, events and food."""

@@ -1,0 +1,1 @@
+"""Domains of public services: education and clinics."""

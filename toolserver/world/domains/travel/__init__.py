@@ -1,0 +1,1 @@
+"""Domains of travel: places, weather, flights, trains and hotels."""
