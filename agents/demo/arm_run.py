@@ -2,8 +2,8 @@
 
     python -m agents.demo.arm_run SETTINGS
 
-SETTINGS is a YAML file of `TrainConfig`. The policy is evaluated on the panels of the demonstration's table while it
-trains; the last evaluation is the table's own.
+SETTINGS is a YAML file of `TrainConfig`. The policy is evaluated greedily on the panels of the demonstration's table
+while it trains; the last evaluation is the table's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 from agents.demo.arms import POINTS
-from agents.evaluation.panels import PanelEvaluation, depth_panel, trained_depths
+from agents.evaluation.panels import DECODINGS, GREEDY, PanelEvaluation, depth_panel, trained_depths
 from agents.models.bundle import build_policy
 from agents.rollout.episode_pool import open_pool
 from agents.training.config import TrainConfig, read_config
@@ -29,7 +29,8 @@ def run(config: TrainConfig) -> None:
     out = Path(config.out)
     with closing(open_pool(config.env)) as pool, closing(MetricsLog(out, tensorboard=False)) as log:
         trainer = OnlineTrainer(config, bundle, pool)
-        evaluation = PanelEvaluation(panels, config.env, bundle, config.sampling)
+        greedy = {GREEDY: DECODINGS[GREEDY]}
+        evaluation = PanelEvaluation(panels, config.env, bundle, config.sampling, greedy)
         train_with_marks(trainer, log, marks_of(config.calls, POINTS)[:-1], evaluation)
         trainer.save(out / f"checkpoint-{trainer.progress.iteration}")
 

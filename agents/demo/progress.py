@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from agents.evaluation.panels import GREEDY, SAMPLED, key
+from agents.evaluation.panels import GREEDY, key
 from agents.reporting.console import Display
 
 
@@ -32,13 +32,9 @@ class DemoProgress(Display):
         self.update(self._phases[arm], min(calls, total), total, words)
 
     def _by_depth(self, record: Mapping[str, float | None]) -> str | None:
-        """Return the pass rates of an evaluation by depth; `None` for a record without one."""
-        found = {
-            decoding: [record.get(key(decoding, f"depth-{depth}", "pass_rate")) for depth in self._depths]
-            for decoding in (SAMPLED, GREEDY)
-        }
-        if any(rate is None for rates in found.values() for rate in rates):
+        """Return the greedy pass rates of an evaluation by depth; `None` for a record without one."""
+        found = [record.get(key(GREEDY, f"depth-{depth}", "pass_rate")) for depth in self._depths]
+        rates = [f"{100 * rate:.0f}" for rate in found if rate is not None]
+        if len(rates) < len(found):
             return None
-        depths = "/".join(map(str, self._depths))
-        shown = (f"{name} {'/'.join(f'{100 * (rate or 0):.0f}' for rate in rates)} %" for name, rates in found.items())
-        return f", held out at depth {depths}: {', '.join(shown)}"
+        return f", held out at depth {'/'.join(map(str, self._depths))}: {'/'.join(rates)} % greedily"

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.demo.run import BEST, FLOORS, GREEDY, START, Outcome, by_depth
+from agents.evaluation.panels import GREEDY as GREEDY_DECODING
+from agents.evaluation.panels import key
 from agents.evaluation.results import metrics_of
 from agents.reporting.evaluation import comparison
 from agents.reporting.html import Example, Plot, Report, Table, format_rate, write_report
@@ -43,16 +45,15 @@ def examples(outcome: Outcome) -> list[Example]:
 
 
 def learning_curves(outcome: Outcome) -> list[Plot]:
-    """Return the pass rate on the table's tasks against environment calls, one plot per depth.
+    """Return the greedy pass rate on the table's tasks against environment calls, one plot per depth.
 
     The lines of the start are its pass rates at temperature 0 and at its best temperature.
     """
     plots = []
     for panel in by_depth(outcome.runs[START]) if outcome.curves else ():
         curves: dict[str, Curve] = {}
-        for arm, records in outcome.curves.items():
-            for decoding, suffix, pair in (("sampled", "", ""), ("greedy", GREEDY, arm)):
-                curves[arm + suffix] = _curve(outcome, records, panel, decoding, suffix, arm, pair)
+        for arm in outcome.curves:
+            curves[arm + GREEDY] = _curve(outcome, arm, panel)
         last = max(outcome.calls.values())
         for name, pair in ((BEST, ""), (START + GREEDY, BEST)):
             curves[name] = Curve([0, last], [_rate(outcome.runs[name], panel)] * 2, paired_with=pair)
@@ -69,21 +70,13 @@ def depth_table(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     return Table("Pass rate by depth", ("run", *panels), rows)
 
 
-def _curve(
-    outcome: Outcome,
-    records: Sequence[Mapping[str, float]],
-    panel: str,
-    decoding: str,
-    suffix: str,
-    arm: str,
-    pair: str,
-) -> Curve:
+def _curve(outcome: Outcome, arm: str, panel: str) -> Curve:
     """Return the curve of an arm: the start, the evaluations in training, the table."""
-    name = f"{decoding}/{panel}/pass_rate"
-    points = [(float(record["calls"]), record[name]) for record in records if name in record]
-    points = [(0.0, _rate(outcome.runs[START + suffix], panel)), *points]
-    points.append((float(outcome.calls[arm]), _rate(outcome.runs[arm + suffix], panel)))
-    return Curve([x for x, _ in points], [y for _, y in points], paired_with=pair)
+    name = key(GREEDY_DECODING, panel, "pass_rate")
+    points = [(float(record["calls"]), record[name]) for record in outcome.curves[arm] if name in record]
+    points = [(0.0, _rate(outcome.runs[START + GREEDY], panel)), *points]
+    points.append((float(outcome.calls[arm]), _rate(outcome.runs[arm + GREEDY], panel)))
+    return Curve([x for x, _ in points], [y for _, y in points])
 
 
 def _rate(played: Sequence[Trajectory], panel: str) -> float:

@@ -32,7 +32,7 @@ GREEDY = "_greedy"
 
 TRIES = 16
 """Further attempts of the start at a task before it counts as one that the start cannot solve."""
-_CANDIDATES = 12  # tasks of a depth that are tried so
+_CANDIDATES = 6  # tasks of a depth that are tried so
 _SHOWN = 3  # of them shown
 _FLOOR_SPLITS = ("depth-1", "depth-2", "depth-3")  # held-out tasks where no policy is trained
 

@@ -20,7 +20,7 @@ SAMPLED, GREEDY = "sampled", "greedy"
 DECODINGS = {SAMPLED: 1.0, GREEDY: 0.0}
 """Temperature of each way of decoding: as in training, and the most probable tokens."""
 
-TEMPERATURES = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+TEMPERATURES = (0.0, 0.2, 0.4, 0.7, 1.0)
 """Candidates of `best_temperature`."""
 
 _SLOTS = 50  # maximum number of concurrent episodes
