@@ -212,8 +212,10 @@ class _Attempt:
         """Return the values of a call's inputs."""
         arguments = {}
         for name, source in inputs.items():  # a loop for speed: every call of every attempt comes here
-            given = isinstance(source, Given)
-            arguments[name] = source.value if given else self.results[source.node].values[source.output]
+            if isinstance(source, Given):
+                arguments[name] = source.value
+            else:
+                arguments[name] = self.results[source.node].values[source.output]
         return arguments
 
     def _add(self, operation: Operation, inputs: dict[str, Source], arguments: dict[str, Any]) -> int:
