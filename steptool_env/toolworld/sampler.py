@@ -13,6 +13,7 @@ from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.families import family_of
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.planner import Planner, Target
+from steptool_env.toolworld.planning.sound_calls import SoundCalls
 from steptool_env.toolworld.planning.splits import (
     DEPTHS,
     ONE_CATEGORY,
@@ -83,6 +84,7 @@ class TaskSampler:
         unseen = unseen_categories(self.world)
         self.toolsets = ToolsetSampler(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
+        self._calls = SoundCalls(self.world)
         self._variant = self._name_variant(unsolvable, depths)
         self._planners: dict[int | str, Planner] = {}
         self._made: list[WorldTask] = []
@@ -129,9 +131,10 @@ class TaskSampler:
         rng = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
         unsolvable = rng.chance(self.unsolvable)
         shape = self._shape(unsolvable, rng)
+        task_id = self.task_id(index)
         for attempt in range(_ATTEMPTS):
             is_rare = attempt < _PATIENCE and self.split.part != "train"
-            task = self._attempt(self.task_id(index), shape, is_rare, rng)
+            task = self._attempt(task_id, shape, is_rare, rng)
             if task is not None:
                 return task
             if rng.chance(_REDRAW):  # this world may have no task of the shape
@@ -221,7 +224,7 @@ class TaskSampler:
             chains = CallChains(
                 self.vendors.tool(key).operations if isinstance(key, int) else self.toolsets.operations(key)
             )
-            planner = self._planners[key] = Planner(self.columns, chains)
+            planner = self._planners[key] = Planner(self.columns, self._calls, chains)
         return planner
 
 

@@ -27,15 +27,18 @@ class Changes:
     Args:
         changes: Changes, oldest first.
         salt: Name of the episode; ids of created rows and tokens depend on it.
+
+    Attributes:
+        entities: Tables of which a row was created or changed.
     """
 
-    __slots__ = ("_entities", "changes", "salt")
+    __slots__ = ("changes", "entities", "salt")
 
     def __init__(self, changes: Iterable[Change] = (), salt: str | int = "") -> None:
         self.changes: tuple[Change, ...] = tuple(changes)
         self.salt = salt
         # The common case is an empty record: one is created for every call.
-        self._entities = frozenset([change.entity for change in self.changes]) if self.changes else _NONE
+        self.entities = frozenset([change.entity for change in self.changes]) if self.changes else _NONE
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -49,10 +52,6 @@ class Changes:
     def then(self, *changes: Change) -> Changes:
         """Return a record with `changes` appended."""
         return Changes(self.changes + changes, self.salt)
-
-    def touches(self, entity: str) -> bool:
-        """Return True if any row of a table was created or changed."""
-        return entity in self._entities
 
     def patch(self, entity: str, row_id: str) -> dict[str, Any] | None:
         """Return the new values of one row; `None` if it did not change."""

@@ -71,13 +71,9 @@ class OperationKind(StrEnum):
     UPDATE = "update"  # a write: change one attribute of a record
     LOGIN = "login"  # -> token for the vendor's other APIs
 
-    @property
-    def writes(self) -> bool:
+    def __init__(self, name: str) -> None:
+        self.writes = name in ("create", "cancel", "update")
         """True if operations of this kind change the world."""
-        return self in _WRITES
-
-
-_WRITES = (OperationKind.CREATE, OperationKind.CANCEL, OperationKind.UPDATE)
 
 
 @dataclass(slots=True)

@@ -56,15 +56,16 @@ class World:
 
     def table(self, entity: str) -> Table:
         """Return the base rows of an entity type."""
-        table = self._tables.get(entity)
-        if table is None:
+        try:
+            return self._tables[entity]
+        except KeyError:
             table = self._tables[entity] = Table(self, self.entities[entity])
-        return table
+            return table
 
     def row(self, entity: str, row_id: str, changes: Changes = NO_CHANGES) -> dict[str, Any] | None:
         """Return one row after the changes; `None` if it does not exist. Do not modify the row."""
         row = self.table(entity).rows.get(row_id)
-        if changes.touches(entity):
+        if entity in changes.entities:
             patch = changes.patch(entity, row_id)
             if patch is not None:
                 return {**(row or {}), **patch}
@@ -79,14 +80,14 @@ class World:
 
     def rows(self, entity: str, ids: Sequence[str], changes: Changes) -> Iterable[tuple[str, dict[str, Any]]]:
         """Return existing rows with their ids, after the changes."""
-        if changes.touches(entity):
+        if entity in changes.entities:
             return ((row_id, self.need(entity, row_id, changes)) for row_id in ids)
         return zip(ids, map(self.table(entity).rows.__getitem__, ids), strict=True)
 
     def where(self, entity: str, attribute: str, value: Any, changes: Changes = NO_CHANGES) -> list[str]:
         """Return the ids of rows with a value of an attribute, after the changes, in table order."""
         ids = self.table(entity).where(attribute, value)
-        if not changes.touches(entity):
+        if entity not in changes.entities:
             return ids
         changed = dict.fromkeys(changes.rows(entity))
         kept = [row_id for row_id in ids if row_id not in changed]
@@ -99,7 +100,7 @@ class World:
 
         Rows with equal values of `by` stay in table order.
         """
-        if not changes.touches(entity):
+        if entity not in changes.entities:
             return self.table(entity).ranked(by, attribute, value, descending=descending)
         ids = self.where(entity, attribute, value, changes) if attribute else self.every(entity, changes)
         values_of = {row_id: row[by] for row_id, row in self.rows(entity, ids, changes)}
@@ -109,7 +110,7 @@ class World:
         """Return the ids of rows that `text` names, including created rows."""
         table = self.table(entity)
         ids = table.find(text)
-        if not changes.touches(entity):
+        if entity not in changes.entities:
             return ids
         folded = text.strip().casefold()
         created = [row_id for row_id in changes.rows(entity) if row_id not in table.rows]
@@ -130,7 +131,7 @@ class World:
     def every(self, entity: str, changes: Changes = NO_CHANGES) -> list[str]:
         """Return the ids of all rows, after the changes."""
         ids = list(self.ids(entity))
-        if not changes.touches(entity):
+        if entity not in changes.entities:
             return ids
         rows = self.table(entity).rows
         return ids + [row_id for row_id in changes.rows(entity) if row_id not in rows]
@@ -154,8 +155,9 @@ class World:
         if isinstance(operation, str):
             operation = self.operations[operation]
         values = dict(arguments)
+        given = values.get
         for name, slot in operation.inputs.items():
-            if values.get(name) is None:
+            if given(name) is None:
                 if slot.required:
                     message = f"Missing required parameter '{name}'."
                     return Result(operation, values, (), changes, Outcome.INVALID_ARGUMENTS, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from toolserver.world import calendar
@@ -9,13 +10,18 @@ from toolserver.world.world import World
 
 
 class Columns:
-    """Cached statistics of the columns of a world."""
+    """Cached statistics of the columns of a world.
+
+    Attributes:
+        sayable: Outputs that a query can ask for, by operation: a cache of `planning.questions`.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._distinct: dict[str, int] = {}
         self._highest: dict[str, float] = {}
         self._years: dict[str, int | None] = {}
+        self.sayable: dict[str, Mapping[str, bool]] = {}
 
     def distinct(self, attribute: str) -> int:
         """Return the number of distinct values of a column (`city.population`)."""

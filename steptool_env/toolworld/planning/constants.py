@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from toolserver.world import calendar
+from toolserver.world.changes import NO_CHANGES
 from toolserver.world.generators import names
-from toolserver.world.schema import Operation, SemanticType, Slot, ValueKind
+from toolserver.world.schema import Operation, Slot, ValueKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.types import PERSON
 from toolserver.world.world import World
@@ -20,51 +22,49 @@ _ROUND = {  # semantic type -> low, high, step of stated numbers
 _ANY_NUMBER = (2, 90, 1)
 
 
-def given_id(world: World, entity: str, rng: SeededRandom) -> str:
-    """Return an id that the query states."""
-    return rng.pick(world.ids(entity))
+Draw = Callable[[World, SeededRandom], Any]
+"""Function that draws a value in a world."""
 
 
-def constant(world: World, operation: Operation, name: str, rng: SeededRandom) -> Any:
-    """Return a value for the input `name` of `operation` that a person could state."""
+def drawing(operation: Operation, name: str) -> Draw:
+    """Return the function that draws values for the input `name` of `operation` that a person could state."""
     slot = operation.inputs[name]
-    kind = slot.type
+    kind, entity = slot.type, slot.type.entity
     if slot.test in ("min", "max"):
-        return _bound(world, operation, slot, rng)
+        return lambda world, rng: _bound(world, operation.subject, slot, rng)
+    if kind.kind is ValueKind.ID:
+        return lambda world, rng: rng.pick(world.ids(entity))
     if kind.kind is ValueKind.TEXT:
-        return _text(world, kind, rng)
+        if entity:
+            return lambda world, rng: rng.pick(world.table(entity).names)
+        return lambda _, rng: names.person(rng) if kind == PERSON else names.title(rng)
     if kind.kind is ValueKind.ENUM:
-        return rng.pick(kind.values)
+        return lambda _, rng: rng.pick(kind.values)
     if kind.kind is ValueKind.DATE:
-        return calendar.day(rng.between(1, calendar.HORIZON))
+        return lambda _, rng: calendar.day(rng.between(1, calendar.HORIZON))
     if kind.kind is ValueKind.TIME:
-        return calendar.clock(15 * rng.between(32, 80))
+        return lambda _, rng: calendar.clock(15 * rng.between(32, 80))
     if kind.kind is ValueKind.BOOLEAN:
-        return rng.chance(0.5)
-    return _number(slot, rng)
+        return lambda _, rng: rng.chance(0.5)
+    low, step, steps = _range(slot)
+    return lambda _, rng: low + step * rng.between(0, steps)
 
 
-def _text(world: World, kind: SemanticType, rng: SeededRandom) -> str:
-    if kind.entity:
-        return rng.pick(world.table(kind.entity).names)
-    return names.person(rng) if kind == PERSON else names.title(rng)
-
-
-def _number(slot: Slot, rng: SeededRandom) -> int | float:
+def _range(slot: Slot) -> tuple[int, int, int]:
+    """Return the least stated number, the distance of two, and the number of distances."""
     low, high, step = _ROUND.get(slot.type.name, _ANY_NUMBER)
     if slot.low is not None:
         low = max(low, int(slot.low))
     if slot.high is not None:
         high = min(high, int(slot.high))
-    return low + step * rng.between(0, max(0, (high - low) // step))
+    return low, step, max(0, (high - low) // step)
 
 
-def _bound(world: World, operation: Operation, slot: Slot, rng: SeededRandom) -> int | float:
+def _bound(world: World, entity: str, slot: Slot, rng: SeededRandom) -> int | float:
     """Return a bound that two to four rows of the table pass, rounded as far as possible."""
-    rows = world.table(operation.subject).rows.values()
-    values = sorted((row[slot.attribute] for row in rows), reverse=slot.test == "min")
-    count = min(rng.between(2, _FEW), len(values) - 1)
-    inside, outside = values[count - 1], values[count]
+    ids = world.ranked(entity, slot.attribute, descending=slot.test == "min", changes=NO_CHANGES)
+    count = min(rng.between(2, _FEW), len(ids) - 1)
+    inside, outside = (world.table(entity).rows[row_id][slot.attribute] for row_id in ids[count - 1 : count + 1])
     for power in (10_000, 1_000, 100, 10, 1):
         rounded = inside // power * power if slot.test == "min" else -(-inside // power) * power
         if min(inside, outside) < rounded < max(inside, outside):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -64,10 +64,7 @@ class Plan:
     @cached_property
     def depth(self) -> int:
         """Number of calls on the longest chain."""
-        depths: list[int] = []
-        for node in self.nodes:
-            depths.append(1 + max((depths[parent] for parent in node.parents()), default=0))
-        return max(depths)
+        return depth_of(self.nodes)
 
     @property
     def writes(self) -> bool:
@@ -112,6 +109,18 @@ class Plan:
     def value(self, source: Source) -> Any:
         """Return the value of a source."""
         return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
+
+
+def depth_of(nodes: Sequence[Node]) -> int:
+    """Return the number of calls on the longest chain."""
+    depths: list[int] = []
+    for node in nodes:
+        depth = 0
+        for source in node.inputs.values():  # a loop for speed: every attempt to sample a plan comes here
+            if isinstance(source, From) and depths[source.node] > depth:
+                depth = depths[source.node]
+        depths.append(depth + 1)
+    return max(depths)
 
 
 def _source_key(source: Source) -> list[Any]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from steptool_env.toolworld.net_changes import net_state
-from steptool_env.toolworld.planning.call_chains import CallChains, Supplier, needed, stated
+from steptool_env.toolworld.planning.call_chains import CallChains, Supplier, needed
 from steptool_env.toolworld.planning.columns import Columns
-from steptool_env.toolworld.planning.constants import constant, given_id
+from steptool_env.toolworld.planning.constants import Draw, drawing
 from steptool_env.toolworld.planning.families import verb_of
-from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source
-from steptool_env.toolworld.planning.questions import ask
-from toolserver.catalog.api_schema import Outcome
-from toolserver.world.changes import NO_CHANGES
-from toolserver.world.schema import Operation, OperationKind, Result, ValueKind
+from steptool_env.toolworld.planning.plan import Asked, From, Given, Node, Plan, Source, depth_of
+from steptool_env.toolworld.planning.questions import ask, may_ask
+from steptool_env.toolworld.planning.sound_calls import SoundCalls
+from toolserver.world.schema import Operation, OperationKind, Result, SemanticType, ValueKind
 from toolserver.world.seeded_random import SeededRandom
-from toolserver.world.world import World
 
 _ATTEMPTS = 4
 _SHARES = 4
@@ -30,14 +27,30 @@ class SamplingFailed(Exception):  # noqa: N818  the end of one attempt, not an e
     """Raised inside this module if an attempt leads to a value that does not exist or is not unique."""
 
 
+class _Inputs(NamedTuple):
+    """Inputs of an operation, each with the function that draws a stated value.
+
+    Attributes:
+        needed: Name, type and function of each required input.
+        optional: Name and function of each other input that a query may state: a quantity, the order of a ranking.
+    """
+
+    needed: Sequence[tuple[str, SemanticType, Draw]]
+    optional: Sequence[tuple[str, Draw]]
+
+
 @lru_cache(maxsize=4096)
-def _optional_inputs(operation: Operation) -> tuple[str, ...]:
-    """Return the optional inputs that a query may state: a quantity, the order of a ranking."""
+def _inputs_of(operation: Operation) -> _Inputs:
+    required = needed(operation).items()
     optional = [(name, slot) for name, slot in operation.inputs.items() if not slot.required]
     if operation.kind is OperationKind.RANK:
-        return tuple(name for name, slot in optional if slot.type.kind is ValueKind.ENUM)
-    says = operation.kind.writes or operation.kind is OperationKind.COMPUTE
-    return tuple(name for name, _ in optional) if says else ()
+        optional = [(name, slot) for name, slot in optional if slot.type.kind is ValueKind.ENUM]
+    elif not operation.kind.writes and operation.kind is not OperationKind.COMPUTE:
+        optional = []
+    return _Inputs(
+        [(name, slot.type, drawing(operation, name)) for name, slot in required],
+        [(name, drawing(operation, name)) for name, _ in optional],
+    )
 
 
 class Target(NamedTuple):
@@ -52,11 +65,13 @@ class Planner:
 
     Args:
         columns: Columns of the world in which the plans are executed.
+        calls: Calls in this world.
         chains: Chains of the operations.
     """
 
-    def __init__(self, columns: Columns, chains: CallChains) -> None:
+    def __init__(self, columns: Columns, calls: SoundCalls, chains: CallChains) -> None:
         self.columns = columns
+        self.calls = calls
         self.chains = chains
         self._goals: dict[int, Sequence[Sequence[Target]]] = {}
 
@@ -85,6 +100,8 @@ class Planner:
         """Sample a plan that ends in `target` and whose longest chain has `depth` calls; `None` if attempts fail."""
         if not target.by_id and not self.chains.ends(target.operation, depth):
             return None
+        if depth > 1 and not self.chains.deep_inputs(target.operation, depth - 1):
+            return None
         for _ in range(_ATTEMPTS):
             try:
                 return _Attempt(self, rng).plan(target, depth)
@@ -104,25 +121,33 @@ class _Attempt:
     def __init__(self, planner: Planner, rng: SeededRandom) -> None:
         self.columns = planner.columns
         self.world = planner.columns.world
+        self.calls = planner.calls
         self.chains = planner.chains
         self.rng = rng
-        self.nodes: list[Node] = []
+        self.inputs: list[dict[str, Source]] = []
         self.results: list[Result] = []
 
     def plan(self, target: Target, depth: int) -> Plan:
         """Sample a plan that ends in `target`. Raises `SamplingFailed`."""
-        last = self._add(target.operation, self._inputs(target.operation, depth, target.by_id))
-        asked: tuple[Asked, ...] = ()
-        if not target.operation.kind.writes:
-            asked = ask(self.columns, self.results[last], last, self._stated(), self.rng)
-            if not asked or all(_is_known(self.results[:last], self.results[last], each.output) for each in asked):
-                raise SamplingFailed
-        plan = Plan(tuple(self.nodes), tuple(self.results), asked)
-        if plan.depth != depth:  # two branches share a node
+        operation = target.operation
+        inputs = self._draw_inputs(operation, depth, target.by_id)
+        if not operation.kind.writes and not may_ask(self.columns, operation):
             raise SamplingFailed
-        return plan
+        last = self._add(operation, inputs, self._arguments(inputs))
+        result = self.results[last]
+        asked: tuple[Asked, ...] = ()
+        if not operation.kind.writes:
+            asked = ask(self.columns, result, last, self._stated(), self.rng)
+            if not asked or all(self._is_known(last, each.output) for each in asked):
+                raise SamplingFailed
+        nodes = tuple(
+            [Node(each.operation.name, inputs) for each, inputs in zip(self.results, self.inputs, strict=True)]
+        )
+        if depth_of(nodes) != depth:  # two branches share a node
+            raise SamplingFailed
+        return Plan(nodes, tuple(self.results), asked)
 
-    def _inputs(self, operation: Operation, depth: int, by_id: bool = False) -> dict[str, Source]:
+    def _draw_inputs(self, operation: Operation, depth: int, by_id: bool = False) -> dict[str, Source]:
         """Draw the inputs of a call at the end of a chain of `depth`, and add the calls that supply them."""
         inputs: dict[str, Source] = {}
         deep = ""
@@ -131,18 +156,17 @@ class _Attempt:
             if not fit:
                 raise SamplingFailed
             deep = self.rng.pick(fit)
-        for name, slot in needed(operation).items():
+        required, optional = _inputs_of(operation)
+        for name, kind, draw in required:
             if name == deep:
                 inputs[name] = self._supplied(operation, name, depth - 1)
-            elif by_id and slot.type.kind is ValueKind.ID:
-                inputs[name] = Given(given_id(self.world, slot.type.entity, self.rng))
-            elif stated(slot):
-                inputs[name] = Given(constant(self.world, operation, name, self.rng))
+            elif by_id or kind.kind is not ValueKind.ID:
+                inputs[name] = Given(draw(self.world, self.rng))
             else:
-                inputs[name] = self._supplied(operation, name, self.chains.shallowest(slot.type))
-        for name in _optional_inputs(operation):
+                inputs[name] = self._supplied(operation, name, self.chains.shallowest(kind))
+        for name, draw in optional:
             if self.rng.chance(_OPTIONAL):
-                inputs[name] = Given(constant(self.world, operation, name, self.rng))
+                inputs[name] = Given(draw(self.world, self.rng))
         return inputs
 
     def _supplied(self, taker: Operation, name: str, depth: int) -> From:
@@ -154,92 +178,77 @@ class _Attempt:
         suppliers = self.chains.suppliers(taker, name, depth)
         if not suppliers:
             raise SamplingFailed
-        mark = len(self.nodes)
+        mark = len(self.results)
         for _ in range(_DRAWS - 1 if depth <= 2 else 0):
             try:
                 return self._drawn(self.rng.pick(self.rng.pick(suppliers)), depth)
             except SamplingFailed:
-                del self.nodes[mark:], self.results[mark:]
+                del self.inputs[mark:], self.results[mark:]
         return self._drawn(self.rng.pick(self.rng.pick(suppliers)), depth)
 
     def _drawn(self, supplier: Supplier, depth: int) -> From:
         operation = supplier.operation
-        inputs = self._inputs(operation, depth)
+        inputs = self._draw_inputs(operation, depth)
+        arguments = self._arguments(inputs)
         related = operation.kind is OperationKind.RELATED
-        if related and len(inputs) == 1 and self._children(operation, inputs) > 1:
+        if related and len(arguments) == 1 and self._children(operation, arguments) > 1:
             raise SamplingFailed
-        node = self._add(operation, inputs)
-        result = self.results[node]
-        if related and len(result.rows) > 1:
+        node = self._add(operation, inputs, arguments)
+        if related and len(self.results[node].rows) > 1:
             raise SamplingFailed
-        if operation.kind is not OperationKind.COMPARE and _is_known(self.results[:node], result, supplier.output):
+        if operation.kind is not OperationKind.COMPARE and self._is_known(node, supplier.output):
             raise SamplingFailed
         return From(node, supplier.output)
 
-    def _children(self, operation: Operation, inputs: Mapping[str, Source]) -> int:
+    def _children(self, operation: Operation, arguments: Mapping[str, Any]) -> int:
         """Return the number of children of a row, without making their rows."""
-        ((reference, source),) = inputs.items()
-        return len(self.world.where(operation.subject, reference, self._value(source)))
+        ((reference, parent),) = arguments.items()
+        return len(self.world.where(operation.subject, reference, parent))
 
     def _stated(self) -> set[object]:
-        return {source.value for node in self.nodes for source in node.inputs.values() if isinstance(source, Given)}
+        return {source.value for inputs in self.inputs for source in inputs.values() if isinstance(source, Given)}
 
-    def _add(self, operation: Operation, inputs: dict[str, Source]) -> int:
-        for index, each in enumerate(self.nodes):
-            if each.operation == operation.name and each.inputs == inputs:
+    def _arguments(self, inputs: Mapping[str, Source]) -> dict[str, Any]:
+        """Return the values of a call's inputs."""
+        arguments = {}
+        for name, source in inputs.items():  # a loop for speed: every call of every attempt comes here
+            if isinstance(source, Given):
+                arguments[name] = source.value
+            else:
+                arguments[name] = self.results[source.node].values[source.output]
+        return arguments
+
+    def _add(self, operation: Operation, inputs: dict[str, Source], arguments: dict[str, Any]) -> int:
+        for index, each in enumerate(self.results):
+            if each.operation is operation and self.inputs[index] == inputs:
                 return index
-        arguments = {name: self._value(source) for name, source in inputs.items()}
-        result = self.world.execute(operation, arguments, NO_CHANGES)
-        if not _is_sound(result, arguments) or (operation.kind.writes and not _has_effect(result, self.world)):
+        result = self.calls.result(operation, arguments)
+        if result is None:
             raise SamplingFailed
-        self.nodes.append(Node(operation.name, inputs))
+        self.inputs.append(inputs)
         self.results.append(result)
-        return len(self.nodes) - 1
+        return len(self.results) - 1
 
-    def _value(self, source: Source) -> Any:
-        return source.value if isinstance(source, Given) else self.results[source.node].values[source.output]
+    def _is_known(self, node: int, output: str) -> bool:
+        """Return True if an earlier result contains an output of a call, so that the call is needless.
 
-
-def _is_known(results: Iterable[Result], result: Result, output: str) -> bool:
-    """Return True if an earlier result contains `output` of `result`, so that its call is needless.
-
-    A computed number within 0.2 % of one of its arguments is known, too.
-    """
-    kind, value = result.operation.outputs[output], result.values[output]
-    if kind.type.kind is ValueKind.ID:
-        for each in results:  # a loop for speed: every call of every attempt comes here
-            for row in each.rows:
-                if value in row.values.values():
-                    return True
-        return False
-    if result.operation.kind is OperationKind.COMPUTE and kind.type.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
-        arguments = [each for each in result.arguments.values() if type(each) in (int, float)]
-        return any(abs(value - each) <= _NEAR * abs(value) for each in arguments)  # at 60 km/h, km are minutes
-    identity = (result.rows[0].entity, kind.attribute)
-    return not kind.derived and any(
-        (fact.entity, fact.attribute) == identity for each in results for fact in each.facts()
-    )
-
-
-def _has_effect(result: Result, world: World) -> bool:
-    """Return True if a write has a net effect."""
-    created, changed = net_state(world, result.changes)
-    return bool(created or changed)
-
-
-def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:
-    """Return True if a result exists, is unambiguous, and differs from the arguments."""
-    if result.outcome is not Outcome.OK or not result.rows:
-        return False
-    if len(arguments) > 1 and len(set(arguments.values())) < len(arguments):
-        return False
-    rows, operation = result.rows, result.operation
-    if operation.kind is OperationKind.SEARCH:
-        return len(rows) == 1
-    if operation.kind is OperationKind.RANK:
-        return len(rows) > 1 and rows[0].values[operation.attribute] != rows[1].values[operation.attribute]
-    if operation.kind is OperationKind.COMPARE:
-        return bool(result.values["difference"])
-    if operation.kind is OperationKind.AGGREGATE:
-        return bool(result.values["count"] > 1)
-    return all(None not in row.values.values() for row in rows)
+        A computed number within 0.2 % of one of its arguments is known, too.
+        """
+        result, earlier = self.results[node], self.results[:node]
+        kind, first = result.operation.outputs[output], result.rows[0]
+        value = first.values[output]
+        if kind.type.kind is ValueKind.ID:
+            for each in earlier:  # a loop for speed: every call of every attempt comes here
+                for row in each.rows:
+                    if value in row.values.values():
+                        return True
+            return False
+        if result.operation.kind is OperationKind.COMPUTE and kind.type.kind in (ValueKind.INTEGER, ValueKind.NUMBER):
+            arguments = [each for each in result.arguments.values() if type(each) in (int, float)]
+            return any(abs(value - each) <= _NEAR * abs(value) for each in arguments)  # at 60 km/h, km are minutes
+        return not kind.derived and any(
+            row.entity == first.entity
+            and any(each.operation.outputs[name].attribute == kind.attribute for name in row.values)
+            for each in earlier
+            for row in each.rows
+        )

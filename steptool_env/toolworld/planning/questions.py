@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.plan import Asked
@@ -15,6 +15,8 @@ _SMALL = 100
 """A smaller integer is asked for only beside another value."""
 _SECOND = 0.3
 """Probability of a second asked value."""
+_EVERY = (OperationKind.LIST, OperationKind.RELATED)
+"""Kinds of operations whose rows are all asked for."""
 
 
 def ask(
@@ -30,35 +32,46 @@ def ask(
         rng: Random generator.
     """
     operation = result.operation
-    if operation.kind is OperationKind.SEARCH:
-        return ()
-    if operation.kind in (OperationKind.LIST, OperationKind.RELATED):
-        named = columns.world.entities[operation.subject].attributes[0].name
+    outputs = _sayable(columns, operation)
+    if operation.kind in _EVERY:
         few = 2 <= len(result.rows) <= columns.world.level.rows
-        return (Asked(node, named, every=True),) if few and named in operation.outputs else ()
-    outputs = {
-        name: output
-        for name, output in operation.outputs.items()
-        if output.type.kind is not ValueKind.ID
-        and result.values[name] not in stated
-        and _is_sayable(columns, operation, name)
-    }
-    wide = [name for name, output in outputs.items() if is_open(columns, output) and not _is_small(result.values[name])]
+        return tuple(Asked(node, name, every=True) for name in outputs) if few else ()
+    values = result.values
+    names = [name for name in outputs if values[name] not in stated]
+    wide = [name for name in names if outputs[name] and not _is_small(values[name])]
     if not wide:
         return ()
     first = rng.pick(wide)
     chosen = {first}
-    others = [name for name in outputs if name != first]
+    others = [name for name in names if name != first]
     if others and rng.chance(_SECOND):
         chosen.add(rng.pick(others))
-    return tuple(Asked(node, name) for name in outputs if name in chosen)
+    return tuple(Asked(node, name) for name in names if name in chosen)
 
 
-def _is_sayable(columns: Columns, operation: Operation, name: str) -> bool:
-    """Return True if a query can ask for an output. Of a ranking: the name of the first row and its measure."""
-    if operation.kind is not OperationKind.RANK:
-        return True
-    return name in (columns.world.entities[operation.subject].attributes[0].name, operation.attribute)
+def may_ask(columns: Columns, operation: Operation) -> bool:
+    """Return True if `ask` can find a suitable output in any result of an operation."""
+    outputs = _sayable(columns, operation)
+    return bool(outputs) if operation.kind in _EVERY else any(outputs.values())
+
+
+def _sayable(columns: Columns, operation: Operation) -> Mapping[str, bool]:
+    """Return the outputs that a query can ask for, and whether each is open. Ids are not among them.
+
+    Of a ranking, these are the name of the first row and its measure; where all rows are asked for, their names.
+    """
+    found = columns.sayable.get(operation.name)
+    if found is None:
+        names: Iterable[str] = () if operation.kind is OperationKind.SEARCH else operation.outputs
+        if operation.kind in (*_EVERY, OperationKind.RANK):
+            named = columns.world.entities[operation.subject].attributes[0].name
+            wanted = {named} if operation.kind in _EVERY else {named, operation.attribute}
+            names = [name for name in names if name in wanted]
+        outputs = [(name, operation.outputs[name]) for name in names]
+        found = columns.sayable[operation.name] = {
+            name: is_open(columns, output) for name, output in outputs if output.type.kind is not ValueKind.ID
+        }
+    return found
 
 
 def _is_small(value: object) -> bool:

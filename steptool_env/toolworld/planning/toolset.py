@@ -165,10 +165,13 @@ class ToolsetSampler:
             if twin is not None:
                 yield twin
         subjects = {api.operation.subject for api in needed}
-        for _ in range(400):
-            draw = rng.unit()
+        unit, every = rng.unit, self.tools
+        for _ in range(400):  # without calls of `pick` for speed: a toolset takes dozens of draws
+            draw = unit()
             near = draw < _SAME_TOOL
-            api = rng.pick(rng.pick(tools if near else self.tools).apis)
+            among = tools if near else every
+            apis = among[int(unit() * len(among))].apis
+            api = apis[int(unit() * len(apis))]
             operation = api.operation
             if operation.name in operations:
                 continue
