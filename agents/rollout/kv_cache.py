@@ -59,7 +59,10 @@ class RaggedCache:
         stored_keys, stored_values = self._layers[layer]
         stored_keys.view(-1, d).index_copy_(0, self._cells, keys.reshape(-1, d))
         stored_values.view(-1, d).index_copy_(0, self._cells, values.reshape(-1, d))
-        return stored_keys[:, :, : self.width][self._rows], stored_values[:, :, : self.width][self._rows]
+        seen = stored_keys[:, :, : self.width], stored_values[:, :, : self.width]
+        if isinstance(self._rows, slice):
+            return seen[0][self._rows], seen[1][self._rows]
+        return seen[0].index_select(0, self._rows), seen[1].index_select(0, self._rows)
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int) -> None:
         """Copy the first `columns` columns of the rows `sources` to the rows `targets`, all at once."""

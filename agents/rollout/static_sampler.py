@@ -37,14 +37,17 @@ class StaticTokenSampler(TokenSampler):
         """Return the next power of two."""
         return 1 << (span - 1).bit_length()
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    def _longest_draft(self) -> int:
+        return 0
+
+    def _next(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         cache = cast(StaticCache, self._cache)
         if cache.moves != self._moves:
             self._graphs, self._moves = {}, cache.moves
-        key = (len(drawn), cache.bucket(width))
+        key = (len(ids), cache.bucket(width))
         if key not in self._graphs:
             self._graphs[key] = self._make_step(*key)
-        return self._graphs[key](drawn, positions, uniforms)
+        return self._graphs[key](ids, positions, uniforms)
 
     def _make_step(self, rows: int, width: int) -> _Step:
         def compute(step: _Step) -> tuple[Tensor, Tensor]:
@@ -57,22 +60,22 @@ class _Step:
     """Decoding step for `rows` rows.
 
     Attributes:
-        ids: Tokens to feed (rows,).
-        positions: Their positions in the episodes (rows,).
-        uniforms: Random numbers of the draw (rows,).
+        ids: Tokens to feed (rows, 1).
+        positions: Their positions in the episodes (rows, 1).
+        uniforms: Random numbers of the draw (rows, 1).
     """
 
     def __init__(self, compute: Callable[[_Step], tuple[Tensor, Tensor]], rows: int, device: torch.device) -> None:
-        self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.ids, self.positions = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
+        self.uniforms = torch.zeros(rows, 1, dtype=torch.float64, device=device)
+        self.ids, self.positions = (torch.zeros(rows, 1, dtype=torch.long, device=device) for _ in range(2))
         self._compute = compute
         self._graph: torch.cuda.CUDAGraph | None = None
         self._drawn: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, drawn: Tensor, positions: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed `drawn` (n,) at `positions` (n,) and draw with `uniforms` (n,).
+        """Feed `drawn` (n, 1) at `positions` (n, 1) and draw with `uniforms` (n, 1).
 
-        Returns ids (n,) and log-probabilities (n,), valid until the next call.
+        Returns ids (n, 1) and log-probabilities (n, 1), valid until the next call.
         """
         for buffer, values in ((self.ids, drawn), (self.positions, positions), (self.uniforms, uniforms)):
             buffer.copy_(values)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 End = Literal["terminated", "truncated", "context"]
 """Reason for the end of an episode: the environment's rules (the call budget is one of them), an interruption by the
 environment, or a full context that leaves no room for another action."""
@@ -26,6 +29,35 @@ class Sampled(NamedTuple):
     log_probs: list[float]
     stopped: bool
     overflow: bool = False
+
+
+@dataclass
+class SlotState:
+    """Episode in a slot of a sampler in this process.
+
+    Attributes:
+        stream: Name of the episode's random stream.
+        action: Index of its next action.
+        pending: Tokens that are not yet fed.
+        row: Cache row; -1 before the first feed.
+        length: Number of tokens in the cache before the action in progress.
+        limit: Maximum length of the action in progress, 0 between two actions.
+        uniforms: Random number of each of its tokens.
+        ids: Its tokens so far; the last one is not yet fed.
+        log_probs: Their log-probabilities.
+        tail: Last tokens of the episode.
+    """
+
+    stream: str | int
+    action: int
+    pending: list[int]
+    row: int = -1
+    length: int = 0
+    limit: int = 0
+    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    tail: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
