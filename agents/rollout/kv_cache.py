@@ -5,11 +5,12 @@ Notation: n rows of a block, q tokens per row, head size d.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _GROWTH = 128  # tokens by which a cache grows
 
@@ -96,6 +97,11 @@ class StaticCache(RaggedCache):
     def bucket(self, width: int) -> int:
         """Round a width up to 128, 256, 512, ... or the capacity."""
         return min(_power_of_two(max(width, _GROWTH)), self._capacity)
+
+
+def cache_argument(decoder: nn.Module) -> str:
+    """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _power_of_two(number: int) -> int:

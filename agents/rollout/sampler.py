@@ -8,21 +8,20 @@ end and begin between the steps.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.kv_cache import RaggedCache
+from agents.rollout.kv_cache import RaggedCache, cache_argument
 from agents.rollout.lean_decoder import is_lean, lean_forward
 from agents.rollout.types import Sampled, SlotState
 from agents.seeding import action_seed
@@ -30,14 +29,14 @@ from agents.seeding import action_seed
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
 _LIVE_SHARE = 7 / 8  # share of rows in a decoding step below which the idle rows are moved out of it
 _GPU_STEPS = 8  # decoding steps between two looks of the host at the tokens of a GPU
-_DRAFT = 3  # maximum number of tokens of a draft on a CPU, whose steps wait for memory: more tokens cost little
 
 
 class TokenSampler:
     """Rollout engine in this process. See `RolloutEngine`.
 
     Args:
-        policy: Policy whose language model samples. Call `clear` after its weights have changed.
+        policy: Policy whose language model samples. Call `clear` after its weights have changed. The hidden states of
+            sampled tokens are returned where its critic is `detached`.
         context: Context length in tokens.
         stop_id: Token that ends an action.
         sampling: Maximum length of an action.
@@ -45,6 +44,8 @@ class TokenSampler:
         seed: Random seed. A draw depends on it, the episode's stream (see `start`), the index of the action and the
             token's position in the action: not on the slot or on other episodes.
     """
+
+    _longest_draft = 3  # tokens, on a CPU, whose steps wait for memory: more tokens cost little
 
     def __init__(
         self,
@@ -58,9 +59,10 @@ class TokenSampler:
     ) -> None:
         self._temperature = temperature
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
-        self._cache_argument = _cache_argument(policy.decoder)
+        self._cache_argument = cache_argument(policy.decoder)
         self._lean = is_lean(policy.decoder)
         self._kept: RaggedCache | None = None
+        self._state_size = policy.width if policy.critic_kind == "detached" else 0
         self.seed(seed)
         self.clear()
 
@@ -133,7 +135,7 @@ class TokenSampler:
                 self._full.append(slot)
                 continue
             state.limit = self._longest(slot)
-            state.ids, state.log_probs = [], []
+            state.ids, state.log_probs, state.hidden = [], [], []
             if self._temperature:
                 generator = np.random.Generator(np.random.Philox(key=self._action_seed(slot)))
                 state.uniforms = generator.random(state.limit)  # counter-based: a number does not depend on the limit
@@ -187,19 +189,18 @@ class TokenSampler:
         places = {slot: place for place, slot in enumerate(readers)}
         order = torch.tensor([places[sources[slot]] for slot in slots], device=hidden.device)
         numbers = [state.uniforms[0] if self._temperature else 0.0 for state in states]
-        drawn, scores = self._draw(hidden[order], torch.tensor(numbers, dtype=torch.float64, device=hidden.device))
+        hidden = hidden[order]
+        drawn, scores = self._draw(hidden, torch.tensor(numbers, dtype=torch.float64, device=hidden.device))
         self._active += slots
-        return self._take(dict(zip(slots, range(len(slots)), strict=True)), drawn[:, None], scores[:, None], {})
+        places = dict(zip(slots, range(len(slots)), strict=True))
+        return self._take(places, drawn[:, None], scores[:, None], hidden[:, None, : self._state_size], {})
 
     def _advance(self) -> dict[int, Sampled]:
-        """Add tokens to each action in progress: on a CPU one and those that its draft has foreseen, on a GPU several.
-
-        Tokens behind the end of an action are cut.
-        """
+        """Add tokens to each action in progress: on a CPU one and those that a draft has foreseen, on a GPU several."""
         self._compact()
         rows = {slot: self._slots[slot].row for slot in self._active}
         count = self._fed(1 + max(rows.values()))
-        steps, most = self._steps(), self._longest_draft()
+        steps, most = self._steps(), self._longest_draft if self._policy.device.type == "cpu" else 0
         drafts = {slot: self._draft(slot, most) for slot in rows}
         block = 1 + max(len(draft) for draft in drafts.values())
         tokens = np.full((count, block), self._stop)
@@ -219,18 +220,20 @@ class TokenSampler:
         self._cache.reserve(count, min(int(positions.max()) + steps - 1 + block, self._context))
         width = max(int(positions[row]) for row in rows.values()) + block
         device = self._policy.device
-        fed, starts, advance, numbers = (
+        fed, starts, advance, draws = (
             torch.from_numpy(array).to(device) for array in (tokens, positions, moving, uniforms)
         )
         places = (starts[:, None] + torch.arange(block, device=device)).clamp(max=self._context - 1)
-        drawn = torch.zeros(numbers.shape, dtype=torch.long, device=device)
-        scores = torch.zeros(numbers.shape, dtype=torch.float64, device=device)
+        drawn = torch.zeros(draws.shape, dtype=torch.long, device=device)
+        scores = torch.zeros(draws.shape, dtype=torch.float64, device=device)
+        hidden = torch.zeros((*draws.shape, self._state_size), dtype=self._policy.dtype, device=device)
         for step in range(steps):
             now = slice(step, step + block)
-            fed, scores[:, now] = self._next(fed, places, min(width + step, self._context), numbers[:, now])
+            fed, scores[:, now], states = self._step(fed, places, min(width + step, self._context), draws[:, now])
+            hidden[:, now] = states[..., : self._state_size]
             drawn[:, now] = fed
             places = (places + advance[:, None]).clamp(max=self._context - 1)
-        return self._take(rows, drawn, scores, drafts if most else {})
+        return self._take(rows, drawn, scores, hidden, drafts if most else {})
 
     def _fed(self, span: int) -> int:
         """Return the number of rows of a decoding step whose rows in progress are among the first `span`."""
@@ -242,32 +245,27 @@ class TokenSampler:
             return 1
         return min(_GPU_STEPS, max(self._slots[slot].limit - len(self._slots[slot].ids) for slot in self._active))
 
-    def _longest_draft(self) -> int:
-        """Return the maximum number of tokens of a draft. A GPU, which takes several steps at once, uses none."""
-        return _DRAFT if self._policy.device.type == "cpu" else 0
-
     def _draft(self, slot: int, most: int) -> list[int]:
         """Return the guessed tokens after the last one of the action in progress; they leave room for one more."""
         state = self._slots[slot]
         return self._drafts.draft(state.tail, min(most, state.limit - len(state.ids) - 1))
 
-    def _next(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed tokens (n, q) of the first n cache rows at `positions` (n, q), which see `width` columns.
-
-        Draw the token after each with `uniforms` (n, q). Return tokens and log-probabilities (n, q).
-        """
-        return self._step(ids, positions, width, uniforms)
-
     def _take(
-        self, places: Mapping[int, int], drawn: Tensor, scores: Tensor, drafts: Mapping[int, list[int]]
+        self,
+        places: Mapping[int, int],
+        drawn: Tensor,
+        scores: Tensor,
+        hidden: Tensor,
+        drafts: Mapping[int, list[int]],
     ) -> dict[int, Sampled]:
-        """Append drawn tokens (n, q) and log-probabilities to the actions of slots, by their place among the n.
+        """Append drawn tokens (n, q), log-probabilities and hidden states to actions of slots, by place among the n.
 
         With a draft, a token is drawn behind the draft's token; it counts if the last drawn token is the same. Return
         the actions that have ended. Their last token was sampled but not fed, so it stays pending.
         """
         ended: dict[int, Sampled] = {}
         tokens, log_probs = drawn.tolist(), scores.tolist()
+        states = hidden.to(self._policy.score_dtype).cpu().numpy()
         for slot, place in places.items():
             state, draft = self._slots[slot], drafts.get(slot)
             begin = len(state.ids)
@@ -276,12 +274,14 @@ class TokenSampler:
                     break
                 state.ids.append(token)
                 state.log_probs.append(log_probs[place][number])
-                stopped = token == self._stop
-                if stopped or len(state.ids) == state.limit:
-                    ended[slot] = Sampled(state.ids, state.log_probs, stopped)
+                if token == self._stop or len(state.ids) == state.limit:
                     break
+            state.hidden.append(states[place, : len(state.ids) - begin])
             self._drafts.learn(state.tail, state.ids[begin:])
-            if slot in ended:
+            stopped = state.ids[-1] == self._stop
+            if stopped or len(state.ids) == state.limit:
+                kept = np.concatenate(state.hidden) if self._state_size else None
+                ended[slot] = Sampled(state.ids, state.log_probs, stopped, hidden=kept)
                 state.length += len(state.ids) - 1
                 state.pending = state.ids[-1:]
                 state.limit, state.action = 0, state.action + 1
@@ -377,11 +377,16 @@ class TokenSampler:
         hidden = cast(Tensor, output.last_hidden_state)
         return hidden.flatten(0, 1) if last is None else hidden[torch.arange(len(ids), device=ids.device), last]
 
-    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed tokens (n, q) of the first n cache rows at `positions` (n, q), and draw the token after each."""
+    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Feed tokens (n, q) of the first n cache rows at `positions` (n, q), which see `width` columns.
+
+        Draw the token after each with `uniforms` (n, q). Return tokens and log-probabilities (n, q), and the hidden
+        states (n, q, h).
+        """
         self._cache.place(slice(len(ids)), positions, width)
-        drawn, scores = self._draw(self._feed(ids, positions), uniforms.flatten())
-        return drawn.view(ids.shape), scores.view(ids.shape)
+        hidden = self._feed(ids, positions)
+        drawn, scores = self._draw(hidden, uniforms.flatten())
+        return drawn.view(ids.shape), scores.view(ids.shape), hidden.view(*ids.shape, -1)
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
@@ -391,8 +396,3 @@ class TokenSampler:
 def _block_tokens(device: torch.device) -> int:
     """Return the maximum number of padded tokens per pass: few on a CPU, where padding costs more than a pass."""
     return 1024 if device.type == "cpu" else 16384
-
-
-def _cache_argument(decoder: nn.Module) -> str:
-    """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
-    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

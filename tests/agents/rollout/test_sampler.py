@@ -97,6 +97,23 @@ def test_a_prompt_is_read_once_by_all_who_begin_with_it(
     assert max(error(policy, made[slot], scores[slot]) for slot in made) < 1e-12
 
 
+@pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
+def test_hidden_states_are_those_of_the_whole_sequence(kind: type[TokenSampler]) -> None:
+    """A critic on detached hidden states reads them from the sampler."""
+    policy = Policy(exact_model(), "detached")
+    sampler, made = generator(policy, 6, kind), [[3, 4, 5, 6], [7, 8]]
+    for slot, ids in enumerate(made):
+        sampler.start(slot, ids)
+    for _ in range(4):
+        for slot, sampled in enumerate(act(sampler, [0, 1])):
+            whole = made[slot] + sampled.ids
+            want = policy.hidden(torch.tensor([whole]))[0, len(made[slot]) - 1 : -1].detach()
+            torch.testing.assert_close(torch.from_numpy(sampled.hidden), want, atol=1e-12, rtol=0)
+            made[slot] = [*whole, 7]
+            sampler.append(slot, [7])
+    assert generator(Policy(exact_model(), "none"), 6, kind)._state_size == 0
+
+
 def test_sampler_and_trainer_agree_in_single_precision() -> None:
     policy = Policy(llama(), "none")
     assert max(play(policy, generator(policy))) < 1e-5
@@ -139,8 +156,8 @@ def test_a_foreseen_action_takes_few_passes(monkeypatch: pytest.MonkeyPatch) -> 
     """Drafts change no token: with and without them the same actions, in fewer passes."""
     policy, played = Policy(exact_model(), "none"), []
     for most in (0, 3):
-        monkeypatch.setattr("agents.rollout.sampler._DRAFT", most)
         sampler = generator(policy, 30, temperature=0.0)
+        monkeypatch.setattr(sampler, "_longest_draft", most)
         passes: list[int] = []
         feed = sampler._feed
         monkeypatch.setattr(sampler, "_feed", lambda *a, run=feed, count=passes, **k: count.append(1) or run(*a, **k))
