@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from agents.errors import ModelError
 from agents.models.chat_template import Codec
 from agents.rollout.engine import RolloutEngine
@@ -96,6 +99,7 @@ class EpisodeBuilder:
     lineage: tuple[int, ...] = ()
     spans: list[tuple[int, int]] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
+    hidden: list[NDArray[Any] | None] = field(default_factory=list)
     rewards: list[float] = field(default_factory=list)
     state_hashes: list[str] = field(default_factory=list)
     invalid: int = 0
@@ -106,6 +110,7 @@ class EpisodeBuilder:
         self.spans.append((len(self.ids), len(self.ids) + len(sampled.ids)))
         self.ids.extend(sampled.ids)
         self.log_probs.extend(sampled.log_probs)
+        self.hidden.append(sampled.hidden)
 
     def reward(self, reward: float, info: Info) -> None:
         """Append the reward of the last action."""
@@ -118,6 +123,7 @@ class EpisodeBuilder:
         finished = end == "terminated" and info.get("status", StatusCode.FINAL_ANSWER) in FINISHED
         metrics = episode_metrics(info.get("outcome") or {}, rewards, invalid=self.invalid, finished=finished)
         metrics |= {"tokens": float(len(self.ids)), "context_full": float(end == "context")}
+        states = [state for state in self.hidden if state is not None]
         return TokenEpisode(
             ids=tuple(self.ids),
             spans=tuple(self.spans),
@@ -128,6 +134,7 @@ class EpisodeBuilder:
             state_hashes=tuple(self.state_hashes),
             metrics=metrics,
             lineage=self.lineage,
+            hidden=np.concatenate(states) if len(states) == len(self.spans) else None,
         )
 
 

@@ -5,11 +5,12 @@ Notation: n rows of a block, q tokens per row, head size d.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 _GROWTH = 128  # tokens by which a cache grows
 
@@ -59,7 +60,10 @@ class RaggedCache:
         stored_keys, stored_values = self._layers[layer]
         stored_keys.view(-1, d).index_copy_(0, self._cells, keys.reshape(-1, d))
         stored_values.view(-1, d).index_copy_(0, self._cells, values.reshape(-1, d))
-        return stored_keys[:, :, : self.width][self._rows], stored_values[:, :, : self.width][self._rows]
+        seen = stored_keys[:, :, : self.width], stored_values[:, :, : self.width]
+        if isinstance(self._rows, slice):
+            return seen[0][self._rows], seen[1][self._rows]
+        return seen[0].index_select(0, self._rows), seen[1].index_select(0, self._rows)
 
     def copy(self, sources: Sequence[int], targets: Sequence[int], columns: int) -> None:
         """Copy the first `columns` columns of the rows `sources` to the rows `targets`, all at once."""
@@ -93,6 +97,11 @@ class StaticCache(RaggedCache):
     def bucket(self, width: int) -> int:
         """Round a width up to 128, 256, 512, ... or the capacity."""
         return min(_power_of_two(max(width, _GROWTH)), self._capacity)
+
+
+def cache_argument(decoder: nn.Module) -> str:
+    """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
+    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
 def _power_of_two(number: int) -> int:

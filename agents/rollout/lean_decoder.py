@@ -23,7 +23,7 @@ def is_lean(decoder: nn.Module) -> bool:
 
 
 def lean_forward(
-    decoder: Any, ids: Tensor, positions: Tensor, cache: RaggedCache, last: Tensor, *, first: bool
+    decoder: Any, ids: Tensor, positions: Tensor, cache: RaggedCache, last: Tensor | None, *, first: bool
 ) -> Tensor:
     """Return the hidden states (n, h) of one token per row of a block, as `decoder` computes them, up to rounding.
 
@@ -35,7 +35,7 @@ def lean_forward(
         ids: Tokens (n, q).
         positions: Their positions (n, q).
         cache: Cache, with the destination of the block.
-        last: Column of each row's token (n,).
+        last: Column of each row's token (n,); by default all hidden states are returned (t, h).
         first: True when the rows have no earlier tokens: the block is then all that it sees.
     """
     n, q = ids.shape
@@ -49,7 +49,7 @@ def lean_forward(
         states = _norm(hidden, layer.input_layernorm)
         keys = _heads(attention, states, "k", angles).view(n, q, -1, attention.head_dim).transpose(1, 2)
         values = attention.v_proj(states).view(n, q, -1, attention.head_dim).transpose(1, 2)
-        if number == final and q > 1:
+        if number == final and last is not None and q > 1:
             hidden, states = (each.view(n, q, -1)[rows, last] for each in (hidden, states))
             angles = tuple(each.view(n, q, 1, -1)[rows, last] for each in angles)
             mask = _mask(positions[rows, last][:, None], q if first else cache.width, hidden.dtype)
@@ -96,14 +96,23 @@ def _mask(positions: Tensor, width: int, dtype: torch.dtype) -> Tensor:
 def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, scale: float) -> Tensor:
     """Attention of (n, heads, q, d) to keys and values (n, groups, width, d), causal without a mask: (t, heads * d).
 
-    With one query the heads of a group are the queries of its key head, so keys are read once and not repeated.
+    The heads of a group become queries of its key head, so keys are read once and not repeated; except for several
+    queries on a GPU.
     """
     n, heads, q, d = queries.shape
-    if q == 1:
-        queries = queries.reshape(n, keys.shape[1], -1, d)
-    elif queries.device.type != "cpu":  # there the kernels with a mask need as many key heads as query heads
-        keys, values = (each.repeat_interleave(heads // each.shape[1], 1) for each in (keys, values))
-    mixed = F.scaled_dot_product_attention(
-        queries, keys, values, mask, is_causal=mask is None, scale=scale, enable_gqa=queries.shape[1] > keys.shape[1]
-    )
+    groups = keys.shape[1]
+    if mask is not None and queries.device.type == "cpu" and queries.dtype in (torch.float32, torch.float64):
+        # Two products read a cache faster than the fused kernel, which is made for many queries.
+        scores = torch.bmm(queries.reshape(n * groups, -1, d) * scale, keys.reshape(n * groups, -1, d).transpose(1, 2))
+        scores.view(n, heads, q, -1).add_(mask)
+        mixed = torch.bmm(scores.softmax(-1), values.reshape(n * groups, -1, d))
+    else:
+        if q == 1:
+            queries = queries.reshape(n, groups, -1, d)
+        elif queries.device.type != "cpu":  # there the kernels with a mask need as many key heads as query heads
+            keys, values = (each.repeat_interleave(heads // groups, 1) for each in (keys, values))
+        grouped = queries.shape[1] > keys.shape[1]
+        mixed = F.scaled_dot_product_attention(
+            queries, keys, values, mask, is_causal=mask is None, scale=scale, enable_gqa=grouped
+        )
     return mixed.reshape(n, heads, q, d).transpose(1, 2).reshape(n * q, heads * d)

@@ -2,28 +2,28 @@
 
 Only new tokens are fed: the prompt once, then each observation. Every episode has a cache row of its own length; tokens
 are written after the row's last one, and a position mask hides the rest, so padding has no effect. Each decoding step
-adds a token to every action in progress; other actions end and begin between the steps.
+adds a token to every action in progress, on a CPU also the tokens after it that its draft has foreseen; other actions
+end and begin between the steps.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
-from agents.rollout.kv_cache import RaggedCache
+from agents.rollout.kv_cache import RaggedCache, cache_argument
 from agents.rollout.lean_decoder import is_lean, lean_forward
-from agents.rollout.types import Sampled
+from agents.rollout.types import Sampled, SlotState
 from agents.seeding import action_seed
 
 _JOIN_SHARE = 1 / 8  # share of the requested actions that wait before their tokens are fed together
@@ -31,38 +31,12 @@ _LIVE_SHARE = 7 / 8  # share of rows in a decoding step below which the idle row
 _GPU_STEPS = 8  # decoding steps between two looks of the host at the tokens of a GPU
 
 
-@dataclass
-class _Slot:
-    """Episode of a slot.
-
-    Attributes:
-        stream: Name of the episode's random stream.
-        action: Index of its next action.
-        pending: Tokens that are not yet fed.
-        row: Cache row; -1 before the first feed.
-        length: Number of tokens in the cache before the action in progress.
-        limit: Maximum length of the action in progress, 0 between two actions.
-        uniforms: Random number of each of its tokens.
-        ids: Its tokens so far; the last one is not yet fed.
-        log_probs: Their log-probabilities.
-    """
-
-    stream: str | int
-    action: int
-    pending: list[int]
-    row: int = -1
-    length: int = 0
-    limit: int = 0
-    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    ids: list[int] = field(default_factory=list)
-    log_probs: list[float] = field(default_factory=list)
-
-
 class TokenSampler:
     """Rollout engine in this process. See `RolloutEngine`.
 
     Args:
-        policy: Policy whose language model samples. Call `clear` after its weights have changed.
+        policy: Policy whose language model samples. Call `clear` after its weights have changed. The hidden states of
+            sampled tokens are returned where its critic is `detached`.
         context: Context length in tokens.
         stop_id: Token that ends an action.
         sampling: Maximum length of an action.
@@ -70,6 +44,8 @@ class TokenSampler:
         seed: Random seed. A draw depends on it, the episode's stream (see `start`), the index of the action and the
             token's position in the action: not on the slot or on other episodes.
     """
+
+    _longest_draft = 3  # tokens, on a CPU, whose steps wait for memory: more tokens cost little
 
     def __init__(
         self,
@@ -83,9 +59,10 @@ class TokenSampler:
     ) -> None:
         self._temperature = temperature
         self._policy, self._context, self._stop, self._sampling = policy, context, stop_id, sampling
-        self._cache_argument = _cache_argument(policy.decoder)
+        self._cache_argument = cache_argument(policy.decoder)
         self._lean = is_lean(policy.decoder)
         self._kept: RaggedCache | None = None
+        self._state_size = policy.width if policy.critic_kind == "detached" else 0
         self.seed(seed)
         self.clear()
 
@@ -98,7 +75,8 @@ class TokenSampler:
         if self._kept is None or self._policy.device.type != "cpu":  # a GPU's memory is for training meanwhile
             self._kept = self._make_cache()
         self._cache = self._kept
-        self._slots: dict[int, _Slot] = {}
+        self._drafts = DraftTable()
+        self._slots: dict[int, SlotState] = {}
         self._full: list[int] = []  # slots without room for the action that was requested
         self._waiting: list[int] = []  # slots whose requested action waits for a feed
         self._active: list[int] = []  # slots whose action is in progress
@@ -113,12 +91,14 @@ class TokenSampler:
         """See `RolloutEngine.start`."""
         if slot in self._slots:
             self.free(slot)
-        self._slots[slot] = _Slot(self._begun if stream is None else stream, 0, list(ids))
+        self._slots[slot] = state = SlotState(self._begun if stream is None else stream, 0, list(ids))
+        self._drafts.learn(state.tail, ids)
         self._begun += 1
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
         """See `RolloutEngine.append`."""
         self._slots[slot].pending.extend(ids)
+        self._drafts.learn(self._slots[slot].tail, ids)
 
     def remaining_tokens(self, slot: int) -> int:
         """See `RolloutEngine.remaining_tokens`."""
@@ -133,7 +113,9 @@ class TokenSampler:
             raise RuntimeError(f"slot {source} has an action in progress; fork it between two actions")
         if target in self._slots:
             self.free(target)
-        self._slots[target] = twin = replace(state, stream=stream, pending=list(state.pending), row=-1)
+        self._slots[target] = twin = replace(
+            state, stream=stream, pending=list(state.pending), tail=list(state.tail), row=-1
+        )
         if state.row >= 0:
             self._allocate([twin], state.length)
             self._cache.copy([state.row], [twin.row], state.length)
@@ -153,7 +135,7 @@ class TokenSampler:
                 self._full.append(slot)
                 continue
             state.limit = self._longest(slot)
-            state.ids, state.log_probs = [], []
+            state.ids, state.log_probs, state.hidden = [], [], []
             if self._temperature:
                 generator = np.random.Generator(np.random.Philox(key=self._action_seed(slot)))
                 state.uniforms = generator.random(state.limit)  # counter-based: a number does not depend on the limit
@@ -207,40 +189,51 @@ class TokenSampler:
         places = {slot: place for place, slot in enumerate(readers)}
         order = torch.tensor([places[sources[slot]] for slot in slots], device=hidden.device)
         numbers = [state.uniforms[0] if self._temperature else 0.0 for state in states]
-        drawn, scores = self._draw(hidden[order], torch.tensor(numbers, dtype=torch.float64, device=hidden.device))
+        hidden = hidden[order]
+        drawn, scores = self._draw(hidden, torch.tensor(numbers, dtype=torch.float64, device=hidden.device))
         self._active += slots
-        return self._take(dict(zip(slots, range(len(slots)), strict=True)), drawn[None], scores[None])
+        places = dict(zip(slots, range(len(slots)), strict=True))
+        return self._take(places, drawn[:, None], scores[:, None], hidden[:, None, : self._state_size], {})
 
     def _advance(self) -> dict[int, Sampled]:
-        """Add a token to each action in progress; on a GPU several tokens, of which the surplus is cut."""
+        """Add tokens to each action in progress: on a CPU one and those that a draft has foreseen, on a GPU several."""
         self._compact()
         rows = {slot: self._slots[slot].row for slot in self._active}
         count = self._fed(1 + max(rows.values()))
-        steps = self._steps()
-        tokens, positions, moving = [self._stop] * count, [0] * count, [0] * count
-        for state in self._slots.values():  # an idle row writes where its next token will be written
+        steps, most = self._steps(), self._longest_draft if self._policy.device.type == "cpu" else 0
+        drafts = {slot: self._draft(slot, most) for slot in rows}
+        block = 1 + max(len(draft) for draft in drafts.values())
+        tokens = np.full((count, block), self._stop)
+        positions, moving = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        for state in self._slots.values():  # an idle row writes where its next tokens will be written
             if 0 <= state.row < count:
                 positions[state.row] = state.length
-        uniforms = np.zeros((steps, count))
+        uniforms = np.zeros((count, max(steps, block)))
         for slot, row in rows.items():
-            state = self._slots[slot]
+            state, draft = self._slots[slot], drafts[slot]
             done = len(state.ids)
-            tokens[row], positions[row], moving[row] = state.ids[-1], state.length + done - 1, 1
+            tokens[row, : 1 + len(draft)] = [state.ids[-1], *draft]
+            positions[row], moving[row] = state.length + done - 1, 1
             if self._temperature:
-                numbers = state.uniforms[done : done + steps]
-                uniforms[: len(numbers), row] = numbers
-        self._cache.reserve(count, min(max(positions) + steps, self._context))
-        width = max(positions[row] for row in rows.values())
+                numbers = state.uniforms[done : done + max(steps, block)]
+                uniforms[row, : len(numbers)] = numbers
+        self._cache.reserve(count, min(int(positions.max()) + steps - 1 + block, self._context))
+        width = max(int(positions[row]) for row in rows.values()) + block
         device = self._policy.device
-        fed, places = torch.tensor(tokens, device=device), torch.tensor(positions, device=device)
-        several, advance = torch.from_numpy(uniforms).to(device), torch.tensor(moving, device=device)
-        drawn = torch.zeros((steps, count), dtype=torch.long, device=device)
-        scores = torch.zeros((steps, count), dtype=torch.float64, device=device)
+        fed, starts, advance, draws = (
+            torch.from_numpy(array).to(device) for array in (tokens, positions, moving, uniforms)
+        )
+        places = (starts[:, None] + torch.arange(block, device=device)).clamp(max=self._context - 1)
+        drawn = torch.zeros(draws.shape, dtype=torch.long, device=device)
+        scores = torch.zeros(draws.shape, dtype=torch.float64, device=device)
+        hidden = torch.zeros((*draws.shape, self._state_size), dtype=self._policy.dtype, device=device)
         for step in range(steps):
-            fed, scores[step] = self._next(fed, places, min(width + step + 1, self._context), several[step])
-            drawn[step] = fed
-            places = (places + advance).clamp(max=self._context - 1)
-        return self._take(rows, drawn, scores)
+            now = slice(step, step + block)
+            fed, scores[:, now], states = self._step(fed, places, min(width + step, self._context), draws[:, now])
+            hidden[:, now] = states[..., : self._state_size]
+            drawn[:, now] = fed
+            places = (places + advance[:, None]).clamp(max=self._context - 1)
+        return self._take(rows, drawn, scores, hidden, drafts if most else {})
 
     def _fed(self, span: int) -> int:
         """Return the number of rows of a decoding step whose rows in progress are among the first `span`."""
@@ -252,36 +245,46 @@ class TokenSampler:
             return 1
         return min(_GPU_STEPS, max(self._slots[slot].limit - len(self._slots[slot].ids) for slot in self._active))
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed the last tokens `drawn` (n,) of the first n cache rows at `positions` (n,), and draw the next.
+    def _draft(self, slot: int, most: int) -> list[int]:
+        """Return the guessed tokens after the last one of the action in progress; they leave room for one more."""
+        state = self._slots[slot]
+        return self._drafts.draft(state.tail, min(most, state.limit - len(state.ids) - 1))
 
-        Args:
-            drawn: Tokens.
-            positions: Their positions, below `width` for rows in progress.
-            width: Number of columns that are read.
-            uniforms: Random numbers of the draw (n,).
-        """
-        return self._step(drawn, positions, width, uniforms)
+    def _take(
+        self,
+        places: Mapping[int, int],
+        drawn: Tensor,
+        scores: Tensor,
+        hidden: Tensor,
+        drafts: Mapping[int, list[int]],
+    ) -> dict[int, Sampled]:
+        """Append drawn tokens (n, q), log-probabilities and hidden states to actions of slots, by place among the n.
 
-    def _take(self, places: Mapping[int, int], drawn: Tensor, scores: Tensor) -> dict[int, Sampled]:
-        """Append drawn tokens (steps, n) and log-probabilities to the actions of slots, by their place among the n.
-
-        Return the actions that have ended. Their last token was sampled but not fed, so it stays pending.
+        With a draft, a token is drawn behind the draft's token; it counts if the last drawn token is the same. Return
+        the actions that have ended. Their last token was sampled but not fed, so it stays pending.
         """
         ended: dict[int, Sampled] = {}
-        for tokens, log_probs in zip(drawn.tolist(), scores.tolist(), strict=True):
-            for slot, place in places.items():
-                if slot in ended:
-                    continue
-                state = self._slots[slot]
-                state.ids.append(tokens[place])
-                state.log_probs.append(log_probs[place])
-                stopped = tokens[place] == self._stop
-                if stopped or len(state.ids) == state.limit:
-                    ended[slot] = Sampled(state.ids, state.log_probs, stopped)
-                    state.length += len(state.ids) - 1
-                    state.pending = [tokens[place]]
-                    state.limit, state.action = 0, state.action + 1
+        tokens, log_probs = drawn.tolist(), scores.tolist()
+        states = hidden.to(self._policy.score_dtype).cpu().numpy()
+        for slot, place in places.items():
+            state, draft = self._slots[slot], drafts.get(slot)
+            begin = len(state.ids)
+            for number, token in enumerate(tokens[place]):
+                if number and draft is not None and draft[number - 1 : number] != state.ids[-1:]:
+                    break
+                state.ids.append(token)
+                state.log_probs.append(log_probs[place][number])
+                if token == self._stop or len(state.ids) == state.limit:
+                    break
+            state.hidden.append(states[place, : len(state.ids) - begin])
+            self._drafts.learn(state.tail, state.ids[begin:])
+            stopped = state.ids[-1] == self._stop
+            if stopped or len(state.ids) == state.limit:
+                kept = np.concatenate(state.hidden) if self._state_size else None
+                ended[slot] = Sampled(state.ids, state.log_probs, stopped, hidden=kept)
+                state.length += len(state.ids) - 1
+                state.pending = state.ids[-1:]
+                state.limit, state.action = 0, state.action + 1
         self._active = [slot for slot in self._active if slot not in ended]
         return ended
 
@@ -305,7 +308,7 @@ class TokenSampler:
         """Return true if a step of `count` rows is enough cheaper than one of `span` rows to move rows for it."""
         return count <= _LIVE_SHARE * span
 
-    def _allocate(self, states: Sequence[_Slot], columns: int) -> None:
+    def _allocate(self, states: Sequence[SlotState], columns: int) -> None:
         """Give each of `states` the first free cache row, with room for `columns` tokens."""
         taken = {state.row for state in self._slots.values()}
         row = 0
@@ -354,10 +357,11 @@ class TokenSampler:
         first = not any(state.length for state in states)
         return self._feed(block, positions, torch.tensor(counts, device=device) - 1, first=first)
 
-    def _feed(self, ids: Tensor, positions: Tensor, last: Tensor, *, first: bool = False) -> Tensor:
+    def _feed(self, ids: Tensor, positions: Tensor, last: Tensor | None = None, *, first: bool = False) -> Tensor:
         """Feed a block (n, q) at `positions` (n, q). Return the hidden states (n, h) of its columns `last` (n,).
 
-        The cache has its destination. `first`: no row has earlier tokens.
+        Without `last` all hidden states are returned (n * q, h). The cache has its destination. `first`: no row has
+        earlier tokens.
         """
         decoder = self._policy.decoder
         if self._lean:
@@ -370,13 +374,19 @@ class TokenSampler:
             use_cache=True,
             **{self._cache_argument: self._cache},
         )
-        return cast(Tensor, output.last_hidden_state[torch.arange(len(ids), device=ids.device), last])
+        hidden = cast(Tensor, output.last_hidden_state)
+        return hidden.flatten(0, 1) if last is None else hidden[torch.arange(len(ids), device=ids.device), last]
 
-    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed a token of each of the first n cache rows (n,) at `positions` (n,), and draw the next."""
-        self._cache.place(slice(len(ids)), positions[:, None], width)
-        hidden = self._feed(ids[:, None], positions[:, None], torch.zeros_like(ids))
-        return self._draw(hidden, uniforms)
+    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Feed tokens (n, q) of the first n cache rows at `positions` (n, q), which see `width` columns.
+
+        Draw the token after each with `uniforms` (n, q). Return tokens and log-probabilities (n, q), and the hidden
+        states (n, q, h).
+        """
+        self._cache.place(slice(len(ids)), positions, width)
+        hidden = self._feed(ids, positions)
+        drawn, scores = self._draw(hidden, uniforms.flatten())
+        return drawn.view(ids.shape), scores.view(ids.shape), hidden.view(*ids.shape, -1)
 
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
@@ -386,8 +396,3 @@ class TokenSampler:
 def _block_tokens(device: torch.device) -> int:
     """Return the maximum number of padded tokens per pass: few on a CPU, where padding costs more than a pass."""
     return 1024 if device.type == "cpu" else 16384
-
-
-def _cache_argument(decoder: nn.Module) -> str:
-    """Return the name of the decoder's cache argument, which Transformers 5.24 changed."""
-    return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"

@@ -21,6 +21,8 @@ from agents.rollout.sampler import TokenSampler
 class StaticTokenSampler(TokenSampler):
     """`TokenSampler` with decoding steps of fixed shape, on CUDA devices as graphs. Draws the same tokens."""
 
+    _longest_draft = 0
+
     def _make_cache(self) -> RaggedCache:
         """Return the one cache of this sampler: graphs hold its addresses."""
         if self._kept is None:
@@ -37,18 +39,18 @@ class StaticTokenSampler(TokenSampler):
         """Return the next power of two."""
         return 1 << (span - 1).bit_length()
 
-    def _next(self, drawn: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+    def _step(self, ids: Tensor, positions: Tensor, width: int, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         cache = cast(StaticCache, self._cache)
         if cache.moves != self._moves:
             self._graphs, self._moves = {}, cache.moves
-        key = (len(drawn), cache.bucket(width))
+        key = (len(ids), cache.bucket(width))
         if key not in self._graphs:
             self._graphs[key] = self._make_step(*key)
-        return self._graphs[key](drawn, positions, uniforms)
+        return self._graphs[key](ids, positions, uniforms)
 
     def _make_step(self, rows: int, width: int) -> _Step:
-        def compute(step: _Step) -> tuple[Tensor, Tensor]:
-            return self._step(step.ids, step.positions, width, step.uniforms)
+        def compute(step: _Step) -> tuple[Tensor, Tensor, Tensor]:
+            return TokenSampler._step(self, step.ids, step.positions, width, step.uniforms)
 
         return _Step(compute, rows, self._policy.device)
 
@@ -57,28 +59,30 @@ class _Step:
     """Decoding step for `rows` rows.
 
     Attributes:
-        ids: Tokens to feed (rows,).
-        positions: Their positions in the episodes (rows,).
-        uniforms: Random numbers of the draw (rows,).
+        ids: Tokens to feed (rows, 1).
+        positions: Their positions in the episodes (rows, 1).
+        uniforms: Random numbers of the draw (rows, 1).
     """
 
-    def __init__(self, compute: Callable[[_Step], tuple[Tensor, Tensor]], rows: int, device: torch.device) -> None:
-        self.uniforms = torch.zeros(rows, dtype=torch.float64, device=device)
-        self.ids, self.positions = (torch.zeros(rows, dtype=torch.long, device=device) for _ in range(2))
+    def __init__(
+        self, compute: Callable[[_Step], tuple[Tensor, Tensor, Tensor]], rows: int, device: torch.device
+    ) -> None:
+        self.uniforms = torch.zeros(rows, 1, dtype=torch.float64, device=device)
+        self.ids, self.positions = (torch.zeros(rows, 1, dtype=torch.long, device=device) for _ in range(2))
         self._compute = compute
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._drawn: tuple[Tensor, Tensor] | None = None
+        self._drawn: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def __call__(self, drawn: Tensor, positions: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
-        """Feed `drawn` (n,) at `positions` (n,) and draw with `uniforms` (n,).
+    def __call__(self, drawn: Tensor, positions: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Feed `drawn` (n, 1) at `positions` (n, 1) and draw with `uniforms` (n, 1).
 
-        Returns ids (n,) and log-probabilities (n,), valid until the next call.
+        Returns ids (n, 1), log-probabilities (n, 1) and hidden states (n, 1, h), valid until the next call.
         """
         for buffer, values in ((self.ids, drawn), (self.positions, positions), (self.uniforms, uniforms)):
             buffer.copy_(values)
         return self._run()
 
-    def _run(self) -> tuple[Tensor, Tensor]:
+    def _run(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.uniforms.device.type != "cuda":
             return self._compute(self)
         if self._graph is None or self._drawn is None:
@@ -86,7 +90,7 @@ class _Step:
         self._graph.replay()
         return self._drawn
 
-    def _capture(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
+    def _capture(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor, Tensor]]:
         """Capture the step as a graph, after the warm-up runs that capturing requires."""
         side = torch.cuda.Stream(self.uniforms.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self.uniforms.device))

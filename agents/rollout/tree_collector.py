@@ -102,6 +102,7 @@ class _TreeRecorder(Recorder):
                 ids=list(builder.ids),
                 spans=[],
                 log_probs=[],
+                hidden=[],
                 rewards=[],
                 state_hashes=[],
                 invalid=0,

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 End = Literal["terminated", "truncated", "context"]
 """Reason for the end of an episode: the environment's rules (the call budget is one of them), an interruption by the
 environment, or a full context that leaves no room for another action."""
@@ -20,12 +23,45 @@ class Sampled(NamedTuple):
         log_probs: Log-probability of each token under the policy at the sampling temperature.
         stopped: True when the stop token was sampled; else the action was cut at its maximum length.
         overflow: True when the context had no room for an action and nothing was sampled.
+        hidden: Hidden states from which the tokens were drawn (j, h), where the engine keeps them.
     """
 
     ids: list[int]
     log_probs: list[float]
     stopped: bool
     overflow: bool = False
+    hidden: NDArray[Any] | None = None
+
+
+@dataclass
+class SlotState:
+    """Episode in a slot of a sampler in this process.
+
+    Attributes:
+        stream: Name of the episode's random stream.
+        action: Index of its next action.
+        pending: Tokens that are not yet fed.
+        row: Cache row; -1 before the first feed.
+        length: Number of tokens in the cache before the action in progress.
+        limit: Maximum length of the action in progress, 0 between two actions.
+        uniforms: Random number of each of its tokens.
+        ids: Its tokens so far; the last one is not yet fed.
+        log_probs: Their log-probabilities.
+        hidden: The hidden states from which they were drawn, in pieces (k, h).
+        tail: Last tokens of the episode.
+    """
+
+    stream: str | int
+    action: int
+    pending: list[int]
+    row: int = -1
+    length: int = 0
+    limit: int = 0
+    uniforms: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    hidden: list[NDArray[Any]] = field(default_factory=list)
+    tail: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,6 +77,7 @@ class TokenEpisode:
         group: Group id. Episodes of one group start from the same prompt; group baselines compare them.
         state_hashes: Hash of the state before each step; equal hashes mean equal states.
         metrics: Results of the episode, e.g. `is_solved`.
+        hidden: Hidden states from which the sampled tokens were drawn (j, h), where the engine keeps them.
         lineage: Place in the tree of its group, see `agents.training.advantages.Lineage`; empty without trees. Steps,
             rewards and states of a branch are those of its own calls.
     """
@@ -54,6 +91,7 @@ class TokenEpisode:
     state_hashes: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     lineage: tuple[int, ...] = ()
+    hidden: NDArray[Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.spans) != len(self.rewards):

@@ -7,13 +7,16 @@ PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `adva
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.distributed.sharding import Shards, sharded
@@ -92,7 +95,7 @@ class OnlineTrainer:
         if config.reward_timing == "terminal_sum":
             batch.reward = terminal_sum(batch.reward, batch.steps)
         max_tokens = self.config.optim.tokens_on(policy.device.type)
-        hidden = self._value(batch, max_tokens)
+        hidden = self._value(batch, max_tokens, [episode.hidden for episode in episodes])
         if self._reference is not None:
             batch.ref_log_prob = evaluate_actions(self._reference, batch, "log_prob", max_tokens, processes)
         metrics: dict[str, float] = {}
@@ -131,13 +134,20 @@ class OnlineTrainer:
             metrics["train/explained_variance"] = explained_variance(batch.value[batch.mask], batch.returns[batch.mask])
         return metrics | {"train/idle_episodes": 1 - int(has_advantage.sum()) / len(batch)}
 
-    def _value(self, batch: Batch, max_tokens: int) -> Tensor:
-        """Fill in the values of a batch. Return the hidden states (b, j, h) for a `detached` critic, else nothing."""
+    def _value(self, batch: Batch, max_tokens: int, sampled: Sequence[NDArray[Any] | None]) -> Tensor:
+        """Fill in the values of a batch. Return the hidden states (b, j, h) for a `detached` critic, else nothing.
+
+        They are those `sampled` of each episode (j, h), where the engine keeps them.
+        """
         policy, processes, hidden = self._policy, self._processes, torch.empty(0)
         if policy.value_head is None:
             return hidden
         if policy.critic_kind == "detached":
-            hidden = evaluate_actions(policy, batch, "hidden", max_tokens, processes)
+            known = [torch.from_numpy(states) for states in sampled if states is not None]
+            if len(known) == len(batch):
+                hidden = pad_sequence(known, batch_first=True).to(policy.device, policy.dtype)
+            else:
+                hidden = evaluate_actions(policy, batch, "hidden", max_tokens, processes)
             batch.value = policy.head_values(hidden).detach() * batch.mask
         else:
             batch.value = evaluate_actions(policy, batch, "value", max_tokens, processes)

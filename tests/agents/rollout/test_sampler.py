@@ -97,6 +97,23 @@ def test_a_prompt_is_read_once_by_all_who_begin_with_it(
     assert max(error(policy, made[slot], scores[slot]) for slot in made) < 1e-12
 
 
+@pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
+def test_hidden_states_are_those_of_the_whole_sequence(kind: type[TokenSampler]) -> None:
+    """A critic on detached hidden states reads them from the sampler."""
+    policy = Policy(exact_model(), "detached")
+    sampler, made = generator(policy, 6, kind), [[3, 4, 5, 6], [7, 8]]
+    for slot, ids in enumerate(made):
+        sampler.start(slot, ids)
+    for _ in range(4):
+        for slot, sampled in enumerate(act(sampler, [0, 1])):
+            whole = made[slot] + sampled.ids
+            want = policy.hidden(torch.tensor([whole]))[0, len(made[slot]) - 1 : -1].detach()
+            torch.testing.assert_close(torch.from_numpy(sampled.hidden), want, atol=1e-12, rtol=0)
+            made[slot] = [*whole, 7]
+            sampler.append(slot, [7])
+    assert generator(Policy(exact_model(), "none"), 6, kind)._state_size == 0
+
+
 def test_sampler_and_trainer_agree_in_single_precision() -> None:
     policy = Policy(llama(), "none")
     assert max(play(policy, generator(policy))) < 1e-5
@@ -118,22 +135,43 @@ def test_an_action_ends_at_its_stop_token_or_its_longest_length() -> None:
 
 def test_actions_that_have_ended_are_soon_fed_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = generator(Policy(llama(), "none"), max_action_tokens=40)
-    fed: list[int] = []
+    fed: list[tuple[int, int]] = []
     feed = sampler._feed
 
     def counted(ids: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
-        fed.append(len(ids))
+        fed.append((len(ids), len(sampler._active)))
         return feed(ids, *rest, **more)
 
     monkeypatch.setattr(sampler, "_feed", counted)
     for slot in range(32):
         sampler.start(slot, [3, 4])
     lengths = [len(sampled.ids) for sampled in act(sampler, range(32))]
-    assert len(fed) == max(lengths)  # the first time the prompt, then token by token
-    for t in range(1, len(fed)):
-        live = sum(length > t for length in lengths)
-        assert live <= fed[t] <= live * 8 / 7
-    assert fed[-1] < 32
+    assert len(fed) <= max(lengths)  # the first time the prompt, then a token or more at a time
+    for rows, live in fed[1:]:
+        assert live <= rows <= live * 8 / 7
+    assert fed[-1][0] < 32
+
+
+def test_a_foreseen_action_takes_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drafts change no token: with and without them the same actions, in fewer passes."""
+    policy, played = Policy(exact_model(), "none"), []
+    for most in (0, 3):
+        sampler = generator(policy, 30, temperature=0.0)
+        monkeypatch.setattr(sampler, "_longest_draft", most)
+        passes: list[int] = []
+        feed = sampler._feed
+        monkeypatch.setattr(sampler, "_feed", lambda *a, run=feed, count=passes, **k: count.append(1) or run(*a, **k))
+        actions = []
+        for slot in range(3):  # the same prompt three times, one after the other
+            sampler.start(slot, [3, 4, 5])
+            actions.append(act(sampler, [slot])[0])
+        played.append((actions, len(passes)))
+    (alone, each), (drafted, fewer) = played
+    assert [a.ids for a in alone] == [a.ids for a in drafted]
+    for a, b in zip(alone, drafted, strict=True):
+        assert a.log_probs == pytest.approx(b.log_probs, abs=1e-12)
+    assert len(alone[0].ids) > 10
+    assert fewer < 0.7 * each
 
 
 def test_the_context_bounds_an_action_and_then_overflows() -> None:

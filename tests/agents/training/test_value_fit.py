@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -66,7 +68,8 @@ def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(
     assert {p.dtype for p in made.language_model.parameters()} == {torch.bfloat16}
 
 
-def test_an_update_reads_the_episodes_once_for_values_and_fit_and_once_per_pass_of_the_policy() -> None:
+@pytest.mark.parametrize("sampled", [True, False])
+def test_an_update_reads_the_episodes_once_per_pass_and_once_for_values_that_no_sampler_knows(sampled: bool) -> None:
     settings = {"epochs": 1, "mini_batches": 2}
     run = trainer(bandit_config(policy={"critic": "detached"}, algorithm=settings, episodes=8), slots=4)
     rollout = run._collect(0)
@@ -75,7 +78,7 @@ def test_an_update_reads_the_episodes_once_for_values_and_fit_and_once_per_pass_
         lambda _, __, inputs: read.append(len(inputs["input_ids"])), with_kwargs=True
     )
     before = {name: weight.clone() for name, weight in run.bundle.policy.state_dict().items()}
-    metrics = run.update(rollout.episodes)
+    metrics = run.update([episode if sampled else replace(episode, hidden=None) for episode in rollout.episodes])
     learnt = (1 - metrics["train/idle_episodes"]) * len(rollout.episodes)
-    assert sum(read) == len(rollout.episodes) + learnt
+    assert sum(read) == learnt + (0 if sampled else len(rollout.episodes))
     assert not torch.equal(run.bundle.policy.state_dict()["value_head.2.weight"], before["value_head.2.weight"])
