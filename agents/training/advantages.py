@@ -85,13 +85,13 @@ def compute_advantages(batch: Batch, estimator: Estimator, config: AlgorithmConf
     """Advantages and returns, the targets of the critic: both (b, j).
 
     The advantages are normalised over the steps of the batch, except those of estimators that compare the episodes of a
-    group. Then negative ones are multiplied by `negative_coef`.
+    group.
     """
     advantage = estimator(batch)
     returns = advantage + batch.value
     if config.advantage not in GROUP_ESTIMATORS:
         advantage = normalize(advantage, batch.step, batch.steps)
-    return torch.where(advantage < 0, config.negative_coef * advantage, advantage), returns
+    return advantage, returns
 
 
 def step_gae(

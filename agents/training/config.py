@@ -69,9 +69,6 @@ class AlgorithmConfig:
     """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
-    negative_coef: float = 1.0
-    """Factor of negative advantages. Below 1, calls that were better than expected count for more than those that were
-    worse, which noise in small batches disturbs less (asymmetric REINFORCE, Arnal et al. 2025, arXiv 2506.20520)."""
     ent_coef: float = 0.0
     """Coefficient of the entropy bonus. Other than 0 it doubles the memory of the logits."""
     kl_coef: float = 0.0

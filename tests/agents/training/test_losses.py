@@ -161,21 +161,6 @@ def test_first_mini_batch_of_ppo_is_the_policy_gradient() -> None:
     torch.testing.assert_close(first, -advantage, atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("advantage", ["step_gae", "grpo"])
-def test_negative_advantages_alone_are_scaled(advantage: str) -> None:
-    """Also those of a group. Returns, the targets of the critic, do not change."""
-    model, played = policy(), episodes()
-    whole, half, none = (
-        prepared(model, played, AlgorithmConfig(advantage=advantage, negative_coef=coef)) for coef in (1.0, 0.5, 0.0)
-    )
-    assert (whole.advantage < 0).any()
-    assert (whole.advantage > 0).any()
-    torch.testing.assert_close(half.advantage, whole.advantage.clamp(min=0) + 0.5 * whole.advantage.clamp(max=0))
-    torch.testing.assert_close(none.advantage, whole.advantage.clamp(min=0))
-    for each in (half, none):
-        torch.testing.assert_close(each.returns, whole.returns, atol=0, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("ratio", "advantage", "slope"), [(1.5, 1.0, 0), (1.5, -1.0, 1), (0.5, 1.0, 1), (0.5, -1.0, 0)]
 )
