@@ -25,7 +25,7 @@ CONFIG = _CONFIGS / "demo.yaml"
 POINTS = 4
 """Number of evaluations of a policy in training, evenly spaced over its calls; the last one is that of the table."""
 
-_STAGES = (_CONFIGS / "demo-sft.yaml",)
+_STAGES = (_CONFIGS / "demo-sft.yaml", _CONFIGS / "demo-sft-2.yaml")
 _CHOSEN = _CONFIGS / "arms.yaml"
 _POLL_SECONDS = 0.5
 
