@@ -37,7 +37,7 @@ def modules(folder: Path) -> list[str]:
     return sorted(".".join(name).removesuffix(".__init__") for name in names if name[-1] != "__main__")
 
 
-def rooms() -> Iterator[Path]:
+def package_folders() -> Iterator[Path]:
     """Folders that hold modules, package by package."""
     for package in PACKAGES:
         yield from sorted({path.parent for path in (ROOT / package).rglob("*.py")})
@@ -65,7 +65,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     results = sorted((ROOT / RESULTS).glob("*.md"))
     config.nav.append({"Results": [{path.stem: site_path(f"{RESULTS}/{path.name}")} for path in results]})
     pages: dict[str, list[dict[str, str]]] = {package: [] for package in PACKAGES}
-    for folder in rooms():
+    for folder in package_folders():
         dotted = ".".join(folder.relative_to(ROOT).parts)
         pages[dotted.partition(".")[0]].append({dotted: api_page(folder)})
     config.nav.append({"API reference": [{package: each} for package, each in pages.items()]})
@@ -77,7 +77,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in (*COPIED, *(f"{RESULTS}/{each.name}" for each in sorted((ROOT / RESULTS).iterdir()))):
         if (ROOT / path).is_file():
             files.append(File.generated(config, site_path(path), abs_src_path=str(ROOT / path)))
-    for folder in rooms():
+    for folder in package_folders():
         package, *others = modules(folder)
         title = f"::: {package}\n    options:\n      heading_level: 1"
         text = "\n\n".join((title, *(f"::: {each}" for each in others)))

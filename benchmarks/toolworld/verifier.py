@@ -34,7 +34,7 @@ NOTES = (
 
 
 class VerifiedAnswer(NamedTuple):
-    """An answer, its question and the verifier's decision."""
+    """An answer, the query and the verifier's decision."""
 
     question: Question
     answer: Answer

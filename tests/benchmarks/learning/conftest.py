@@ -1,4 +1,4 @@
-"""A policy that knows nothing, and settings of runs of a few seconds."""
+"""An untrained policy, and settings of runs of a few seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning experiment with a policy that knows nothing: runs that are broken off, gone on with, and refused."""
+"""The learning experiment with an untrained policy: runs that are broken off, gone on with, and refused."""
 
 from __future__ import annotations
 
