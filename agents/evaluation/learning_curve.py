@@ -33,7 +33,7 @@ class PolicyEvaluation:
 
     Args:
         evaluation: Tasks and environment. Its seed also seeds the sampler.
-        learner: Policy.
+        bundle: Policy.
         sampling: Maximum length of an action.
         engine: Engine of the run, where it is not `local`; it must have the current weights.
 
@@ -42,21 +42,21 @@ class PolicyEvaluation:
     """
 
     def __init__(
-        self, evaluation: Evaluation, learner: PolicyBundle, sampling: Sampling, engine: RolloutEngine | None = None
+        self, evaluation: Evaluation, bundle: PolicyBundle, sampling: Sampling, engine: RolloutEngine | None = None
     ) -> None:
-        self._evaluation, self._learner, self._sampling, self._engine = evaluation, learner, sampling, engine
+        self._evaluation, self._bundle, self._sampling, self._engine = evaluation, bundle, sampling, engine
         tasks = tasks_of(evaluation)
         self.panel = panel_digest(tasks)
         self._episodes = len(tasks)
 
     def __call__(self) -> dict[str, float]:
         """Return the metrics of the current policy. Episodes lost to the tool server count as dropped."""
-        engine = self._engine or make_sampler(in_double(self._learner), self._sampling)
+        engine = self._engine or make_sampler(in_double(self._bundle), self._sampling)
         engine.clear()
         engine.seed(self._evaluation.seed)
         played: list[Trajectory] = []
         with suppress(ToolTransportError):  # training goes on while the server is away
-            evaluate(self._evaluation, EngineAgent(engine, self._learner.codec), played.append)
+            evaluate(self._evaluation, EngineAgent(engine, self._bundle.codec), played.append)
         counted = usable(played)
         return {**mean_metrics(counted), "eval/dropped": float(self._episodes - len(counted))}
 

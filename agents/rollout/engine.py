@@ -93,12 +93,12 @@ def act(engine: RolloutEngine, slots: Sequence[int]) -> list[Sampled]:
 
 
 def make_engine(
-    config: RolloutConfig, learner: PolicyBundle, sampling: Sampling, folder: Path = Path()
+    config: RolloutConfig, bundle: PolicyBundle, sampling: Sampling, folder: Path = Path()
 ) -> RolloutEngine:
-    """Return an engine that samples with the weights of `learner`; a server reads them from `folder`."""
-    stop_id, context = learner.codec.stop_id, learner.context
+    """Return an engine that samples with the weights of `bundle`; a server reads them from `folder`."""
+    stop_id, context = bundle.codec.stop_id, bundle.context
     if config.engine not in LOCAL_ENGINES:
-        write = partial(write_merged, policy=learner.policy, tokenizer=learner.tokenizer)
+        write = partial(write_merged, policy=bundle.policy, tokenizer=bundle.tokenizer)
         return HttpEngine(config.engine, folder, write, context=context, stop_id=stop_id, sampling=sampling)
     kind = StaticTokenSampler if config.engine == "static" else TokenSampler
-    return kind(learner.policy, context=context, stop_id=stop_id, sampling=sampling)
+    return kind(bundle.policy, context=context, stop_id=stop_id, sampling=sampling)

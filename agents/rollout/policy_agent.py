@@ -94,42 +94,42 @@ class PolicyAgent(EngineAgent):
         exact: bool = True,
     ) -> None:
         folder = resolve_checkpoint(checkpoint)
-        learner, config = load_policy(folder, device=device), load_config(folder)
-        if exact and learner.policy.device.type == "cpu":
-            learner.policy.double()
+        bundle, config = load_policy(folder, device=device), load_config(folder)
+        if exact and bundle.policy.device.type == "cpu":
+            bundle.policy.double()
         run: Mapping[str, Any] = config.get("sampling", {})
         sampling = Sampling(max_action_tokens or int(run.get("max_action_tokens", Sampling.max_action_tokens)))
-        context = min(learner.context, int(config.get("policy", {}).get("context", 0)) or learner.context)
-        engine = make_sampler(replace(learner, context=context), sampling, temperature, seed)
-        super().__init__(engine, learner.codec, Path(checkpoint).name)
+        context = min(bundle.context, int(config.get("policy", {}).get("context", 0)) or bundle.context)
+        engine = make_sampler(replace(bundle, context=context), sampling, temperature, seed)
+        super().__init__(engine, bundle.codec, Path(checkpoint).name)
         self.trained_in = _training_env(config)
 
 
 def policy_agent(
-    learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, name: str = "policy", seed: int = 0
+    bundle: PolicyBundle, sampling: Sampling, temperature: float = 1.0, name: str = "policy", seed: int = 0
 ) -> EngineAgent:
     """Return an agent of a policy in memory, in double precision on a CPU."""
-    return EngineAgent(make_sampler(in_double(learner), sampling, temperature, seed), learner.codec, name)
+    return EngineAgent(make_sampler(in_double(bundle), sampling, temperature, seed), bundle.codec, name)
 
 
-def make_sampler(learner: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> TokenSampler:
+def make_sampler(bundle: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> TokenSampler:
     """Return an engine in this process that samples from a policy."""
     return TokenSampler(
-        learner.policy,
-        context=learner.context,
-        stop_id=learner.codec.stop_id,
+        bundle.policy,
+        context=bundle.context,
+        stop_id=bundle.codec.stop_id,
         sampling=sampling,
         temperature=temperature,
         seed=seed,
     )
 
 
-def in_double(learner: PolicyBundle) -> PolicyBundle:
-    """Return a copy in double precision, without the critic; on other devices than a CPU `learner` itself."""
-    if learner.policy.device.type != "cpu":
-        return learner
-    model = copy.deepcopy(learner.policy.language_model).double()
-    return replace(learner, policy=Policy(model, "none").eval())
+def in_double(bundle: PolicyBundle) -> PolicyBundle:
+    """Return a copy in double precision, without the critic; on other devices than a CPU `bundle` itself."""
+    if bundle.policy.device.type != "cpu":
+        return bundle
+    model = copy.deepcopy(bundle.policy.language_model).double()
+    return replace(bundle, policy=Policy(model, "none").eval())
 
 
 def _training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
