@@ -37,6 +37,7 @@ UNSOLVABLE = 0.05
 _ATTEMPTS = 4_000
 _PATIENCE = 300  # attempts after which a family may have more than its share
 _FAMILY, _EVEN = 0.05, 1.25  # maximum share of a family of plans, and the same times the number of families
+_DRAFTS, _KEPT_FAMILY = 600, 0.035  # tasks that estimate the shares of families, and the maximum share aimed at
 _REDRAW, _REDRAW_GOAL = 0.02, 0.2  # probabilities that another shape or goal is drawn after a failed attempt
 _LITE_DEPTH, _LITE_LENGTH = 3, 690  # characters of query and offer, for which 256 tokens hold the whole prompt
 _ID = re.compile(r"w(?P<seed>\d+)-(?P<level>[a-z]+)-(?P<split>.+)-(?P<index>\d+)")
@@ -90,6 +91,7 @@ class TaskSampler:
         self._made: list[WorldTask] = []
         self._signatures: set[bytes] = set()
         self._families = Counter[str]()
+        self._kept: dict[str, float] | None = None
 
     def __len__(self) -> int:
         return self.split.size
@@ -99,11 +101,15 @@ class TaskSampler:
 
         Tasks for training are sampled independently and may repeat. Tasks of other splits differ from each other, and
         no family of plans has more than a twentieth of them (of less than 25 families: 1.25 times its even share) if
-        the world has enough plans. So all tasks up to `index` are sampled in order.
+        the world has enough plans. So all tasks up to `index` are sampled in order. Splits whose `Split.even` is true
+        have the same shares of families in expectation.
         """
         if not 0 <= index < self.split.size:
             raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
         if self.split.part == "train":
+            if self.split.even and self._kept is None:
+                drafts = Counter(self._sample(number, "draft").family for number in range(_DRAFTS))
+                self._kept = kept_shares(drafts, _KEPT_FAMILY)
             return self._sample(index)
         while len(self._made) <= index:
             self._made.append(self._sample(len(self._made)))
@@ -127,17 +133,20 @@ class TaskSampler:
             settings.append(f"version={self.world.version}")
         return f".{digest(*settings)[:3].hex()}" if any(settings) else ""
 
-    def _sample(self, index: int) -> WorldTask:
-        rng = SeededRandom(self.world.seed, "task", self.world.level.name, self.split.name, index)
+    def _sample(self, index: int, purpose: str = "task") -> WorldTask:
+        rng = SeededRandom(self.world.seed, purpose, self.world.level.name, self.split.name, index)
         unsolvable = rng.chance(self.unsolvable)
         shape = self._shape(unsolvable, rng)
         task_id = self.task_id(index)
         for attempt in range(_ATTEMPTS):
             is_rare = attempt < _PATIENCE and self.split.part != "train"
             task = self._attempt(task_id, shape, is_rare, rng)
-            if task is not None:
+            keeps = 1.0 if task is None or self._kept is None else self._kept.get(task.family, 1.0)
+            if task is not None and (keeps == 1 or rng.chance(keeps)):
                 return task
-            if rng.chance(_REDRAW):  # this world may have no task of the shape
+            if task is not None:
+                shape = self._shape_of(shape.obstacle, shape.depth, rng)
+            elif rng.chance(_REDRAW):  # this world may have no task of the shape
                 shape = self._shape(unsolvable, rng)
             elif rng.chance(_REDRAW_GOAL):
                 shape = shape._replace(targets=self._goal(shape.depth, rng))
@@ -159,6 +168,9 @@ class TaskSampler:
             if draw < 0:
                 depth = each
                 break
+        return self._shape_of(obstacle, depth, rng)
+
+    def _shape_of(self, obstacle: Obstacle, depth: int, rng: SeededRandom) -> _Shape:
         span = rng.pick(self.split.spans) if depth > 1 else ONE_TOOL
         return _Shape(obstacle, depth, span, self._goal(depth, rng))
 
@@ -226,6 +238,18 @@ class TaskSampler:
             )
             planner = self._planners[key] = Planner(self.columns, self._calls, chains)
         return planner
+
+
+def kept_shares(families: Mapping[str, int], share: float) -> dict[str, float]:
+    """Return by family the probability of keeping a task, so that no family has more than `share` of the kept ones.
+
+    `families` are the numbers of tasks before. Of few families each may have `_EVEN` times its even share.
+    """
+    share = max(share, _EVEN / len(families))
+    most = float(max(families.values()))
+    while most > share * (kept := sum(min(count, most) for count in families.values())) * (1 + 1e-6):
+        most = share * kept
+    return {family: min(1.0, most / count) for family, count in families.items()}
 
 
 def _length(task: WorldTask) -> int:

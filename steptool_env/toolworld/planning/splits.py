@@ -38,6 +38,7 @@ class Split:
         categories: `seen`, or `unseen` for categories that are not in training.
         unsolvable: Share of unsolvable tasks; `None` for the setting of the suite.
         half: Half of the training instructions, 0 or 1; `None` for both.
+        even: Whether the families of plans of a split for training have even shares, as those of other splits do.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Split:
     categories: str = "seen"
     unsolvable: float | None = 0.0
     half: int | None = None
+    even: bool = False
 
     def contains(self, signature: bytes) -> bool:
         """Return True if the split may have a task with the plan of this signature."""
@@ -62,7 +64,7 @@ SPLITS = {
     for split in (
         Split("train", 20_000, "train", unsolvable=None),
         Split("demonstrations", 40_000, "train", unsolvable=None, half=0),
-        Split("practice", 40_000, "train", unsolvable=None, half=1),
+        Split("practice", 40_000, "train", unsolvable=None, half=1, even=True),
         Split("validation", PANEL, "validation"),
         Split("G1_instruction", PANEL, spans=(ONE_TOOL,)),
         Split("G1_tool", PANEL, spans=(ONE_TOOL,), tools="unseen"),
