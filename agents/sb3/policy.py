@@ -67,7 +67,7 @@ def _present(features: Tensor) -> tuple[Tensor, Tensor]:
 class _Scoring:
     """Base of both policies: the scorer replaces the flat networks."""
 
-    def __init__(self, *arguments: Any, width: int = 64, **options: Any) -> None:
+    def __init__(self, *arguments: Any, width: int = 128, **options: Any) -> None:
         self.width = width
         super().__init__(*arguments, **options)
 

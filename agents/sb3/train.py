@@ -17,6 +17,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 import steptool_env  # noqa: F401  registers the environments
@@ -42,7 +43,7 @@ class SB3Settings:
 
     algorithm: str = "maskable-ppo"
     """`maskable-ppo` or `ppo`."""
-    total_steps: int = 40_960
+    total_steps: int = 81_920
     """Environment steps, rounded up to whole rollouts."""
     num_envs: int = 8
     """Number of environments, in this process."""
@@ -52,8 +53,8 @@ class SB3Settings:
     """Transitions per minibatch."""
     n_epochs: int = 6
     """Passes over a rollout."""
-    learning_rate: float = 1e-3
-    """Learning rate of Adam."""
+    learning_rate: float = 2e-3
+    """Learning rate of Adam at the start; it decays linearly to 0."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus."""
     seed: int = 0
@@ -89,7 +90,7 @@ def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return:
             n_steps=settings.n_steps,
             batch_size=settings.batch_size,
             n_epochs=settings.n_epochs,
-            learning_rate=settings.learning_rate,
+            learning_rate=LinearSchedule(settings.learning_rate, 0.0, 1.0),
             ent_coef=settings.ent_coef,
             seed=settings.seed,
             device="cpu",

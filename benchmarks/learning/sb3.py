@@ -37,7 +37,7 @@ class Options:
 
     seeds: tuple[int, ...] = (0,)
     """Random seeds of training."""
-    total_steps: int = 40_960
+    total_steps: int = SB3Settings.total_steps
     """Environment steps per training."""
     episodes: int = 100
     """Number of tasks per split."""
