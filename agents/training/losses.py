@@ -1,7 +1,7 @@
-"""Losses of action tokens.
+"""Losses of PPO, of the critic and of DPO.
 
-PPO's loss is a sum over tokens. Divided by the number of action tokens of a mini-batch it is minimised, so the size of
-the micro-batches does not change the gradient.
+`ppo_loss` and `value_loss` return sums over action tokens. `PolicyOptimizer.step` divides them by the number of action
+tokens of the mini-batch, so the size of micro-batches does not change the gradient.
 """
 
 from __future__ import annotations
@@ -40,12 +40,10 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
     pg_loss1 = -batch.advantage * ratio
     pg_loss2 = -batch.advantage * ratio.clamp(1 - config.clip_coef, 1 + config.clip_coef)
     pg_loss = torch.max(pg_loss1, pg_loss2)
-    entropy_loss = outputs["entropy"]
-
-    loss = pg_loss - config.ent_coef * entropy_loss
+    loss = pg_loss - config.ent_coef * outputs["entropy"]
     metrics: dict[str, Tensor] = {}
     if "value" in outputs:
-        v_loss = squared_error(outputs["value"], batch.returns)
+        v_loss = half_squared_error(outputs["value"], batch.returns)
         loss = loss + VF_COEF * v_loss
         metrics["value_loss"] = v_loss.sum()
     if config.kl_coef:
@@ -55,7 +53,7 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
     return metrics | {
         "loss": loss.sum(),
         "policy_loss": pg_loss.sum(),
-        "entropy": entropy_loss.sum(),
+        "entropy": outputs["entropy"].sum(),
         "approx_kl": approx_kl.sum(),
         "clip_fraction": clipfrac.sum(),
     }
@@ -63,11 +61,11 @@ def ppo_loss(outputs: Mapping[Output, Tensor], batch: Batch, config: AlgorithmCo
 
 def value_loss(outputs: Mapping[Output, Tensor], batch: Batch) -> dict[str, Tensor]:
     """Return the critic's loss, summed over the action tokens, under the keys `loss` and `value_loss`."""
-    v_loss = squared_error(outputs["value"], batch.returns).sum()
+    v_loss = half_squared_error(outputs["value"], batch.returns).sum()
     return {"loss": v_loss, "value_loss": v_loss}
 
 
-def squared_error(value: Tensor, target: Tensor) -> Tensor:
+def half_squared_error(value: Tensor, target: Tensor) -> Tensor:
     """Half the squared error of the critic."""
     return 0.5 * (value - target) ** 2
 

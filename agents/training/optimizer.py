@@ -1,4 +1,4 @@
-"""The optimizer: one step over a mini-batch, in micro-batches. All training of a policy uses it."""
+"""The optimizer: steps over a mini-batch in micro-batches, and the fit of a detached critic. All training uses it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agents.models.policy import Policy
 from agents.models.weights import full_tensor
 from agents.training.batch import Batch, micro_batches, mini_batches
 from agents.training.config import OptimConfig
-from agents.training.losses import squared_error
+from agents.training.losses import half_squared_error
 
 Loss = Callable[[Batch], Mapping[str, Tensor]]
 """Function from a micro-batch to sums over its action tokens: `loss`, which is differentiated, and metrics."""
@@ -53,7 +53,7 @@ class PolicyOptimizer:
         Args:
             batch: The mini-batch, the same in all processes.
             loss: The loss of a micro-batch. Gradients are summed, so the size of micro-batches changes nothing.
-            scale: Factor of the learning rates (warm-up, decay).
+            scale: Factor of the learning rates (warm-up, decay), from `OnlineTrainer` or `sft.schedule`.
 
         Returns:
             Means of the results of `loss`, and `grad_norm`.
@@ -75,26 +75,32 @@ class PolicyOptimizer:
         metrics = {name: total / action_tokens for name, total in self._total(sums).items()}
         metrics["grad_norm"] = self._clip_gradients()
         check_finite(metrics, "loss", "grad_norm")
-        for group, rate in zip(self.adamw.param_groups, self._rates, strict=True):
-            group["lr"] = rate * scale
+        self._scale_rates(scale)
         self.adamw.step()
         return metrics
 
-    def fit_values(self, batch: Batch, hidden: Tensor, generator: torch.Generator) -> None:
+    def fit_values(self, batch: Batch, hidden: Tensor, generator: torch.Generator, scale: float = 1.0) -> None:
         """Fit the value head of a `detached` critic to the returns at the hidden states (b, j, h) of the batch.
+
+        `generator` shuffles the action tokens, `scale` is the factor of the learning rate.
 
         Raises:
             TrainingError: The gradient is not finite; the weights are unchanged.
         """
+        self._scale_rates(scale)
         states, returns = hidden[batch.mask], batch.returns[batch.mask]
         for _ in range(CRITIC_EPOCHS):
             for picked in mini_batches(len(returns), math.ceil(len(returns) / _FIT_TOKENS), generator):
                 index = picked.to(returns.device)
                 self.adamw.zero_grad(set_to_none=True)
-                v_loss = squared_error(self.policy.head_values(states[index]), returns[index]).mean()
+                v_loss = half_squared_error(self.policy.head_values(states[index]), returns[index]).mean()
                 v_loss.backward()  # type: ignore[no-untyped-call]
                 check_finite({"grad_norm": clip_gradients(self._critic, self._max_grad_norm)}, "grad_norm")
                 self.adamw.step()
+
+    def _scale_rates(self, scale: float) -> None:
+        for group, rate in zip(self.adamw.param_groups, self._rates, strict=True):
+            group["lr"] = rate * scale
 
     def _total(self, sums: Mapping[str, Tensor]) -> dict[str, float]:
         """Sums over all processes; a process without rows has no names."""

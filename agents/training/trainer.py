@@ -127,7 +127,7 @@ class OnlineTrainer:
             for rows in mini_batches(len(active), count, shuffle)
         ]
         if policy.critic_kind == "detached":
-            self._optimizer.fit_values(batch, hidden, shuffle)
+            self._optimizer.fit_values(batch, hidden, shuffle, self._learning_rate_scale())
         for name in results[0] if results else ():
             metrics[f"train/{name}"] = sum(result[name] for result in results) / len(results)
         if batch.value.any():

@@ -18,7 +18,8 @@ import tyro
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.toolworld.answers import CORPUS, Answer, Question, read_questions
-from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.grading.name_check import Verdict
+from steptool_env.toolworld.grading.verifier import Verifier
 
 NOTES = (
     "A careful reader made the labels. 1,059 answers were written before the verifier was corrected until it agreed "

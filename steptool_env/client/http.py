@@ -44,10 +44,11 @@ class HttpToolClient:
     """Sends all calls of a step in one request to `/v1/calls`, or in a few at once, over connections that are kept.
 
     The server keeps no session, so a request whose answer was lost can be sent again: connection errors, time-outs and
-    HTTP 408, 429 and 5xx are retried with exponential backoff. Calls that are too many or too long for one request are
+    HTTP 408, 429, 500, 502, 503 and 504 are retried with exponential backoff of at most 5 seconds, also where
+    `Retry-After` asks for more. Calls that are too many or too long for one request are
     sent in two halves. Safe to use from several threads.
 
-    The first call requests `GET /v1/info`, once, and refuses tools of another world or version.
+    With a `suite` the first call requests `GET /v1/info`, once, and refuses tools of another world or version.
 
     Args:
         url: Address of the server, e.g. `http://127.0.0.1:8000`.

@@ -1,4 +1,4 @@
-"""Protocols of reward functions."""
+"""Protocols of reward functions. `REWARDS` in the package registers them by name; see docs/extending.md."""
 
 from __future__ import annotations
 

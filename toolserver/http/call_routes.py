@@ -1,18 +1,17 @@
-"""The routes that call tools: `/virtual`, `/v1/call` and `/v1/calls`.
+"""Answers of the routes that call tools: `/virtual`, `/v1/call` and `/v1/calls`.
 
-`CallRoutes` answers every request of them, good or bad, without FastAPI, whose layers cost more than an answer. The
-functions of `router` only declare the routes for the OpenAPI document.
+`Gateway` passes every request of them, good or bad, to `CallRoutes` and not to FastAPI, whose layers cost more than an
+answer. `call_declarations` declares them for the OpenAPI document.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
-from fastapi import APIRouter, Body, HTTPException
-from pydantic import TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import TypeAdapter, ValidationError
 
 from toolserver.calls.json_parsing import holds_large_float
 from toolserver.catalog.api_schema import Provenance, ToolCall, ToolResponse
@@ -29,14 +28,11 @@ from toolserver.http.codec import (
 )
 from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.http.models import CallRequest, CallResponse, Problem, VirtualRequest, VirtualResponse
+from toolserver.http.models import CallRequest, VirtualRequest
 from toolserver.http.request_body import JSON_TYPES, parse_exactly
 
 T = TypeVar("T")
 
-router = APIRouter(tags=["calls"])
-
-_Element = Annotated[Any, WithJsonSchema(CallRequest.model_json_schema())]
 _VIRTUAL: TypeAdapter[VirtualRequest] = TypeAdapter(VirtualRequest)
 _CALL: TypeAdapter[CallRequest] = TypeAdapter(CallRequest)
 _CALLS: TypeAdapter[list[Any]] = TypeAdapter(list[Any])
@@ -182,28 +178,3 @@ def _validate(model: TypeAdapter[T], value: Any) -> T:
         problems = error.errors(include_url=False, include_context=False, include_input=False)
         detail = [{"loc": ["body", *item["loc"]], "msg": item["msg"], "type": item["type"]} for item in problems]
         raise Rejection(422, detail) from None
-
-
-# `Gateway` passes requests of these paths to `CallRoutes`.
-
-
-@router.post("/virtual", summary="Call one API as StableToolBench's server is called")
-async def virtual(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
-    """Drop-in for StableToolBench's `/virtual`. `X-Toolserver-Provenance` and `-Status` say more."""
-    raise HTTPException(404)
-
-
-@router.post("/v1/call", summary="Call one API")
-async def call_one(request: CallRequest) -> CallResponse:  # noqa: ARG001
-    """A failing tool is an answer like any other: HTTP 200, with the failure in `outcome`."""
-    raise HTTPException(404)
-
-
-@router.post(
-    "/v1/calls",
-    responses={413: {"model": Problem, "description": "More calls than one request may carry."}},
-    summary="Call several APIs",
-)
-async def call_many(elements: Annotated[list[_Element], Body()]) -> list[CallResponse]:  # noqa: ARG001
-    """Answers come in the order of the calls. An element that is no call gets the outcome `invalid_arguments`."""
-    raise HTTPException(404)

@@ -122,8 +122,8 @@ class StepCriticLearner:
             [step.transition for step in steps], [(row, step.start, step.end) for row, step in enumerate(steps)]
         )
         return {
-            "q_loss": losses.squared_error(q, q_target[:, None]).sum(),
-            "v_loss": losses.squared_error(v, v_target).sum(),
+            "q_loss": losses.half_squared_error(q, q_target[:, None]).sum(),
+            "v_loss": losses.half_squared_error(v, v_target).sum(),
             "q": q.amin(-1).sum(),
             "q_gap": (q[:, 0] - q[:, 1]).abs().sum(),
         }

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from steptool_env.toolworld.grading.name_check import Verdict
 from steptool_env.toolworld.grading.progress_tracker import FactKey, Observed, Tracker, needs_of
-from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.grading.verifier import Verifier
 from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.task import WorldTask

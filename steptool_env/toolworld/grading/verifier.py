@@ -1,28 +1,40 @@
 """Answer verifier: every slot must be stated and no competing value may be.
 
 A competing value is another name of the slot's column, or another number, date or time. Values of the query and of the
-gold solution's calls may be mentioned, but not as alternatives.
+gold solution's calls may be mentioned, but not as alternatives. `Grader.grade` combines these verdicts with the final
+state.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from enum import StrEnum
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 
-from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, fold, read, tidy
+from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, read, tidy
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
-from steptool_env.toolworld.grading.mentions import Mention, Names, names_of, without, words_of
+from steptool_env.toolworld.grading.mentions import Mention, names_of
+from steptool_env.toolworld.grading.name_check import Answer, NameCheck, Verdict
 from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
-from steptool_env.toolworld.grading.selection import Named, Selection
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import OperationKind, ValueKind
+from toolserver.world.schema import ValueKind
 
 _YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
-_NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
+_NO = frozenset(
+    {
+        "no",
+        "false",
+        "not",
+        "t",  # "isn't" is split
+        "without",
+        "cannot",
+        "impossible",
+        "unavailable",
+        "never",
+    }
+)
 _JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
                     re.IGNORECASE)  # fmt: skip
@@ -35,28 +47,6 @@ _FOREIGN = re.compile(
     r"[€£¥₹₽₩₺₴₫฿₪₦₱₿]|\b(?:EUR|GBP|JPY|CHF|INR|CNY|RMB|AUD|CAD)\b"
     r"|\b(?:euros?|yen|rupees?|yuan|renminbi|roubles?|rubles?|swiss francs?|pounds? sterling|british pounds?)\b",
 )
-
-
-class Verdict(StrEnum):
-    """Verdict on one slot of an answer."""
-
-    RIGHT = "right"
-    MISSING = "missing"
-    CONTRADICTED = "contradicted"
-
-
-class _Answer:
-    """Text, words and mentioned names of an answer."""
-
-    def __init__(self, text: str, names: Names) -> None:
-        self.text = text
-        self.words = words_of(text)
-        self.mentions = names.find(self.words)
-
-    @property
-    def plain(self) -> str:
-        """Text without names."""
-        return without(self.text, self.words, self.mentions) if self.mentions else self.text
 
 
 class Verifier:
@@ -73,7 +63,7 @@ class Verifier:
         self._query = task.query.rstrip(" .?!").lower()
         self.known = MentionableFacts(task)
         self._numeric = [slot for slot in self.slots if slot.is_number]
-        self._checks = [_NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
+        self._checks = [NameCheck(task, slot, self.known) if slot.is_text else None for slot in self.slots]
         self._worded = None not in self._checks
         kinds = [slot.type.kind for slot in self.slots]
         self._dated, self._timed = ValueKind.DATE in kinds, ValueKind.TIME in kinds
@@ -85,7 +75,7 @@ class Verifier:
 
     def check(self, answer: str) -> tuple[Verdict, ...]:
         """Return the verdict on each slot. Shape: (slots,)."""
-        parsed = _Answer(self._without_query(tidy(answer)), self._names)
+        parsed = Answer(self._without_query(tidy(answer)), self._names)
         verdicts = [check(parsed) if check is not None else None for check in self._checks]
         if self._worded:
             return tuple([verdict for verdict in verdicts if verdict is not None])
@@ -100,8 +90,8 @@ class Verifier:
         )
         # Which number states which slot. Shape: (numeric slots, numbers).
         matches = [[self._matches(slot, each) for each in readings.numbers] for slot in self._numeric]
-        stated = [any(column) for column in zip(*matches, strict=True)]
-        has_rival = self._has_rival(readings.numbers, stated) or self._names_foreign_money(parsed, plain)
+        is_right = [any(column) for column in zip(*matches, strict=True)]
+        has_rival = self._has_rival(readings.numbers, is_right) or self._names_foreign_money(parsed, plain)
         found = [Verdict.RIGHT if any(row) else Verdict.MISSING for row in matches]
         numeric = iter([Verdict.CONTRADICTED] * len(found) if has_rival else found)
         return tuple(
@@ -117,7 +107,7 @@ class Verifier:
         start = lower.find(self._query) if len(lower) == len(answer) else -1
         return answer[:start] + " . " + answer[start + len(self._query) :] if start >= 0 else answer
 
-    def _value(self, slot: AnswerSlot, parsed: _Answer, readings: Readings) -> Verdict:
+    def _value(self, slot: AnswerSlot, parsed: Answer, readings: Readings) -> Verdict:
         """Return the verdict on a date, a time or a truth value."""
         kind = slot.type.kind
         if kind is ValueKind.DATE:
@@ -128,21 +118,21 @@ class Verifier:
             return _moment(str(slot.values[0]), readings.times, *known, parsed.plain)
         return _flag(slot, [word.text for word in parsed.words])
 
-    def _has_rival(self, stated: Sequence[Quantity], matches: Sequence[bool]) -> bool:
+    def _has_rival(self, numbers: Sequence[Quantity], is_right: Sequence[bool]) -> bool:
         """Return True if some number is neither a slot's value nor known, or is an alternative to a right one.
 
         Args:
-            stated: Numbers in the answer, which contradict all slots if one is a rival.
-            matches: True for each number that states a slot.
+            numbers: Numbers in the answer, which contradict all slots if one is a rival.
+            is_right: True for each number that states a slot.
         """
-        has_digits = any(right and not each.passing for each, right in zip(stated, matches, strict=True))
-        for each, is_right in zip(stated, matches, strict=True):
+        has_digits = any(right and not each.passing for each, right in zip(numbers, is_right, strict=True))
+        for each, right in zip(numbers, is_right, strict=True):
             # Small spelled numbers ("one of them") contradict only if the answer has no right number in digits.
-            if not is_right and not (each.passing and has_digits) and not self._is_accounted_for(each):
+            if not right and not (each.passing and has_digits) and not self._is_accounted_for(each):
                 return True
         return any(
             first != second and self._are_alternatives(*pair, second)
-            for pair, (first, second) in zip(pairwise(stated), pairwise(matches), strict=True)
+            for pair, (first, second) in zip(pairwise(numbers), pairwise(is_right), strict=True)
         )
 
     def _matches(self, slot: AnswerSlot, stated: Quantity) -> bool:
@@ -171,11 +161,11 @@ class Verifier:
         return any(
             is_same(reading, each, stated.step) and (each.unit is not None or reading.value not in misfits)
             for reading in stated.readings
-            for each in (self._explainable if explained else self._known)
+            for each in (self._explainable if explained else self._known_readings)
         ) or (explained and any(self._is_worked_out(slot, stated) for slot in self._numeric))
 
     @cached_property
-    def _known(self) -> frozenset[Reading]:
+    def _known_readings(self) -> frozenset[Reading]:
         counted = (each for each in self.known.values.numbers if not (each.passing and each.value == 1))  # "one thing"
         return frozenset(reading for known in counted for reading in known.readings)
 
@@ -192,9 +182,9 @@ class Verifier:
     @cached_property
     def _explainable(self) -> frozenset[Reading]:
         """Numbers that a sentence may mention: known values and those of the steps."""
-        return self._known.union(reading for known in self.known.steps.numbers for reading in known.readings)
+        return self._known_readings.union(reading for known in self.known.steps.numbers for reading in known.readings)
 
-    def _names_foreign_money(self, parsed: _Answer, plain: str) -> bool:
+    def _names_foreign_money(self, parsed: Answer, plain: str) -> bool:
         """Return True if an answer about money names a currency that is neither known nor a slot's."""
         if not self._money:
             return False
@@ -208,7 +198,7 @@ class Verifier:
     def _currencies(self) -> frozenset[str]:
         return self.known.names.union(*(slot.currency_names for slot in self._numeric))
 
-    def _is_in_other_currency(self, names: frozenset[str], parsed: _Answer, mention: Mention, plain: str) -> bool:
+    def _is_in_other_currency(self, names: frozenset[str], parsed: Answer, mention: Mention, plain: str) -> bool:
         """Return True if a slot's number has another currency than the slot: `27,885.72 Lorian rand`."""
         start = parsed.words[mention.first].start
         amount = _AMOUNT.search(plain, max(0, start - 30), start)
@@ -217,91 +207,6 @@ class Verifier:
             for slot in self._numeric
             for each in quantities(amount[0])[-1:]
         )
-
-
-class _NameCheck:
-    """Check of one slot whose value is a name or a word."""
-
-    def __init__(self, task: WorldTask, slot: AnswerSlot, known: MentionableFacts) -> None:
-        self._attribute = slot.attribute
-        self._wanted = frozenset([fold(str(value)) for value in slot.values])
-        self._known = known
-        self._values = Names((value, slot.attribute) for value in slot.type.values) if slot.type.values else None
-        self._aside = self._of_other_labels(task) - self._wanted
-        entity = task.columns.world.entities.get(slot.attribute.partition(".")[0])
-        self._labels = frozenset(fold(f"{entity.label} {entity.plural}").split()) if entity else frozenset[str]()
-        self._candidates = frozenset(_candidates(task, slot))
-
-    def __call__(self, parsed: _Answer) -> Verdict:
-        mentions = [
-            Named(each.first, each.last, names) for each in self._found(parsed) if (names := each.of(self._attribute))
-        ]
-        if not mentions:
-            return Verdict.MISSING
-        selection = Selection(parsed.words, self._labels)
-        compared = len(self._candidates) > 1
-        mentions = [each for each in mentions if not selection.is_denied(each, judged=compared)]
-        if any(not each.names & self._wanted and not each.names & self._known.names for each in mentions):
-            return Verdict.CONTRADICTED
-        if compared:
-            return self._compared(mentions, selection)
-        return self._listed(mentions, selection)
-
-    def _found(self, parsed: _Answer) -> list[Mention]:
-        if self._values is None:
-            return parsed.mentions
-        covered = {place for each in parsed.mentions for place in range(each.first, each.last)}
-        found = self._values.find(parsed.words)
-        exact = {(each.first, each.last) for each in parsed.mentions}
-        return [
-            each
-            for each in found
-            if not self._aside.issuperset(each.names)
-            and ((each.first, each.last) in exact or not covered.issuperset(range(each.first, each.last)))
-        ]
-
-    def _of_other_labels(self, task: WorldTask) -> frozenset[str]:
-        """Return the values of an enumeration that occur in another slot's label: "rain" beside the sky."""
-        if self._values is None:
-            return frozenset()
-        labels = [task.plan.results[asked.node].operation.outputs[asked.output].label for asked in task.plan.asked]
-        return frozenset().union(*(each.names for label in labels for each in self._values.find(words_of(label))))
-
-    def _listed(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
-        """Return RIGHT if all values are stated and none is an alternative to a known name."""
-        for one, other in pairwise(mentions):
-            if bool(one.names & self._wanted) != bool(other.names & self._wanted) and selection.are_alternatives(
-                one, other, len(self._candidates) > 1
-            ):
-                return Verdict.CONTRADICTED
-        stated = frozenset[str]().union(*(each.names for each in mentions))
-        return Verdict.RIGHT if self._wanted <= stated else Verdict.MISSING
-
-    def _compared(self, mentions: Sequence[Named], selection: Selection) -> Verdict:
-        """Return RIGHT if the answer chooses the value of the slot."""
-        mentions = selection.without_scope(mentions)
-        if self._listed(mentions, selection) is Verdict.CONTRADICTED:
-            return Verdict.CONTRADICTED
-        chosen = selection.chosen(mentions)
-        if not chosen:
-            named = any(each.names & self._wanted for each in mentions)
-            return Verdict.CONTRADICTED if named else Verdict.MISSING
-        return Verdict.RIGHT if chosen <= self._wanted else Verdict.CONTRADICTED
-
-
-def _candidates(task: WorldTask, slot: AnswerSlot) -> Iterator[str]:
-    """Yield the folded names of the compared rows if the slot is the name of one."""
-    world, (owner, _, column) = task.columns.world, slot.attribute.partition(".")
-    nodes = [slot.node]
-    if task.plan.results[slot.node].operation.kind in (OperationKind.DETAILS, OperationKind.LOOKUP):
-        nodes += task.plan.nodes[slot.node].parents()  # the name of the row that a comparison led to
-    for result in map(task.plan.results.__getitem__, nodes):
-        operation = result.operation
-        if operation.kind is not OperationKind.COMPARE or operation.subject != owner:
-            continue
-        if column == world.entities[owner].attributes[0].name:
-            for side in ("first_id", "second_id"):
-                yield fold(str(world.need(owner, result.arguments[side], result.changes)[column]))
 
 
 def _moment(

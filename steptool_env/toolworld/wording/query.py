@@ -1,4 +1,8 @@
-"""Query of a task: a short plan is one sentence, a longer one several that introduce one term each."""
+"""Query of a task, written from its plan.
+
+A short plan is one sentence. Of a longer one every sentence before the question introduces one intermediate result. The
+words are in `frames`, `templates` and `operation_patterns`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from toolserver.world.schema import OperationKind
 from toolserver.world.seeded_random import SeededRandom
 from toolserver.world.world import World
 
-WORDS, OFS = 30, 3
-"""Maximum number of words, and of the word `of`, in one sentence; names do not count."""
+MAX_WORDS, MAX_OFS = 30, 3
+"""Maximum number of words, and of the word `of`, in one sentence; a name counts as one word."""
 
 _MERGED = 22  # maximum number of words of two sentences that are joined
 
@@ -131,7 +135,7 @@ class _Sentences:
         for name in self.nouns.names:
             sentence = sentence.replace(name, "X")
         words = sentence.split()
-        return len(words) <= WORDS and words.count("of") <= OFS
+        return len(words) <= MAX_WORDS and words.count("of") <= MAX_OFS
 
     def _last_uses(self) -> list[int]:
         """Return the index of the last sentence that uses each introduced term."""

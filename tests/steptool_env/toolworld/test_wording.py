@@ -17,7 +17,7 @@ from steptool_env.toolworld.planning.plan import Given
 from steptool_env.toolworld.task_page import page
 from steptool_env.toolworld.wording import frames, query_of
 from steptool_env.toolworld.wording.operation_patterns import Phrases
-from steptool_env.toolworld.wording.query import OFS, WORDS
+from steptool_env.toolworld.wording.query import MAX_OFS, MAX_WORDS
 from steptool_env.toolworld.wording.templates import PEOPLE, SCOPES, UNITS
 from steptool_env.toolworld.wording.terms import meaning_of
 from tests.steptool_env.toolworld.query_parser import Parser
@@ -117,8 +117,8 @@ def test_sentences_are_short_and_flat(split: str, level: str) -> None:
     for task in few(split, level):
         for sentence in _SENTENCES.split(without_names(task)):
             words = sentence.split()
-            assert len(words) <= WORDS, (task.id, sentence)
-            assert words.count("of") <= OFS, (task.id, sentence)
+            assert len(words) <= MAX_WORDS, (task.id, sentence)
+            assert words.count("of") <= MAX_OFS, (task.id, sentence)
             assert "whichever" not in words, (task.id, sentence)
             assert len(re.findall(r"\bwhich\b", sentence, re.IGNORECASE)) <= 1, (task.id, sentence)
 

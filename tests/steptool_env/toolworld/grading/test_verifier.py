@@ -12,7 +12,8 @@ from steptool_env.toolworld import WorldTask, gold_answer
 from steptool_env.toolworld.grading.answer_parsing import fold, read
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentions import Names, words_of
-from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.grading.name_check import Verdict
+from steptool_env.toolworld.grading.verifier import Verifier
 from tests.toolserver.world.worlds import suite, tasks
 from toolserver.world.schema import ValueKind
 

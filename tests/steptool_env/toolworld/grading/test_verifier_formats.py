@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from benchmarks.toolworld.answers import Question
 from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.grading.name_check import Verdict
+from steptool_env.toolworld.grading.verifier import Verifier
 from tests.steptool_env.toolworld.grading.adversaries import OWN, UNITS
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from tests.toolserver.world.worlds import tasks

@@ -7,7 +7,8 @@ import pytest
 from steptool_env.toolworld import WorldTask, gold_answer
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.grading.answer_slots import slots_of
-from steptool_env.toolworld.grading.verifier import Verdict, Verifier
+from steptool_env.toolworld.grading.name_check import Verdict
+from steptool_env.toolworld.grading.verifier import Verifier
 from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from tests.toolserver.world.worlds import LEVELS, tasks
 from toolserver.world.schema import OperationKind, ValueKind
