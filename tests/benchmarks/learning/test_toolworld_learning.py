@@ -1,0 +1,48 @@
+"""Learning on ToolWorld, on chains that the start cannot finish: step rewards teach, and wrong signals do not."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from agents.evaluation.panels import play_panel, trained_depths, validation_panel
+from agents.evaluation.results import metrics_of
+from agents.models.bundle import PolicyBundle, build_policy
+from agents.training.config import TrainConfig
+from agents.training.curriculum import open_training_pool
+from agents.training.trainer import OnlineTrainer
+from benchmarks.learning.arms import SHARED, arm_config
+
+CALLS, TASKS = 3000, 100
+
+
+def greedy_pass_rate(config: TrainConfig, bundle: PolicyBundle) -> float:
+    """Mean over the trained depths, of validation tasks."""
+    panels = [validation_panel(depth, TASKS) for depth in trained_depths(config.env)]
+    return fmean(metrics_of(play_panel(p, config.env, bundle, config.sampling, 0.0))["pass_rate"] for p in panels)
+
+
+def gain(arm: str, folder: Path) -> float:
+    config = arm_config(arm, 0, SHARED, Path("nano-sft"), CALLS, folder)
+    bundle = build_policy(config.policy, seed=0)
+    before = greedy_pass_rate(config, bundle)
+    with closing(open_training_pool(config.env)) as pool:
+        OnlineTrainer(config, bundle, pool).run()
+    return greedy_pass_rate(config, bundle) - before
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_step_rewards_raise_the_greedy_pass_rate_by_ten_points(tmp_path: Path) -> None:
+    assert gain("steptool", tmp_path) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("arm", ["released", "shuffled"])
+def test_a_signal_that_is_wrong_or_shuffled_does_not_raise_it(arm: str, tmp_path: Path) -> None:
+    """`released` gives the last step weight 0, as StepTool's published code does; `shuffled` swaps the episodes."""
+    assert gain(arm, tmp_path) < 0.05
