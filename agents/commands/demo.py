@@ -21,7 +21,7 @@ from agents.reporting.evaluation import comparison
 class Command(Demo):
     """Train policies against a tool server, in minutes on a laptop, and compare them with their start.
 
-    One start is trained twice with the same number of environment calls: with a reward for every step (`steptool`)
+    One start is trained twice with the same number of environment calls: with a reward for every call (`steptool`)
     and with the final reward alone (`final`). Then both, the start, a random agent and the oracle are evaluated on the
     same held-out tasks; policies at temperature 1 and 0, the start also at its best temperature on validation tasks.
     Writes result.json (every metric of every agent) and report.html (episodes that only the trained policy solves,

@@ -13,16 +13,17 @@ from typing import Any
 from agents.demo.progress import DemoProgress
 from agents.models.checkpoint import resolve_checkpoint
 from agents.reporting.console import TrainingProgress
-from agents.training.config import Algorithm, TrainConfig, merged, read_config, read_yaml
+from agents.training.config import ALGORITHMS, Algorithm, TrainConfig, merged, read_config, read_yaml
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
-ARMS: tuple[Algorithm, ...] = ("steptool", "final")
+ARMS: Mapping[str, Algorithm] = {"steptool": "step_grpo", "final": "final"}
+"""Algorithm of each arm. `steptool` has a reward for every step, with the estimator that has learnt most per call."""
 _CONFIGS = Path(str(files("agents.demo") / "configs"))
 CONFIG = _CONFIGS / "demo.yaml"
 """Settings that all arms share, the tasks among them."""
-POINTS = 4
+POINTS = 3
 """Number of evaluations of a policy in training, evenly spaced over its calls; the last one is that of the table."""
 
 _STAGES = (_CONFIGS / "demo-sft.yaml", _CONFIGS / "demo-sft-2.yaml")
@@ -35,9 +36,11 @@ def _chosen() -> dict[str, Any]:
     return read_yaml(_CHOSEN)
 
 
-def chosen_settings(arm: str) -> dict[str, Any]:
-    """Return the settings of an arm that differ from `CONFIG`."""
-    return dict(_chosen().get(arm, {}))
+def chosen_settings(arm: str, algo: Algorithm) -> dict[str, Any]:
+    """Return the settings of an arm that differ from `CONFIG`; `algo` is its algorithm, which may need no critic."""
+    critic = ALGORITHMS[algo].get("policy", {}).get("critic")
+    without_critic = {"policy": {"critic": "none"}, "critic_warmup": 0} if critic == "none" else {}
+    return merged(without_critic, _chosen().get(arm, {}))
 
 
 def start_stages() -> list[SFTRunConfig]:
@@ -69,7 +72,7 @@ def _train_stage(config: SFTRunConfig, out: Path) -> Path:
 
 
 def demo_config(
-    algo: Algorithm,
+    arm: str,
     start: Path,
     out: Path,
     tools: Mapping[str, Any],
@@ -83,8 +86,9 @@ def demo_config(
     `tools` are the arguments of the environment that name the tool server; 0 `calls` takes those of the file;
     `episodes` is the number of held-out tasks of each depth.
     """
+    algo = ARMS[arm]
     own = {"algo": algo, "out": str(out), "seed": seed, "eval_every": 0, "eval_episodes": episodes}
-    config = read_config(CONFIG, merged(chosen_settings(algo), {**own, "policy": {"checkpoint": str(start)}}))
+    config = read_config(CONFIG, merged(chosen_settings(algo, algo), {**own, "policy": {"checkpoint": str(start)}}))
     args = {**config.env.args, **tools}
     return replace(config, env=replace(config.env, args=args), calls=calls or config.calls)
 

@@ -54,7 +54,7 @@ class Demo:
     """Train the starting policy again (most of an hour) instead of taking the shipped one."""
     calls: int = 0
     """Environment calls of training for each policy; 0 takes those of the configuration."""
-    episodes: int = 200
+    episodes: int = 150
     """Number of held-out tasks for every agent, evenly over the depths."""
     seed: int = 0
     """Random seed of training."""
@@ -128,7 +128,7 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
         arm: demo_config(arm, start, demo.out / arm, tools, calls=demo.calls, seed=demo.seed, episodes=_each(demo))
         for arm in ARMS
     }
-    config = configs[ARMS[0]]
+    config = next(iter(configs.values()))
     depths = trained_depths(config.env)
     panels = [depth_panel(depth, _each(demo)) for depth in depths]
     validation = [validation_panel(depth, max(1, _each(demo) // 2)) for depth in depths]
@@ -136,7 +136,7 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
     def jobs(name: str, checkpoint: Path, temperature: float, panels: Sequence[Panel]) -> list[Job]:
         return [Job(name, str(checkpoint), temperature, panel, config) for panel in panels]
 
-    with DemoProgress(ARMS, depths) as progress:
+    with DemoProgress(tuple(ARMS), depths) as progress:
         tried = play_jobs(
             [job for temperature in TEMPERATURES for job in jobs(str(temperature), start, temperature, validation)],
             lambda done: progress.evaluate("start", done, len(TEMPERATURES) * len(depths)),

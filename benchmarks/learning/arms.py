@@ -80,7 +80,6 @@ def arm_config(
         ConfigurationError: The file cannot be read, or holds a wrong field.
     """
     arm = ARMS[name]
-    without_critic = {"policy": {"critic": "none"}, "critic_warmup": 0}
     own = {
         "algo": arm.algo,
         "seed": seed,
@@ -93,5 +92,5 @@ def arm_config(
         "env": {"reward": arm.reward},
         "algorithm": {"advantage": arm.estimator} if arm.estimator else {},
     }
-    chosen = merged(chosen_settings(name), changes or {})
-    return read_config(shared, merged(chosen, own if arm.critic else merged(own, without_critic)))
+    chosen = merged(chosen_settings(name, arm.algo), changes or {})
+    return read_config(shared, merged(chosen, own))

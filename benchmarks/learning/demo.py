@@ -32,7 +32,7 @@ class Options:
     """Number of seeds of training."""
     calls: int = 0
     """Environment calls of training for each policy; 0 takes those of the configuration."""
-    episodes: int = 200
+    episodes: int = 150
     """Number of held-out tasks for every agent."""
     runs: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("runs/demo-seeds")
     """Folder with the page and the policies of each seed."""

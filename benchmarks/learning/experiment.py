@@ -3,7 +3,7 @@
     python -m benchmarks.learning.experiment --seeds 10 --jobs 2
 
 Question, protocol and interpretation: docs/learning.md. Every arm (benchmarks/learning/arms.py) trains the same
-starting policy on the same mixture of tasks (agents/demo/configs/demo.yaml), and is evaluated on the same held-out
+starting policy on the same tasks (agents/demo/configs/demo.yaml), and is evaluated on the same held-out
 tasks: one depth at even numbers of environment calls, all depths and splits at the end.
 
 Runs are kept in `--runs`. The command skips finished runs and resumes unfinished ones, so it can be stopped at any

@@ -22,7 +22,7 @@ from agents.evaluation.panels import depth_panel, key, play_panel
 from agents.models import checkpoint
 from agents.models.bundle import load_policy
 from agents.rollout.config import Sampling
-from agents.training.config import Algorithm, TrainConfig, checked
+from agents.training.config import TrainConfig, checked
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig
 from toolserver.testing import ServerProcess
@@ -56,9 +56,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def small(algo: Algorithm, start: Path, out: Path, **tools: Any) -> TrainConfig:
+def small(arm: str, start: Path, out: Path, **tools: Any) -> TrainConfig:
     """An arm of the demonstration with short actions and a handful of episodes."""
-    config = demo_config(algo, start, out, tools, calls=64, episodes=2)
+    config = demo_config(arm, start, out, tools, calls=64, episodes=2)
     env = replace(config.env, num_envs=8, args={**config.env.args, **TASKS, "call_budget": 2, **tools})
     return replace(config, env=env, episodes=8, sampling=Sampling(max_action_tokens=6))
 
@@ -71,31 +71,32 @@ def test_training_over_http_evaluates_both_arms_at_the_same_calls(start: Path, t
             reported.append((arm, record["calls"]))
             super().train(arm, total, record)
 
-    with ServerProcess(["--world", "0"], settings={"world_tools": 14}) as server, Progress(ARMS, (1,)) as progress:
+    settings = {"world_tools": 14}
+    with ServerProcess(["--world", "0"], settings=settings) as server, Progress(tuple(ARMS), (1,)) as progress:
         tools = {"world_seed": 0, "server_url": server.url}
-        runs = train_arms({algo: small(algo, start, tmp_path / algo, **tools) for algo in ARMS}, progress)
-    for algo, run in runs.items():
+        runs = train_arms({arm: small(arm, start, tmp_path / arm, **tools) for arm in ARMS}, progress)
+    for arm, run in runs.items():
         curve = run.metrics()
         # Each record is shown once: a count that falls back would give a wrong rate and time left.
-        assert [calls for name, calls in reported if name == algo] == [record["calls"] for record in curve]
+        assert [calls for name, calls in reported if name == arm] == [record["calls"] for record in curve]
         assert curve[-1]["calls"] >= 64 > curve[-2]["calls"]
         evaluated = [record["calls"] for record in curve if key("greedy", "depth-1", "pass_rate") in record]
-        assert evaluated == [16, 32, 48]
+        assert evaluated == [32, 48]
         assert load_policy(run.checkpoint)
 
 
 def test_an_arm_that_fails_is_named_with_its_reason(tmp_path: Path) -> None:
     missing = small("steptool", tmp_path / "nowhere", tmp_path / "arm", world_seed=0)
     with pytest.raises(TrainingError, match=r"(?s)arm ended with status \d+: .*nowhere"):
-        train_arms({"steptool": missing}, DemoProgress(ARMS, (1,)))
+        train_arms({"steptool": missing}, DemoProgress(tuple(ARMS), (1,)))
 
 
 def test_arms_differ_in_what_is_chosen_for_them_alone(tmp_path: Path) -> None:
-    one, other = (demo_config(algo, tmp_path, tmp_path, {}, seed=3, episodes=5) for algo in ARMS)
+    one, other = (demo_config(arm, tmp_path, tmp_path, {}, seed=3, episodes=5) for arm in ARMS)
     assert (one.seed, one.eval_episodes, one.env.args, one.optim) == (3, 5, other.env.args, other.optim)
-    assert (one.algo, other.algo, other.env.reward) == (*ARMS, "final")
-    for algo, config in zip(ARMS, (one, other), strict=True):
-        for name, value in chosen_settings(algo).get("algorithm", {}).items():
+    assert (one.algo, other.algo, other.env.reward) == (*ARMS.values(), "final")
+    for algo, config in zip(ARMS.values(), (one, other), strict=True):
+        for name, value in chosen_settings(algo, algo).get("algorithm", {}).items():
             assert getattr(config.algorithm, name) == value
 
 
