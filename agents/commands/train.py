@@ -91,6 +91,7 @@ class Command:
             sys.exit(130)
         if processes.main:
             print_written(Console(), config.out, _evaluate_command(config))
+        processes.end()
 
 
 def parse(words: Sequence[str]) -> Command:
