@@ -14,7 +14,7 @@ Reply = dict[str, Any] | int
 
 
 class Stub:
-    """What it was asked, and where it listens."""
+    """Requests of a stub, and its address."""
 
     def __init__(self) -> None:
         self.url = ""

@@ -57,6 +57,13 @@ def sources() -> dict[str, tuple[Path, str, ast.Module]]:
     return found
 
 
+@cache
+def all_files() -> tuple[tuple[Path, str, ast.Module], ...]:
+    """File, text and syntax tree of every module of the packages and of the tests."""
+    tests = [(path, path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))]
+    return (*sources().values(), *((path.relative_to(ROOT), text, ast.parse(text)) for path, text in tests))
+
+
 def dependencies(module: str) -> Iterator[str]:
     """Modules of the packages that a module imports anywhere: at the top, in a function, for a type checker."""
     for node in ast.walk(sources()[module][2]):
@@ -155,15 +162,14 @@ def test_no_folder_has_too_many_modules() -> None:
 
 
 def test_no_module_is_too_long() -> None:
-    lengths = {str(path): text.count("\n") for path, text, _ in sources().values()}
-    lengths |= {str(path): path.read_text().count("\n") for path in (ROOT / "tests").rglob("*.py")}
+    lengths = {str(path): text.count("\n") for path, text, _ in all_files()}
     assert not {path: length for path, length in lengths.items() if length > LINES_PER_MODULE}
 
 
 def test_no_old_name_is_left() -> None:
     wrong = [
         f"{path}:{line}: {name}"
-        for path, text, _ in sources().values()
+        for path, text, _ in all_files()
         for line, name in identifiers(text)
         if OLD_NAMES.fullmatch(name)
     ]
@@ -178,7 +184,7 @@ def test_no_old_module_is_left() -> None:
 def test_docstrings_begin_with_a_noun_or_an_imperative() -> None:
     wrong = [
         f"{path}:{line}: {text.lstrip().splitlines()[0]}"
-        for path, _, tree in sources().values()
+        for path, _, tree in all_files()
         for line, text in docstrings(tree)
         if QUESTION.match(text) or FIELD.search(text)
     ]
@@ -188,7 +194,7 @@ def test_docstrings_begin_with_a_noun_or_an_imperative() -> None:
 def test_docstrings_and_comments_are_plain_english() -> None:
     wrong = [
         f"{path}:{line}: {match[0]}"
-        for path, text, tree in sources().values()
+        for path, text, tree in all_files()
         for line, words in (*docstrings(tree), *comments(text))
         for match in ODD.finditer(words)
     ]

@@ -101,8 +101,8 @@ class TaskSampler:
 
         Tasks for training are sampled independently and may repeat. Tasks of other splits differ from each other, and
         no family of plans has more than a twentieth of them (of less than 25 families: 1.25 times its even share) if
-        the world has enough plans. So all tasks up to `index` are sampled in order. Splits whose `Split.even` is true
-        have the same shares of families in expectation.
+        the world has enough plans. So all tasks up to `index` are sampled in order. In splits for training whose
+        `Split.even` is true, tasks of frequent families are kept with a probability that drafts estimate.
         """
         if not 0 <= index < self.split.size:
             raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
@@ -141,10 +141,9 @@ class TaskSampler:
         for attempt in range(_ATTEMPTS):
             is_rare = attempt < _PATIENCE and self.split.part != "train"
             task = self._attempt(task_id, shape, is_rare, rng)
-            keeps = 1.0 if task is None or self._kept is None else self._kept.get(task.family, 1.0)
-            if task is not None and (keeps == 1 or rng.chance(keeps)):
-                return task
             if task is not None:
+                if self._is_kept(task, rng):
+                    return task
                 shape = self._shape_of(shape.obstacle, shape.depth, rng)
             elif rng.chance(_REDRAW):  # this world may have no task of the shape
                 shape = self._shape(unsolvable, rng)
@@ -153,6 +152,11 @@ class TaskSampler:
         raise ConfigurationError(
             f"split: {self.split.name!r} finds no task in this world after {_ATTEMPTS} attempts; use more tools"
         )
+
+    def _is_kept(self, task: WorldTask, rng: SeededRandom) -> bool:
+        """Draw whether a task for training is kept, where the shares of families are estimated."""
+        probability = self._kept.get(task.family, 1.0) if self._kept else 1.0
+        return probability == 1 or rng.chance(probability)
 
     def _has_room(self, plan: Plan) -> bool:
         """Return True if the family of a new plan has at most its share of the tasks so far and of the new one."""

@@ -1,4 +1,4 @@
-"""What several tests of the agents share."""
+"""Fixtures of several tests of the agents."""
 
 from __future__ import annotations
 

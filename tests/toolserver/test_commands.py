@@ -79,7 +79,7 @@ def test_verify_says_when_a_cache_is_sound_and_when_not(cache: Path, capsys: pyt
 
 
 def counts(cache: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """What `toolserver stats` counts, without the size of the file."""
+    """Counts of `toolserver stats`, without the size of the file."""
     capsys.readouterr()
     assert run("stats", "--cache", cache, "--json") == 0
     counted: dict[str, Any] = json.loads(capsys.readouterr().out)

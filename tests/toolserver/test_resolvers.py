@@ -1,4 +1,4 @@
-"""Where answers come from: the record, templates, models, upstream servers; and what is kept of them."""
+"""Sources of answers: the record, templates, models, upstream servers; and the answers that are stored."""
 
 from __future__ import annotations
 

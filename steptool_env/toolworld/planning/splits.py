@@ -38,7 +38,7 @@ class Split:
         categories: `seen`, or `unseen` for categories that are not in training.
         unsolvable: Share of unsolvable tasks; `None` for the setting of the suite.
         half: Half of the training instructions, 0 or 1; `None` for both.
-        even: Whether the families of plans of a split for training have even shares, as those of other splits do.
+        even: True if a split for training limits the expected share of a family of plans, as other splits do.
     """
 
     name: str

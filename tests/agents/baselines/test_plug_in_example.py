@@ -1,4 +1,4 @@
-"""What `docs/plug-in-your-agent.md` shows beside the agent itself: the demonstration, TRL's interface, SB3, HTTP."""
+"""Examples of `docs/plug-in-your-agent.md` beside the agent itself: the demonstration, TRL's interface, SB3, HTTP."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_a_cut_action_is_closed_by_a_token_that_is_not_trained() -> None:
         assert episode.ids[end] == made.codec.stop_id
 
 
-class Lessons(gym.Env[str, str]):
+class SeededEnv(gym.Env[str, str]):
     """Ends in hindsight, loses its server, or talks too much, as its seed says."""
 
     def __init__(self) -> None:
@@ -104,18 +104,18 @@ class Lessons(gym.Env[str, str]):
         return "ok " * (10 if self._kind == "long" else 1), 0.1, False, False, {"status": 0}
 
 
-def lessons(slots: int) -> SeparatePool:
-    return SeparatePool([Lessons() for _ in range(slots)])
+def pool_of(slots: int) -> SeparatePool:
+    return SeparatePool([SeededEnv() for _ in range(slots)])
 
 
 def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
-    (episode,) = collected(lessons(2), learner("none"), [EpisodeSpec(1)]).episodes
+    (episode,) = collected(pool_of(2), learner("none"), [EpisodeSpec(1)]).episodes
     assert episode.rewards == (0.25, 0.75)
     assert episode.end == "terminated"
 
 
 def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
-    rollout = collected(lessons(2), learner("none"), [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)])
+    rollout = collected(pool_of(2), learner("none"), [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)])
     assert rollout.dropped == 2
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
 
@@ -132,12 +132,12 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
-    (episode,) = collected(lessons(1), learner("none"), [EpisodeSpec(1)]).episodes
+    (episode,) = collected(pool_of(1), learner("none"), [EpisodeSpec(1)]).episodes
     assert episode.metrics["finished"] == 1.0
 
 
 def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
-    rollout = collected(lessons(1), learner("none"), [EpisodeSpec(3)], context=40)
+    rollout = collected(pool_of(1), learner("none"), [EpisodeSpec(3)], context=40)
     (episode,) = rollout.episodes
     assert episode.end == "context"
     assert episode.ids[episode.spans[-1][1] :] == ()
@@ -152,7 +152,7 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
 def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
     tokenizer = word_tokenizer()
     made = PolicyBundle(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
-    (episode,) = collected(lessons(1), made, [EpisodeSpec(seed)], context=64).episodes
+    (episode,) = collected(pool_of(1), made, [EpisodeSpec(seed)], context=64).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)
     assert evaluate_actions(made.policy, batch, "log_prob", 1000).isfinite().all()
@@ -161,7 +161,7 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:
-    (episode,) = collected(lessons(1), learner("none"), [EpisodeSpec(4)], context=100).episodes
+    (episode,) = collected(pool_of(1), learner("none"), [EpisodeSpec(4)], context=100).episodes
     assert episode.end == "truncated"
     assert len(episode.ids) > episode.spans[-1][1]
 

@@ -25,7 +25,7 @@ TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
 
 
 def played(slots: int, seed: int = 0, episodes: int = 12) -> list[list[str]]:
-    """What a sampled policy wrote in every episode."""
+    """Return the texts of a sampled policy's actions by episode."""
     agent = policy_agent(load_policy("nano-sft"), Sampling(48), seed=seed)
     episodes_of = evaluate(Evaluation("StepTool/ToolWorld-v0", TASKS, episodes, slots), agent)
     return [[step.action.text for step in trajectory.steps] for trajectory in episodes_of]

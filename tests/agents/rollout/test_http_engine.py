@@ -126,7 +126,7 @@ class WaitingForTheCrowd(Decoder):
 
 
 def completions(prompts: list[list[int]], url: str, **changes: Any) -> list[httpx.Response]:
-    """What a server answers to prompts that are all sent at once."""
+    """Return a server's responses to prompts that are all sent at once."""
     request = {"model": "bandit", "max_tokens": 4, "stop_token_ids": [2], **changes}
     with ThreadPoolExecutor(len(prompts)) as pool, httpx.Client(limits=httpx.Limits(), timeout=60) as client:
         return list(

@@ -50,7 +50,7 @@ def play(policy: Policy, sampler: TokenSampler, temperature: float = 1.0) -> lis
 
 
 def error(policy: Policy, ids: list[int], scores: list[tuple[int, float]], temperature: float = 1.0) -> float:
-    """How far log-probabilities of an episode's tokens are from those of the whole sequence, at most."""
+    """Largest difference of an episode's log-probabilities from those of the whole sequence."""
     whole, positions = torch.tensor([ids]), torch.tensor([i for i, _ in scores])
     hidden = policy.hidden(whole)[0][positions - 1] / temperature  # the output layer is linear
     want, _ = policy.log_probs(hidden, whole[0][positions])

@@ -54,7 +54,7 @@ def test_the_same_tokens_at_the_same_probabilities(temperature: float) -> None:
 
 
 def test_addresses_and_shapes_stay_once_the_most_rows_were_there() -> None:
-    """What a CUDA graph holds on to: the same steps over the same memory, whoever acts."""
+    """A CUDA graph replays the same operations on the same memory, whichever episodes act."""
     policy = Policy(llama(), "none")
     sampler = generator(policy, 6, StaticTokenSampler)
 

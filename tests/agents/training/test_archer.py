@@ -94,8 +94,8 @@ def test_the_target_network_moves_by_exactly_tau() -> None:
 
 def test_micro_batches_change_nothing() -> None:
     whole, pieces = step_critic(), step_critic(max_tokens=12)
-    told = [each.update(every_step(), [[A], [B]] * 8) for each in (whole, pieces)]
-    assert told[0] == pytest.approx(told[1], abs=1e-12)
+    reported = [each.update(every_step(), [[A], [B]] * 8) for each in (whole, pieces)]
+    assert reported[0] == pytest.approx(reported[1], abs=1e-12)
     for one, other in zip(weights_of(whole.critic), weights_of(pieces.critic), strict=True):
         torch.testing.assert_close(one, other, atol=1e-9, rtol=0)
 

@@ -67,7 +67,7 @@ def naive_loss(model: Policy, played: list[TokenEpisode], config: TrainConfig) -
         value = model.head_values(states[torch.tensor([t - 1 for _, t in tokens])])
         logp = torch.stack([log_probs[t - 1, episode.ids[t]] for _, t in tokens])
         scored.append((episode, [k for k, _ in tokens], logp, value))
-    credited = []
+    advantages = []
     lambda_token = algorithm.gae_lambda if algorithm.advantage == "token_gae" else 1.0
     for episode, steps, _, value in scored:
         v, a = value.detach().tolist(), [0.0] * len(steps)
@@ -79,16 +79,16 @@ def naive_loss(model: Policy, played: list[TokenEpisode], config: TrainConfig) -
                 a[j] = delta + algorithm.gamma * algorithm.gae_lambda * a[j + 1]
             else:
                 a[j] = episode.rewards[steps[j]] - v[j]
-        credited.append(a)
+        advantages.append(a)
     means = [
         sum(x for x, s in zip(a, steps, strict=True) if s == k) / steps.count(k)
-        for (_, steps, _, _), a in zip(scored, credited, strict=True)
+        for (_, steps, _, _), a in zip(scored, advantages, strict=True)
         for k in range(max(steps) + 1)
     ]
     centre = sum(means) / len(means)
     spread = math.sqrt(sum((m - centre) ** 2 for m in means) / len(means)) + 1e-8
     total, count = torch.zeros((), dtype=torch.float64), 0
-    for (episode, steps, logp, value), a in zip(scored, credited, strict=True):
+    for (episode, steps, logp, value), a in zip(scored, advantages, strict=True):
         for j in range(len(steps)):
             advantage = (a[j] - centre) / spread
             ratio = (logp[j] - episode.log_probs[j]).exp()

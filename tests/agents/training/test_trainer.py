@@ -169,7 +169,7 @@ def test_a_group_without_variance_still_feels_the_divergence_from_the_reference(
 def test_groups_without_variance_make_fewer_mini_batches_and_no_smaller_ones(
     mini_batches: int, active: int, steps: int
 ) -> None:
-    """Of 64 episodes in 8 groups: optimiser steps in proportion to the groups that teach."""
+    """Optimiser steps are in proportion to the groups that teach, here of 64 episodes in 8 groups."""
     run = trainer(bandit_config(algo="grpo", algorithm={"mini_batches": mini_batches, "epochs": 1}))
     episodes = play(run)
     for i, episode in enumerate(episodes):

@@ -13,7 +13,7 @@ from agents.training.advantages import Lineage, rloo, tree
 
 CALLS = 3
 PROBABILITY = (0.3, 0.7)
-"""Of the two actions of the policy, in every state."""
+"""Probabilities of the two actions of the policy, in every state."""
 State = tuple[int, ...]
 """The actions so far."""
 
@@ -125,7 +125,7 @@ def test_the_expected_gradient_is_that_of_enumeration(forks: tuple[int, ...], de
 
 
 def test_where_calls_have_siblings_their_expectation_is_the_true_advantage() -> None:
-    """Of an episode that is left before each call, and of its branches."""
+    """Rows of an episode that is left before each call, and of its branches."""
     totals: dict[tuple[State, int], list[float]] = defaultdict(lambda: [0.0, 0.0])
     found = trees((1, 2), 1, deep=False)
     for (p, rows), credit in zip(found, advantages_of([rows for _, rows in found]), strict=True):

@@ -48,6 +48,18 @@ def test_fitting_moves_the_value_head_alone_and_towards_its_targets() -> None:
     assert all(name.startswith("value_head.") for name in changed)
 
 
+def test_the_scale_of_a_fit_is_its_own_and_not_that_of_the_step_before() -> None:
+    model, batch = policy("detached"), collate(episodes(), 0, dtype=torch.float64)
+    hidden = evaluate_actions(model, batch, "hidden", 64)
+    batch.returns = torch.where(batch.step == 0, 1.0, -1.0).double()
+    optimizer = PolicyOptimizer(model, OptimConfig(value_lr=1e-2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    optimizer.fit_values(batch, hidden, torch.Generator().manual_seed(0), scale=0.0)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    optimizer.fit_values(batch, hidden, torch.Generator().manual_seed(0))
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 @pytest.mark.parametrize("trunk", ["shared", "detached", "separate"])
 def test_small_updates_of_the_critic_of_a_policy_in_half_precision_are_not_lost(trunk: CriticKind) -> None:
     """Five steps of 1e-5 are below the spacing of bfloat16 at every weight that they reach."""

@@ -1,4 +1,4 @@
-"""The learning experiment with an untrained policy: runs that are broken off, gone on with, and refused."""
+"""The learning experiment with an untrained policy: runs that are interrupted, resumed, and refused."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def options(start: Path, shared: Path, runs: Path, **changes: Any) -> Options:
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
-    """What a run measured, without times."""
+    """Return the evaluations of a run, without times."""
     found = read_result(folder)
     assert found is not None
     records = [*found["curve"], found["last"]]

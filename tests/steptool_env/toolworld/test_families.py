@@ -74,7 +74,7 @@ def test_no_family_has_more_than_its_share_of_a_panel(split: str, level: str) ->
 
 @pytest.mark.parametrize(("depth", "families"), [(3, 35), (4, 45), (5, 60)])
 def test_training_tasks_of_a_depth_are_of_many_families_and_none_is_large(depth: int, families: int) -> None:
-    """Of 1,000 tasks in the world of the demonstration; once, two plans made 39 % of the chains of four calls."""
+    """Shares of 1,000 tasks in the demonstration's world; once, two plans made 39 % of the chains of four calls."""
     sampler = TaskSampler(VendorRegistry(vendors().world, 26), "practice", 0.0, {depth: 1.0})
     found = shares([sampler.task(index) for index in range(1000)])
     assert len(found) >= families

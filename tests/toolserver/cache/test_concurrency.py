@@ -115,7 +115,7 @@ def count(path: Path) -> int:
 
 
 def in_threads(threads: int, task: Callable[[], ToolResponse]) -> list[ToolResponse | RuntimeError]:
-    """What `task` comes to in each of `threads` threads that start together."""
+    """Return the results of `task` in `threads` threads that start together."""
     together = threading.Barrier(threads)
 
     def run() -> ToolResponse | RuntimeError:

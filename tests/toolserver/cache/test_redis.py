@@ -1,4 +1,4 @@
-"""What only a cache in Redis has: a URL, a password, a server that may evict, be away or be slow, several machines."""
+"""Cache in Redis: URL, password, a server that evicts, is unreachable or is slow, several machines."""
 
 from __future__ import annotations
 

@@ -111,8 +111,8 @@ def fields_of(token: str) -> list[Any]:
 
 
 SERVICE = build_service(Settings(world=0))
-ALONE = in_process(SERVICE, GOOD)
-BOOKED = ALONE["state"]
+SINGLE = in_process(SERVICE, GOOD)
+BOOKED = SINGLE["state"]
 FIELDS = fields_of(BOOKED)
 
 
@@ -127,7 +127,7 @@ def batch(*tokens: str) -> list[ToolCall]:
 def check(ways: Ways, *tokens: str) -> list[dict[str, Any]]:
     """The answers to the calls with `tokens`; those around them are answered as if they were alone."""
     answers = ways.answers(batch(*tokens))
-    assert answers[::2] == [ALONE] * (len(tokens) + 1)
+    assert answers[::2] == [SINGLE] * (len(tokens) + 1)
     return answers[1::2]
 
 
@@ -196,7 +196,7 @@ def test_a_good_token_and_a_forged_copy_of_it_are_told_from_nothing(ways: Ways) 
     ours, theirs = check(ways, BOOKED, forged(FIELDS))
     assert ours["outcome"] == "ok"
     assert theirs["outcome"] != "forbidden"
-    assert ALONE["outcome"] == "ok"
+    assert SINGLE["outcome"] == "ok"
 
 
 @settings(max_examples=20)

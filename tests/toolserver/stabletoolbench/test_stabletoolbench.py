@@ -29,7 +29,7 @@ SETS = {"G1_instruction": 163, "G1_category": 153, "G2_instruction": 106, "G2_ca
 
 @dataclass(frozen=True)
 class Figures:
-    """What a folder of StableToolBench's data holds."""
+    """Contents of a folder of StableToolBench's data."""
 
     tools: int
     apis: int
