@@ -43,13 +43,13 @@ class SB3Settings:
 
     algorithm: str = "maskable-ppo"
     """`maskable-ppo` or `ppo`."""
-    total_steps: int = 81_920
+    total_steps: int = 163_840
     """Environment steps, rounded up to whole rollouts."""
     num_envs: int = 8
     """Number of environments, in this process."""
-    n_steps: int = 256
+    n_steps: int = 512
     """Steps per environment and rollout."""
-    batch_size: int = 256
+    batch_size: int = 512
     """Transitions per minibatch."""
     n_epochs: int = 6
     """Passes over a rollout."""
