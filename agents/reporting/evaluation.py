@@ -29,6 +29,7 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
             *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
             ("calls per episode", format_number(metrics["calls"])),
             ("return", format_number(metrics["return"])),
+            *_families(metrics).items(),
         ],
         plots=[budget_plot({title: counted})] if counted else [],
         tables=[_endings(counted), _calls(counted)],
@@ -61,12 +62,26 @@ def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
     same = len(set(panels.values())) == 1
     rows = []
+    families = {name: _families(metrics_of(trajectories)) for name, trajectories in runs.items()}
+    added = dict.fromkeys(column for cells in families.values() for column in cells)
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
-        cells = (format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS)
+        cells = [format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS]
+        cells += [families[name].get(column, "–") for column in added]
         rows.append((name, str(int(metrics["episodes"])), *cells, *(() if same else (panels[name],))))
-    columns = ("run", "episodes", *(column.replace("_", " ") for column in _COLUMNS), *(() if same else ("panel",)))
+    names = (column.replace("_", " ") for column in _COLUMNS)
+    columns = ("run", "episodes", *names, *added, *(() if same else ("panel",)))
     return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if same else panel_warning(runs))
+
+
+def _families(metrics: Mapping[str, float]) -> dict[str, str]:
+    """Return the figures over families of tasks by name; none where no task has a family."""
+    if "families" not in metrics:
+        return {}
+    return {
+        "mean over families": format_rate(metrics["pass_rate_families"]),
+        "families solved": f"{metrics['families_solved']:.0f} of {metrics['families']:.0f}",
+    }
 
 
 def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:

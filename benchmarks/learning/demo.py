@@ -82,6 +82,8 @@ def _row(name: str, played: Sequence[Trajectory], outcome: Outcome) -> Row:
         "episodes": int(metrics["episodes"]),
         **{f"{panel} %": f"{100 * rate:.1f}" for panel, rate in _rates(played).items()},
         "pass given finish %": _percent(metrics, "pass_given_finish"),
+        "mean over families %": _percent(metrics, "pass_rate_families"),
+        "families solved": f"{metrics['families_solved']:.0f} of {metrics['families']:.0f}",
         "recall %": _percent(metrics, "recall"),
         "calls": f"{metrics['calls']:.2f}",
         "calls of training": outcome.calls.get(name.removesuffix(GREEDY)),

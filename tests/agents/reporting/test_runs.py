@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from agents.cli import main
 from agents.commands.report import read_run
 from agents.evaluation.results import panel_of, write_held_out
+from agents.reporting.evaluation import evaluation_report
 from agents.reporting.runs import runs_report
 from steptool_env.errors import DataError
 from steptool_env.trajectories.trajectories import write_trajectories
@@ -43,6 +45,24 @@ def test_evaluations_stand_side_by_side_on_the_tasks_they_share(tmp_path: Path) 
     assert [row[:3] for row in page.tables[0].rows] == [("good", "3", "100.0 %"), ("bad", "3", "0.0 %")]
     assert [example.title for example in page.examples] == ["Task 2", "Task 3"]
     assert [name for name, _ in page.examples[0].episodes] == ["good", "bad"]
+
+
+def test_families_of_tasks_are_compared_where_tasks_have_them(tmp_path: Path) -> None:
+    """`seen` solves both tasks of one family and not the one of the other: 67 % of the tasks, 50 % over families."""
+    families = {"1": "rank", "2": "rank", "3": "search"}
+    played = [
+        trajectory(
+            called("a", "x"), answered("x"), of=replace(task(task_id=t), family=name), is_solved=float(name == "rank")
+        )
+        for t, name in families.items()
+    ]
+    write_trajectories(tmp_path / "seen" / "trajectories.jsonl", played)
+    table = runs_report([read_run(tmp_path / "seen"), read_run(evaluation(tmp_path / "without", 0.0))]).tables[0]
+    assert table.columns[-2:] == ("mean over families", "families solved")
+    assert [row[-2:] for row in table.rows] == [("50.0 %", "1 of 2"), ("–", "–")]
+    assert "mean over families" not in runs_report([read_run(evaluation(tmp_path / "plain", 1.0))]).tables[0].columns
+    figures = dict(evaluation_report("seen", "", played).figures)
+    assert (figures["mean over families"], figures["families solved"]) == ("50.0 %", "1 of 2")
 
 
 def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
