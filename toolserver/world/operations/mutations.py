@@ -13,7 +13,7 @@ from typing import Any
 from toolserver.catalog.api_schema import Outcome
 from toolserver.world import calendar
 from toolserver.world.changes import Change, Changes
-from toolserver.world.operations.result_rows import id_output, output, reference_names
+from toolserver.world.operations.result_rows import id_output, id_slot, output, reference_names
 from toolserver.world.schema import (
     Answer,
     Attribute,
@@ -27,7 +27,7 @@ from toolserver.world.schema import (
     ValueKind,
     WorldView,
 )
-from toolserver.world.types import COUNT, PERSON, id_of
+from toolserver.world.types import COUNT, PERSON
 
 _MOST = 20
 ACTIVE, CANCELLED = "active", "cancelled"
@@ -35,7 +35,7 @@ ACTIVE, CANCELLED = "active", "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Sale:
-    """Entity types and attribute names of a sale.
+    """Entity types of a sale, and names of their attributes.
 
     Attributes:
         target: Entity type that is sold.
@@ -48,8 +48,8 @@ class Sale:
         once: A customer can hold one active record per target (subscriptions, applications).
     """
 
-    target: str
-    made: str
+    target: EntityType
+    made: EntityType
     quantity: str
     customer: str
     stock: str = ""
@@ -58,28 +58,21 @@ class Sale:
     once: bool = False
 
 
-def create(name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str) -> Operation:
-    """Return the write that creates a record of type `made` for a row of `target`."""
+def create(name: str, sale: Sale, phrase: str, *verbs: str) -> Operation:
+    """Return the write that creates a record of type `sale.made` for a row of `sale.target`."""
+    target, made = sale.target, sale.made
     shown = {made.id_name: id_output(made)}
     if sale.price:
         shown["total"] = output(made, made.attribute("total"))
-    shown["status"] = output(made, made.attribute("status"))
+    shown |= _status(made)
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
-        row_id, row, written = _sell(world, sale, target, made, values, changes)
+        row_id, row, written = _sell(world, sale, values, changes)
         after = changes.then(*written)
         return [Row(row_id, {key: row_id if key == made.id_name else row[key] for key in shown})], after
 
-    inputs = _inputs(sale, target, made)
-    return Operation(
-        name, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
-        stock=sale.stock,
-    )  # fmt: skip
-
-
-def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]:
     inputs = {
-        target.id_name: Slot(id_of(target.name), f"id of the {target.label}", aka=reference_names(target.name)),
+        target.id_name: id_slot(target),
         sale.customer: Slot(PERSON, f"full name of the {sale.customer}", aka=made.attributes[0].aka),
     }
     for each in (made.attribute(name) for name in sale.chosen):
@@ -87,17 +80,21 @@ def _inputs(sale: Sale, target: EntityType, made: EntityType) -> dict[str, Slot]
     if sale.quantity:
         many = made.attribute(sale.quantity)
         inputs[sale.quantity] = Slot(COUNT, many.label, False, 1, many.aka, low=1, high=_MOST)
-    return inputs
+    return Operation(
+        name, OperationKind.CREATE, target.name, inputs, shown, run, made=made.name, phrase=phrase, verbs=verbs,
+        stock=sale.stock,
+    )  # fmt: skip
 
 
 def _sell(
-    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], changes: Changes
+    world: WorldView, sale: Sale, values: Mapping[str, Any], changes: Changes
 ) -> tuple[str, dict[str, Any], list[Change]]:
-    target_id = values[target.id_name]
+    """Return the id and the values of a sale's record, and the changes. Raises `Refusal` if it is not allowed."""
+    target, made = sale.target, sale.made
+    target_id, many = values[target.id_name], values.get(sale.quantity, 1)
     goods = world.need(target.name, target_id, changes)
-    many = values.get(sale.quantity, 1)
     customer = str(values[sale.customer]).strip()
-    _check_sale(world, sale, target, made, values, changes)
+    _check_sale(world, sale, goods, customer, values, changes)
     row_id = _new_id(world, made, changes)
     row: dict[str, Any] = {each.name: None for each in made.attributes}
     row |= {sale.customer: customer, target.id_name: target_id, "status": ACTIVE}
@@ -113,23 +110,25 @@ def _sell(
 
 
 def _check_sale(
-    world: WorldView, sale: Sale, target: EntityType, made: EntityType, values: Mapping[str, Any], changes: Changes
+    world: WorldView,
+    sale: Sale,
+    goods: Mapping[str, Any],
+    customer: str,
+    values: Mapping[str, Any],
+    changes: Changes,
 ) -> None:
-    """Raise `Refusal` if the sale is not allowed."""
-    target_id, many = values[target.id_name], values.get(sale.quantity, 1)
-    customer = str(values[sale.customer]).strip()
+    target, made = sale.target, sale.made
     if not customer:
         raise Refusal(Outcome.INVALID_ARGUMENTS, f"Parameter '{sale.customer}' must not be empty.")
-    for each in (made.attribute(name) for name in sale.chosen):
-        _check_value(world, each, values[each.name], changes)
-    left = world.need(target.name, target_id, changes)[sale.stock] if sale.stock else many
-    if left < many:
-        raise Refusal(Outcome.CONFLICT, f"Not available: {left} left, {many} requested.")
-    if sale.once and any(
+    for name in sale.chosen:
+        _check_value(world, made.attribute(name), values[name], changes)
+    many = values.get(sale.quantity, 1)
+    if sale.stock and goods[sale.stock] < many:
+        raise Refusal(Outcome.CONFLICT, f"Not available: {goods[sale.stock]} left, {many} requested.")
+    held = world.where(made.name, target.id_name, values[target.id_name], changes) if sale.once else ()
+    if any(
         row["status"] == ACTIVE and str(row[sale.customer]).casefold() == customer.casefold()
-        for row in (
-            world.need(made.name, i, changes) for i in world.where(made.name, target.id_name, target_id, changes)
-        )
+        for _, row in world.rows(made.name, held, changes)
     ):
         raise Refusal(Outcome.CONFLICT, f"{customer} already has an active {made.label} for this {target.label}.")
 
@@ -140,8 +139,9 @@ def _new_id(world: WorldView, made: EntityType, changes: Changes) -> str:
     return f"{made.prefix}{low + changes.new_number(world.seed, made.name) % (9 * low)}"
 
 
-def cancel(name: str, sale: Sale, target: EntityType, made: EntityType, phrase: str, *verbs: str) -> Operation:
-    """Return the write that cancels a record of type `made` and increases the stock again."""
+def cancel(name: str, sale: Sale, phrase: str, *verbs: str) -> Operation:
+    """Return the write that cancels a record of type `sale.made` and increases the stock again."""
+    target, made = sale.target, sale.made
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[made.id_name]
@@ -153,12 +153,9 @@ def cancel(name: str, sale: Sale, target: EntityType, made: EntityType, phrase: 
             written.append(Change(target.name, row[target.id_name], {sale.stock: goods[sale.stock] + many}))
         return [Row(row_id, {"status": CANCELLED})], changes.then(*written)
 
-    inputs = {
-        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference"))
-    }
     return Operation(
-        name, OperationKind.CANCEL, made.name, inputs, _status(made), run, made=made.name,
-        phrase=phrase, verbs=verbs,
+        name, OperationKind.CANCEL, made.name, {made.id_name: _record_slot(made)}, _status(made), run,
+        made=made.name, phrase=phrase, verbs=verbs,
     )  # fmt: skip
 
 
@@ -175,7 +172,7 @@ def update(name: str, made: EntityType, attribute: str, phrase: str, *verbs: str
         return [Row(row_id, {attribute: value, "status": ACTIVE})], after
 
     inputs = {
-        made.id_name: Slot(id_of(made.name), f"id of the {made.label}", aka=(*reference_names(made.name), "reference")),
+        made.id_name: _record_slot(made),
         new: Slot(changed.type, f"new {changed.label}", aka=tuple(f"new_{word}" for word in changed.aka)),
     }
     shown = {attribute: output(made, changed), **_status(made)}
@@ -191,6 +188,10 @@ def _check_value(world: WorldView, attribute: Attribute, value: Any, changes: Ch
         raise Refusal(Outcome.CONFLICT, f"The date lies in the past; today is {calendar.day(0)}.")
     if attribute.type.kind is ValueKind.ID:
         world.need(attribute.type.entity, value, changes)
+
+
+def _record_slot(made: EntityType) -> Slot:
+    return id_slot(made, "", *reference_names(made.name), "reference")
 
 
 def _status(made: EntityType) -> dict[str, Output]:

@@ -48,7 +48,7 @@ APPLICATION = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_APPLY = Sale("job", "application", "", "applicant", once=True)
+_APPLY = Sale(JOB, APPLICATION, "", "applicant", once=True)
 _COMPANY = Slot(id_of("company"), "id of the company", aka=("company", "ticker"))
 
 
@@ -74,9 +74,8 @@ COMPANIES = Domain(
         compute("company.dividend_income", {"company_id": _COMPANY, "shares": _shares()},
                 {"income": (MONEY, "yearly dividend income")}, _income, "Yearly dividend of a number of shares",
                 "dividend income", "yearly dividends", "estimate dividends"),
-        create("job.apply", _APPLY, JOB, APPLICATION, "Apply for a job",
-               "apply for job", "submit application", "send application"),
-        cancel("application.withdraw", _APPLY, JOB, APPLICATION, "Withdraw a job application",
+        create("job.apply", _APPLY, "Apply for a job", "apply for job", "submit application", "send application"),
+        cancel("application.withdraw", _APPLY, "Withdraw a job application",
                "withdraw application", "cancel application", "retract application"),
     ),
     ("Corp", "Career", "Work", "Hire", "Firm", "Biz"),

@@ -60,7 +60,7 @@ SHIPMENT = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("carrier", "shipment", "parcels", "sender", price="base_fee", chosen=("deliver_to_id",))
+_SALE = Sale(CARRIER, SHIPMENT, "parcels", "sender", price="base_fee", chosen=("deliver_to_id",))
 _PER_KM = 0.0125  # USD
 
 
@@ -79,10 +79,8 @@ LOGISTICS = Domain(
                  "distance": Slot(DISTANCE, "distance", aka=("length", "route_length"), low=0, high=25_000)},
                 {"price": (MONEY, "price of shipping")}, _quote, "Price of shipping a weight over a distance",
                 "shipping quote", "quote shipment", "estimate shipping"),
-        create("carrier.ship", _SALE, CARRIER, SHIPMENT, "Send parcels to a city",
-               "create shipment", "send parcels", "ship parcels"),
-        cancel("shipment.cancel", _SALE, CARRIER, SHIPMENT, "Cancel a shipment",
-               "cancel shipment", "stop shipment", "delete shipment"),
+        create("carrier.ship", _SALE, "Send parcels to a city", "create shipment", "send parcels", "ship parcels"),
+        cancel("shipment.cancel", _SALE, "Cancel a shipment", "cancel shipment", "stop shipment", "delete shipment"),
         update("shipment.redirect", SHIPMENT, "deliver_to_id", "Send a shipment to another city",
                "redirect shipment", "change destination", "update shipment"),
     ),

@@ -49,7 +49,7 @@ ORDER = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("product", "order", "quantity", "customer", stock="stock", price="price", chosen=("deliver_to_id",))
+_SALE = Sale(PRODUCT, ORDER, "quantity", "customer", stock="stock", price="price", chosen=("deliver_to_id",))
 
 
 def _quote(given: FormulaInputs) -> dict[str, float]:
@@ -68,10 +68,8 @@ SHOPPING = Domain(
                                   high=100)},
                 {"total": (MONEY, "total price"), "weight": (MASS, "total weight")}, _quote,
                 "Price and weight of several units of a product", "price quote", "bulk price", "quote product"),
-        create("product.order", _SALE, PRODUCT, ORDER, "Order a product to a city",
-               "place order", "order product", "buy product"),
-        cancel("order.cancel", _SALE, PRODUCT, ORDER, "Cancel an order",
-               "cancel order", "delete order", "revoke order"),
+        create("product.order", _SALE, "Order a product to a city", "place order", "order product", "buy product"),
+        cancel("order.cancel", _SALE, "Cancel an order", "cancel order", "delete order", "revoke order"),
         update("order.redirect", ORDER, "deliver_to_id", "Send an order to another city",
                "change delivery city", "redirect order", "update order address"),
     ),

@@ -49,7 +49,7 @@ TICKET = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("event", "event_ticket", "tickets", "visitor", stock="tickets_left", price="price")
+_SALE = Sale(EVENT, TICKET, "tickets", "visitor", stock="tickets_left", price="price")
 
 
 def _weekday(given: FormulaInputs) -> dict[str, str]:
@@ -63,9 +63,9 @@ def _countdown(given: FormulaInputs) -> dict[str, int]:
 EVENTS = Domain(
     "events", "Events", (VENUE, EVENT, TICKET),
     (
-        create("event.book", _SALE, EVENT, TICKET, "Buy tickets for an event",
+        create("event.book", _SALE, "Buy tickets for an event",
                "buy event tickets", "book event", "order event tickets"),
-        cancel("event_ticket.cancel", _SALE, EVENT, TICKET, "Cancel an event ticket",
+        cancel("event_ticket.cancel", _SALE, "Cancel an event ticket",
                "cancel event ticket", "refund event ticket", "return event tickets"),
         compute("calendar.weekday", {"date": Slot(DATE, "date", aka=("day", "on"))},
                 {"weekday": (one_of("weekday", *WEEKDAYS), "day of the week")}, _weekday,

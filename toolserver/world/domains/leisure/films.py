@@ -54,15 +54,13 @@ RENTAL = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("film", "rental", "", "member", price="rent", chosen=("date",), once=True)
+_SALE = Sale(FILM, RENTAL, "", "member", price="rent", chosen=("date",), once=True)
 
 FILMS = Domain(
     "films", "Movies", (DIRECTOR, ACTOR, FILM, RENTAL),
     (
-        create("film.rent", _SALE, FILM, RENTAL, "Rent a film for a date",
-               "rent film", "rent movie", "start rental"),
-        cancel("rental.cancel", _SALE, FILM, RENTAL, "Cancel a film rental",
-               "cancel rental", "end rental", "delete rental"),
+        create("film.rent", _SALE, "Rent a film for a date", "rent film", "rent movie", "start rental"),
+        cancel("rental.cancel", _SALE, "Cancel a film rental", "cancel rental", "end rental", "delete rental"),
     ),
     ("Film", "Cine", "Movie", "Screen", "Reel", "Studio"),
 )  # fmt: skip

@@ -59,7 +59,7 @@ BOOKING = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("restaurant", "table_booking", "tables", "diner", stock="tables_left", chosen=("date",))
+_SALE = Sale(RESTAURANT, BOOKING, "tables", "diner", stock="tables_left", chosen=("date",))
 
 
 def _nutrition(given: FormulaInputs) -> dict[str, int]:
@@ -85,9 +85,9 @@ FOOD = Domain(
                  "portions": Slot(COUNT, "number of portions", aka=("servings", "people"), low=1, high=1000)},
                 {"energy": (ENERGY, "energy of all portions")}, _scaled, "Energy of several portions of a recipe",
                 "energy of portions", "scale recipe calories", "meal energy"),
-        create("restaurant.book", _SALE, RESTAURANT, BOOKING, "Book tables in a restaurant",
+        create("restaurant.book", _SALE, "Book tables in a restaurant",
                "book table", "reserve table", "create table booking"),
-        cancel("table_booking.cancel", _SALE, RESTAURANT, BOOKING, "Cancel a table booking",
+        cancel("table_booking.cancel", _SALE, "Cancel a table booking",
                "cancel table", "cancel table booking", "release table"),
         update("table_booking.move", BOOKING, "date", "Move a table booking to another date",
                "move table booking", "reschedule dinner", "change booking date"),

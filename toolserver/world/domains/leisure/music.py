@@ -55,7 +55,7 @@ FOLLOW = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("artist", "follow", "", "fan", once=True)
+_SALE = Sale(ARTIST, FOLLOW, "", "fan", once=True)
 
 
 def _royalties(given: FormulaInputs) -> dict[str, float]:
@@ -65,10 +65,9 @@ def _royalties(given: FormulaInputs) -> dict[str, float]:
 MUSIC = Domain(
     "music", "Music", (ARTIST, ALBUM, SONG, FOLLOW),
     (
-        create("artist.follow", _SALE, ARTIST, FOLLOW, "Subscribe a fan to an artist",
+        create("artist.follow", _SALE, "Subscribe a fan to an artist",
                "follow artist", "subscribe to artist", "add follower"),
-        cancel("follow.end", _SALE, ARTIST, FOLLOW, "End an artist subscription",
-               "unfollow artist", "unsubscribe", "end subscription"),
+        cancel("follow.end", _SALE, "End an artist subscription", "unfollow artist", "unsubscribe", "end subscription"),
         compute("song.royalties", {"song_id": Slot(id_of("song"), "id of the song", aka=("song", "track_id"))},
                 {"royalties": (MONEY, "royalties")}, _royalties, "Royalties that a song's plays have earned",
                 "song royalties", "estimate royalties", "streaming income"),

@@ -70,7 +70,7 @@ TICKET = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("match", "match_ticket", "seats", "supporter", stock="seats_left", price="price")
+_SALE = Sale(MATCH, TICKET, "seats", "supporter", stock="seats_left", price="price")
 
 
 def _rate(given: FormulaInputs) -> dict[str, float]:
@@ -80,9 +80,8 @@ def _rate(given: FormulaInputs) -> dict[str, float]:
 SPORTS = Domain(
     "sports", "Sports", (LEAGUE, TEAM, PLAYER, MATCH, TICKET),
     (
-        create("match.book", _SALE, MATCH, TICKET, "Buy seats for a match",
-               "buy match seats", "book match", "order match ticket"),
-        cancel("match_ticket.cancel", _SALE, MATCH, TICKET, "Cancel a match ticket",
+        create("match.book", _SALE, "Buy seats for a match", "buy match seats", "book match", "order match ticket"),
+        cancel("match_ticket.cancel", _SALE, "Cancel a match ticket",
                "cancel match ticket", "refund match ticket", "return match seats"),
         compute("player.rate",
                 {"player_id": Slot(id_of("player"), "id of the player", aka=("player", "athlete_id")),

@@ -48,7 +48,7 @@ APPOINTMENT = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("doctor", "appointment", "", "patient", stock="slots_left", price="fee", chosen=("date",))
+_SALE = Sale(DOCTOR, APPOINTMENT, "", "patient", stock="slots_left", price="fee", chosen=("date",))
 
 
 def _bmi(given: FormulaInputs) -> dict[str, float]:
@@ -59,9 +59,9 @@ def _bmi(given: FormulaInputs) -> dict[str, float]:
 CLINICS = Domain(
     "clinics", "Medical", (CLINIC, DOCTOR, APPOINTMENT),
     (
-        create("doctor.book", _SALE, DOCTOR, APPOINTMENT, "Book an appointment with a doctor",
+        create("doctor.book", _SALE, "Book an appointment with a doctor",
                "book appointment", "schedule visit", "create appointment"),
-        cancel("appointment.cancel", _SALE, DOCTOR, APPOINTMENT, "Cancel an appointment",
+        cancel("appointment.cancel", _SALE, "Cancel an appointment",
                "cancel appointment", "delete appointment", "call off visit"),
         update("appointment.move", APPOINTMENT, "date", "Move an appointment to another date",
                "reschedule appointment", "move visit", "change appointment date"),

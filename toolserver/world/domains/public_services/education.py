@@ -76,22 +76,19 @@ ENROLMENT = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_LOAN = Sale("book", "loan", "", "reader", stock="copies_left", chosen=("due",))
-_ENROL = Sale("course", "enrolment", "", "student", stock="places_left", price="fee", once=True)
+_LOAN = Sale(BOOK, LOAN, "", "reader", stock="copies_left", chosen=("due",))
+_ENROL = Sale(COURSE, ENROLMENT, "", "student", stock="places_left", price="fee", once=True)
 
 EDUCATION = Domain(
     "education", "Education", (AUTHOR, BOOK, LOAN, SCHOOL, COURSE, ENROLMENT),
     (
-        create("book.borrow", _LOAN, BOOK, LOAN, "Borrow a book until a date",
-               "borrow book", "check out book", "lend book"),
-        cancel("loan.return", _LOAN, BOOK, LOAN, "Return a borrowed book",
-               "return book", "end loan", "check in book"),
+        create("book.borrow", _LOAN, "Borrow a book until a date", "borrow book", "check out book", "lend book"),
+        cancel("loan.return", _LOAN, "Return a borrowed book", "return book", "end loan", "check in book"),
         update("loan.extend", LOAN, "due", "Set a new due date for a book loan",
                "extend loan", "renew book", "change due date"),
-        create("course.enrol", _ENROL, COURSE, ENROLMENT, "Enrol a student in a course",
+        create("course.enrol", _ENROL, "Enrol a student in a course",
                "enrol in course", "join course", "register for course"),
-        cancel("enrolment.cancel", _ENROL, COURSE, ENROLMENT, "Cancel an enrolment",
-               "leave course", "cancel enrolment", "drop course"),
+        cancel("enrolment.cancel", _ENROL, "Cancel an enrolment", "leave course", "cancel enrolment", "drop course"),
     ),
     ("Learn", "Study", "Library", "Campus", "Page", "Academy"),
 )  # fmt: skip

@@ -65,7 +65,7 @@ TICKET = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("flight", "ticket", "seats", "passenger", stock="seats_left", price="price")
+_SALE = Sale(FLIGHT, TICKET, "seats", "passenger", stock="seats_left", price="price")
 _SHOWN = ("number", "date", "departure", "price")
 _OUTPUTS = {"flight_id": id_output(FLIGHT)} | {name: output(FLIGHT, FLIGHT.attribute(name)) for name in _SHOWN}
 _ROWS_OF = row_maker(FLIGHT, _OUTPUTS)
@@ -89,9 +89,9 @@ FLIGHTS = Domain(
         Operation("flight.between", OperationKind.RELATED, "flight", _BETWEEN, _OUTPUTS, _between,
                   parent="airport", many=True, phrase="Flights from one airport to another",
                   verbs=("flights between airports", "find route", "direct flights")),
-        create("flight.book", _SALE, FLIGHT, TICKET, "Book seats on a flight",
+        create("flight.book", _SALE, "Book seats on a flight",
                "book flight", "buy flight ticket", "reserve flight seats"),
-        cancel("ticket.cancel", _SALE, FLIGHT, TICKET, "Cancel a flight ticket",
+        cancel("ticket.cancel", _SALE, "Cancel a flight ticket",
                "cancel flight ticket", "refund ticket", "delete flight booking"),
         update("flight.rename", TICKET, "passenger", "Put a flight ticket in another passenger's name",
                "change passenger", "rename ticket", "update passenger"),

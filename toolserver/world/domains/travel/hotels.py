@@ -36,14 +36,13 @@ RESERVATION = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("hotel", "reservation", "rooms", "guest", stock="rooms_left", price="price", chosen=("date",))
+_SALE = Sale(HOTEL, RESERVATION, "rooms", "guest", stock="rooms_left", price="price", chosen=("date",))
 
 HOTELS = Domain(
     "hotels", "Travel", (HOTEL, RESERVATION),
     (
-        create("hotel.book", _SALE, HOTEL, RESERVATION, "Book rooms in a hotel",
-               "book hotel", "reserve room", "create reservation"),
-        cancel("reservation.cancel", _SALE, HOTEL, RESERVATION, "Cancel a hotel reservation",
+        create("hotel.book", _SALE, "Book rooms in a hotel", "book hotel", "reserve room", "create reservation"),
+        cancel("reservation.cancel", _SALE, "Cancel a hotel reservation",
                "cancel reservation", "cancel stay", "delete reservation"),
         update("reservation.move", RESERVATION, "date", "Move a hotel reservation to another date",
                "change reservation date", "reschedule stay", "update reservation"),

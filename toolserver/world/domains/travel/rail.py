@@ -49,7 +49,7 @@ TICKET = EntityType(
     ),
     digits=5, record=True,
 )  # fmt: skip
-_SALE = Sale("train", "rail_ticket", "seats", "traveller", stock="seats_left", price="price")
+_SALE = Sale(TRAIN, TICKET, "seats", "traveller", stock="seats_left", price="price")
 
 
 def _railcard(given: FormulaInputs) -> dict[str, float]:
@@ -60,9 +60,8 @@ def _railcard(given: FormulaInputs) -> dict[str, float]:
 RAIL = Domain(
     "rail", "Transportation", (STATION, TRAIN, TICKET),
     (
-        create("train.book", _SALE, TRAIN, TICKET, "Book seats on a train",
-               "book train", "buy train ticket", "reserve train seats"),
-        cancel("rail_ticket.cancel", _SALE, TRAIN, TICKET, "Cancel a train ticket",
+        create("train.book", _SALE, "Book seats on a train", "book train", "buy train ticket", "reserve train seats"),
+        cancel("rail_ticket.cancel", _SALE, "Cancel a train ticket",
                "cancel train ticket", "refund train ticket", "delete train booking"),
         compute("train.reduced_fare",
                 {"train_id": Slot(id_of("train"), "id of the train", aka=("train", "service_id")),
