@@ -17,7 +17,9 @@ from toolserver.world.schema import (
     EntityType,
     Operation,
     OperationKind,
+    Output,
     Row,
+    Run,
     Slot,
     ValueKind,
     WorldView,
@@ -52,16 +54,9 @@ def details(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: id -> attributes."""
     shown = entity.attributes[: level.detail + 1]
     outputs = {each.name: output(entity, each) for each in shown}
-    id_name = entity.id_name
-
-    def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
-        row_id = values[id_name]
-        row = world.need(entity.name, row_id, changes)
-        return [Row(row_id, {name: row[name] for name in outputs})], changes
-
     yield Operation(
         f"{entity.name}.details", OperationKind.DETAILS, entity.name, {entity.id_name: id_slot(entity)},
-        outputs, run, phrase=f"Details of one {entity.label}",
+        outputs, _one_row(entity, outputs), phrase=f"Details of one {entity.label}",
         paraphrases=(
             f"Shows {_a(entity.label)} in full",
             f"What we know about {_a(entity.label)}",
@@ -74,28 +69,29 @@ def details(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
 def lookups(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
     """Yield: id -> one measure."""
     for each in measures(entity, level):
-        yield _lookup(entity, each)
+        word, outputs = words_of(each), {each.name: output(entity, each)}
+        yield Operation(
+            f"{entity.name}.{each.name}", OperationKind.LOOKUP, entity.name, {entity.id_name: id_slot(entity)},
+            outputs, _one_row(entity, outputs), each.name, phrase=f"The {each.label} of one {entity.label}",
+            paraphrases=(
+                f"Get the {each.label} of {_a(entity.label)}",
+                f"Returns the {each.label} of the given {entity.label}",
+                f"Tells the {each.label} for {_a(entity.label)} id",
+            ),
+            verbs=(f"get {entity.label} {word}", f"{entity.label} {word}", f"{word} of {entity.label}"),
+        )  # fmt: skip
 
 
-def _lookup(entity: EntityType, attribute: Attribute) -> Operation:
-    word, id_name = words_of(attribute), entity.id_name
+def _one_row(entity: EntityType, outputs: Mapping[str, Output]) -> Run:
+    """Return the implementation that shows these outputs of the row whose id is given."""
+    id_name = entity.id_name
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
         row = world.need(entity.name, row_id, changes)
-        return [Row(row_id, {attribute.name: row[attribute.name]})], changes
+        return [Row(row_id, {name: row[name] for name in outputs})], changes
 
-    return Operation(
-        f"{entity.name}.{attribute.name}", OperationKind.LOOKUP, entity.name,
-        {entity.id_name: id_slot(entity)}, {attribute.name: output(entity, attribute)}, run, attribute.name,
-        phrase=f"The {attribute.label} of one {entity.label}",
-        paraphrases=(
-            f"Get the {attribute.label} of {_a(entity.label)}",
-            f"Returns the {attribute.label} of the given {entity.label}",
-            f"Tells the {attribute.label} for {_a(entity.label)} id",
-        ),
-        verbs=(f"get {entity.label} {word}", f"{entity.label} {word}", f"{word} of {entity.label}"),
-    )  # fmt: skip
+    return run
 
 
 def lists(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:

@@ -13,9 +13,9 @@ from toolserver.world.types import id_of
 _FEW = 32  # a result with more rows makes them on access
 
 
-def id_output(entity: EntityType, name: str = "") -> Output:
+def id_output(entity: EntityType) -> Output:
     """Return the output with the id of a row."""
-    return Output(id_of(entity.name), f"{entity.name}.id", f"{entity.label} id", ("id",) if not name else ())
+    return Output(id_of(entity.name), f"{entity.name}.id", f"{entity.label} id", ("id",))
 
 
 def reference_names(entity: str) -> tuple[str, ...]:
@@ -36,7 +36,9 @@ def output(entity: EntityType, attribute: Attribute) -> Output:
 
 def row_outputs(entity: EntityType, level: WorldLevel, *more: Attribute) -> dict[str, Output]:
     """Return the outputs of a row in a list: id, name, the level's further attributes, and `more`."""
-    shown = [entity.attributes[0], *_brief(entity, level), *more]
+    # Of the others only enumerations: a measure or a reference would make another call needless.
+    enums = [each for each in entity.attributes[1:] if not each.measure and each.type.kind is ValueKind.ENUM]
+    shown = [entity.attributes[0], *enums[: level.brief], *more]
     return {entity.id_name: id_output(entity)} | {each.name: output(entity, each) for each in shown}
 
 
@@ -72,15 +74,14 @@ RowMaker = Callable[[WorldView, Sequence[str], Changes], Sequence[Row]]
 
 
 def row_maker(entity: EntityType, outputs: Mapping[str, Output]) -> RowMaker:
-    """Return a function that makes rows with these outputs."""
+    """Return a function that makes rows with these outputs, one of which is the id."""
     id_name, entity_name = entity.id_name, entity.name
     names = [name for name in outputs if name != id_name]
-    with_id = id_name in outputs
 
     def make(world: WorldView, ids: Sequence[str], changes: Changes) -> list[Row]:
         rows = []
         for row_id, row in world.rows(entity_name, ids, changes):
-            values = {id_name: row_id} if with_id else {}
+            values = {id_name: row_id}
             for name in names:
                 values[name] = row[name]
             rows.append(Row(row_id, values))
@@ -92,12 +93,6 @@ def row_maker(entity: EntityType, outputs: Mapping[str, Output]) -> RowMaker:
         return ManyRows(ids, lambda wanted: make(world, wanted, changes))
 
     return rows_of
-
-
-def _brief(entity: EntityType, level: WorldLevel) -> list[Attribute]:
-    """Return the attributes in lists: enumerations. A measure or a reference would make another call needless."""
-    shown = [each for each in entity.attributes[1:] if not each.measure and each.type.kind is ValueKind.ENUM]
-    return shown[: level.brief]
 
 
 def measures(entity: EntityType, level: WorldLevel) -> list[Attribute]:
