@@ -8,13 +8,18 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from threading import Lock
-from typing import Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 
 from toolserver.cache.memory import MemoryCache
-from toolserver.cache.record import CacheEntry, Record, check_record, decode_entry, encode_record
-from toolserver.cache.store import StoreWriter, open_store
+from toolserver.cache.reader import Reader
+from toolserver.cache.record import CacheEntry, check_record, decode_entry, encode_record
+from toolserver.cache.redis_url import is_redis
+from toolserver.cache.writer import Writer
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError, ConflictError
+
+if TYPE_CHECKING:
+    from toolserver.cache.redis_store import RedisReader, RedisWriter
 
 OnConflict = Literal["keep", "replace", "error"]
 """Policy for a call that is recorded again with another answer."""
@@ -82,7 +87,7 @@ class ResponseCache:
         memory_bytes: int = 2**26,
     ) -> None:
         self.read_only = read_only
-        self.location, self.remote, self._reader, self._writer = open_store(path, read_only)
+        self.location, self.remote, self._reader, self._writer = _open(path, read_only)
         self._memory = MemoryCache(memory_entries, memory_bytes)
         self._running: dict[bytes, Future[ToolResponse]] = {}
         self._lock = Lock()
@@ -144,7 +149,9 @@ class ResponseCache:
             return PutResult.KEPT
         if on_conflict == "error":
             raise ConflictError(f"{call.api} of {call.tool} with {call.arguments} has another recorded answer")
-        return self._replace(writer, record)
+        writer.replace(record.key, record.value)
+        self._memory.drop(record.key)
+        return PutResult.REPLACED
 
     def transaction(self) -> AbstractContextManager[None]:
         """Store all recordings in the context together or, after an exception or a kill, none of them."""
@@ -204,12 +211,22 @@ class ResponseCache:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _writing(self) -> StoreWriter:
+    def _writing(self) -> Writer | RedisWriter:
         if self._writer is None:
             raise CacheError(f"the cache at {self.location} is open for reading only")
         return self._writer
 
-    def _replace(self, writer: StoreWriter, record: Record) -> PutResult:
-        writer.replace(record.key, record.value)
-        self._memory.drop(record.key)
-        return PutResult.REPLACED
+
+def _open(place: str | Path, read_only: bool) -> tuple[str, bool, Reader | RedisReader, Writer | RedisWriter | None]:
+    """Return location (without a password), `remote`, reader, and writer (`None` if `read_only`) of a store."""
+    if not is_redis(place):
+        directory = Path(place)
+        writer = None if read_only else Writer(directory)
+        return str(directory), False, Reader(directory), writer
+    from toolserver.cache.redis_server import connect  # imports the optional package `redis`
+
+    server = connect(place)
+    from toolserver.cache.redis_store import RedisReader, RedisWriter  # after `connect`: it reports a missing package
+
+    redis_writer = None if read_only else RedisWriter(server)
+    return server.location, True, RedisReader(server), redis_writer
