@@ -68,14 +68,14 @@ def flags(probability: float) -> ValueGenerator:
     return lambda draw: draw.rng.chance(probability)
 
 
-def worded(grammar: names.NameGenerator) -> ValueGenerator:
-    """Text from a name grammar."""
-    return lambda draw: grammar(draw.rng)
-
-
 def coded(pattern: str) -> ValueGenerator:
     """Codes such as `KX482` from a pattern of `A` (a letter) and `0` (a digit)."""
-    return lambda draw: names.coded(draw.rng, pattern)
+
+    def make(draw: DrawContext) -> str:
+        below = draw.rng.below
+        return "".join(chr(65 + below(26)) if sign == "A" else str(below(10)) for sign in pattern)
+
+    return make
 
 
 def reference(entity: str) -> ValueGenerator:
@@ -121,12 +121,12 @@ def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: 
 
 def named(entity: str, grammar: names.NameGenerator, name: str = "name", *aka: str) -> Attribute:
     """Return the first attribute of a table: the name of a row."""
-    return Attribute(name, name_of(entity), worded(grammar), name, aka)
+    return Attribute(name, name_of(entity), lambda draw: grammar(draw.rng), name, aka)
 
 
 def record(entity: str, name: str = "customer", *aka: str) -> Attribute:
     """Return the first attribute of a record: its customer."""
-    return Attribute(name, name_of(entity), worded(names.person), name, aka)
+    return named(entity, names.person, name, *aka)
 
 
 def status() -> Attribute:

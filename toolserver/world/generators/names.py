@@ -80,11 +80,6 @@ def clinic(rng: SeededRandom) -> str:
     return f"{rng.pick(words.ADJECTIVES)} {rng.pick(words.NOUNS)} {kind}"
 
 
-def coded(rng: SeededRandom, pattern: str) -> str:
-    """Return a code such as `KX482` from a pattern of `A` (a letter) and `0` (a digit)."""
-    return "".join(chr(65 + rng.below(26)) if sign == "A" else str(rng.below(10)) for sign in pattern)
-
-
 person = joined(words.FIRST_NAMES, " ", words.LAST_NAMES)
 doctor = joined("Dr. ", person)
 country = joined(words.PLACE_STARTS, words.COUNTRY_ENDS)
