@@ -11,7 +11,6 @@ from toolserver.catalog.api_schema import ApiSpec, Outcome
 from toolserver.world.changes import Changes
 from toolserver.world.schema import Operation, Output, Refusal, Result, Row, Slot
 from toolserver.world.seeded_random import digest, number
-from toolserver.world.vendors.error_texts import worded
 from toolserver.world.vendors.naming import key_by_name
 from toolserver.world.vendors.response_layout import Layout
 from toolserver.world.vendors.style import VendorStyle
@@ -32,6 +31,25 @@ class Health(StrEnum):
 
 
 _OUTAGES = {Health.BROKEN: Outcome.UNAVAILABLE, Health.CLOSED: Outcome.FORBIDDEN}
+_ERROR_TEXTS: dict[Outcome, tuple[str, str, str, str]] = {
+    Outcome.NOT_FOUND: ("{}", "404 Not Found: {}", "Not found. {}", "Error 404 - {}"),
+    Outcome.INVALID_ARGUMENTS: ("{}", "400 Bad Request: {}", "Validation failed. {}", "Invalid request - {}"),
+    Outcome.CONFLICT: ("{}", "409 Conflict: {}", "Request could not be completed. {}", "Rejected - {}"),
+    Outcome.UNAUTHORIZED: ("{}", "401 Unauthorized: {}", "Authentication required. {}", "Access denied - {}"),
+    Outcome.UNAVAILABLE: (
+        "Service unavailable.",
+        "503 Service Unavailable: this endpoint is down for maintenance.",
+        "This endpoint is not working at the moment. Please contact the provider.",
+        "502 Bad Gateway - upstream did not answer.",
+    ),
+    Outcome.FORBIDDEN: (
+        "You are not subscribed to this API.",
+        "403 Forbidden: your plan does not include this endpoint.",
+        "This endpoint is disabled for your subscription.",
+        "Access denied - subscription required.",
+    ),
+}
+"""Error texts in four styles; the texts of outcomes that are not here have one style."""
 
 
 class VendorAnswer(NamedTuple):
@@ -201,7 +219,9 @@ class VendorApi:
         return values
 
     def _refused(self, outcome: Outcome, message: str, changes: Changes, result: Result | None = None) -> VendorAnswer:
-        return VendorAnswer("", worded(outcome, message, self.vendor.style.errors), outcome, changes, result)
+        forms = _ERROR_TEXTS.get(outcome)
+        text = forms[self.vendor.style.errors].format(message) if forms else message
+        return VendorAnswer("", text, outcome, changes, result)
 
     def _aged(self, row: Row) -> Row:
         """Return a row with old values of its volatile outputs, the same at every call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from toolserver.catalog.api_schema import Parameter
@@ -142,14 +142,6 @@ def parameter(slot: Slot, name: str, codec: Codec, wordiness: int) -> Parameter:
         text = slot.label[:1].upper() + slot.label[1:]
         text += f" ({hint})" if hint else ""
     default = "" if slot.required or slot.default is None else slot.default
-    return Parameter(name, codec.type, text, _shown(default, codec))
-
-
-def _shown(default: object, codec: Codec) -> object:
-    return codec.encode(default) if codec.encode is not None and default != "" else default
-
-
-def split_by_need(slots: Mapping[str, Slot]) -> tuple[list[str], list[str]]:
-    """Return the names of the required and of the optional inputs."""
-    required = [name for name, slot in slots.items() if slot.required]
-    return required, [name for name in slots if name not in required]
+    if codec.encode is not None and default != "":
+        default = codec.encode(default)
+    return Parameter(name, codec.type, text, default)

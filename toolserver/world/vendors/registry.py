@@ -8,7 +8,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import NamedTuple
 
-from toolserver.calls.naming import api_key, standardize
+from toolserver.calls.naming import api_key, standardize, standardize_category
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.errors import ConfigurationError
 from toolserver.world.schema import Domain, Operation, OperationKind, ValueKind
@@ -55,7 +55,8 @@ class VendorRegistry:
         self.plans = _plans(world, count)
         self._tools: dict[int, VendorTool] = {}
         self._by_key = {
-            (_category(world, plan), standardize(plan.name)): index for index, plan in enumerate(self.plans)
+            (standardize_category(world.domains[plan.domain].category), standardize(plan.name)): index
+            for index, plan in enumerate(self.plans)
         }
         self._offering: dict[str, list[int]] = {}
         for index, plan in enumerate(self.plans):
@@ -112,10 +113,6 @@ def _outages(plan: VendorPlan, rng: SeededRandom) -> dict[str, Health]:
     """Draw the operations of a vendor that do not work."""
     broken = [name for name in plan.operations if rng.chance(_BROKEN)]
     return {name: Health.CLOSED if rng.chance(_CLOSED) else Health.BROKEN for name in broken}
-
-
-def _category(world: World, plan: VendorPlan) -> str:
-    return api_key(world.domains[plan.domain].category, "", "")[0]
 
 
 def _plans(world: World, count: int) -> list[VendorPlan]:

@@ -15,17 +15,12 @@ from toolserver.world.vendors.style import ValueStyle
 _LONGEST_TEXT = 500
 _LARGEST = 1e12
 _NUMBER = re.compile(r"[+-]?\d{1,15}(\.\d{1,9})?")
-_DATE_FORMATS = {
-    "iso": ("{year}-{month}-{day}", "YYYY-MM-DD"),
-    "us": ("{month}/{day}/{year}", "MM/DD/YYYY"),
-    "european": ("{day}.{month}.{year}", "DD.MM.YYYY"),
-    "compact": ("{year}{month}{day}", "YYYYMMDD"),
-}
-_DATE_READERS = {
-    "iso": (re.compile(r"(\d{4})-(\d\d)-(\d\d)"), (1, 2, 3)),
-    "us": (re.compile(r"(\d\d?)/(\d\d?)/(\d{4})"), (3, 1, 2)),
-    "european": (re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})"), (3, 2, 1)),
-    "compact": (re.compile(r"(\d{4})(\d\d)(\d\d)"), (1, 2, 3)),
+# Pattern, format in words, reader, and the reader's groups of year, month and day.
+_DATES = {
+    "iso": ("{year}-{month}-{day}", "YYYY-MM-DD", re.compile(r"(\d{4})-(\d\d)-(\d\d)"), (1, 2, 3)),
+    "us": ("{month}/{day}/{year}", "MM/DD/YYYY", re.compile(r"(\d\d?)/(\d\d?)/(\d{4})"), (3, 1, 2)),
+    "european": ("{day}.{month}.{year}", "DD.MM.YYYY", re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})"), (3, 2, 1)),
+    "compact": ("{year}{month}{day}", "YYYYMMDD", re.compile(r"(\d{4})(\d\d)(\d\d)"), (1, 2, 3)),
 }
 _CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 _CLOCK_12 = re.compile(r"(0?[1-9]|1[0-2]):([0-5]\d) ?([AaPp])[Mm]")
@@ -158,8 +153,7 @@ def _read_flag(value: Any) -> bool:
 
 
 def _date_codec(style: str) -> Codec:
-    pattern, words = _DATE_FORMATS[style]
-    reader, order = _DATE_READERS[style]
+    pattern, words, reader, order = _DATES[style]
 
     def encode(iso: str) -> str:
         return pattern.format(year=iso[:4], month=iso[5:7], day=iso[8:])

@@ -12,7 +12,7 @@ from toolserver.world.levels import WorldLevel
 from toolserver.world.schema import Answer, Domain, Operation, OperationKind, Output, Row, Slot, WorldView
 from toolserver.world.types import PAGE, TEXT, TOKEN
 from toolserver.world.vendors.api import PAGE_INPUT, TOKEN_INPUT, Health, VendorApi, VendorInfo, is_volatile
-from toolserver.world.vendors.documentation import Extras, describe, describe_tool, parameter, split_by_need
+from toolserver.world.vendors.documentation import Extras, describe, describe_tool, parameter
 from toolserver.world.vendors.naming import cased, unique_names
 from toolserver.world.vendors.response_layout import Layout
 from toolserver.world.vendors.style import VendorStyle
@@ -86,18 +86,17 @@ class VendorTool:
         health = self._health(operation)
         token_name = names.get(TOKEN_INPUT, "")
         extras = Extras(health is Health.STALE, token_name, self._info.login_name, layout.page_size, level.rows)
-        documented = {
-            name: parameter(slot, names[name], codec_of(slot.type, style.values), level.documentation)
+        documented = [
+            (slot.required, parameter(slot, names[name], codec_of(slot.type, style.values), level.documentation))
             for name, slot in slots.items()
-        }
-        required, optional = split_by_need(slots)
+        ]
         spec = ApiSpec(
             self.domain.category,
             self.name,
             self._names[operation.name],
             describe(operation, style, extras, level.documentation),
-            tuple(documented[name] for name in required),
-            tuple(documented[name] for name in optional),
+            tuple(each for required, each in documented if required),
+            tuple(each for required, each in documented if not required),
             "POST" if operation.kind.writes or operation.kind is OperationKind.LOGIN else "GET",
             layout.template(),
             tool_text,
@@ -141,10 +140,9 @@ class VendorTool:
 
         inputs = {"client": Slot(TEXT, "name of your application", False, "guest", ("app", "client_id", "application"))}
         outputs = {"token": Output(TOKEN, f"{name}.token", "token", _TOKEN_WORDS[1:])}
-        verbs = _LOGIN_VERBS
         return Operation(
             name, OperationKind.LOGIN, f"vendor{self.index}", inputs, outputs, run,
-            phrase="Get a token for the other endpoints", verbs=verbs, domain=self.domain.name,
+            phrase="Get a token for the other endpoints", verbs=_LOGIN_VERBS, domain=self.domain.name,
         )  # fmt: skip
 
 
