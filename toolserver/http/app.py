@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
-from toolserver.http import api_routes, call_declarations, health_routes
+from toolserver.http import routes
 from toolserver.http.auth import AccessControl, ApiKeys
 from toolserver.http.call_routes import CallRoutes
 from toolserver.http.docs_page import docs_page
@@ -58,8 +58,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     app.state.info = cache(
         partial(server_info, assembly.catalog, assembly.vendors, recorded=recorded, miss=settings.miss)
     )
-    for router in (call_declarations.router, api_routes.router, health_routes.router):
-        app.include_router(router)
+    app.include_router(routes.router)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.add_exception_handler(CacheError, _broken_store)

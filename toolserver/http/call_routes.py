@@ -1,7 +1,7 @@
 """Answers of the routes that call tools: `/virtual`, `/v1/call` and `/v1/calls`.
 
 `Gateway` passes every request of them, good or bad, to `CallRoutes` and not to FastAPI, whose layers cost more than an
-answer. `call_declarations` declares them for the OpenAPI document.
+answer. `routes` declares them for the OpenAPI document.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_v
 from toolserver.cache.database import DATABASE
 from toolserver.catalog.api_schema import ToolCall
 from toolserver.episodes.state_token import opening_token
-from toolserver.http import call_declarations
+from toolserver.http import routes
 from toolserver.http.app import invalid_request
 
 JSON, OTHER_JSON = "application/json", "application/x+json"
@@ -38,7 +38,7 @@ class Servers(NamedTuple):
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     declared = FastAPI()
-    declared.include_router(call_declarations.router)
+    declared.include_router(routes.router)
     declared.add_exception_handler(RequestValidationError, invalid_request)
     options = {"miss": "synthetic", "max_body_bytes": 5000, "max_batch": 4, "strict_arguments": True}
     with (
