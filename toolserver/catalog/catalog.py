@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from enum import StrEnum
@@ -9,7 +11,8 @@ from threading import Lock
 
 from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import ApiSpec
-from toolserver.catalog.search_index import SearchIndex, search_terms
+
+_PREFIX = 3  # minimum number of letters of a word that matches as a prefix
 
 
 class AddResult(StrEnum):
@@ -32,7 +35,7 @@ class Catalog:
     def __init__(self, specs: Iterable[ApiSpec] = ()) -> None:
         self._specs: dict[tuple[str, str, str], ApiSpec] = {}
         self._ordered: tuple[ApiSpec, ...] | None = None
-        self._index: SearchIndex | None = None
+        self._index: _SearchIndex | None = None
         self._lock = Lock()
         for spec in specs:
             self.add(spec)
@@ -58,12 +61,13 @@ class Catalog:
         all APIs in their order.
         """
         ordered = self._in_order()
-        terms = search_terms(words)
+        # At most 32 distinct words, to bound the cost of a request.
+        terms = list(dict.fromkeys(re.findall(r"[^\W_]+", _words(words).lower())))[:32]
         if not terms:
             return list(ordered[offset : offset + limit])
         with self._lock:
             if self._index is None:
-                self._index = SearchIndex(ordered)
+                self._index = _SearchIndex(ordered)
             return [ordered[position] for position in self._index.find(terms, limit, offset)]
 
     def __iter__(self) -> Iterator[ApiSpec]:
@@ -84,3 +88,37 @@ def _fill(spec: ApiSpec, other: ApiSpec) -> ApiSpec:
         return spec
     template = other.template_response if spec.template_response is None else spec.template_response
     return replace(spec, tool_description=spec.tool_description or other.tool_description, template_response=template)
+
+
+class _SearchIndex:
+    """Full-text search over a sequence of APIs (SQLite's FTS5, in memory)."""
+
+    # Weights: a match in the API's name counts more than one in its tool, category or description.
+    _RANK = "bm25(apis, 10.0, 5.0, 2.0, 1.0)"
+
+    def __init__(self, specs: Iterable[ApiSpec]) -> None:
+        self._connection = sqlite3.connect(":memory:", check_same_thread=False)
+        self._connection.execute("CREATE VIRTUAL TABLE apis USING fts5(name, tool, category, description)")
+        rows = ((position, *_searchable(spec)) for position, spec in enumerate(specs, 1))
+        self._connection.executemany(
+            "INSERT INTO apis(rowid, name, tool, category, description) VALUES (?, ?, ?, ?, ?)", rows
+        )
+
+    def find(self, terms: Iterable[str], limit: int, offset: int) -> list[int]:
+        """Return the positions of the APIs that match any of `terms`, the best match first."""
+        query = " OR ".join(f'"{term}"*' if len(term) >= _PREFIX else f'"{term}"' for term in terms)
+        found = self._connection.execute(
+            f"SELECT rowid FROM apis WHERE apis MATCH ? ORDER BY {self._RANK}, rowid LIMIT ? OFFSET ?",  # noqa: S608
+            (query, limit, offset),
+        )
+        return [rowid - 1 for (rowid,) in found]
+
+
+def _searchable(spec: ApiSpec) -> tuple[str, str, str, str]:
+    description = f"{spec.description} {spec.tool_description}"
+    return _words(spec.name), _words(spec.tool), _words(spec.category), description
+
+
+def _words(name: str) -> str:
+    """Split names like `getOrderById` and `Get_Order` into words."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).replace("_", " ")
