@@ -107,11 +107,8 @@ def _steps(nodes: list[dict[str, Any]]) -> Iterator[AnswerStep]:
         elif kind == "Action":
             name = text
         elif kind == "Action Input":
-            yield AnswerStep(name, text, node.get("observation", ""), _status(node), thought)
+            status = StatusCode(node.get("observation_code", StatusCode.OK))
+            yield AnswerStep(name, text, node.get("observation", ""), status, thought)
             thought = name = ""
         else:
             raise DataError(f"unknown node type {kind!r}")
-
-
-def _status(node: dict[str, Any]) -> StatusCode:
-    return StatusCode(node.get("observation_code", StatusCode.OK))

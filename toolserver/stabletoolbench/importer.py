@@ -12,7 +12,7 @@ from toolserver.cache import OnConflict, PutResult, ResponseCache
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.stabletoolbench.problems import ImportProblem, ImportProblems, read_json
-from toolserver.stabletoolbench.queries import Query, iter_queries
+from toolserver.stabletoolbench.queries import iter_queries
 from toolserver.stabletoolbench.recordings import ApiKey, NotRecorded, recorded_step
 from toolserver.stabletoolbench.responses import RecordedCall, read_responses
 from toolserver.stabletoolbench.runs import JudgedEpisode, iter_judged_run
@@ -112,12 +112,9 @@ class _Import:
             self._runs.append(path)
         elif kind is DocumentKind.QUERIES:
             for query in iter_queries(path, content, self._problems):
-                self._add_query(query)
-
-    def _add_query(self, query: Query) -> None:
-        self._add_all(query.apis)
-        functions = {spec.function_name: spec.key for spec in reversed(query.apis)}
-        self._offered[query.query_id, query.query] = functions
+                self._add_all(query.apis)
+                functions = {spec.function_name: spec.key for spec in reversed(query.apis)}
+                self._offered[query.query_id, query.query] = functions
 
     def _add_all(self, specs: Iterable[ApiSpec]) -> None:
         for spec in specs:
@@ -147,16 +144,8 @@ class _Import:
         # Read a batch, then write it: a transaction blocks other writers.
         while batch := list(islice(calls, _BATCH)):
             with self._cache.transaction():
-                for call in batch:
-                    self._put(call)
-
-    def _put(self, recorded: RecordedCall) -> None:
-        result = self._cache.put(
-            recorded.call,
-            recorded.body,
-            recorded.outcome,
-            recorded.provenance,
-            source=recorded.source,
-            on_conflict=self._on_conflict,
-        )
-        self._report.calls[result] += 1
+                for call, body, outcome, provenance, source in batch:
+                    result = self._cache.put(
+                        call, body, outcome, provenance, source=source, on_conflict=self._on_conflict
+                    )
+                    self._report.calls[result] += 1

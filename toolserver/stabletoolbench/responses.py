@@ -19,8 +19,8 @@ from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, decode_
 from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.errors import DataError
 from toolserver.stabletoolbench.literals import read_dict
-from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
+from toolserver.stabletoolbench.sources import folder_name
 
 _SIMULATOR_FAILED = "Failed to generate fake response"
 """Text that StableToolBench's server records when its language model gave no usable answer."""

@@ -1,12 +1,11 @@
-"""Search for files to import below a folder."""
+"""Files of StableToolBench's folders: search for those to import, and names of those to write."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolserver.errors import DataError
 
@@ -15,25 +14,15 @@ RESPONSES = "tool_response_cache"
 _EPISODE_FIELDS = {"answer_steps", "final_step", "is_solved"}
 
 
-@dataclass(slots=True)
-class Sources:
+class Sources(NamedTuple):
     """JSON files below a folder, by their place; each list is sorted.
 
     `documents` are outside `tools` and `tool_response_cache`; `kind_of` returns their kind by their content.
     """
 
-    tools: list[Path] = field(default_factory=list)
-    responses: list[Path] = field(default_factory=list)
-    documents: list[Path] = field(default_factory=list)
-
-    def place_of(self, folders: set[str]) -> list[Path]:
-        """Return the list for files below folders of these names."""
-        if RESPONSES in folders:
-            return self.responses
-        return self.tools if TOOLS in folders else self.documents
-
-    def __len__(self) -> int:
-        return len(self.tools) + len(self.responses) + len(self.documents)
+    tools: list[Path]
+    responses: list[Path]
+    documents: list[Path]
 
 
 class DocumentKind(StrEnum):
@@ -52,7 +41,7 @@ def find_sources(directory: Path) -> Sources:
     """
     if not directory.is_dir():
         raise DataError(f"{directory}: no such folder")
-    sources = Sources()
+    tools, responses, documents = list[Path](), list[Path](), list[Path]()
     top = directory.absolute()
     seen: set[Path] = set()
     for folder, names, files in os.walk(top, followlinks=True):
@@ -61,13 +50,12 @@ def find_sources(directory: Path) -> Sources:
             names.clear()
             continue
         seen.add(here.resolve())
-        place = sources.place_of({top.name, *here.relative_to(top).parts})
+        folders = {top.name, *here.relative_to(top).parts}
+        place = responses if RESPONSES in folders else tools if TOOLS in folders else documents
         place.extend(directory / here.relative_to(top) / name for name in files if name.endswith(".json"))
-    for found in (sources.tools, sources.responses, sources.documents):
-        found.sort()
-    if not len(sources):
+    if not (tools or responses or documents):
         raise DataError(f"{directory}: no JSON files; a folder with {TOOLS}/, {RESPONSES}/, queries or runs is needed")
-    return sources
+    return Sources(sorted(tools), sorted(responses), sorted(documents))
 
 
 def kind_of(content: Any) -> DocumentKind:
@@ -81,3 +69,14 @@ def kind_of(content: Any) -> DocumentKind:
 
 def _is_episode(item: Any) -> bool:
     return isinstance(item, dict) and item.keys() >= _EPISODE_FIELDS and isinstance(item["answer_steps"], str)
+
+
+def folder_name(name: str) -> str:
+    """Return `name` if it can be the name of one file or folder.
+
+    Raises:
+        DataError: The name is a path, or not a valid name.
+    """
+    if name in ("", ".", "..") or any(character in name for character in "/\\\0") or len(name.encode()) > 240:
+        raise DataError(f"{name!r:.300} cannot be the name of a file or folder")
+    return name

@@ -12,8 +12,8 @@ from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import DataError
-from toolserver.stabletoolbench.paths import folder_name
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
+from toolserver.stabletoolbench.sources import folder_name
 
 
 def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
