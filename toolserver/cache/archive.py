@@ -52,7 +52,8 @@ def export_archive(path: str | Path, cache: ResponseCache, catalog: Catalog) -> 
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("wb") as raw, _compressor().stream_writer(raw) as stream:
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        with partial.open("wb") as raw, compressor.stream_writer(raw) as stream:
             counts = _write(stream, cache, catalog)
         partial.replace(path)
     finally:
@@ -87,8 +88,8 @@ def check_archive(path: str | Path) -> None:
     digest = blake2b()
     last = ""
     for number, line in enumerate(_lines(path)):
-        if number == 0:
-            _check_header(path, line)
+        if number == 0 and _parse(path, line) != _HEADER:
+            raise DataError(f"{path}: not an archive of this version: {line:.100}")
         digest.update(last.encode())
         last = line
     end = _parse(path, last).get("end")
@@ -136,22 +137,12 @@ def _line(item: dict[str, Any]) -> bytes:
     return json.dumps(item, separators=(",", ":")).encode() + b"\n"
 
 
-def _compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-
-
 def _lines(path: Path) -> Iterator[str]:
     try:
         with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
             yield from TextIOWrapper(stream, encoding="utf-8", newline="\n")
     except (OSError, zstandard.ZstdError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable archive ({error})") from error
-
-
-def _check_header(path: Path, line: str) -> None:
-    header = _parse(path, line)
-    if header != _HEADER:
-        raise DataError(f"{path}: not an archive of this version: {line:.100}")
 
 
 def _parse(path: Path, line: str) -> dict[str, Any]:

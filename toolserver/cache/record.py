@@ -91,15 +91,8 @@ class CacheEntry:
         return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
 
 
-class Record(NamedTuple):
-    """Key and encoded value of a recording."""
-
-    key: bytes
-    value: bytes
-
-
-def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_at: str) -> Record:
-    """Encode a recording for the store.
+def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_at: str) -> tuple[bytes, bytes]:
+    """Return the key and the encoded value of a recording.
 
     Raises:
         DataError: The arguments are not an object of JSON data, or the body has the wrong form.
@@ -113,7 +106,7 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
     description = json.dumps([*names, call.arguments, source, recorded_at], separators=(",", ":")).encode()
     head = bytes((_VERSION, _OUTCOME_CODES[response.outcome], _PROVENANCE_CODES[response.provenance]))
     rest = struct.pack(">I", len(description)) + description + response.body
-    return Record(key, head + _digest(key, head, rest) + rest)
+    return key, head + _digest(key, head, rest) + rest
 
 
 def decode_entry(value: bytes) -> CacheEntry:

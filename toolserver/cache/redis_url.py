@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
-from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from toolserver.errors import ConfigurationError
 
@@ -58,14 +58,9 @@ def parse_redis_url(url: str) -> RedisUrl:
     prefix = query.get("prefix", [_PREFIX])[-1]
     if not parts.hostname or parts.fragment or database < 0 or not prefix:
         raise _malformed("")
-    username, password = _credentials(parts)
-    return RedisUrl(unquote(parts.hostname), port, database, prefix, parts.scheme == "rediss", username, password)
-
-
-def _credentials(parts: SplitResult) -> tuple[str | None, str | None]:
     username = unquote(parts.username) if parts.username else None
-    password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD_VARIABLE)
-    return username, password or None
+    password = unquote(parts.password) if parts.password else os.environ.get(PASSWORD_VARIABLE) or None
+    return RedisUrl(unquote(parts.hostname), port, database, prefix, parts.scheme == "rediss", username, password)
 
 
 def _malformed(detail: str) -> ConfigurationError:

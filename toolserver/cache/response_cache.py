@@ -138,19 +138,19 @@ class ResponseCache:
             CacheError: The cache is open for reading only, or cannot be written.
         """
         response = ToolResponse(body, outcome, provenance)
-        record = encode_record(call, response, source, recorded_at)
+        key, value = encode_record(call, response, source, recorded_at)
         writer = self._writing()
-        if writer.add(record.key, record.value):
+        if writer.add(key, value):
             return PutResult.ADDED
-        present = writer.get(record.key)
+        present = writer.get(key)
         if present is not None and decode_entry(present).response == response:
             return PutResult.UNCHANGED
         if on_conflict == "keep":
             return PutResult.KEPT
         if on_conflict == "error":
             raise ConflictError(f"{call.api} of {call.tool} with {call.arguments} has another recorded answer")
-        writer.replace(record.key, record.value)
-        self._memory.drop(record.key)
+        writer.replace(key, value)
+        self._memory.drop(key)
         return PutResult.REPLACED
 
     def transaction(self) -> AbstractContextManager[None]:

@@ -109,18 +109,14 @@ def is_down(seed: int, task: str, faults: str, tool: str, api: str) -> bool:
 
 
 def _draw_transient(state: EpisodeState, profile: FaultProfile) -> FaultDraw:
-    """Draw a transient failure or the latency of the answer."""
+    """Draw a transient failure or the latency of the answer. After a step that drew a failure, no failure is drawn."""
+    bound = profile.transient * _SCALE
     chance, kind, delay = _draws(state.seed, state.task, f"{state.step}")
-    if chance < profile.transient * _SCALE and not _previous_step_failed(state, profile):
+    if chance < bound and (state.step == 0 or _draws(state.seed, state.task, f"{state.step - 1}")[0] >= bound):
         outcome, message = _TRANSIENT[kind % len(_TRANSIENT)]
         return _failed(state, _TIMEOUT if outcome is Outcome.TIMEOUT else 200, outcome, message)
     latency = profile.latency // 2 + profile.latency * 3 * delay // (2 * _SCALE)
     return FaultDraw(replace(state, step=state.step + 1, clock=state.clock + latency), latency / 1000)
-
-
-def _previous_step_failed(state: EpisodeState, profile: FaultProfile) -> bool:
-    """Return whether the previous step drew a failure; this step then draws none."""
-    return state.step > 0 and _draws(state.seed, state.task, f"{state.step - 1}")[0] < profile.transient * _SCALE
 
 
 def _failed(state: EpisodeState, latency: int, outcome: Outcome, message: str) -> FaultDraw:

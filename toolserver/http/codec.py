@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
-from toolserver.resolvers.base import refuse
 
 RawHeaders = list[tuple[bytes, bytes]]
 """Response headers as ASGI takes them."""
@@ -67,11 +66,6 @@ def read_virtual(element: Any) -> ToolCall | None:
     if type(arguments) is not str and type(arguments) is not dict:
         return None
     return ToolCall(category, tool, api, arguments)
-
-
-def malformed(problem: str) -> ToolResponse:
-    """The answer to an element of a batch that is not a call."""
-    return refuse(Outcome.INVALID_ARGUMENTS, f"Malformed call: {problem}.")
 
 
 def json_headers(body: bytes) -> RawHeaders:

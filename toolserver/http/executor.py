@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 from toolserver.errors import CacheError
-from toolserver.http.codec import malformed
 from toolserver.http.metrics import Metrics
 from toolserver.resolvers.base import refuse
 from toolserver.resolvers.recorded import RecordedResolver
@@ -73,7 +72,7 @@ class CallExecutor:
         self, calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse] | Deferred[list[ToolResponse]]:
         """Answer a batch, in order. A text in place of a call is the error of that element."""
-        started = [malformed(call) if isinstance(call, str) else self._start_in_batch(call) for call in calls]
+        started = [_malformed(call) if isinstance(call, str) else self._start_in_batch(call) for call in calls]
         answers = [answer for answer in started if isinstance(answer, ToolResponse)]
         if len(answers) < len(started):
             return Deferred(partial(self._wait_for_all, started, calls, route))
@@ -150,6 +149,10 @@ class CallExecutor:
 _TIMED_OUT = refuse(Outcome.TIMEOUT, "The tool did not answer in time.")
 _FAILED = refuse(Outcome.FAILED, "Internal error.")
 _log = logging.getLogger(__name__)
+
+
+def _malformed(problem: str) -> ToolResponse:
+    return refuse(Outcome.INVALID_ARGUMENTS, f"Malformed call: {problem}.")
 
 
 def _defect(call: ToolCall) -> ToolResponse:

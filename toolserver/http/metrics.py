@@ -86,7 +86,8 @@ class Metrics:
     def exposition(self) -> bytes:
         """The counts of all workers in Prometheus' text format; without a shared directory, those of this one."""
         shared = self._runtime_dir if self.save() else None
-        snapshots = [self._snapshot()] if shared is None else _read_snapshots(shared)
+        files = sorted(shared.glob("metrics-*.json")) if shared else ()
+        snapshots = [orjson.loads(path.read_bytes()) for path in files] or [self._snapshot()]
         registry = CollectorRegistry()
         registry.register(_Sum(snapshots))
         return generate_latest(registry)
@@ -150,7 +151,3 @@ class _Sum(Collector):
             cumulative = [sum(counts[: index + 1]) for index in range(len(counts))]
             family.add_metric([route], list(zip(bounds, cumulative, strict=True)), total)
         return family
-
-
-def _read_snapshots(directory: Path) -> list[dict[str, dict[str, Any]]]:
-    return [orjson.loads(path.read_bytes()) for path in sorted(directory.glob("metrics-*.json"))]

@@ -33,13 +33,13 @@ class RateLimiter:
         self._memory = _shared_memory(path, 8 * slots)
         self._charged_until = memoryview(self._memory).cast("d")
 
-    def take(self, slot: int, calls: int = 1) -> float:
-        """Charge a key for `calls` calls. Returns 0 if they are admitted, else the seconds to wait."""
+    def take(self, slot: int) -> float:
+        """Charge a key for one call. Returns 0 if it is admitted, else the seconds to wait."""
         now = self._clock()
         charged_until = max(self._charged_until[slot], now)
         if charged_until - now >= BURST:
             return charged_until - now - BURST + self._cost
-        self._charged_until[slot] = charged_until + calls * self._cost
+        self._charged_until[slot] = charged_until + self._cost
         return 0.0
 
     def charge(self, slot: int, calls: int) -> None:

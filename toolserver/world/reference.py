@@ -9,7 +9,6 @@ from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import LEVELS
 from toolserver.world.operations.registry import operations_of
 from toolserver.world.schema import (
-    Attribute,
     Domain,
     EntityType,
     Operation,
@@ -54,17 +53,14 @@ def _lines() -> Iterator[str]:
     operations = operations_of(DOMAINS, LEVELS["full"])
     yield _HEAD
     for name in _EXAMPLES:
-        yield _derived_row(operations[name])
+        each = operations[name]
+        yield f"| {each.kind} | `{name}` | {_inputs(each.inputs)} | {_outputs(each.outputs)} |"
     yield "\nRecords are created by writes; their operations are search, details and listing by reference. At the level"
     yield "`lite` one measure per table has its own operations, at the other levels two."
     for domain in DOMAINS:
         yield from _domain_lines(domain)
     yield f"\n{_JOINS}"
     yield from _joins(operations.values())
-
-
-def _derived_row(operation: Operation) -> str:
-    return f"| {operation.kind} | `{operation.name}` | {_inputs(operation.inputs)} | {_outputs(operation.outputs)} |"
 
 
 def _domain_lines(domain: Domain) -> Iterator[str]:
@@ -86,11 +82,8 @@ def _domain_lines(domain: Domain) -> Iterator[str]:
 def _table_row(entity: EntityType) -> str:
     name = f"`{entity.name}` (record)" if entity.record else f"`{entity.name}`"
     counts = ", ".join(f"{count:,}" for count in entity.counts)
-    return f"| {name} | `{entity.prefix}{'0' * entity.digits}` | {counts} | {_attributes(entity.attributes)} |"
-
-
-def _attributes(attributes: Iterable[Attribute]) -> str:
-    return ", ".join(f"{each.name}{_of_type(each.type)}" for each in attributes)
+    attributes = ", ".join(f"{each.name}{_of_type(each.type)}" for each in entity.attributes)
+    return f"| {name} | `{entity.prefix}{'0' * entity.digits}` | {counts} | {attributes} |"
 
 
 def _of_type(kind: SemanticType) -> str:
