@@ -1,7 +1,5 @@
 """The command line: `toolserver serve | import | export | verify | stats`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version

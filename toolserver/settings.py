@@ -1,7 +1,5 @@
 """The server's settings: flags of `toolserver serve`, or environment variables `TOOLSERVER_...`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal, Self
 

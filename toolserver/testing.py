@@ -1,7 +1,5 @@
 """A tool server as a child process, for tests, benchmarks and demonstrations."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

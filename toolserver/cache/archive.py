@@ -10,8 +10,6 @@
 the last. The same content gives the same bytes, with the same version of zstd.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -1,7 +1,5 @@
 """Save and load the catalog of a cache: a SQLite file in its directory, or a hash in Redis."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing

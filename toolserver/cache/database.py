@@ -5,8 +5,6 @@ Reading uses SQL on the same table (`reader`): diskcache writes on opening, so i
 loads pickles (CVE-2025-69872). One read path serves both modes.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bounded memory cache of a store."""
 
-from __future__ import annotations
-
 from toolserver.cache.record import CacheEntry
 
 

@@ -1,7 +1,5 @@
 """Reader of a cache's database."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -12,8 +12,6 @@
 A hit is two table look-ups and a slice. The description is decoded only by `CacheEntry.describe`.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 from hashlib import blake2b

@@ -8,7 +8,7 @@ With hashes in place of one Redis key per record, counting is exact and cheap, o
 in the order of keys sorts one bucket at a time.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # `redis` may be missing
 
 from collections.abc import Iterator
 from contextlib import contextmanager

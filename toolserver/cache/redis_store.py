@@ -1,7 +1,5 @@
 """Reader and writer of records in Redis."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Address of a cache in Redis: `redis://user:password@host:port/db?prefix=name`, or `rediss://` for TLS."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass, field
 from pathlib import Path

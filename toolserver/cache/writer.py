@@ -1,7 +1,5 @@
 """Writer of a cache's database."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -15,8 +15,6 @@ that differ only in the order of names:
 | argument names that are not strings | rejected (`DataError`): not JSON |
 """
 
-from __future__ import annotations
-
 import json
 from hashlib import blake2b
 from typing import Any

@@ -1,7 +1,5 @@
 """State of an episode as it travels with its calls: an object in process, a token over HTTP."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Parser of argument JSON: orjson for regular text, Python's parser for text that orjson rejects or rounds."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """StableToolBench's naming rules (`server/utils.py` and `prepare_tool_name_and_url` of its server)."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

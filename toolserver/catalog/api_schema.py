@@ -1,7 +1,5 @@
 """Data types of the tool server: API documentation, calls and responses."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum

@@ -1,7 +1,5 @@
 """Catalog of the documented APIs, with lookup by name and full-text search."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator

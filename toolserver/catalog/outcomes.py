@@ -1,7 +1,5 @@
 """Outcomes of error texts in answers of the form `{"error": ..., "response": ...}`."""
 
-from __future__ import annotations
-
 from toolserver.catalog.api_schema import Outcome
 
 # The first match counts; the words are ToolBench's (`process_error` of its server, `_step` of its `rapidapi.py`).

@@ -1,7 +1,5 @@
 """Formats of an API's documentation: OpenAI function, JSON Schema, StableToolBench's `api_list`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any

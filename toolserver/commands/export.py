@@ -1,7 +1,5 @@
 """`toolserver export archive` and `toolserver export stabletoolbench`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """`toolserver import stabletoolbench` and `toolserver import archive`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from tyro.conf import Positional

@@ -1,7 +1,5 @@
 """Flag `--cache` and output of the commands: results to standard output, problems and progress to standard error."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`toolserver serve`."""
 
-from __future__ import annotations
-
 import os
 import socket
 import sys

@@ -1,7 +1,5 @@
 """`toolserver stats`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from typing import Any
 

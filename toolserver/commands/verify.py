@@ -1,7 +1,5 @@
 """`toolserver verify`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from toolserver.cache import ResponseCache

@@ -9,8 +9,6 @@ episode's clock by its latency without waiting.
 * A *quota* rejects every call of a tool after a number of calls, until the episode ends.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import NamedTuple

@@ -12,8 +12,6 @@ The prefix distinguishes two kinds of tokens:
 A call with an empty token has no state.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hmac

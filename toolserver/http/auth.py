@@ -1,7 +1,5 @@
 """API-key authentication and rate limiting, applied before a request body is read."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Iterable
 from hashlib import sha256

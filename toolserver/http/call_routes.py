@@ -4,8 +4,6 @@
 answer. `routes` declares them for the OpenAPI document.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar

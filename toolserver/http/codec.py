@@ -1,7 +1,5 @@
 """Decoding of requests into calls, and encoding of responses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page `/docs`: the OpenAPI document as HTML, without scripts and without a request to another host."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from html import escape

@@ -1,7 +1,5 @@
 """ASGI entry of the server: access control, body limits, the routes that call tools, and FastAPI for the others."""
 
-from __future__ import annotations
-
 from time import perf_counter
 
 import orjson

@@ -5,8 +5,6 @@ server's runtime directory, and a scrape, whichever worker it reaches, adds up t
 library's own multi-process mode writes a memory map per sample and is chosen by an environment variable at import.)
 """
 
-from __future__ import annotations
-
 import os
 from bisect import bisect_left
 from collections import Counter

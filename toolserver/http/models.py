@@ -1,7 +1,5 @@
 """Models of requests and responses: validation of irregular requests, and documentation."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field

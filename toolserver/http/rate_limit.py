@@ -1,7 +1,5 @@
 """Rate limit per API key."""
 
-from __future__ import annotations
-
 import mmap
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Request bodies, read within their limits and parsed as JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Routes of FastAPI: declarations of the routes that call tools, documentation of APIs, health checks and metrics."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException, Query, Request, Response

@@ -1,7 +1,5 @@
 """Resolver that calls the real APIs through a server with StableToolBench's `/rapidapi` protocol."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from toolserver.catalog.api_schema import Provenance, ToolResponse, encode_body

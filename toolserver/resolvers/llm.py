@@ -1,7 +1,5 @@
 """Resolver that simulates APIs by a model at an OpenAI-compatible endpoint, with StableToolBench's prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 

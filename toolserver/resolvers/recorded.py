@@ -1,7 +1,5 @@
 """Resolvers that read and write the cache of recorded responses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 

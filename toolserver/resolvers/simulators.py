@@ -1,7 +1,5 @@
 """Messages for a model that simulates an API, and the parser of its answer."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Resolver that fills the documented response of an API. The same call gives the same bytes on every machine."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from hashlib import blake2b

@@ -1,7 +1,5 @@
 """HTTP client of the resolvers that call another server, with a timeout and bounded retries."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from math import inf

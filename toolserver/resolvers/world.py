@@ -1,7 +1,5 @@
 """ToolWorld as a resolver of the tool service."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from toolserver.calls.episode_state import EpisodeState

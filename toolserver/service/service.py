@@ -1,7 +1,5 @@
 """Answer calls: validation, then injected faults, then the resolvers in order."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial

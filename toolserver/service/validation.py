@@ -1,7 +1,5 @@
 """Check the arguments of a call against the documentation of its API."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

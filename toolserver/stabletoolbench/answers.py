@@ -5,8 +5,6 @@ observation and ToolBench's status code. The answer is the path to the final ans
 or the last attempt if the search found none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

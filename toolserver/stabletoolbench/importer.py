@@ -1,7 +1,5 @@
 """Import of StableToolBench's folders, query files and judged runs into a catalog and a cache."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Parser of Python literals in data files, without evaluation."""
 
-from __future__ import annotations
-
 import ast
 import warnings
 from typing import Any

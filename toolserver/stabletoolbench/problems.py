@@ -1,7 +1,5 @@
 """Errors of an import: collected or, if strict, raised."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Reader of StableToolBench's query files (`solvable_queries/test_instruction/<set>.json`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Conversion of the steps of judged runs into recorded calls."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -4,8 +4,6 @@ Each file is an object whose keys are `str()` of the arguments and whose values 
 `{"error": ..., "response": ...[, "is_fake": bool]}`.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from itertools import groupby

@@ -5,8 +5,6 @@ The steps are one text, `Step 1: {...}\nStep 2: {...}`, where the braces are `st
 break inside a value is always escaped, and the markers cannot be mistaken.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass

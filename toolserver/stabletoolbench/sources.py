@@ -1,7 +1,5 @@
 """Files of StableToolBench's folders: search for those to import, and names of those to write."""
 
-from __future__ import annotations
-
 import os
 from enum import StrEnum
 from pathlib import Path

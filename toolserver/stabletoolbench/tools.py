@@ -1,7 +1,5 @@
 """Reader and writer of StableToolBench's `tools/<Category>/<tool>.json`: the documentation of tools."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby

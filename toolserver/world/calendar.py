@@ -1,7 +1,5 @@
 """Calendar of the world. Today is a fixed date, so no result depends on a clock."""
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 
 TODAY = date(2031, 5, 12)

@@ -3,8 +3,6 @@
 `python -m toolserver.world.digest [SEED LEVEL]` prints the digest of one world, by default of the worlds in the tests.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterator

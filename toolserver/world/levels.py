@@ -1,7 +1,5 @@
 """Levels of a world: number of rows, vendors and words of documentation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from toolserver.errors import ConfigurationError

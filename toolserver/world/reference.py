@@ -1,7 +1,5 @@
 """Reference page of ToolWorld, generated from its tables: `python -m toolserver.world.reference > docs/FILE`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 

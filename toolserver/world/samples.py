@@ -1,7 +1,5 @@
 """Valid sample arguments for any API, for digests, benchmarks and tests."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from toolserver.world import calendar

@@ -4,8 +4,6 @@ Every random choice of the world uses a generator seeded by the world's seed and
 which parts are made does not change them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from hashlib import blake2b
 from random import Random

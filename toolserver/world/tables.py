@@ -1,7 +1,5 @@
 """Rows of one entity type, generated from the seed, with indexes for the operations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any

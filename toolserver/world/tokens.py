@@ -1,7 +1,5 @@
 """Codec of the state tokens of one world, which checks the changes in a token."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Semantic types of several domains, and constructors for ids, names and enumerations."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from toolserver.world.schema import SemanticType, ValueKind

@@ -1,7 +1,5 @@
 """Versions of the world: `make_world` selects the domains of a version."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 from toolserver.errors import ConfigurationError

@@ -1,7 +1,5 @@
 """World: tables generated from a seed, and the operations on them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Generators of attribute values, and constructors for attributes. Domains use them to define tables."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Name grammars: functions that draw a name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from toolserver.world.generators import words

@@ -3,8 +3,6 @@
 Each public function yields the operations of one kind for an entity type; `registry.py` calls them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from math import fsum
 from typing import Any

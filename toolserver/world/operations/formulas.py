@@ -1,7 +1,5 @@
 """Constructor for operations of a domain that compute values from values."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -4,8 +4,6 @@ A sale decreases the stock of a target (free rooms, seats, tickets) and creates 
 sets the record's status and increases the stock again. An operation that is not allowed ends with a typed outcome.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """All operations of a level: those derived from the tables, and those that the domains define."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache

@@ -1,7 +1,5 @@
 """Conversion of table rows to result rows, and constructors for outputs and inputs of operations on tables."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import overload
 

@@ -1,7 +1,5 @@
 """Documentation of vendors' APIs: from one clause (`lite`) to the length of RapidAPI's (`full`)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

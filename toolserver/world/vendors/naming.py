@@ -1,7 +1,5 @@
 """Names of tools, APIs, parameters and fields in a vendor's style."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 

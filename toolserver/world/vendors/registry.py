@@ -1,7 +1,5 @@
 """All vendors of a world. Their operations are drawn at once, their documentation on first use."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import cached_property

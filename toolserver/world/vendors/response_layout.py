@@ -1,7 +1,5 @@
 """JSON layout of a vendor's answers: rendering and parsing."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Style of a vendor: spelling of names, units, formats and layout."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from zlib import crc32
 

@@ -1,7 +1,5 @@
 """Codecs between semantic values and the JSON values of vendors."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from datetime import date

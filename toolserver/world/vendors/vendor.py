@@ -1,7 +1,5 @@
 """A vendor: one tool of a domain, with an API for each of its operations."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any

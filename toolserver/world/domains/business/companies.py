@@ -1,7 +1,5 @@
 """Companies, their shares and their jobs."""
 
-from __future__ import annotations
-
 from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
 from toolserver.world.operations.formulas import FormulaInputs, compute

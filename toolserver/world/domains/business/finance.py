@@ -1,7 +1,5 @@
 """Currencies and the stock market."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from toolserver.world.generators import columns as col

@@ -1,7 +1,5 @@
 """Shops, products and orders."""
 
-from __future__ import annotations
-
 from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
 from toolserver.world.operations.formulas import FormulaInputs, compute

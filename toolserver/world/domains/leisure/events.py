@@ -1,7 +1,5 @@
 """Events: venues, events and event tickets."""
 
-from __future__ import annotations
-
 from toolserver.world.calendar import WEEKDAYS, offset_of, weekday
 from toolserver.world.generators import columns as col
 from toolserver.world.generators import names

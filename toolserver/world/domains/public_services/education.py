@@ -1,7 +1,5 @@
 """Books and courses: authors, books, loans, schools, courses and enrolments."""
 
-from __future__ import annotations
-
 from toolserver.world.generators import columns as col
 from toolserver.world.generators import names
 from toolserver.world.operations.mutations import Sale, cancel, create, update

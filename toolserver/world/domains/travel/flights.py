@@ -1,7 +1,5 @@
 """Flights: airlines, airports, flights and tickets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

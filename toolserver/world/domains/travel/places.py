@@ -1,7 +1,5 @@
 """Places: countries, cities and landmarks, and the distance between cities."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import asin, cos, radians, sin, sqrt
 from typing import Any

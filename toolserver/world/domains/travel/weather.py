@@ -1,7 +1,5 @@
 """Weather: stations and warnings as tables, and the weather of a city on a day, generated from the seed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
