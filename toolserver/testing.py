@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Self
+from typing import Self
 
 import httpx
 
 from toolserver.errors import ToolServerError
 
+_START_SECONDS = 60.0
 _END_SECONDS = 15.0
 
 
@@ -26,8 +26,6 @@ class ServerProcess:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
         settings: Settings that have no flag, by the names of their fields.
         port: Port to listen on; a free one by default.
-        start_seconds: Maximum number of seconds until the server answers.
-        log: File for the error output; by default it is part of an exception's text and otherwise dropped.
 
     Attributes:
         url: Address of the server, once entered.
@@ -39,15 +37,11 @@ class ServerProcess:
         *,
         settings: Mapping[str, object] | None = None,
         port: int = 0,
-        start_seconds: float = 60.0,
-        log: Path | None = None,
     ) -> None:
         self.url = ""
         self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", str(port)]
         given = {f"TOOLSERVER_{name.upper()}": str(value) for name, value in (settings or {}).items()}
         self._environment = {**os.environ, **given}
-        self._start_seconds = start_seconds
-        self._log = log
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -58,8 +52,7 @@ class ServerProcess:
         return self._process.pid
 
     def __enter__(self) -> Self:
-        errors = self._log.open("w") if self._log else tempfile.TemporaryFile("w+")
-        with errors:
+        with tempfile.TemporaryFile("w+") as errors:
             self._process = subprocess.Popen(
                 self._command, stdout=subprocess.PIPE, stderr=errors, text=True, env=self._environment
             )
@@ -69,7 +62,9 @@ class ServerProcess:
             except BaseException as error:
                 self.close()
                 if isinstance(error, ToolServerError):
-                    raise ToolServerError(f"{error}: {_tail(errors)}") from None
+                    errors.seek(0)
+                    shown = errors.read()[-2000:].strip() or "no error output"
+                    raise ToolServerError(f"{error}: {shown}") from None
                 raise
         return self
 
@@ -97,7 +92,7 @@ class ServerProcess:
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None
-        deadline = time.monotonic() + self._start_seconds
+        deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             try:
                 if httpx.get(f"{self.url}/readyz", timeout=5.0).status_code == httpx.codes.OK:
@@ -107,7 +102,7 @@ class ServerProcess:
             if self._process.poll() is not None:
                 raise ToolServerError(f"the tool server ended with status {self._process.returncode}")
             time.sleep(0.02)
-        raise ToolServerError(f"the tool server did not answer within {self._start_seconds:g} seconds")
+        raise ToolServerError(f"the tool server did not answer within {_START_SECONDS:g} seconds")
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -118,11 +113,3 @@ def end(process: subprocess.Popen[str]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def _tail(errors: IO[str]) -> str:
-    """The last lines of the server's error output."""
-    if not errors.readable():
-        return f"see {errors.name}"
-    errors.seek(0)
-    return errors.read()[-2000:].strip() or "no error output"

@@ -76,7 +76,7 @@ class CallExecutor:
         answers = [answer for answer in started if isinstance(answer, ToolResponse)]
         if len(answers) < len(started):
             return Deferred(partial(self._wait_for_all, started, calls, route))
-        self._metrics.count_calls(route, answers, True)
+        self._metrics.count_calls(route, answers)
         return answers
 
     def close(self) -> None:
@@ -113,7 +113,7 @@ class CallExecutor:
     async def _wait_for_all(
         self, started: Sequence[ToolResponse | PendingAnswer], calls: Sequence[ToolCall | str], route: str
     ) -> list[ToolResponse]:
-        self._metrics.count_calls(route, [answer for answer in started if isinstance(answer, ToolResponse)], True)
+        self._metrics.count_calls(route, [answer for answer in started if isinstance(answer, ToolResponse)])
         waiting: list[Awaitable[ToolResponse]] = []
         for answer, call in zip(started, calls, strict=True):
             if not isinstance(answer, ToolResponse):

@@ -52,10 +52,10 @@ class Metrics:
         """Count one answered call; for the arguments see `call_counter`."""
         self.call_counter(route, instant, response.outcome, response.provenance)[0] += 1
 
-    def count_calls(self, route: str, responses: Iterable[ToolResponse], instant: bool) -> None:
-        """Count answered calls; for the arguments see `call_counter`."""
+    def count_calls(self, route: str, responses: Iterable[ToolResponse]) -> None:
+        """Count calls that were answered instantly; for the arguments see `call_counter`."""
         for (outcome, provenance), count in Counter([response[1:3] for response in responses]).items():
-            self.call_counter(route, instant, outcome, provenance)[0] += count
+            self.call_counter(route, True, outcome, provenance)[0] += count
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
         """Count one answered HTTP request."""

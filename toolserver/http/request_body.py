@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from email.message import Message as EmailMessage
 from time import monotonic
 from typing import Any
@@ -28,13 +27,11 @@ class BodyReader:
     Args:
         limit: Maximum number of bytes.
         timeout: Seconds until all of a body must have arrived.
-        clock: Returns seconds.
     """
 
-    def __init__(self, limit: int, timeout: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, limit: int, timeout: float) -> None:
         self._limit = limit
         self._timeout = timeout
-        self._clock = clock
         self._begun: dict[asyncio.Task[Any], float] = {}
         self._expired: set[asyncio.Task[Any]] = set()
 
@@ -53,7 +50,7 @@ class BodyReader:
             raise self._too_large()
         task = asyncio.current_task()
         assert task is not None
-        self._begun[task] = self._clock()
+        self._begun[task] = monotonic()
         try:
             message = await receive()
             if message["type"] == "http.request" and not message.get("more_body"):
@@ -73,7 +70,7 @@ class BodyReader:
 
     def expire(self) -> None:
         """Cancel the reading of bodies that exceed the timeout."""
-        latest = self._clock() - self._timeout
+        latest = monotonic() - self._timeout
         for task, begun in self._begun.items():
             if begun < latest and task not in self._expired:
                 self._expired.add(task)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from toolserver.world import calendar
-from toolserver.world.changes import NO_CHANGES, Changes
+from toolserver.world.changes import NO_CHANGES
 from toolserver.world.schema import Slot, ValueKind
 from toolserver.world.types import PERSON, TOKEN
 from toolserver.world.vendors import VendorApi
@@ -13,19 +13,18 @@ _CUSTOMER = "Ada Lindt"
 _AHEAD = 9  # days
 
 
-def sample_arguments(api: VendorApi, world: World, pick: int = 0, changes: Changes = NO_CHANGES) -> dict[str, Any]:
+def sample_arguments(api: VendorApi, world: World, pick: int = 0) -> dict[str, Any]:
     """Return semantic values for the required inputs of an API, including its token. A sale may still be sold out.
 
     Args:
         api: The API.
         world: World of the API.
         pick: Index of the rows for ids and names; inputs of one type get different rows.
-        changes: Changes of the episode; the token depends on its salt.
     """
     values: dict[str, Any] = {}
     for position, (name, slot) in enumerate(api.slots.items()):
         if slot.type is TOKEN:
-            values[name] = api.vendor.token(world.seed, changes)
+            values[name] = api.vendor.token(world.seed, NO_CHANGES)
         elif slot.required:
             values[name] = sample_value(slot, world, pick + position)
     return values

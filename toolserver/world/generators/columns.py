@@ -105,11 +105,9 @@ def measure(
     return Attribute(name, kind, make, label or name.replace("_", " "), aka, measure=True, volatile=volatile)
 
 
-def plain(
-    name: str, kind: SemanticType, make: ValueGenerator, label: str = "", *aka: str, volatile: bool = False
-) -> Attribute:
+def plain(name: str, kind: SemanticType, make: ValueGenerator, label: str = "", *aka: str) -> Attribute:
     """Return an attribute without operations of its own."""
-    return Attribute(name, kind, make, label or name.replace("_", " "), aka, volatile=volatile)
+    return Attribute(name, kind, make, label or name.replace("_", " "), aka)
 
 
 def choices(name: str, values: Sequence[str], label: str = "", *aka: str, kind: str = "") -> Attribute:
