@@ -58,7 +58,8 @@ class Resolver(Protocol):
         """
 
     def close(self) -> None:
-        """Release the resources. The resolver cannot be used afterwards."""
+        """Release the resources, by default none. The resolver cannot be used afterwards."""
+        return
 
 
 class ApiLookup(Protocol):

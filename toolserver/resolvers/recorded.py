@@ -13,8 +13,8 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-class MemoryCacheResolver:
-    """Answers recorded calls that are in memory. It precedes the `RecordedResolver` of a remote store."""
+class MemoryCacheResolver(Resolver):
+    """Answers recorded calls that are in memory. It precedes the `RecordedResolver`, which closes the cache."""
 
     blocking = False
 
@@ -25,9 +25,6 @@ class MemoryCacheResolver:
         """Return the recorded answer, or `None` when it is not in memory."""
         entry = self._cache.get_from_memory(call.key)
         return None if entry is None else entry.response
-
-    def close(self) -> None:
-        """Do nothing; the `RecordedResolver` closes the cache."""
 
 
 class RecordedResolver:

@@ -9,7 +9,7 @@ import orjson
 
 from toolserver.calls.naming import parameter_name
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
-from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.base import Resolver, ValidatedCall
 
 _MAX_ITEMS = 3
 _MAX_DEPTH = 8
@@ -29,7 +29,7 @@ _WORDS = (
 )  # fmt: skip
 
 
-class SyntheticResolver:
+class SyntheticResolver(Resolver):
     """Fills the template response of an API with values drawn from a hash of the call.
 
     A field with the name of an argument gets the argument's value. Answers have the provenance `synthetic` and are not
@@ -44,9 +44,6 @@ class SyntheticResolver:
             return None
         response = _Filler(call.key, call.arguments).fill(_template_of(call.spec), "", 0)
         return ToolResponse(encode_body("", response), Outcome.OK, Provenance.SYNTHETIC)
-
-    def close(self) -> None:
-        """Do nothing; the resolver holds no resource."""
 
 
 def _template_of(spec: ApiSpec) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
-from toolserver.resolvers.base import ValidatedCall, refuse
+from toolserver.resolvers.base import Resolver, ValidatedCall, refuse
 from toolserver.world.changes import NO_CHANGES, Changes
 from toolserver.world.vendors import VendorRegistry
 
@@ -14,7 +14,7 @@ def changes_of(state: EpisodeState) -> Changes:
     return Changes.from_json(state.changes, salt=f"{state.seed}/{state.task}")
 
 
-class WorldResolver:
+class WorldResolver(Resolver):
     """Answers the calls of a world's vendors.
 
     A call without state reads the unchanged world; its writes are confirmed and discarded.
@@ -48,6 +48,3 @@ class WorldResolver:
             state = replace(state, changes=answer.changes.to_json())
         body = encode_body(answer.error, answer.response)
         return ToolResponse(body, answer.outcome, Provenance.WORLD, state, 0.0, answer)
-
-    def close(self) -> None:
-        """Do nothing; the resolver holds no resource."""
