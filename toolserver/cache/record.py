@@ -108,11 +108,7 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
 
 
 def decode_entry(value: bytes) -> CacheEntry:
-    """Decode a stored value. The hash is not checked; see `check_record`.
-
-    Raises:
-        CacheError: The value is cut or of another version.
-    """
+    """Decode a stored value without checking its hash. Raises `CacheError` if it is cut or of another version."""
     try:
         version, outcome, provenance, _, length = _HEADER.unpack_from(value)
         if version != _VERSION:

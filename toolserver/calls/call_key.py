@@ -29,11 +29,7 @@ _MAX_NESTING = 512  # far above any API, and below Python's recursion limit
 
 
 def canonical_arguments(arguments: dict[str, Any]) -> bytes:
-    """Return the arguments as sorted, minimal JSON text.
-
-    Raises:
-        DataError: The arguments are not JSON data.
-    """
+    """Return the arguments as sorted, minimal JSON text. Raises `DataError` if they are not JSON data."""
     try:
         text = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # orjson's limits (64 bits, 254 levels, surrogates), or not JSON
@@ -45,11 +41,7 @@ def canonical_arguments(arguments: dict[str, Any]) -> bytes:
 
 
 def canonical_key(category: str, tool: str, api: str, arguments: dict[str, Any]) -> bytes:
-    """Return the 16-byte key of a call.
-
-    Raises:
-        DataError: The arguments are not JSON data.
-    """
+    """Return the 16-byte key of a call. Raises `DataError` if the arguments are not JSON data."""
     return key_of_text(api_key(category, tool, api), canonical_arguments(arguments))
 
 

@@ -75,11 +75,7 @@ def documentation(spec: ApiSpec) -> dict[str, Any]:
 
 
 def read_documentation(item: Mapping[str, Any]) -> ApiSpec:
-    """Read an item of an `api_list`.
-
-    Raises:
-        DataError: A name is missing, or a field is of the wrong type.
-    """
+    """Read an item of an `api_list`. Raises `DataError` for a missing name or a field of the wrong type."""
     if not isinstance(item, Mapping):
         raise DataError(f"an API must be an object, not {item!r:.100}")
     try:

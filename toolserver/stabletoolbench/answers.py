@@ -50,11 +50,7 @@ class ToolBenchAnswer:
 
 
 def read_answer(path: str | Path) -> ToolBenchAnswer:
-    """Read an answer file.
-
-    Raises:
-        DataError: The file is not an answer; the message names the file and the reason.
-    """
+    """Read an answer file. Raises `DataError`, which names file and reason, if it is not an answer."""
     path = Path(path)
     content = read_json(path, ImportProblems(strict=True))
     try:

@@ -10,11 +10,7 @@ _NON_FINITE = {"nan": float("nan"), "inf": float("inf")}
 
 
 def read_literal(text: str) -> Any:
-    """Parse `text` that `str()` of plain data wrote.
-
-    Raises:
-        DataError: The text is not a literal.
-    """
+    """Parse `text` that `str()` of plain data wrote. Raises `DataError` if it is not a literal."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about invalid escapes in damaged text
@@ -28,11 +24,7 @@ def read_literal(text: str) -> Any:
 
 
 def read_dict(text: str) -> dict[Any, Any]:
-    """Parse `text` as a dictionary.
-
-    Raises:
-        DataError: The text is not a dictionary.
-    """
+    """Parse `text` as a dictionary. Raises `DataError` if it is not one."""
     value = read_literal(text)
     if not isinstance(value, dict):
         raise DataError(f"not a dictionary but {type(value).__name__}")

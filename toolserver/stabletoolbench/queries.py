@@ -30,11 +30,7 @@ class Query:
 
 
 def read_queries(path: str | Path) -> list[Query]:
-    """Read all queries of a file.
-
-    Raises:
-        DataError: Something in it is not as it should be; names the query and the reason.
-    """
+    """Read all queries of a file. Raises `DataError`, which names query and reason, if one cannot be read."""
     path, problems = Path(path), ImportProblems(strict=True)
     return list(iter_queries(path, read_json(path, problems), problems))
 

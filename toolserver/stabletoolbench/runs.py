@@ -54,11 +54,7 @@ class JudgedEpisode:
 
 
 def read_judged_run(path: str | Path) -> list[JudgedEpisode]:
-    """Read all episodes of a file, in its order.
-
-    Raises:
-        DataError: Something in it is not as it should be; names the query and the reason.
-    """
+    """Read all episodes of a file, in order. Raises `DataError`, which names query and reason, if one is wrong."""
     path, problems = Path(path), ImportProblems(strict=True)
     return list(iter_judged_run(path, read_json(path, problems), problems))
 
@@ -76,11 +72,7 @@ def iter_judged_run(path: Path, content: Any, problems: ImportProblems) -> Itera
 
 
 def read_steps(text: str) -> tuple[RunStep, ...]:
-    r"""Read `Step 1: {...}\nStep 2: {...}`.
-
-    Raises:
-        DataError: A step is missing or cannot be read.
-    """
+    r"""Read `Step 1: {...}\nStep 2: {...}`. Raises `DataError` if a step is missing or cannot be read."""
     pieces = _MARKER.split(text)
     if pieces[0].strip():
         raise DataError(f"answer_steps must begin with `Step 1: `, not {pieces[0]!r:.60}")

@@ -70,11 +70,7 @@ def _is_episode(item: Any) -> bool:
 
 
 def folder_name(name: str) -> str:
-    """Return `name` if it can be the name of one file or folder.
-
-    Raises:
-        DataError: The name is a path, or not a valid name.
-    """
+    """Return `name`. Raises `DataError` if it is a path or not a valid name of one file or folder."""
     if name in ("", ".", "..") or any(character in name for character in "/\\\0") or len(name.encode()) > 240:
         raise DataError(f"{name!r:.300} cannot be the name of a file or folder")
     return name
