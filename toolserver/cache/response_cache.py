@@ -79,12 +79,7 @@ class ResponseCache:
     """
 
     def __init__(
-        self,
-        path: str | Path,
-        *,
-        read_only: bool = False,
-        memory_entries: int = 20_000,
-        memory_bytes: int = 2**26,
+        self, path: str | Path, *, read_only: bool = False, memory_entries: int = 20_000, memory_bytes: int = 2**26
     ) -> None:
         self.read_only = read_only
         self.location, self.remote, self._reader, self._writer = _open(path, read_only)

@@ -8,7 +8,7 @@ from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
-from toolserver.stabletoolbench import ImportReport, import_folder
+from toolserver.stabletoolbench import import_folder
 
 
 def stabletoolbench(
@@ -33,7 +33,15 @@ def stabletoolbench(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
         save_catalog(catalog, cache)
-    _say(report)
+    say_counts("Files", report.files)
+    say_counts("APIs", report.apis)
+    say_counts("Calls", report.calls)
+    if report.skipped:
+        say_counts("Steps of judged runs that record no call", report.skipped)
+    if report.problems:
+        say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
+    for problem in report.problems:
+        complain(str(problem))
     _say_written(responses.location)
 
 
@@ -56,18 +64,6 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
     _say_written(responses.location)
-
-
-def _say(report: ImportReport) -> None:
-    say_counts("Files", report.files)
-    say_counts("APIs", report.apis)
-    say_counts("Calls", report.calls)
-    if report.skipped:
-        say_counts("Steps of judged runs that record no call", report.skipped)
-    if report.problems:
-        say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
-    for problem in report.problems:
-        complain(str(problem))
 
 
 def _say_written(place: str) -> None:

@@ -6,16 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from toolserver.world.domains import DOMAINS
 from toolserver.world.levels import LEVELS
 from toolserver.world.operations.registry import operations_of
-from toolserver.world.schema import (
-    Domain,
-    EntityType,
-    Operation,
-    OperationKind,
-    Output,
-    SemanticType,
-    Slot,
-    ValueKind,
-)
+from toolserver.world.schema import Domain, EntityType, Operation, OperationKind, Output, SemanticType, Slot, ValueKind
 
 _HEAD = """# ToolWorld: domains, tables and operations
 

@@ -18,7 +18,7 @@ def sample_arguments(api: VendorApi, world: World, pick: int = 0) -> dict[str, A
 
     Args:
         api: The API.
-        world: World of the API.
+        world: World of the API. The token is that of a call without state.
         pick: Index of the rows for ids and names; inputs of one type get different rows.
     """
     values: dict[str, Any] = {}

@@ -108,12 +108,7 @@ def _sell(
 
 
 def _check_sale(
-    world: WorldView,
-    sale: Sale,
-    goods: Mapping[str, Any],
-    customer: str,
-    values: Mapping[str, Any],
-    changes: Changes,
+    world: WorldView, sale: Sale, goods: Mapping[str, Any], customer: str, values: Mapping[str, Any], changes: Changes
 ) -> None:
     target, made = sale.target, sale.made
     if not customer:

@@ -21,19 +21,7 @@ from toolserver.world.schema import (
     WorldView,
 )
 from toolserver.world.seeded_random import SeededRandom
-from toolserver.world.types import (
-    COUNT,
-    DATE,
-    DAYS,
-    HEIGHT,
-    PERCENT,
-    RAINFALL,
-    SPEED,
-    TEMPERATURE,
-    YEAR,
-    id_of,
-    one_of,
-)
+from toolserver.world.types import COUNT, DATE, DAYS, HEIGHT, PERCENT, RAINFALL, SPEED, TEMPERATURE, YEAR, id_of, one_of
 
 _LONGEST = 7  # days of a forecast
 _SKIES = ("clear", "cloudy", "fog", "rain", "snow", "thunderstorm")
