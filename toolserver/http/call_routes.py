@@ -51,13 +51,7 @@ class CallRoutes:
     """Answers requests of the routes that call tools.
 
     A request of `/virtual` with a recorded answer is stored by its body and not parsed again. Recordings do not change
-    while they are served; an answer of any other provenance may.
-
-    Args:
-        executor: Answers calls.
-        access: Charges batches for their calls.
-        metrics: Counts calls.
-        max_batch: Maximum number of calls in a batch.
+    while they are served; an answer of any other provenance may. A batch has at most `max_batch` calls.
     """
 
     def __init__(self, executor: CallExecutor, access: AccessControl, metrics: Metrics, max_batch: int) -> None:

@@ -17,15 +17,7 @@ _OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metri
 
 
 class Gateway:
-    """ASGI application around the FastAPI application and all of its middleware.
-
-    Args:
-        app: The FastAPI application.
-        access: API keys and rate limits.
-        metrics: Counts requests.
-        bodies: Reads request bodies.
-        calls: Answers the routes that call tools.
-    """
+    """ASGI application around `app`, the FastAPI application with all of its middleware."""
 
     def __init__(
         self, app: ASGIApp, *, access: AccessControl, metrics: Metrics, bodies: BodyReader, calls: CallRoutes
