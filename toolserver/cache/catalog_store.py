@@ -49,19 +49,15 @@ def save_catalog(catalog: Catalog, place: str | Path) -> None:
     path = Path(place) / FILE
     try:
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
-            _merge_into(connection, catalog, path)
+            connection.execute("BEGIN IMMEDIATE")
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                connection.execute("CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
+                connection.execute(f"PRAGMA user_version = {_FORMAT}")
+            rows = ((key.decode(), row) for key, row in _merged(_stored(connection, path), catalog))
+            connection.executemany("INSERT OR REPLACE INTO apis VALUES (?, ?)", rows)
+            connection.execute("COMMIT")
     except sqlite3.Error as error:
         raise CacheError(f"cannot write the catalog in {place}: {error}") from error
-
-
-def _merge_into(connection: sqlite3.Connection, catalog: Catalog, path: Path) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        connection.execute("CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
-        connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    rows = _merged(_stored(connection, path), catalog)
-    connection.executemany("INSERT OR REPLACE INTO apis VALUES (?, ?)", ((key.decode(), row) for key, row in rows))
-    connection.execute("COMMIT")
 
 
 def _merge_into_redis(catalog: Catalog, url: str) -> None:

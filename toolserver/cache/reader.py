@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -117,13 +117,10 @@ class Reader:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            return self._open("mode=ro")
-        except sqlite3.OperationalError:
+            with suppress(sqlite3.OperationalError):
+                return self._open("mode=ro")
             # On a read-only volume a log-mode database opens only as immutable, which ignores the log.
             self._refuse_open_log()
-        except sqlite3.DatabaseError as error:
-            raise self._unreadable(error) from error
-        try:
             return self._open("mode=ro&immutable=1")
         except sqlite3.DatabaseError as error:
             raise self._unreadable(error) from error

@@ -41,17 +41,12 @@ class FaultProfile:
     quota: int = 0
 
 
-FAULT_PROFILES: dict[str, FaultProfile] = dict(
-    zip(
-        FAULT_LEVELS,
-        (
-            FaultProfile(),
-            FaultProfile(transient=0.05, permanent=0.02, latency=300, window=60_000, rate=12, quota=40),
-            FaultProfile(transient=0.2, permanent=0.1, latency=1_500, window=60_000, rate=5, quota=20),
-        ),
-        strict=True,
-    )
+_PROFILES = (
+    FaultProfile(),
+    FaultProfile(transient=0.05, permanent=0.02, latency=300, window=60_000, rate=12, quota=40),
+    FaultProfile(transient=0.2, permanent=0.1, latency=1_500, window=60_000, rate=5, quota=20),
 )
+FAULT_PROFILES = dict(zip(FAULT_LEVELS, _PROFILES, strict=True))
 
 _TIMEOUT = 10_000  # milliseconds until a client stops waiting for a call
 _TRANSIENT = (

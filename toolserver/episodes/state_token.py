@@ -113,8 +113,8 @@ class StateCodec:
 
     def write(self, state: EpisodeState) -> str:
         """Return the continuing token of `state`. The same state and key give the same token."""
-        payload = _encode(state)
-        flag = _PLAIN
+        fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.changes]
+        payload, flag = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), _PLAIN
         if len(payload) >= _COMPRESS_FROM:
             # Not zstandard: its compressor cannot be shared by threads.
             payload, flag = zlib.compress(payload), _DEFLATED
@@ -169,11 +169,6 @@ class StateCodec:
         if len(self._memory) >= _MEMORY:
             self._memory.clear()
         self._memory[token] = state
-
-
-def _encode(state: EpisodeState) -> bytes:
-    fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.changes]
-    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
 
 
 def _inflated(flag: int, payload: bytes) -> bytes:
