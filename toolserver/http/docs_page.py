@@ -1,7 +1,7 @@
 """The page `/docs`: the OpenAPI document as HTML, without scripts and without a request to another host."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -38,19 +38,18 @@ def _route(path: str, method: str, operation: Mapping[str, Any], document: Mappi
         f"<td>{escape(each.get('description', each['schema'].get('description', '')))}</td></tr>"
         for each in operation.get("parameters", ())
     )
+    answers = ", ".join(
+        f"{escape(status)} ({escape(answer['description'].rstrip('.'))})"
+        for status, answer in sorted(operation["responses"].items())
+    )
     body = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema")
     return (
         f"<h2><code>{method.upper()} {escape(path)}</code></h2><p><b>{escape(operation.get('summary', ''))}</b></p>"
         f"<p>{escape(operation.get('description', ''))}</p>"
         + (f"<table><tr><th>parameter</th><th>type</th><th></th></tr>{parameters}</table>" if parameters else "")
         + (f"<p>Request, for example:</p>{_json(_example(body, document))}" if body else "")
-        + f"<p>Answers: {', '.join(_answers(operation))}</p>"
+        + f"<p>Answers: {answers}</p>"
     )
-
-
-def _answers(operation: Mapping[str, Any]) -> Iterator[str]:
-    for status, answer in sorted(operation["responses"].items()):
-        yield f"{escape(status)} ({escape(answer['description'].rstrip('.'))})"
 
 
 def _example(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Any:

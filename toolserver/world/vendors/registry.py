@@ -102,15 +102,10 @@ class VendorRegistry:
         world, plan = self.world, self.plans[index]
         rng = SeededRandom(world.seed, "vendor", index)
         style = draw_style(rng, world.level, plan.reliable)
-        outages = {} if plan.reliable else _outages(plan, rng)
+        broken = [name for name in plan.operations if not plan.reliable and rng.chance(_BROKEN)]
+        outages = {name: Health.CLOSED if rng.chance(_CLOSED) else Health.BROKEN for name in broken}
         operations = [world.operations[name] for name in plan.operations]
         return VendorTool(index, plan.name, world.domains[plan.domain], style, operations, outages, world.level)
-
-
-def _outages(plan: VendorPlan, rng: SeededRandom) -> dict[str, Health]:
-    """Draw the operations of a vendor that do not work."""
-    broken = [name for name in plan.operations if rng.chance(_BROKEN)]
-    return {name: Health.CLOSED if rng.chance(_CLOSED) else Health.BROKEN for name in broken}
 
 
 def _plans(world: World, count: int) -> list[VendorPlan]:

@@ -81,7 +81,8 @@ class VendorTool:
         layout = Layout(operation, style)
         slots = self._slots(operation, layout)
         names = self._parameter_names(slots)
-        health = self._health(operation)
+        sound = Health.STALE if style.stale and is_volatile(operation) else Health.OK
+        health = self._outages.get(operation.name, sound)
         token_name = names.get(TOKEN_INPUT, "")
         extras = Extras(health is Health.STALE, token_name, self._info.login_name, layout.page_size, level.rows)
         documented = [
@@ -124,10 +125,6 @@ class VendorTool:
             verb = verbs[(style.synonyms + len(operation.name)) % len(verbs)]
             wanted.append((operation.name, cased(verb, style.endpoints), cased(_plain(operation), style.endpoints)))
         return unique_names(wanted)
-
-    def _health(self, operation: Operation) -> Health:
-        sound = Health.STALE if self.style.stale and is_volatile(operation) else Health.OK
-        return self._outages.get(operation.name, sound)
 
     def _login_operation(self) -> Operation:
         """Return the operation that returns the vendor's token."""
