@@ -82,12 +82,15 @@ def lookups(entity: EntityType, level: WorldLevel) -> Iterator[Operation]:
 
 def _one_row(entity: EntityType, outputs: Mapping[str, Output]) -> Run:
     """Return the implementation that shows these outputs of the row whose id is given."""
-    id_name = entity.id_name
+    id_name, entity_name = entity.id_name, entity.name
 
     def run(world: WorldView, values: Mapping[str, Any], changes: Changes) -> Answer:
         row_id = values[id_name]
-        row = world.need(entity.name, row_id, changes)
-        return [Row(row_id, {name: row[name] for name in outputs})], changes
+        row = world.need(entity_name, row_id, changes)
+        shown = {}
+        for name in outputs:  # a comprehension would cost a call
+            shown[name] = row[name]
+        return [Row(row_id, shown)], changes
 
     return run
 
