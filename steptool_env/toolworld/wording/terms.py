@@ -28,41 +28,6 @@ class Term(NamedTuple):
     value: Any
     args: Args = ()
 
-    def normal(self) -> Term:
-        """Return the term with sorted inputs and with the two rows of a comparison in a fixed order."""
-        return Term(self.head, self.value, _normal(self.args))
-
-
-class Meaning(NamedTuple):
-    """Request of a query.
-
-    Attributes:
-        operation: Last operation of the plan if it changes the world or all its rows are asked; else empty.
-        terms: Asked values by output name, or the inputs of the change or list by input name.
-    """
-
-    operation: str
-    terms: Args
-
-    def normal(self) -> Meaning:
-        """Return the meaning with every term in its normal form."""
-        return Meaning(self.operation, _normal(self.terms))
-
-
-def _normal(args: Args) -> Args:
-    terms = {name: arg.normal() for name, arg in args}
-    if "first_id" in terms:
-        terms = dict(zip(("first_id", "second_id"), sorted(terms.values(), key=repr), strict=True))
-    return tuple(sorted(terms.items()))
-
-
-def meaning_of(plan: Plan) -> Meaning:
-    """Return the request of a plan."""
-    last = len(plan.nodes) - 1
-    if plan.writes or any(asked.every for asked in plan.asked):
-        return Meaning(plan.nodes[last].operation, inputs_of(plan, last))
-    return Meaning("", tuple((asked.output, _output(plan, asked.node, asked.output)) for asked in plan.asked))
-
 
 def inputs_of(plan: Plan, node: int) -> Args:
     """Return the terms of a call's inputs by name, without `limit` and `order`."""
@@ -77,12 +42,12 @@ def inputs_of(plan: Plan, node: int) -> Args:
 
 def _source(plan: Plan, node: int, name: str, source: Source) -> Term:
     if not isinstance(source, Given):
-        return _output(plan, source.node, source.output)
+        return term_of(plan, source.node, source.output)
     kind = plan.results[node].operation.inputs[name].type
     return Term(ID, (kind.entity, source.value)) if kind.kind is ValueKind.ID else Term(CONST, source.value)
 
 
-def _output(plan: Plan, node: int, output: str) -> Term:
+def term_of(plan: Plan, node: int, output: str) -> Term:
     """Return the term for one output of a call."""
     operation, inputs = plan.results[node].operation, plan.nodes[node].inputs
     subject, kind = operation.subject, operation.outputs[output]

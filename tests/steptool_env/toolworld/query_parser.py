@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.frames import Frame
 from steptool_env.toolworld.wording.templates import CODED, PEOPLE, PLACES, UNITS
-from steptool_env.toolworld.wording.terms import CONST, ID, NAMED, Meaning, Term
+from steptool_env.toolworld.wording.terms import CONST, ID, NAMED, Term
+from tests.steptool_env.toolworld.meaning import Meaning, normal
 from tests.steptool_env.toolworld.query_rules import PatternSlots, QueryRules, Rule, Rules
 from toolserver.world.schema import SemanticType, Slot, ValueKind
 from toolserver.world.world import World
@@ -65,7 +66,7 @@ class Parser:
                 body = _stripped(query, frame)
                 if body is not None:
                     found |= set(self._body(body, frame, category, ()))
-        return {each.normal() for each in found}
+        return set(map(normal, found))
 
     # Sentences.
 

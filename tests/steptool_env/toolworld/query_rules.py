@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from steptool_env.toolworld.wording import frames
 from steptool_env.toolworld.wording.operation_patterns import Patterns, Phrases
 from steptool_env.toolworld.wording.templates import HANDLES
-from steptool_env.toolworld.wording.terms import ATTR, MORE, ONLY, OUT, RANK, Args, Meaning, Term
+from steptool_env.toolworld.wording.terms import ATTR, MORE, ONLY, OUT, RANK, Args, Term
+from tests.steptool_env.toolworld.meaning import Meaning
 from toolserver.world.schema import EntityType, Operation, OperationKind, SemanticType, Slot, ValueKind
 from toolserver.world.world import World
 
