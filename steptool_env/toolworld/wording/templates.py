@@ -18,69 +18,50 @@ PLACES = frozenset({"city", "country"})
 CODED = frozenset({"flight", "train", "match", "parcel"})
 """Entity types with a code instead of a name."""
 
+_SCOPED = {
+    "using {}": "country.currency_id",
+    "in {}": """
+        city.country_id landmark.city_id weather_station.city_id airport.city_id rail_station.city_id
+        hotel.city_id league.country_id team.league_id school.city_id enrolment.course_id restaurant.city_id
+        shop.city_id venue.city_id clinic.city_id depot.city_id
+    """,
+    "for {}": """
+        warning.city_id ticket.flight_id rail_ticket.train_id application.job_id match_ticket.match_id
+        order.product_id event_ticket.event_id
+    """,
+    "from {}": """
+        airline.country_id flight.origin_id train.origin_id director.country_id artist.hometown_id
+        author.country_id carrier.country_id
+    """,
+    "to {}": "flight.destination_id train.destination_id follow.artist_id",
+    "operated by {}": "flight.airline_id",
+    "at {}": """
+        reservation.hotel_id job.company_id course.school_id table_booking.restaurant_id event.venue_id
+        doctor.clinic_id
+    """,
+    "based in {}": "company.city_id team.home_id",
+    "born in {}": "actor.birthplace_id",
+    "directed by {}": "film.director_id",
+    "starring {}": "film.star_id",
+    "of {}": "rental.film_id loan.book_id",
+    "by {}": "album.artist_id book.author_id",
+    "on {}": "song.album_id",
+    "playing for {}": "player.team_id",
+    "hosted by {}": "match.home_team_id",
+    "with {} as the away team": "match.away_team_id",
+    "based on {}": "recipe.main_id",
+    "sold by {}": "product.shop_id",
+    "going to {}": "order.deliver_to_id shipment.deliver_to_id",
+    "with {}": "appointment.doctor_id",
+    "run by {}": "depot.carrier_id",
+    "currently at {}": "parcel.depot_id",
+    "bound for {}": "parcel.destination_id",
+    "sent with {}": "shipment.carrier_id",
+}
+"""Words that restrict a list to the rows with a reference -> the references that take them."""
+
 SCOPES: Mapping[str, str] = {
-    "country.currency_id": "using {}",
-    "city.country_id": "in {}",
-    "landmark.city_id": "in {}",
-    "weather_station.city_id": "in {}",
-    "warning.city_id": "for {}",
-    "airline.country_id": "from {}",
-    "airport.city_id": "in {}",
-    "flight.origin_id": "from {}",
-    "flight.destination_id": "to {}",
-    "flight.airline_id": "operated by {}",
-    "ticket.flight_id": "for {}",
-    "rail_station.city_id": "in {}",
-    "train.origin_id": "from {}",
-    "train.destination_id": "to {}",
-    "rail_ticket.train_id": "for {}",
-    "hotel.city_id": "in {}",
-    "reservation.hotel_id": "at {}",
-    "company.city_id": "based in {}",
-    "job.company_id": "at {}",
-    "application.job_id": "for {}",
-    "director.country_id": "from {}",
-    "actor.birthplace_id": "born in {}",
-    "film.director_id": "directed by {}",
-    "film.star_id": "starring {}",
-    "rental.film_id": "of {}",
-    "artist.hometown_id": "from {}",
-    "album.artist_id": "by {}",
-    "song.album_id": "on {}",
-    "follow.artist_id": "to {}",
-    "league.country_id": "in {}",
-    "team.league_id": "in {}",
-    "team.home_id": "based in {}",
-    "player.team_id": "playing for {}",
-    "match.home_team_id": "hosted by {}",
-    "match.away_team_id": "with {} as the away team",
-    "match_ticket.match_id": "for {}",
-    "author.country_id": "from {}",
-    "book.author_id": "by {}",
-    "loan.book_id": "of {}",
-    "school.city_id": "in {}",
-    "course.school_id": "at {}",
-    "enrolment.course_id": "in {}",
-    "recipe.main_id": "based on {}",
-    "restaurant.city_id": "in {}",
-    "table_booking.restaurant_id": "at {}",
-    "shop.city_id": "in {}",
-    "product.shop_id": "sold by {}",
-    "order.product_id": "for {}",
-    "order.deliver_to_id": "going to {}",
-    "venue.city_id": "in {}",
-    "event.venue_id": "at {}",
-    "event_ticket.event_id": "for {}",
-    "clinic.city_id": "in {}",
-    "doctor.clinic_id": "at {}",
-    "appointment.doctor_id": "with {}",
-    "carrier.country_id": "from {}",
-    "depot.city_id": "in {}",
-    "depot.carrier_id": "run by {}",
-    "parcel.depot_id": "currently at {}",
-    "parcel.destination_id": "bound for {}",
-    "shipment.carrier_id": "sent with {}",
-    "shipment.deliver_to_id": "going to {}",
+    reference: words for words, references in _SCOPED.items() for reference in references.split()
 }
 """Reference -> words that restrict a list to the rows with this reference."""
 
