@@ -12,16 +12,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ConfigurationError
+from steptool_env.judges import llm_prompts
 from steptool_env.judges.answer import final_answer
 from steptool_env.judges.base import Judgement
-from steptool_env.judges.llm_prompts import (
-    CHECK_ANSWER,
-    CHECK_FUNCTION,
-    PARSE_ANSWER,
-    PARSE_FUNCTION,
-    STEPS,
-    STEPS_FUNCTION,
-)
 from steptool_env.types import Step, Task
 
 T = TypeVar("T")
@@ -79,7 +72,7 @@ class LlmJudge:
             raise ConfigurationError(f"verdict={verdict!r}: must be 'steps' or 'tooleval'")
         self.repeats = repeats
         self.verdict = verdict
-        self._template = _read_template(template) if template else STEPS
+        self._template = _read_template(template) if template else llm_prompts.STEPS
         self._chat = ChatModel(model, base_url=base_url, api_key=api_key, timeout=timeout, retries=retries)
 
     def call_succeeded(self, task: Task, step: Step) -> None:
@@ -110,16 +103,16 @@ class LlmJudge:
         middle = list(steps[:-1])
         fields = {"query": task.query, "mid_steps": _tell(middle), "final_answer": answer}
         prompt = _fill(self._template, fields)
-        return self._ask(prompt, STEPS_FUNCTION, lambda arguments: _read_opinion(arguments, len(middle)))
+        return self._ask(prompt, llm_prompts.STEPS_FUNCTION, lambda arguments: _read_opinion(arguments, len(middle)))
 
     def _judge_answer(self, task: Task, steps: Sequence[Step], answer: str) -> float:
         """Return the verdict of `tooleval` on the answer; if it is unsure, on the whole episode."""
-        prompt = _fill(CHECK_ANSWER, {"query": task.query, "answer": answer})
-        solved = self._ask(prompt, CHECK_FUNCTION, _read_status)
+        prompt = _fill(llm_prompts.CHECK_ANSWER, {"query": task.query, "answer": answer})
+        solved = self._ask(prompt, llm_prompts.CHECK_FUNCTION, _read_status)
         if solved not in (0.0, 1.0):
             course = json.dumps({"final_answer": answer, "answer_details": _tell(steps)}, ensure_ascii=False)
-            prompt = _fill(PARSE_ANSWER, {"query": task.query, "answer": course})
-            solved = self._ask(prompt, PARSE_FUNCTION, _read_status)
+            prompt = _fill(llm_prompts.PARSE_ANSWER, {"query": task.query, "answer": course})
+            solved = self._ask(prompt, llm_prompts.PARSE_FUNCTION, _read_status)
         return solved
 
     def _ask(self, prompt: str, function: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:

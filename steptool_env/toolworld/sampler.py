@@ -8,21 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from steptool_env.toolworld.planning import splits
 from steptool_env.toolworld.planning.call_chains import MAX_DEPTH, CallChains
 from steptool_env.toolworld.planning.columns import Columns
 from steptool_env.toolworld.planning.families import family_of
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.planning.planner import Planner, Target
 from steptool_env.toolworld.planning.sound_calls import SoundCalls
-from steptool_env.toolworld.planning.splits import (
-    DEPTHS,
-    ONE_CATEGORY,
-    ONE_TOOL,
-    Split,
-    admits,
-    split_of,
-    unseen_categories,
-)
 from steptool_env.toolworld.planning.toolset import ToolsetSampler, is_shown
 from steptool_env.toolworld.planning.unsolvable import OBSTACLES, make_unsolvable
 from steptool_env.toolworld.task import Obstacle, WorldTask
@@ -76,14 +68,14 @@ class TaskSampler:
             raise ConfigurationError(f"unsolvable: {unsolvable} is not a share; use a number from 0 to 1")
         self.vendors = vendors
         self.world = vendors.world
-        self.split: Split = split_of(split)
+        self.split: splits.Split = splits.split_of(split)
         self.unsolvable = unsolvable if self.split.unsolvable is None else self.split.unsolvable
-        self.depths = dict(self.split.depths or depths or DEPTHS[self.world.level.name])
-        if ONE_TOOL not in self.split.spans:
+        self.depths = dict(self.split.depths or depths or splits.DEPTHS[self.world.level.name])
+        if splits.ONE_TOOL not in self.split.spans:
             self.depths.pop(1, None)  # one call uses one tool
         _check_depths(self.depths)
-        unseen = unseen_categories(self.world)
-        self.toolsets = ToolsetSampler(vendors, lambda tool: admits(self.split, self.world, tool, unseen))
+        unseen = splits.unseen_categories(self.world)
+        self.toolsets = ToolsetSampler(vendors, lambda tool: splits.admits(self.split, self.world, tool, unseen))
         self.columns = Columns(self.world)
         self._calls = SoundCalls(self.world)
         self._variant = self._name_variant(unsolvable, depths)
@@ -175,7 +167,7 @@ class TaskSampler:
         return self._shape_of(obstacle, depth, rng)
 
     def _shape_of(self, obstacle: Obstacle, depth: int, rng: SeededRandom) -> _Shape:
-        span = rng.pick(self.split.spans) if depth > 1 else ONE_TOOL
+        span = rng.pick(self.split.spans) if depth > 1 else splits.ONE_TOOL
         return _Shape(obstacle, depth, span, self._goal(depth, rng))
 
     def _goal(self, depth: int, rng: SeededRandom) -> Sequence[Target]:
@@ -190,7 +182,7 @@ class TaskSampler:
         target = rng.pick(shape.targets)
         drawn = (
             self._one_tool(depth, target, rng)
-            if shape.span == ONE_TOOL
+            if shape.span == splits.ONE_TOOL
             else self._several(depth, target, shape.span, rng)
         )
         if drawn is None:
@@ -228,7 +220,7 @@ class TaskSampler:
     def _several(
         self, depth: int, target: Target, span: str, rng: SeededRandom
     ) -> tuple[Plan, tuple[VendorApi, ...]] | None:
-        category = self.world.domains[target.operation.domain].category if span == ONE_CATEGORY else ""
+        category = self.world.domains[target.operation.domain].category if span == splits.ONE_CATEGORY else ""
         plan = self._planner(category).sample(rng, depth, target)
         bound = None if plan is None else self.toolsets.spread(plan, span, category, rng)
         return None if plan is None or bound is None else (plan, bound)

@@ -11,21 +11,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading.unit_words import (
-    CENTS,
-    CODES,
-    CURRENCIES,
-    DOLLARS,
-    ELSEWHERE,
-    MAGNITUDES,
-    NO_SYMBOLS,
-    ORDINARY,
-    PREFIXED,
-    PREFIXES,
-    SPELLED,
-    TABLE,
-    TEMPERATURES,
-)
+from steptool_env.toolworld.grading import unit_words
 
 _RATIO = re.compile(r"(?P<above>[^/]+?) (?:per|an?|pro|par|por|al|all|à|/) (?P<below>\S+)")
 _POWER = re.compile(
@@ -55,7 +41,7 @@ def lexicon() -> dict[str, tuple[Unit, ...]]:
     found: dict[str, dict[Unit, None]] = {}
     for word, unit in _entries():
         found.setdefault(word.replace("_", " "), {})[unit] = None
-    for line in ELSEWHERE.strip().splitlines():
+    for line in unit_words.ELSEWHERE.strip().splitlines():
         english, words = line.strip().split("|")
         units = found[english.replace("_", " ")]
         for word in words.split():
@@ -91,7 +77,7 @@ def _of(word: str, dimension: str) -> Unit | None:
 
 def is_ordinary(word: str) -> bool:
     """Return True for a unit that is more often an ordinary word."""
-    return word in ORDINARY
+    return word in unit_words.ORDINARY
 
 
 def _entries() -> Iterator[tuple[str, Unit]]:
@@ -99,13 +85,13 @@ def _entries() -> Iterator[tuple[str, Unit]]:
     yield from ((word, Unit("area", 1.0)) for word in ("sqm", "square_metres"))
     yield from ((word, Unit("area", 1e6)) for word in ("sqkm", "square_kilometres"))
     yield "sqft", Unit("area", 0.3048**2)
-    for word, size in MAGNITUDES.items():
+    for word, size in unit_words.MAGNITUDES.items():
         yield word, Unit("scale", float(size))
     yield from _money()
 
 
 def _physical() -> Iterator[tuple[str, Unit]]:
-    for dimension, lines in TABLE.items():
+    for dimension, lines in unit_words.TABLE.items():
         for line in lines.strip().splitlines():
             name, factor, words = line.strip().split("|")
             unit = Unit(dimension, float(factor))
@@ -113,10 +99,10 @@ def _physical() -> Iterator[tuple[str, Unit]]:
                 yield word, unit
                 if len(word) > 3 and word.isascii():
                     yield f"{word}s", unit
-    for dimension, size, symbol, spellings in PREFIXED:
-        for prefix, (multiple, short) in PREFIXES.items():
+    for dimension, size, symbol, spellings in unit_words.PREFIXED:
+        for prefix, (multiple, short) in unit_words.PREFIXES.items():
             unit = Unit(dimension, size * multiple)
-            if short + symbol not in NO_SYMBOLS:
+            if short + symbol not in unit_words.NO_SYMBOLS:
                 yield short + symbol, unit
             for spelled in spellings.split():
                 yield from ((prefix + spelled + plural, unit) for plural in ("", "s"))
@@ -126,16 +112,16 @@ def _physical() -> Iterator[tuple[str, Unit]]:
     yield from (
         (word, Unit("energy", 4184.0)) for word in ("Cal", "Calorie", "Calories", "calorie", "calories", "kcals")
     )
-    for kelvins, offset, words in TEMPERATURES.values():
+    for kelvins, offset, words in unit_words.TEMPERATURES.values():
         yield from ((word, Unit("temperature", kelvins, offset)) for word in words.split())
 
 
 def _money() -> Iterator[tuple[str, Unit]]:
-    yield from ((word, Unit("currency", 1.0, code="USD")) for word in DOLLARS.split())
-    yield from ((word, Unit("currency", 0.01, code="USD")) for word in CENTS.split())
-    for code, words in CURRENCIES.items():
+    yield from ((word, Unit("currency", 1.0, code="USD")) for word in unit_words.DOLLARS.split())
+    yield from ((word, Unit("currency", 0.01, code="USD")) for word in unit_words.CENTS.split())
+    for code, words in unit_words.CURRENCIES.items():
         yield from ((word, Unit("currency", 1.0, code=code)) for word in words.split())
-    for code in CODES.split():
+    for code in unit_words.CODES.split():
         yield code, Unit("currency", 1.0, code=code)
-        if code.lower() in SPELLED:
+        if code.lower() in unit_words.SPELLED:
             yield code.lower(), Unit("currency", 1.0, code=code)

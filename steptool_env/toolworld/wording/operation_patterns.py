@@ -11,22 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from steptool_env.toolworld.wording.templates import (
-    CANCELLED,
-    COMPUTED,
-    KINDS,
-    LABELS,
-    MEASURES,
-    NOUNS,
-    ORDERED,
-    OUTPUTS,
-    PEOPLE,
-    SCOPES,
-    WHETHER,
-    Measure,
-    counted,
-    graded,
-)
+from steptool_env.toolworld.wording import templates
 from toolserver.world.schema import Operation, OperationKind, Slot, ValueKind
 from toolserver.world.world import World
 
@@ -76,11 +61,11 @@ class Phrases:
 
     def noun(self, entity: str) -> str:
         """Return the noun for an entity type."""
-        return NOUNS[entity][0] if entity in NOUNS else self.entities[entity].label
+        return templates.NOUNS[entity][0] if entity in templates.NOUNS else self.entities[entity].label
 
     def plural(self, entity: str) -> str:
         """Return the plural for an entity type."""
-        return NOUNS[entity][1] if entity in NOUNS else self.entities[entity].plural
+        return templates.NOUNS[entity][1] if entity in templates.NOUNS else self.entities[entity].plural
 
     def handle(self, attribute: str) -> str:
         """Return the noun for the introduced target of a reference: `airport` for a departure airport."""
@@ -142,8 +127,8 @@ class Phrases:
     @_cached
     def shown(self, attributes: tuple[str, ...]) -> Patterns:
         """`the price per night and the guest rating of Hotel Ember`, with `{of}` for the row."""
-        labels = [self.label(each) for each in attributes if each not in WHETHER]
-        flags = [WHETHER[each] for each in attributes if each in WHETHER]
+        labels = [self.label(each) for each in attributes if each not in templates.WHETHER]
+        flags = [templates.WHETHER[each] for each in attributes if each in templates.WHETHER]
         plain, joint = " and the ".join(labels), " and ".join(labels)
         if flags:
             return Patterns((), (f"the {joint} of {{of}} and whether it {flags[0]}",
@@ -166,7 +151,7 @@ class Phrases:
         if len(asked) == 1:
             return Patterns((f"the {extreme} {label} among {_all(plural, scope)}",
                          f"the {extreme} {label} of any {noun}{scope}"))  # fmt: skip
-        its = "their" if operation.subject in PEOPLE else "its"
+        its = "their" if operation.subject in templates.PEOPLE else "its"
         nouns = (f"{said.nouns[0]}, and {its} {label}", f"{said.nouns[-1]}, along with {its} {label}")
         things = label.removeprefix("number of ")
         has = f"how many {things} {'they have' if its == 'their' else 'it has'}"
@@ -195,11 +180,11 @@ class Phrases:
         if operation.kind is OperationKind.AGGREGATE:
             return self._averaged(operation, asked)
         words = " and ".join(f"the {self._output(operation, name)}" for name in asked)
-        nouns = (with_optional(each.replace("{asked}", words), given) for each in COMPUTED[operation.name])
+        nouns = (with_optional(each.replace("{asked}", words), given) for each in templates.COMPUTED[operation.name])
         return Patterns(tuple(nouns), be="What are" if len(asked) > 1 else "What is")
 
     def _output(self, operation: Operation, name: str) -> str:
-        return OUTPUTS.get(f"{operation.name}.{name}") or operation.outputs[name].label
+        return templates.OUTPUTS.get(f"{operation.name}.{name}") or operation.outputs[name].label
 
     def _averaged(self, operation: Operation, asked: tuple[str, ...]) -> Patterns:
         plural, scope, label = self.plural(operation.subject), self._scope(operation), self.measure_label(operation)
@@ -226,23 +211,23 @@ class Phrases:
     @_cached
     def ordered(self, name: str, given: frozenset[str]) -> tuple[str, ...]:
         """Return the imperatives of an operation that changes the world."""
-        found = ORDERED.get(name)
+        found = templates.ORDERED.get(name)
         if found is None:
             first = f"{{{next(iter(self.operations[name].inputs))}}}"
-            found = tuple(each.format(first) for each in CANCELLED)
+            found = tuple(each.format(first) for each in templates.CANCELLED)
         return tuple(with_optional(each, given) for each in found)
 
     # Words.
 
-    def measure(self, operation: Operation) -> Measure:
+    def measure(self, operation: Operation) -> templates.Measure:
         """Return the words for the measure of an operation."""
         key = f"{operation.subject}.{operation.attribute}"
         label = self.entities[operation.subject].attribute(operation.attribute).label
-        if key in MEASURES:
-            return MEASURES[key]
+        if key in templates.MEASURES:
+            return templates.MEASURES[key]
         if label.startswith("number of "):
-            return counted(label.removeprefix("number of "))
-        return graded(label)
+            return templates.counted(label.removeprefix("number of "))
+        return templates.graded(label)
 
     def measure_label(self, operation: Operation) -> str:
         """Return the noun for the measure of an operation."""
@@ -251,7 +236,7 @@ class Phrases:
     def label(self, attribute: str) -> str:
         """Return the noun for an attribute, given by its qualified name."""
         entity, _, name = attribute.partition(".")
-        return LABELS.get(attribute) or self.entities[entity].attribute(name).label
+        return templates.LABELS.get(attribute) or self.entities[entity].attribute(name).label
 
     def _scope(self, operation: Operation) -> str:
         parts = []
@@ -259,14 +244,14 @@ class Phrases:
             if slot.test and slot.required:
                 parts.append(self._filter(operation, name, slot))
             elif slot.type.kind is ValueKind.ID:
-                parts.append(SCOPES[f"{operation.subject}.{name}"].format(f"{{{name}}}"))
+                parts.append(templates.SCOPES[f"{operation.subject}.{name}"].format(f"{{{name}}}"))
         return "".join(f" {each}" for each in parts)
 
     def _filter(self, operation: Operation, name: str, slot: Slot) -> str:
         key = f"{operation.subject}.{slot.attribute}"
         label = self.label(key)
-        if key in KINDS:
-            return KINDS[key].format(f"{{{name}}}")
+        if key in templates.KINDS:
+            return templates.KINDS[key].format(f"{{{name}}}")
         if slot.test == "is":
             return f"whose {label} is {{{name}}}"
         bound = "at least" if slot.test == "min" else "at most"
@@ -275,7 +260,7 @@ class Phrases:
         return f"whose {label} is {bound} {{{name}}}"
 
     def _be(self, entity: str) -> str:
-        return "Who is" if entity in PEOPLE else "Which is"
+        return "Who is" if entity in templates.PEOPLE else "Which is"
 
 
 def _all(plural: str, scope: str) -> str:
