@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steptool_env.client.local import LocalToolClient
+from steptool_env.client import LocalToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Transition
