@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,13 @@ from steptool_env.env import MAX_TEXT, ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
-from steptool_env.episodes.infos import Infos, batch_infos
 from steptool_env.episodes.rendering import render_episode
 from steptool_env.episodes.snapshots import pack, unpack
 from steptool_env.errors import ConfigurationError
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
 
+Infos = dict[str, Any]
 Texts = tuple[str, ...]
 BoolArray = NDArray[np.bool_]
 
@@ -92,7 +93,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         }
         self._episodes = self._episodes or list(episodes.values())
         rows = {index: self._put(index, episode) for index, episode in episodes.items()}
-        return tuple(self._observations), batch_infos(rows, self.num_envs)
+        return tuple(self._observations), _batch_infos(rows, self.num_envs)
 
     def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """Take one action in every environment.
@@ -181,7 +182,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
                 final = {"final_obs": transition.observation, "final_info": info}
                 info = final | self._put(index, self._new_episode(index))
             rows[index] = info
-        infos = batch_infos(rows, self.num_envs)
+        infos = _batch_infos(rows, self.num_envs)
         return tuple(self._observations), rewards, terminations, truncations, infos
 
     def _new_episode(self, index: int) -> Episode:
@@ -218,3 +219,45 @@ def _options_of(options: Mapping[str, Any], index: int, num_envs: int) -> dict[s
         if value is not None:
             chosen[name] = value
     return chosen
+
+
+def _batch_infos(rows: Mapping[int, Mapping[str, Any]], num_envs: int) -> Infos:
+    """Return the same as Gymnasium's `VectorEnv._add_info`, several times faster.
+
+    Args:
+        rows: Info by index of the environment, in ascending order.
+        num_envs: Length of the columns.
+
+    Returns:
+        Per key a column (numbers as a numeric array, dictionaries as nested columns, others as objects), and under
+        `_key` the mask of the environments with this key. Shape of columns and masks: (num_envs,).
+    """
+    cells: defaultdict[str, dict[int, Any]] = defaultdict(dict)
+    for index, row in rows.items():
+        for key, value in row.items():
+            cells[key][index] = value
+    infos: Infos = {}
+    everywhere = np.ones(num_envs, np.bool_)  # copied, which is faster than creating
+    for key, column in cells.items():
+        infos[key] = _column(key, column, num_envs)
+        infos[f"_{key}"] = everywhere.copy() if len(column) == num_envs else _mask(column, num_envs)
+    return infos
+
+
+def _column(key: str, column: dict[int, Any], num_envs: int) -> Any:
+    first = next(iter(column.values()))
+    if isinstance(first, dict):
+        return _batch_infos(column, num_envs)
+    kind: Any = type(first) if type(first) in (int, float, bool) and key != "final_obs" else object
+    values = np.fromiter(column.values(), kind, len(column))
+    if len(column) == num_envs:
+        return values
+    spread = np.zeros(num_envs, kind) if kind is not object else np.full(num_envs, None, kind)
+    spread[list(column)] = values
+    return spread
+
+
+def _mask(column: dict[int, Any], num_envs: int) -> Any:
+    mask = np.zeros(num_envs, np.bool_)
+    mask[list(column)] = True
+    return mask
