@@ -1,25 +1,8 @@
 """Final reward: `is_solved` at the last step, otherwise 0."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedScorer, named_judge, well_formed
-from steptool_env.types import Step, Task
-
-
-class FinalReward:
-    """`is_solved` for `Finish`, 0 for every other step: the sparse baseline of StepTool."""
-
-    def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
-        """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
-        self.judge = named_judge(judge, judge_options)
-
-    def start(self, task: Task) -> FinalScorer:
-        """Return a new scorer for one episode of `task`."""
-        return FinalScorer(task, self.judge)
+from steptool_env.rewards.judged import JudgedReward, JudgedScorer, well_formed
+from steptool_env.types import Step
 
 
 class FinalScorer(JudgedScorer):
@@ -36,3 +19,9 @@ class FinalScorer(JudgedScorer):
     def hindsight(self) -> None:
         """Return `None`: nothing changes in hindsight."""
         return
+
+
+class FinalReward(JudgedReward):
+    """`is_solved` for `Finish`, 0 for every other step: the sparse baseline of StepTool."""
+
+    scorer = FinalScorer

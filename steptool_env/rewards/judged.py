@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from steptool_env.judges import Judge, Judgement, make_judge
+from steptool_env.rewards.base import EpisodeScorer
 from steptool_env.types import Step, Task
 
 
@@ -15,9 +16,18 @@ def well_formed(step: Step) -> float:
     return float(not step.malformed)
 
 
-def named_judge(judge: str | Judge, options: Mapping[str, Any]) -> Judge:
-    """Return `judge`, or the judge of that name built with `options`."""
-    return make_judge(judge, **options) if isinstance(judge, str) else judge
+class JudgedReward:
+    """Base of rewards that use a judge; a subclass names the class of its scorers."""
+
+    scorer: Callable[[Task, Judge], EpisodeScorer]
+
+    def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
+        """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
+        self.judge = make_judge(judge, **judge_options) if isinstance(judge, str) else judge
+
+    def start(self, task: Task) -> EpisodeScorer:
+        """Return a new scorer for one episode of `task`."""
+        return self.scorer(task, self.judge)
 
 
 class JudgedScorer:

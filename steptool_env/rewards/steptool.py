@@ -1,32 +1,8 @@
 """StepTool's step-grained reward (arXiv 2410.07745, section 3.2)."""
 
-from __future__ import annotations
-
-from typing import Any
-
-from steptool_env.judges import Judge
 from steptool_env.rewards.base import StepReward
-from steptool_env.rewards.judged import JudgedScorer, named_judge, well_formed
-from steptool_env.types import Step, Task
-
-
-class StepToolReward:
-    """`(succ_calling + contribution) / 2` for every tool call, `is_solved` for the last step.
-
-    All terms are in [0, 1]; the paper's contribution of 0 to 5 is divided by 5. The reward of the last step is
-    `is_solved`, even if it is the tool call that ends the budget (then 0), as in the published annotations.
-
-    The contribution is known after the end of the episode. `step` therefore returns `succ_calling / 2`, and
-    `is_solved` for `Finish`; `hindsight` returns the complete rewards.
-    """
-
-    def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
-        """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
-        self.judge = named_judge(judge, judge_options)
-
-    def start(self, task: Task) -> StepToolScorer:
-        """Return a new scorer for one episode of `task`."""
-        return StepToolScorer(task, self.judge)
+from steptool_env.rewards.judged import JudgedReward, JudgedScorer, well_formed
+from steptool_env.types import Step
 
 
 class StepToolScorer(JudgedScorer):
@@ -49,6 +25,19 @@ class StepToolScorer(JudgedScorer):
             return ()
         calls = zip(steps[:-1], judgement.succ_calling, judgement.contribution, strict=False)
         return (*(_call(*call) for call in calls), _last(steps[-1], judgement.solved))
+
+
+class StepToolReward(JudgedReward):
+    """`(succ_calling + contribution) / 2` for every tool call, `is_solved` for the last step.
+
+    All terms are in [0, 1]; the paper's contribution of 0 to 5 is divided by 5. The reward of the last step is
+    `is_solved`, even if it is the tool call that ends the budget (then 0), as in the published annotations.
+
+    The contribution is known after the end of the episode. `step` therefore returns `succ_calling / 2`, and
+    `is_solved` for `Finish`; `hindsight` returns the complete rewards.
+    """
+
+    scorer = StepToolScorer
 
 
 def _call(step: Step, succeeded: float, contribution: float) -> StepReward:
