@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from steptool_env.toolworld.grading.mentions import names_of, without, words_of
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
-from toolserver.world.schema import Operation, OperationKind, Row, SemanticType, ValueKind
+from toolserver.world.schema import Operation, OperationKind, SemanticType, ValueKind
 from toolserver.world.vendors.style import ValueStyle
 from toolserver.world.vendors.value_codecs import codec_of
 
@@ -74,7 +74,7 @@ def _texts(plan: Plan) -> Iterator[str]:
         for value in plan.arguments(node).values():
             if isinstance(value, str):
                 yield value
-        for row in _rows(plan, node):
+        for row in plan.used_rows(node):
             yield row.entity
             for name, value in row.values.items():
                 if outputs[name].type.kind in _NAMING:
@@ -94,7 +94,7 @@ def _values(task: WorldTask) -> Iterator[str]:
         for name, value in plan.arguments(node).items():
             if result.operation.inputs[name].type.kind not in _NAMING:
                 yield from _as_shown(result.operation.inputs[name].type, value, shown)
-        for row in _rows(plan, node):
+        for row in plan.used_rows(node):
             for name, value in row.values.items():
                 kind = outputs[name].type
                 if name in used and (node, name) not in asked and kind.kind not in _NAMING:
@@ -152,12 +152,6 @@ def _as_shown(kind: SemanticType, value: Any, shown: ValueStyle | None) -> Itera
     codec = codec_of(kind, shown) if shown is not None else None
     if codec is not None and codec.encode is not None:
         yield f"{codec.encode(value)} {codec.unit}"
-
-
-def _rows(plan: Plan, node: int) -> Sequence[Row]:
-    """Return the used rows of a node's result: all if all are asked, else the first."""
-    every = any(asked.node == node and asked.every for asked in plan.asked)
-    return plan.results[node].rows if every else plan.results[node].rows[:1]
 
 
 def is_in_sentence(before: str) -> bool:

@@ -109,9 +109,8 @@ class Oracle:
 
     def _is_partial(self, api: VendorApi, node: int) -> bool:
         """Return True if later pages hold rows that are asked for."""
-        plan, size = self.task.plan, api.layout.page_size
-        every = any(asked.node == node and asked.every for asked in plan.asked)
-        return bool(every and size and self._page * size < len(plan.results[node].rows))
+        size = api.layout.page_size
+        return bool(size and self._page * size < len(self.task.plan.used_rows(node)))
 
 
 def gold_answer(task: WorldTask) -> str:

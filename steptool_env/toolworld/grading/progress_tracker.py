@@ -198,11 +198,10 @@ def needs_of(plan: Plan, node: int) -> frozenset[FactKey]:
     An id is needed together with its row: a city's own id does not show that a restaurant is in that city.
     """
     result, used = plan.results[node], plan.used_outputs(node)
-    every = any(asked.node == node and asked.every for asked in plan.asked)
     outputs = result.operation.outputs
     return frozenset(
         (row.entity, outputs[name].attribute, row.values[name])
-        for row in (result.rows if every else result.rows[:1])
+        for row in plan.used_rows(node)
         for name in used
         if not outputs[name].derived
     )

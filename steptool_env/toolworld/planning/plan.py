@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from toolserver.world.schema import Fact, Result
+from toolserver.world.schema import Fact, Result, Row
 
 
 class Given(NamedTuple):
@@ -75,7 +75,7 @@ class Plan:
     def signature(self) -> bytes:
         """The plan as bytes; two plans are the same if and only if their signatures are equal."""
         nodes = [
-            [node.operation, {name: _source_key(source) for name, source in sorted(node.inputs.items())}]
+            [node.operation, {name: list(source) for name, source in sorted(node.inputs.items())}]
             for node in self.nodes
         ]
         return orjson.dumps([nodes, [list(each) for each in self.asked]])
@@ -102,6 +102,11 @@ class Plan:
         } | {asked.output for asked in self.asked if asked.node == node}
         return tuple(name for name in self.results[node].operation.outputs if name in used)
 
+    def used_rows(self, node: int) -> Sequence[Row]:
+        """Return the rows of a node's result that the plan needs: all if the answer states all, else the first."""
+        every = any(asked.node == node and asked.every for asked in self.asked)
+        return self.results[node].rows if every else self.results[node].rows[:1]
+
     def arguments(self, node: int) -> dict[str, Any]:
         """Return the semantic arguments of a node's call, without defaults."""
         return {name: self.value(source) for name, source in self.nodes[node].inputs.items()}
@@ -121,7 +126,3 @@ def depth_of(nodes: Sequence[Node]) -> int:
                 depth = depths[source.node]
         depths.append(depth + 1)
     return max(depths)
-
-
-def _source_key(source: Source) -> list[Any]:
-    return [source.value] if isinstance(source, Given) else [source.node, source.output]
