@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import date
 from functools import lru_cache, partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from steptool_env.toolworld.grading.number_words import SPELLED
@@ -89,6 +90,7 @@ class Readings(NamedTuple):
 
 
 _NOTHING = Readings((), (), ())
+_START = attrgetter("start")
 
 
 @lru_cache(maxsize=65536)
@@ -153,7 +155,7 @@ def read(
         text = pattern.sub(lambda match: _take_time(match, times, clock), text)
     if found is None:
         found = quantities(text, words) if numbers else ()
-    return Readings(tuple(sorted(dates, key=_place)), tuple(sorted(times, key=_place)), found)
+    return Readings(tuple(sorted(dates, key=_START)), tuple(sorted(times, key=_START)), found)
 
 
 def _date_patterns(text: str, words: frozenset[str], compact: bool) -> Iterator[tuple[re.Pattern[str], bool]]:
@@ -165,10 +167,6 @@ def _date_patterns(text: str, words: frozenset[str], compact: bool) -> Iterator[
         yield from ((pattern, True) for pattern in _YEARLESS)
     if compact:
         yield _COMPACT, False
-
-
-def _place(stated: Stated) -> int:
-    return stated.start
 
 
 def _take_date(match: re.Match[str], dates: list[Stated], year: int | None) -> str:

@@ -35,12 +35,6 @@ class Grade:
     fraction: float
 
 
-@lru_cache(maxsize=4096)
-def grader_of(task: WorldTask) -> Grader:
-    """Return the cached grader of a task."""
-    return Grader(task)
-
-
 class Grader:
     """Grades the episodes of one task."""
 
@@ -76,6 +70,10 @@ class Grader:
         if not changes and not goal:
             return True
         return net_state(self.world, changes) == net_state(self.world, goal)
+
+
+grader_of = lru_cache(maxsize=4096)(Grader)
+"""Grader of the given task; the graders of the latest tasks are kept."""
 
 
 class _Contribution:

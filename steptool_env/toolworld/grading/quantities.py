@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from steptool_env.toolworld.grading.number_words import in_digits
-from steptool_env.toolworld.grading.unit_words import CODES
-from steptool_env.toolworld.grading.units import Unit, is_ordinary, meanings
+from steptool_env.toolworld.grading.unit_words import CODES, ORDINARY
+from steptool_env.toolworld.grading.units import Unit, meanings
 
 _BLANK = "[ \t\u00a0\u2009\u202f]"
 _SYMBOLS = "$€£¥₹₽₩₺₴₫฿₪₦₱₿₡₸₾"
@@ -289,7 +289,7 @@ def _magnitude(tokens: Sequence[tuple[str, int]], place: int) -> float:
 
 @lru_cache(maxsize=4096)
 def _meanings(phrase: str) -> tuple[tuple[Unit, bool], ...]:
-    ordinary = is_ordinary(phrase)
+    ordinary = phrase in ORDINARY
     return tuple((unit, ordinary) for unit in meanings(phrase))
 
 

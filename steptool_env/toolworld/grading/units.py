@@ -75,11 +75,6 @@ def _of(word: str, dimension: str) -> Unit | None:
     return next((unit for unit in found if unit.dimension == dimension), None)
 
 
-def is_ordinary(word: str) -> bool:
-    """Return True for a unit that is more often an ordinary word."""
-    return word in unit_words.ORDINARY
-
-
 def _entries() -> Iterator[tuple[str, Unit]]:
     yield from _physical()
     yield from ((word, Unit("area", 1.0)) for word in ("sqm", "square_metres"))

@@ -22,19 +22,8 @@ from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import ValueKind
 
 _YES = frozenset({"yes", "true", "allowed", "available", "possible", "can"})
-_NO = frozenset(
-    {
-        "no",
-        "false",
-        "not",
-        "t",  # "isn't" is split
-        "without",
-        "cannot",
-        "impossible",
-        "unavailable",
-        "never",
-    }
-)
+# "t" is the end of "isn't".
+_NO = frozenset({"no", "false", "not", "t", "without", "cannot", "impossible", "unavailable", "never"})
 _JOINS = re.compile(r"(?:[\s,;/&()\[\]-]|\band\b|\bor\b)*", re.IGNORECASE)
 _DOUBT = re.compile(r"\b(?:or|maybe|perhaps|possibly|might|could|alternatively|otherwise|either|unless|probably)\b|/",
                     re.IGNORECASE)  # fmt: skip

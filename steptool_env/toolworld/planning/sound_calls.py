@@ -35,15 +35,9 @@ class SoundCalls:
 def _execute(world: World, operation: Operation, *arguments: tuple[str, Any]) -> Result | None:
     given = dict(arguments)
     result = world.execute(operation, given, NO_CHANGES)
-    if not _is_sound(result, given) or (operation.kind.writes and not _has_effect(result, world)):
+    if not _is_sound(result, given) or (operation.kind.writes and not any(net_state(world, result.changes))):
         return None
     return result
-
-
-def _has_effect(result: Result, world: World) -> bool:
-    """Return True if a write has a net effect."""
-    created, changed = net_state(world, result.changes)
-    return bool(created or changed)
 
 
 def _is_sound(result: Result, arguments: Mapping[str, object]) -> bool:

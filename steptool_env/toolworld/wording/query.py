@@ -22,18 +22,13 @@ from toolserver.world.world import World
 MAX_WORDS, MAX_OFS = 30, 3
 """Maximum number of words, and of the word `of`, in one sentence; a name counts as one word."""
 
+_phrases_of = lru_cache(maxsize=8)(Phrases)
 _MERGED = 22  # maximum number of words of two sentences that are joined
 
 
 def query_of(world: World, plan: Plan, rng: SeededRandom) -> str:
     """Write the query of a plan; `rng` draws the words, the level of the world selects the frames."""
-    return _Query(phrases_of(world), world, plan, rng).text()
-
-
-@lru_cache(maxsize=8)
-def phrases_of(world: World) -> Phrases:
-    """Return the patterns for the operations of a world."""
-    return Phrases(world)
+    return _Query(_phrases_of(world), world, plan, rng).text()
 
 
 class _Query:
