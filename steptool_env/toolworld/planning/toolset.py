@@ -78,12 +78,7 @@ class ToolsetSampler:
 
     def one_offering(self, operation: str, rng: SeededRandom) -> VendorTool | None:
         """Return an admitted vendor that offers an operation; `None` if no tried vendor does."""
-        indexes = self.vendors.offering(operation)
-        for _ in range(_LOOKS if indexes else 0):
-            index = rng.pick(indexes)
-            if index in self._indexes:
-                return self.vendors.tool(index)
-        return None
+        return next(self._tried(operation, rng), None)
 
     def of_tool(self, plan: Plan, tool: VendorTool) -> tuple[VendorApi, ...] | None:
         """Bind the plan's calls to one vendor; `None` if it does not offer them all."""
@@ -146,14 +141,19 @@ class ToolsetSampler:
         return None
 
     def _one(self, operation: str, category: str, rng: SeededRandom) -> VendorApi | None:
+        for tool in self._tried(operation, rng):
+            api = tool.api_of(operation)
+            if api is not None and api.health is Health.OK and category in ("", api.spec.category):
+                return api
+        return None
+
+    def _tried(self, operation: str, rng: SeededRandom) -> Iterator[VendorTool]:
+        """Draw vendors that offer an operation, and yield the admitted ones."""
         indexes = self.vendors.offering(operation)
         for _ in range(_LOOKS if indexes else 0):
             index = rng.pick(indexes)
             if index in self._indexes:
-                api = self.vendors.tool(index).api_of(operation)
-                if api is not None and api.health is Health.OK and category in ("", api.spec.category):
-                    return api
-        return None
+                yield self.vendors.tool(index)
 
     def _distractors(self, needed: tuple[VendorApi, ...], rng: SeededRandom) -> Iterator[VendorApi]:
         """Yield other APIs: of the same vendors, of the same subject, or any; none is a healthy needed operation."""
