@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.grading.quantities import Quantity, Reading
@@ -62,13 +62,21 @@ class AnswerSlot:
 
     @cached_property
     def unit(self) -> Unit | None:
-        """Unit; `None` for a plain number."""
-        return _unit(self.type, self.label)
+        """Unit, from the type or the label (`area in square kilometres`); `None` for a plain number."""
+        word = BASE_UNITS.get(self.type.unit, "")
+        if not word and self.type.name == "coordinate":
+            word = "deg"
+        if not word and (named := _IN_LABEL.match(self.label)) and self.type.kind is not ValueKind.TEXT:
+            word = named[1]
+        return next(iter(meanings(word)), None) if word else None
 
     @cached_property
     def per(self) -> tuple[float, str] | None:
-        """Denominator, as in `price per night`."""
-        return _per(self.label)
+        """Denominator in the label (`energy per 100 g`, `yearly tuition`)."""
+        match = _PER_LABEL.search(self.label)
+        if match is not None:
+            return float(match[1] or 1), match[2]
+        return next(((1.0, unit) for adverb, unit in _ADVERBS.items() if adverb in self.label), None)
 
     @property
     def is_text(self) -> bool:
@@ -177,7 +185,7 @@ class AnswerSlot:
     @cached_property
     def words(self) -> frozenset[str]:
         """Words of the label with more than three letters."""
-        return _words(self.label)
+        return frozenset(word for word in re.findall(r"[a-z]+", self.label.lower()) if len(word) > 3)
 
     @property
     def is_difference(self) -> bool:
@@ -197,32 +205,6 @@ def _sized(per: tuple[float, str]) -> tuple[str, float] | None:
     word = "day" if word in ("night", "nights") else word
     units = [unit for unit in meanings(word) if unit.dimension not in ("scale", "currency")]
     return (units[0].dimension, count * units[0].factor) if units else None
-
-
-@cache
-def _unit(kind: SemanticType, label: str) -> Unit | None:
-    """Return the unit of a slot, from its type or its label (`area in square kilometres`)."""
-    word = BASE_UNITS.get(kind.unit, "")
-    if not word and kind.name == "coordinate":
-        word = "deg"
-    if not word and (named := _IN_LABEL.match(label)) is not None and kind.kind is not ValueKind.TEXT:
-        word = named[1]
-    found = meanings(word) if word else ()
-    return found[0] if found else None
-
-
-@cache
-def _words(label: str) -> frozenset[str]:
-    return frozenset(word for word in re.findall(r"[a-z]+", label.lower()) if len(word) > 3)
-
-
-@cache
-def _per(label: str) -> tuple[float, str] | None:
-    """Return the denominator in a label (`energy per 100 g`, `yearly tuition`)."""
-    match = _PER_LABEL.search(label)
-    if match is not None:
-        return float(match[1] or 1), match[2]
-    return next(((1.0, unit) for adverb, unit in _ADVERBS.items() if adverb in label), None)
 
 
 def slots_of(task: WorldTask) -> tuple[AnswerSlot, ...]:
