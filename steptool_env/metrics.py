@@ -115,11 +115,7 @@ def recall(results: Sequence[EpisodeResult], *, compat: bool = False) -> float:
     """
     extra = (FINISH,) if compat else ()
     named = [result for result in results if result.relevant or compat]
-    return _mean(named, lambda result: _hits(result, (*result.relevant, *extra)))
-
-
-def _hits(result: EpisodeResult, functions: Sequence[str]) -> float:
-    return fmean(result.answered.get(name, False) for name in functions)
+    return _mean(named, lambda result: fmean(result.answered.get(name, False) for name in (*result.relevant, *extra)))
 
 
 def precision(results: Sequence[EpisodeResult]) -> float:

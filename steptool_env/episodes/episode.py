@@ -18,7 +18,7 @@ from steptool_env.episodes.prompts import make_prompt
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.calls.episode_state import EpisodeState
-from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
+from toolserver.catalog.api_schema import Outcome, Provenance, StatusCode, ToolCall, ToolResponse, encode_body
 from toolserver.resolvers.base import PARSE_ERROR
 
 
@@ -60,7 +60,8 @@ class Episode:
         self.lost = ""
         self.terminated = False
         self.truncated = False
-        self._tools = _by_name(task.tools)
+        # The first of two APIs with one name counts, as in ToolBench.
+        self._tools = {spec.function_name: spec for spec in reversed(task.tools)}
         self._scorer = config.reward.start(task)
         self._action = Action("")
         self._local: tuple[StatusCode, str] | None = None
@@ -216,11 +217,6 @@ def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> l
         failed = call is not None and lost
         transitions.append(episode.abort(lost) if failed else episode.apply_response(response))
     return transitions
-
-
-def _by_name(tools: tuple[ApiSpec, ...]) -> dict[str, ApiSpec]:
-    """Offered APIs by function name; the first of two with one name counts, as in ToolBench."""
-    return {spec.function_name: spec for spec in reversed(tools)}
 
 
 def _is_foreign(response: ToolResponse) -> bool:

@@ -24,7 +24,7 @@ from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.resolvers.synthetic import SyntheticResolver
 from toolserver.service.info import package_version
 from toolserver.service.service import ToolService
-from toolserver.stabletoolbench import Query, read_queries
+from toolserver.stabletoolbench import read_queries
 
 MISSES = ("strict", "synthetic")
 """Handling of a call that is not recorded, in process; a server supports more."""
@@ -172,17 +172,15 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:
     try:
-        tasks = tuple(_task(name, query, catalog) for query in read_queries(file))
+        tasks = tuple(
+            Task(each.query_id, name, each.query, tuple(_described(spec, catalog) for spec in each.apis), each.relevant)
+            for each in read_queries(file)
+        )
     except StepToolError as error:
         raise ConfigurationError(f"suite={name!r}: {error}") from error
     if not tasks:
         raise ConfigurationError(f"suite={name!r}: {file} has no queries")
     return tasks
-
-
-def _task(name: str, query: Query, catalog: Catalog) -> Task:
-    tools = tuple(_described(spec, catalog) for spec in query.apis)
-    return Task(query.query_id, name, query.query, tools, query.relevant)
 
 
 def _described(spec: ApiSpec, catalog: Catalog) -> ApiSpec:

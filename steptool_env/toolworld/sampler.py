@@ -206,8 +206,8 @@ class TaskSampler:
         # The query has its own random generator: its number of draws does not change the next plan.
         words = SeededRandom(task_id, "words", rng.below(1 << 30))
         task = replace(task, query=query_of(self.world, task.plan, words))
-        too_long = self.world.level.name == "lite" and depth <= _LITE_DEPTH and _length(task) > _LITE_LENGTH
-        return None if too_long else task
+        is_bounded = self.world.level.name == "lite" and depth <= _LITE_DEPTH
+        return None if is_bounded and len(task.query) + toolset.length > _LITE_LENGTH else task
 
     def _one_tool(self, depth: int, target: Target, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = self.toolsets.one_offering(target.operation.name, rng)
@@ -246,10 +246,6 @@ def kept_shares(families: Mapping[str, int], share: float) -> dict[str, float]:
     while most > share * (kept := sum(min(count, most) for count in families.values())) * (1 + 1e-6):
         most = share * kept
     return {family: min(1.0, most / count) for family, count in families.items()}
-
-
-def _length(task: WorldTask) -> int:
-    return len(task.query) + task.toolset.length
 
 
 def _check_depths(depths: Mapping[int, float]) -> None:

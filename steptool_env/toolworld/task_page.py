@@ -34,7 +34,8 @@ def page() -> str:
     vendors = {level: VendorRegistry(make_world(0, level)) for _, level, _ in _PARTS}
     parts = [_HEAD]
     for title, level, splits in _PARTS:
-        tasks = (task for split, count in splits for task in _tasks(vendors[level], split, count))
+        samplers = ((TaskSampler(vendors[level], split), count) for split, count in splits)
+        tasks = (sampler.task(index) for sampler, count in samplers for index in range(count))
         parts.append(f"## {title}\n\n" + "\n".join(_entries(tasks)))
     return "\n".join(parts)
 
@@ -50,11 +51,6 @@ def plan_line(task: WorldTask) -> str:
 
 def _source(source: Source) -> str:
     return str(source.value) if isinstance(source, Given) else f"#{source.node + 1}.{source.output}"
-
-
-def _tasks(vendors: VendorRegistry, split: str, count: int) -> Iterator[WorldTask]:
-    sampler = TaskSampler(vendors, split)
-    return (sampler.task(index) for index in range(count))
 
 
 def _entries(tasks: Iterable[WorldTask]) -> Iterator[str]:

@@ -137,7 +137,8 @@ class _Attempt:
         result = self.results[last]
         asked: tuple[Asked, ...] = ()
         if not operation.kind.writes:
-            asked = ask(self.columns, result, last, self._stated(), self.rng)
+            stated = {each.value for inputs in self.inputs for each in inputs.values() if isinstance(each, Given)}
+            asked = ask(self.columns, result, last, stated, self.rng)
             if not asked or all(self._is_known(last, each.output) for each in asked):
                 raise SamplingFailed
         nodes = tuple(
@@ -191,8 +192,10 @@ class _Attempt:
         inputs = self._draw_inputs(operation, depth)
         arguments = self._arguments(inputs)
         related = operation.kind is OperationKind.RELATED
-        if related and len(arguments) == 1 and self._children(operation, arguments) > 1:
-            raise SamplingFailed
+        if related and len(arguments) == 1:  # count the children of a row without making their rows
+            ((reference, parent),) = arguments.items()
+            if len(self.world.where(operation.subject, reference, parent)) > 1:
+                raise SamplingFailed
         node = self._add(operation, inputs, arguments)
         if related and len(self.results[node].rows) > 1:
             raise SamplingFailed
@@ -200,16 +203,7 @@ class _Attempt:
             raise SamplingFailed
         return From(node, supplier.output)
 
-    def _children(self, operation: Operation, arguments: Mapping[str, Any]) -> int:
-        """Return the number of children of a row, without making their rows."""
-        ((reference, parent),) = arguments.items()
-        return len(self.world.where(operation.subject, reference, parent))
-
-    def _stated(self) -> set[object]:
-        return {source.value for inputs in self.inputs for source in inputs.values() if isinstance(source, Given)}
-
     def _arguments(self, inputs: Mapping[str, Source]) -> dict[str, Any]:
-        """Return the values of a call's inputs."""
         arguments = {}
         for name, source in inputs.items():  # a loop for speed: every call of every attempt comes here
             if isinstance(source, Given):

@@ -179,12 +179,10 @@ class Phrases:
         operation = self.operations[name]
         if operation.kind is OperationKind.AGGREGATE:
             return self._averaged(operation, asked)
-        words = " and ".join(f"the {self._output(operation, name)}" for name in asked)
+        said = [templates.OUTPUTS.get(f"{name}.{each}") or operation.outputs[each].label for each in asked]
+        words = " and ".join(f"the {each}" for each in said)
         nouns = (with_optional(each.replace("{asked}", words), given) for each in templates.COMPUTED[operation.name])
         return Patterns(tuple(nouns), be="What are" if len(asked) > 1 else "What is")
-
-    def _output(self, operation: Operation, name: str) -> str:
-        return templates.OUTPUTS.get(f"{operation.name}.{name}") or operation.outputs[name].label
 
     def _averaged(self, operation: Operation, asked: tuple[str, ...]) -> Patterns:
         plural, scope, label = self.plural(operation.subject), self._scope(operation), self.measure_label(operation)
