@@ -130,7 +130,6 @@ class ToolEnv(gym.Env[str, str]):
             self.client.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the state for pickling, with the episode as its snapshot."""
         snapshot = None if self._episode is None else self.snapshot()
         return {**self.__dict__, "_episode": None, "_snapshot": snapshot}
 

@@ -198,7 +198,6 @@ def _autoreset_mode(mode: str | AutoresetMode) -> AutoresetMode:
 
 
 def _reset_mask(mask: Any, num_envs: int) -> BoolArray:
-    """Return the validated mask; all true by default."""
     if mask is None:
         return np.ones(num_envs, dtype=np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,):

@@ -119,7 +119,6 @@ def _trajectory(record: Mapping[str, Any]) -> Trajectory:
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:
-    """Return a text field."""
     value = record[name]
     if not isinstance(value, str):
         raise TypeError(f"{name} must be text, not {value!r:.60}")

@@ -53,7 +53,6 @@ class RecordedJudge:
         return cls(read_recordings(path), make_judge(fallback, **options))
 
     def __len__(self) -> int:
-        """Number of judgements."""
         return len(self._judged)
 
     def call_succeeded(self, task: Task, step: Step) -> float | None:

@@ -91,7 +91,6 @@ class Verifier:
         )
 
     def _without_query(self, answer: str) -> str:
-        """Return an answer without a repetition of the query."""
         lower = answer.lower()
         start = lower.find(self._query) if len(lower) == len(answer) else -1
         return answer[:start] + " . " + answer[start + len(self._query) :] if start >= 0 else answer
@@ -201,7 +200,6 @@ class Verifier:
 def _moment(
     value: str, stated: Sequence[Stated], known: Sequence[Stated], steps: Sequence[Stated], text: str
 ) -> Verdict:
-    """Return the verdict on a date or a time."""
     is_right = [value in each.values for each in stated]
     allowed, explainable = (frozenset[str]().union(*(each.values for each in some)) for some in (known, steps))
     for each, right in zip(stated, is_right, strict=True):

@@ -75,7 +75,6 @@ def _sayable(columns: Columns, operation: Operation) -> Mapping[str, bool]:
 
 
 def _is_small(value: object) -> bool:
-    """Return True if a value is a small integer, which is easy to guess."""
     return isinstance(value, int) and abs(value) < _SMALL
 
 

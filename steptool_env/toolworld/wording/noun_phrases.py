@@ -176,7 +176,6 @@ class NounPhrases:
         return self.world.tables_named(name) == (entity,)
 
     def _constant(self, value: Any, slot: Slot | None) -> str:
-        """Return a stated value with its unit."""
         kind = slot.type if slot is not None else None
         if kind is None or isinstance(value, bool):
             return str(value)
@@ -212,7 +211,6 @@ class NounPhrases:
         return operation.subject if operation is not None else ""
 
     def _handle(self, term: Term) -> str:
-        """Return the noun that refers to an introduced term."""
         entity, kind = self.entity(term), self._kind(term)
         if entity and term.head == ATTR:
             return self.phrases.handle(term.value)

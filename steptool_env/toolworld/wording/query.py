@@ -133,7 +133,6 @@ class _Sentences:
         return len(words) <= MAX_WORDS and words.count("of") <= MAX_OFS
 
     def _last_uses(self) -> list[int]:
-        """Return the index of the last sentence that uses each introduced term."""
         last = dict.fromkeys(self.introduced, 0)
 
         def visit(term: Term, index: int) -> None:
@@ -189,7 +188,6 @@ class _Sentences:
         return " and " not in following and len(step.split()) + len(following.split()) < _MERGED
 
     def _ask(self, patterns: Patterns, by_form: Mapping[str, tuple[Frame, ...]]) -> tuple[str, Frame]:
-        """Return the last sentence and its frame."""
         args = dict(self.query.inputs)
         nouns, clauses = self.nouns.usable(patterns.nouns, args), self.nouns.usable(patterns.clauses, args)
         pattern = self.rng.pick([*nouns, *clauses])
