@@ -1,7 +1,5 @@
 """Chat models behind an OpenAI-compatible endpoint, for judges and agents."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar

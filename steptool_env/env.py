@@ -1,7 +1,5 @@
 """The Gymnasium environment in which one tool call is one step."""
 
-from __future__ import annotations
-
 from copy import copy, deepcopy
 from typing import Any, Self
 

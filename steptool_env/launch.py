@@ -1,7 +1,5 @@
 """Entry point of the command `steptool`: check that `agents` is the package of this distribution, then run it."""
 
-from __future__ import annotations
-
 import sys
 from importlib import import_module
 from importlib.util import find_spec

@@ -5,8 +5,6 @@ StepTool's published tables (weights of sets, spread over judge repeats, `Finish
 stated here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby

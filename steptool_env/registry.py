@@ -1,7 +1,5 @@
 """Registries of plug-ins: built-in ones by a short name, others by `module:factory`."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from importlib import import_module

@@ -1,7 +1,5 @@
 """ToolBench's inference strategies on forks of an environment: `CoT@n` and DFSDT."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

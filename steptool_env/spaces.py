@@ -1,7 +1,5 @@
 """Space of texts for observations and actions, with shared memory between processes."""
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Sequence
 from types import ModuleType

@@ -1,7 +1,5 @@
 """Vector environment: many episodes, whose calls of a step are sent together."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any

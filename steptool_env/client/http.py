@@ -1,7 +1,5 @@
 """Client for tools behind a tool server."""
 
-from __future__ import annotations
-
 import json
 import os
 import threading

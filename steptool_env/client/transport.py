@@ -1,7 +1,5 @@
 """HTTP transports of the client: `http.client` for plain HTTP, httpx for TLS and proxies."""
 
-from __future__ import annotations
-
 import http.client
 import os
 import select

@@ -1,7 +1,5 @@
 """Candidate calls: every offered function with the best-fitting arguments."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product

@@ -1,7 +1,5 @@
 """Environment whose actions are candidate indices and whose observations are features."""
 
-from __future__ import annotations
-
 from typing import Any, SupportsInt
 
 import gymnasium as gym

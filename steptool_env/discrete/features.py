@@ -1,7 +1,5 @@
 """Features of candidates and of the episode, all in [-1, 1]."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple

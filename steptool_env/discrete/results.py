@@ -1,7 +1,5 @@
 """Results of tools, and the final answers composed of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations

@@ -1,7 +1,5 @@
 """Parsed documentation of the offered functions."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

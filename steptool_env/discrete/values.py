@@ -1,7 +1,5 @@
 """Values in the texts of an episode: constants of the query, and fields of responses."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

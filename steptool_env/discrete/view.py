@@ -1,7 +1,5 @@
 """View of one episode as candidate actions with features, from the text that a text agent sees."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Normalised words, so that documentation, queries and field names can be compared."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import lru_cache

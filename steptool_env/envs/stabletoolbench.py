@@ -1,7 +1,5 @@
 """`StepTool/StableToolBench-v0`: recorded tools, judged answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

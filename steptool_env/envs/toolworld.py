@@ -1,7 +1,5 @@
 """`StepTool/ToolWorld-v0`: generated tools and tasks with exact answers and exact step contributions."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`StepTool/ToolWorldDiscrete-v0`: ToolWorld with numeric observations and actions."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from functools import cache
 from typing import Any

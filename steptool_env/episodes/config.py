@@ -1,7 +1,5 @@
 """Configuration of the episodes of an environment."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

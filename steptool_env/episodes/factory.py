@@ -1,7 +1,5 @@
 """Creation of episodes from a suite, a configuration and a random generator."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The `Finish` function, which ends an episode, as ToolBench documents it."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, NamedTuple
 

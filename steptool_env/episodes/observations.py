@@ -1,7 +1,5 @@
 """Text of observations: the response, cut to a length, and the number of remaining calls."""
 
-from __future__ import annotations
-
 
 def cut(text: str, max_length: int) -> str:
     """Return `text`, or its first `max_length` characters and a visible marker if it is longer.

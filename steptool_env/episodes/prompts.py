@@ -4,8 +4,6 @@ There are two styles. `toolbench` is ToolBench's text, word for word, with one l
 function and fits a small context. In both the user message ends with the call budget.
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import orjson

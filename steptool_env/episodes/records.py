@@ -1,7 +1,5 @@
 """Conversion of steps, tasks and trajectories to JSON objects and back."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import asdict

@@ -1,7 +1,5 @@
 """Rendering of an episode as text for people."""
 
-from __future__ import annotations
-
 from steptool_env.episodes.episode import Episode
 from steptool_env.types import Step
 

@@ -1,7 +1,5 @@
 """Snapshots: an episode and its random generator as JSON bytes, without pickle, so that they are safe to share."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

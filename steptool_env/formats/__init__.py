@@ -1,7 +1,5 @@
 """Call formats: how a model writes a tool call as text."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from steptool_env.errors import ConfigurationError

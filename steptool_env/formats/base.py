@@ -1,7 +1,5 @@
 """Protocol of call formats, and the parsing of arguments that all formats share."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """Format of Hermes and Qwen: `<tool_call>` tags."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

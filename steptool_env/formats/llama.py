@@ -1,7 +1,5 @@
 """Format of Llama 3: JSON calls."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 

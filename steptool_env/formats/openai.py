@@ -1,7 +1,5 @@
 """Format of OpenAI's chat API: an assistant message as JSON text."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

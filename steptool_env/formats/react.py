@@ -1,7 +1,5 @@
 """Format of ToolBench, ReAct: `Thought:`, `Action:`, `Action Input:`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from steptool_env.formats.base import FunctionSchema, call_action

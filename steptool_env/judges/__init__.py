@@ -1,7 +1,5 @@
 """Judges: verdicts on calls, contributions and solved tasks, by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from steptool_env.judges.base import Judge, Judgement

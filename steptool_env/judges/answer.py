@@ -1,7 +1,5 @@
 """Final answer of an episode, and its admission of failure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

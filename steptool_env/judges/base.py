@@ -1,7 +1,5 @@
 """Protocol of judges, used by rewards."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Protocol

@@ -8,8 +8,6 @@ The weight of a value depends on the probability of a coincidence: an identifier
 alone; a name or a small number is a hint; a plain word is a weak hint.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Judge: a language model at an OpenAI-compatible endpoint."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -7,8 +7,6 @@ is ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), used f
 
 # ruff: noqa: E501 - lines as in the original
 
-from __future__ import annotations
-
 from typing import Any
 
 STEPS = """Judge how an assistant solved a user's query with tools.

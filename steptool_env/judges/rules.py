@@ -6,8 +6,6 @@ the status in a response body (`success`), follows values from call to call (`da
 `docs/evaluation.md`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from steptool_env.judges.answer import admitted_failure, final_answer

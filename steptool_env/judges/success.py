@@ -6,8 +6,6 @@ or a Python literal inside a string, as StableToolBench records them), its statu
 count only if a message is the whole response.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from typing import Any

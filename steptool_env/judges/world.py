@@ -1,7 +1,5 @@
 """Judge: exact verification of ToolWorld's tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from steptool_env.judges.base import Judgement

@@ -1,7 +1,5 @@
 """Reward functions, by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from steptool_env.registry import Registry

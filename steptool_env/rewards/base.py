@@ -1,7 +1,5 @@
 """Protocols of reward functions. `REWARDS` in the package registers them by name; see docs/extending.md."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Shared parts of the rewards that use a judge."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any

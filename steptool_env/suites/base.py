@@ -1,7 +1,5 @@
 """Protocol of task suites."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, Protocol
 

@@ -1,7 +1,5 @@
 """Import of recordings in StableToolBench's folders into the user's cache directory."""
 
-from __future__ import annotations
-
 import os
 import tempfile
 from hashlib import blake2b

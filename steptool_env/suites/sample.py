@@ -1,7 +1,5 @@
 """Sample of StableToolBench that is part of the package."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "stabletoolbench-sample"

@@ -1,7 +1,5 @@
 """Comparison of a server's `GET /v1/info` with the tools that an environment was made for."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol

@@ -1,7 +1,5 @@
 """Suite of StableToolBench's solvable queries with recorded calls."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Grading of a ToolWorld episode from its steps, for rewards and the judge `world`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any

@@ -1,7 +1,5 @@
 """Net effect of the changes of an episode."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

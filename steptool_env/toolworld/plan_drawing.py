@@ -1,7 +1,5 @@
 """Draws the graph of a task's calls and values, as Mermaid or Graphviz text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

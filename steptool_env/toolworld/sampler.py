@@ -1,7 +1,5 @@
 """Samples the tasks of a split by index: a plan, vendors for its calls, distractors and a query."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

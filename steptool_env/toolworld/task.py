@@ -1,7 +1,5 @@
 """A task of ToolWorld with its plan and answer, which the agent does not see."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property

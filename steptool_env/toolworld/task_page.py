@@ -1,7 +1,5 @@
 """Page of sample tasks in the documentation: queries, calls and answers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 from steptool_env.toolworld.grading.oracle import gold_answer

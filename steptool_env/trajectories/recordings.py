@@ -1,7 +1,5 @@
 """Recorded episodes from trajectory files or from judged runs as published by StepTool."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from steptool_env.errors import DataError

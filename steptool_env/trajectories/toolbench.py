@@ -1,7 +1,5 @@
 """Conversion of trajectories from and to the files of ToolBench and StableToolBench."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Trajectory files: JSON Lines, one episode per line."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Wrappers that write every finished episode to a trajectory file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any, SupportsFloat
 

@@ -1,7 +1,5 @@
 """Parser of dates, times and numbers in free text."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterator

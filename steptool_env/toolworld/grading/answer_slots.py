@@ -1,7 +1,5 @@
 """Answer slots: the typed values that an answer must state, and their comparison with parsed quantities."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Grader of finished episodes: task success and the contribution of each call."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any

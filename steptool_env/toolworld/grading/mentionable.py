@@ -1,7 +1,5 @@
 """Names and values that an answer may mention in addition to its slots."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Search for the names of a world in a text: whole words, longest match first, over all entity types."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Check of a name or word in an answer: it must be stated, and no other name of the column be chosen."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import pairwise

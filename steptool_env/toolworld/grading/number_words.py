@@ -1,7 +1,5 @@
 """Normalisation of numbers in a text: spelled numbers become digits, ordinals and list numbers are removed."""
 
-from __future__ import annotations
-
 import re
 
 _ORDINAL = re.compile(r"\b\d+(?:st|nd|rd|th)\b|\b(?:step|option|part|item|call|query)\s+#?\d+\b|#\d+\b", re.IGNORECASE)

@@ -1,7 +1,5 @@
 """Oracle: makes the needed calls of the gold solution, retries failures, and answers."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.grading.answer_slots import slots_of

@@ -1,7 +1,5 @@
 """Tracker of an episode's calls: their results, the needed calls that are done, the facts that responses contain."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Numbers in an answer, each with every meaning that its unit allows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache

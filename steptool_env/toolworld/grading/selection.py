@@ -1,7 +1,5 @@
 """Choice among several names in an answer: denials, alternatives, comparisons."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple

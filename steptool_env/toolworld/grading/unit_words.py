@@ -1,7 +1,5 @@
 """Units, currencies and magnitudes: sizes, words and symbols."""
 
-from __future__ import annotations
-
 # name in pint | factor to the SI unit | other words and symbols. Words of four or more letters get a plural in -s.
 TABLE = {
     "length": """

@@ -4,8 +4,6 @@ The factors are those of pint's registry; a test compares each one. The registry
 load, and most of its 1,000 names are ordinary words in an answer ("are", "at", "point").
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache

@@ -5,8 +5,6 @@ gold solution's calls may be mentioned, but not as alternatives. `Grader.grade` 
 state.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cached_property

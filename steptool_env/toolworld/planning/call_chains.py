@@ -1,7 +1,5 @@
 """Chains of calls that a set of operations can form: their last operations, and the suppliers of an input."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

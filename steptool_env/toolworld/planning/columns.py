@@ -1,7 +1,5 @@
 """Statistics of a world's columns: number of distinct values, maximum, year of the dates."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

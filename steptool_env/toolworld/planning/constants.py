@@ -1,7 +1,5 @@
 """Values that a query can state: existing names, future dates, round amounts, bounds that a few rows pass."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

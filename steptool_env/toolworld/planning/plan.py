@@ -1,7 +1,5 @@
 """Plan of a task, independent of words and vendors: a graph of operations that feed each other."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Samples plans: operations, their chains, and stated constants."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Chooses the asked outputs of the last call of a plan, so that a guess is unlikely to be right."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping
 
 from steptool_env.toolworld.planning.columns import Columns

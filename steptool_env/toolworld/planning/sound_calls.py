@@ -1,7 +1,5 @@
 """Calls of a plan in the unchanged world: those with one unambiguous answer that no argument states."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any

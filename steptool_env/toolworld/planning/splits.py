@@ -6,8 +6,6 @@ tool, G2 several tools of a category, G3 tools of several categories. `demonstra
 halves of the instructions of `train`, for imitation and for reinforcement learning.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

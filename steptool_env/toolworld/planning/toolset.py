@@ -1,7 +1,5 @@
 """Samples the toolset of a task: vendors for its calls, and distractors."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Frames: opening, request and close of a query, per level."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

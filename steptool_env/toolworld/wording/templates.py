@@ -4,8 +4,6 @@
 it is not given; `[...|...]` has the words for both cases. A test parses the queries with the same templates.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Meaning of a plan, independent of its calls: nested terms for rows and values."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from steptool_env.toolworld.planning.plan import Given, Plan, Source
