@@ -1,10 +1,8 @@
 """Data types of episodes: tasks, actions, steps and trajectories."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from toolserver.catalog.api_schema import ApiSpec, Provenance, StatusCode
 
@@ -45,10 +43,10 @@ class Task:
     def __reduce__(self) -> tuple[object, ...]:
         return Task, (self.id, self.suite, self.query, self.tools, self.relevant, self.state, self.family)
 
-    def __copy__(self) -> Task:
+    def __copy__(self) -> Self:
         return self
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Task:
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
         return self
 
 

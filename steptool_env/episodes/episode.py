@@ -4,11 +4,9 @@ An action's text becomes a tool call; the tool's response becomes an observation
 the calls of all episodes together.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from steptool_env.client import ToolClient
 from steptool_env.episodes.config import EpisodeConfig
@@ -137,7 +135,7 @@ class Episode:
         self.truncated = True
         return self._last_info()
 
-    def resume(self, steps: Iterable[Step], lost: str = "", truncated: bool = False) -> Episode:
+    def resume(self, steps: Iterable[Step], lost: str = "", truncated: bool = False) -> Self:
         """Append recorded steps and score each again, which restores the scorer's state."""
         for step in steps:
             self._scorer.score(step)

@@ -1,10 +1,8 @@
 """Judge: recorded judgements of the same episodes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Self
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges.answer import final_answer
@@ -34,7 +32,7 @@ class RecordedJudge:
         self._fallback = fallback
 
     @classmethod
-    def from_path(cls, path: str, *, fallback: str = "rules", **options: Any) -> RecordedJudge:
+    def from_path(cls, path: str, *, fallback: str = "rules", **options: Any) -> Self:
         """Return a judge with the judgements in a file or folder (see `read_recordings`).
 
         Args:

@@ -1,11 +1,9 @@
 """Potential-based reward shaping: early reward for progress that keeps the optimal policy."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.rewards.base import StepReward
+from steptool_env.rewards.base import EpisodeScorer, StepReward
 from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.types import Step, Task
 
@@ -31,7 +29,7 @@ class PotentialReward:
         self.gamma = gamma
         self.scale = scale
 
-    def start(self, task: Task) -> PotentialScorer:
+    def start(self, task: Task) -> EpisodeScorer:
         """Return a new scorer for one episode of `task`, a task of ToolWorld."""
         return PotentialScorer(task, self.gamma, self.scale)
 

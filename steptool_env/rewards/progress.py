@@ -1,11 +1,9 @@
 """Default reward of ToolWorld: progress counts once, needless calls never pay."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.rewards.base import StepReward
+from steptool_env.rewards.base import EpisodeScorer, StepReward
 from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance
@@ -35,7 +33,7 @@ class ProgressReward:
         self.share = share
         self.cost = cost
 
-    def start(self, task: Task) -> ProgressScorer:
+    def start(self, task: Task) -> EpisodeScorer:
         """Return a new scorer for one episode of `task`, a task of ToolWorld."""
         return ProgressScorer(task, self.share, self.cost)
 
