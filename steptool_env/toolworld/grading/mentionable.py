@@ -127,14 +127,12 @@ def _steps(task: WorldTask) -> Iterator[str]:
 
 def _basis(operation: Operation) -> str:
     """Return the output on which a result is based: a ranking's key, a difference, the number of rows of a mean."""
-    match operation.kind:
-        case OperationKind.AGGREGATE:
-            return "count"
-        case OperationKind.COMPARE:
-            return "difference"
-        case OperationKind.RANK:
-            return operation.attribute
-    return ""
+    bases = {
+        OperationKind.AGGREGATE: "count",
+        OperationKind.COMPARE: "difference",
+        OperationKind.RANK: operation.attribute,
+    }
+    return bases.get(operation.kind, "")
 
 
 def _is_calculation(operation: Operation) -> bool:

@@ -33,12 +33,8 @@ def in_digits(text: str, words: frozenset[str]) -> str:
     if not words.isdisjoint(SPELLED):
         text = _IN_WORDS.sub(_spelled, text)
     if "#" in text or not words.isdisjoint(_COUNTED):
-        text = _ORDINAL.sub(_blank, text)
+        text = _ORDINAL.sub(lambda match: "\x00" * len(match[0]), text)
     return _without_numbering(text)
-
-
-def _blank(match: re.Match[str]) -> str:
-    return "\x00" * len(match.group())
 
 
 def _without_numbering(text: str) -> str:

@@ -46,7 +46,9 @@ class Oracle:
         """Return the next call; `None` when the episode should finish."""
         if not self._todo or self.stuck:
             return None
-        api = self._serving()
+        api = self._todo[0].api
+        if api in self._avoided:
+            api = self._others(api)[0]
         login = api.login_api
         if login is not None and api.vendor.index not in self._tokens:
             return OracleCall(login, {})
@@ -82,12 +84,8 @@ class Oracle:
         else:
             self._next()
 
-    def _serving(self) -> VendorApi:
-        """Return the API for the next call: that of the gold solution unless it keeps failing."""
-        api = self._todo[0].api
-        return api if api not in self._avoided else self._others(api)[0]
-
     def _others(self, api: VendorApi) -> list[VendorApi]:
+        """Return the other offered APIs for the operation of an API that keeps failing."""
         return [
             each
             for each in self.task.toolset.apis

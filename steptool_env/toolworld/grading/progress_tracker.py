@@ -127,9 +127,7 @@ class Tracker:
         return observed
 
     def _nodes(self, operation: Operation, values: Mapping[str, Any]) -> tuple[int, ...]:
-        wanted = _wanted(self.task).get(operation.name)
-        if wanted is None:
-            return ()
+        wanted = _wanted(self.task).get(operation.name, ())
         return tuple([node for node, arguments in wanted if same_call(operation, arguments, values)])
 
     def _reach(self, observed: Observed, result: Result | None) -> None:

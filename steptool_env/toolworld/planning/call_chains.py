@@ -37,7 +37,12 @@ class CallChains:
     """
 
     def __init__(self, operations: Iterable[Operation]) -> None:
-        self.operations = [each for each in operations if each.kind is not OperationKind.LOGIN and not _is_series(each)]
+        # Of a series of computed rows, no row is the answer.
+        self.operations = [
+            each
+            for each in operations
+            if each.kind is not OperationKind.LOGIN and not (each.kind is OperationKind.COMPUTE and each.many)
+        ]
         self._chains = dict.fromkeys([each.name for each in self.operations], 0)  # lengths, as bits
         self._shallowest: dict[str, int] = {}
         self._reach()
@@ -125,11 +130,6 @@ class CallChains:
         return not fed.isdisjoint(takes) and all(kind in self._shallowest for kind in finds)
 
 
-def _is_series(operation: Operation) -> bool:
-    """Return True if an operation computes several rows, so that no row is the answer."""
-    return operation.kind is OperationKind.COMPUTE and operation.many
-
-
 @lru_cache(maxsize=4096)
 def needed(operation: Operation) -> Mapping[str, Slot]:
     """Return the required inputs of an operation."""
@@ -151,7 +151,7 @@ def _outlets(operation: Operation) -> Mapping[str, Sequence[Supplier]]:
     """Return the outputs of an operation that can feed an input, by the name of their type."""
     outlets: dict[str, list[Supplier]] = {}
     for name, output in operation.outputs.items() if operation.kind in _SUPPLIERS else ():
-        if _joins(output.type):
+        if output.type.kind in (ValueKind.ID, ValueKind.DATE) or output.type.unit in _JOINABLE_UNITS:
             outlets.setdefault(output.type.name, []).append(Supplier(operation, name))
     return outlets
 
@@ -169,7 +169,3 @@ def stated(slot: Slot) -> bool:
 def _fits(supplier: Operation, taker: Operation, kind: SemanticType) -> bool:
     """Return True if a chain may contain the two operations; sums of sums of money make no sensible question."""
     return supplier is not taker and not (supplier.kind is taker.kind is OperationKind.COMPUTE and kind.unit == "USD")
-
-
-def _joins(kind: SemanticType) -> bool:
-    return kind.kind in (ValueKind.ID, ValueKind.DATE) or kind.unit in _JOINABLE_UNITS

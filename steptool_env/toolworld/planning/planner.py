@@ -86,13 +86,12 @@ class Planner:
             for each in self.chains.operations if depth == 1 else ():
                 if _starts_at_id(each):
                     groups.setdefault((verb_of(each), True), []).append(Target(each, by_id=True))
-            goals = self._goals[depth] = tuple(
-                group for group in groups.values() for _ in range(self._shares(group, depth))
-            )
+            repeated: list[Sequence[Target]] = []
+            for group in groups.values():
+                ways = max(self.chains.ways(each.operation, depth) for each in group)
+                repeated += [group] * min(_SHARES, 1 + ways // 3)
+            goals = self._goals[depth] = tuple(repeated)
         return goals
-
-    def _shares(self, group: Sequence[Target], depth: int) -> int:
-        return min(_SHARES, 1 + max(self.chains.ways(each.operation, depth) for each in group) // 3)
 
     def sample(self, rng: SeededRandom, depth: int, target: Target) -> Plan | None:
         """Sample a plan that ends in `target` and whose longest chain has `depth` calls; `None` if attempts fail."""

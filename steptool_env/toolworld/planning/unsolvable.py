@@ -20,7 +20,11 @@ def make_unsolvable(
     """Return `task` with an obstacle; `None` if the obstacle does not fit the task."""
     if obstacle is Obstacle.UNKNOWN:
         return _use_unknown_name(task, rng)
-    return _remove_api(task, obstacle, toolsets, rng)
+    for blocked in rng.shuffled(range(len(task.plan.nodes))):
+        changed = _without(task, blocked, obstacle, toolsets, rng)
+        if changed is not None:
+            return replace(task, toolset=changed, obstacle=obstacle, blocked=blocked)
+    return None
 
 
 def _use_unknown_name(task: WorldTask, rng: SeededRandom) -> WorldTask | None:
@@ -52,19 +56,13 @@ def _spliced(first: str, second: str) -> str:
     return first[: len(first) // 2] + second[len(second) // 2 :].lower()
 
 
-def _remove_api(task: WorldTask, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom) -> WorldTask | None:
-    """Remove or break the API of a call, and remove all APIs that reveal its values in another way."""
-    for blocked in rng.shuffled(range(len(task.plan.nodes))):
-        changed = _without(task, blocked, obstacle, toolsets, rng)
-        if changed is not None:
-            return replace(task, toolset=changed, obstacle=obstacle, blocked=blocked)
-    return None
-
-
 def _without(
     task: WorldTask, blocked: int, obstacle: Obstacle, toolsets: ToolsetSampler, rng: SeededRandom
 ) -> Toolset | None:
-    """Return the toolset without a working API for a call; `None` if this call cannot be blocked."""
+    """Return the toolset without a working API for a call, and without the APIs that reveal its values in another way.
+
+    Return `None` if this call cannot be blocked.
+    """
     plan, toolset = task.plan, task.toolset
     operation = plan.results[blocked].operation
     repeated = any(node.operation == operation.name for node in plan.nodes[:blocked])

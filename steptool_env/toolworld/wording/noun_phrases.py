@@ -38,12 +38,7 @@ class NounPhrases:
     """
 
     def __init__(
-        self,
-        phrases: Phrases,
-        world: World,
-        rng: SeededRandom,
-        introduced: Sequence[Term],
-        last_uses: Sequence[int],
+        self, phrases: Phrases, world: World, rng: SeededRandom, introduced: Sequence[Term], last_uses: Sequence[int]
     ) -> None:
         self.phrases = phrases
         self.world = world
@@ -91,12 +86,14 @@ class NounPhrases:
 
     def fill(self, pattern: str, args: Mapping[str, Term], operation: Operation | None) -> str:
         """Replace the inputs in a pattern by noun phrases."""
+        last = self.introduced[self.mentioned - 1] if 0 < self.mentioned <= len(self.introduced) else None
         for name, term in args.items():
-            if self._is_last(term):
+            if term == last:
                 if _IN % name in pattern and self.entity(term) in PLACES and self.rng.chance(0.6):
                     pattern = pattern.replace(_IN % name, "there")
                 if f"{{{name}}}'s" in pattern and self.rng.chance(0.7):
-                    pattern = pattern.replace(f"{{{name}}}'s", self._its(term))
+                    its = "their" if self.entity(term) in PEOPLE else "its"
+                    pattern = pattern.replace(f"{{{name}}}'s", its)
         if "{pair}" in pattern:
             pattern = pattern.replace("{pair}", self._pair(args["first_id"], args["second_id"]))
 
@@ -130,12 +127,6 @@ class NounPhrases:
         if all(each < index and self.last_uses[each] < self.mentioned for each in others):
             return f"that {handle}"
         return f"the {_ORDINALS[alike.index(index)]} {handle}"
-
-    def _is_last(self, term: Term) -> bool:
-        return 0 < self.mentioned <= len(self.introduced) and self.introduced[self.mentioned - 1] == term
-
-    def _its(self, term: Term) -> str:
-        return "their" if self.entity(term) in PEOPLE else "its"
 
     def _pair(self, first: Term, second: Term) -> str:
         if first.head == second.head == NAMED and not {first, second} & set(self.introduced[: self.mentioned]):

@@ -193,7 +193,7 @@ class _Sentences:
         pattern = self.rng.pick([*nouns, *clauses])
         if pattern in nouns:
             frame = self.rng.pick([each for each in by_form["nouns"] if patterns.be or "{be}" not in each.ask])
-        elif _is_question(pattern) and self.rng.chance(0.6):
+        elif pattern.startswith("which ") and ", and " not in pattern and self.rng.chance(0.6):  # needs no frame
             frame = self.rng.pick(frames.QUESTIONS[self.query.world.level.name])
         else:
             frame = self.rng.pick(by_form["clauses"])
@@ -204,11 +204,6 @@ class _Sentences:
 def _be(patterns: Patterns, pattern: str) -> str:
     """Return the start of a question with a noun phrase: `What are`, but `What is` before the name of every hotel."""
     return patterns.be.replace(" are", " is") if " of every " in pattern or " of each " in pattern else patterns.be
-
-
-def _is_question(clause: str) -> bool:
-    """Return True if a clause is a question without a frame."""
-    return clause.startswith("which ") and ", and " not in clause
 
 
 def _capital(sentence: str) -> str:

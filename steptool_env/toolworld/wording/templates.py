@@ -197,10 +197,7 @@ WHETHER: Mapping[str, str] = {
 }
 """Boolean attribute -> its meaning if true."""
 
-KINDS: Mapping[str, str] = {
-    "landmark.kind": "whose kind is {}",
-    "event.kind": "whose kind is {}",
-}
+KINDS: Mapping[str, str] = {"landmark.kind": "whose kind is {}", "event.kind": "whose kind is {}"}
 """Attribute -> words that restrict a list by it. Default: `whose X is`."""
 
 COMPUTED: Mapping[str, tuple[str, ...]] = {
