@@ -71,7 +71,7 @@ def _message(completion: Any) -> dict[str, Any]:
     try:
         message = completion["choices"][0]["message"]
     except (KeyError, IndexError, TypeError):
-        raise UnusableResponseError("the completion holds no message") from None
+        message = None
     if not isinstance(message, dict):
         raise UnusableResponseError("the completion holds no message")
     return message

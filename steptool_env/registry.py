@@ -48,7 +48,9 @@ class Registry(Generic[T]):
         """Return the `options` of a `make` that succeeded, completed by defaults."""
         bound = inspect.signature(self._factory(name)).bind_partial(**options)
         bound.apply_defaults()
-        named = {key: value for key, value in bound.arguments.items() if key not in _rest(bound.signature)}
+        rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        kinds = {key: parameter.kind for key, parameter in bound.signature.parameters.items()}
+        named = {key: value for key, value in bound.arguments.items() if kinds[key] not in rest}
         return {**named, **{key: options[key] for key in options.keys() - named.keys()}}
 
     def _factory(self, name: str) -> Any:
@@ -62,9 +64,3 @@ class Registry(Generic[T]):
             return attrgetter(attribute)(import_module(module))
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"{self.kind} {name!r} cannot be loaded from {place!r}: {error}") from error
-
-
-def _rest(signature: inspect.Signature) -> set[str]:
-    """The names of `*arguments` and `**options`."""
-    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name for name, parameter in signature.parameters.items() if parameter.kind in kinds}

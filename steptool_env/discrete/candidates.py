@@ -59,7 +59,8 @@ def calls_of(tool: Tool, values: Sequence[ObservedValue]) -> list[Candidate]:
     most = _PER_PARAMETER if len(required) <= 2 else _FEW
     options = [_fitting(parameter, tool, values)[:most] for parameter in required]
     extras = list(_extras(tool, values))
-    found = sorted(_bindings(options), key=lambda fits: -sum(fit.score for fit in fits))[:_PER_TOOL]
+    distinct = (fits for fits in product(*options) if len({id(fit.value) for fit in fits}) == len(fits))
+    found = sorted(distinct, key=lambda fits: -sum(fit.score for fit in fits))[:_PER_TOOL]
     calls = []
     for fits in found:
         arguments = {parameter.name: fit.value.value for parameter, fit in zip(required, fits, strict=True)}
@@ -70,13 +71,6 @@ def calls_of(tool: Tool, values: Sequence[ObservedValue]) -> list[Candidate]:
             calls.append(Candidate(tool.name, arguments | stated, tool, fits + tuple(fit for _, fit in more)))
         calls.append(Candidate(tool.name, arguments, tool, fits))
     return calls[:_PER_TOOL]
-
-
-def _bindings(options: Sequence[Sequence[Fit]]) -> Iterator[tuple[Fit, ...]]:
-    """Yield every choice of one fit per parameter without repeated values."""
-    for fits in product(*options):
-        if len({id(fit.value) for fit in fits}) == len(fits):
-            yield fits
 
 
 def _extras(tool: Tool, values: Sequence[ObservedValue]) -> Iterator[tuple[ToolParameter, Fit]]:

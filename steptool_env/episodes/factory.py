@@ -49,7 +49,9 @@ class EpisodeFactory:
             ConfigurationError: An option or the task is unknown.
         """
         options = options or {}
-        _check_options(options)
+        unknown = sorted(set(options) - set(_OPTIONS))
+        if unknown:
+            raise ConfigurationError(f"options {', '.join(unknown)}: unknown; must be among {', '.join(_OPTIONS)}")
         index, seed = int(rng.integers(len(self.suite))), int(rng.integers(_SEEDS, dtype=np.uint64))
         task = self._find(options.get("task"), index)
         seed = _episode_seed(options.get("episode_seed", seed))
@@ -89,12 +91,6 @@ class EpisodeFactory:
         raise ConfigurationError(
             f"options['task']={choice!r}: must be a task's id, or an index from 0 to {len(self.suite) - 1}"
         )
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    unknown = sorted(set(options) - set(_OPTIONS))
-    if unknown:
-        raise ConfigurationError(f"options {', '.join(unknown)}: unknown; must be among {', '.join(_OPTIONS)}")
 
 
 def _episode_seed(seed: Any) -> int:

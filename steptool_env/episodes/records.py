@@ -39,7 +39,14 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         DataError: The record is invalid; the message names the error.
     """
     try:
-        return _trajectory(record)
+        return Trajectory(
+            read_task(record["task"]),
+            tuple(read_step(step) for step in record["steps"]),
+            tuple(float(reward) for reward in record["rewards"]),
+            bool(record["terminated"]),
+            bool(record["truncated"]),
+            dict(record["metadata"]),
+        )
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise DataError(f"not a trajectory ({type(error).__name__}: {error})") from error
 
@@ -62,9 +69,10 @@ def step_record(step: Step) -> JsonObject:
 
 def read_step(record: Mapping[str, Any]) -> Step:
     """Return the step of a record. Raises `KeyError`, `TypeError` and the like for an invalid record."""
+    text, name, arguments, thought, error = (_text(record["action"], each) for each in _ACTION_FIELDS)
     provenance = record["provenance"]
     return Step(
-        _read_action(record["action"]),
+        Action(text, name, arguments, thought, error),
         _text(record, "observation"),
         StatusCode(record["status"]),
         _text(record, "body"),
@@ -72,11 +80,6 @@ def read_step(record: Mapping[str, Any]) -> Step:
         float(record["reward"]),
         {str(name): float(term) for name, term in record["reward_terms"].items()},
     )
-
-
-def _read_action(record: Mapping[str, Any]) -> Action:
-    text, name, arguments, thought, error = (_text(record, each) for each in _ACTION_FIELDS)
-    return Action(text, name, arguments, thought, error)
 
 
 def task_record(task: Task) -> JsonObject:
@@ -102,17 +105,6 @@ def read_task(record: Mapping[str, Any]) -> Task:
         tuple(record["relevant"]),
         _text(record, "state"),
         _text(record, "family") if "family" in record else "",  # files of earlier versions have none
-    )
-
-
-def _trajectory(record: Mapping[str, Any]) -> Trajectory:
-    return Trajectory(
-        read_task(record["task"]),
-        tuple(read_step(step) for step in record["steps"]),
-        tuple(float(reward) for reward in record["rewards"]),
-        bool(record["terminated"]),
-        bool(record["truncated"]),
-        dict(record["metadata"]),
     )
 
 

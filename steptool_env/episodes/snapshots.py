@@ -34,7 +34,10 @@ def unpack(snapshot: bytes, factory: EpisodeFactory) -> tuple[Episode, np.random
     record = _read(snapshot)
     _check_kind(record, factory.identity)
     try:
-        return factory.restore(record["episode"]), _generator(record["random"])
+        episode = factory.restore(record["episode"])
+        generator = np.random.Generator(np.random.PCG64(0))
+        generator.bit_generator.state = record["random"]
+        return episode, generator
     except (ConfigurationError, ToolServerError) as error:
         raise DataError(f"the snapshot is of another environment: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -67,9 +70,3 @@ def _read(snapshot: bytes) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("steptool_snapshot") != _VERSION:
         raise DataError(f"not a snapshot of version {_VERSION}; take one with env.snapshot()")
     return record
-
-
-def _generator(state: dict[str, Any]) -> np.random.Generator:
-    generator = np.random.Generator(np.random.PCG64(0))
-    generator.bit_generator.state = state
-    return generator
