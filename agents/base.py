@@ -30,7 +30,6 @@ class Agent(Protocol):
             infos: `task_id`, `messages` (the prompt as chat messages), `functions` (OpenAI schemas, `Finish` last),
                 `format` (format of calls, see `steptool_env.formats`) and `calls_left`.
         """
-        ...
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """Return the next action of every episode in `indices`: text in the format of its environment.
@@ -40,7 +39,6 @@ class Agent(Protocol):
             observations: Last observation of each episode: the prompt, then the tools' responses.
             infos: `info` of that observation; after the first step `status`, `calls_left` and `reward_terms`.
         """
-        ...
 
 
 @runtime_checkable
@@ -49,11 +47,9 @@ class ContinuousAgent(Agent, Protocol):
 
     def ask(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """Ask for the next action of every episode in `indices`; arguments as of `act`."""
-        ...
 
     def answers(self) -> Mapping[int, str]:
         """Return the actions, of those asked for, that are now complete, by slot; possibly none."""
-        ...
 
 
 class EpisodeAgent(ABC, Generic[State]):

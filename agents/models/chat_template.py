@@ -30,7 +30,6 @@ class Codec(Protocol):
 
     def encode_prompt(self, observation: str, info: Mapping[str, Any]) -> list[int]:
         """Encode the tokens before the first action."""
-        ...
 
     def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """Encode the tokens between the stop token of an action and the next action.
@@ -40,15 +39,12 @@ class Codec(Protocol):
             call_format: Call format of the environment (`info["format"]` of the reset), which determines the role of
                 the message in a chat; by default the user's.
         """
-        ...
 
     def decode_action(self, ids: Sequence[int]) -> str:
         """Decode sampled tokens, without the stop token."""
-        ...
 
     def encode_action(self, text: str) -> list[int]:
         """Encode the text of an action, with the stop token."""
-        ...
 
 
 class PlainCodec:

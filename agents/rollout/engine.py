@@ -26,15 +26,12 @@ class RolloutEngine(Protocol):
 
     def seed(self, seed: int) -> None:
         """Set the random seed and number the following episodes from 0."""
-        ...
 
     def sync_weights(self, version: int) -> None:
         """Sample with the current weights from now on. Equal versions are equal weights."""
-        ...
 
     def clear(self) -> None:
         """Remove all episodes. Required after the weights have changed."""
-        ...
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         """Start an episode.
@@ -45,15 +42,12 @@ class RolloutEngine(Protocol):
             stream: Name of the episode's random stream: equal seed, stream and tokens give equal actions, whatever
                 other episodes are sampled. Defaults to the number of episodes started since the seed.
         """
-        ...
 
     def append(self, slot: int, ids: Sequence[int]) -> None:
         """Append tokens that were not sampled: an observation."""
-        ...
 
     def remaining_tokens(self, slot: int) -> int:
         """Return the number of tokens left in the context; 0 or less when it is full."""
-        ...
 
     def fork(self, source: int, target: int, stream: str | int) -> None:
         """Copy the episode of slot `source` to slot `target`, where it continues with the random stream `stream`.
@@ -61,26 +55,21 @@ class RolloutEngine(Protocol):
         The index of its next action is that of the source. An episode in `target` ends. The source has no action
         requested.
         """
-        ...
 
     def free(self, slot: int) -> None:
         """End an episode."""
-        ...
 
     def request(self, slots: Sequence[int]) -> None:
         """Ask for the next action of each slot."""
-        ...
 
     def decode(self) -> dict[int, Sampled]:
         """Go on with the requested actions. Return those that have ended, by slot.
 
         A call may return nothing while actions are in progress; it returns at once when none is requested.
         """
-        ...
 
     def close(self) -> None:
         """Release resources."""
-        ...
 
 
 def act(engine: RolloutEngine, slots: Sequence[int]) -> list[Sampled]:

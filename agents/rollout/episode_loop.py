@@ -34,15 +34,12 @@ class Player(Protocol):
 
     def begin(self, openings: Mapping[int, Opening]) -> None:
         """Start episodes, by slot. The player then chooses an action for each."""
-        ...
 
     def act(self) -> Mapping[int, str]:
         """Go on choosing. Return the actions that are chosen, by slot; possibly none."""
-        ...
 
     def observe(self, slot: int, transition: Transition) -> bool:
         """Take the result of a slot's action. Return true if the episode goes on: the player then chooses the next."""
-        ...
 
 
 class EpisodeLoop:

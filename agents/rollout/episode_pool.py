@@ -36,15 +36,12 @@ class EpisodePool(Protocol):
 
         Return observation and info.
         """
-        ...
 
     def step(self, actions: Mapping[int, str]) -> list[Transition]:
         """Take one action per slot of `actions`. Return the transitions in the same order."""
-        ...
 
     def truncate(self, slot: int) -> dict[str, Any]:
         """End a slot's episode. Return its last info, empty for an environment without `truncate`."""
-        ...
 
     def fork(self, source: int, target: int) -> None:
         """Copy the episode of slot `source` to slot `target`: equal actions there give equal results.
@@ -52,11 +49,9 @@ class EpisodePool(Protocol):
         Raises:
             ConfigurationError: The environment has no `snapshot` and `restore`.
         """
-        ...
 
     def close(self) -> None:
         """Close the environments."""
-        ...
 
 
 class BatchedPool:

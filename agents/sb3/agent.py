@@ -23,7 +23,6 @@ class Chooser(Protocol):
 
     def __call__(self, views: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
         """Return the candidates' indices, one per view."""
-        ...
 
 
 class CandidateAgent:

@@ -19,19 +19,15 @@ class Trainer(Protocol):
     @property
     def over(self) -> bool:
         """True after the last iteration."""
-        ...
 
     def iterate(self) -> dict[str, float]:
         """Run one iteration. Return its metrics, `iteration` among them."""
-        ...
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint."""
-        ...
 
     def resume(self, folder: Path) -> None:
         """Continue from a checkpoint."""
-        ...
 
 
 def marks_of(calls: int, points: int) -> list[int]:
