@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from random import Random
 from typing import Any
 
 
@@ -16,6 +17,11 @@ def derive(seed: int, *purpose: str | int) -> int:
 def action_seed(seed: int, stream: str | int, action: int) -> int:
     """Return the seed of one action of one episode, below 2**31. All engines use it."""
     return derive(seed, "action", stream, action)
+
+
+def task_random(seed: int, info: Mapping[str, Any]) -> Random:
+    """Return the generator of an agent in one episode, by its seed and the task. `info` is that of the reset."""
+    return Random(blake2b(f"{seed}|{info['task_id']}".encode(), digest_size=8).digest())
 
 
 def stream_of(info: Mapping[str, Any]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from hashlib import blake2b
 from random import Random
 from typing import Any
 
@@ -13,6 +12,7 @@ from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
 from agents.baselines.oracle import OracleEpisode, answer, write
 from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.seeding import task_random
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import Oracle, OracleCall
@@ -72,16 +72,14 @@ class NoisyOracleAgent(EpisodeAgent[_Episode]):
 
     def begin(self, info: Info) -> _Episode:
         """See `EpisodeAgent.begin`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
-        digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
         functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
         inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
-        return _Episode(inner, functions, query_of(info), Random(digest))
+        return _Episode(inner, functions, query_of(info), task_random(self.seed, info))
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:
         """See `EpisodeAgent.decide`."""
         episode.inner.observe(observation, info)
-        mistake = self._mistake(episode)
-        if mistake:
+        if mistake := self._mistake(episode):
             return mistake
         episode.last = episode.inner.decide()
         return episode.last

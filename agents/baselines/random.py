@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 from random import Random
 from typing import Any
 
 from agents.base import EpisodeAgent, Info
+from agents.baselines.oracle import answer, write
+from agents.seeding import task_random
 from steptool_env.formats import Format, make_format
-from steptool_env.types import FINISH, GIVE_ANSWER
+from steptool_env.types import FINISH
 
 
 @dataclass
@@ -36,23 +36,17 @@ class RandomAgent(EpisodeAgent[_Episode]):
 
     def begin(self, info: Info) -> _Episode:
         """See `EpisodeAgent.begin`."""
-        digest = blake2b(f"{self.seed}|{info['task_id']}".encode(), digest_size=8).digest()
         functions = [function for function in info["functions"] if function["name"] != FINISH]
         words = info["messages"][-1]["content"].split() or ["nothing"]
-        return _Episode(make_format(info["format"]), functions, words, Random(digest))
+        return _Episode(make_format(info["format"]), functions, words, task_random(self.seed, info))
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:  # noqa: ARG002
         """See `EpisodeAgent.decide`."""
         rng = episode.rng
         if not episode.functions or info["calls_left"] <= 1 or rng.random() < self.finish:
-            answer = " ".join(rng.choices(episode.words, k=8))
-            return _write(episode, FINISH, {"return_type": GIVE_ANSWER, "final_answer": answer})
+            return answer(episode.format, " ".join(rng.choices(episode.words, k=8)))
         function = rng.choice(episode.functions)
-        return _write(episode, function["name"], _arguments(function["parameters"], episode))
-
-
-def _write(episode: _Episode, name: str, arguments: Mapping[str, Any]) -> str:
-    return episode.format.render(name, json.dumps(arguments, ensure_ascii=False))
+        return write(episode.format, function["name"], _arguments(function["parameters"], episode))
 
 
 def _arguments(schema: Mapping[str, Any], episode: _Episode) -> dict[str, Any]:
