@@ -1,13 +1,4 @@
-"""Exceptions of `agents`.
-
-ConfigurationError     a field of a configuration is wrong; says which, and what is valid (`toolserver.errors`)
-AgentError
-├── ModelError         a model, tokenizer or chat template cannot be used
-├── TrainingError      training cannot continue (a loss that is not finite, no usable episode)
-├── EngineError        a rollout server cannot be reached or its answer is invalid
-├── RequestError       a request to a policy server cannot be answered; the message names field, value and remedy
-└── CheckpointError    a checkpoint is incomplete, damaged or of another model
-"""
+"""Exceptions of `agents`."""
 
 from toolserver.errors import ConfigurationError, StepToolError
 
@@ -31,7 +22,7 @@ class ModelError(AgentError, ValueError):
 
 
 class TrainingError(AgentError):
-    """Training cannot continue."""
+    """Training cannot continue: a loss is not finite, or no episode is usable."""
 
 
 class EngineError(AgentError):
@@ -39,7 +30,7 @@ class EngineError(AgentError):
 
 
 class RequestError(AgentError, ValueError):
-    """A request to a policy server cannot be answered."""
+    """A request to a policy server cannot be answered; the message names field, value and remedy."""
 
 
 class CheckpointError(AgentError):
