@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,7 +110,6 @@ def world_warning(agent: Agent, evaluation: Evaluation) -> str:
 
 def _world(evaluation: Evaluation) -> dict[str, Any]:
     """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
-    env = env_of(evaluation)
-    settings = suite_of(env).settings
-    env.close()
+    with closing(env_of(evaluation)) as env:
+        settings = suite_of(env).settings
     return {name: settings[name] for name in _WORLD if name in settings}

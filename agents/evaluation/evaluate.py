@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -115,21 +116,15 @@ def count_of(evaluation: Evaluation, suite: Sized) -> int:
 
 def check(evaluation: Evaluation) -> None:
     """Raise the configuration errors of `evaluate` without asking the tools, for commands that train first."""
-    env = env_of(evaluation)
-    try:
+    with closing(env_of(evaluation)) as env:
         count_of(evaluation, suite_of(env))
-    finally:
-        env.close()
 
 
 def tasks_of(evaluation: Evaluation) -> list[Task]:
     """Return the tasks of an evaluation. Raises `ConfigurationError` as `evaluate` does."""
-    env = env_of(evaluation)
-    try:
+    with closing(env_of(evaluation)) as env:
         suite = suite_of(env)
         return [suite.task(index) for index in range(count_of(evaluation, suite))]
-    finally:
-        env.close()
 
 
 def suite_of(env: TextEnv) -> TaskSuite:
@@ -186,13 +181,11 @@ class _AgentPlayer:
         self._asked: dict[int, tuple[str, dict[str, Any]]] = {}
 
     def begin(self, openings: Mapping[int, Opening]) -> None:
-        """See `Player.begin`."""
         states = {slot: (opening.observation, opening.info) for slot, opening in openings.items()}
         self._agent.reset(*_columns(states))
         self._asked |= states
 
     def act(self) -> dict[int, str]:
-        """See `Player.act`."""
         asked, self._asked = dict(sorted(self._asked.items())), {}
         if not isinstance(self._agent, ContinuousAgent):
             return dict(zip(asked, self._agent.act(*_columns(asked)), strict=True))
@@ -201,7 +194,6 @@ class _AgentPlayer:
         return dict(self._agent.answers())
 
     def observe(self, slot: int, transition: Transition) -> bool:
-        """See `Player.observe`."""
         goes_on = not (transition.terminated or transition.truncated)
         if goes_on:
             self._asked[slot] = transition.observation, transition.info
