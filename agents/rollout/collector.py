@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -141,12 +142,6 @@ class EpisodeBuilder:
 def collect_rollouts(pool: EpisodePool, engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec]) -> Rollout:
     """Play one episode per spec. A slot whose episode ends takes the next spec.
 
-    Args:
-        pool: Text environments.
-        engine: Samples the actions.
-        codec: Text <-> tokens.
-        specs: Episodes to play.
-
     Raises:
         ModelError: A prompt leaves no room for an action in the model's context.
     """
@@ -172,7 +167,10 @@ class Recorder:
         self.rollout = Rollout()
         self.done: dict[int, TokenEpisode] = {}
         self._pool, self.engine, self._codec, self.specs = pool, engine, codec, specs
-        self._streams = _streams(specs)
+        # An episode's actions depend neither on the number of slots nor on the other episodes, up to the rounding of
+        # logits, which depends on the number of rows of a batch.
+        numbers = numbered(spec.seed for spec in specs)
+        self._streams = [f"{spec.seed}/{number}" for spec, number in zip(specs, numbers, strict=True)]
         self._builders: dict[int, EpisodeBuilder] = {}
         self._stopped: dict[int, bool] = {}  # by slot, whether the last action reached its stop token
 
@@ -243,18 +241,10 @@ class Recorder:
         return False
 
 
-def _streams(specs: Sequence[EpisodeSpec]) -> list[str]:
-    """Return the name of each episode's random stream: its seed and its index among the episodes with that seed.
-
-    An episode's actions therefore do not depend on the number of slots or on the other episodes, up to the rounding of
-    logits, which depends on the number of rows of a batch.
-    """
-    counts: Counter[int] = Counter()
-    names = []
-    for spec in specs:
-        names.append(f"{spec.seed}/{counts[spec.seed]}")
-        counts[spec.seed] += 1
-    return names
+def numbered(keys: Iterable[int]) -> list[int]:
+    """Return the number of each key among those equal to it, from 0."""
+    numbers: defaultdict[int, Iterator[int]] = defaultdict(count)
+    return [next(numbers[key]) for key in keys]
 
 
 def state_hash(task: str, observation: str) -> str:

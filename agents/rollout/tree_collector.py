@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from agents.models.chat_template import Codec
-from agents.rollout.collector import EpisodeSpec, Recorder, Rollout, record_rollout
+from agents.rollout.collector import EpisodeSpec, Recorder, Rollout, numbered, record_rollout
 from agents.rollout.engine import RolloutEngine
 from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
 from agents.rollout.episode_pool import EpisodePool
@@ -35,7 +35,7 @@ class TreePlan(NamedTuple):
 def collect_trees(
     pool: EpisodePool, engine: RolloutEngine, codec: Codec, specs: Sequence[EpisodeSpec], plan: TreePlan
 ) -> Rollout:
-    """Play one episode per spec, and its branches, each to its end. See `collect_rollouts` for the arguments.
+    """Play one episode per spec, and its branches, each to its end.
 
     A branch is a copy of the environment and of the KV cache, with its own random stream. Its calls count in
     `Rollout.calls`. Branches follow the episodes in the result. The pool needs `plan.slots` slots.
@@ -54,7 +54,7 @@ class _TreeRecorder(Recorder):
         self.plan = plan
         self.free: list[int] = []
         self.begun: dict[int, int] = {}  # episodes of branches that the loop does not know yet, by slot
-        self._places = _places(specs)
+        self._places = numbered(spec.group for spec in specs)
         self._reserved: dict[int, int] = {}  # slots for the branches to come, by the slot of the episode
 
     @property
@@ -125,13 +125,3 @@ class _TreeLoop(EpisodeLoop):
         recorder.begun = {}
         trees = (len(free) - recorder.reserved) // recorder.plan.slots
         super()._begin(free, deque(waiting.popleft() for _ in range(min(trees, len(waiting)))))
-
-
-def _places(specs: Sequence[EpisodeSpec]) -> list[int]:
-    """Return the number of each episode in its group."""
-    counts: Counter[int] = Counter()
-    places = []
-    for spec in specs:
-        places.append(counts[spec.group])
-        counts[spec.group] += 1
-    return places
