@@ -59,7 +59,6 @@ class HttpEngine:
         context: Context length in tokens.
         stop_id: Token that ends an action.
         sampling: Maximum length of an action.
-        seed: Random seed of the sampler.
 
     Raises:
         EngineError: (from any method) The server is unreachable or its response is invalid; the message has a remedy.
@@ -74,7 +73,6 @@ class HttpEngine:
         context: int,
         stop_id: int,
         sampling: Sampling,
-        seed: int = 0,
     ) -> None:
         self._parent, self._write = folder.absolute(), write
         self._context, self._stop, self._sampling = context, stop_id, sampling
@@ -88,7 +86,7 @@ class HttpEngine:
         self._model = ""
         self._version: int | None = None
         self._folder: Path | None = None
-        self.seed(seed)
+        self.seed(0)
         self.clear()
 
     def seed(self, seed: int) -> None:
@@ -166,7 +164,7 @@ class HttpEngine:
             "stop_token_ids": [self._stop],
             "seed": action_seed(self._seed, stream, action),
         }
-        sampled = self._read(self._post("/v1/completions", request), ids)
+        sampled = self._read(self._ask("/v1/completions", request), ids)
         ids.extend(sampled.ids)
         self._draws[slot] = stream, action + 1
         return sampled
@@ -201,23 +199,21 @@ class HttpEngine:
     def _load(self, folder: Path) -> None:
         """Make the server load the weights in a folder and reset its prefix cache."""
         try:
-            self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
-            self._post("/reset_prefix_cache", {})
+            self._ask("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": str(folder)}})
+            self._ask("/reset_prefix_cache", {})
         except EngineError as error:
             remedy = f"start vLLM with VLLM_SERVER_DEV_MODE=1 where it sees {folder.parent}, in a trusted network"
             raise EngineError(f"the new weights did not get to the server: {error}; {remedy}") from error
 
     def _first_model(self) -> str:
         try:
-            return str(self._ask("GET", "/v1/models").json()["data"][0]["id"])
+            return str(self._ask("/v1/models").json()["data"][0]["id"])
         except (KeyError, IndexError, TypeError, ValueError):
             raise self._wrong("names no model", "is this its address?") from None
 
-    def _post(self, path: str, payload: Mapping[str, Any]) -> httpx.Response:
-        return self._ask("POST", path, payload)
-
-    def _ask(self, method: str, path: str, payload: Mapping[str, Any] | None = None) -> httpx.Response:
-        """Return the server's response, with up to `_RETRIES` retries."""
+    def _ask(self, path: str, payload: Mapping[str, Any] | None = None) -> httpx.Response:
+        """Return the server's response to a POST, without a payload to a GET, with up to `_RETRIES` retries."""
+        method = "GET" if payload is None else "POST"
         for attempt in range(_RETRIES + 1):
             try:
                 response = self._http.request(method, self._url + path, json=payload)

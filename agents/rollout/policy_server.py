@@ -65,6 +65,9 @@ class Reload(BaseModel):
     kwargs: Arguments
 
 
+_Asked = tuple[CompletionRequest, Future[Sampled]]
+
+
 class _Batch(TokenSampler):
     """Sampler of one action per request, with the seed of the request."""
 
@@ -90,7 +93,7 @@ class Decoder:
     def __init__(self, policy: Policy, context: int) -> None:
         self._policy, self._context = policy, context
         self._tokens = int(cast(Any, policy.language_model).get_input_embeddings().num_embeddings)
-        self._waiting: queue.SimpleQueue[tuple[CompletionRequest, Future[Sampled]] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._weights = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -147,7 +150,7 @@ class Decoder:
                 f"{self._context}; shorten it, or serve a model of a longer context"
             )
 
-    def _answer(self, batch: list[tuple[CompletionRequest, Future[Sampled]]]) -> None:
+    def _answer(self, batch: list[_Asked]) -> None:
         try:
             with self._weights:
                 sampled = act(_Batch(self._policy, self._context, [request for request, _ in batch]), range(len(batch)))
@@ -201,11 +204,9 @@ def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
     }
 
 
-def _grouped(
-    batch: Sequence[tuple[CompletionRequest, Future[Sampled]]],
-) -> list[list[tuple[CompletionRequest, Future[Sampled]]]]:
+def _grouped(batch: Sequence[_Asked]) -> list[list[_Asked]]:
     """Group requests by stop token."""
-    parts: dict[int, list[tuple[CompletionRequest, Future[Sampled]]]] = {}
+    parts: dict[int, list[_Asked]] = {}
     for request, future in batch:
         parts.setdefault(request.stop_token_ids[0], []).append((request, future))
     return list(parts.values())

@@ -80,9 +80,6 @@ class _Step:
         """
         for buffer, values in ((self.ids, drawn), (self.positions, positions), (self.uniforms, uniforms)):
             buffer.copy_(values)
-        return self._run()
-
-    def _run(self) -> tuple[Tensor, Tensor, Tensor]:
         if self.uniforms.device.type != "cuda":
             return self._compute(self)
         if self._graph is None or self._drawn is None:
