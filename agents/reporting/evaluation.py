@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from agents.evaluation.results import budgets_of, metrics_of, panel_of
 from agents.reporting.html import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
 from agents.reporting.plots import Curve, line_plot
-from steptool_env.metrics import EpisodeResult, result_of, usable
+from steptool_env.metrics import result_of, usable
 from steptool_env.types import Trajectory
 
 _EXAMPLES = 6
@@ -40,16 +40,13 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
     )
 
 
-def budget_plot(runs: Mapping[str, Sequence[Trajectory]], paired_with: Mapping[str, str] | None = None) -> Plot:
-    """Plot the pass rate against the call budget, one curve per run.
-
-    `paired_with` names another run, by a run's name: the run's curve is dashed, in the colour of the other.
-    """
+def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
+    """Plot the pass rate against the call budget, one curve per run."""
     curves = {}
     for name, trajectories in runs.items():
         metrics, budgets = metrics_of(trajectories), budgets_of(trajectories)
         rates = [metrics[f"pass_at_budget_{budget}"] for budget in budgets]
-        curves[name] = Curve(budgets, rates, paired_with=(paired_with or {}).get(name, ""))
+        curves[name] = Curve(budgets, rates)
     svg = line_plot(curves, "call budget", "pass rate", percent=True, steps=True)
     caption = (
         "Every episode is cut after that number of calls, including Finish; an episode not solved by then has failed."
@@ -97,15 +94,11 @@ def _endings(trajectories: Sequence[Trajectory]) -> Table:
     for way in _ENDINGS:
         chosen = [result for name, result in results if name == way]
         share = len(chosen) / len(results) if results else 0.0
-        rows.append((way, str(len(chosen)), format_rate(share), *_verdicts(chosen)))
+        verdicts = Counter(round(result.passed * 2) for result in chosen)
+        rows.append((way, str(len(chosen)), format_rate(share), *(str(verdicts[twice]) for twice in (2, 1, 0))))
     columns = ("ended by", "episodes", "share", "solved", "unsure", "unsolved")
     note = "Verdicts are means over the judge's repeats, rounded to the nearest of the three."
     return Table("How episodes ended", columns, rows, note)
-
-
-def _verdicts(results: Sequence[EpisodeResult]) -> tuple[str, str, str]:
-    counts = Counter(round(result.passed * 2) for result in results)
-    return str(counts[2]), str(counts[1]), str(counts[0])
 
 
 def _calls(trajectories: Sequence[Trajectory]) -> Table:

@@ -106,17 +106,11 @@ class PolicyAgent(EngineAgent):
 
 
 def policy_agent(
-    bundle: PolicyBundle,
-    sampling: Sampling,
-    temperature: float = 1.0,
-    name: str = "policy",
-    seed: int = 0,
-    *,
-    exact: bool = True,
+    bundle: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0, *, exact: bool = True
 ) -> EngineAgent:
     """Return an agent of a policy in memory; see `PolicyAgent` for the arguments."""
     played = in_double(bundle) if exact else bundle
-    return EngineAgent(make_sampler(played, sampling, temperature, seed), bundle.codec, name)
+    return EngineAgent(make_sampler(played, sampling, temperature, seed), bundle.codec)
 
 
 def make_sampler(bundle: PolicyBundle, sampling: Sampling, temperature: float = 1.0, seed: int = 0) -> TokenSampler:
