@@ -117,7 +117,6 @@ def collate(
 
     `dtype` is that of log-probabilities, rewards and values.
     """
-    tokens = [_action_positions(e) for e in episodes]
 
     def integers(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
         return pad_rows(rows, fill, torch.long).to(device)
@@ -129,9 +128,9 @@ def collate(
     return Batch(
         ids=integers([e.ids for e in episodes], pad_id),
         attention=integers([[1] * len(e.ids) for e in episodes], 0).bool(),
-        position=integers([positions for positions, _ in tokens], 0),
+        position=integers([[t - 1 for start, end in e.spans for t in range(start, end)] for e in episodes], 0),
         action=integers([[i for start, end in e.spans for i in e.ids[start:end]] for e in episodes], 0),
-        step=integers([steps for _, steps in tokens], -1),
+        step=integers([[k for k, (start, end) in enumerate(e.spans) for _ in range(start, end)] for e in episodes], -1),
         old_log_prob=old_log_prob,
         reward=numbers([e.rewards for e in episodes]),
         steps=torch.tensor([len(e.spans) for e in episodes], device=device),
@@ -198,10 +197,3 @@ def pad_rows(rows: Sequence[Sequence[float]], fill: float, dtype: torch.dtype) -
     """Collate rows of any lengths into one tensor, padded with `fill` on the right."""
     width = max(len(row) for row in rows)
     return torch.tensor([list(row) + [fill] * (width - len(row)) for row in rows], dtype=dtype)
-
-
-def _action_positions(episode: TokenEpisode) -> tuple[list[int], list[int]]:
-    """Position of the token before each action token, and the step of each."""
-    positions = [t - 1 for start, end in episode.spans for t in range(start, end)]
-    steps = [k for k, (start, end) in enumerate(episode.spans) for _ in range(start, end)]
-    return positions, steps
