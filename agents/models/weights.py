@@ -21,8 +21,6 @@ from transformers.utils import logging
 from agents.errors import CheckpointError
 from agents.models.policy import Policy
 
-ADAPTER_CONFIG = "adapter_config.json"
-
 
 @contextmanager
 def new_folder(folder: Path, kind: str) -> Iterator[Path]:
@@ -89,7 +87,7 @@ def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
 
 def base_model(folder: Path) -> str:
     """Folder or hub name of the base model of a folder's adapters; empty for a model without adapters."""
-    path = folder / ADAPTER_CONFIG
+    path = folder / "adapter_config.json"
     return str(json.loads(path.read_text(encoding="utf-8"))["base_model_name_or_path"]) if path.exists() else ""
 
 

@@ -5,9 +5,9 @@ They are evaluated as other agents are: on the same episodes, with the same metr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,8 @@ from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import read_task_id
 
-
-class Chooser(Protocol):
-    """Function that chooses a candidate in each view. `keys` are the task ids and step numbers."""
-
-    def __call__(self, views: Sequence[CandidateView], keys: Sequence[tuple[str, int]]) -> Sequence[int]:
-        """Return the candidates' indices, one per view."""
+Chooser = Callable[[Sequence[CandidateView], Sequence[tuple[str, int]]], Sequence[int]]
+"""Function that chooses a candidate in each view, by index. Its second argument are the task ids and step numbers."""
 
 
 class CandidateAgent:

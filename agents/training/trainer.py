@@ -32,7 +32,7 @@ from agents.rollout.tree_collector import TreePlan, collect_trees
 from agents.rollout.types import TokenEpisode
 from agents.seeding import derive
 from agents.training.advantages import compute_advantages, make_estimator, terminal_sum
-from agents.training.archer.archer import make_archer
+from agents.training.archer.archer import Archer
 from agents.training.batch import Batch, collate, mini_batches
 from agents.training.config import TrainConfig
 from agents.training.curriculum import CurriculumPool
@@ -78,7 +78,8 @@ class OnlineTrainer:
         self._pool = pool
         self._backoff = ServerBackoff()
         self._estimator = make_estimator(config.algorithm)
-        self._archer = make_archer(config, bundle.policy, self._engine)
+        own_critic = config.algorithm.advantage == "step_critic"
+        self._archer = Archer(config, bundle.policy, self._engine) if own_critic else None
         self._reference = bundle.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
         self._shards: Shards | None = None

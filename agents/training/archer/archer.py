@@ -32,11 +32,6 @@ BATCH_STEPS = 32
 """Replayed steps (tool calls) per optimizer step; the policy samples a new action in the state of each."""
 
 
-def make_archer(config: TrainConfig, policy: Policy, engine: RolloutEngine) -> Archer | None:
-    """ArCHer's critic where `algorithm.advantage` is `step_critic`, else `None`."""
-    return Archer(config, policy, engine) if config.algorithm.advantage == "step_critic" else None
-
-
 class Archer:
     """Replay buffer and critic of a run. `engine` samples from the policy that is trained."""
 
