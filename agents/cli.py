@@ -8,35 +8,26 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tyro
 
 from steptool_env.errors import StepToolError
 
-
-class _Place(NamedTuple):
-    """Module of a command, which is imported when the command is called, and a summary."""
-
-    module: str
-    summary: str
-
-
 COMMANDS = {
-    "demo": _Place("agents.commands.demo", "train two policies against a tool server, in minutes, and compare them"),
-    "eto": _Place("agents.commands.eto", "train a policy to prefer its solved attempts to its failed ones"),
-    "evaluate": _Place("agents.commands.evaluate", "run an agent through an environment's tasks and report"),
-    "report": _Place("agents.commands.report", "compare runs on one page"),
-    "sb3": _Place("agents.commands.sb3", "train Stable-Baselines3's PPO on ToolWorld's numeric twin"),
-    "score": _Place("agents.commands.score", "score recorded episodes with another reward or judge"),
-    "serve-policy": _Place(
-        "agents.commands.serve_policy", "serve a policy that samples for rollouts on another machine"
-    ),
-    "sft": _Place("agents.commands.sft", "train a policy on demonstrations"),
-    "tasks": _Place("agents.commands.tasks", "look at ToolWorld's tasks, one by one or as a table"),
-    "train": _Place("agents.commands.train", "train a policy online with step-level policy gradients"),
+    "demo": "train two policies against a tool server, in minutes, and compare them",
+    "eto": "train a policy to prefer its solved attempts to its failed ones",
+    "evaluate": "run an agent through an environment's tasks and report",
+    "report": "compare runs on one page",
+    "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
+    "score": "score recorded episodes with another reward or judge",
+    "serve-policy": "serve a policy that samples for rollouts on another machine",
+    "sft": "train a policy on demonstrations",
+    "tasks": "look at ToolWorld's tasks, one by one or as a table",
+    "train": "train a policy online with step-level policy gradients",
 }
-"""Each module has a dataclass `Command`, whose fields are the flags, with a method `run()`."""
+"""Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
+`Command`, whose fields are the flags, with a method `run()`."""
 
 _USAGE = """usage: steptool COMMAND [flags]
 
@@ -62,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     try:
-        _read(import_module(COMMANDS[name].module), name, words[1:]).run()
+        _read(import_module(f"agents.commands.{name.replace('-', '_')}"), name, words[1:]).run()
     except StepToolError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
@@ -88,7 +79,7 @@ def _read(module: Any, name: str, words: Sequence[str]) -> Any:
 
 def _usage() -> str:
     width = max(map(len, COMMANDS))
-    return _USAGE.format(commands="\n".join(f"  {name:<{width}}  {place.summary}" for name, place in COMMANDS.items()))
+    return _USAGE.format(commands="\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items()))
 
 
 if __name__ == "__main__":
