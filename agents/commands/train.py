@@ -6,7 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +22,6 @@ from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle, build_policy
-from agents.models.checkpoint import Progress
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
 from agents.rollout.engine import RolloutEngine, make_engine
@@ -142,11 +141,7 @@ def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> Metrics
 def _progress(config: TrainConfig, stack: ExitStack) -> OnIteration:
     """Start a progress line of the run."""
     shown = stack.enter_context(TrainingProgress(config.algo))
-
-    def show(done: Progress, metrics: Mapping[str, float]) -> None:
-        shown.report_rollout(config.algo, done.calls, config.calls, {"calls": done.calls, **metrics})
-
-    return show
+    return lambda done, metrics: shown.report_rollout(done.calls, config.calls, metrics)
 
 
 def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:

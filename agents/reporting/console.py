@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from threading import Event, Thread
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -75,7 +74,7 @@ class Display:
             self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         if self._terminal:
             if self._live:
@@ -149,26 +148,26 @@ class EpisodeProgress(Display):
 
 
 class TrainingProgress(Display):
-    """Rounds of training, a line for each named run, with a message about the last round."""
+    """Rounds of a training, with a message about the last one."""
 
-    def __init__(self, *names: str, console: Console | None = None) -> None:
+    def __init__(self, name: str, console: Console | None = None) -> None:
         super().__init__(console=console)
-        self._lines = {name: self.add_phase(name) for name in names}
-        self._evaluated = dict.fromkeys(names, "")
+        self._phase = self.add_phase(name)
+        self._evaluated = ""
 
-    def report(self, done: int, total: int, words: str, name: str = "") -> None:
-        """Set the number of rounds and the message of a run (by default the first)."""
-        self.update(self._lines[name or next(iter(self._lines))], done, total, words)
+    def report(self, done: int, total: int, words: str) -> None:
+        """Set the number of rounds and the message."""
+        self.update(self._phase, done, total, words)
 
-    def report_rollout(self, name: str, done: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Report an iteration of online training: calls so far, pass rates, speed."""
+    def report_rollout(self, calls: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Report an iteration of online training: calls so far and in total, pass rates, speed."""
         if "eval/is_solved" in metrics:
-            self._evaluated[name] = f", held out {100 * metrics['eval/is_solved']:.1f} %"
-        words = f"{metrics.get('calls', 0):.0f} calls"
+            self._evaluated = f", held out {100 * metrics['eval/is_solved']:.1f} %"
+        words = f"{calls} calls"
         if "rollout/is_solved" in metrics:
             speed = metrics.get("time/calls_per_second", 0.0)
             words += f", pass {100 * metrics['rollout/is_solved']:.1f} %, {speed:.0f} calls/s"
-        self.report(done, total, words + self._evaluated[name], name)
+        self.report(calls, total, words + self._evaluated)
 
 
 def print_written(console: Console, where: object, command: str) -> None:

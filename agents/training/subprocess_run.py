@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import yaml
@@ -38,7 +37,7 @@ class ModuleProcess:
             self._process = subprocess.Popen(command, stdout=self._stdout, stderr=log, text=True, env=environment)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process is not None:
             end(self._process)
             if self._process.stdout is not None:
