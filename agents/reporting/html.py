@@ -13,14 +13,6 @@ from markupsafe import Markup
 from steptool_env.types import Step, Trajectory
 from toolserver.catalog.api_schema import StatusCode
 
-_STATUS_WORDS = {
-    StatusCode.OK: "ok",
-    StatusCode.FINAL_ANSWER: "final answer",
-    StatusCode.GAVE_UP: "gave up",
-    StatusCode.NO_SUCH_FUNCTION: "no such function",
-    StatusCode.BAD_INPUT: "bad input",
-}
-
 
 @dataclass(frozen=True)
 class Table:
@@ -102,7 +94,7 @@ def way_of_ending(trajectory: Trajectory) -> str:
 
 
 def _status(step: Step) -> str:
-    return _STATUS_WORDS.get(step.status, step.status.name.lower().replace("_", " "))
+    return step.status.name.lower().replace("_", " ")
 
 
 def _tone(step: Step) -> str:

@@ -16,6 +16,7 @@ from steptool_env.discrete.features import CONTEXT, FEATURES
 from steptool_env.discrete.view import CANDIDATES
 
 _ABSENT = -1e4
+_WIDTH = 128  # of hidden layers
 
 
 class CandidateScorer(nn.Module):
@@ -67,12 +68,8 @@ def _present(features: Tensor) -> tuple[Tensor, Tensor]:
 class _Scoring:
     """Base of both policies: the scorer replaces the flat networks."""
 
-    def __init__(self, *arguments: Any, width: int = 128, **options: Any) -> None:
-        self.width = width
-        super().__init__(*arguments, **options)
-
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = CandidateScorer(self.width)
+        self.mlp_extractor = CandidateScorer(_WIDTH)
 
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)  # type: ignore[misc]

@@ -152,11 +152,7 @@ class _Rollouts(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        self._report()
-
-    def _on_training_end(self) -> None:
-        self._report()
-
-    def _report(self) -> None:
         returns = [episode["r"] for episode in self.model.ep_info_buffer or ()]
         self._on_rollout(self.num_timesteps, float(np.mean(returns)) if returns else float("nan"))
+
+    _on_training_end = _on_rollout_start
