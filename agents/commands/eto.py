@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -48,12 +49,8 @@ class Command:
         with TrainingProgress("eto") as progress:
             bundle = build_policy(self.policy)
             read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
-            pairs = pair_attempts(
-                read,
-                lambda trajectory: encode_trajectory(bundle.codec, trajectory),
-                self.per_task,
-                self.preference.seed,
-            )
+            encode = partial(encode_trajectory, bundle.codec)
+            pairs = pair_attempts(read, encode, self.per_task, self.preference.seed)
             if not pairs:
                 raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
 

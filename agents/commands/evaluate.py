@@ -103,9 +103,8 @@ def world_warning(agent: Agent, evaluation: Evaluation) -> str:
     kept = {name: trained.arguments[name] for name in ("split", *_WORLD) if name in trained.arguments}
     before, now = _world(Evaluation(trained.id, kept)), _world(evaluation)
     changed = [f"{name}={now[name]} instead of {before[name]}" for name in before if before[name] != now[name]]
-    if not changed:
-        return ""
-    return f"Warning: {agent.name} is evaluated in another world than that of its training: {', '.join(changed)}."
+    warning = f"Warning: {agent.name} is evaluated in another world than that of its training: {', '.join(changed)}."
+    return warning if changed else ""
 
 
 def _world(evaluation: Evaluation) -> dict[str, Any]:

@@ -79,13 +79,11 @@ def rescore(episode: Trajectory, reward: RewardFunction) -> Trajectory:
     """Return the episode with the rewards, terms and outcome that an environment with `reward` gives."""
     scorer = reward.start(episode.task)
     scored = [scorer.score(step) for step in episode.steps]
-    steps = [
-        replace(step, reward=s.reward, reward_terms=s.terms) for step, s in zip(episode.steps, scored, strict=True)
-    ]
     final = scorer.hindsight() or scored
+    rows = zip(episode.steps, scored, final, strict=True)
     return replace(
         episode,
-        steps=tuple(replace(step, reward_terms=s.terms) for step, s in zip(steps, final, strict=True)),
+        steps=tuple(replace(step, reward=s.reward, reward_terms=f.terms) for step, s, f in rows),
         rewards=tuple(s.reward for s in final),
         metadata={**episode.metadata, "outcome": dict(scorer.outcome())},
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Literal
 
 import tyro
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.baselines.oracle import OracleAgent
-from agents.rollout.episode_pool import make_env
+from agents.evaluation.evaluate import Evaluation, evaluate
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
@@ -23,9 +23,7 @@ from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
 
 _CALLS = 30  # more than any gold solution needs
-
 _WIDTH = 110  # minimum characters per line
-
 Level = Literal["lite", "standard", "full"]
 
 
@@ -105,8 +103,8 @@ class Stats:
                 split,
                 f"{SPLITS[split].size:,}",
                 " ".join(f"{depth}:{100 * share // len(tasks)}%" for depth, share in sorted(depths.items())),
-                _mean([len(task.toolset.apis) for task in tasks]),
-                _mean([len(task.needed) for task in tasks]),
+                f"{fmean(len(task.toolset.apis) for task in tasks):.1f}",
+                f"{fmean(len(task.needed) for task in tasks):.1f}",
                 f"{100 * sum(task.plan.writes for task in tasks) // len(tasks)}%",
                 f"{100 * sum(not task.solvable for task in tasks) // len(tasks)}%",
             )
@@ -155,17 +153,9 @@ def _world_tasks(split: str, level: str, world_seed: int, count: int) -> list[Wo
 
 
 def _oracle_episode(task_id: str, reward: str) -> Trajectory:
-    seed, level, split, _ = read_task_id(task_id)
+    seed, level, split, index = read_task_id(task_id)
     settings = {"split": split, "level": level, "world_seed": seed, "reward": reward, "call_budget": _CALLS}
-    env, agent = make_env("StepTool/ToolWorld-v0", settings), OracleAgent()
-    observation, info = env.reset(seed=0, options={"task": task_id})
-    agent.reset([0], [observation], [info])
-    over = False
-    while not over:
-        (action,) = agent.act([0], [observation], [info])
-        observation, _, terminated, truncated, info = env.step(action)
-        over = terminated or truncated
-    trajectory: Trajectory = info["trajectory"]
+    (trajectory,) = evaluate(Evaluation("StepTool/ToolWorld-v0", settings), OracleAgent(), tasks=[index])
     return trajectory
 
 
@@ -175,7 +165,3 @@ def _print_episode(console: Console, trajectory: Trajectory) -> None:
         console.print(f"{step.action.name} {step.action.arguments}", style="bold", highlight=False, markup=False)
         console.print(f"  {step.observation}\n  reward {reward:g} ({terms})", highlight=False, markup=False)
     console.print(f"return {sum(trajectory.rewards):g}, outcome {trajectory.metadata['outcome']}", highlight=False)
-
-
-def _mean(values: Sequence[int]) -> str:
-    return f"{sum(values) / len(values):.1f}"
