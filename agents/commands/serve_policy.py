@@ -13,8 +13,7 @@ import tyro
 import uvicorn
 
 from agents.errors import ConfigurationError
-from agents.models.bundle import build_policy
-from agents.models.config import PolicyConfig
+from agents.models.bundle import load_policy
 from agents.rollout.policy_server import Decoder, create_app
 
 
@@ -41,10 +40,7 @@ class Command:
 
     def run(self) -> None:
         """Serve until interrupted."""
-        config = PolicyConfig(
-            checkpoint=str(self.checkpoint), critic="none", device=self.device, dtype=self.dtype, context=0
-        )
-        bundle = build_policy(config)
+        bundle = load_policy(self.checkpoint, device=self.device, dtype=self.dtype)
         with closing(self._listen()) as listening, Decoder(bundle.policy, bundle.context) as decoder:
             sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
             sys.stdout.flush()

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from agents.errors import CheckpointError, ConfigurationError, ModelError
 from agents.models import checkpoint
 from agents.models.chat_template import ChatCodec, Codec, PlainCodec
-from agents.models.config import PolicyConfig
+from agents.models.config import Dtype, PolicyConfig
 from agents.models.decoder import SHAPES, build_decoder, load_pretrained, lora_rank, set_dtype, with_adapters
 from agents.models.policy import Policy
 from agents.models.tokenizer import ACT
@@ -30,12 +30,9 @@ class PolicyBundle:
 
 
 def build_policy(config: PolicyConfig, tokenizer: PreTrainedTokenizerBase | None = None, seed: int = 0) -> PolicyBundle:
-    """Build the policy of a configuration.
+    """Build the policy of a configuration: from a checkpoint, from scratch, or of a pretrained model.
 
-    Args:
-        config: Names a checkpoint, a size to build from scratch, or a pretrained model.
-        tokenizer: Tokenizer of a policy from scratch.
-        seed: Random seed of fresh weights.
+    `tokenizer` is that of a policy from scratch, `seed` the random seed of fresh weights.
 
     Raises:
         ModelError: The configuration names no usable model.
@@ -72,9 +69,9 @@ def check_device(device: str) -> None:
         raise ConfigurationError(f"device={device}: cannot be used here ({reason}); cpu always can") from error
 
 
-def load_policy(name: str | Path, *, device: str = "cpu") -> PolicyBundle:
+def load_policy(name: str | Path, *, device: str = "cpu", dtype: Dtype = "float32") -> PolicyBundle:
     """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
-    return build_policy(PolicyConfig(checkpoint=str(name), critic="none", device=device, context=0))
+    return build_policy(PolicyConfig(checkpoint=str(name), critic="none", device=device, dtype=dtype, context=0))
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import ConfigDict
 
+Dtype = Literal["float32", "bfloat16", "float64", "mixed"]
 CriticKind = Literal["none", "shared", "detached", "separate"]
 
 
@@ -22,7 +23,7 @@ class PolicyConfig:
     """Context length in tokens; a longer episode ends with its last action that fits."""
     critic: CriticKind = "shared"
     """Input of the value head: see `agents.models.policy.Policy`. Estimators without a critic need `none`."""
-    dtype: Literal["float32", "bfloat16", "float64", "mixed"] = "float32"
+    dtype: Dtype = "float32"
     """Weight dtype. bfloat16 loses updates smaller than about 0.4 % of a weight, except those of adapters. `mixed`:
     float32 weights, multiplied in bfloat16 in training and not by the sampler, so ratios start near 1 only. The critic
     is in single precision or better."""
