@@ -3,15 +3,14 @@
 Concurrent requests are decoded in one batch. Each has its own seed, so its result does not depend on the batch.
 """
 
-from __future__ import annotations
-
 import asyncio
 import queue
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, ConfigDict, Field
@@ -97,7 +96,7 @@ class Decoder:
         self._weights = threading.Lock()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> Decoder:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -129,8 +128,9 @@ class Decoder:
                     self._waiting.put(None)
                     break
                 batch.append(more)
-            for part in _grouped([each for each in batch if each[1].set_running_or_notify_cancel()]):
-                self._answer(part)
+            asked = [each for each in batch if each[1].set_running_or_notify_cancel()]
+            for _, part in groupby(sorted(asked, key=_stop_token), _stop_token):
+                self._answer(list(part))
         while not self._waiting.empty():  # requests after the stop signal
             if (late := self._waiting.get()) is not None:
                 late[1].cancel()
@@ -204,9 +204,5 @@ def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
     }
 
 
-def _grouped(batch: Sequence[_Asked]) -> list[list[_Asked]]:
-    """Group requests by stop token."""
-    parts: dict[int, list[_Asked]] = {}
-    for request, future in batch:
-        parts.setdefault(request.stop_token_ids[0], []).append((request, future))
-    return list(parts.values())
+def _stop_token(asked: _Asked) -> int:
+    return asked[0].stop_token_ids[0]
