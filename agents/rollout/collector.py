@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.base import Info
 from agents.errors import ModelError
 from agents.models.chat_template import Codec
 from agents.rollout.engine import RolloutEngine
@@ -26,7 +27,6 @@ from toolserver.catalog.api_schema import StatusCode
 _LOST_ROLLOUTS = 8  # consecutive rollouts without an episode after which a run ends
 _LONGEST_WAIT = 60.0  # seconds
 _INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
-Info = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

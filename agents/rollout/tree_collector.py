@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from agents.models.chat_template import Codec
-from agents.rollout.collector import EpisodeSpec, Recorder, Rollout, numbered, record_rollout
+from agents.rollout.collector import EpisodeBuilder, EpisodeSpec, Recorder, Rollout, numbered, record_rollout
 from agents.rollout.engine import RolloutEngine
 from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
 from agents.rollout.episode_pool import EpisodePool
@@ -95,18 +94,8 @@ class _TreeRecorder(Recorder):
             self._pool.fork(slot, target)
             self.engine.fork(slot, target, f"{self._streams[builder.order]}/{call}/{n}")
             order = len(self.specs) + (builder.order * len(plan.before) + plan.before.index(call)) * plan.branches + n
-            self._builders[target] = replace(
-                builder,
-                order=order,
-                lineage=(*builder.lineage, call, n),
-                ids=list(builder.ids),
-                spans=[],
-                log_probs=[],
-                hidden=[],
-                rewards=[],
-                state_hashes=[],
-                invalid=0,
-            )
+            own = order, builder.group, list(builder.ids), builder.task, builder.state, builder.format
+            self._builders[target] = EpisodeBuilder(*own, lineage=(*builder.lineage, call, n))
             self.begun[target] = order
             self.engine.request([target])
 
