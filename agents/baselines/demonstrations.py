@@ -1,12 +1,10 @@
 """Demonstrations for imitation learning: the gold solution with mistakes at a given rate."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
@@ -45,7 +43,7 @@ class Noise:
             raise ConfigurationError(f"noise: the rates {rates} add up to more than 1")
 
     @classmethod
-    def evenly(cls, rate: float) -> Noise:
+    def evenly(cls, rate: float) -> Self:
         """Return equal rates of the four mistakes that sum to `rate`."""
         return cls(rate / 4, rate / 4, rate / 4, rate / 4)
 

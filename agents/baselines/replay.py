@@ -1,11 +1,10 @@
 """Replay of recorded episodes."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from agents.base import EpisodeAgent, Info
 from steptool_env.errors import DataError
@@ -36,7 +35,7 @@ class ReplayAgent(EpisodeAgent[_Episode]):
             self._recorded.setdefault((episode.task.suite, episode.task.id), episode)
 
     @classmethod
-    def from_path(cls, path: str) -> ReplayAgent:
+    def from_path(cls, path: str) -> Self:
         """Read the recordings in a file or folder, see `read_recordings`. Raises `DataError` if there are none."""
         return cls(read_recordings(path), f"replay:{Path(path).stem}")
 

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from typing import Any
 
 from agents.base import Info
-from agents.seeding import derive, stream_of
+from agents.seeding import action_seed, stream_of
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -147,7 +147,7 @@ class OpenAIAgent:
             episode.messages.append(_answer_to(episode.messages[-1], observation))
         options = dict(self._options)
         if self._seed is not None:
-            options["seed"] = derive(self._seed, "action", episode.stream, episode.step)
+            options["seed"] = action_seed(self._seed, episode.stream, episode.step)
         episode.step += 1
         if episode.format.native:
             options |= {"tools": episode.tools, "parallel_tool_calls": False}

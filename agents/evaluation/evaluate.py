@@ -43,11 +43,10 @@ class Evaluation:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in (("episodes", self.episodes), ("slots", self.slots)):
-            if value is not None and value < 1:
-                raise ConfigurationError(f"{name}={value}: must be at least 1")
-        if self.seed < 0:
-            raise ConfigurationError(f"seed={self.seed}: must be at least 0")
+        for name, least in (("episodes", 1), ("slots", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigurationError(f"{name}={value}: must be at least {least}")
 
 
 def evaluate(
@@ -78,7 +77,9 @@ def evaluate(
     starts = [Start(evaluation.seed + index, index) for index in indices]
     order = _InOrder(on_episode)
     try:
-        _check_tools(first)
+        client = cast(ToolEnv, first.unwrapped).client
+        if isinstance(client, HttpToolClient):
+            client.check()
         on_start(len(indices))
         played = ((index, last.info["trajectory"]) for index, last in loop.play(starts))
         for index, trajectory in _until_lost(played):
@@ -133,12 +134,6 @@ def suite_of(env: TextEnv) -> TaskSuite:
     if not isinstance(inner, ToolEnv):
         raise ConfigurationError(f"{type(inner).__name__} is no text environment of steptool_env; evaluate takes those")
     return inner.suite
-
-
-def _check_tools(env: TextEnv) -> None:
-    client = cast(ToolEnv, env.unwrapped).client
-    if isinstance(client, HttpToolClient):
-        client.check()
 
 
 def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int, Trajectory]]:

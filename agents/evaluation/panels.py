@@ -72,20 +72,10 @@ def play_panel(
     return evaluate(panel.evaluation(env, seed), agent)
 
 
-def panel_metrics(played: Sequence[Trajectory]) -> dict[str, float]:
-    """Return the defined metrics of a panel."""
-    return {name: float(value) for name, value in metrics_of(played).items() if not isnan(value)}
-
-
 class PanelEvaluation:
     """Callable that plays panels with the current weights of a policy and returns `<decoding>/<panel>/<metric>`.
 
-    Args:
-        panels: Tasks.
-        env: Environment of the run.
-        bundle: Policy.
-        sampling: Maximum length of an action.
-        decodings: Temperature by the name of the decoding.
+    `decodings` has the temperature of each decoding by its name.
 
     Attributes:
         digests: Panel digest by the panel's name.
@@ -109,10 +99,12 @@ class PanelEvaluation:
             key(decoding, panel.name, name): value
             for panel in self._panels
             for decoding, temperature in self._decodings.items()
-            for name, value in panel_metrics(
-                play_panel(panel, self._env, self._bundle, self._sampling, temperature)
-            ).items()
+            for name, value in self._metrics(panel, temperature).items()
         }
+
+    def _metrics(self, panel: Panel, temperature: float) -> dict[str, float]:
+        played = play_panel(panel, self._env, self._bundle, self._sampling, temperature)
+        return {name: float(value) for name, value in metrics_of(played).items() if not isnan(value)}
 
 
 def key(decoding: str, panel: str, metric: str) -> str:

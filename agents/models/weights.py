@@ -97,17 +97,16 @@ def write_merged(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBas
     Raises:
         CheckpointError: The files cannot be written.
     """
+    model = policy.language_model
+    if hasattr(model, "merge_and_unload"):
+        model = cast(Any, copy.deepcopy(model)).merge_and_unload()
     with new_folder(folder, "model") as partial:
-        save_model(partial, _merged(policy.language_model), tokenizer)
+        save_model(partial, model, tokenizer)
 
 
 @torch.no_grad()
 def read_merged(folder: Path, policy: Policy) -> None:
-    """Replace the weights of a policy by those that `write_merged` wrote.
-
-    Raises:
-        CheckpointError: The folder holds no model, or one of another shape.
-    """
+    """Replace the weights by those of `write_merged`. Raises `CheckpointError` for no model or one of another shape."""
     try:
         policy.language_model.load_state_dict(load_model(folder, policy.dtype).state_dict())
     except RuntimeError as error:
@@ -146,10 +145,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _merged(model: nn.Module) -> nn.Module:
-    """The model without adapters: as it is, or a copy with their products added to its weights."""
-    if not hasattr(model, "merge_and_unload"):
-        return model
-    return cast(nn.Module, cast(Any, copy.deepcopy(model)).merge_and_unload())

@@ -55,14 +55,11 @@ _CURVES = {
 def _curves(runs: Sequence[Run], key: str, title: str) -> Plot | None:
     """Plot the metric `key` of every training against its environment calls; `None` if no run has it."""
     window = _WINDOW if key == _PLAYED else 1
-    points = {run.name: [(r["calls"], r[key]) for r in run.records if r.get(key) is not None] for run in runs}
-    curves = {
-        name: Curve(
-            [x for x, _ in pairs if x is not None], _moving_mean([y for _, y in pairs if y is not None], window)
-        )
-        for name, pairs in points.items()
-        if pairs
-    }
+    curves = {}
+    for run in runs:
+        points = [(r["calls"] or 0, rate) for r in run.records if (rate := r.get(key)) is not None]
+        if points:
+            curves[run.name] = Curve([x for x, _ in points], _moving_mean([y for _, y in points], window))
     if not curves:
         return None
     caption = f"Mean of the last {window} iterations." if window > 1 else ""

@@ -33,7 +33,6 @@ MAY_CHANGE = (
 )
 """Settings that may change when a run is resumed: its length (unless `anneal` depends on it), its devices and engine,
 and its output. None of them changes the update of an episode."""
-_SCHEDULE = ("calls",)
 
 
 @contextmanager
@@ -87,8 +86,7 @@ def check_resumed(config: TrainConfig, folder: Path) -> None:
     if not checkpoint.load_config(folder):
         return
     before, now = (_flat(asdict(each)) for each in (stored_config(folder), config))
-    fixed = _SCHEDULE if config.anneal else ()
-    names = [name for name in {**before, **now} if name not in MAY_CHANGE or name in fixed]
+    names = [name for name in {**before, **now} if name not in MAY_CHANGE or (name == "calls" and config.anneal)]
     wrong = [name for name in names if before.get(name) != now.get(name)]
     if wrong:
         differences = "; ".join(f"{name}={now.get(name)!r}, the run has {before.get(name)!r}" for name in wrong)

@@ -140,17 +140,9 @@ def from_scratch(config: PolicyConfig) -> bool:
 
 
 def encode_trajectory(codec: Codec, trajectory: Trajectory) -> TokenEpisode:
-    """Encode a recorded episode as tokens.
-
-    Raises:
-        KeyError: The trajectory's metadata lacks the settings of its episode.
-    """
+    """Encode a recorded episode as tokens. Raises `KeyError` if its metadata lacks the settings of the episode."""
     prompt = _opening(trajectory)
-    info = {
-        "messages": prompt.messages,
-        "functions": prompt.functions,
-        "format": trajectory.metadata["format"],
-    }
+    info = {"messages": prompt.messages, "functions": prompt.functions, "format": trajectory.metadata["format"]}
     turns = ((step.action.text, step.observation) for step in trajectory.steps)
     return encode_turns(codec, codec.encode_prompt(prompt.text, info), turns, trajectory.rewards, str(info["format"]))
 
@@ -189,16 +181,14 @@ def solved(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     return [t for t in trajectories if t.metadata.get("outcome", {}).get("is_solved") == 1]
 
 
-def copying_episodes(
-    vocabulary: int, count: int, seed: int, *, chunks: int = 12, longest: int = 6
-) -> Iterator[TokenEpisode]:
+def copying_episodes(vocabulary: int, count: int, seed: int, *, chunks: int = 12) -> Iterator[TokenEpisode]:
     """Random chunks of tokens, then the same in another order: after its first token a chunk can be copied.
 
-    The three special tokens are left out. A chunk has 2 to `longest` tokens.
+    The three special tokens are left out. A chunk has 2 to 6 tokens.
     """
     random = torch.Generator().manual_seed(derive(seed, "copying"))
     for _ in range(count):
-        sizes = torch.randint(2, longest + 1, (chunks,), generator=random).tolist()
+        sizes = torch.randint(2, 7, (chunks,), generator=random).tolist()
         stock = [torch.randint(3, vocabulary, (size,), generator=random).tolist() for size in sizes]
         yield _repeated(stock, torch.randperm(chunks, generator=random).tolist())
 
