@@ -23,11 +23,7 @@ from agents.models.weights import full_tensor, shard_like
 
 
 class Shards:
-    """A sharded policy and an unsharded one that shares its weights.
-
-    Args:
-        full: Policy whose weights the shards take over; it has weights inside `gathered` only.
-        processes: Processes that hold the shards.
+    """A sharded policy and an unsharded one, `full`, whose weights the shards take over and `gathered` gives back.
 
     Attributes:
         policy: The sharded policy, which is trained; computations go through its `forward`, in every process alike.

@@ -29,16 +29,9 @@ class PolicyEvaluation:
     """Callable that evaluates the current weights of a policy and returns `eval/...`.
 
     The figures are those of `steptool evaluate --agent policy:CHECKPOINT` with the same tasks and seed, at
-    temperature 1. On a CPU a copy of the policy in double precision samples, as there.
-
-    Args:
-        evaluation: Tasks and environment. Its seed also seeds the sampler.
-        bundle: Policy.
-        sampling: Maximum length of an action.
-        engine: Engine of the run, where it is not `local`; it must have the current weights.
-
-    Raises:
-        ConfigurationError: See `evaluate`.
+    temperature 1. On a CPU a copy of the policy in double precision samples, as there. The seed of the evaluation also
+    seeds the sampler. `engine` is that of the run where it is not `local`, and must have the current weights. Raises
+    `ConfigurationError` as `evaluate` does.
     """
 
     def __init__(

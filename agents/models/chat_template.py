@@ -34,10 +34,8 @@ class Codec(Protocol):
     def encode_observation(self, observation: str, call_format: str = "") -> list[int]:
         """Encode the tokens between the stop token of an action and the next action.
 
-        Args:
-            observation: Text of the observation.
-            call_format: Call format of the environment (`info["format"]` of the reset), which determines the role of
-                the message in a chat; by default the user's.
+        `call_format` is that of the environment (`info["format"]` of the reset), which determines the role of the
+        message in a chat; by default the user's.
         """
 
     def decode_action(self, ids: Sequence[int]) -> str:

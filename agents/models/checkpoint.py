@@ -156,11 +156,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_weights(folder: Path, policy: Policy) -> None:
-    """Read a checkpoint's weights into a policy of the same shape.
-
-    Raises:
-        CheckpointError: The checkpoint is incomplete, damaged, or of another model.
-    """
+    """Read the weights of a checkpoint. Raises `CheckpointError` if it is incomplete, damaged or of another model."""
     found, own = load_language_model(folder, policy.dtype).state_dict(), policy.language_model.state_dict()
     wrong = [name for name in own if name not in found or found[name].shape != own[name].shape]
     if wrong:

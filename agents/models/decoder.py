@@ -81,11 +81,7 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
 
 
 def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """Load a pretrained causal model and its tokenizer by folder or hub name.
-
-    Raises:
-        ModelError: The model or its tokenizer cannot be loaded.
-    """
+    """Load a pretrained model and its tokenizer by folder or hub name. Raises `ModelError` if one cannot be loaded."""
     if Path(name).is_dir():
         name = str(Path(name).resolve())  # adapters record it as their base model
     try:

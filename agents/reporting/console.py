@@ -37,12 +37,7 @@ class Display:
     """Progress of one or more phases. Use as a context manager.
 
     Where the output is no terminal, a thread writes a line per phase at regular intervals, and the last state of each
-    phase on exit.
-
-    Args:
-        console: Output.
-        live: Show live lines in a terminal; if false, a terminal shows nothing.
-        clock: Function that returns seconds.
+    phase on exit. Where `live` is false, a terminal shows nothing. `clock` returns seconds.
     """
 
     def __init__(

@@ -34,13 +34,10 @@ class RolloutEngine(Protocol):
         """Remove all episodes. Required after the weights have changed."""
 
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
-        """Start an episode.
+        """Start an episode with the tokens of its prompt.
 
-        Args:
-            slot: Slot of the episode.
-            ids: Prompt tokens.
-            stream: Name of the episode's random stream: equal seed, stream and tokens give equal actions, whatever
-                other episodes are sampled. Defaults to the number of episodes started since the seed.
+        `stream` is the name of its random stream: equal seed, stream and tokens give equal actions, whatever other
+        episodes are sampled. It defaults to the number of episodes started since the seed.
         """
 
     def append(self, slot: int, ids: Sequence[int]) -> None:

@@ -133,21 +133,13 @@ class SeparatePool:
 
 
 def open_pool(config: EnvConfig) -> EpisodePool:
-    """Return the pool of a training run.
-
-    Raises:
-        ConfigurationError: See `make_env`.
-    """
+    """Return the pool of a training run. Raises `ConfigurationError` as `make_env` does."""
     arguments = {**config.args, **({"reward": config.reward} if config.reward else {})}
     return make_pool(lambda: make_env(config.id, arguments, "env.id"), config.num_envs)
 
 
 def make_env(env_id: str, arguments: Mapping[str, Any], field: str = "env") -> TextEnv:
-    """Return an environment.
-
-    Raises:
-        ConfigurationError: The id, which is the setting `field`, is unknown, or an argument is wrong.
-    """
+    """Return an environment. Raises `ConfigurationError` for an unknown id (the setting `field`) or wrong arguments."""
     try:
         return cast(TextEnv, gym.make(env_id, **arguments, disable_env_checker=True))
     except gym.error.UnregisteredEnv as error:

@@ -52,27 +52,13 @@ _PLAIN: Mapping[str, Any] = {
 class HttpEngine:
     """Rollout engine that samples at a server. See `RolloutEngine`.
 
-    Args:
-        url: URL of the server.
-        folder: Folder that the server sees under the same path; weights are written there.
-        write: Function that writes the current weights to a folder for the server.
-        context: Context length in tokens.
-        stop_id: Token that ends an action.
-        sampling: Maximum length of an action.
-
-    Raises:
-        EngineError: (from any method) The server is unreachable or its response is invalid; the message has a remedy.
+    `write` writes the current weights into `folder`, which the server sees under the same path. `context` is the
+    context length in tokens, `stop_id` the token that ends an action. Any method raises `EngineError` where the server
+    is unreachable or its response is invalid; the message has a remedy.
     """
 
     def __init__(
-        self,
-        url: str,
-        folder: Path,
-        write: Callable[[Path], None],
-        *,
-        context: int,
-        stop_id: int,
-        sampling: Sampling,
+        self, url: str, folder: Path, write: Callable[[Path], None], *, context: int, stop_id: int, sampling: Sampling
     ) -> None:
         self._parent, self._write = folder.absolute(), write
         self._context, self._stop, self._sampling = context, stop_id, sampling

@@ -71,11 +71,7 @@ class SB3Settings:
 
 
 def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return: None) -> BaseAlgorithm:
-    """Train a policy. Equal settings give equal policies on the same machine.
-
-    Raises:
-        ConfigurationError: The environment does not take its arguments.
-    """
+    """Train a policy, the same for equal settings on one machine. Raises `ConfigurationError` for wrong `env_args`."""
     algorithm, policy = _ALGORITHMS[settings.algorithm]
     try:
         envs = DummyVecEnv([lambda: Monitor(gym.make(ENV_ID, **settings.env_args))] * settings.num_envs)

@@ -3,10 +3,9 @@
 Notation: b episodes, l tokens, k steps (tool calls), j action tokens of an episode.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -79,7 +78,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def rows(self, index: Tensor) -> Batch:
+    def rows(self, index: Tensor) -> Self:
         """Select episodes and cut the padding to the longest of them."""
         length, j = int(self.attention[index].sum(1).max()), int(self.mask[index].sum(1).max())
         width = {"ids": length, "attention": length, "reward": int(self.steps[index].max())}
@@ -92,12 +91,12 @@ class Batch:
         hashes, lineage = zip(*((self.state_hashes[i], self.lineage[i]) for i in index.tolist()), strict=True)
         return replace(self, **picked, state_hashes=hashes, lineage=lineage)
 
-    def final_states(self) -> Batch:
+    def final_states(self) -> Self:
         """The same episodes, with the last token as the only position: its value is that of the final state."""
         last = self.attention.sum(1, keepdim=True) - 1
         return replace(self, position=last, action=torch.zeros_like(last), step=torch.zeros_like(last))
 
-    def without_actions(self) -> Batch:
+    def without_actions(self) -> Self:
         """The same episodes without action tokens: every loss, and its gradient, is zero."""
         zeros = torch.zeros_like(self.old_log_prob)
         step = torch.full_like(self.step, -1)
@@ -158,15 +157,8 @@ def micro_batches(
     """Split this process's share of a batch into micro-batches of episodes of similar length.
 
     Sharded processes have to run the policy equally often, so those with fewer micro-batches get extra ones of no rows
-    and no action tokens.
-
-    Args:
-        batch: The batch, the same in all processes.
-        max_tokens: Maximum number of padded tokens of a micro-batch; an episode is never split.
-        processes: The processes that share the batch.
-
-    Yields:
-        The rows of a micro-batch, and the micro-batch.
+    and no action tokens. The batch is the same in all of `processes`. A micro-batch has at most `max_tokens` padded
+    tokens, but an episode is never split. Yields the rows of a micro-batch, and the micro-batch.
     """
     lengths = batch.attention.sum(1).tolist()
     local = processes.local_rows(lengths)

@@ -176,11 +176,7 @@ def make_config(settings: Mapping[str, Any] | None = None) -> TrainConfig:
 
 
 def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> TrainConfig:
-    """Read the configuration of a YAML file, with some fields replaced.
-
-    Raises:
-        ConfigurationError: The file cannot be read, is not a mapping, or has a wrong field.
-    """
+    """Read a YAML file, with some fields replaced. Raises `ConfigurationError` as `read_yaml` and `make_config` do."""
     return make_config(merged(read_yaml(path), overrides or {}))
 
 

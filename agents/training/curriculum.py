@@ -18,12 +18,10 @@ from steptool_env.episodes.episode import Transition
 class CurriculumPool:
     """Pool whose tasks have the first depths of a mixture, in proportion to their weights.
 
+    `pools` and `weights` are by depth; the pools have the same slots.
+
     Attributes:
         stage: Number of depths that are drawn beside the smallest.
-
-    Args:
-        pools: Pool of each depth, all with the same slots.
-        weights: Weight of each depth.
     """
 
     def __init__(self, pools: Mapping[int, EpisodePool], weights: Mapping[int, float]) -> None:

@@ -68,10 +68,7 @@ def _pairs(solved: Sequence[TokenEpisode], failed: Sequence[TokenEpisode]) -> li
 
 
 def train_dpo(
-    bundle: PolicyBundle,
-    pairs: Sequence[Pair],
-    config: DPOConfig,
-    on_step: OnStep | None = None,
+    bundle: PolicyBundle, pairs: Sequence[Pair], config: DPOConfig, on_step: OnStep | None = None
 ) -> dict[str, float]:
     """Train a policy by DPO; the reference is the policy at the start. `on_step` is called after each step.
 

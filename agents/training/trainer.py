@@ -49,15 +49,8 @@ OnIteration = Callable[[Progress, dict[str, float]], None]
 class OnlineTrainer:
     """Train a policy in an episode pool.
 
-    Args:
-        config: All settings.
-        bundle: The policy to train.
-        pool: Text environments.
-        evaluation: Returns `eval/...` metrics, every `config.eval_every` iterations.
-        log: Log of the metrics of every iteration.
-        engine: Rollout engine; by default the one that `config.rollout` names.
-        processes: The processes that train the policy together; each collects a share of the episodes. The main process
-            evaluates and logs.
+    `evaluation` returns `eval/...` metrics, every `config.eval_every` iterations. `engine` is by default the one that
+    `config.rollout` names. Each of `processes` collects a share of the episodes; the main one evaluates and logs.
     """
 
     def __init__(

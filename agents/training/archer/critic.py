@@ -63,12 +63,7 @@ class StepCriticLearner:
     """
 
     def __init__(
-        self,
-        policy: Policy,
-        optim: OptimConfig,
-        gamma: float,
-        tau: float = _TAU,
-        max_grad_norm: float = MAX_GRAD_NORM,
+        self, policy: Policy, optim: OptimConfig, gamma: float, tau: float = _TAU, max_grad_norm: float = MAX_GRAD_NORM
     ) -> None:
         self.critic = StepCritic(policy)
         self.target = copy.deepcopy(self.critic).requires_grad_(False).eval()
