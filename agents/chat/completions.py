@@ -128,7 +128,10 @@ class OpenAIAgent:
             for function in info["functions"]:
                 functions.setdefault(function["name"], function)  # of two with the same name the first is used
             names = FunctionNames(functions)
-            tools = [_tool(function, names) for function in functions.values()]
+            tools = [
+                {"type": "function", "function": {**function, "name": names.alias(name)}}
+                for name, function in functions.items()
+            ]
             self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages, stream_of(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
@@ -172,10 +175,6 @@ class OpenAIAgent:
                 raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error
             actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
         return actions
-
-
-def _tool(function: Mapping[str, Any], names: FunctionNames) -> dict[str, Any]:
-    return {"type": "function", "function": {**function, "name": names.alias(function["name"])}}
 
 
 def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message:

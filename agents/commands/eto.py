@@ -58,8 +58,7 @@ class Command:
                 progress.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
             train_dpo(bundle, pairs, self.preference, on_step)
-        settings = {"preference": asdict(self.preference)}
-        checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config=settings)
+        checkpoint.save(self.out, bundle.policy, bundle.tokenizer, config={"preference": asdict(self.preference)})
         console = Console()
         console.print(f"{len(pairs)} pairs")
         arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"

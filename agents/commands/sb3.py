@@ -44,8 +44,7 @@ class Command:
         """Train and evaluate."""
         console = Console()
         self.out.mkdir(parents=True, exist_ok=True)
-        settings = self.settings
-        evaluations = self._evaluations(settings)
+        settings, evaluations = self.settings, self._evaluations()
         for evaluation in evaluations.values():
             check(evaluation)
         with TrainingProgress("sb3", console=console) as progress:
@@ -60,9 +59,9 @@ class Command:
         arguments = f"--env StepTool/ToolWorld-v0 --agent sb3:{self.out}/model.zip --out {self.out}/evaluation"
         print_written(console, self.out, f"steptool evaluate {arguments}")
 
-    def _evaluations(self, settings: SB3Settings) -> dict[str, Evaluation]:
+    def _evaluations(self) -> dict[str, Evaluation]:
         """Return the evaluation of each split."""
-        kept = {name: value for name, value in settings.env_args.items() if name not in ("split", "depths")}
+        kept = {name: value for name, value in self.settings.env_args.items() if name not in ("split", "depths")}
         return {s: Evaluation("StepTool/ToolWorld-v0", {**kept, "split": s}, self.episodes) for s in self.splits}
 
     def _table(self, agents: list[Agent], evaluations: Mapping[str, Evaluation]) -> Table:

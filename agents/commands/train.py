@@ -114,12 +114,11 @@ def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
     """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
     if resume:
         return _newest(out)
-    found = checkpoint.newest(out)
-    if found is not None:
+    if found := checkpoint.newest(out):
         raise CheckpointError(
             f"{found} is of an earlier run; choose another --out, continue with --resume, or remove it"
         )
-    return found
+    return None
 
 
 def _newest(out: Path) -> Path:

@@ -10,8 +10,6 @@ from collections.abc import Iterable
 
 _ORDERS = (3, 2)  # numbers of tokens that are looked up, the longest first
 _ENTRIES = 1 << 18  # beyond that the table starts again
-TAIL = max(_ORDERS)
-"""Last tokens of an episode that its next draft depends on."""
 
 
 class DraftTable:
@@ -28,7 +26,7 @@ class DraftTable:
                 if len(tail) >= order:
                     table[tuple(tail[-order:])] = token
             tail.append(token)
-        del tail[:-TAIL]
+        del tail[: -_ORDERS[0]]  # its next draft depends on no earlier token
         if len(table) > _ENTRIES:
             table.clear()
 

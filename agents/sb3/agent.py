@@ -28,16 +28,15 @@ class CandidateAgent:
         self.name = name
         self._choose = choose
         self._views: dict[int, CandidateView] = {}
-        self._tasks: dict[int, str] = {}
+        self._keys: dict[int, tuple[str, int]] = {}
         self._pending: dict[int, int] = {}
-        self._steps: dict[int, int] = {}
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
         del observations
         for index, info in zip(indices, infos, strict=True):
             self._views[index] = CandidateView(info, toolworld_lexicon(_level(info["task_id"])))
-            self._tasks[index], self._steps[index] = info["task_id"], 0
+            self._keys[index] = info["task_id"], 0
             self._pending.pop(index, None)
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
@@ -45,9 +44,10 @@ class CandidateAgent:
         for index, observation, info in zip(indices, observations, infos, strict=True):
             if index in self._pending:
                 self._views[index].advance(self._pending[index], observation, info)
-                self._steps[index] += 1
+                task, step = self._keys[index]
+                self._keys[index] = task, step + 1
         views = [self._views[index] for index in indices]
-        chosen = self._choose(views, [(self._tasks[index], self._steps[index]) for index in indices])
+        chosen = self._choose(views, [self._keys[index] for index in indices])
         self._pending.update(zip(indices, map(int, chosen), strict=True))
         return [view.text(self._pending[index]) for index, view in zip(indices, views, strict=True)]
 
