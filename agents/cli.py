@@ -1,7 +1,5 @@
 """The command `steptool`."""
 
-from __future__ import annotations
-
 import inspect
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """KEY=VALUE options on the command line."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any

@@ -1,7 +1,5 @@
 """Agents by name."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from agents.base import Agent

@@ -1,7 +1,5 @@
 """Derived random seeds: every random number of a run depends on the run's seed and its purpose."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from hashlib import blake2b
 from random import Random

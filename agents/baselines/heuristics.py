@@ -1,7 +1,5 @@
 """Agents without a model: `no-tools` and `greedy-docs`, floors of ToolWorld."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

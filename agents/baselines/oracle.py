@@ -1,7 +1,5 @@
 """The oracle of ToolWorld, the ceiling of every evaluation."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

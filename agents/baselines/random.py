@@ -1,7 +1,5 @@
 """Random agent, the floor of every evaluation: valid random calls, then `Finish`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random

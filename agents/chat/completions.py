@@ -1,7 +1,5 @@
 """Agent for a chat model behind an OpenAI-compatible endpoint."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """`steptool demo`."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass

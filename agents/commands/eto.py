@@ -1,7 +1,5 @@
 """`steptool eto`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial

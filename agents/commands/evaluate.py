@@ -1,7 +1,5 @@
 """`steptool evaluate`."""
 
-from __future__ import annotations
-
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`steptool sb3`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isnan

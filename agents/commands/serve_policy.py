@@ -1,7 +1,5 @@
 """`steptool serve-policy`."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from contextlib import closing

@@ -1,7 +1,5 @@
 """`steptool tasks`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -5,8 +5,6 @@ episodes; the episodes are gathered, so that every process computes the advantag
 computes the gradient of its rows of a mini-batch, and the gradients are summed.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence

@@ -5,8 +5,6 @@ differs from process to process and cannot synchronise at every token, so it rea
 released while it is not used.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager

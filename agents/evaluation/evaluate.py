@@ -1,7 +1,5 @@
 """Evaluation of an agent on the tasks of an environment."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass, field

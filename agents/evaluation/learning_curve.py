@@ -1,7 +1,5 @@
 """Evaluation of a policy in training: the same loop, sampler and tasks as `steptool evaluate`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from statistics import fmean

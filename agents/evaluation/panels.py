@@ -1,7 +1,5 @@
 """Panels: the tasks of one depth or split, on which a policy is evaluated sampled and greedily."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan

@@ -1,7 +1,5 @@
 """Metrics of an evaluation and its result files: metrics.json and run.json."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence

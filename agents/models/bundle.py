@@ -1,7 +1,5 @@
 """Policy bundles: a policy, its tokenizer and its codec, built from settings or loaded from a checkpoint."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast

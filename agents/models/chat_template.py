@@ -5,8 +5,6 @@ appended; sampled ids are never decoded and encoded again, so that the policy is
 sampled.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, cast

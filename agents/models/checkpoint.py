@@ -10,8 +10,6 @@ No file is a pickle. Every random number of training is derived from the run's s
 suffice for an exact resumption.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """Language models: small decoders from scratch, pretrained models, and LoRA adapters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal

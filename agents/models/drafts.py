@@ -4,8 +4,6 @@ A draft is fed with the token before it, in one pass, and the drawn tokens are k
 draw depends on its logits and its random number only, so drafts change the number of passes and no draw.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 _ORDERS = (3, 2)  # numbers of tokens that are looked up, the longest first

@@ -1,7 +1,5 @@
 """Draws of tokens from logits by inverse transform sampling."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -7,8 +7,6 @@ million parameters needs more text for it than a laptop processes in an hour. St
 Kolter 2023, arXiv 2305.09828) reduce that to minutes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, cast

@@ -7,8 +7,6 @@ spends as much time in these as in multiplying; the weights of a norm are multip
 Notation: b episodes of l tokens; m chosen positions; h the model's width; d the size of a head.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

@@ -1,7 +1,5 @@
 """Tokenizer of policies from scratch: byte-level BPE, trained on the text of demonstrations."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -1,7 +1,5 @@
 """Language models as folders: Transformers' layout, and PEFT's for adapters."""
 
-from __future__ import annotations
-
 import copy
 import json
 import os

@@ -1,7 +1,5 @@
 """Progress display of long commands: live lines in a terminal, else one plain line per phase every 30 s."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Report of one evaluation."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Self-contained HTML report: numbers, tables, plots and episodes step by step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan

@@ -1,7 +1,5 @@
 """Output folder of an evaluation: result files, report and printed summary."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from math import isnan

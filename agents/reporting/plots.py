@@ -1,7 +1,5 @@
 """Line plots for reports, as SVG text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import NamedTuple

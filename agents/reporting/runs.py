@@ -1,7 +1,5 @@
 """Report that compares runs: evaluations, trainings, or both."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean

@@ -1,7 +1,5 @@
 """Settings of rollouts: environments, sampling and engine. Imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from pydantic import ConfigDict

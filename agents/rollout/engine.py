@@ -1,7 +1,5 @@
 """Rollout engines: the interface, and the engine that a configuration names."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path

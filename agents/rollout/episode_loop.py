@@ -1,7 +1,5 @@
 """Loop of concurrent episodes: a slot steps as soon as its action has ended, and takes the next episode at once."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence

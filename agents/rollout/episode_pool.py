@@ -1,7 +1,5 @@
 """Pools of concurrent episodes, one per slot."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 

@@ -5,8 +5,6 @@ twice and the server's prefix cache applies. Each request has its own seed: a se
 the same noise, and members of a group have the same prompt.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import shutil

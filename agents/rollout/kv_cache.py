@@ -3,8 +3,6 @@
 Notation: n rows of a block, q tokens per row, head size d.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 from typing import Any

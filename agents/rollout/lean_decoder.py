@@ -3,8 +3,6 @@
 Notation: n rows of a block, q tokens per row, t = n * q, h the model's width, d the size of a head.
 """
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 import torch

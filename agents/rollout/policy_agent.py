@@ -1,7 +1,5 @@
 """Trained policies as agents: `policy:FOLDER` in `steptool evaluate`."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

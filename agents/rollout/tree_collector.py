@@ -1,7 +1,5 @@
 """Collection of trees: episodes that are left by branches before some of their calls."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

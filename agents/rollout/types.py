@@ -1,7 +1,5 @@
 """Token-level records of a rollout: sampled actions and episodes. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real

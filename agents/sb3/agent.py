@@ -3,8 +3,6 @@
 They are evaluated as other agents are: on the same episodes, with the same metrics.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import Any

@@ -3,8 +3,6 @@
 Candidates have no order, so one scorer serves all slots; a flat network would learn each slot separately.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Training of Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -6,8 +6,6 @@ padding; `steps` (b,) the number of steps; `value` (b, j) the value of the state
 the group of episodes with the same task. Functions of tokens return (b, j), of steps (b, k), zero in the padding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Settings of a training run, read from YAML files and the command line. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from operator import attrgetter

@@ -1,7 +1,5 @@
 """A curriculum over the depth of tasks: deeper tasks are drawn once shallower ones are solved."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """ETO (Song et al. 2024): DPO on the action tokens of pairs of a solved and a failed attempt at a task."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product

@@ -3,8 +3,6 @@
 Notation: b episodes, j action tokens of an episode.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

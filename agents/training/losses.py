@@ -4,8 +4,6 @@
 tokens of the mini-batch, so the size of micro-batches does not change the gradient.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

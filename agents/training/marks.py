@@ -1,7 +1,5 @@
 """Training with evaluations at given numbers of environment calls."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter

@@ -1,7 +1,5 @@
 """Metrics log: JSON Lines, TensorBoard, and hooks."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping

@@ -1,7 +1,5 @@
 """The optimizer: steps over a mini-batch in micro-batches, and the fit of a detached critic. All training uses it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Resumption of a run: the settings that may change, and a stop on Ctrl-C with a checkpoint."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping

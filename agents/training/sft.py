@@ -1,7 +1,5 @@
 """Supervised fine-tuning on the actions of demonstrations. RFT is the same on a policy's own solved episodes."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """Settings of `steptool sft` and `steptool eto`. Imports no torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Runs as child processes with one thread each, so that several use several cores."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

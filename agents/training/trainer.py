@@ -4,8 +4,6 @@ PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `adva
 `ppo_loss` in `losses`, `PolicyOptimizer.step` in `optimizer`. `batch` has the data and its mini- and micro-batches.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext

@@ -4,8 +4,6 @@ The critic learns from the replayed steps of many iterations. The trainer then u
 iteration, as with any other estimator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Notation: m steps; h the trunk's width. A state is every token up to an action. 
 token; Q reads that and the hidden state of the action's last token. The trunk is causal: it does not read later tokens.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from typing import cast

@@ -1,7 +1,5 @@
 """Replay buffer: the newest steps of past episodes."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
