@@ -52,11 +52,6 @@ class Options:
     """Few and short laps: one minute in place of five."""
 
     @property
-    def seconds(self) -> float:
-        """Length of a lap of HTTP load."""
-        return 0.3 if self.quick else 2.0
-
-    @property
     def rounds(self) -> int:
         """Laps of each contestant that count."""
         return 2 if self.quick else 9
@@ -151,6 +146,7 @@ def _served(trees: dict[str, Path], scratch: Path, options: Options) -> list[Row
         "/virtual": (_CLIENTS, 1, requests),
         "/v1/calls": (1, _BATCH, grouped(as_calls(requests), _BATCH)),
     }
+    seconds = 0.3 if options.quick else 2.0
     with ExitStack() as stack:
         servers = {
             name: stack.enter_context(_server(tree, "--cache", str(cache), "--read-only"))
@@ -165,7 +161,7 @@ def _served(trees: dict[str, Path], scratch: Path, options: Options) -> list[Row
                 pin(server.pid, 0)
                 if route == "/virtual" or name in trees:
                     prepared = [post_bytes(server.url, route, body) for body in sent]
-                    contestants[route, name] = partial(timed_load, server, prepared, clients, options.seconds)
+                    contestants[route, name] = partial(timed_load, server, prepared, clients, seconds)
         laps = race(contestants, options.rounds)
     rates = {who: median(lap.load.rate for lap in own) for who, own in laps.items()}
     return [

@@ -72,16 +72,6 @@ class Options:
     peak_tflops: float = 0.0
     """Peak TFLOP/s of the device, to report the share in use (MFU); 0 omits it."""
 
-    @property
-    def batch(self) -> int:
-        """Episodes of the batch in this run."""
-        return 8 if self.quick else self.episodes
-
-    @property
-    def rounds(self) -> int:
-        """Updates that count."""
-        return 2 if self.quick else 7
-
 
 class Update(NamedTuple):
     """One contestant, ready to run.
@@ -116,7 +106,8 @@ def run(options: Options) -> Result:
                 except ImportError as error:
                     notes.append(f"{name} was not measured: {error}.")
                     break
-        laps = race({name: partial(_remote_lap, pool) for name, pool in pools.items()}, options.rounds)
+        contestants = {name: partial(_remote_lap, pool) for name, pool in pools.items()}
+        laps = race(contestants, rounds=2 if options.quick else 7)
         facts = {name: pool.submit(_facts).result() for name, pool in pools.items()}
     return Result("learner", "One update", {"Updates": _rows(laps, facts, options)}, notes)
 
@@ -127,7 +118,7 @@ _READY: list[tuple[Update, Options]] = []
 
 def _play(options: Options, file: Path) -> None:
     """Play the batch; rewards differ within groups, so that every episode has an advantage."""
-    workload = make_workload(options.batch, _TURNS, _COPIES)
+    workload = make_workload(8 if options.quick else options.episodes, _TURNS, _COPIES)
     learner = chat_learner(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = make_sampler(learner, sampling)

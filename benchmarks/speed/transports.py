@@ -33,11 +33,6 @@ class Options:
     quick: bool = False
     """Fewer laps."""
 
-    @property
-    def rounds(self) -> int:
-        """Laps of each transport that count."""
-        return 3 if self.quick else 9
-
 
 def run(options: Options) -> Result:
     """Measure exchanges of 1 call and of 256, as of a vector environment of that size."""
@@ -49,7 +44,7 @@ def run(options: Options) -> Result:
             stack.callback(client.close)
             for size in _SIZES:
                 contestants[name, size] = partial(_exchange, client, size)
-        laps = race(contestants, options.rounds)
+        laps = race(contestants, rounds=3 if options.quick else 9)
     rows: list[Row] = [
         {"transport": name, "calls": size, "us of an exchange": Pace.of(own).microseconds}
         for (name, size), own in laps.items()
