@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import cycle
 from time import perf_counter
 
@@ -19,14 +19,11 @@ def cartpole(scripts: Sequence[Script]) -> Iterator[Contestants]:
     """Set up one `CartPole-v1`, and a vector of 64."""
     steps, moves = sum(len(script.actions) for script in scripts), cycle((0, 1))  # alternating keeps the pole up
     env, envs = gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 64, vectorization_mode="vector_entry_point")
-    try:
+    with closing(env), closing(envs):
         yield {
             "CartPole": lambda: play_with(lambda _: env.reset(seed=0), lambda _: env.step(next(moves)), scripts),
             "CartPole, vector of 64": lambda: _vector(envs, steps),
         }
-    finally:
-        env.close()
-        envs.close()
 
 
 def _vector(envs: gym.vector.VectorEnv[np.ndarray, np.ndarray, np.ndarray], steps: int) -> Played:

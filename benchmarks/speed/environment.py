@@ -10,7 +10,7 @@ they are installed, see docs/benchmarks.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -24,7 +24,7 @@ from agents.base import Agent
 from agents.baselines.oracle import OracleAgent
 from agents.baselines.replay import ReplayAgent
 from benchmarks.harness.command import run_command
-from benchmarks.harness.episodes import Env, Envs, Played, Script, make_vector, play, play_vector, record
+from benchmarks.harness.episodes import Env, Played, Script, make_vector, play, play_vector, record
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Pace, race
 from benchmarks.peers import Peer
@@ -121,7 +121,8 @@ def run(options: Options) -> Result:
         single: dict[str, Callable[[], Played]] = {}
         for world in worlds:
             for number, (where, url) in enumerate(_places(urls[world.name])):
-                env = stack.enter_context(_single(world, url))
+                made = gym.make(world.env_id, **world.arguments, server_url=url, disable_env_checker=True)
+                env = stack.enter_context(closing(made))
                 laps = _laps(scripts[world.name], options.episodes, number * (options.rounds + 1))
                 single[f"{world.name}, {where}"] = partial(_play_next, env, laps)
         for package, peer in PEERS.items():
@@ -193,25 +194,6 @@ def _places(url: str) -> Iterator[tuple[str, str | None]]:
     yield OVER_NETWORK, url
 
 
-@contextmanager
-def _single(world: World, url: str | None) -> Iterator[Env]:
-    env = gym.make(world.env_id, **world.arguments, server_url=url, disable_env_checker=True)
-    try:
-        yield env
-    finally:
-        env.close()
-
-
-@contextmanager
-def _vector(world: World, url: str | None, size: int) -> Iterator[Envs]:
-    arguments = {**world.arguments, **({} if url is None else {"server_url": url})}
-    envs = make_vector(world.env_id, arguments, size)
-    try:
-        yield envs
-    finally:
-        envs.close()
-
-
 def _laps(scripts: Sequence[Script], episodes: int, first: int) -> Iterator[list[Script]]:
     """Return `episodes` scripts per lap, from those of lap `first` on, cyclically."""
     endless = islice(cycle(scripts), first * episodes % len(scripts), None)
@@ -230,7 +212,8 @@ def _vector_rows(world: World, url: str, scripts: Sequence[Script], options: Opt
         contestants: dict[tuple[str, int], Callable[[], Played]] = {}
         for where, place in _places(url):
             for size in options.sizes:
-                envs = stack.enter_context(_vector(world, place, size))
+                made = make_vector(world.env_id, {**world.arguments, "server_url": place}, size)
+                envs = stack.enter_context(closing(made))
                 contestants[where, size] = partial(play_vector, envs, cycle(scripts), max(total, 8 * size))
         laps = race(contestants, options.rounds)
     rows: list[Row] = []

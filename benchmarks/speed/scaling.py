@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
@@ -127,14 +127,11 @@ def _answer(service: ToolService, calls: Sequence[ToolCall]) -> Lap:
 @contextmanager
 def histories(lengths: Sequence[int]) -> Iterator[Laps]:
     """Return steps of ToolWorld by the number of earlier steps in the episode."""
-    env = gym.make(_ENV, call_budget=max(lengths) + _WINDOW + 1, disable_env_checker=True)
-    try:
+    with closing(gym.make(_ENV, call_budget=max(lengths) + _WINDOW + 1, disable_env_checker=True)) as env:
         _, info = env.reset(seed=0)
         name = info["functions"][0]["name"]
         call = make_format(info["format"]).render(name, '{"id": "1", "name": "a"}')
         yield {length: partial(_late_steps, env, call, length) for length in lengths}
-    finally:
-        env.close()
 
 
 def _late_steps(env: gym.Env[str, str], call: str, length: int) -> Lap:
