@@ -7,8 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -193,10 +192,3 @@ class _ScriptedEnv:
 def _reward(environments: list[_ScriptedEnv], **_: Any) -> list[float]:
     """Return rewards that differ within groups, so that advantages are not zero."""
     return [sum(environment.rewards) + number % 2 for number, environment in enumerate(environments)]
-
-
-@contextmanager
-def trl_player(learner: PolicyBundle, workload: Workload, action_tokens: int) -> Iterator[TrlPlayer]:
-    """Context manager of a `TrlPlayer` with a temporary folder."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield TrlPlayer(learner, workload, action_tokens, folder)

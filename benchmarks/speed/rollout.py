@@ -9,6 +9,7 @@ tokens. `full context` and TRL read the whole episode before every action.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ScriptedPool, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextSampler
-from benchmarks.peers.trl import trl_player
+from benchmarks.peers.trl import TrlPlayer
 from benchmarks.speed.sampling import chat_learner
 
 OURS, FULL, TRL = "ours", "generate, full context", "TRL GRPOTrainer"
@@ -72,8 +73,8 @@ def run(options: Options) -> Result:
             stack.callback(pool.close)
             contestants[name] = partial(_lap, partial(play_workload, workload, pool, generator, codec))
         try:
-            player = stack.enter_context(trl_player(learner, workload, sampling.max_action_tokens))
-            contestants[TRL] = player.play
+            scratch = stack.enter_context(tempfile.TemporaryDirectory())
+            contestants[TRL] = TrlPlayer(learner, workload, sampling.max_action_tokens, scratch).play
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}
