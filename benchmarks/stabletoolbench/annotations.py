@@ -35,8 +35,6 @@ class Annotated:
         query: Query of the user.
         steps: All steps, including the last.
         rewards: Published reward of every step, mean over three repeats. Shape: (steps,).
-        succeeded: Share of repeats that called the step a success, where published. Shape: (steps - 1,).
-        contributed: Mean contribution in 0..1, where published. Shape: (steps - 1,).
         repeats: Rewards of the tool calls per repeat, where published. Shape: (repeats, steps - 1).
     """
 
@@ -44,8 +42,6 @@ class Annotated:
     query: str
     steps: tuple[Step, ...]
     rewards: tuple[float, ...]
-    succeeded: tuple[float, ...] = ()
-    contributed: tuple[float, ...] = ()
     repeats: tuple[tuple[float, ...], ...] = ()
 
 
@@ -70,21 +66,15 @@ def read_training_rows(folder: Path) -> list[Annotated]:
 def _annotation(source: str, item: dict[str, Any]) -> Annotated:
     texts = [*item["answer_steps"], item["final_step"]]
     steps = tuple(_judged_step(read_literal(_STEP.sub("", text))) for text in texts)
-    judged = list(item["process_reward"].values())
-    succeeded = _means([repeat["succeed_tool_calling"] for repeat in judged])
-    contributed = tuple(value / 5 for value in _means([repeat["contributions"] for repeat in judged]))
     repeats = tuple(
         tuple((s + c / 5) / 2 for s, c in zip(r["succeed_tool_calling"], r["contributions"], strict=True))
-        for r in judged
+        for r in item["process_reward"].values()
     )
     solved = fmean(
         {"Solved": 1.0, "Unsure": 0.5, "Unsolved": 0.0}[v.split(".")[-1]] for v in item["is_solved"].values()
     )
-    return Annotated(source, item["query"], steps, (*_means(repeats), solved), succeeded, contributed, repeats)
-
-
-def _means(vectors: Any) -> tuple[float, ...]:
-    return tuple(fmean(column) for column in zip(*vectors, strict=True))
+    means = (fmean(column) for column in zip(*repeats, strict=True))
+    return Annotated(source, item["query"], steps, (*means, solved), repeats)
 
 
 def _rows(file: Path) -> Iterator[Annotated]:

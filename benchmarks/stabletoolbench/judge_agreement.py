@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result
@@ -65,7 +66,7 @@ class Agreement(NamedTuple):
     def of(cls, ours: Sequence[float], published: Sequence[float]) -> Agreement:
         """Mean absolute difference and correlations."""
         a, b = np.array(ours), np.array(published)
-        return cls(len(ours), float(np.abs(a - b).mean()), _correlation(a, b), _correlation(_ranks(a), _ranks(b)))
+        return cls(len(ours), float(np.abs(a - b).mean()), _correlation(a, b), _correlation(rankdata(a), rankdata(b)))
 
 
 @dataclass(frozen=True)
@@ -217,12 +218,6 @@ def _task(episode: Annotated) -> Task:
 def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
     """Return Pearson's correlation; `None` where one vector is constant."""
     return float(np.corrcoef(first, second)[0, 1]) if np.ptp(first) and np.ptp(second) else None
-
-
-def _ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return ranks from 1; ties have their mean rank. Shape: (scores,)."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
 
 
 def _folders(path: Path) -> list[Path]:
