@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -115,11 +116,12 @@ def origin(packages: Sequence[str] = ()) -> dict[str, Any]:
     measurements, because the load of the machine is part of it.
     """
     changed = changed_files()
+    commit = (_git("rev-parse", "--short", "HEAD") or "unknown").strip()  # outside a repository it is unknown
     return {
         **({"dirty": changed} if changed else {}),
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "command": " ".join(["python", *sys.orig_argv[1:]]),
-        "commit": _commit() + ("+" if changed else ""),
+        "commit": commit + ("+" if changed else ""),
         "machine": {
             "cpu": _cpu(),
             "cores": len(os.sched_getaffinity(0)),
@@ -165,16 +167,9 @@ def _markdown_table(rows: Sequence[Row]) -> list[str]:
 def _versions(packages: Sequence[str]) -> dict[str, str]:
     found = {}
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
-
-
-def _commit() -> str:
-    """Return the commit of the running source; `unknown` outside a repository."""
-    return (_git("rev-parse", "--short", "HEAD") or "unknown").strip()
 
 
 def changed_files(out: Path | None = None) -> list[str]:
