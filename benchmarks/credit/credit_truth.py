@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from agents.models.bundle import PolicyBundle, build_policy
 from agents.models.config import PolicyConfig
-from agents.models.policy import value_head
+from agents.models.policy import Policy, value_head
 from agents.rollout.engine import make_engine
 from agents.rollout.episode_pool import make_env
 from agents.seeding import derive
@@ -38,13 +38,12 @@ from agents.training.advantages import (
     step_gae,
     tree,
 )
-from agents.training.batch import Batch, collate
+from agents.training.batch import Batch, collate, micro_batches
 from agents.training.config import AlgorithmConfig, OptimConfig, TrainConfig, read_config
-from agents.training.forward import evaluate_actions
+from agents.training.forward import evaluate_actions, forward
 from agents.training.optimizer import PolicyOptimizer
 from benchmarks.credit.credit_report import REWARDS, TRUTH, Credit, Numbers, report
 from benchmarks.credit.forks import Forks, Played, State
-from benchmarks.credit.policy_gradient import cosine, policy_gradients
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result
 from steptool_env.env import ToolEnv
@@ -286,6 +285,34 @@ def _cosines(
         for (reward, name), gradient in zip(names, gradients, strict=True):
             found[reward][name].append(cosine(gradient, reference[REWARDS.index(reward)]))
     return found
+
+
+def policy_gradients(policy: Policy, batch: Batch, advantages: Tensor, max_tokens: int) -> Tensor:
+    """Return `sum over action tokens of advantage * gradient of log-probability`, one row per set of advantages.
+
+    Args:
+        policy: Policy with p parameters of its language model.
+        batch: Episodes.
+        advantages: Sets of advantages (e, b, j).
+        max_tokens: Maximum number of padded tokens of a forward pass.
+
+    Returns:
+        Gradients (e, p).
+    """
+    parameters = [p for p in policy.language_model.parameters() if p.requires_grad]
+    total = torch.zeros(len(advantages), sum(p.numel() for p in parameters))
+    for rows, micro in micro_batches(batch, max_tokens):
+        log_prob = forward(policy, micro, ("log_prob",))["log_prob"]
+        for index, advantage in enumerate(advantages[:, rows, : log_prob.shape[1]]):
+            gradient = torch.autograd.grad(log_prob, parameters, advantage, retain_graph=index + 1 < len(advantages))
+            total[index] += torch.cat([part.flatten() for part in gradient])
+    return total
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    """Return the cosine between two vectors (p,); 0 where one of them is zero."""
+    scale = float(one.norm() * other.norm())
+    return float(one @ other) / scale if scale else 0.0
 
 
 def _gae(batch: Batch, *, gae_lambda: float) -> Tensor:

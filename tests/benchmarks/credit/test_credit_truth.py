@@ -11,8 +11,17 @@ import pytest
 import torch
 
 from benchmarks.credit.credit_report import REWARDS, Credit, bias, correlation, reliability, report, signal_to_noise
-from benchmarks.credit.credit_truth import ESTIMATORS, Options, _batches, _bundle, _fit, _forks, _measure, _task
-from benchmarks.credit.policy_gradient import policy_gradients
+from benchmarks.credit.credit_truth import (
+    ESTIMATORS,
+    Options,
+    _batches,
+    _bundle,
+    _fit,
+    _forks,
+    _measure,
+    _task,
+    policy_gradients,
+)
 
 OPTIONS = Options(tasks=2, forks=4, critic=4, slots=32)
 
