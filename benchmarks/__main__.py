@@ -5,8 +5,6 @@
 Longer runs and their requirements: `python -m benchmarks.<module> --help`, docs/benchmarks.md.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Servers over a real socket that answer as a test tells them: any JSON, or as a chat endpoint of OpenAI does."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The examples of `docs/extending.md` run from top to bottom."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

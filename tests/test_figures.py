@@ -1,7 +1,5 @@
 """Measured figures in README and docs/: their section names a result file, and the file holds them."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Import directions are checked in test_imports.py.
 """
 
-from __future__ import annotations
-
 import ast
 import io
 import re

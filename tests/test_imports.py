@@ -1,7 +1,5 @@
 """Import directions: benchmarks -> agents -> steptool_env -> toolserver; the base install needs no torch."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

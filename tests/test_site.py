@@ -1,7 +1,5 @@
 """Documentation: links between files of the repository. `make check` builds the site."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

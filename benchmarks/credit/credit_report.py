@@ -1,7 +1,5 @@
 """Tables and figures of the truth of credit: correlations, bias by step, cosines of gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev

@@ -8,8 +8,6 @@ The estimators of `agents.training.advantages` are computed on the same episodes
 `progress`, and `final` (`is_solved` at the last call).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Episodes played on from copies of their states: recorded steps restored, and the policy's own sampling."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Command line of a benchmark: flags from its dataclass, a check for a clean tree, result files, errors in one line."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import field, make_dataclass

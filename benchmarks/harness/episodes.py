@@ -1,7 +1,5 @@
 """Scripted episodes, for timing an environment without an agent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Servers under test as child processes."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

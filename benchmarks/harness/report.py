@@ -1,7 +1,5 @@
 """Results of benchmarks as Markdown and JSON, with date, machine, commit, versions and command."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

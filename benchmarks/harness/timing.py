@@ -1,11 +1,9 @@
 """Timing of contestants in turns, and growth of a cost with a size."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from statistics import median
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -33,7 +31,7 @@ class Pace(NamedTuple):
     fastest: float
 
     @classmethod
-    def of(cls, laps: Sequence[Lap]) -> Pace:
+    def of(cls, laps: Sequence[Lap]) -> Self:
         """Return the median, slowest and fastest rate of laps."""
         rates = [lap.rate for lap in laps]
         return cls(median(rates), min(rates), max(rates))

@@ -7,8 +7,6 @@ together, because they come from one policy.
 Notation: n runs of an arm on the last axis; the axes before it are different scores.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

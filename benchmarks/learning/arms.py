@@ -1,7 +1,5 @@
 """Arms of the learning experiment. They differ only in the settings given here and in the demonstration's arms.yaml."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

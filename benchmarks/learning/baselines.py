@@ -4,8 +4,6 @@
 al. 2024). `sft`: fine-tuning on more demonstrations of the kind that made the start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cached_property

@@ -3,8 +3,6 @@
 python -m benchmarks.learning.demo
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -10,8 +10,6 @@ Runs are kept in `--runs`. The command skips finished runs and resumes unfinishe
 time and repeated with more seeds or arms.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,10 +1,8 @@
 """Finished runs of the learning experiment, as arrays of scores."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,7 +38,7 @@ class Experiment:
     runs: Mapping[str, Sequence[Mapping[str, Any]]]
 
     @classmethod
-    def of(cls, arms: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Experiment:
+    def of(cls, arms: Sequence[str], results: Sequence[Mapping[str, Any]]) -> Self:
         """Return the experiment of results that include the start."""
         (start,) = (result for result in results if result["arm"] == START)
         runs = {arm: [result for result in results if result["arm"] == arm] for arm in arms}

@@ -1,7 +1,5 @@
 """Hypotheses of the learning experiment, as stated in docs/learning.md, and their tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

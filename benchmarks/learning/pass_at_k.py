@@ -6,8 +6,6 @@ Every policy plays the same held-out tasks `--samples` times at temperature 1. R
 skips finished ones.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed

@@ -1,7 +1,5 @@
 """Report of the learning experiment: hypotheses, calls to a pass rate, pass rates, behaviour, curves and runs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

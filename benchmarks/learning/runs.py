@@ -1,7 +1,5 @@
 """Performs planned training runs: unfinished ones only, one after the other or several at a time."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor

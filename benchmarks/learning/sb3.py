@@ -3,8 +3,6 @@
 python -m benchmarks.learning.sb3 [--seeds 0 1 2]
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import process_time

@@ -1,7 +1,5 @@
 """Control of the learning experiment: a reward that says nothing about the episode that receives it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch

@@ -6,8 +6,6 @@ The plan (benchmarks/learning/sweep.yaml) has the same number of trials for ever
 experiment, kept in `--runs`: the command skips finished ones and resumes unfinished ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product

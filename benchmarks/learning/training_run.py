@@ -7,8 +7,6 @@
 a result, it does nothing.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

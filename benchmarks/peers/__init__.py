@@ -3,8 +3,6 @@
 A peer plays as many episodes and steps as the given scripts, with its own tasks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 

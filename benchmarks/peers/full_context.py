@@ -1,7 +1,5 @@
 """Sampling without a cache that persists between steps: `model.generate` on the whole episode at every step."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """GEM (`gem-llm`): a text game, and its tool wrapper with a tool that reads a dictionary."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

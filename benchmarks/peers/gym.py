@@ -1,7 +1,5 @@
 """Gymnasium's CartPole: four numbers and no text, the lower bound of an environment's cost."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import cycle

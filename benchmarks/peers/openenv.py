@@ -4,8 +4,6 @@ Both return the text of the action, so only the transport is measured. The actio
 generates is the text; the action of the other (`openenv_tool`) is a tool call.
 """
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 It follows the echo environment in OpenEnv's repository: an `MCPEnvironment` with a FastMCP server.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 TOOL = "echo_message"

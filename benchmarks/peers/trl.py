@@ -1,7 +1,5 @@
 """TRL's `GRPOTrainer`: its rollouts with `environment_factory`, and its update on given episodes."""
 
-from __future__ import annotations
-
 import copy
 import logging
 import os

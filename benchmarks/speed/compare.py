@@ -7,8 +7,6 @@ the running Python. The load, the echo and the reference server are those of the
 reliable than rates where the machine is shared.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

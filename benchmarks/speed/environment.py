@@ -7,8 +7,6 @@ and StepTool's published episodes for StableToolBench. Peers have their own task
 they are installed, see docs/benchmarks.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass

@@ -10,8 +10,6 @@ forward, backward, clipping, AdamW. TRL has no PPO. Contestants take turns, each
 is measured per process.
 """
 
-from __future__ import annotations
-
 import pickle
 import resource
 import tempfile

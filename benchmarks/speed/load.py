@@ -4,8 +4,6 @@ It implements a minimum of HTTP/1.1 (keep-alive, `Content-Length`) to cost littl
 requests are prepared bytes, and of responses only length and status are parsed.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Generated recordings of any number, in StableToolBench's layout and in ours."""
 
-from __future__ import annotations
-
 import json
 from hashlib import blake2b
 from pathlib import Path

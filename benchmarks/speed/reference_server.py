@@ -9,8 +9,6 @@ FastAPI traverses and encodes. It has no upstream: a miss returns `{"error": "mi
 `echo` is the lower bound of the cost of a response over ASGI.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

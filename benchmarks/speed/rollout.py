@@ -7,8 +7,6 @@ solution in place of the sampled actions, so all read the same prompts and obser
 tokens. `full context` and TRL read the whole episode before every action.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack

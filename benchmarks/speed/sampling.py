@@ -1,7 +1,5 @@
 """Models for benchmarks, with fresh weights and a chat template for every contestant."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from time import perf_counter

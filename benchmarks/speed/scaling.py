@@ -14,8 +14,6 @@ Each is measured at several sizes, in turns. The exponent is the slope of cost o
 constant, 1 is proportional.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext

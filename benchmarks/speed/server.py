@@ -10,8 +10,6 @@ Requests are repeated, as in training, and our server stores their bodies; `new 
 that it has not stored.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence

@@ -8,8 +8,6 @@ uniformly drawn calls without the memory cache; `memory` reads cached calls; `zi
 look-up. `diskcache` is the library's `get` on the same file.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 import tempfile

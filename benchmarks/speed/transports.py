@@ -3,8 +3,6 @@
 python -m benchmarks.speed.transports
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 It imports only Gymnasium and `steptool_env`, and uses only their public interface, so it also runs in older trees.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reader of StepTool's published step annotations: `reward_annotation_*.json` and `step_grained_for_ppo_*.csv`."""
 
-from __future__ import annotations
-
 import csv
 import json
 import re

@@ -4,8 +4,6 @@ A call succeeds when its answer begins with an empty error; it contributes when 
 characters of response and final answer covers 30 % of the response.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import orjson

@@ -6,8 +6,6 @@ Three tables: agreement of step rewards with the annotated ones; rate of contrib
 responses; agreement of verdicts on the answer with the published ones.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated as Typed
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import tyro
@@ -63,7 +61,7 @@ class Agreement(NamedTuple):
     spearman: float | None
 
     @classmethod
-    def of(cls, ours: Sequence[float], published: Sequence[float]) -> Agreement:
+    def of(cls, ours: Sequence[float], published: Sequence[float]) -> Self:
         """Mean absolute difference and correlations."""
         a, b = np.array(ours), np.array(published)
         return cls(len(ours), float(np.abs(a - b).mean()), _correlation(a, b), _correlation(rankdata(a), rankdata(b)))

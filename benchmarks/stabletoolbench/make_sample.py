@@ -5,8 +5,6 @@ vendors and are not copied: every response, episode and judgement of the sample 
 and marked as such (`is_fake`).
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence

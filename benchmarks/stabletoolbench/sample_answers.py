@@ -4,8 +4,6 @@ Queries, system texts, offered functions and calls stay. Observations, thoughts 
 texts by equal ones, so that the files remain consistent.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from hashlib import blake2b

@@ -5,8 +5,6 @@
 Definitions in `docs/evaluation.md`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

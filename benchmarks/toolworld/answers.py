@@ -5,8 +5,6 @@ input is a stated value, or `[node, output]` of an earlier node), asked outputs 
 element for all rows), their values, and answers with labels.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from functools import cache

@@ -7,8 +7,6 @@ once with the best guess from the query, `greedy-docs` calls the functions whose
 the query. The ceiling is the `oracle`, which knows the gold solution.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,12 +6,10 @@ Precision is the share of right answers among those that the verifier accepts, r
 the right answers. Every answer on which the verifier and its label differ is listed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, Self
 
 import tyro
 
@@ -60,7 +58,7 @@ class Figures(NamedTuple):
     recall: float
 
     @classmethod
-    def of(cls, verified: Sequence[VerifiedAnswer]) -> Figures:
+    def of(cls, verified: Sequence[VerifiedAnswer]) -> Self:
         """Return the figures of some answers."""
         right = sum(each.answer.right for each in verified)
         accepted = sum(each.accepted for each in verified)

@@ -7,8 +7,6 @@ tool service: names, validation, vendor, world and JSON encoding. Calls are vali
 by one, without a cache of answers.
 """
 
-from __future__ import annotations
-
 import json
 import resource
 from concurrent.futures import ProcessPoolExecutor

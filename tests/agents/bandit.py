@@ -4,8 +4,6 @@ The opening names a case, x or y. The right first action is a (for x) or b (for 
 A model has 8 tokens, so that it can be wrong in many ways and still learns in seconds.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from itertools import product
 from typing import Any

@@ -1,7 +1,5 @@
 """A disk that fills up: the kernel refuses to let a file grow, as it does when there is no room."""
 
-from __future__ import annotations
-
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """`steptool --version`, and another distribution's package `agents`."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

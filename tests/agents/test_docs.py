@@ -1,7 +1,5 @@
 """The example agents in the documentation work as they are printed."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

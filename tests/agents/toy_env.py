@@ -1,7 +1,5 @@
 """The toy suite of the environment's tests, under an id of its own, for everything that goes through `gym.make`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium as gym

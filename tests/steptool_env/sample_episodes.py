@@ -1,7 +1,5 @@
 """Episodes written by hand, for judges, rewards and metrics."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Conformance of the registered environments with Gymnasium, in process and over HTTP."""
 
-from __future__ import annotations
-
 import copy
 import json
 import pickle

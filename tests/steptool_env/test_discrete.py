@@ -1,7 +1,5 @@
 """Tests of the numeric form: spaces, equality with the text form, and features."""
 
-from __future__ import annotations
-
 import copy
 import json
 import warnings

@@ -1,7 +1,5 @@
 """The examples in the documentation of the environments run, top to bottom."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Tests of `ToolEnv`: steps, budgets, statuses, hindsight, seeds and options."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator, Sequence
 from functools import partial

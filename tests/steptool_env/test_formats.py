@@ -1,7 +1,5 @@
 """Tests of the formats: round trip, arbitrary texts, error messages."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """The metrics, against hand computations and identities."""
 
-from __future__ import annotations
-
 from math import isnan, nan, sqrt
 
 import pytest

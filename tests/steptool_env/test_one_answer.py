@@ -1,7 +1,5 @@
 """A step in process: the world answers once, arguments are parsed once, and no token is written or read."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """The reward kinds that ask a judge, against hand computations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`CoT@n` and DFSDT walk the tree as ToolBench does, and every step is counted."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Tests of snapshots, forks and pickles of `ToolEnv`."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from typing import Any

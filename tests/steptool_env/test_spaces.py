@@ -1,7 +1,5 @@
 """`UnicodeText` is a Gymnasium space over any text."""
 
-from __future__ import annotations
-
 import copy
 import pickle
 

@@ -1,7 +1,5 @@
 """`ToolVectorEnv` gives what Gymnasium's `SyncVectorEnv` over `ToolEnv`s gives, with one exchange per step."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """A suite small enough to see through: three tools that answer at once, and a reward that counts."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

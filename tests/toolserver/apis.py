@@ -1,7 +1,5 @@
 """Invented APIs, and their folders in StableToolBench's layout."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

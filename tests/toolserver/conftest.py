@@ -1,7 +1,5 @@
 """Places of a cache for the tests of the store: a directory, and a Redis server that they start."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path

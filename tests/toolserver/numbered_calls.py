@@ -1,7 +1,5 @@
 """Calls and answers for the tests of the store, and what its other processes run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A small cache to serve, and clients of applications that serve it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager

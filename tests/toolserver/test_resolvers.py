@@ -1,7 +1,5 @@
 """Sources of answers: the record, templates, models, upstream servers; and the answers that are stored."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

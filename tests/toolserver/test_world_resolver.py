@@ -1,7 +1,5 @@
 """ToolWorld behind the tool service: state travels with the calls, and nothing that a caller sends breaks it."""
 
-from __future__ import annotations
-
 import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

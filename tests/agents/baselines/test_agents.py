@@ -1,7 +1,5 @@
 """Agents by name, and what the built-in ones do."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Examples of `docs/plug-in-your-agent.md` beside the agent itself: the demonstration, TRL's interface, SB3, HTTP."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

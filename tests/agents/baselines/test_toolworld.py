@@ -1,7 +1,5 @@
 """ToolWorld's agents and demonstrations, and the command that shows tasks."""
 
-from __future__ import annotations
-
 import pytest
 
 from agents.baselines.demonstrations import Noise, NoisyOracleAgent, demonstrate

@@ -1,7 +1,5 @@
 """The demonstration, for real: a server in a process of its own, agents over HTTP."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of the demonstration: what only the trained policy solves, curves with the start's lines, floors."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Training on several processes: the same update as on one, and a whole run under `torchrun`."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A program for `torchrun`: the processes make updates together, and each writes the weights that it ends with."""
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Running agents through tasks, and what is left behind."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

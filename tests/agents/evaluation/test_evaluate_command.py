@@ -1,7 +1,5 @@
 """`steptool evaluate`: files, refusals, lost servers and help."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

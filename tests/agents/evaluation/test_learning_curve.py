@@ -1,7 +1,5 @@
 """The learning curve of a run and `steptool evaluate` give the same figures."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Scoring of recorded episodes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

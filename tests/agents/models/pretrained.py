@@ -1,7 +1,5 @@
 """A pretrained chat model, made on the spot: a folder as `AutoModelForCausalLM` reads it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

@@ -1,7 +1,5 @@
 """Checkpoints: complete or absent, exact, and refused when they do not fit."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Drafts: what followed the same tokens before."""
 
-from __future__ import annotations
-
 import pytest
 
 from agents.models import drafts

@@ -1,7 +1,5 @@
 """The policy's value head and log-probabilities."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch._dynamo

@@ -1,7 +1,5 @@
 """Pretrained models: a folder with a chat template, low-rank adapters, recomputed activations, half precision."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

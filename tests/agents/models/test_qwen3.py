@@ -1,7 +1,5 @@
 """The forward pass of Qwen 3 decoders on a CPU against that of Transformers."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from typing import Any

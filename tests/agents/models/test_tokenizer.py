@@ -1,7 +1,5 @@
 """The project's tokenizer and the codecs: lossless, safe, and growing by appending."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

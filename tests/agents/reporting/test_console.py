@@ -1,7 +1,5 @@
 """Progress where the output is no terminal: plain lines at regular times."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

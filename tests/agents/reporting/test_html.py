@@ -1,7 +1,5 @@
 """The page about runs."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import replace

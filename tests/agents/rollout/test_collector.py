@@ -1,7 +1,5 @@
 """Rollouts: what was sampled is what is trained on, whatever happens around it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The draws of an episode follow from its task, not from the episodes beside it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

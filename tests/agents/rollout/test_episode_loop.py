@@ -1,7 +1,5 @@
 """The loop of concurrent episodes: its schedule shows in no result."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 

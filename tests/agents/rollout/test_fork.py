@@ -1,7 +1,5 @@
 """Forks of episodes: the copy goes on as the original would, and the original never notices."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """Rollouts at a server: the tokens, the probabilities and the learning of rollouts in this process."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import Iterator

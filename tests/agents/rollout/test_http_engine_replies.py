@@ -1,7 +1,5 @@
 """The HTTP engine and a scripted completions server: requests, retries and unusable replies."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

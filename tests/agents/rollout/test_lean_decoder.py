@@ -1,7 +1,5 @@
 """The short forward pass of the sampler computes what Transformers computes."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from transformers import LlamaModel, Qwen2Config, Qwen2ForCausalLM, Qwen2Model, Qwen3Model

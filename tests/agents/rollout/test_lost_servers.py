@@ -1,7 +1,5 @@
 """A tool server that goes away while a policy is trained: asked again, then dropped and counted; training goes on."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

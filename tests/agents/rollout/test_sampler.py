@@ -1,7 +1,5 @@
 """Cached sampling against whole sequences: token in, token out."""
 
-from __future__ import annotations
-
 import random
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Decoding in steps of fixed shape draws what decoding in steps of any shape draws."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

@@ -1,7 +1,5 @@
 """Trees of episodes: branches leave the episode untouched, start in its state, and are charged."""
 
-from __future__ import annotations
-
 import json
 from typing import Any, cast
 

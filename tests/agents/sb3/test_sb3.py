@@ -1,7 +1,5 @@
 """Stable-Baselines3 on the numeric twin: it learns, it is saved and loaded, and it plays in text."""
 
-from __future__ import annotations
-
 import json
 import warnings
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Identities of the estimators, in float64."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """ArCHer's critic: against dynamic programming, its target network, its replay, and what a policy learns from it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Batches: what is trained on, and that cutting and padding change nothing."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`steptool sft`, `train` and `evaluate` one after the other, small but whole; and the policy as an agent."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

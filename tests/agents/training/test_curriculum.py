@@ -1,7 +1,5 @@
 """The curriculum: which depths are drawn, when the next one joins, and the same draws after a resumption."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """Learning: algorithms with credit over time solve a bandit whose last call pays for the first; controls do not."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ETO: exactly DPO's gradient, and a policy that learns from comparisons."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Ctrl-C: a checkpoint from which a run goes on."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """The losses against loops, closed forms and exact enumeration, in float64."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Supervised fine-tuning: only actions are learnt, and learnt they are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The trainer: variants of the loss learn, the critic warms up, metrics are logged, wrong settings are named."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

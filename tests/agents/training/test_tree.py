@@ -1,7 +1,5 @@
 """Trees of episodes: advantages against the enumeration of a small problem."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from itertools import product
 from typing import NamedTuple

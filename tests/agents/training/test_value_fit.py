@@ -1,7 +1,5 @@
 """The critic that is fitted on hidden states made once, in float64."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

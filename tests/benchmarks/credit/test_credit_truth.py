@@ -1,7 +1,5 @@
 """The truth of credit: known statistics, forks that leave their parent alone, and true advantages of a real policy."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

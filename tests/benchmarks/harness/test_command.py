@@ -1,7 +1,5 @@
 """Every benchmark that measures is called in one way."""
 
-from __future__ import annotations
-
 from importlib import import_module
 from pathlib import Path
 

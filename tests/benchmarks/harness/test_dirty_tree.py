@@ -1,7 +1,5 @@
 """A result names the commit that it is of: nothing is written from a changed tree without being told to."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Results say where they come from, read the same in both files, and measure what they claim."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from functools import partial

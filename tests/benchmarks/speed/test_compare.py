@@ -1,7 +1,5 @@
 """Comparison of two source trees: child processes play the recorded episodes in the tree that they are given."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tiny runs of the environment and scaling benchmarks: every figure is there, and the work is what it says."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import cycle

@@ -1,7 +1,5 @@
 """Tiny runs of the rollout and learner benchmarks: contestants do the same work, and every figure is there."""
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import replace
 

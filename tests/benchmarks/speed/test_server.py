@@ -1,7 +1,5 @@
 """Pinning in the server benchmark: by-worker servers use every core, pinned parts give the cores back."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

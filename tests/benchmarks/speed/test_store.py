@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 from benchmarks.speed.store import carry, fill, numbered_call

@@ -1,7 +1,5 @@
 """The shipped sample of StableToolBench: what its script makes, small, and without the texts of tools and models."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

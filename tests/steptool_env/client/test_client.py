@@ -1,7 +1,5 @@
 """The HTTP client, with servers that answer, are unreachable, overloaded or of another kind."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import threading

@@ -1,7 +1,5 @@
 """HTTP transports: both give the same replies, however an answer is cut, and whenever a connection ends."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """`Finish`, with the observations, codes and leniency of ToolBench's client."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """The opening prompt: ToolBench's text where it is asked for, everything offered in every style and format."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

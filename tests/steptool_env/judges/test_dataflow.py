@@ -1,7 +1,5 @@
 """A contribution is the use of something new, followed from call to call."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

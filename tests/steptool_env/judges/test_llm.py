@@ -1,7 +1,5 @@
 """The judging model, against an endpoint on a real socket."""
 
-from __future__ import annotations
-
 import socket
 import time
 from contextlib import ExitStack

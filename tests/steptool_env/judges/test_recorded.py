@@ -1,7 +1,5 @@
 """The published judgement of an identical episode."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 

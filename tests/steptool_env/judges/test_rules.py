@@ -1,7 +1,5 @@
 """The judge of rules: what it takes for solved, and what it does not."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

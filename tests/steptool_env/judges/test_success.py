@@ -1,7 +1,5 @@
 """Tests of the success of a call, from the body of its response."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

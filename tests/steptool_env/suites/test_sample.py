@@ -1,7 +1,5 @@
 """StableToolBench without data: the sample that ships with the package."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """An environment and a server of another world or version refuse each other at the first call."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from collections.abc import Iterator

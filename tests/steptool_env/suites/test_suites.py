@@ -1,7 +1,5 @@
 """The StableToolBench suite: what it reads, what it shares, and what it says about wrong arguments."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from pathlib import Path

@@ -4,8 +4,6 @@ A query has an opening, steps that introduce one term each, a sentence that asks
 returns every meaning that the words can have; an unambiguous query has one.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date

@@ -1,7 +1,5 @@
 """Rules for the parser of queries: the world's patterns in pieces, with the terms that they build."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator

@@ -5,8 +5,6 @@ if an operation shows it or if its answer depends on it (a total, a filter, a me
 answers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Search for a value in the texts that a policy was shown: names, ids, dates, times and numbers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import date

@@ -1,7 +1,5 @@
 """Chains of calls agree with a direct implementation of their definition."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import pytest

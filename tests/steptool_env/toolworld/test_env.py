@@ -1,7 +1,5 @@
 """ToolWorld as an environment: equal episodes in process and over HTTP, from every step, and prompts that fit."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Families of plans: what differs in names alone is one family, and none has more than its share of a panel."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import pytest

@@ -1,7 +1,5 @@
 """Share of tasks that giving up at once solves, as docs/toolworld.md states it."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

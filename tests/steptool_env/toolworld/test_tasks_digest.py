@@ -4,8 +4,6 @@ After a wanted change of the world or of its tasks, run this file as a module an
 change log.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

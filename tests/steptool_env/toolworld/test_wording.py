@@ -1,7 +1,5 @@
 """Queries can be parsed, are short, state every constant once, and do not reveal the answer."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """An environment and a server have the version of the world that they are given, and refuse each other's."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -1,7 +1,5 @@
 """Trajectories survive the disk, and travel to and from ToolBench's files."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A Redis server for tests, on a free port, with nothing kept when it ends."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

@@ -1,7 +1,5 @@
 """The store under threads, processes, forks, kills and read-only volumes."""
 
-from __future__ import annotations
-
 import multiprocessing
 import signal
 import subprocess

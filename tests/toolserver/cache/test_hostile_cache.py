@@ -1,7 +1,5 @@
 """A cache directory that somebody else wrote: its pickles are never loaded (CVE-2025-69872)."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Cache in Redis: URL, password, a server that evicts, is unreachable or is slow, several machines."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The HTTP application: its routes, one by one."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

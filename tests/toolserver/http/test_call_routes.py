@@ -1,7 +1,5 @@
 """The routes that call tools: regular and irregular requests have the same answers, and bad ones FastAPI's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whatever is sent, the server answers and does not break."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from typing import Any

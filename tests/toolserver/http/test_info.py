@@ -1,7 +1,5 @@
 """`GET /v1/info` says which tools a server has, the same on every machine, and only to those who may call."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

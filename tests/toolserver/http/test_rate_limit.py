@@ -1,7 +1,5 @@
 """Limits of keys, rates, sizes and times."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import socket

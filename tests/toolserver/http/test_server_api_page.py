@@ -1,7 +1,5 @@
 """The example of docs/server-api.md gives the answer that the page shows."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Elements of a batch fail independently, whatever their state tokens hold, over HTTP and in process."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

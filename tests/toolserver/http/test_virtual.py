@@ -1,7 +1,5 @@
 """`/virtual` is a drop-in for StableToolBench's server."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Real servers: several workers over one cache answer as one, and a killed one is replaced."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """The service validates, asks its resolvers in order, and never raises for what a caller wrote."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from threading import Barrier

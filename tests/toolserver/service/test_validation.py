@@ -1,7 +1,5 @@
 """Arguments against documentation."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Importing damaged, strange and hostile files: everything is imported or listed, and nothing crashes."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """StableToolBench's published data, read and written back."""
 
-from __future__ import annotations
-
 import ast
 import json
 from collections import Counter

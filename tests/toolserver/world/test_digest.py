@@ -4,8 +4,6 @@ After an intended change of the world, run `python -m toolserver.world.digest`, 
 the changelog: all tasks change with the world.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

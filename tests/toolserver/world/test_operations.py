@@ -1,7 +1,5 @@
 """Operations agree with the tables and with each other; writes keep stocks consistent and do not modify the world."""
 
-from __future__ import annotations
-
 import copy
 import json
 from typing import Any

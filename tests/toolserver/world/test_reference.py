@@ -1,7 +1,5 @@
 """The reference page agrees with the tables."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from toolserver.world.reference import reference

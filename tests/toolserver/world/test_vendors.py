@@ -1,7 +1,5 @@
 """Vendors: complete and distinct; their encodings are invertible, and every input has a typed outcome."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from dataclasses import replace

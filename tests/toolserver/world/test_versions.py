@@ -1,7 +1,5 @@
 """A new domain appears in a new version of the world and leaves the older versions as they are."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.toolserver.world.test_digest import DIGESTS

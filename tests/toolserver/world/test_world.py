@@ -1,7 +1,5 @@
 """The world's data: complete, linked, typed, reproducible, and independent of the order in which it is made."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date
 from typing import Any

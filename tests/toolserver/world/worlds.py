@@ -1,7 +1,5 @@
 """Worlds, samplers and episodes for several tests; each world is made once per process."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache

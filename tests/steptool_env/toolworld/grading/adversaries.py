@@ -4,8 +4,6 @@ An adversary sees an honest run of the gold solution's calls, or a part of it, a
 know the right value and state it so that no reader could tell: beside a rival, or in a wrong unit.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

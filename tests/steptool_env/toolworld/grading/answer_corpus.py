@@ -1,7 +1,5 @@
 """The labelled answers of `tests/data/answers.jsonl`; they are read once per process."""
 
-from __future__ import annotations
-
 from functools import cache
 
 from benchmarks.toolworld.answers import Question, read_questions

@@ -3,8 +3,6 @@
 It shares no code with the vendors' codecs and the verifier's reading.
 """
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 from typing import Any
 

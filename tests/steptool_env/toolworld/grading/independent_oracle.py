@@ -5,8 +5,6 @@ tables as dictionaries. It uses no `world.execute`, no vendor, no codec and no s
 of these cannot hide behind itself.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta

@@ -1,7 +1,5 @@
 """The right value passes however it is written, and in no other unit than its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import date, time
 from functools import cache
