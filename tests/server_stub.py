@@ -1,7 +1,7 @@
 """Servers over a real socket that answer as a test tells them: any JSON, or as a chat endpoint of OpenAI does."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
@@ -9,6 +9,49 @@ from typing import Any
 
 Reply = dict[str, Any] | int
 """An assistant message, or an HTTP status to fail with."""
+
+
+class QuietHandler(BaseHTTPRequestHandler):
+    """Answers by `post` and `get`, and logs nothing."""
+
+    server: Any
+
+    def do_POST(self) -> None:
+        self.post(self.rfile.read(int(self.headers["content-length"])))
+
+    def post(self, body: bytes) -> None:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        self.get()
+
+    def get(self) -> None:
+        self.send_error(501)
+
+    def reply(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def running(handler: type[QuietHandler], **attributes: Any) -> Iterator[Any]:
+    """A server in a thread, with attributes that its handlers use."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        vars(server).update(attributes, daemon_threads=True)
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:  # or a failing test would wait for the thread for ever
+            server.shutdown()
+            thread.join()
 
 
 class Stub:
@@ -25,31 +68,17 @@ def json_stub(answer: Callable[[dict[str, Any]], Any], path: str) -> Iterator[St
     """Answers every request with `answer` of its JSON: an HTTP status to fail with, or anything to send as JSON."""
     stub = Stub()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    class Handler(QuietHandler):
+        def post(self, body: bytes) -> None:
+            request = json.loads(body)
             stub.requests.append(request)
             stub.headers.append(dict(self.headers))
             reply = answer(request)
-            status, content = (reply, b"") if isinstance(reply, int) else (200, json.dumps(reply).encode())
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.reply(*((reply, b"") if isinstance(reply, int) else (200, json.dumps(reply).encode())))
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    stub.url = f"http://127.0.0.1:{server.server_address[1]}{path}"
-    try:
+    with running(Handler) as server:
+        stub.url = f"http://127.0.0.1:{server.server_port}{path}"
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager

@@ -1,10 +1,7 @@
 """The HTTP engine and a scripted completions server: requests, retries and unusable replies."""
 
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +16,27 @@ from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
 from tests.agents.bandit import learner
 from tests.agents.rollout.test_http_engine import CHOICE, exact_learner, remote, serving
+from tests.server_stub import QuietHandler, running
 
 
-class _Scripted(BaseHTTPRequestHandler):
+class _Scripted(QuietHandler):
     """Answers with the server's `replies` in turn, the last one for ever; keeps what it was asked."""
 
-    def do_GET(self) -> None:
-        self._send(200, b'{"data": [{"id": "m"}]}')
+    def get(self) -> None:
+        self.reply(200, b'{"data": [{"id": "m"}]}')
 
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.asked.append((self.path, asked))  # type: ignore[attr-defined]
-        replies = self.server.replies  # type: ignore[attr-defined]
-        self._send(*(replies.pop(0) if len(replies) > 1 else replies[0]))
-
-    def _send(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        pass
+    def post(self, body: bytes) -> None:
+        self.server.asked.append((self.path, json.loads(body)))
+        replies = self.server.replies
+        self.reply(*(replies.pop(0) if len(replies) > 1 else replies[0]))
 
 
-@contextmanager
-def scripted(*replies: tuple[int, Any]) -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
-    server.asked = []  # type: ignore[attr-defined]
-    server.replies = [(s, r if isinstance(r, bytes) else json.dumps(r).encode()) for s, r in replies]  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def scripted(*replies: tuple[int, Any]) -> AbstractContextManager[Any]:
+    coded = [(status, reply if isinstance(reply, bytes) else json.dumps(reply).encode()) for status, reply in replies]
+    return running(_Scripted, asked=[], replies=coded)
 
 
-def ask(server: ThreadingHTTPServer) -> list[Sampled]:
+def ask(server: Any) -> list[Sampled]:
     engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())
     engine.start(0, [3, 1])
     try:
@@ -74,7 +52,7 @@ def reply(**changes: Any) -> tuple[int, Any]:
 def test_a_request_carries_tokens_and_leaves_nothing_to_the_server() -> None:
     with scripted(reply()) as server:
         assert ask(server) == [Sampled([5, 2], [-0.5, -0.25], stopped=True)]
-    ((path, asked),) = server.asked  # type: ignore[attr-defined]
+    ((path, asked),) = server.asked
     assert path == "/v1/completions"
     assert asked["prompt"] == [3, 1]
     assert asked["stop_token_ids"] == [2]
@@ -98,7 +76,7 @@ def test_a_request_carries_tokens_and_leaves_nothing_to_the_server() -> None:
 def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, Any], says: str) -> None:
     with scripted(answer) as server, pytest.raises(EngineError, match=says):
         ask(server)
-    assert len(server.asked) == 1  # type: ignore[attr-defined]
+    assert len(server.asked) == 1
 
 
 def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
@@ -112,7 +90,7 @@ def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
                 engine.start(0, [3, 1])
                 act(engine, [0])
         engine.close()
-    first, second, *again = [asked["seed"] for _, asked in server.asked]  # type: ignore[attr-defined]
+    first, second, *again = [asked["seed"] for _, asked in server.asked]
     assert first != second
     assert again == [first, second]
 

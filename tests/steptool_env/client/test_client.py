@@ -4,8 +4,7 @@ import json
 import pickle
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from steptool_env.client import API_KEY_VARIABLE, HttpToolClient
 from steptool_env.client.transport import Reply
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from tests.server_stub import QuietHandler, running
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import ToolCall
@@ -34,39 +34,21 @@ ANSWER = {
 }
 
 
-class Scripted(BaseHTTPRequestHandler):
+class Scripted(QuietHandler):
     """Answers each request as the server's script says, and remembers what came."""
 
     protocol_version = "HTTP/1.1"
-    server: Any
 
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"]))
+    def post(self, body: bytes) -> None:
         self.server.requests.append((self.path, dict(self.headers), body))
         status, headers, content = self.server.script[min(len(self.server.requests), len(self.server.script)) - 1]
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
+        self.reply(status, content, headers)
 
 
-@contextmanager
-def scripted(*script: tuple[int, dict[str, str], bytes], handler: type[Scripted] = Scripted) -> Iterator[Any]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.script, server.requests = script, []  # type: ignore[attr-defined]
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:  # or a failing test would wait for the thread for ever
-            server.shutdown()
-            thread.join()
+def scripted(
+    *script: tuple[int, dict[str, str], bytes], handler: type[Scripted] = Scripted
+) -> AbstractContextManager[Any]:
+    return running(handler, script=script, requests=[])
 
 
 def good(number: int) -> tuple[int, dict[str, str], bytes]:
@@ -275,9 +257,9 @@ def test_a_stream_is_a_few_requests_at_once_where_it_is_long() -> None:
     together = threading.Barrier(4, timeout=30)
 
     class Together(Scripted):
-        def do_POST(self) -> None:
+        def post(self, body: bytes) -> None:
             together.wait()
-            super().do_POST()
+            super().post(body)
 
     with scripted(good(64), handler=Together) as server, client_for(server) as (client, _):
         assert len(list(client.stream([CALL] * 256))) == 256

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -22,6 +21,7 @@ from steptool_env.client.transport import (
     _is_stale,
     make_transport,
 )
+from tests.server_stub import QuietHandler, running
 
 PREFIX, PATH = "/base", "/v1/calls"
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n[1,2]"
@@ -162,27 +162,19 @@ def test_what_comes_behind_an_answer_is_no_part_of_it(rest: bytes, server: Serve
 
 
 def test_threads_get_their_own_answers() -> None:
-    class Echo(BaseHTTPRequestHandler):
+    class Echo(QuietHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
+        def post(self, body: bytes) -> None:
+            self.reply(200, body)
 
     asked = [b"%d" % number * (1 + number % 50) for number in range(400)]
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo, ThreadPoolExecutor(8) as threads:
-        threads.submit(echo.serve_forever, 0.01)
-        try:
-            with closing(make_transport(f"http://127.0.0.1:{echo.server_port}", {}, 5.0)) as transport:
-                assert [reply.content for reply in threads.map(partial(transport.send, "/"), asked)] == asked
-        finally:
-            echo.shutdown()
+    with (
+        running(Echo) as echo,
+        ThreadPoolExecutor(8) as threads,
+        closing(make_transport(f"http://127.0.0.1:{echo.server_port}", {}, 5.0)) as transport,
+    ):
+        assert [reply.content for reply in threads.map(partial(transport.send, "/"), asked)] == asked
 
 
 def test_a_forked_process_makes_connections_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,13 +26,9 @@ RECORDED = ServerMatch(("recorded", "both"), {"version": "1"}, optional=True)
 class Told(Scripted):
     """Answers `GET` with the server's info."""
 
-    def do_GET(self) -> None:  # noqa: N802 - as http.server calls it
+    def get(self) -> None:
         self.server.asked = [*getattr(self.server, "asked", []), (self.path, dict(self.headers))]
-        status, content = self.server.info
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        self.reply(*self.server.info)
 
 
 class Suite:
