@@ -138,12 +138,20 @@ def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
         return GPT2LMHeadModel(config).double()
 
 
+def bundle_of(policy: Policy) -> PolicyBundle:
+    tokenizer = word_tokenizer()
+    return PolicyBundle(policy, tokenizer, PlainCodec(tokenizer), 64)
+
+
+def exact_learner(seed: int = 0, critic: CriticKind = "none") -> PolicyBundle:
+    return bundle_of(Policy(exact_model(seed), critic))
+
+
 def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     """A policy that writes one of the four actions, equally often, and stops."""
-    tokenizer = word_tokenizer()
     model = llama(seed)
     model.load_state_dict(_blind_weights(seed))
-    return PolicyBundle(Policy(model, critic), tokenizer, PlainCodec(tokenizer), 64)
+    return bundle_of(Policy(model, critic))
 
 
 def blind_demonstrations(codec: PlainCodec) -> list[TokenEpisode]:
@@ -158,9 +166,8 @@ def blind_demonstrations(codec: PlainCodec) -> list[TokenEpisode]:
 
 @cache
 def _blind_weights(seed: int) -> dict[str, torch.Tensor]:
-    tokenizer = word_tokenizer()
-    fresh = PolicyBundle(Policy(llama(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
-    demonstrations = blind_demonstrations(PlainCodec(tokenizer))
+    fresh = bundle_of(Policy(llama(seed), "none"))
+    demonstrations = blind_demonstrations(PlainCodec(fresh.tokenizer))
     train_sft(fresh, demonstrations, SFTConfig(epochs=30, batch_episodes=32, optim=OptimConfig(lr=1e-2)))
     return {name: tensor.detach().clone() for name, tensor in fresh.policy.language_model.state_dict().items()}
 

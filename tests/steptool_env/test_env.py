@@ -1,7 +1,7 @@
 """Tests of `ToolEnv`: steps, budgets, statuses, hindsight, seeds and options."""
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -230,17 +230,11 @@ def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:
     assert "outcome" not in info["trajectory"].metadata
 
 
-class Foreign:
+class Foreign(Unreachable):
     """A client whose server has the tools of other tasks."""
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         return ToolService(Catalog(), []).call_many(calls)
-
-    def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
-        yield from self.call_many(calls)
-
-    def close(self) -> None:
-        pass
 
 
 def test_tools_of_other_tasks_lose_the_episode_and_blame_nobody() -> None:

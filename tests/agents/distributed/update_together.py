@@ -11,13 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from agents.distributed.processes import SINGLE_PROCESS, Processes, join
-from agents.models.bundle import PolicyBundle
-from agents.models.chat_template import PlainCodec
 from agents.models.decoder import set_dtype
 from agents.rollout.collector import Rollout, merge_rollouts
 from agents.training.archer import archer
 from agents.training.trainer import OnlineTrainer
-from tests.agents.bandit import bandit_config, bandits, word_tokenizer
+from tests.agents.bandit import bandit_config, bandits, bundle_of
 from tests.agents.training.test_losses import episodes, policy
 
 Settings = dict[str, Any]
@@ -71,12 +69,10 @@ def updated(
 
 def new_trainer(settings: Settings, processes: Processes, model_seed: int = 0) -> OnlineTrainer:
     config = bandit_config(**settings)
-    tokenizer = word_tokenizer()
     model = policy(config.policy.critic, model_seed)
     if "policy" in settings:
         set_dtype(model, torch.float32)
-    made = PolicyBundle(model, tokenizer, PlainCodec(tokenizer), 64)
-    return OnlineTrainer(config, made, bandits(2), processes=processes)
+    return OnlineTrainer(config, bundle_of(model), bandits(2), processes=processes)
 
 
 def run(out: Path) -> None:

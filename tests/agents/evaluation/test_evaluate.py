@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import gymnasium as gym
 import pytest
 
+from agents.base import Agent
 from agents.baselines.random import RandomAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics
@@ -122,13 +123,10 @@ def test_the_seed_reaches_the_episodes() -> None:
     assert first == again != other
 
 
-class OneCall:
+class OneCall(Agent):
     """Makes the same call until the budget's end."""
 
     name = "one call"
-
-    def reset(self, indices: Any, observations: Any, infos: Any) -> None:
-        pass
 
     def act(self, indices: Any, observations: Any, infos: Any) -> list[str]:
         return [COUNT] * len(indices)

@@ -10,8 +10,6 @@ import torch
 
 from agents.errors import ModelError
 from agents.models.bundle import PolicyBundle
-from agents.models.chat_template import PlainCodec
-from agents.models.policy import Policy
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
 from agents.rollout.config import Sampling
 from agents.rollout.episode_pool import BatchedPool, EpisodePool, SeparatePool
@@ -22,7 +20,7 @@ from agents.training.batch import collate
 from agents.training.forward import evaluate_actions, final_values
 from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
-from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_model, learner, word_tokenizer
+from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_learner, learner
 from tests.steptool_env.toys import ToySuite, toy_config
 
 
@@ -148,8 +146,7 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
 
 @pytest.mark.parametrize("seed", [3, 4], ids=["full", "full and interrupted"])
 def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
-    tokenizer = word_tokenizer()
-    made = PolicyBundle(Policy(exact_model(), "shared"), tokenizer, PlainCodec(tokenizer), 64)
+    made = exact_learner(critic="shared")
     (episode,) = collected(pool_of(1), made, [EpisodeSpec(seed)], context=64).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)

@@ -15,7 +15,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from agents.models.bundle import PolicyBundle
-from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
@@ -24,7 +23,7 @@ from agents.rollout.engine import RolloutEngine, act, make_engine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
-from tests.agents.bandit import bandit_config, bandits, exact_model, learner, llama, word_tokenizer
+from tests.agents.bandit import bandit_config, bandits, exact_learner, learner, llama, word_tokenizer
 
 
 class _Server(uvicorn.Server):
@@ -56,11 +55,6 @@ def serving(policy: Policy, kind: type[Decoder] = Decoder) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
-
-
-def exact_learner(seed: int = 0) -> PolicyBundle:
-    tokenizer = word_tokenizer()
-    return PolicyBundle(Policy(exact_model(seed), "none"), tokenizer, PlainCodec(tokenizer), 64)
 
 
 def equal(one: Policy, other: Policy) -> bool:

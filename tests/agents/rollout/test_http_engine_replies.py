@@ -14,8 +14,8 @@ from agents.rollout.engine import act, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
-from tests.agents.bandit import learner
-from tests.agents.rollout.test_http_engine import CHOICE, exact_learner, remote, serving
+from tests.agents.bandit import exact_learner, learner
+from tests.agents.rollout.test_http_engine import CHOICE, remote, serving
 from tests.server_stub import QuietHandler, running
 
 

@@ -11,6 +11,7 @@ from agents.errors import TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout, ServerBackoff
+from agents.rollout.engine import RolloutEngine
 from agents.rollout.episode_pool import open_pool
 from agents.rollout.types import Sampled
 from agents.training.advantages import step_grpo
@@ -43,7 +44,7 @@ class ByteCodec:
         return [*(byte + BYTES for byte in text.encode()), STOP]
 
 
-class Caller:
+class Caller(RolloutEngine):
     """An engine that always calls the first function that is offered; `before_act` is run ahead of every step."""
 
     def __init__(self, codec: ByteCodec) -> None:
@@ -52,26 +53,11 @@ class Caller:
         self._asked: list[int] = []
         self.before_act: Callable[[], None] = lambda: None
 
-    def seed(self, seed: int) -> None:
-        pass
-
-    def sync_weights(self, version: int) -> None:
-        pass
-
-    def clear(self) -> None:
-        pass
-
     def start(self, slot: int, ids: Sequence[int], stream: str | int | None = None) -> None:
         self._names[slot] = self._codec.offered
 
-    def append(self, slot: int, ids: Sequence[int]) -> None:
-        pass
-
     def remaining_tokens(self, slot: int) -> int:
         return 1_000_000
-
-    def free(self, slot: int) -> None:
-        pass
 
     def fork(self, source: int, target: int, stream: str | int) -> None:
         self._names[target] = self._names[source]
@@ -85,9 +71,6 @@ class Caller:
         texts = {slot: f"Thought: go\nAction: {self._names[slot]}\nAction Input: {{}}" for slot in asked}
         coded = {slot: self._codec.encode_action(text) for slot, text in texts.items()}
         return {slot: Sampled(ids, [-5.5] * len(ids), stopped=True) for slot, ids in coded.items()}
-
-    def close(self) -> None:
-        pass
 
 
 def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:

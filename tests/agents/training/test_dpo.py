@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from agents.models.bundle import PolicyBundle
-from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.rollout.types import TokenEpisode
 from agents.training import losses
@@ -18,14 +17,13 @@ from agents.training.forward import evaluate_actions, forward
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Task, Trajectory
-from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_model, learner, word_tokenizer
+from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_learner, exact_model, learner
 from tests.agents.training.test_losses import assert_close, episodes, gradients
 
 
 @pytest.mark.parametrize("max_tokens", [1, 10_000])
 def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
-    tokenizer = word_tokenizer()
-    made = PolicyBundle(Policy(exact_model(1), "none"), tokenizer, PlainCodec(tokenizer), 64)
+    made = exact_learner(1)
     reference = Policy(exact_model(2), "none").frozen_copy()
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
