@@ -42,8 +42,9 @@ class Question(NamedTuple):
     values: list[list[Any]]
 
 
+@cache
 def read_questions(path: Path = CORPUS) -> tuple[Question, ...]:
-    """Read all questions, in the order of the file.
+    """Read all questions, in the order of the file; once per process.
 
     Raises:
         DataError: The file does not exist.

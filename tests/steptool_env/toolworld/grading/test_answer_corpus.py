@@ -9,17 +9,16 @@ from benchmarks.toolworld.verifier import Figures, Options, VerifiedAnswer, by_k
 from steptool_env.errors import DataError
 from steptool_env.toolworld import gold_answer
 from steptool_env.toolworld.grading.answer_slots import slots_of
-from tests.steptool_env.toolworld.grading.answer_corpus import questions
 from toolserver.world.schema import ValueKind
 
 
 @pytest.fixture(scope="module")
 def verified() -> list[VerifiedAnswer]:
-    return list(verify(questions()))
+    return list(verify(read_questions()))
 
 
 def test_the_plans_give_what_the_corpus_was_labelled_by() -> None:
-    for question in questions():
+    for question in read_questions():
         plan = question.task.plan
         assert [[fact.value for fact in plan.asked_facts(asked)] for asked in plan.asked] == question.values, (
             question.id
@@ -27,17 +26,17 @@ def test_the_plans_give_what_the_corpus_was_labelled_by() -> None:
 
 
 def test_the_corpus_is_large_balanced_and_says_nothing_twice() -> None:
-    answers = [answer for question in questions() for answer in question.answers]
+    answers = [answer for question in read_questions() for answer in question.answers]
     right = sum(answer.right for answer in answers)
     assert len(answers) >= 1000
     assert 0.45 <= right / len(answers) <= 0.55
-    for question in questions():
+    for question in read_questions():
         assert Counter(answer.text for answer in question.answers).most_common(1)[0][1] == 1, question.id
         assert {answer.right for answer in question.answers} == {True, False}, question.id
 
 
 def test_the_corpus_has_every_kind_of_slot_and_every_unit() -> None:
-    types = [slot.type for question in questions() for slot in slots_of(question.task)]
+    types = [slot.type for question in read_questions() for slot in slots_of(question.task)]
     assert {kind.kind for kind in types} == set(ValueKind) - {ValueKind.ID}  # ids are found, never asked for
     assert {"USD", "km", "m", "kg", "g", "C", "mm", "km/h", "%", "kcal", "min", "days"} <= {kind.unit for kind in types}
 
@@ -45,7 +44,7 @@ def test_the_corpus_has_every_kind_of_slot_and_every_unit() -> None:
 def test_the_gold_answer_of_each_question_is_accepted() -> None:
     gold = [
         question._replace(answers=(question.answers[0]._replace(text=gold_answer(question.task), right=True),))
-        for question in questions()
+        for question in read_questions()
     ]
     assert not list(misses(verify(gold)))
 

@@ -12,8 +12,7 @@ from steptool_env.toolworld import WorldTask, gold_answer
 from steptool_env.toolworld.grading.answer_parsing import fold, read
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.mentions import Names, words_of
-from steptool_env.toolworld.grading.name_check import Verdict
-from steptool_env.toolworld.grading.verifier import Verifier
+from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import suite, tasks
 from toolserver.world.schema import ValueKind
 
@@ -29,10 +28,6 @@ SOLVABLE = [
     for task in tasks(split, level, 100)
     if task.solvable and not task.plan.writes
 ]
-
-
-def is_right(task: WorldTask, answer: str) -> bool:
-    return all(verdict is Verdict.RIGHT for verdict in Verifier(task).check(answer))
 
 
 def single(kind: ValueKind) -> list[tuple[WorldTask, AnswerSlot]]:
@@ -91,7 +86,7 @@ def test_one_missing_or_added_member_of_a_set_is_wrong() -> None:
         assert is_right(task, " and ".join(reversed(members)))
         assert not is_right(task, ", ".join(members[1:]))
         entity, _, column = slot.attribute.partition(".")
-        known = Verifier(task).known.names
+        known = verifier(task).known.names
         rows = task.columns.world.table(entity).rows.values()
         others = (str(row[column]) for row in rows if fold(str(row[column])) not in known)
         assert not is_right(task, ", ".join([*members, next(others)]))
@@ -155,7 +150,7 @@ def test_copying_a_whole_response_is_no_answer() -> None:
 def test_any_text_can_be_checked_and_read(text: str) -> None:
     readings = read(text, compact_dates=True)
     assert all(re.fullmatch(r"\d\d:\d\d", value) for each in readings.times for value in each.values)
-    assert len(Verifier(SOLVABLE[0]).check(text)) == len(slots_of(SOLVABLE[0]))
+    assert len(verifier(SOLVABLE[0]).check(text)) == len(slots_of(SOLVABLE[0]))
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from benchmarks.toolworld.answers import Question
+from benchmarks.toolworld.answers import Question, read_questions
 from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.name_check import Verdict
-from steptool_env.toolworld.grading.verifier import Verifier
 from tests.steptool_env.toolworld.grading.adversaries import OWN, UNITS
-from tests.steptool_env.toolworld.grading.answer_corpus import questions
+from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import tasks
 from toolserver.world.schema import SemanticType, ValueKind
 
@@ -57,7 +55,7 @@ SPELLED = {
 def single(*kinds: ValueKind) -> tuple[tuple[WorldTask, AnswerSlot], ...]:
     """Tasks that ask for one value of a kind: of training, and of the corpus, for few of training ask for a moment."""
     drawn = [task for level in ("lite", "standard") for task in tasks("train", level, 400)]
-    found = [(task, slots_of(task)) for task in (*drawn, *(question.task for question in questions()))]
+    found = [(task, slots_of(task)) for task in (*drawn, *(question.task for question in read_questions()))]
     return tuple(
         (task, slots[0])
         for task, slots in found
@@ -91,10 +89,6 @@ def is_out_of_five(task: WorldTask, slot: AnswerSlot) -> bool:
     if slot.type.name != "rating" or entity not in entities or "." in name:
         return False
     return max(row[name] for row in task.columns.world.table(entity).rows.values()) <= 5
-
-
-def is_right(task: WorldTask, answer: str) -> bool:
-    return all(verdict is Verdict.RIGHT for verdict in Verifier(task).check(answer))
 
 
 def grouped(value: Any, separator: str, mark: str = ".") -> str:
@@ -229,9 +223,9 @@ DIMENSIONS = {
 SIGNS = "0123456789.,'’ \u202f\n-−+×^/%$€£:;()°²eEkKmMhBs½⁴"
 
 
-@given(st.sampled_from(questions()), st.text(alphabet=SIGNS, max_size=120))
+@given(st.sampled_from(read_questions()), st.text(alphabet=SIGNS, max_size=120))
 def test_any_heap_of_digits_and_signs_gets_a_verdict(question: Question, text: str) -> None:
-    assert len(Verifier(question.task).check(text)) == len(slots_of(question.task))
+    assert len(verifier(question.task).check(text)) == len(slots_of(question.task))
 
 
 def explained(task: WorldTask) -> str:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.toolworld.answers import read_questions
 from steptool_env.toolworld import WorldTask, gold_answer
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
 from steptool_env.toolworld.grading.name_check import Verdict
-from steptool_env.toolworld.grading.verifier import Verifier
-from tests.steptool_env.toolworld.grading.answer_corpus import questions
+from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import LEVELS, tasks
 from toolserver.world.schema import OperationKind, ValueKind
 
@@ -24,7 +24,7 @@ Asked = tuple[WorldTask, AnswerSlot]
 def asked() -> tuple[Asked, ...]:
     """Tasks that ask for one thing, of training and of the corpus."""
     drawn = [task for level in LEVELS for task in tasks("train", level, 400)]
-    pairs = ((task, slots_of(task)) for task in (*drawn, *(question.task for question in questions())))
+    pairs = ((task, slots_of(task)) for task in (*drawn, *(question.task for question in read_questions())))
     return tuple((task, slots[0]) for task, slots in pairs if len(slots) == 1)
 
 
@@ -46,18 +46,9 @@ def counts() -> list[Asked]:
     return of(lambda slot: slot.type.name == "count" and slot.type.kind is ValueKind.INTEGER and slot.unit is None)
 
 
-@cache
-def verifier(task: WorldTask) -> Verifier:
-    return Verifier(task)
-
-
 def verdict(task: WorldTask, answer: str) -> Verdict:
     (found,) = verifier(task).check(answer)
     return found
-
-
-def is_right(task: WorldTask, answer: str) -> bool:
-    return all(each is Verdict.RIGHT for each in verifier(task).check(answer))
 
 
 @pytest.mark.parametrize(
@@ -218,7 +209,7 @@ def test_a_second_candidate_beside_the_right_one_contradicts(form: str) -> None:
 
 def test_a_longer_name_of_another_table_does_not_state_the_shorter() -> None:
     found = 0
-    for question in questions():
+    for question in read_questions():
         task, slot = question.task, slots_of(question.task)[0]
         if slot.attribute == "city.name" and len(slots_of(task)) == len(slot.values) == 1:
             world, name = task.columns.world, str(slot.values[0])
@@ -343,7 +334,7 @@ def test_another_number_beside_the_right_one_contradicts(place: int, more: int) 
                                   "It is currently not marked {0}."])  # fmt: skip
 def test_a_denied_state_is_not_stated(form: str) -> None:
     states = [(task, slot) for task, slot in asked() if slot.type.kind is ValueKind.ENUM]
-    states += [(task, slot) for question in questions() for task in [question.task] for slot in slots_of(task)
+    states += [(task, slot) for question in read_questions() for task in [question.task] for slot in slots_of(task)
                if slot.type.kind is ValueKind.ENUM and len(slots_of(task)) == 1]  # fmt: skip
     assert states
     for task, slot in states:

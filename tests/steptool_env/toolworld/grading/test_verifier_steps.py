@@ -4,25 +4,15 @@ from functools import cache
 
 import pytest
 
+from benchmarks.toolworld.answers import read_questions
 from steptool_env.toolworld import WorldTask, gold_answer
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.grading.answer_slots import slots_of
-from steptool_env.toolworld.grading.name_check import Verdict
-from steptool_env.toolworld.grading.verifier import Verifier
-from tests.steptool_env.toolworld.grading.answer_corpus import questions
+from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import LEVELS, tasks
 from toolserver.world.schema import OperationKind, ValueKind
 
 DRAWN = (("depth-3", "lite"), ("depth-2", "standard"), ("depth-3", "full"))
-
-
-@cache
-def verifier(task: WorldTask) -> Verifier:
-    return Verifier(task)
-
-
-def is_right(task: WorldTask, answer: str) -> bool:
-    return all(each is Verdict.RIGHT for each in verifier(task).check(answer))
 
 
 @cache
@@ -60,7 +50,7 @@ def test_the_numbers_of_the_steps_are_no_candidates(form: str) -> None:
 
 
 def test_a_calculation_from_given_values_may_tell_its_steps() -> None:
-    question = next(each for each in questions() if "is split among 4 people" in each.task.query)
+    question = next(each for each in read_questions() if "is split among 4 people" in each.task.query)
     assert is_right(question.task, "The tip is 22.50, the total is 210.00, and each of the 4 people pays 52.50 USD.")
     assert is_right(question.task, "0.12 x 187.5 = 22.5, so each pays $52.50.")
     assert not is_right(question.task, "Each pays 22.50 USD or 52.50 USD.")
