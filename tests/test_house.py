@@ -12,6 +12,7 @@ import tokenize
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,24 +79,11 @@ def dependencies(module: str) -> Iterator[str]:
 
 def circle(graph: dict[str, list[str]]) -> list[str]:
     """Nodes of one circle of a directed graph in order, the first again at the end; empty where it has none."""
-    done: set[str] = set()
-    for start in graph:
-        path: list[str] = []
-        stack = [(start, iter(graph[start]))] if start not in done else []
-        path += [start] if stack else []
-        while stack:
-            node, targets = stack[-1]
-            for target in targets:
-                if target in path:
-                    return [*path[path.index(target) :], target]
-                if target not in done:
-                    stack.append((target, iter(graph[target])))
-                    path.append(target)
-                    break
-            else:
-                done.add(node)
-                path.pop()
-                stack.pop()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        nodes: list[str] = error.args[1]
+        return nodes[::-1]
     return []
 
 
@@ -110,17 +98,10 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
                         yield each.lineno, text
 
 
-def comments(text: str) -> Iterator[tuple[int, str]]:
-    """Line and text of every comment of a module."""
+def tokens(text: str, kind: int) -> Iterator[tuple[int, str]]:
+    """Line and text of every token of a kind of a module."""
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.COMMENT:
-            yield token.start[0], token.string
-
-
-def identifiers(text: str) -> Iterator[tuple[int, str]]:
-    """Line and text of every identifier of a module."""
-    for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.type == tokenize.NAME:
+        if token.type == kind:
             yield token.start[0], token.string
 
 
@@ -168,7 +149,7 @@ def test_no_old_name_is_left() -> None:
     wrong = [
         f"{path}:{line}: {name}"
         for path, text, _ in all_files()
-        for line, name in identifiers(text)
+        for line, name in tokens(text, tokenize.NAME)
         if OLD_NAMES.fullmatch(name)
     ]
     assert not wrong, "\n".join(wrong)
@@ -193,7 +174,7 @@ def test_docstrings_and_comments_are_plain_english() -> None:
     wrong = [
         f"{path}:{line}: {match[0]}"
         for path, text, tree in all_files()
-        for line, words in (*docstrings(tree), *comments(text))
+        for line, words in (*docstrings(tree), *tokens(text, tokenize.COMMENT))
         for match in ODD.finditer(words)
     ]
     assert not wrong, "\n".join(wrong)
