@@ -1,4 +1,4 @@
-"""A small cache to serve, and clients of applications that serve it."""
+"""A small cache to serve, clients of applications that serve it, and commands."""
 
 import json
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from fastapi.testclient import TestClient
 
 from tests.toolserver.apis import APIS, WEATHER
@@ -13,6 +14,7 @@ from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.api_schema import Outcome, ToolCall, encode_body
 from toolserver.catalog.catalog import Catalog
+from toolserver.cli import main
 from toolserver.http.app import create_app
 from toolserver.settings import Settings
 
@@ -43,6 +45,13 @@ def serving(cache: str | Path, **settings: Any) -> Iterator[TestClient]:
     settings.setdefault("read_only", True)
     with TestClient(create_app(Settings(cache=cache, **settings)), raise_server_exceptions=False) as client:
         yield client
+
+
+def run(*arguments: object) -> int:
+    """Run a command in this process; its status."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    return int(str(ended.value))
 
 
 def as_request(call: ToolCall) -> dict[str, Any]:

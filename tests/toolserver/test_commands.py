@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.toolserver.apis import api, tool_file, write_json
-from toolserver.cli import main
+from tests.toolserver.serving import run
 
 OK = {"error": "", "response": 1}
 
@@ -22,13 +22,6 @@ def folder(tmp_path: Path) -> Path:
         {"{'a': 1, 'b': 2}": OK, "{'b': 2, 'a': 1}": OK | {"response": 2}, "{}": OK, "{broken": OK},
     )
     return tmp_path / "data"
-
-
-def run(*arguments: object) -> int:
-    """Run a command in this process; its status."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(str(ended.value))
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import diskcache
 import pytest
 
 from tests.toolserver.numbered_calls import answer, key_of, numbered_call
+from tests.toolserver.serving import run
 from toolserver.cache import ResponseCache
-from toolserver.cli import main
 from toolserver.errors import CacheError
 
 OURS, PICKLED, IN_A_FILE = numbered_call(0), numbered_call(1), numbered_call(2)
@@ -72,12 +72,6 @@ def test_writing_over_a_pickle_loads_nothing(hostile: Path, call: Any) -> None:
             cache.put(call, answer(1))
         with pytest.raises(CacheError, match="not raw bytes"):
             cache.put(call, answer(1), on_conflict="replace")
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(str(ended.value))
 
 
 def test_no_command_loads_a_pickle(hostile: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

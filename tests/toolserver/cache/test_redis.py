@@ -13,12 +13,11 @@ from tests.server_stub import upstream_stub
 from tests.toolserver.apis import APIS
 from tests.toolserver.cache.redis_process import redis_server
 from tests.toolserver.numbered_calls import answer, key_of, numbered_call, put_numbers, write_responses_folder
-from tests.toolserver.serving import OSLO, OSLO_BODY, as_request, make_cache, serving
+from tests.toolserver.serving import OSLO, OSLO_BODY, as_request, make_cache, run, serving
 from toolserver.cache import PutResult, ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.cache.redis_url import PASSWORD_VARIABLE, parse_redis_url
 from toolserver.catalog.catalog import Catalog
-from toolserver.cli import main
 from toolserver.errors import CacheError, ConfigurationError
 from toolserver.settings import Settings
 
@@ -36,13 +35,6 @@ def client(redis_url: str) -> Iterator[Any]:
 
 def bucket_of(redis_url: str, key: bytes) -> str:
     return f"{parse_redis_url(redis_url).prefix}:records:{key[0]:02x}"
-
-
-def run(*arguments: object) -> int:
-    """Run a command in this process; its status."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    return int(str(ended.value))
 
 
 def test_what_one_machine_records_another_reads(redis_url: str) -> None:
