@@ -12,7 +12,7 @@ from toolserver.catalog.api_schema import Provenance, StatusCode, encode_body
 from toolserver.episodes.state_token import StateCodec, opening_token
 from toolserver.resolvers.world import changes_of
 from toolserver.world import make_world
-from toolserver.world.changes import NO_CHANGES, Changes
+from toolserver.world.changes import Changes
 from toolserver.world.vendors import VendorApi, VendorRegistry
 
 LEVELS = ("lite", "standard", "full")
@@ -99,18 +99,3 @@ def of_depth(suite_: ToolWorldSuite, depth: int, count: int) -> Iterable[Task]:
     found = (suite_.task(index) for index in range(len(suite_)))
     matching = (task for task in found if task.solution.plan.depth == depth and task.solution.solvable)
     return [next(matching) for _ in range(count)]
-
-
-__all__ = [
-    "LEVELS",
-    "NO_CHANGES",
-    "Play",
-    "of_depth",
-    "opened",
-    "rewards",
-    "sampler",
-    "solve",
-    "suite",
-    "tasks",
-    "vendors",
-]
