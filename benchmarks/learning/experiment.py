@@ -84,7 +84,8 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
         raise SystemExit(f"error: --{wrong[0]} {numbers[wrong[0]]}: must be at least 1")
     digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(options.policy))
     curve = (depth_panel(PRIMARY_DEPTH, options.episodes),)
-    end = tuple(_end_panel(split, options.end_episodes) for split in options.end_splits)
+    # Their number of tasks differs from that of the curve's panel.
+    end = tuple(Panel(f"end-{split}", {"split": split}, options.end_episodes) for split in options.end_splits)
 
     def plan(name: str, arm: str, seed: int, points: int) -> Plan:
         folder = options.runs / (START if name == START else f"{name}-{seed}")
@@ -93,11 +94,6 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
 
     start = plan(START, "final", 0, 0)
     return [start, *(plan(arm, arm, seed, options.points) for seed in range(options.seeds) for arm in options.arms)]
-
-
-def _end_panel(split: str, episodes: int) -> Panel:
-    """Return a panel of the evaluation at the end, whose number of tasks differs from that of the curve's panel."""
-    return Panel(f"end-{split}", {"split": split}, episodes)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,10 @@ def _start(experiment: Experiment) -> list[Row]:
         {
             "decoding": decoding,
             "temperature": temperature,
-            **{_short(panel): _text(_of_start(experiment, panel, decoding)) for panel in experiment.end_panels},
+            **{
+                _short(panel): _text(float(experiment.last(START, panel, decoding=decoding)[0]))
+                for panel in experiment.end_panels
+            },
         }
         for decoding, temperature in temperatures.items()
     ]
@@ -235,10 +238,6 @@ def _notes(experiment: Experiment) -> list[str]:
         "A run ends with the iteration in which its calls are used up; `calls` says how many it made.",
         f"Weights of the starting policy: {first[0]['start']}.",
     ]
-
-
-def _of_start(experiment: Experiment, panel: str, decoding: str) -> float:
-    return float(experiment.last(START, panel, decoding=decoding)[0])
 
 
 def _short(panel: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks.stabletoolbench.sample_answers import ANSWERED, copy_answers
+from benchmarks.stabletoolbench.sample_answers import ANSWERED, copy_answers, write_json
 from steptool_env.suites.sample import SAMPLE
 from steptool_env.types import FINISH
 from toolserver.calls.call_key import canonical_key
@@ -66,8 +66,8 @@ def build(chosen: Mapping[str, list[dict[str, Any]]], out: Path) -> str:
     """Write the queries of each set and their responses and runs. Return a summary."""
     queries: dict[str, list[Query]] = {}
     for name, items in chosen.items():
-        _write(out / QUERIES / f"{name}.json", items)
-        _write(out / IDS / f"{name}.json", {str(item["query_id"]): 0 for item in items})
+        write_json(out / QUERIES / f"{name}.json", items)
+        write_json(out / IDS / f"{name}.json", {str(item["query_id"]): 0 for item in items})
         queries[name] = read_queries(out / QUERIES / f"{name}.json")
     everything = [query for some in queries.values() for query in some]
     specs = {spec.key: spec for query in everything for spec in query.apis}
@@ -77,7 +77,7 @@ def build(chosen: Mapping[str, list[dict[str, Any]]], out: Path) -> str:
     for run in RUNS:
         for name, some in queries.items():
             episodes = {query.query_id: episode(query, answers, run) for query in some}
-            _write(out / "judged_runs" / run / f"{name}.json", episodes)
+            write_json(out / "judged_runs" / run / f"{name}.json", episodes)
     calls = sum(map(len, answers.values()))
     return f"{len(everything)} queries, {len({key[:2] for key in specs})} tools, {len(specs)} APIs, {calls} calls"
 
@@ -149,7 +149,7 @@ def _hash(key: bytes) -> int:
 def write_answers(folder: Path, answers: Mapping[tuple[str, str, str], Mapping[str, Any]]) -> None:
     """Write one file per API in the format of StableToolBench's server."""
     for (category, tool, api), calls in answers.items():
-        _write(folder / category / f"{tool}_for_{category}" / f"{api}.json", calls)
+        write_json(folder / category / f"{tool}_for_{category}" / f"{api}.json", calls)
 
 
 RUNS = {"sample-thorough": True, "sample-hasty": False}
@@ -192,11 +192,6 @@ def _finish(steps: Sequence[Mapping[str, str]], give_up: bool) -> dict[str, str]
         else '{"response": "successfully giving the final answer."}'
     )
     return {"name": FINISH, "arguments": json.dumps(arguments), "response": response}
-
-
-def _write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ def copy_answers(source: Path, out: Path) -> None:
             content = json.loads(path.read_text())
             generation = content["answer_generation"]
             generation["train_messages"] = generation["train_messages"][-1:]
-            _write(out / path.relative_to(source / EXAMPLES), {**content, "compare_candidates": []})
+            content["compare_candidates"] = []
+            write_json(out / path.relative_to(source / EXAMPLES), masked(content))
         for path in sorted((source / EXAMPLES / "model_predictions_converted" / method).glob("*.json")):
-            _write(out / path.relative_to(source / EXAMPLES), json.loads(path.read_text()))
+            write_json(out / path.relative_to(source / EXAMPLES), masked(json.loads(path.read_text())))
 
 
 def masked(value: Any) -> Any:
@@ -66,6 +67,7 @@ def _text(kind: str, original: str) -> str:
     return f"{kind} made for the sample ({blake2b(original.encode(), digest_size=4).hexdigest()})"
 
 
-def _write(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a file, and the folders above it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(masked(content), ensure_ascii=False) + "\n")
+    path.write_text(json.dumps(content, ensure_ascii=False) + "\n")
