@@ -1,9 +1,10 @@
 """Tables and figures of the truth of credit: correlations, bias by step, cosines of gradients."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from itertools import chain
 from statistics import fmean, stdev
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,27 +55,17 @@ class Credit:
     @classmethod
     def merged(cls, parts: Sequence[Self]) -> Self:
         """Return the calls of all parts."""
-        first = parts[0]
+        return cls(*(_joined([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
-        def joined(name: str) -> dict[str, Numbers]:
-            return {r: np.concatenate([getattr(part, name)[r] for part in parts], axis=-1) for r in REWARDS}
 
-        return cls(
-            np.concatenate([part.task for part in parts]),
-            np.concatenate([part.step for part in parts]),
-            joined("truth"),
-            joined("value"),
-            joined("critic"),
-            {
-                r: {name: np.concatenate([part.estimates[r][name] for part in parts]) for name in first.estimates[r]}
-                for r in REWARDS
-            },
-            {
-                r: {name: [c for p in parts for c in p.cosines[r][name]] for name in of}
-                for r, of in first.cosines.items()
-            },
-            {name: sum(part.calls[name] for part in parts) for name in first.calls},
-        )
+def _joined(values: Sequence[Any]) -> Any:
+    """Join arrays along their calls, lists end to end, and add numbers; in mappings entry by entry."""
+    first = values[0]
+    if isinstance(first, Mapping):
+        return {name: _joined([each[name] for each in values]) for name in first}
+    if isinstance(first, np.ndarray):
+        return np.concatenate(values, axis=-1)
+    return list(chain.from_iterable(values)) if isinstance(first, list) else sum(values)
 
 
 def correlation(one: Numbers, other: Numbers) -> float:
