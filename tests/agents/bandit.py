@@ -99,32 +99,30 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def llama(seed: int = 0, hidden: int = 32, vocab: int = len(WORDS)) -> LlamaForCausalLM:
+def llama(seed: int = 0, hidden: int = 32, vocab: int = len(WORDS), **changes: Any) -> LlamaForCausalLM:
+    settings: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 64,
+        "tie_word_embeddings": True,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 2,
+        "initializer_range": 0.1,  # the usual 0.02 is for thousands of hidden units: with 32 a case hardly shows
+    }
+    sizes = {"vocab_size": vocab, "hidden_size": hidden, "intermediate_size": 2 * hidden}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=vocab,
-            hidden_size=hidden,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            intermediate_size=2 * hidden,
-            max_position_embeddings=64,
-            tie_word_embeddings=True,
-            pad_token_id=0,
-            bos_token_id=None,
-            eos_token_id=2,
-            initializer_range=0.1,  # the usual 0.02 is for thousands of hidden units: with 32 a case hardly shows
-        )
-        return LlamaForCausalLM(config)
+        return LlamaForCausalLM(LlamaConfig(**{**sizes, **settings, **changes}))
 
 
-def exact_model(seed: int = 0, vocab: int = len(WORDS)) -> GPT2LMHeadModel:
+def exact_model(seed: int = 0) -> GPT2LMHeadModel:
     """A model whose every operation keeps double precision (Llama's norm goes through single)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = GPT2Config(
-            vocab_size=vocab,
+            vocab_size=len(WORDS),
             n_positions=64,
             n_embd=16,
             n_layer=2,

@@ -1,10 +1,8 @@
 """Calls and answers for the tests of the store, and what its other processes run."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from tests.toolserver.apis import write_json
 from toolserver.cache import PutResult, ResponseCache, canonical_key
 from toolserver.catalog.api_schema import ToolCall, encode_body
 
@@ -47,10 +45,5 @@ def write_responses_folder(folder: Path, files: int, calls: int) -> None:
     """A `tool_response_cache` of invented calls, as StableToolBench lays it out."""
     for file in range(files):
         target = folder / "tool_response_cache" / "Data" / f"tool_{file}_for_Data" / "search.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(dict(_recorded(file, calls))))
-
-
-def _recorded(file: int, calls: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number in range(calls):
-        yield str({"number": number, "file": file}), {"error": "", "response": f"{file} {number}"}
+        keys = [str({"number": number, "file": file}) for number in range(calls)]
+        write_json(target, {key: {"error": "", "response": f"{file} {n}"} for n, key in enumerate(keys)})

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from tests.agents.bandit import llama
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -35,21 +37,9 @@ def chat_tokenizer(template: str | None = CHATML) -> PreTrainedTokenizerFast:
 def llama_folder(folder: Path, template: str | None = CHATML) -> Path:
     """A Llama of two layers."""
     tokenizer = chat_tokenizer(template)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        intermediate_size=64,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
+    tokens = {"pad_token_id": None, "eos_token_id": tokenizer.eos_token_id}
+    model = llama(vocab=len(tokenizer), max_position_embeddings=4096, initializer_range=0.02, **tokens)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(str(folder))
     return folder
 

@@ -8,45 +8,17 @@ import pytest
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite, load_suite
+from tests.toolserver.apis import api, offered_api, query, tool_file, write_json
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
 
-QUERIES = [
-    {
-        "query_id": 7,
-        "query": "Who is Messi?",
-        "api_list": [
-            {
-                "category_name": "Data",
-                "tool_name": "TheClique",
-                "api_name": "Transfermarkt search",
-                "api_description": "Search by name",
-                "required_parameters": [{"name": "name", "type": "string", "description": "", "default": "messi"}],
-                "optional_parameters": [],
-                "method": "GET",
-            }
-        ],
-        "relevant APIs": [["TheClique", "Transfermarkt search"]],
-    }
-]
-RESPONSES = {"{'name': 'Messi'}": {"error": "", "response": "A player."}}
-TOOL = {
-    "tool_name": "TheClique",
-    "tool_description": "Sports and\nmusic.",
-    "api_list": [
-        {
-            "name": "Transfermarkt search",
-            "description": "Search by name",
-            "method": "GET",
-            "required_parameters": [],
-            "optional_parameters": [],
-        }
-    ],
+OFFERED = offered_api("Data", "TheClique", "Transfermarkt search") | {
+    "api_description": "Search by name",
+    "required_parameters": [{"name": "name", "type": "string", "description": "", "default": "messi"}],
 }
-
-
-def write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
+QUERIES = [query(7, "Who is Messi?", OFFERED, relevant=[["TheClique", "Transfermarkt search"]])]
+RESPONSES = {"{'name': 'Messi'}": {"error": "", "response": "A player."}}
+TOOL = tool_file("TheClique", api("Transfermarkt search", description="Search by name"))
+TOOL["tool_description"] = "Sports and\nmusic."
 
 
 @pytest.fixture
@@ -54,10 +26,10 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One query, one tool and one recorded call, laid out as StableToolBench's data."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "data"
-    write(folder / "solvable_queries/test_instruction/G1_instruction.json", QUERIES)
+    write_json(folder / "solvable_queries/test_instruction/G1_instruction.json", QUERIES)
     responses = "server/tool_response_cache/Data/theclique_for_Data/transfermarkt_search.json"
-    write(folder / responses, RESPONSES)
-    write(folder / "server/tools/Data/theclique.json", TOOL)
+    write_json(folder / responses, RESPONSES)
+    write_json(folder / "server/tools/Data/theclique.json", TOOL)
     return folder
 
 
@@ -93,7 +65,7 @@ def test_recordings_are_imported_once_and_again_when_they_change(data: Path, tmp
     StableToolBenchSuite("G1_instruction", data)
     assert [path.stat().st_mtime_ns for path in home.iterdir()] == [before]
     file = data / "server/tool_response_cache/Data/theclique_for_Data/transfermarkt_search.json"
-    write(file, {**RESPONSES, "{'name': 'Pele'}": {"error": "", "response": "Another."}})
+    write_json(file, {**RESPONSES, "{'name': 'Pele'}": {"error": "", "response": "Another."}})
     assert ask(StableToolBenchSuite("G1_instruction", data), "Pele")[0] is Outcome.OK
     assert len(list(home.iterdir())) == 2
 
@@ -138,7 +110,7 @@ def test_wrong_arguments_are_named(data: Path, name: str, arguments: dict[str, s
 def test_a_query_file_that_is_none_is_named(data: Path) -> None:
     file = data / "solvable_queries/test_instruction/G1_instruction.json"
     for content, says in (([], "no queries"), ({"a": 1}, "list of queries"), ([{"query_id": 1}], "query must be text")):
-        write(file, content)
+        write_json(file, content)
         with pytest.raises(ConfigurationError, match=says):
             StableToolBenchSuite("G1_instruction", data)
 
