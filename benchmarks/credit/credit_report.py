@@ -81,9 +81,9 @@ def reliability(halves: Numbers) -> float:
     return max(0.0, 2 * shared / (1 + shared))
 
 
-def correlation_error(one: Numbers, other: Numbers, task: Numbers, seed: int = 0) -> float:
+def correlation_error(one: Numbers, other: Numbers, task: Numbers) -> float:
     """Return the standard error of a correlation, by a bootstrap over tasks."""
-    rng, members = np.random.default_rng(seed), [np.flatnonzero(task == each) for each in np.unique(task)]
+    rng, members = np.random.default_rng(0), [np.flatnonzero(task == each) for each in np.unique(task)]
     found = []
     for _ in range(_BOOTSTRAPS):
         rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])

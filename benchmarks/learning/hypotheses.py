@@ -96,13 +96,8 @@ def findings(experiment: Experiment, hypotheses: Sequence[Hypothesis] = HYPOTHES
 
 def verdict(predicted: str, low: float, high: float) -> str:
     """Return `borne out`, `contradicted` or `open` for a prediction and an interval. nan gives `open`."""
-    if predicted == "> 0":
-        holds = low > 0
-        fails = not holds and high <= MARGIN
-    elif predicted == "about 0":
-        holds = low >= -MARGIN and high <= MARGIN
-        fails = not holds and (low > 0 or high < 0)
-    else:
-        holds = high <= MARGIN
-        fails = not holds and low > 0
+    holds, fails = {
+        "> 0": (low > 0, high <= MARGIN),
+        "about 0": (low >= -MARGIN and high <= MARGIN, low > 0 or high < 0),
+    }.get(predicted, (high <= MARGIN, low > 0))
     return "borne out" if holds else "contradicted" if fails else "open"

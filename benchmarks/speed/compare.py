@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -169,15 +169,14 @@ def _served(trees: dict[str, Path], scratch: Path, options: Options) -> list[Row
             "clients": bodies[route][0],
             "calls/s": round(rates[route, name] * bodies[route][1]),
             "CPU us/call": median(lap.cpu for lap in own) / bodies[route][1],
-            **{f"x {peer}": _ratio(rates, route, name, peer) for peer in ("before", ECHO, REFERENCE)},
+            **{
+                f"x {peer}": rates[route, name] / rates[route, peer] if (route, peer) in rates else None
+                for peer in ("before", ECHO, REFERENCE)
+            },
             "failures": sum(lap.load.failures for lap in own),
         }
         for (route, name), own in laps.items()
     ]
-
-
-def _ratio(rates: Mapping[tuple[str, str], float], route: str, name: str, peer: str) -> float | None:
-    return rates[route, name] / rates[route, peer] if (route, peer) in rates else None
 
 
 if __name__ == "__main__":

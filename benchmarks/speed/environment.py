@@ -118,7 +118,7 @@ def run(options: Options) -> Result:
         urls = {world.name: stack.enter_context(ServerProcess(world.server)).url for world in worlds}
         single: dict[str, Callable[[], Played]] = {}
         for world in worlds:
-            for number, (where, url) in enumerate(_places(urls[world.name])):
+            for number, (where, url) in enumerate(_places(urls[world.name]).items()):
                 made = gym.make(world.env_id, **world.arguments, server_url=url, disable_env_checker=True)
                 env = stack.enter_context(closing(made))
                 laps = _laps(scripts[world.name], options.episodes, number * (options.rounds + 1))
@@ -187,9 +187,8 @@ def _worlds(data: Path | None) -> list[World]:
     return worlds
 
 
-def _places(url: str) -> Iterator[tuple[str, str | None]]:
-    yield IN_PROCESS, None
-    yield OVER_NETWORK, url
+def _places(url: str) -> dict[str, str | None]:
+    return {IN_PROCESS: None, OVER_NETWORK: url}
 
 
 def _laps(scripts: Sequence[Script], episodes: int, first: int) -> Iterator[list[Script]]:
@@ -208,7 +207,7 @@ def _vector_rows(world: World, url: str, scripts: Sequence[Script], options: Opt
     total = options.episodes * sum(len(script.actions) for script in scripts) // len(scripts)
     with ExitStack() as stack:
         contestants: dict[tuple[str, int], Callable[[], Played]] = {}
-        for where, place in _places(url):
+        for where, place in _places(url).items():
             for size in options.sizes:
                 made = make_vector(world.env_id, {**world.arguments, "server_url": place}, size)
                 envs = stack.enter_context(closing(made))

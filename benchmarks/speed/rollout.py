@@ -76,10 +76,12 @@ def run(options: Options) -> Result:
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}
-        parts = _parts(play_workload(workload, ScriptedPool(workload, episodes), generators[OURS], codec))
+        ours = play_workload(workload, ScriptedPool(workload, episodes), generators[OURS], codec)
+    seconds = ours.sample_seconds + ours.env_seconds
+    spent: Row = {"model %": 100 * ours.sample_seconds / seconds, "environment %": 100 * ours.env_seconds / seconds}
     tables = {
         "Rollouts": _rows(paces, workload, sampling),
-        "What ours spends": [parts],
+        "What ours spends": [spent],
         "What was played": [_described(workload, learner)],
     }
     return Result("rollout", "Rollouts", tables, notes)
@@ -89,11 +91,6 @@ def _lap(play: Callable[[], Rollout]) -> Lap:
     begin = perf_counter()
     rollout = play()
     return Lap(sum(episode.action_tokens for episode in rollout.episodes), perf_counter() - begin)
-
-
-def _parts(rollout: Rollout) -> Row:
-    whole = rollout.sample_seconds + rollout.env_seconds
-    return {"model %": 100 * rollout.sample_seconds / whole, "environment %": 100 * rollout.env_seconds / whole}
 
 
 def _rows(paces: dict[str, Pace], workload: Workload, sampling: Sampling) -> list[Row]:

@@ -23,6 +23,7 @@ CONTEXT = 2048  # tokens
 
 _SEED = 0
 _VOCABULARY = 2048
+_ACTIONS, _ANSWER = 4, 40  # of an episode; tokens
 _STOP, _START = "<|im_end|>", "<|im_start|>"
 
 # ChatML with tools in Hermes' tags. Messages never change when others follow, so that prompts grow by appending.
@@ -63,7 +64,7 @@ def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable
     return {length: partial(_episodes, generator, length, episodes) for length in lengths}
 
 
-def _episodes(generator: TokenSampler, length: int, episodes: int, actions: int = 4, answer: int = 40) -> Lap:
+def _episodes(generator: TokenSampler, length: int, episodes: int) -> Lap:
     random = torch.Generator().manual_seed(_SEED)
     slots = list(range(episodes))
     generator.clear()
@@ -71,8 +72,8 @@ def _episodes(generator: TokenSampler, length: int, episodes: int, actions: int 
     begin = perf_counter()
     for slot in slots:
         generator.start(slot, torch.randint(3, 259, (length,), generator=random).tolist())
-    for _ in range(actions):
+    for _ in range(_ACTIONS):
         act(generator, slots)
         for slot in slots:
-            generator.append(slot, torch.randint(3, 259, (answer,), generator=random).tolist())
+            generator.append(slot, torch.randint(3, 259, (_ANSWER,), generator=random).tolist())
     return Lap(episodes, perf_counter() - begin)

@@ -111,7 +111,9 @@ def _servers(
 
 def _hits(servers: Mapping[str, Server], requests: Sequence[Request], options: Options) -> list[Row]:
     asked = {name: (server, requests) for name, server in servers.items()}
-    asked[NEW] = servers[OURS], _respelt(requests)
+    # The same calls by so many keys that no body is still stored when it is repeated.
+    keys = map(str, range(_SPELLINGS))
+    asked[NEW] = servers[OURS], [{**request, "toolbench_key": key} for key in keys for request in requests]
     rows: list[Row] = []
     for clients in _CLIENTS:
         laps = _race(asked, clients, options)
@@ -144,20 +146,11 @@ def timed_load(server: Server, requests: Sequence[bytes], clients: int, seconds:
 def _race(
     asked: Mapping[str, tuple[Server, Sequence[Request]]], clients: int, options: Options
 ) -> dict[str, list[Lap]]:
-    contestants = {
-        name: partial(timed_load, server, _prepare(server, requests), clients, options.seconds)
-        for name, (server, requests) in asked.items()
-    }
+    contestants = {}
+    for name, (server, requests) in asked.items():
+        prepared = [post_bytes(server.url, "/virtual", request) for request in requests]
+        contestants[name] = partial(timed_load, server, prepared, clients, options.seconds)
     return race(contestants, options.rounds)
-
-
-def _prepare(server: Server, requests: Sequence[Request]) -> list[bytes]:
-    return [post_bytes(server.url, "/virtual", request) for request in requests]
-
-
-def _respelt(requests: Sequence[Request]) -> list[Request]:
-    """The same calls by so many keys that no body is still stored when it is repeated."""
-    return [{**request, "toolbench_key": str(number)} for number in range(_SPELLINGS) for request in requests]
 
 
 def _batches(servers: Mapping[str, Server], requests: Sequence[Request], options: Options) -> list[Row]:

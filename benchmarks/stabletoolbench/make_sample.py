@@ -184,13 +184,10 @@ def _step(spec: ApiSpec, calls: Mapping[str, Any]) -> dict[str, str]:
 
 def _finish(steps: Sequence[Mapping[str, str]], give_up: bool) -> dict[str, str]:
     said = " ".join(f"{step['name']} says {step['response'][:200]}" for step in steps)
-    answered = {"return_type": "give_answer", "final_answer": said}
-    arguments = {"return_type": "give_up_and_restart"} if give_up else answered
-    response = (
-        '{"response": "chose to give up and restart"}'
-        if give_up
-        else '{"response": "successfully giving the final answer."}'
-    )
+    arguments = {"return_type": "give_answer", "final_answer": said}
+    response = '{"response": "successfully giving the final answer."}'
+    if give_up:
+        arguments, response = {"return_type": "give_up_and_restart"}, '{"response": "chose to give up and restart"}'
     return {"name": FINISH, "arguments": json.dumps(arguments), "response": response}
 
 
