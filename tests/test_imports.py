@@ -24,25 +24,20 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module.split(".")[0]
 
 
+def importing(package: str, names: set[str]) -> dict[str, set[str]]:
+    """Files of a package that import some of the names, with these."""
+    found = {path: names & set(imported(path)) for path in (ROOT / package).rglob("*.py")}
+    return {str(path.relative_to(ROOT)): some for path, some in found.items() if some}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_only_those_below_it(package: str) -> None:
-    above = set(PACKAGES[PACKAGES.index(package) + 1 :])
-    wrong = {
-        str(path.relative_to(ROOT)): found
-        for path in (ROOT / package).rglob("*.py")
-        if (found := above & set(imported(path)))
-    }
-    assert not wrong
+    assert not importing(package, set(PACKAGES[PACKAGES.index(package) + 1 :]))
 
 
 @pytest.mark.parametrize("package", ["toolserver", "steptool_env"])
 def test_the_base_packages_never_import_what_only_learning_needs(package: str) -> None:
-    wrong = {
-        str(path.relative_to(ROOT)): found
-        for path in (ROOT / package).rglob("*.py")
-        if (found := set(LEARNING) & set(imported(path)))
-    }
-    assert not wrong
+    assert not importing(package, set(LEARNING))
 
 
 def modules(package: str) -> list[str]:

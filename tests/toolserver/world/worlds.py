@@ -63,13 +63,9 @@ class Play:
         return self._add(Step(Action("hello", error="no call"), "", StatusCode.BAD_INPUT))
 
     def finish(self, answer: str | None) -> list[Step]:
-        gave_up = answer is None
-        arguments = (
-            {"return_type": "give_up_and_restart"}
-            if gave_up
-            else {"return_type": "give_answer", "final_answer": answer}
-        )
-        status = StatusCode.GAVE_UP if gave_up else StatusCode.FINAL_ANSWER
+        arguments, status = {"return_type": "give_answer", "final_answer": answer}, StatusCode.FINAL_ANSWER
+        if answer is None:
+            arguments, status = {"return_type": "give_up_and_restart"}, StatusCode.GAVE_UP
         self._add(Step(Action("", FINISH, json.dumps(arguments)), "", status))
         return self.steps
 
