@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from steptool_env.client import LocalToolClient
+from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Transition
@@ -24,7 +24,7 @@ from toolserver.catalog.api_schema import (
     encode_body,
 )
 from toolserver.catalog.catalog import Catalog
-from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.service.service import ToolService
 
 COUNTER = ApiSpec("Toys", "Counter", "Count up", "Adds to the count.", (Parameter("by", "NUMBER"),))
@@ -32,7 +32,7 @@ ECHO = ApiSpec("Toys", "Echo", "Say it", "Says it back.", (Parameter("text"),), 
 BROKEN = ApiSpec("Toys", "Broken", "Fail", "Always fails.")
 
 
-class ToyTools:
+class ToyTools(Resolver):
     """`Count up` keeps its count in the state token; `Say it` repeats; `Fail` fails."""
 
     blocking = False
@@ -45,9 +45,6 @@ class ToyTools:
         by = call.arguments.get("by", 1)
         count = int(call.state.removeprefix("count=")) + (by if isinstance(by, int) else 0)
         return ToolResponse(encode_body("", {"count": count}), Outcome.OK, Provenance.WORLD, f"count={count}", 0.5)
-
-    def close(self) -> None:
-        pass
 
 
 class ToySuite:
@@ -135,7 +132,7 @@ def play(env: ToolEnv, actions: Sequence[str]) -> list[Transition]:
     return seen
 
 
-class Unreachable:
+class Unreachable(ToolClient):
     """A client whose server is away."""
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
@@ -143,9 +140,6 @@ class Unreachable:
 
     def stream(self, calls: Sequence[ToolCall]) -> Iterator[ToolResponse]:
         yield from self.call_many(calls)
-
-    def close(self) -> None:
-        pass
 
 
 class CountingClient(LocalToolClient):

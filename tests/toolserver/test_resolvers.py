@@ -99,7 +99,7 @@ class TestSynthetic:
         assert ask(SyntheticResolver(), BERGEN._replace(api="other")).outcome is Outcome.UNKNOWN_API
 
 
-class Counting:
+class Counting(Resolver):
     """Answers with an outcome, slowly if asked to, and counts."""
 
     blocking = True
@@ -114,9 +114,6 @@ class Counting:
         if self.gate is not None:
             assert self.gate.wait(10)
         return self.answer
-
-    def close(self) -> None:
-        pass
 
 
 LIVE = ToolResponse(encode_body("", "fresh"), Outcome.OK, Provenance.LIVE)

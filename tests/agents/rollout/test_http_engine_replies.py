@@ -1,7 +1,7 @@
 """The HTTP engine and a scripted completions server: requests, retries and unusable replies."""
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,9 @@ def scripted(*replies: tuple[int, Any]) -> AbstractContextManager[Any]:
 
 
 def ask(server: Any) -> list[Sampled]:
-    engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())
-    engine.start(0, [3, 1])
-    try:
+    with closing(remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())) as engine:
+        engine.start(0, [3, 1])
         return act(engine, [0])
-    finally:
-        engine.close()
 
 
 def reply(**changes: Any) -> tuple[int, Any]:

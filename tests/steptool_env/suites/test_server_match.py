@@ -3,6 +3,7 @@
 import json
 import pickle
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import gymnasium as gym
@@ -100,12 +101,9 @@ def server() -> Iterator[str]:
 
 
 def first_call(**arguments: Any) -> dict[str, Any]:
-    env = ToolWorldEnv(**arguments)
-    _, info = env.reset(seed=0)
-    try:
+    with closing(ToolWorldEnv(**arguments)) as env:
+        _, info = env.reset(seed=0)
         return env.step(f"Action: {info['functions'][0]['name']}\nAction Input: {{}}")[4]
-    finally:
-        env.close()
 
 
 @pytest.mark.parametrize(

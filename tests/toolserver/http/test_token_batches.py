@@ -19,7 +19,7 @@ from toolserver.catalog.api_schema import Outcome, ToolCall, ToolResponse
 from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_token
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
-from toolserver.resolvers.base import ValidatedCall
+from toolserver.resolvers.base import Resolver, ValidatedCall
 from toolserver.resolvers.world import changes_of
 from toolserver.service.factory import build_service
 from toolserver.service.service import ToolService
@@ -293,19 +293,14 @@ def test_what_a_write_makes_passes_the_check_of_another_replica(operation: str) 
         assert all(isinstance(change, Change) for change in changes_of(state).changes)
 
 
-class Breaking:
+class Breaking(Resolver):
     """A resolver with a defect."""
-
-    blocking = False
 
     def __init__(self, *, blocking: bool) -> None:
         self.blocking = blocking
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         raise ZeroDivisionError("a defect")
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("blocking", [True, False])
