@@ -143,10 +143,7 @@ def report(rounds: Mapping[str, Sequence[Round]], shown: set[Operations], sample
         {"policy": name, **{f"pass@{k} %": f"{100 * rate:.1f}" for k, rate in zip(ks, rates, strict=True)}}
         for name, rates in curves.items()
     ]
-    tables = {
-        "pass@k": rows,
-        "Beyond the start": [_beyond(name, counts, rounds[name], shown) for name in rounds],
-    }
+    tables = {"pass@k": rows, "Beyond the start": [_beyond(name, counts, rounds[name], shown) for name in rounds]}
     plotted = {name: Curve(ks, rates) for name, rates in curves.items()}
     figure = line_plot(plotted, "k, episodes of a task", "pass@k", percent=True, log_x=True)
     notes = [

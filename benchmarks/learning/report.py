@@ -8,25 +8,9 @@ import numpy as np
 from agents.evaluation.panels import DECODINGS, GREEDY, SAMPLED, key
 from agents.reporting.plots import Curve, line_plot
 from benchmarks.harness.report import Result, Row, Value
-from benchmarks.learning.aggregates import (
-    Estimate,
-    Scores,
-    budget_left,
-    difference,
-    estimate,
-    improvement,
-    iqm,
-    mean,
-)
+from benchmarks.learning.aggregates import Estimate, Scores, budget_left, difference, estimate, improvement, iqm, mean
 from benchmarks.learning.arms import ARMS
-from benchmarks.learning.finished_runs import (
-    CURVE,
-    LEVELS,
-    PRIMARY_DECODING,
-    PRIMARY_DEPTH,
-    START,
-    Experiment,
-)
+from benchmarks.learning.finished_runs import CURVE, LEVELS, PRIMARY_DECODING, PRIMARY_DEPTH, START, Experiment
 from benchmarks.learning.hypotheses import MARGIN, findings
 from benchmarks.learning.training_run import BEST
 

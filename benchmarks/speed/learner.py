@@ -153,11 +153,7 @@ def _facts() -> tuple[int, int, float]:
 
 
 def our_update(
-    critic: CriticKind,
-    options: Options,
-    texts: Sequence[str],
-    episodes: Sequence[TokenEpisode],
-    pieces: int,
+    critic: CriticKind, options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int
 ) -> Update:
     """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
     learner = chat_learner(texts, options.size, options.device, critic)

@@ -59,10 +59,7 @@ def run(options: Options) -> Result:
     learner = chat_learner(workload.texts(), options.size, options.device)
     codec = learner.codec
     sampling = Sampling(max_action_tokens=12 if options.quick else options.action_tokens)
-    generators = {
-        OURS: make_sampler(learner, sampling),
-        FULL: FullContextSampler(learner, sampling),
-    }
+    generators = {OURS: make_sampler(learner, sampling), FULL: FullContextSampler(learner, sampling)}
     notes = []
     with ExitStack() as stack:
         contestants: dict[str, Callable[[], Lap]] = {}

@@ -39,10 +39,7 @@ def main(laps: Path, url: str) -> None:
     arguments: dict[str, Any] = {"level": "lite", "server_url": url or None}
     waiting = json.loads(laps.read_text())
     if url:
-        vector: dict[str, Any] = {
-            "vectorization_mode": "vector_entry_point",
-            "autoreset_mode": AutoresetMode.DISABLED,
-        }
+        vector: dict[str, Any] = {"vectorization_mode": "vector_entry_point", "autoreset_mode": AutoresetMode.DISABLED}
         env: Any = gym.make_vec("StepTool/ToolWorld-v0", num_envs=len(waiting[0]), **vector, **arguments)
     else:
         env = gym.make("StepTool/ToolWorld-v0", disable_env_checker=True, **arguments)
