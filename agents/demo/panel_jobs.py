@@ -51,5 +51,5 @@ def play_jobs(jobs: Sequence[Job], on_done: Callable[[int], None]) -> dict[str, 
 
 def _play(job: Job) -> list[Trajectory]:
     config = job.config
-    bundle = build_policy(replace(config.policy, checkpoint=job.checkpoint, critic="none"))
+    bundle = build_policy(replace(config.policy, checkpoint=job.checkpoint, critic="none", lora_rank=0))
     return play_panel(job.panel, config.env, bundle, config.sampling, job.temperature)

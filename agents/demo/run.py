@@ -167,7 +167,7 @@ def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Se
     from agents.models.bundle import build_policy
     from agents.rollout.policy_agent import EngineAgent, policy_agent
 
-    bundle = build_policy(replace(config.policy, checkpoint=str(start), critic="none"))
+    bundle = build_policy(replace(config.policy, checkpoint=str(start), critic="none", lora_rank=0))
 
     def agents() -> Iterator[EngineAgent]:
         for number in range(TRIES):

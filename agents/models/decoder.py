@@ -1,5 +1,8 @@
 """Language models: small decoders from scratch, pretrained models, and LoRA adapters."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,9 +101,17 @@ def with_adapters(model: nn.Module, rank: int, seed: int = 0) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     adapters = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), without_peft_warning():
         torch.manual_seed(seed)
         return get_peft_model(model, adapters)
+
+
+@contextmanager
+def without_peft_warning() -> Iterator[None]:
+    """Hide the warning of Transformers 5.23 about a property that PEFT 0.21 reads when it wraps a model."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
 
 
 def lora_rank(model: nn.Module) -> int:

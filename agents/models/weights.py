@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from agents.errors import CheckpointError
+from agents.models.decoder import without_peft_warning
 from agents.models.policy import Policy
 
 
@@ -77,7 +78,9 @@ def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
                 return cast(nn.Module, model)
             from peft import PeftModel
 
-            return cast(nn.Module, PeftModel.from_pretrained(model, str(folder), is_trainable=True, torch_device="cpu"))
+            with without_peft_warning():
+                adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=True, torch_device="cpu")
+            return cast(nn.Module, adapted)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         source = f"{folder}, whose adapters belong to the base model {base}" if base else str(folder)
         raise CheckpointError(f"{source}: the model cannot be loaded: {error}") from error

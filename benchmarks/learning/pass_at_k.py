@@ -206,7 +206,7 @@ def _play_missing(options: Options, config: TrainConfig, policies: Mapping[str, 
 
 def _play(options: Options, config: TrainConfig, policy: Path, number: int, file: Path) -> None:
     """Play one round, seeded by its number, and write it atomically."""
-    bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none"))
+    bundle = build_policy(replace(config.policy, checkpoint=str(policy), critic="none", lora_rank=0))
     each = -(-options.tasks // len(options.depths))
     played = [
         trajectory

@@ -33,8 +33,6 @@ from tests.agents.rollout.test_collector import collected
 from tests.agents.training.test_losses import assert_close, gradients, prepared
 
 Settings = dict[str, Any]
-# peft asks for it by the old of its two names in Transformers
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,6 @@ from agents.models.decoder import set_dtype, with_adapters
 from agents.models.policy import Policy, trunk
 from tests.agents.bandit import llama
 
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
-
 # Positions of three episodes; the second has a single one, at its start.
 ROWS = torch.tensor([0, 0, 0, 1, 2, 2])
 COLUMNS = torch.tensor([2, 3, 8, 0, 4, 5])
