@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,9 +22,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from agents.baselines.oracle import OracleAgent
 from benchmarks.harness.command import run_command
-from benchmarks.harness.episodes import record
+from benchmarks.harness.episodes import Script
 from benchmarks.harness.process import ROOT, Server, serve_app
 from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import race
@@ -108,17 +107,33 @@ def _player(tree: Path, laps: Path, url: str) -> Iterator[Callable[[], dict[str,
         yield play
 
 
+def _recorded(tree: Path, folder: Path, episodes: int) -> list[Script]:
+    """Record the oracle's actions in the tasks of a tree, which may differ from those of other trees."""
+    words = f"evaluate --env StepTool/ToolWorld-v0 --agent oracle --episodes {episodes} --out".split()
+    with _inside(tree):
+        subprocess.run([sys.executable, "-P", "-m", "agents.cli", *words, str(folder)], check=True, capture_output=True)
+    with (folder / "trajectories.jsonl").open(encoding="utf-8") as lines:
+        return [
+            Script(found["task"]["id"], found["metadata"]["episode_seed"], _texts(found["steps"]))
+            for found in map(json.loads, lines)
+        ]
+
+
+def _texts(steps: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(step["action"]["text"] for step in steps)
+
+
 def _steps(trees: dict[str, Path], scratch: Path, options: Options) -> list[Row]:
-    """One episode at a time in process, and a vector over HTTP: every lap has other tasks."""
+    """One episode at a time in process, and a vector over HTTP: every lap has other tasks, those of the tree."""
     laps = options.rounds + 1
-    scripts = record("StepTool/ToolWorld-v0", {"level": "lite"}, OracleAgent(), 4 * _SLOTS * laps)
-    equal = [script for script in scripts if len(script.actions) == _STEPS]
     contestants: dict[tuple[str, str], Any] = {}
     with ExitStack() as stack:
-        for place, chosen in {"in process": scripts, f"{_SLOTS} over HTTP": equal}.items():
-            file = scratch / f"{len(place)}.json"
-            file.write_text(json.dumps([chosen[lap * _SLOTS : (lap + 1) * _SLOTS] for lap in range(laps)]))
-            for name, tree in trees.items():
+        for name, tree in trees.items():
+            scripts = _recorded(tree, scratch / name, 4 * _SLOTS * laps)
+            equal = [script for script in scripts if len(script.actions) == _STEPS]
+            for place, chosen in {"in process": scripts, f"{_SLOTS} over HTTP": equal}.items():
+                file = scratch / f"{name}-{len(place)}.json"
+                file.write_text(json.dumps([chosen[lap * _SLOTS : (lap + 1) * _SLOTS] for lap in range(laps)]))
                 server = stack.enter_context(_server(tree, "--world", "0")) if chosen is equal else None
                 url = server.url if server else ""
                 contestants[place, name] = stack.enter_context(_player(tree, file, url))
