@@ -205,7 +205,7 @@ class TaskSampler:
         words = SeededRandom(task_id, "words", rng.below(1 << 30))
         task = replace(task, query=query_of(self.world, task.plan, words))
         is_bounded = self.world.level.name == "lite" and depth <= _LITE_DEPTH
-        return None if is_bounded and len(task.query) + toolset.length > _LITE_LENGTH else task
+        return None if is_bounded and len(task.query) + task.toolset.length > _LITE_LENGTH else task
 
     def _one_tool(self, depth: int, target: Target, rng: SeededRandom) -> tuple[Plan, tuple[VendorApi, ...]] | None:
         tool = self.toolsets.one_offering(target.operation.name, rng)
