@@ -34,7 +34,7 @@ def gem(scripts: Sequence[Script]) -> Iterator[Contestants]:
     tools = ToolEnvWrapper(game, [LookUp()], max_tool_uses=None)
 
     def start(env: Any) -> Callable[[Script], object]:
-        return lambda script: env.reset(seed=script.seed)
+        return lambda script: env.reset(seed=script.seed % 2**32)  # the seeds that NumPy takes
 
     yield {
         "GEM guessing game": lambda: play_with(start(game), lambda _: game.step(next(guesses)), scripts),
