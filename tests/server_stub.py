@@ -20,7 +20,7 @@ class QuietHandler(BaseHTTPRequestHandler):
         self.post(self.rfile.read(int(self.headers["content-length"])))
 
     def post(self, body: bytes) -> None:
-        raise NotImplementedError
+        self.send_error(501)
 
     def do_GET(self) -> None:
         self.get()

@@ -13,10 +13,10 @@ from agents.rollout.types import Sampled
 class FullContextSampler(TokenSampler):
     """`TokenSampler` that keeps only the tokens of the episodes."""
 
-    def __init__(self, learner: PolicyBundle, sampling: Sampling) -> None:
-        super().__init__(learner.policy, context=learner.context, stop_id=learner.codec.stop_id, sampling=sampling)
-        self._pad = learner.codec.pad_id
-        self._model = learner.policy.language_model
+    def __init__(self, bundle: PolicyBundle, sampling: Sampling) -> None:
+        super().__init__(bundle.policy, context=bundle.context, stop_id=bundle.codec.stop_id, sampling=sampling)
+        self._pad = bundle.codec.pad_id
+        self._model = bundle.policy.language_model
 
     def clear(self) -> None:
         """See `TokenSampler.clear`."""

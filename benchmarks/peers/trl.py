@@ -33,13 +33,13 @@ class TrlPlayer:
         ImportError: TRL is not installed.
     """
 
-    def __init__(self, learner: PolicyBundle, workload: Workload, action_tokens: int, folder: str) -> None:
+    def __init__(self, bundle: PolicyBundle, workload: Workload, action_tokens: int, folder: str) -> None:
         self._rows = [
             {"prompt": prompt, "task": script.task, "number": number}
             for number, (prompt, script) in enumerate(zip(workload.prompts, workload.scripts, strict=True))
         ]
         self._trainer = _make_trainer(
-            learner,
+            bundle,
             self._rows,
             workload.copies,
             folder,
@@ -64,13 +64,13 @@ class TrlLearner:
         ImportError: TRL is not installed.
     """
 
-    def __init__(self, learner: PolicyBundle, pieces: Sequence[Sequence[TokenEpisode]], copies: int) -> None:
+    def __init__(self, bundle: PolicyBundle, pieces: Sequence[Sequence[TokenEpisode]], copies: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
-        self._trainer = _make_trainer(learner, rows, copies, self._folder.name)
+        self._trainer = _make_trainer(bundle, rows, copies, self._folder.name)
         self.tokens = sum(episode.action_tokens for piece in pieces for episode in piece)
-        pad_id = int(learner.tokenizer.pad_token_id)
-        self.batches = [trl_batch(piece, pad_id, self.tokens, learner.policy.device) for piece in pieces]
+        pad_id = int(bundle.tokenizer.pad_token_id)
+        self.batches = [trl_batch(piece, pad_id, self.tokens, bundle.policy.device) for piece in pieces]
 
     def update(self) -> int:
         """Take one optimizer step on all pieces. Return the number of trained tokens."""
@@ -117,7 +117,7 @@ def _trained(episode: TokenEpisode) -> list[int]:
 
 
 def _make_trainer(
-    learner: PolicyBundle, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
+    bundle: PolicyBundle, rows: Sequence[Mapping[str, Any]], copies: int, folder: str, **settings: Any
 ) -> Any:
     """Return a `GRPOTrainer` without logs and progress bars. Raises `ImportError` if TRL is not installed."""
     os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
@@ -126,7 +126,7 @@ def _make_trainer(
 
     logging.getLogger("transformers").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning)
-    tokenizer: Any = copy.deepcopy(learner.tokenizer)
+    tokenizer: Any = copy.deepcopy(bundle.tokenizer)
     tokenizer.response_schema = {}  # declares that turns are parsed
     tokenizer.parse_response = lambda *_, **__: copy.deepcopy(_CALL)
     factory = settings.pop("environment_factory", None)
@@ -134,18 +134,18 @@ def _make_trainer(
         output_dir=folder,
         per_device_train_batch_size=len(rows),
         num_generations=copies,
-        max_completion_length=learner.context,
+        max_completion_length=bundle.context,
         top_k=0,
         beta=0.0,
         report_to=[],
-        use_cpu=learner.policy.device.type == "cpu",
+        use_cpu=bundle.policy.device.type == "cpu",
         bf16=False,
         gradient_checkpointing=False,  # as ours; TRL's default trades speed for memory
         log_completions=False,
         disable_tqdm=True,
         **settings,
     )
-    model: Any = copy.deepcopy(learner.policy.language_model)
+    model: Any = copy.deepcopy(bundle.policy.language_model)
     model.set_attn_implementation("sdpa")  # Transformers' default, not ours
     trainer = GRPOTrainer(
         model=model,

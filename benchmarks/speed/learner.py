@@ -41,7 +41,7 @@ from benchmarks.harness.report import Result, Row
 from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ENV_ID, ScriptedPool, make_workload, play_workload
 from benchmarks.peers.trl import TrlLearner
-from benchmarks.speed.sampling import chat_learner
+from benchmarks.speed.sampling import chat_bundle
 
 OURS_GRPO, TRL_GRPO = "ours, GRPO", "TRL, GRPO"
 
@@ -117,13 +117,13 @@ _READY: list[tuple[Update, Options]] = []
 def _play(options: Options, file: Path) -> None:
     """Play the batch; rewards differ within groups, so that every episode has an advantage."""
     workload = make_workload(8 if options.quick else options.episodes, _TURNS, _COPIES)
-    learner = chat_learner(workload.texts(), options.size, options.device, "none")
+    bundle = chat_bundle(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
-    generator = make_sampler(learner, sampling)
+    generator = make_sampler(bundle, sampling)
     pool = ScriptedPool(workload, len(workload.scripts))
     episodes = [
         replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
-        for number, episode in enumerate(play_workload(workload, pool, generator, learner.codec).episodes)
+        for number, episode in enumerate(play_workload(workload, pool, generator, bundle.codec).episodes)
     ]
     pool.close()
     file.write_bytes(pickle.dumps((workload.texts(), episodes)))
@@ -156,7 +156,7 @@ def our_update(
     critic: CriticKind, options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int
 ) -> Update:
     """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
-    learner = chat_learner(texts, options.size, options.device, critic)
+    bundle = chat_bundle(texts, options.size, options.device, critic)
     groups = critic == "none"
     settings = {
         "algo": "grpo" if groups else "steptool",
@@ -165,22 +165,22 @@ def our_update(
         "optim": {"max_tokens": pieces},
         "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": _COPIES if groups else 1},
     }
-    trainer = OnlineTrainer(make_config(settings), learner, open_pool(EnvConfig(ENV_ID, num_envs=1)))
+    trainer = OnlineTrainer(make_config(settings), bundle, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
 
     def update() -> int:
         trainer.update(list(episodes))
         return trained
 
-    return _ready(update, episodes, learner, options)
+    return _ready(update, episodes, bundle, options)
 
 
 def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int) -> Update:
     """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
-    learner = chat_learner(texts, options.size, options.device, "none")
+    bundle = chat_bundle(texts, options.size, options.device, "none")
     parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
-    trl = TrlLearner(learner, [[episodes[row] for row in part] for part in parts], _COPIES)
-    return _ready(trl.update, episodes, learner, options)
+    trl = TrlLearner(bundle, [[episodes[row] for row in part] for part in parts], _COPIES)
+    return _ready(trl.update, episodes, bundle, options)
 
 
 UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], int], Update]] = {
@@ -194,10 +194,10 @@ UPDATES: Mapping[str, Callable[[Options, Sequence[str], Sequence[TokenEpisode], 
 
 
 def _ready(
-    update: Callable[[], int], episodes: Sequence[TokenEpisode], learner: PolicyBundle, options: Options
+    update: Callable[[], int], episodes: Sequence[TokenEpisode], bundle: PolicyBundle, options: Options
 ) -> Update:
     tokens = sum(len(episode.ids) for episode in episodes)
-    parameters = sum(weight.numel() for weight in learner.policy.language_model.parameters())
+    parameters = sum(weight.numel() for weight in bundle.policy.language_model.parameters())
     return Update(update, tokens, parameters, _peak(options))
 
 

@@ -27,7 +27,7 @@ from benchmarks.harness.timing import Lap, Pace, race
 from benchmarks.harness.workload import ScriptedPool, Workload, make_workload, play_workload
 from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import TrlPlayer
-from benchmarks.speed.sampling import chat_learner
+from benchmarks.speed.sampling import chat_bundle
 
 OURS, FULL, TRL = "ours", "generate, full context", "TRL GRPOTrainer"
 
@@ -56,10 +56,10 @@ def run(options: Options) -> Result:
     """Measure every available contestant."""
     episodes = 8 if options.quick else options.episodes
     workload = make_workload(episodes, options.turns, level=options.level)
-    learner = chat_learner(workload.texts(), options.size, options.device)
-    codec = learner.codec
+    bundle = chat_bundle(workload.texts(), options.size, options.device)
+    codec = bundle.codec
     sampling = Sampling(max_action_tokens=12 if options.quick else options.action_tokens)
-    generators = {OURS: make_sampler(learner, sampling), FULL: FullContextSampler(learner, sampling)}
+    generators = {OURS: make_sampler(bundle, sampling), FULL: FullContextSampler(bundle, sampling)}
     notes = []
     with ExitStack() as stack:
         contestants: dict[str, Callable[[], Lap]] = {}
@@ -69,7 +69,7 @@ def run(options: Options) -> Result:
             contestants[name] = partial(_lap, partial(play_workload, workload, pool, generator, codec))
         try:
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
-            contestants[TRL] = TrlPlayer(learner, workload, sampling.max_action_tokens, scratch).play
+            contestants[TRL] = TrlPlayer(bundle, workload, sampling.max_action_tokens, scratch).play
         except ImportError as error:
             notes.append(f"TRL was not measured: {error}.")
         paces = {name: Pace.of(own) for name, own in race(contestants, 1 if options.quick else 5).items()}
@@ -79,7 +79,7 @@ def run(options: Options) -> Result:
     tables = {
         "Rollouts": _rows(paces, workload, sampling),
         "What ours spends": [spent],
-        "What was played": [_described(workload, learner)],
+        "What was played": [_described(workload, bundle)],
     }
     return Result("rollout", "Rollouts", tables, notes)
 
@@ -104,10 +104,10 @@ def _rows(paces: dict[str, Pace], workload: Workload, sampling: Sampling) -> lis
     ]
 
 
-def _described(workload: Workload, learner: PolicyBundle) -> Row:
-    prompt = learner.codec.encode_prompt("", {"messages": workload.prompts[0]})
+def _described(workload: Workload, bundle: PolicyBundle) -> Row:
+    prompt = bundle.codec.encode_prompt("", {"messages": workload.prompts[0]})
     return {
-        "parameters": sum(weight.numel() for weight in learner.policy.language_model.parameters()),
+        "parameters": sum(weight.numel() for weight in bundle.policy.language_model.parameters()),
         "episodes": len(workload.scripts),
         "actions of an episode": workload.turns,
         "tokens of the first prompt": len(prompt),

@@ -38,7 +38,7 @@ _CHAT_TEMPLATE = (
 )
 
 
-def chat_learner(
+def chat_bundle(
     texts: Iterable[str], size: Size = "nano", device: str = "cpu", critic: CriticKind = "none"
 ) -> PolicyBundle:
     """Return a chat model with fresh weights and a tokenizer that is trained on `texts`."""
@@ -59,8 +59,8 @@ def chat_learner(
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:
     """Return functions that play episodes of four actions with fresh weights, by the prompt length in tokens."""
     tokenizer = train_tokenizer(["a"], 259)
-    learner = build_policy(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
-    generator = make_sampler(learner, Sampling(max_action_tokens=32), seed=_SEED)
+    bundle = build_policy(PolicyConfig(context=max(lengths) + 512, critic="none"), tokenizer)
+    generator = make_sampler(bundle, Sampling(max_action_tokens=32), seed=_SEED)
     return {length: partial(_episodes, generator, length, episodes) for length in lengths}
 
 

@@ -141,11 +141,11 @@ def bundle_of(policy: Policy) -> PolicyBundle:
     return PolicyBundle(policy, tokenizer, PlainCodec(tokenizer), 64)
 
 
-def exact_learner(seed: int = 0, critic: CriticKind = "none") -> PolicyBundle:
+def exact_bundle(seed: int = 0, critic: CriticKind = "none") -> PolicyBundle:
     return bundle_of(Policy(exact_model(seed), critic))
 
 
-def learner(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
+def bundle(critic: CriticKind = "separate", seed: int = 0) -> PolicyBundle:
     """A policy that writes one of the four actions, equally often, and stops."""
     model = llama(seed)
     model.load_state_dict(_blind_weights(seed))
@@ -186,7 +186,7 @@ def bandit_config(
 
 
 def trainer(config: TrainConfig, slots: int = 16, seed: int = 0, **arguments: Any) -> OnlineTrainer:
-    return OnlineTrainer(config, learner(config.policy.critic, seed), bandits(slots, **arguments))
+    return OnlineTrainer(config, bundle(config.policy.critic, seed), bandits(slots, **arguments))
 
 
 def train(config: TrainConfig, **arguments: Any) -> list[float]:

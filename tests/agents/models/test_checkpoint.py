@@ -18,7 +18,7 @@ from agents.training import resumption
 from agents.training.archer import archer
 from agents.training.config import make_config, merged
 from agents.training.resumption import check_resumed
-from tests.agents.bandit import assert_same_weights, bandit_config, learner, llama, trainer, weights
+from tests.agents.bandit import assert_same_weights, bandit_config, bundle, llama, trainer, weights
 from tests.agents.disk import files_no_larger_than
 from tests.agents.models.pretrained import chat_tokenizer
 
@@ -43,7 +43,7 @@ def test_a_resumed_run_reaches_the_same_numbers_as_an_unbroken_one(
 
 
 def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
-    made = learner("separate")
+    made = bundle("separate")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer, config={"algo": "steptool"})
     loaded = load_policy(tmp_path / "c")
     ids = torch.tensor([[3, 5, 7]])
@@ -54,7 +54,7 @@ def test_a_checkpoint_acts_as_the_policy_that_was_saved(tmp_path: Path) -> None:
 
 
 def test_half_precision_halves_the_file(tmp_path: Path) -> None:
-    made = learner("none")
+    made = bundle("none")
     for name, half in (("full", False), ("half", True)):
         checkpoint.save(tmp_path / name, made.policy, made.tokenizer, half=half)
     full, half_size = ((tmp_path / n / "model.safetensors").stat().st_size for n in ("full", "half"))
@@ -63,7 +63,7 @@ def test_half_precision_halves_the_file(tmp_path: Path) -> None:
 
 
 def test_transformers_loads_a_checkpoint(tmp_path: Path) -> None:
-    made = learner("separate")
+    made = bundle("separate")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     model, tokenizer = (kind.from_pretrained(tmp_path / "c") for kind in (AutoModelForCausalLM, AutoTokenizer))
     ids = torch.tensor([[3, 5, 7]])
@@ -82,18 +82,18 @@ def test_transformers_loads_the_shipped_checkpoint() -> None:
 
 
 def test_a_value_head_with_its_trunk_comes_back(tmp_path: Path) -> None:
-    made = learner("separate")
+    made = bundle("separate")
     for parameter in (*made.policy.critic.parameters(), *made.policy.value_head.parameters()):  # type: ignore[union-attr]
         parameter.data += 1
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
-    other = learner("separate", seed=3).policy
+    other = bundle("separate", seed=3).policy
     checkpoint.load_weights(tmp_path / "c", other)
     want = made.policy.state_dict()
     assert all(torch.equal(tensor, want[name]) for name, tensor in other.state_dict().items())
 
 
 def test_a_critic_that_the_checkpoint_lacks_starts_as_the_decoder(tmp_path: Path) -> None:
-    made = learner("none")
+    made = bundle("none")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     other = Policy(llama(seed=9), "separate")
     checkpoint.load_weights(tmp_path / "c", other)
@@ -103,7 +103,7 @@ def test_a_critic_that_the_checkpoint_lacks_starts_as_the_decoder(tmp_path: Path
 
 
 def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
-    made = learner("none")
+    made = bundle("none")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     other = Policy(build_decoder(SHAPES["nano"], made.tokenizer, 64), "none")
     with pytest.raises(
@@ -114,7 +114,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "value_head.safetensors"])
 def test_damage_is_noticed(tmp_path: Path, name: str) -> None:
-    made = learner("shared")
+    made = bundle("shared")
     checkpoint.save(tmp_path / "c", made.policy, made.tokenizer)
     path = tmp_path / "c" / name
     content = bytearray(path.read_bytes())
@@ -241,7 +241,7 @@ def test_divergence_is_measured_from_the_policy_that_the_run_began_with(tmp_path
 
 
 def test_the_newest_complete_checkpoint_is_found(tmp_path: Path) -> None:
-    made = learner("none")
+    made = bundle("none")
     assert checkpoint.newest(tmp_path) is None
     for iteration in (2, 10):
         checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer)
@@ -258,7 +258,7 @@ def test_older_checkpoints_of_a_run_are_removed(tmp_path: Path) -> None:
 def test_a_checkpoint_is_named_by_its_folder_its_run_or_a_short_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    made = learner("none")
+    made = bundle("none")
     for iteration in (2, 10):
         checkpoint.save(tmp_path / f"checkpoint-{iteration}", made.policy, made.tokenizer)
     assert checkpoint.resolve_checkpoint(str(tmp_path / "checkpoint-2")) == tmp_path / "checkpoint-2"

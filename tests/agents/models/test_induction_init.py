@@ -24,11 +24,11 @@ def fresh(seed: int = 0) -> PolicyBundle:
 @pytest.fixture(scope="module")
 def attention() -> list[Tensor]:
     """Attention (heads, l, l) of each layer of a fresh decoder, on 100 random tokens twice."""
-    learner = fresh()
-    learner.policy.decoder.set_attn_implementation("eager")
+    bundle = fresh()
+    bundle.policy.decoder.set_attn_implementation("eager")
     chunk = torch.randperm(VOCABULARY - 3, generator=torch.Generator().manual_seed(0))[:100] + 3
     with torch.no_grad():
-        output = learner.policy.decoder(input_ids=chunk.repeat(2)[None], output_attentions=True)
+        output = bundle.policy.decoder(input_ids=chunk.repeat(2)[None], output_attentions=True)
     return [layer[0] for layer in output.attentions]
 
 
@@ -45,16 +45,16 @@ def test_the_matching_head_finds_what_followed_the_same_token(attention: list[Te
 
 
 def test_a_fresh_decoder_copies_and_cannot_without_the_look_back() -> None:
-    learner = fresh()
+    bundle = fresh()
     chance = math.log(VOCABULARY)
-    assert copying_loss(learner) < 0.6 * chance
-    torch.nn.init.zeros_(learner.policy.decoder.layers[0].self_attn.q_proj.bias)
-    assert copying_loss(learner) > 0.9 * chance
+    assert copying_loss(bundle) < 0.6 * chance
+    torch.nn.init.zeros_(bundle.policy.decoder.layers[0].self_attn.q_proj.bias)
+    assert copying_loss(bundle) > 0.9 * chance
 
 
-def copying_loss(learner: PolicyBundle) -> float:
+def copying_loss(bundle: PolicyBundle) -> float:
     """Nats per token that could be copied."""
-    exercises = list(copying_episodes(len(learner.tokenizer), 16, seed=0, chunks=6))
+    exercises = list(copying_episodes(len(bundle.tokenizer), 16, seed=0, chunks=6))
     with torch.no_grad():
-        log_prob = forward(learner.policy, collate(exercises, learner.codec.pad_id), ("log_prob",))["log_prob"]
+        log_prob = forward(bundle.policy, collate(exercises, bundle.codec.pad_id), ("log_prob",))["log_prob"]
     return -float(log_prob.sum()) / sum(episode.action_tokens for episode in exercises)

@@ -20,7 +20,7 @@ from agents.training.batch import collate
 from agents.training.forward import evaluate_actions, final_values
 from steptool_env.env import ToolEnv
 from steptool_env.spaces import UnicodeText
-from tests.agents.bandit import RIGHT, ToolBandit, bandits, exact_learner, learner
+from tests.agents.bandit import RIGHT, ToolBandit, bandits, bundle, exact_bundle
 from tests.steptool_env.toys import ToySuite, toy_config
 
 
@@ -41,7 +41,7 @@ def text_of(made: PolicyBundle, episode: TokenEpisode) -> list[str]:
 
 @pytest.mark.parametrize("slots", [1, 3, 8, 20])
 def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(slots: int) -> None:
-    made = learner("none")
+    made = bundle("none")
     starts = [EpisodeSpec(seed, seed % 5) for seed in range(13)]
     rollout = collected(bandits(slots), made, starts)
     assert [e.group for e in rollout.episodes] == [s.group for s in starts]
@@ -55,7 +55,7 @@ def test_each_start_gives_its_episode_in_order_with_any_number_of_slots(slots: i
 
 
 def test_the_first_update_starts_at_ratio_one() -> None:
-    made = learner("none")
+    made = bundle("none")
     rollout = collected(bandits(8), made, [EpisodeSpec(seed) for seed in range(20)])
     batch = collate(rollout.episodes, 0)
     ratio = (evaluate_actions(made.policy, batch, "log_prob", 1000) - batch.old_log_prob)[batch.mask].exp()
@@ -63,14 +63,14 @@ def test_the_first_update_starts_at_ratio_one() -> None:
 
 
 def test_equal_seeds_of_a_group_begin_alike() -> None:
-    rollout = collected(bandits(4), learner("none"), [EpisodeSpec(3, 0)] * 6)
+    rollout = collected(bandits(4), bundle("none"), [EpisodeSpec(3, 0)] * 6)
     assert len({e.ids[: e.spans[0][0]] for e in rollout.episodes}) == 1
     assert len({e.state_hashes[0] for e in rollout.episodes}) == 1
     assert len({e.state_hashes[1] for e in rollout.episodes}) == 2  # "ok" and "no"
 
 
 def test_a_cut_action_is_closed_by_a_token_that_is_not_trained() -> None:
-    made = learner("none")
+    made = bundle("none")
     rollout = collected(bandits(4), made, [EpisodeSpec(seed) for seed in range(4)], max_action_tokens=1)
     for episode in rollout.episodes:
         (first, end), _ = episode.spans
@@ -105,19 +105,19 @@ def pool_of(slots: int) -> SeparatePool:
 
 
 def test_hindsight_rewards_replace_those_given_on_the_way() -> None:
-    (episode,) = collected(pool_of(2), learner("none"), [EpisodeSpec(1)]).episodes
+    (episode,) = collected(pool_of(2), bundle("none"), [EpisodeSpec(1)]).episodes
     assert episode.rewards == (0.25, 0.75)
     assert episode.end == "terminated"
 
 
 def test_an_episode_whose_server_went_away_is_dropped_and_counted() -> None:
-    rollout = collected(pool_of(2), learner("none"), [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)])
+    rollout = collected(pool_of(2), bundle("none"), [EpisodeSpec(2), EpisodeSpec(1), EpisodeSpec(2), EpisodeSpec(1)])
     assert rollout.dropped == 2
     assert [e.rewards for e in rollout.episodes] == [(0.25, 0.75)] * 2
 
 
 def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it() -> None:
-    made = learner("separate")
+    made = bundle("separate")
     pool = BatchedPool(ToolEnv(ToySuite(), toy_config(call_budget=2, prompt="compact")), 2)
     (episode,) = collected(pool, made, [EpisodeSpec(0)], context=400).episodes
     assert (episode.end, len(episode.rewards)) == ("terminated", 2)
@@ -128,12 +128,12 @@ def test_the_end_of_the_call_budget_is_a_termination_without_a_value_behind_it()
 
 
 def test_finish_is_told_from_the_end_of_the_budget() -> None:
-    (episode,) = collected(pool_of(1), learner("none"), [EpisodeSpec(1)]).episodes
+    (episode,) = collected(pool_of(1), bundle("none"), [EpisodeSpec(1)]).episodes
     assert episode.metrics["finished"] == 1.0
 
 
 def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
-    rollout = collected(pool_of(1), learner("none"), [EpisodeSpec(3)], context=40)
+    rollout = collected(pool_of(1), bundle("none"), [EpisodeSpec(3)], context=40)
     (episode,) = rollout.episodes
     assert episode.end == "context"
     assert episode.ids[episode.spans[-1][1] :] == ()
@@ -146,7 +146,7 @@ def test_a_full_context_ends_the_episode_with_its_last_action() -> None:
 
 @pytest.mark.parametrize("seed", [3, 4], ids=["full", "full and interrupted"])
 def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(seed: int) -> None:
-    made = exact_learner(critic="shared")
+    made = exact_bundle(critic="shared")
     (episode,) = collected(pool_of(1), made, [EpisodeSpec(seed)], context=64).episodes
     assert episode.end == "context"
     batch = collate([episode], 0, dtype=torch.float64)
@@ -156,7 +156,7 @@ def test_an_episode_that_filled_the_context_fits_a_model_with_learnt_positions(s
 
 
 def test_an_interruption_that_fits_the_context_is_one() -> None:
-    (episode,) = collected(pool_of(1), learner("none"), [EpisodeSpec(4)], context=100).episodes
+    (episode,) = collected(pool_of(1), bundle("none"), [EpisodeSpec(4)], context=100).episodes
     assert episode.end == "truncated"
     assert len(episode.ids) > episode.spans[-1][1]
 
@@ -166,7 +166,7 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
     rules = toy_config(call_budget=50, prompt="compact")
     envs = [ToolEnv(ToySuite(), rules) for _ in range(2)]
     pool = BatchedPool(envs[0], 2) if together else SeparatePool([*envs])
-    rollout = collected(pool, learner("none"), [EpisodeSpec(seed) for seed in range(4)], context=400)
+    rollout = collected(pool, bundle("none"), [EpisodeSpec(seed) for seed in range(4)], context=400)
     for episode in rollout.episodes:
         assert episode.end == "context"
         assert 1 < len(episode.rewards) < 50
@@ -176,4 +176,4 @@ def test_hindsight_rewards_of_what_was_done_survive_a_full_context(together: boo
 
 def test_a_prompt_longer_than_the_context_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="a prompt of 2 tokens leaves no room"):
-        collected(bandits(1), learner("none"), [EpisodeSpec(0)], context=2)
+        collected(bandits(1), bundle("none"), [EpisodeSpec(0)], context=2)

@@ -16,7 +16,7 @@ from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import EnvConfig, Sampling
 from agents.rollout.policy_agent import policy_agent
 from agents.rollout.sampler import TokenSampler
-from tests.agents.bandit import bandits, learner
+from tests.agents.bandit import bandits, bundle
 
 _GRID = [i / 1000 for i in range(1000)]
 TASKS: Mapping[str, Any] = {"split": "depth-1", "level": "lite"}
@@ -40,7 +40,7 @@ def test_a_sampled_evaluation_gives_the_same_episodes_for_every_number_of_slots(
 @pytest.mark.parametrize("num_envs", [1, 3, 16])
 def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int) -> None:
     """Members of a group, which begin alike, draw differently."""
-    made = learner("none")
+    made = bundle("none")
     starts = [EpisodeSpec(seed // 4, seed // 4) for seed in range(24)]
 
     def collected(count: int) -> list[tuple[int, ...]]:
@@ -61,7 +61,7 @@ def test_an_inverse_takes_every_token_as_often_as_its_weight_and_none_of_weight_
 
 def test_a_learning_curve_has_the_panel_of_its_tasks() -> None:
     """The first tasks of its split, whatever the number of slots and the seed."""
-    made = learner("none")
+    made = bundle("none")
     panels = []
     for count, episodes, seed in ((2, 4, 0), (3, 4, 1), (2, 5, 0)):
         env = EnvConfig(num_envs=count, args={"split": "train"}, eval_args={"split": "depth-1"})

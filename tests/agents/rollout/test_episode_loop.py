@@ -13,7 +13,7 @@ from agents.rollout.policy_agent import make_sampler
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.static_sampler import StaticTokenSampler
 from steptool_env.episodes.episode import Transition
-from tests.agents.bandit import bandits, exact_learner
+from tests.agents.bandit import bandits, exact_bundle
 
 STARTS = [EpisodeSpec(seed // 3, seed // 3) for seed in range(18)]
 SAMPLING = Sampling(max_action_tokens=5)
@@ -47,7 +47,7 @@ def reference(made: PolicyBundle) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("kind", [TokenSampler, StaticTokenSampler])
 def test_episodes_are_those_of_one_after_the_other(kind: type[TokenSampler], slots: int, waits: bool) -> None:
     """Also where steps of the environment are taken in a thread while others are decoded."""
-    made, pool = exact_learner(), bandits(slots)
+    made, pool = exact_bundle(), bandits(slots)
     pool.waits = waits  # type: ignore[misc]
     engine = kind(made.policy, context=64, stop_id=made.codec.stop_id, sampling=SAMPLING)
     rollout = collect_rollouts(pool, engine, made.codec, STARTS)
@@ -58,7 +58,7 @@ def test_episodes_are_those_of_one_after_the_other(kind: type[TokenSampler], slo
 
 
 def test_an_error_of_a_step_that_is_taken_in_a_thread_ends_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, pool = exact_learner(), bandits(4)
+    made, pool = exact_bundle(), bandits(4)
     pool.waits = True  # type: ignore[misc]
 
     def broken(actions: object) -> None:
@@ -74,7 +74,7 @@ def test_the_batches_do_not_depend_on_the_time_of_a_response(monkeypatch: pytest
 
     def batches(seconds: float) -> list[list[int]]:
         """Slots of each decoding step and of each round of steps."""
-        made, pool = exact_learner(), bandits(9)
+        made, pool = exact_bundle(), bandits(9)
         pool.waits = True  # type: ignore[misc]
         sampler, step, seen = make_sampler(made, SAMPLING), pool.step, []
         request = sampler.request

@@ -23,7 +23,7 @@ from agents.rollout.engine import RolloutEngine, act, make_engine
 from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
-from tests.agents.bandit import bandit_config, bandits, exact_learner, learner, llama, word_tokenizer
+from tests.agents.bandit import bandit_config, bandits, bundle, exact_bundle, llama, word_tokenizer
 
 
 class _Server(uvicorn.Server):
@@ -67,10 +67,10 @@ def remote(made: PolicyBundle, url: str, sampling: Sampling, folder: Path = Path
 
 def test_rollouts_equal_those_in_this_process() -> None:
     """Both draw from the same seeds, whatever is decoded together."""
-    made, sampling = exact_learner(), Sampling(max_action_tokens=4)
+    made, sampling = exact_bundle(), Sampling(max_action_tokens=4)
     starts = [EpisodeSpec(seed // 2, seed) for seed in range(12)]
     here = collect_rollouts(bandits(5), make_engine(RolloutConfig(), made, sampling), made.codec, starts)
-    with serving(exact_learner().policy) as url:
+    with serving(exact_bundle().policy) as url:
         engine = remote(made, url, sampling)
         there = collect_rollouts(bandits(5), engine, made.codec, starts)
         engine.close()
@@ -83,9 +83,9 @@ def test_rollouts_equal_those_in_this_process() -> None:
 def test_draws_do_not_depend_on_how_many_requests_are_in_flight_and_differ_within_a_group(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made, sampling = exact_learner(), Sampling(max_action_tokens=4)
+    made, sampling = exact_bundle(), Sampling(max_action_tokens=4)
     played = []
-    with serving(exact_learner().policy) as url:
+    with serving(exact_bundle().policy) as url:
         for concurrency in (1, 16):
             monkeypatch.setattr("agents.rollout.http_engine._CONNECTIONS", concurrency)
             engine = remote(made, url, sampling)
@@ -131,7 +131,7 @@ def prompt(i: int) -> list[int]:
 
 
 def test_any_number_of_requests_is_decoded_together() -> None:
-    policy, rows = exact_learner().policy, [0]
+    policy, rows = exact_bundle().policy, [0]
     policy.decoder.register_forward_pre_hook(
         lambda _, __, fed: rows.append(len(fed["input_ids"])),  # type: ignore[func-returns-value]
         with_kwargs=True,
@@ -152,7 +152,7 @@ def test_any_number_of_requests_is_decoded_together() -> None:
     ],
 )
 def test_a_request_that_cannot_be_answered_is_refused_alone(wrong: list[int], says: str) -> None:
-    with serving(exact_learner().policy, WaitingForTheCrowd) as url:
+    with serving(exact_bundle().policy, WaitingForTheCrowd) as url:
         *answers, refused = completions([*(prompt(i) for i in range(CROWD - 1)), wrong], url)
     assert {answer.status_code for answer in answers} == {200}
     assert refused.status_code == 400
@@ -164,7 +164,7 @@ def test_a_request_that_cannot_be_answered_is_refused_alone(wrong: list[int], sa
     [({"stop_token_ids": [11]}, 400, "stop_token_ids[0]=11 is no token"), ({"seed": 2**63}, 422, "seed")],
 )
 def test_other_fields_are_refused_by_name(changes: dict[str, Any], status: int, says: str) -> None:
-    with serving(exact_learner().policy) as url:
+    with serving(exact_bundle().policy) as url:
         (answer,) = completions([[3]], url, **changes)
     assert answer.status_code == status
     assert says in answer.text
@@ -174,7 +174,7 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
     request = CompletionRequest(model="bandit", prompt=[3, 4], max_tokens=4, stop_token_ids=[2])
 
     async def given_up_and_kept() -> Sampled:
-        decoder = Decoder(exact_learner().policy, 64)
+        decoder = Decoder(exact_bundle().policy, 64)
         given_up, kept = (asyncio.ensure_future(decoder.complete(request)) for _ in range(2))
         await asyncio.wait([given_up, kept], timeout=0)  # until both are asked for; nobody decodes yet
         given_up.cancel()
@@ -186,14 +186,14 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
 
 
 def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
-    engine = remote(exact_learner(), "http://127.0.0.1:9", Sampling())
+    engine = remote(exact_bundle(), "http://127.0.0.1:9", Sampling())
     engine.start(0, [3] * 64)
     assert act(engine, [0]) == [Sampled([], [], stopped=False, overflow=True)]
     engine.close()
 
 
 def test_new_weights_reach_the_server_once(tmp_path: Path) -> None:
-    made, served = exact_learner(seed=1), exact_learner(seed=0)
+    made, served = exact_bundle(seed=1), exact_bundle(seed=0)
 
     def agree() -> bool:
         return equal(made.policy, served.policy)
@@ -217,8 +217,8 @@ def test_new_weights_reach_the_server_once(tmp_path: Path) -> None:
 def trained(folder: Path, model_seed: int = 0, **settings: Any) -> list[dict[str, float]]:
     """Metrics of training at a server that begins with other weights than training does."""
     rows: list[dict[str, float]] = []
-    with serving(learner("none", seed=model_seed + 1).policy) as url:
-        config, made = bandit_config(rollout={"engine": url}, **settings), learner("none", seed=model_seed)
+    with serving(bundle("none", seed=model_seed + 1).policy) as url:
+        config, made = bandit_config(rollout={"engine": url}, **settings), bundle("none", seed=model_seed)
         engine = make_engine(config.rollout, made, config.sampling, folder)
         OnlineTrainer(config, made, bandits(32), engine=engine).run(lambda _, metrics: rows.append(metrics))
         engine.close()
@@ -232,7 +232,7 @@ def test_training_at_a_server_is_on_policy(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_and_the_end_of_a_run_have_the_weights_of_their_time(tmp_path: Path) -> None:
-    made, served = learner("none"), learner("none", seed=1)
+    made, served = bundle("none"), bundle("none", seed=1)
     found: list[bool] = []
 
     def evaluation() -> dict[str, float]:

@@ -14,7 +14,7 @@ from agents.rollout.engine import act, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
-from tests.agents.bandit import exact_learner, learner
+from tests.agents.bandit import bundle, exact_bundle
 from tests.agents.rollout.test_http_engine import CHOICE, remote, serving
 from tests.server_stub import QuietHandler, running
 
@@ -37,7 +37,7 @@ def scripted(*replies: tuple[int, Any]) -> AbstractContextManager[Any]:
 
 
 def ask(server: Any) -> list[Sampled]:
-    with closing(remote(exact_learner(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())) as engine:
+    with closing(remote(exact_bundle(), f"http://127.0.0.1:{server.server_port}/v1", Sampling())) as engine:
         engine.start(0, [3, 1])
         return act(engine, [0])
 
@@ -79,7 +79,7 @@ def test_an_answer_that_cannot_be_trained_on_says_what_to_do(answer: tuple[int, 
 def test_no_two_episodes_after_a_seed_share_their_draws() -> None:
     """ArCHer acts in many states, some at a time, and clears in between."""
     with scripted(reply()) as server:
-        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling())
+        engine = remote(exact_bundle(), f"http://127.0.0.1:{server.server_port}", Sampling())
         for _ in range(2):
             engine.seed(3)
             for _ in range(2):
@@ -99,7 +99,7 @@ def test_a_failure_that_passes_is_waited_out() -> None:
 
 def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None:
     with scripted((404, b"Not Found")) as server:
-        engine = remote(exact_learner(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
+        engine = remote(exact_bundle(), f"http://127.0.0.1:{server.server_port}", Sampling(), tmp_path)
         with pytest.raises(EngineError, match="VLLM_SERVER_DEV_MODE=1"):
             engine.sync_weights(0)
         engine.close()
@@ -108,8 +108,8 @@ def test_a_server_without_the_way_for_weights_is_told_of(tmp_path: Path) -> None
 
 def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "weights-of-mine").mkdir()
-    with serving(exact_learner().policy) as url:
-        engine = remote(exact_learner(), url, Sampling(), tmp_path)
+    with serving(exact_bundle().policy) as url:
+        engine = remote(exact_bundle(), url, Sampling(), tmp_path)
         for version in (0, 1):
             engine.sync_weights(version)
         engine.close()
@@ -121,8 +121,8 @@ def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("rollout: {engine: static}\n")
     config = parse(["--config", str(tmp_path / "run.yaml")]).settings
     assert config.rollout == RolloutConfig("static")
-    assert type(make_engine(config.rollout, learner("none"), config.sampling)) is StaticTokenSampler
+    assert type(make_engine(config.rollout, bundle("none"), config.sampling)) is StaticTokenSampler
     flags = ["--rollout.engine", "http://gpu-2:8000"]
-    engine = make_engine(parse(flags).settings.rollout, learner("none"), config.sampling)
+    engine = make_engine(parse(flags).settings.rollout, bundle("none"), config.sampling)
     assert type(engine) is HttpEngine
     engine.close()

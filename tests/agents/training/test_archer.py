@@ -52,42 +52,42 @@ def mean(values: list[float]) -> float:
 def test_the_critic_converges_to_dynamic_programming() -> None:
     """Expectations over coin and policy are enumerated, so each update is the exact gradient."""
     steps, actions = zip(*product(every_step(), POLICY), strict=True)
-    learner = step_critic(tau=0.3)
+    bundle = step_critic(tau=0.3)
     for _ in range(200):
-        learner.update(steps, [[action] for action in actions])
+        bundle.update(steps, [[action] for action in actions])
     v_second = {state: mean([SECOND[state, action] for action in POLICY]) for state in (X, Y)}
     q_first = {action: reward + GAMMA * mean([*v_second.values()]) for action, reward in FIRST.items()}
     v_first = mean([q_first[action] for action in POLICY])
     for first, state, second in product((A, B), (X, Y), (A, B)):
-        q, v = learner.critic([(X, first, state, second)], [(0, 1, 2), (0, 3, 4)])
+        q, v = bundle.critic([(X, first, state, second)], [(0, 1, 2), (0, 3, 4)])
         want_q = torch.tensor([q_first[first], SECOND[state, second]], dtype=torch.float64)
         want_v = torch.tensor([v_first, v_second[state]], dtype=torch.float64)
         torch.testing.assert_close(q, want_q[:, None].expand(2, 2), atol=0.02, rtol=0)
         torch.testing.assert_close(v, want_v, atol=0.02, rtol=0)
-        played = learner.advantage([episode(first, state, second)])[0]
+        played = bundle.advantage([episode(first, state, second)])[0]
         torch.testing.assert_close(played, want_q - want_v, atol=0.04, rtol=0)
 
 
 def test_v_is_of_what_the_policy_does_now_and_not_of_what_was_replayed() -> None:
     steps = [ReplayStep((X, action), 1, 2, float(action == A), 0) for action in (A, B)]
-    learner = step_critic(tau=1.0, lr=1e-2)
+    bundle = step_critic(tau=1.0, lr=1e-2)
     for _ in range(120):
-        learner.update(steps, [[A], [A]])
-    q, v = learner.critic([(X, A), (X, B)], [(0, 1, 2), (1, 1, 2)])
+        bundle.update(steps, [[A], [A]])
+    q, v = bundle.critic([(X, A), (X, B)], [(0, 1, 2), (1, 1, 2)])
     torch.testing.assert_close(q.mean(1), torch.tensor([1.0, 0.0], dtype=torch.float64), atol=0.02, rtol=0)
     torch.testing.assert_close(v, torch.ones(2, dtype=torch.float64), atol=0.02, rtol=0)  # 0.5 over the replay
 
 
 def test_the_target_network_moves_by_exactly_tau() -> None:
-    learner = step_critic(tau=0.25)
-    before = weights_of(learner.target)
-    learner.update(every_step(), [[A]] * 16)
-    learnt, after = weights_of(learner.critic), weights_of(learner.target)
+    bundle = step_critic(tau=0.25)
+    before = weights_of(bundle.target)
+    bundle.update(every_step(), [[A]] * 16)
+    learnt, after = weights_of(bundle.critic), weights_of(bundle.target)
     assert any(not torch.equal(old, new) for old, new in zip(before, learnt, strict=True))
     for old, new, moved in zip(before, learnt, after, strict=True):
         torch.testing.assert_close(moved, 0.75 * old + 0.25 * new, atol=1e-15, rtol=0)
-    polyak_update(learner.target, learner.critic, 1.0)
-    assert all(torch.equal(a, b) for a, b in zip(learnt, weights_of(learner.target), strict=True))
+    polyak_update(bundle.target, bundle.critic, 1.0)
+    assert all(torch.equal(a, b) for a, b in zip(learnt, weights_of(bundle.target), strict=True))
 
 
 def test_micro_batches_change_nothing() -> None:
@@ -99,15 +99,15 @@ def test_micro_batches_change_nothing() -> None:
 
 
 def test_an_episode_is_judged_alike_whole_or_cut_alone_or_in_company() -> None:
-    learner = step_critic()
+    bundle = step_critic()
     for _ in range(3):
-        learner.update(every_step(), [[A]] * 16)
+        bundle.update(every_step(), [[A]] * 16)
     long = episode(B, Y, A)
     short = TokenEpisode(long.ids[:2], long.spans[:1], (0.0,), (0.4,))
-    together = learner.advantage([short, long])
+    together = bundle.advantage([short, long])
     torch.testing.assert_close(together[0, 0], together[1, 0], atol=1e-12, rtol=0)
     assert float(together[0, 1]) == 0
-    torch.testing.assert_close(learner.advantage([long])[0], together[1], atol=1e-12, rtol=0)
+    torch.testing.assert_close(bundle.advantage([long])[0], together[1], atol=1e-12, rtol=0)
     assert float(together.abs().min(1).values[1]) > 0
 
 
@@ -180,11 +180,11 @@ def test_the_policy_waits_while_the_critic_warms_up(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_reward_that_is_not_finite_leaves_the_critic_as_it_was() -> None:
-    learner = step_critic()
-    before = weights_of(learner.critic)
+    bundle = step_critic()
+    before = weights_of(bundle.critic)
     with pytest.raises(TrainingError, match=r"q_loss .*not finite"):
-        learner.update([ReplayStep((X, A), 1, 2, float("nan"), 0)], [[A]])
-    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(learner.critic), strict=True))
+        bundle.update([ReplayStep((X, A), 1, 2, float("nan"), 0)], [[A]])
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(bundle.critic), strict=True))
 
 
 def test_a_checkpoint_of_another_algorithm_cannot_be_resumed(tmp_path: Path) -> None:

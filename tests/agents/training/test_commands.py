@@ -18,7 +18,7 @@ from agents.rollout.config import Sampling
 from agents.rollout.episode_pool import open_pool
 from agents.rollout.policy_agent import policy_agent
 from agents.training.metrics_log import read_metrics
-from tests.agents.bandit import ToolBandit, bandit_config, learner, trainer
+from tests.agents.bandit import ToolBandit, bandit_config, bundle, trainer
 from tests.agents.conftest import TASKS
 from tests.agents.disk import files_no_larger_than
 
@@ -171,7 +171,7 @@ def greedy(made: PolicyBundle, ids: list[int], longest: int) -> list[int]:
 
 
 def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_and_go() -> None:
-    made = learner("none")
+    made = bundle("none")
     agent = policy_agent(made, Sampling(max_action_tokens=3), temperature=0.0)
     episodes: dict[int, tuple[ToolBandit, list[int], str]] = {}
 

@@ -13,7 +13,7 @@ from agents.training.config import make_config
 from agents.training.curriculum import CurriculumPool, open_training_pool
 from agents.training.trainer import OnlineTrainer
 from steptool_env.toolworld.suite import world_task_of
-from tests.agents.bandit import assert_same_weights, bandit_config, bandits, learner, weights
+from tests.agents.bandit import assert_same_weights, bandit_config, bandits, bundle, weights
 
 TASKS: dict[str, Any] = {"split": "train", "level": "lite", "depths": {"3": 1, "1": 2, "2": 1}, "unsolvable": 0.0}
 
@@ -70,7 +70,7 @@ def bandit_run() -> OnlineTrainer:
     """The second depth is the same bandit with one case only."""
     pool = CurriculumPool({1: bandits(), 2: bandits(cases="x")}, {1: 1.0, 2: 1.0})
     config = bandit_config(episodes=16, env={"curriculum": 0.05})
-    return OnlineTrainer(config, learner(config.policy.critic), pool)
+    return OnlineTrainer(config, bundle(config.policy.critic), pool)
 
 
 def test_a_resumed_run_goes_on_at_its_stage_with_the_same_tasks(tmp_path: Path) -> None:

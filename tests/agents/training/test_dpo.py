@@ -17,13 +17,13 @@ from agents.training.forward import evaluate_actions, forward
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.sft_config import DPOConfig
 from steptool_env.types import Task, Trajectory
-from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, exact_learner, exact_model, learner
+from tests.agents.bandit import RIGHT, WORDS, blind_demonstrations, bundle, exact_bundle, exact_model
 from tests.agents.training.test_losses import assert_close, episodes, gradients
 
 
 @pytest.mark.parametrize("max_tokens", [1, 10_000])
 def test_a_step_has_the_gradient_of_dpo_however_it_is_cut(max_tokens: int) -> None:
-    made = exact_learner(1)
+    made = exact_bundle(1)
     reference = Policy(exact_model(2), "none").frozen_copy()
     played = episodes(6)
     batch = collate(played, 0, dtype=torch.float64)
@@ -42,7 +42,7 @@ def test_a_policy_learns_from_comparisons(learning_seed: int) -> None:
 
     DPO promises no more: which of all attempts becomes the likeliest is left open, and both of a pair may become rarer.
     """
-    made = learner("none", learning_seed)
+    made = bundle("none", learning_seed)
     reference = made.policy.frozen_copy()
     pairs = right_and_wrong(made)
     optim = OptimConfig(lr=1e-3)
@@ -121,4 +121,4 @@ def test_pairs_follow_from_the_seed_and_equal_attempts_count_as_one() -> None:
 
 def test_no_pairs_is_an_error() -> None:
     with pytest.raises(ValueError, match="no task has both"):
-        train_dpo(learner("none"), [], DPOConfig())
+        train_dpo(bundle("none"), [], DPOConfig())

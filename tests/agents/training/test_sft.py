@@ -12,11 +12,11 @@ from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions
 from agents.training.sft import copying_episodes, distinct, encode_turns, run_sft, schedule, train_sft
 from agents.training.sft_config import SFTConfig, SFTRunConfig
-from tests.agents.bandit import RIGHT, blind_demonstrations, learner
+from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
 
 
 def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
-    made = learner("none", learning_seed)
+    made = bundle("none", learning_seed)
     shown = [
         encode_turns(made.codec, made.codec.encode_prompt(case, {}), [(right[0], "ok"), (right[1], "ok")], (0.5, 0.5))
         for case, right in RIGHT.items()
@@ -31,7 +31,7 @@ def test_a_policy_learns_what_is_demonstrated(learning_seed: int) -> None:
 
 
 def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> None:
-    made = learner("none")
+    made = bundle("none")
     episode = encode_turns(
         made.codec, made.codec.encode_prompt("x", {}), [("a", "ok"), ("c", "never read")], (0.0, 1.0)
     )
@@ -40,7 +40,7 @@ def test_demonstrations_end_with_the_stop_token_and_drop_the_last_answer() -> No
 
 
 def test_equal_demonstrations_count_once() -> None:
-    episodes = blind_demonstrations(learner("none").codec)  # type: ignore[arg-type]
+    episodes = blind_demonstrations(bundle("none").codec)  # type: ignore[arg-type]
     assert len(distinct([*episodes, *episodes])) == len(episodes)
 
 
@@ -53,13 +53,13 @@ def test_the_rate_rises_and_falls_to_a_tenth() -> None:
 
 def test_nothing_to_learn_from_is_an_error() -> None:
     with pytest.raises(ValueError, match="no demonstrations"):
-        train_sft(learner("none"), [], SFTConfig())
+        train_sft(bundle("none"), [], SFTConfig())
 
 
 def test_training_is_reproducible() -> None:
     results = []
     for _ in range(2):
-        made = learner("none")
+        made = bundle("none")
         train_sft(made, blind_demonstrations(made.codec), SFTConfig(epochs=2, batch_episodes=8))  # type: ignore[arg-type]
         results.append(torch.cat([p.flatten() for p in made.policy.parameters()]))
     assert torch.equal(*results)

@@ -14,7 +14,7 @@ from benchmarks.harness.workload import ScriptedPool, Workload, make_workload, p
 from benchmarks.peers.full_context import FullContextSampler
 from benchmarks.peers.trl import TrlLearner, trl_batch
 from benchmarks.speed import learner, rollout
-from benchmarks.speed.sampling import chat_learner, contexts
+from benchmarks.speed.sampling import chat_bundle, contexts
 
 torch.set_num_threads(1)
 TRL = importlib.util.find_spec("trl") is not None
@@ -38,7 +38,7 @@ def test_more_tasks_than_there_are_is_an_error() -> None:
 
 @pytest.mark.parametrize("slots", [4, 3])
 def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workload, slots: int) -> None:
-    player = chat_learner(workload.texts())
+    player = chat_bundle(workload.texts())
     for make in (make_sampler, FullContextSampler):
         generator = make(player, Sampling(max_action_tokens=5))
         episodes = play_workload(workload, ScriptedPool(workload, slots), generator, player.codec).episodes
@@ -48,7 +48,7 @@ def test_both_generators_play_the_same_calls_whatever_they_write(workload: Workl
 
 
 def test_full_context_scores_its_samples_as_the_policy_does(workload: Workload) -> None:
-    player = chat_learner(workload.texts())
+    player = chat_bundle(workload.texts())
     full = FullContextSampler(player, Sampling(max_action_tokens=5))
     opening = player.codec.encode_prompt("", {"messages": workload.prompts[0]})
     full.start(0, opening)
@@ -72,7 +72,7 @@ def test_a_rollout_result_has_every_contestant() -> None:
 
 
 def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
-    player = chat_learner(workload.texts())
+    player = chat_bundle(workload.texts())
     ours = make_sampler(player, Sampling(max_action_tokens=5))
     episodes = play_workload(workload, ScriptedPool(workload, 4), ours, player.codec).episodes
     pad_id = int(player.tokenizer.pad_token_id)
@@ -92,7 +92,7 @@ def test_trl_trains_on_exactly_the_given_tokens(workload: Workload) -> None:
 @pytest.mark.skipif(not TRL, reason="needs TRL (docs/benchmarks.md, Peers)")
 def test_trl_makes_the_update_that_ours_makes(workload: Workload) -> None:
     """Same tokens, same advantages: one pass of TRL's loss and of ours give the same gradient direction."""
-    player = chat_learner(workload.texts())
+    player = chat_bundle(workload.texts())
     ours = make_sampler(player, Sampling(max_action_tokens=5))
     played = play_workload(workload, ScriptedPool(workload, 4), ours, player.codec).episodes
     episodes = [replace(e, rewards=(0.0,) * (len(e.rewards) - 1) + (2.0 * (n % 2),)) for n, e in enumerate(played)]
