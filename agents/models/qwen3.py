@@ -2,7 +2,8 @@
 
 The results are the same. The last layer computes keys and values of all tokens and everything else at the chosen
 positions only; norms and rotary embeddings have backward passes with few operations, because a narrow model
-spends as much time in these as in multiplying; the weights of a norm are multiplied into the projections after it.
+spends as much time in these as in multiplying; the weights of a norm are multiplied into the projections after it,
+and LoRA adapters are added to the weights that they adapt.
 
 Notation: b episodes of l tokens; m chosen positions; h the model's width; d the size of a head.
 """
@@ -18,8 +19,8 @@ from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3Mod
 def supports(decoder: nn.Module) -> bool:
     """Return whether `hidden_at` computes what the decoder does.
 
-    It does not for other architectures, adapters, sharded or recomputed layers, attention windows, autocast, and half
-    precision; on other devices it saves little.
+    It does not for other architectures, adapters other than plain LoRA, sharded or recomputed layers, attention
+    windows, autocast, and half precision; on other devices it saves little.
     """
     if type(decoder) is not Qwen3Model or decoder.has_sliding_layers:
         return False
@@ -29,7 +30,7 @@ def supports(decoder: nn.Module) -> bool:
         and weight.dtype in (torch.float32, torch.float64)
         and not torch.is_autocast_enabled("cpu")
         and all(type(layer) is Qwen3DecoderLayer and not layer.gradient_checkpointing for layer in layers)
-        and all(type(child) is nn.Linear for layer in layers for child in _projections(layer))
+        and all(type(child) is nn.Linear or _is_plain_lora(child) for layer in layers for child in _projections(layer))
     )
 
 
@@ -59,14 +60,45 @@ def _norm(norm: Any, x: Tensor) -> Normed:
     return cast(Tensor, _Normalize.apply(x, norm.variance_epsilon)), norm.weight  # type: ignore[no-untyped-call]
 
 
-def _linear(projection: nn.Linear, normed: Normed) -> Tensor:
-    x, weight = normed
-    return functional.linear(x, projection.weight * weight, projection.bias)
+def _linear(projection: nn.Module, normed: Normed) -> Tensor:
+    x, norm = normed
+    weight, bias = _affine(projection)
+    return functional.linear(x, weight * norm, bias)
+
+
+def _affine(projection: Any) -> tuple[Tensor, Tensor | None]:
+    """Weight and bias of a projection, its adapter included."""
+    if type(projection) is nn.Linear:
+        return projection.weight, projection.bias
+    base, (name,) = projection.base_layer, projection.active_adapters
+    down, up = projection.lora_A[name].weight, projection.lora_B[name].weight
+    return torch.addmm(base.weight, up, down, alpha=projection.scaling[name]), base.bias
+
+
+def _is_plain_lora(projection: Any) -> bool:
+    """Return true for PEFT's layer with one LoRA adapter in use and none of its variants, dropout or a bias."""
+    if not _is_lora(projection) or type(projection.base_layer) is not nn.Linear:
+        return False
+    active = projection.active_adapters
+    return (
+        len(active) == 1
+        and active[0] in projection.lora_A
+        and not (projection.merged or projection.disable_adapters or projection.lora_variant)
+        and isinstance(projection.lora_dropout[active[0]], nn.Identity)
+        and projection.lora_B[active[0]].bias is None
+        and projection.lora_A[active[0]].weight.dtype == projection.base_layer.weight.dtype
+    )
+
+
+def _is_lora(module: nn.Module) -> bool:
+    """Return true for PEFT's LoRA layer; PEFT, which is slow to import, is imported where there is one."""
+    return f"{type(module).__module__}.{type(module).__qualname__}" == "peft.tuners.lora.layer.Linear"
 
 
 def _feed_forward(layer: Any, x: Tensor) -> Tensor:
     normed, mlp = _norm(layer.post_attention_layernorm, x), layer.mlp
-    return x + cast(Tensor, mlp.down_proj(mlp.act_fn(_linear(mlp.gate_proj, normed)) * _linear(mlp.up_proj, normed)))
+    gated = mlp.act_fn(_linear(mlp.gate_proj, normed)) * _linear(mlp.up_proj, normed)
+    return x + functional.linear(gated, *_affine(mlp.down_proj))
 
 
 def _heads(attention: Any, name: str, normed: Normed, turns: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -86,7 +118,7 @@ def _attend(attention: Any, normed: Normed, turns: tuple[Tensor, Tensor]) -> Ten
     read = functional.scaled_dot_product_attention(
         q, k, v, is_causal=True, scale=attention.scaling, enable_gqa=attention.num_key_value_groups > 1
     )
-    return cast(Tensor, attention.o_proj(read.transpose(1, 2).flatten(2)))
+    return functional.linear(read.transpose(1, 2).flatten(2), *_affine(attention.o_proj))
 
 
 def _attend_at(attention: Any, normed: Normed, turns: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor) -> Tensor:
@@ -111,7 +143,7 @@ def _attend_at(attention: Any, normed: Normed, turns: tuple[Tensor, Tensor], row
         scale=attention.scaling,
         enable_gqa=attention.num_key_value_groups > 1,
     )
-    return cast(Tensor, attention.o_proj(read.transpose(1, 2)[at].flatten(1)))
+    return functional.linear(read.transpose(1, 2)[at].flatten(1), *_affine(attention.o_proj))
 
 
 def _projections(layer: Any) -> list[nn.Module]:
@@ -158,7 +190,7 @@ class _NormalizeTurn(torch.autograd.Function):
         return turned
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         y, scale, weight, cos, sin = ctx.saved_tensors
         back = torch.empty_like(y)  # the gradient, turned back
         (grad1, grad2), (back1, back2) = (t.chunk(2, -1) for t in (grad, back))
@@ -168,7 +200,7 @@ class _NormalizeTurn(torch.autograd.Function):
         along = (product @ weight).div_(y.shape[-1])[..., None]
         return (
             back.mul_(weight).addcmul_(y, along, value=-1).mul_(scale),
-            product.flatten(0, -2).sum(0),
+            product.flatten(0, -2).sum(0) if ctx.needs_input_grad[1] else None,
             None,
             None,
             None,

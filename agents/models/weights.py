@@ -98,11 +98,15 @@ def write_merged(folder: Path, policy: Policy, tokenizer: PreTrainedTokenizerBas
     Raises:
         CheckpointError: The files cannot be written.
     """
-    model = policy.language_model
-    if hasattr(model, "merge_and_unload"):
-        model = cast(Any, copy.deepcopy(model)).merge_and_unload()
     with new_folder(folder, "model") as partial:
-        save_model(partial, model, tokenizer)
+        save_model(partial, merged(policy.language_model), tokenizer)
+
+
+def merged(model: nn.Module) -> nn.Module:
+    """Return a copy of a model with its adapters merged into its weights; the model itself if it has none."""
+    if not hasattr(model, "merge_and_unload"):
+        return model
+    return cast(nn.Module, cast(Any, copy.deepcopy(model)).merge_and_unload())
 
 
 @torch.no_grad()

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
+from agents.models.weights import merged
 from agents.rollout.config import Sampling
 from agents.rollout.kv_cache import RaggedCache, cache_argument
 from agents.rollout.lean_decoder import is_lean, lean_forward
@@ -35,8 +36,8 @@ class TokenSampler:
     """Rollout engine in this process. See `RolloutEngine`.
 
     Args:
-        policy: Policy whose language model samples. Call `clear` after its weights have changed. The hidden states of
-            sampled tokens are returned where its critic is `detached`.
+        policy: Policy whose language model samples. Call `clear` after its weights have changed: on a CPU a copy with
+            merged adapters samples. The hidden states of sampled tokens are returned where its critic is `detached`.
         context: Context length in tokens.
         stop_id: Token that ends an action.
         sampling: Maximum length of an action.
@@ -75,6 +76,7 @@ class TokenSampler:
         if self._kept is None or self._policy.device.type != "cpu":  # a GPU's memory is for training meanwhile
             self._kept = self._make_cache()
         self._cache = self._kept
+        self._decoder = _decoder(self._policy)
         self._drafts = DraftTable()
         self._slots: dict[int, SlotState] = {}
         self._full: list[int] = []  # slots without room for the action that was requested
@@ -363,7 +365,7 @@ class TokenSampler:
         Without `last` all hidden states are returned (n * q, h). The cache has its destination. `first`: no row has
         earlier tokens.
         """
-        decoder = self._policy.decoder
+        decoder = self._decoder
         if self._lean:
             return lean_forward(decoder, ids, positions, self._cache, last, first=first)
         mask = torch.arange(self._cache.width, device=ids.device) <= positions[..., None]
@@ -391,6 +393,16 @@ class TokenSampler:
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
         return draw(self._policy.output_layer(hidden), uniforms, self._temperature)
+
+
+def _decoder(policy: Policy) -> nn.Module:
+    """Return the decoder that samples: on a CPU with merged adapters, as a decoding step is mostly overhead there.
+
+    In half precision they stay apart: merged weights would be rounded.
+    """
+    if policy.device.type != "cpu" or policy.dtype not in (torch.float32, torch.float64):
+        return policy.decoder
+    return cast(nn.Module, cast(Any, merged(policy.language_model)).get_decoder())
 
 
 def _block_tokens(device: torch.device) -> int:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 from transformers import Qwen3Config, Qwen3Model
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from agents.models import qwen3
-from agents.models.decoder import set_dtype, with_adapters
+from agents.models.decoder import set_dtype, without_peft_warning
 from agents.models.policy import Policy, trunk
 from tests.agents.bandit import llama
 
@@ -39,7 +41,7 @@ def in_double_precision(model: Qwen3Model) -> nn.Module:
         for name, norm in list(parent.named_children()):
             if isinstance(norm, Qwen3RMSNorm):
                 own = nn.RMSNorm(norm.weight.shape, eps=norm.variance_epsilon, dtype=torch.float64)
-                own.weight.data = norm.weight.data
+                own.weight = norm.weight
                 setattr(parent, name, own)
     return exact
 
@@ -61,6 +63,20 @@ def test_states_and_gradients_are_those_of_transformers(changes: dict[str, Any])
     torch.testing.assert_close(*gradients, atol=1e-10, rtol=1e-10)
 
 
+def test_adapters_are_added_to_the_weights_that_they_adapt() -> None:
+    decoder = with_adapted_projections().double()
+    assert qwen3.supports(decoder)
+    ids = torch.randint(3, 40, (3, 9), generator=torch.Generator().manual_seed(1))
+    theirs = in_double_precision(decoder)
+    want, got = trunk(theirs, ids)[ROWS, COLUMNS], qwen3.hidden_at(decoder, ids, ROWS, COLUMNS)
+    torch.testing.assert_close(got, want, atol=1e-10, rtol=0)
+    gradients = [
+        torch.autograd.grad(states.square().sum(), [p for p in m.parameters() if p.requires_grad])
+        for states, m in ((got, decoder), (want, theirs))
+    ]
+    torch.testing.assert_close(*gradients, atol=1e-9, rtol=1e-9)
+
+
 def test_padding_is_not_read() -> None:
     model, ids = qwen(), torch.arange(3, 21).reshape(2, 9)
     other = ids.clone()
@@ -74,11 +90,25 @@ def test_no_position_gives_no_state() -> None:
     assert qwen3.hidden_at(qwen(), torch.arange(3, 12)[None], nothing, nothing).shape == (0, 24)
 
 
-def with_adapted_projections() -> nn.Module:
-    policy = Policy(llama(), "none")
-    policy.language_model.model = qwen()
-    policy.language_model = with_adapters(policy.language_model, 2)
-    return policy.decoder
+def with_adapted_projections(**settings: Any) -> nn.Module:
+    """A decoder whose projections have adapters with random weights, made with `settings` of PEFT's `LoraConfig`."""
+    model = llama()
+    model.model = qwen()
+    adapters = LoraConfig(r=2, lora_alpha=4, target_modules="all-linear", task_type="CAUSAL_LM", **settings)
+    with torch.random.fork_rng(devices=[]), without_peft_warning():
+        torch.manual_seed(3)
+        decoder: nn.Module = get_peft_model(model, adapters).get_decoder()
+        for weight in decoder.parameters():
+            weight.data += 0.1 * torch.randn_like(weight) * weight.requires_grad
+    return decoder
+
+
+def with_merged_adapters() -> nn.Module:
+    decoder = with_adapted_projections()
+    for layer in decoder.modules():
+        if isinstance(layer, BaseTunerLayer):
+            layer.merge()
+    return decoder
 
 
 def with_recomputation() -> nn.Module:
@@ -92,12 +122,22 @@ def with_recomputation() -> nn.Module:
     "make",
     [
         lambda: llama().model,
-        with_adapted_projections,
+        lambda: with_adapted_projections(use_dora=True),
+        lambda: with_adapted_projections(lora_dropout=0.1),
+        with_merged_adapters,
         lambda: set_dtype(qwen(), torch.bfloat16),
         lambda: qwen(use_sliding_window=True, sliding_window=4, max_window_layers=1),
         with_recomputation,
     ],
-    ids=["other architecture", "adapters", "half precision", "attention windows", "recomputation"],
+    ids=[
+        "other architecture",
+        "DoRA",
+        "dropout",
+        "merged adapters",
+        "half precision",
+        "attention windows",
+        "recomputation",
+    ],
 )
 def test_other_decoders_are_left_to_transformers(make: Callable[[], nn.Module]) -> None:
     assert qwen3.supports(qwen())
