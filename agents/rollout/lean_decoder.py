@@ -10,6 +10,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from transformers import LlamaModel, Qwen2Model, Qwen3Model
 
+from agents.models.policy import Policy
+from agents.models.weights import merged
 from agents.rollout.kv_cache import RaggedCache
 
 
@@ -18,6 +20,16 @@ def is_lean(decoder: nn.Module) -> bool:
     config = cast(Any, decoder).config
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     return type(decoder) in (LlamaModel, Qwen2Model, Qwen3Model) and kinds == {"full_attention"}
+
+
+def merged_decoder(policy: Policy) -> nn.Module:
+    """Return the decoder to sample with: on a CPU a copy with merged adapters, if there are any, for the same reason.
+
+    In half precision they stay apart: merged weights would be rounded.
+    """
+    if policy.device.type != "cpu" or policy.dtype not in (torch.float32, torch.float64):
+        return policy.decoder
+    return cast(nn.Module, cast(Any, merged(policy.language_model)).get_decoder())
 
 
 def lean_forward(

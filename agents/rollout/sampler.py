@@ -10,20 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
-from agents.models.weights import merged
 from agents.rollout.config import Sampling
 from agents.rollout.kv_cache import RaggedCache, cache_argument
-from agents.rollout.lean_decoder import is_lean, lean_forward
+from agents.rollout.lean_decoder import is_lean, lean_forward, merged_decoder
 from agents.rollout.types import Sampled, SlotState
 from agents.seeding import action_seed
 
@@ -76,7 +75,7 @@ class TokenSampler:
         if self._kept is None or self._policy.device.type != "cpu":  # a GPU's memory is for training meanwhile
             self._kept = self._make_cache()
         self._cache = self._kept
-        self._decoder = _decoder(self._policy)
+        self._decoder = merged_decoder(self._policy)
         self._drafts = DraftTable()
         self._slots: dict[int, SlotState] = {}
         self._full: list[int] = []  # slots without room for the action that was requested
@@ -393,16 +392,6 @@ class TokenSampler:
     def _draw(self, hidden: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
         """Draw a token per row of hidden states. Return ids (n,) and log-probabilities (n,). Does not synchronize."""
         return draw(self._policy.output_layer(hidden), uniforms, self._temperature)
-
-
-def _decoder(policy: Policy) -> nn.Module:
-    """Return the decoder that samples: on a CPU with merged adapters, as a decoding step is mostly overhead there.
-
-    In half precision they stay apart: merged weights would be rounded.
-    """
-    if policy.device.type != "cpu" or policy.dtype not in (torch.float32, torch.float64):
-        return policy.decoder
-    return cast(nn.Module, cast(Any, merged(policy.language_model)).get_decoder())
 
 
 def _block_tokens(device: torch.device) -> int:
