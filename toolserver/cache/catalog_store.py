@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import orjson
 
+from toolserver.cache.database import refuse_statements
 from toolserver.cache.redis_url import is_redis
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
@@ -19,6 +20,7 @@ FILE = "catalog.db"
 """Name of the catalog's file in a cache directory."""
 
 _FORMAT = 1
+_TABLE = "CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)"
 
 
 def load_catalog(place: str | Path) -> Catalog:
@@ -51,7 +53,7 @@ def save_catalog(catalog: Catalog, place: str | Path) -> None:
         with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                connection.execute("CREATE TABLE apis (key TEXT PRIMARY KEY, documentation BLOB NOT NULL)")
+                connection.execute(_TABLE)
                 connection.execute(f"PRAGMA user_version = {_FORMAT}")
             rows = ((key.decode(), row) for key, row in _merged(_stored(connection, path), catalog))
             connection.executemany("INSERT OR REPLACE INTO apis VALUES (?, ?)", rows)
@@ -105,5 +107,6 @@ def _stored(connection: sqlite3.Connection, path: Path) -> Iterator[bytes]:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version != _FORMAT:
         raise CacheError(f"{path} has format {version}; this version of toolserver reads format {_FORMAT}")
+    refuse_statements(connection, path, {_TABLE})
     rows = connection.execute("SELECT documentation FROM apis ORDER BY key").fetchall()
     return (row for (row,) in rows)

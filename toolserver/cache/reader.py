@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import diskcache
 
-from toolserver.cache.database import DATABASE, FORMAT
+from toolserver.cache.database import DATABASE, FORMAT, refuse_foreign
 from toolserver.errors import CacheError
 
 _PAGE = 1000  # rows per SELECT of a scan: a long read prevents merging the write-ahead log
@@ -34,11 +34,11 @@ class Reader:
         self._idle: list[sqlite3.Connection] = []
         if not self._path.is_file():
             raise CacheError(f"no cache at {directory}; fill one with `toolserver import ... --cache {directory}`")
-        with self._connection() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT:
+        try:
+            self._check()
+        except CacheError:
             self.close()
-            raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
+            raise
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""
@@ -97,6 +97,13 @@ class Reader:
         while self._idle:
             self._idle.pop().close()
 
+    def _check(self) -> None:
+        with self._connection() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != FORMAT:
+                raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
+            refuse_foreign(connection, self._path)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         connection = self._take()
@@ -105,6 +112,9 @@ class Reader:
         except sqlite3.DatabaseError as error:
             connection.close()
             raise self._unreadable(error) from error
+        except BaseException:
+            connection.close()
+            raise
         self._idle.append(connection)
 
     def _take(self) -> sqlite3.Connection:

@@ -2,18 +2,19 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import diskcache
 
-from toolserver.cache.database import DATABASE, FORMAT, fold_log, run_statement
+from toolserver.cache.database import DATABASE, FILENAME_INDEX, FORMAT, fold_log, refuse_foreign, run_statement
 from toolserver.errors import CacheError
 
 # diskcache's defaults delete the oldest entries beyond 1 GiB; nothing may be deleted here. All values are stored in the
 # database, whatever their size: a killed writer could leave a value's file without its row or a row without its file.
-_SETTINGS: dict[str, Any] = {
+# Every setting is given, so that none is taken from the database.
+_SETTINGS: dict[str, Any] = diskcache.core.DEFAULT_SETTINGS | {
     "eviction_policy": "none",
     "cull_limit": 0,
     "size_limit": 2**62,
@@ -31,6 +32,7 @@ class Writer:
         _check_ours(directory / DATABASE)
         try:
             self._cache = diskcache.Cache(str(directory), timeout=60, disk=_BytesOnly, **_SETTINGS)
+            run_statement(directory / DATABASE, FILENAME_INDEX.replace("INDEX", "INDEX IF NOT EXISTS"))
             run_statement(directory / DATABASE, f"PRAGMA user_version = {FORMAT}")
         except (OSError, sqlite3.Error) as error:
             raise CacheError(f"cannot write to {directory} ({error}); is it meant to be opened read-only?") from error
@@ -71,7 +73,7 @@ class Writer:
 
 
 class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
-    """Storage of raw bytes. It loads no pickle and opens no file that a database names (CVE-2025-69872)."""
+    """Storage of raw bytes. It loads no pickle, and touches no file that a database names (CVE-2025-69872)."""
 
     def get(self, key: bytes, raw: bool) -> bytes:
         """Return a raw key. Raises `CacheError` for a pickled one."""
@@ -85,15 +87,22 @@ class _BytesOnly(diskcache.Disk):  # type: ignore[misc]
             raise CacheError("the store holds a value that is not raw bytes; see `toolserver verify`")
         return value
 
+    def remove(self, file_path: object) -> None:
+        """Keep the file: values have none, so another program wrote that name."""
+
 
 def _check_ours(database: Path) -> None:
     """Raise `CacheError` for a database that is not a cache of this version."""
     if not database.is_file():
         return
     try:
-        version = run_statement(database, "PRAGMA user_version")
-        foreign = version == 0 and run_statement(database, "SELECT count(*) FROM sqlite_master WHERE name = 'Cache'")
-        if version not in (0, FORMAT) or (foreign and run_statement(database, "SELECT count(*) FROM Cache")):
-            raise CacheError(f"{database} is not a cache of this version of toolserver (format {version})")
+        with closing(sqlite3.connect(database, timeout=60, isolation_level=None)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'Cache'").fetchone()
+            # A killed writer may leave an empty table without the version.
+            used = tables and connection.execute("SELECT 1 FROM Cache LIMIT 1").fetchone()
+            if version not in (0, FORMAT) or (version == 0 and used):
+                raise CacheError(f"{database} is not a cache of this version of toolserver (format {version})")
+            refuse_foreign(connection, database)
     except sqlite3.Error as error:
         raise CacheError(f"cannot open {database}: {error}") from error
