@@ -61,7 +61,7 @@ def test_verify_says_when_a_cache_is_sound_and_when_not(cache: Path, capsys: pyt
         f"Next: `toolserver serve --read-only --cache {cache}`, `toolserver stats --cache {cache}`\n"
     )
     with sqlite3.connect(cache / "cache.db") as connection:
-        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 1")
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 2")
     connection.close()
     assert run("verify", "--cache", cache) == 1
     output, errors = capsys.readouterr()

@@ -27,6 +27,9 @@ DATABASE = diskcache.core.DBNAME
 FILENAME_INDEX = "CREATE INDEX Cache_filename ON Cache (filename) WHERE filename IS NOT NULL"
 """Statement of an index that is always empty; so a row with a file name is found without reading the table."""
 
+ENTRIES = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND typeof(key) = 'blob' AND typeof(value) = 'blob'"
+"""SQL condition of a recording in diskcache's table. Another row is the tally, or was written by another program."""
+
 # Schema of diskcache 5.6.3, statement by statement, and the index.
 _SCHEMA = frozenset(
     {

@@ -132,6 +132,11 @@ def decode_entry(key: bytes, value: bytes) -> CacheEntry:
     return CacheEntry(response, value[_HEADER.size : start])
 
 
+def stored_hash(value: bytes) -> bytes:
+    """Return the hash in a stored value, or in its first 19 bytes."""
+    return value[_DIGEST]
+
+
 def check_record(key: bytes, value: bytes) -> str:
     """Return the error of a stored value; empty when it is unchanged."""
     try:

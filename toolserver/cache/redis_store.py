@@ -60,6 +60,10 @@ class RedisReader:
         if others:
             yield f"database: {others} fields of another kind"
 
+    def changes(self) -> Iterator[str]:
+        """Yield nothing: Redis keeps no tally of the entries."""
+        yield from ()
+
     def close(self) -> None:
         """Close the connections."""
         self._server.close()

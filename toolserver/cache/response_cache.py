@@ -201,13 +201,13 @@ class ResponseCache:
                 yield key, entry
 
     def verify(self) -> Iterator[StoreProblem]:
-        """Check the store, and the hash and key of every entry. Iterate over the errors."""
-        for reason in self._reader.problems():
-            yield StoreProblem("", reason)
-        for key, value in self._reader.items():
-            reason = check_record(key, value)
-            if reason:
-                yield StoreProblem(key.hex(), reason)
+        """Check the store, the hash and key of every entry, and that none is missing. Iterate over the errors."""
+        sound = True
+        for problem in self._problems():
+            sound = False
+            yield problem
+        if sound:  # otherwise the errors explain a change
+            yield from (StoreProblem("", reason) for reason in self._reader.changes())
 
     def stats(self) -> CacheStats:
         """Return the size of the cache."""
@@ -227,6 +227,14 @@ class ResponseCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _problems(self) -> Iterator[StoreProblem]:
+        for reason in self._reader.problems():
+            yield StoreProblem("", reason)
+        for key, value in self._reader.items():
+            reason = check_record(key, value)
+            if reason:
+                yield StoreProblem(key.hex(), reason)
 
     def _decode(self, key: bytes, value: bytes) -> CacheEntry:
         try:
