@@ -120,9 +120,17 @@ class Reader:
         elif stored is None:
             yield f"database: the number of entries is missing or cannot be read; {known[1].entries} were written"
         elif stored not in known:
-            missing = known[1].entries - stored.entries
-            lost = f"{missing} of {known[1].entries} entries are missing" if missing > 0 else "entries were changed"
-            yield f"database: {lost}; its write-ahead log was deleted or damaged, or the database replaced"
+            written, missing = known[1].entries, known[1].entries - stored.entries
+            if missing > 0:
+                reason = "the write-ahead log was deleted or damaged"
+                yield f"database: {missing} of {written} entries are missing; {reason}"
+            elif missing < 0:
+                yield (
+                    f"database: {-missing} more entries than in {FILE}, as after a power failure; the next opening for "
+                    "writing renews it"
+                )
+            else:
+                yield f"database: the entries are not those that {FILE} counts; the database was replaced by another"
 
     def close(self) -> None:
         """Close the idle connections."""
