@@ -90,6 +90,9 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     output, errors = capsys.readouterr()
     assert f"the import of {source} is at work or was interrupted; repeat it to finish it" in errors
     assert "0 APIs: 1 problems\nNext: repeat the interrupted import" in output
+    assert run("export", "archive", tmp_path / "file", "--cache", place) == 1
+    assert "was interrupted" in capsys.readouterr().err
+    assert run("import", "archive", tmp_path / "file", "--cache", place) == 0  # another import does not finish it
     assert run("import", "archive", tmp_path / "none", "--cache", place) == 1
     assert run("verify", "--cache", place) == 1
     assert run("import", "stabletoolbench", source, "--cache", place) == 0
@@ -123,6 +126,21 @@ def test_a_catalog_of_an_earlier_version_is_read_and_written(cache: Path, folder
     assert run("verify", "--cache", cache) == 0
     assert run("import", "stabletoolbench", folder, "--cache", cache) == 0
     assert run("verify", "--cache", cache) == 0
+
+
+def test_an_export_leaves_a_damaged_entry_out_and_says_so(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(cache / "cache.db") as connection:
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 2")
+    connection.close()
+    for kind in ("archive", "stabletoolbench"):
+        capsys.readouterr()
+        assert run("export", kind, tmp_path / kind, "--cache", cache) == 1
+        output, errors = capsys.readouterr()
+        assert ", 1 calls" in output
+        assert "not exported: the entry" in errors
+        assert "does not match its hash" in errors
 
 
 def counts(cache: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

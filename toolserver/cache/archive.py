@@ -11,7 +11,6 @@ the last. The same content gives the same bytes, with the same version of zstd.
 """
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,11 +22,12 @@ from typing import Any
 
 import zstandard
 
-from toolserver.cache import CacheEntry, OnConflict, PutResult, ResponseCache
+from toolserver.cache import CacheEntry, OnConflict, PutResult, ResponseCache, StoreProblem
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall
 from toolserver.catalog.catalog import AddResult, Catalog
 from toolserver.catalog.views import documentation, read_documentation
-from toolserver.errors import ConflictError, DataError
+from toolserver.errors import CacheError, ConflictError, DataError
+from toolserver.new_file import new_file
 
 _HEADER = {"format": "toolserver-archive", "version": 1}
 _LEVEL = 9  # compression level of zstd: written once, read often
@@ -42,21 +42,26 @@ class ArchiveReport:
     calls: Counter[PutResult] = field(default_factory=Counter)
 
 
-def export_archive(path: str | Path, cache: ResponseCache, catalog: Catalog) -> tuple[int, int]:
+def export_archive(
+    path: str | Path, cache: ResponseCache, catalog: Catalog, left_out: list[StoreProblem] | None = None
+) -> tuple[int, int]:
     """Write `cache` and `catalog` into one file. Return the numbers of APIs and calls.
 
     The file is replaced when the new one is complete: a killed export leaves the old one.
+
+    Args:
+        path: File to write.
+        cache: Recorded calls.
+        catalog: Documentation of the APIs.
+        left_out: List that gets the entries that cannot be written. Without it, the first one raises.
+
+    Raises:
+        CacheError: The store cannot be read, or an entry is damaged.
+        ConfigurationError: The file cannot be written; an existing one is unchanged.
     """
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        with partial.open("wb") as raw, compressor.stream_writer(raw) as stream:
-            counts = _write(stream, cache, catalog)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return counts
+    compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    with new_file(Path(path)) as raw, compressor.stream_writer(raw, closefd=False) as stream:
+        return _write(stream, cache, catalog, left_out)
 
 
 def import_archive(
@@ -97,33 +102,45 @@ def check_archive(path: str | Path) -> None:
         raise DataError(f"{path}: the content does not match the checksum")
 
 
-def _write(stream: zstandard.ZstdCompressionWriter, cache: ResponseCache, catalog: Catalog) -> tuple[int, int]:
+def _write(
+    stream: zstandard.ZstdCompressionWriter,
+    cache: ResponseCache,
+    catalog: Catalog,
+    left_out: list[StoreProblem] | None,
+) -> tuple[int, int]:
     digest = blake2b()
-    counts = Counter[str]()
-    for item in _items(cache, catalog):
-        line = _line(item)
+
+    def write(line: bytes) -> None:
         stream.write(line)
         digest.update(line)
-        counts.update(item.keys() & {"api", "call"})
-    end = {"apis": counts["api"], "calls": counts["call"], "blake2b": digest.hexdigest()}
-    stream.write(_line({"end": end}))
-    return counts["api"], counts["call"]
 
-
-def _items(cache: ResponseCache, catalog: Catalog) -> Iterator[dict[str, Any]]:
-    yield _HEADER
+    write(_line(_HEADER))
     for spec in catalog:
-        yield {"api": documentation(spec)}
-    for _, entry in cache.entries():
-        yield _call(entry)
+        write(_line({"api": documentation(spec)}))
+    calls = 0
+    for key, entry in cache.entries(left_out):
+        try:
+            write(_line(_call(entry)))
+            calls += 1
+        except CacheError as error:
+            if left_out is None:
+                raise
+            left_out.append(StoreProblem(key.hex(), str(error)))
+    end = {"apis": len(catalog), "calls": calls, "blake2b": digest.hexdigest()}
+    stream.write(_line({"end": end}))
+    return len(catalog), calls
 
 
 def _call(entry: CacheEntry) -> dict[str, Any]:
     call, source, recorded_at = entry.describe()
+    try:
+        body = entry.body.decode()
+    except UnicodeDecodeError as error:
+        raise CacheError(f"the body is not UTF-8 ({error}); see `toolserver verify`") from None
     return {
         "call": [call.category, call.tool, call.api],
         "arguments": json.dumps(call.arguments),
-        "body": entry.body.decode(),
+        "body": body,
         "outcome": entry.outcome,
         "provenance": entry.provenance,
         "source": source,

@@ -78,6 +78,11 @@ class Reader:
         """Return the size of the database file in bytes."""
         return int(self._path.stat().st_size)
 
+    def others(self) -> int:
+        """Return the number of rows that are no entries and were not written by toolserver."""
+        with self._connection() as connection:
+            return int(connection.execute(_COUNT_OTHERS).fetchone()[0])
+
     def problems(self) -> Iterator[str]:
         """Iterate over the errors of the database itself."""
         with self._connection() as connection:
@@ -85,8 +90,8 @@ class Reader:
                 if finding != "ok":
                     yield f"database: {finding}"
             (rows,) = connection.execute(f"SELECT count(*) - ({_TALLIES}) FROM Cache").fetchone()  # noqa: S608
-            (others,) = connection.execute(_COUNT_OTHERS).fetchone()
             counted = connection.execute(_COUNT).fetchone()
+        others = self.others()
         if others:
             yield f"database: {others} rows of another kind, which are never loaded"
         if counted != (rows,):

@@ -200,6 +200,10 @@ class ResponseCache:
             else:
                 yield key, entry
 
+    def count_others(self) -> int:
+        """Return the number of items in the store that are no entries: another program wrote them."""
+        return self._reader.others()
+
     def verify(self) -> Iterator[StoreProblem]:
         """Check the store, the hash and key of every entry, and that none is missing. Iterate over the errors."""
         sound = True

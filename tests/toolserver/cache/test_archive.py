@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from toolserver.cache.archive import check_archive, export_archive, import_archi
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
 from toolserver.catalog.catalog import AddResult, Catalog
-from toolserver.errors import CacheError, ConflictError, DataError
+from toolserver.errors import CacheError, ConfigurationError, ConflictError, DataError
 
+ROOT = Path(__file__).resolve().parents[3]
 NAN_CALL = ToolCall("C\ud800", "t", "a", {"x": float("nan"), "n": 2**70, "s": "\ud800"})
 
 
@@ -128,6 +131,42 @@ def test_a_damaged_archive_is_refused_as_a_whole(filled: Path, tmp_path: Path, c
         import_into(tmp_path / "copy", file)
     with ResponseCache(tmp_path / "copy", read_only=True) as cache:
         assert len(cache) == 0
+
+
+EXPORT_AND_DIE = """
+import os, signal, sys
+from toolserver.new_file import new_file
+from pathlib import Path
+with new_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("ready", flush=True)
+    signal.pause()
+"""
+
+
+def test_what_a_killed_export_leaves_is_removed_at_the_next_one(filled: Path, tmp_path: Path) -> None:
+    before = export(filled, tmp_path / "file")
+    command = [sys.executable, "-c", EXPORT_AND_DIE, str(tmp_path / "file")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as at_work:
+        assert at_work.stdout is not None
+        assert at_work.stdout.readline() == b"ready\n"
+        (partial,) = tmp_path.glob("*.partial")
+        assert export(filled, tmp_path / "file") == before
+        assert partial.exists()  # its process is alive
+        at_work.kill()
+    (tmp_path / "another.1.partial").touch()
+    (tmp_path / "file.partial").touch()
+    assert partial.exists()
+    assert export(filled, tmp_path / "file") == before
+    assert sorted(path.name for path in tmp_path.glob("*.partial")) == ["another.1.partial", "file.partial"]
+
+
+def test_a_target_that_cannot_be_written_is_said(filled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "below", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot write"):
+            export(filled, target)
 
 
 @given(position=st.integers(0, 10**6), bit=st.integers(0, 7))

@@ -92,8 +92,11 @@ def test_no_command_loads_a_pickle(hostile: Path, tmp_path: Path, capsys: pytest
     assert run("verify", "--cache", hostile) == 1
     assert "2 rows of another kind, which are never loaded" in capsys.readouterr().err
     assert run("stats", "--cache", hostile) == 0
-    assert run("export", "archive", tmp_path / "archive", "--cache", hostile) == 0
-    assert run("export", "stabletoolbench", tmp_path / "folders", "--cache", hostile) == 0
+    for command in (["archive", tmp_path / "archive"], ["stabletoolbench", tmp_path / "folders"]):
+        assert run("export", *command, "--cache", hostile) == 1
+        output, errors = capsys.readouterr()
+        assert "1 calls" in output
+        assert "not exported: 2 rows of another kind, which toolserver did not write" in errors
     assert run("import", "archive", tmp_path / "archive", "--cache", hostile) == 0
 
 
