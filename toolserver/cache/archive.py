@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from io import TextIOWrapper
+from io import BufferedReader, RawIOBase
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import zstandard
 
@@ -32,6 +32,7 @@ from toolserver.new_file import new_file
 _HEADER = {"format": "toolserver-archive", "version": 1}
 _LEVEL = 9  # compression level of zstd: written once, read often
 _BATCH = 1000  # calls per transaction
+_LINE_BYTES = 64 * 2**20  # maximum size of a line, so that an import needs a bounded memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def import_archive(
     path = Path(path)
     check_archive(path)
     report = ArchiveReport()
-    lines = (json.loads(line) for line in _lines(path))
+    lines = (_parse(path, line) for line in _lines(path))
     calls = _after_apis(lines, catalog, report)
     while batch := list(islice(calls, _BATCH)):
         with cache.transaction():
@@ -149,13 +150,26 @@ def _call(entry: CacheEntry) -> dict[str, Any]:
 
 
 def _line(item: dict[str, Any]) -> bytes:
-    return json.dumps(item, separators=(",", ":")).encode() + b"\n"
+    line = json.dumps(item, separators=(",", ":")).encode() + b"\n"
+    if len(line) > _LINE_BYTES:
+        raise CacheError(
+            f"an entry of {len(line):,} bytes is too large for an archive, which has {_LINE_BYTES:,} at most"
+        )
+    return line
 
 
 def _lines(path: Path) -> Iterator[str]:
+    """Iterate over the lines of an archive, each of which is bounded: a few bytes can be unpacked to gigabytes."""
     try:
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as stream:
-            yield from TextIOWrapper(stream, encoding="utf-8", newline="\n")
+        with (
+            path.open("rb") as raw,
+            zstandard.ZstdDecompressor().stream_reader(raw) as stream,
+            BufferedReader(cast(RawIOBase, stream)) as lines,
+        ):
+            while line := lines.readline(_LINE_BYTES + 1):
+                if len(line) > _LINE_BYTES:
+                    raise DataError(f"{path}: not an archive: a line has more than {_LINE_BYTES:,} bytes")
+                yield line.decode()
     except (OSError, zstandard.ZstdError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable archive ({error})") from error
 
@@ -163,7 +177,7 @@ def _lines(path: Path) -> Iterator[str]:
 def _parse(path: Path, line: str) -> dict[str, Any]:
     try:
         item = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not an archive: {error}") from None
     return item if isinstance(item, dict) else {}
 
@@ -180,16 +194,19 @@ def _after_apis(lines: Iterator[dict[str, Any]], catalog: Catalog, report: Archi
 def _put(cache: ResponseCache, item: dict[str, Any], on_conflict: OnConflict) -> PutResult:
     try:
         category, tool, api = item["call"]
+        source, recorded_at = item["source"], item["recorded_at"]
+        if not (isinstance(source, str) and isinstance(recorded_at, str)):
+            raise TypeError("source and recorded_at must be text")
         return cache.put(
             ToolCall(category, tool, api, json.loads(item["arguments"])),
             item["body"].encode(),
             Outcome(item["outcome"]),
             Provenance(item["provenance"]),
-            source=item["source"],
-            recorded_at=item["recorded_at"],
+            source=source,
+            recorded_at=recorded_at,
             on_conflict=on_conflict,
         )
     except ConflictError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"not a recorded call ({error!r}): {item!s:.200}") from None
