@@ -11,6 +11,7 @@ A failing tool is not an exception but an outcome (see `toolserver.catalog.api_s
     │   └── ConflictError      two recordings of one call disagree and the policy is `error`
     └── ToolServerError        the tool server cannot start or answer
         ├── CacheError         the store is missing, read-only, of another version or damaged
+        │   └── DamagedEntryError  one recording is not what was recorded
         └── StateTokenError    a state token is forged, cut or from another server
 """
 
@@ -37,6 +38,10 @@ class ToolServerError(StepToolError):
 
 class CacheError(ToolServerError):
     """The response store is missing, read-only, of another version or damaged."""
+
+
+class DamagedEntryError(CacheError):
+    """One recording does not match its hash; the others can be read."""
 
 
 class StateTokenError(ToolServerError):

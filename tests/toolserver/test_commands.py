@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from tests.toolserver.apis import api, tool_file, write_json
+from tests.toolserver.numbered_calls import write_responses_folder
 from tests.toolserver.serving import run
+from toolserver.cache import ResponseCache
+from toolserver.errors import CacheError
 
 OK = {"error": "", "response": 1}
 
@@ -61,12 +64,83 @@ def test_verify_says_when_a_cache_is_sound_and_when_not(cache: Path, capsys: pyt
         f"Next: `toolserver serve --read-only --cache {cache}`, `toolserver stats --cache {cache}`\n"
     )
     with sqlite3.connect(cache / "cache.db") as connection:
-        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 1")
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 2")
     connection.close()
     assert run("verify", "--cache", cache) == 1
     output, errors = capsys.readouterr()
     assert output.startswith("2 entries, 1 APIs: 1 problems\nNext: import the recordings into a new directory")
     assert errors.endswith("the value does not match its hash\n")
+
+
+@pytest.mark.parametrize("place", ["disk", "redis"], indirect=True)
+def test_an_interrupted_import_is_said_until_it_is_repeated(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "source"
+    write_json(source / "tools" / "Data" / "goal_line.json", tool_file("Goal Line", api("Cards")))
+    write_responses_folder(source, files=40, calls=150)
+    command = [sys.executable, "-m", "toolserver.cli", "import", "stabletoolbench", str(source), "--cache", place]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as importing:
+        while importing.poll() is None and not entries(place):
+            pass
+        importing.kill()
+    assert 0 < entries(place) < 6000
+    capsys.readouterr()
+    assert run("verify", "--cache", place) == 1
+    output, errors = capsys.readouterr()
+    assert f"the import of {source} is at work or was interrupted; repeat it to finish it" in errors
+    assert "0 APIs: 1 problems\nNext: repeat the interrupted import" in output
+    assert run("export", "archive", tmp_path / "file", "--cache", place) == 1
+    assert "was interrupted" in capsys.readouterr().err
+    assert run("import", "archive", tmp_path / "file", "--cache", place) == 0  # another import does not finish it
+    assert run("import", "archive", tmp_path / "none", "--cache", place) == 1
+    assert run("verify", "--cache", place) == 1
+    assert run("import", "stabletoolbench", source, "--cache", place) == 0
+    capsys.readouterr()
+    assert run("verify", "--cache", place) == 0
+    assert "6,000 entries, 1 APIs: sound" in capsys.readouterr().out
+
+
+def entries(place: str) -> int:
+    """Number of entries; 0 while there is no cache."""
+    try:
+        with ResponseCache(place, read_only=True, memory_entries=0) as cache:
+            return len(cache)
+    except CacheError:
+        return 0
+
+
+@pytest.mark.parametrize("command", [["stabletoolbench", "none"], ["stabletoolbench", "empty"], ["archive", "none"]])
+def test_an_import_that_stores_nothing_leaves_no_interrupted_one(
+    cache: Path, tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("import", command[0], tmp_path / command[1], "--cache", cache) == 1
+    assert run("verify", "--cache", cache) == 0
+
+
+def test_a_catalog_of_an_earlier_version_is_read_and_written(cache: Path, folder: Path) -> None:
+    with sqlite3.connect(cache / "catalog.db") as connection:
+        connection.execute("DROP TABLE imports")
+    connection.close()
+    assert run("verify", "--cache", cache) == 0
+    assert run("import", "stabletoolbench", folder, "--cache", cache) == 0
+    assert run("verify", "--cache", cache) == 0
+
+
+def test_an_export_leaves_a_damaged_entry_out_and_says_so(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(cache / "cache.db") as connection:
+        connection.execute("UPDATE Cache SET value = substr(value, 1, 30) WHERE rowid = 2")
+    connection.close()
+    for kind in ("archive", "stabletoolbench"):
+        capsys.readouterr()
+        assert run("export", kind, tmp_path / kind, "--cache", cache) == 1
+        output, errors = capsys.readouterr()
+        assert ", 1 calls" in output
+        assert "not exported: the entry" in errors
+        assert "does not match its hash" in errors
 
 
 def counts(cache: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

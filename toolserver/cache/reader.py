@@ -7,17 +7,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-import diskcache
-
-from toolserver.cache.database import DATABASE, FORMAT
+from toolserver.cache.database import DATABASE, ENTRIES, FORMAT, refuse_foreign
+from toolserver.cache.tally import FILE, KEY, Tally, TallyFile
 from toolserver.errors import CacheError
 
 _PAGE = 1000  # rows per SELECT of a scan: a long read prevents merging the write-ahead log
 
-# Condition of an entry in diskcache's table; toolserver did not write other rows.
-_OURS = f"raw = 1 AND mode = {diskcache.core.MODE_RAW} AND typeof(key) = 'blob' AND typeof(value) = 'blob'"
-_NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {_OURS} ORDER BY key LIMIT ?"  # noqa: S608
-_COUNT_OURS = f"SELECT count(*) FROM Cache WHERE {_OURS}"  # noqa: S608
+_NEXT_PAGE = f"SELECT key, value FROM Cache WHERE key > ? AND {ENTRIES} ORDER BY key LIMIT ?"  # noqa: S608
+_COUNT_OTHERS = f"SELECT count(*) FROM Cache WHERE NOT ({ENTRIES}) AND NOT (key = '{KEY}' AND raw = 1)"  # noqa: S608
+_TALLIES = f"SELECT count(*) FROM Cache WHERE key = '{KEY}' AND raw = 1"  # noqa: S608
+_TALLY = f"SELECT value FROM Cache WHERE key = '{KEY}' AND raw = 1"  # noqa: S608
+_COUNT = f"SELECT value - ({_TALLIES}) FROM Settings WHERE key = 'count'"  # noqa: S608
 
 # Page cache of a connection. No memory map: for the whole file it makes a hit among a million entries 25 % faster and
 # the process as large as the file; for a part of the file it has no effect.
@@ -34,11 +34,11 @@ class Reader:
         self._idle: list[sqlite3.Connection] = []
         if not self._path.is_file():
             raise CacheError(f"no cache at {directory}; fill one with `toolserver import ... --cache {directory}`")
-        with self._connection() as connection:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version != FORMAT:
+        try:
+            self._check()
+        except CacheError:
             self.close()
-            raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
+            raise
 
     def get(self, key: bytes) -> bytes | None:
         """Return the value of `key`, or `None`."""
@@ -69,7 +69,7 @@ class Reader:
     def count(self) -> int:
         """Return the stored number of entries."""
         with self._connection() as connection:
-            row = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
+            row = connection.execute(_COUNT).fetchone()
         if row is None:
             raise CacheError(f"{self._path} has no count of entries; see `toolserver verify`")
         return int(row[0])
@@ -78,24 +78,76 @@ class Reader:
         """Return the size of the database file in bytes."""
         return int(self._path.stat().st_size)
 
+    def others(self) -> int:
+        """Return the number of rows that are no entries and were not written by toolserver."""
+        with self._connection() as connection:
+            return int(connection.execute(_COUNT_OTHERS).fetchone()[0])
+
     def problems(self) -> Iterator[str]:
         """Iterate over the errors of the database itself."""
         with self._connection() as connection:
             for (finding,) in connection.execute("PRAGMA quick_check"):
                 if finding != "ok":
                     yield f"database: {finding}"
-            (rows,) = connection.execute("SELECT count(*) FROM Cache").fetchone()
-            (ours,) = connection.execute(_COUNT_OURS).fetchone()
-            counted = connection.execute("SELECT value FROM Settings WHERE key = 'count'").fetchone()
-        if rows != ours:
-            yield f"database: {rows - ours} rows of another kind, which are never loaded"
+            (rows,) = connection.execute(f"SELECT count(*) - ({_TALLIES}) FROM Cache").fetchone()  # noqa: S608
+            counted = connection.execute(_COUNT).fetchone()
+        others = self.others()
+        if others:
+            yield f"database: {others} rows of another kind, which are never loaded"
         if counted != (rows,):
             yield f"database: {rows} entries, but {counted[0] if counted else 'none'} were counted on writing"
+        yield from self._lost()
+
+    def changes(self) -> Iterator[str]:
+        """Yield an error if the entries are not those that were written. Damaged entries give one, too."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")  # both see the same transactions
+            stored = Tally.decode(_first(connection.execute(_TALLY).fetchone()))
+            present = Tally.of_rows(connection, ENTRIES)
+            connection.execute("COMMIT")
+        if stored is not None and stored != present:
+            yield (
+                f"database: {present.entries} entries, which are not the {stored.entries} that toolserver wrote; an "
+                "earlier version or another program has changed them"
+            )
+
+    def _lost(self) -> Iterator[str]:
+        """Yield an error if the database is older than `tally.FILE`."""
+        with self._connection() as connection, TallyFile(self._path.parent).read() as known:
+            row = connection.execute(_TALLY).fetchone()
+        stored = Tally.decode(_first(row))
+        if known is None:
+            if row is not None:
+                yield (
+                    f"{FILE}, which tells whether entries are missing, is missing or cannot be read; the next opening "
+                    "for writing makes a new one"
+                )
+        elif stored is None:
+            yield f"database: the number of entries is missing or cannot be read; {known[1].entries} were written"
+        elif stored not in known:
+            written, missing = known[1].entries, known[1].entries - stored.entries
+            if missing > 0:
+                reason = "the write-ahead log was deleted or damaged"
+                yield f"database: {missing} of {written} entries are missing; {reason}"
+            elif missing < 0:
+                yield (
+                    f"database: {-missing} more entries than in {FILE}, as after a power failure; the next opening for "
+                    "writing renews it"
+                )
+            else:
+                yield f"database: the entries are not those that {FILE} counts; the database was replaced by another"
 
     def close(self) -> None:
         """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()
+
+    def _check(self) -> None:
+        with self._connection() as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != FORMAT:
+                raise CacheError(f"{self._path} has format {version}; this version of toolserver reads format {FORMAT}")
+            refuse_foreign(connection, self._path)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -105,6 +157,9 @@ class Reader:
         except sqlite3.DatabaseError as error:
             connection.close()
             raise self._unreadable(error) from error
+        except BaseException:
+            connection.close()
+            raise
         self._idle.append(connection)
 
     def _take(self) -> sqlite3.Connection:
@@ -145,3 +200,7 @@ class Reader:
             connection.close()
             raise
         return connection
+
+
+def _first(row: tuple[object, ...] | None) -> object:
+    return row[0] if row else None

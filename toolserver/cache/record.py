@@ -9,18 +9,18 @@
     23      n      description: JSON array [category, tool, api, arguments, source, recorded_at]
     23+n    rest   the body, exactly as it is sent
 
-A hit is two table look-ups and a slice. The description is decoded only by `CacheEntry.describe`.
+Decoding is a hash, two table look-ups and a slice. The description is decoded only by `CacheEntry.describe`.
 """
 
 import json
 import struct
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from toolserver.calls.call_key import canonical_key
 from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, decode_body
-from toolserver.errors import CacheError, DataError
+from toolserver.errors import CacheError, DamagedEntryError, DataError
 
 _VERSION = 1
 _HEADER = struct.Struct(">BBB16sI")
@@ -84,8 +84,11 @@ class CacheEntry:
         return len(self.response.body) + len(self._description)
 
     def describe(self) -> Description:
-        """Decode call, source and time of the recording."""
-        category, tool, api, arguments, source, recorded_at = json.loads(self._description)
+        """Decode call, source and time of the recording. Raises `CacheError` for a description of another form."""
+        try:
+            category, tool, api, arguments, source, recorded_at = json.loads(self._description)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise CacheError(f"an entry has no readable description ({error}); see `toolserver verify`") from None
         return Description(ToolCall(category, tool, api, arguments), source, recorded_at)
 
 
@@ -107,28 +110,42 @@ def encode_record(call: ToolCall, response: ToolResponse, source: str, recorded_
     return key, head + _digest(key, head, rest) + rest
 
 
-def decode_entry(value: bytes) -> CacheEntry:
-    """Decode a stored value without checking its hash. Raises `CacheError` if it is cut or of another version."""
+def decode_entry(key: bytes, value: bytes) -> CacheEntry:
+    """Check a stored value against its hash and decode it.
+
+    Raises:
+        DamagedEntryError: The value is cut or changed, or belongs to another key.
+        CacheError: The value is of another version.
+    """
+    if value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
+        raise DamagedEntryError(f"the entry {key.hex()} does not match its hash; see `toolserver verify`")
+    version, outcome, provenance, _, length = _HEADER.unpack_from(value)
+    if version != _VERSION:
+        raise CacheError(f"entry of layout {version}, not {_VERSION}; see `toolserver verify`")
+    start = _HEADER.size + length
     try:
-        version, outcome, provenance, _, length = _HEADER.unpack_from(value)
-        if version != _VERSION:
-            raise CacheError(f"entry of layout {version}, not {_VERSION}; see `toolserver verify`")
-        start = _HEADER.size + length
         response = ToolResponse(value[start:], _OUTCOMES[outcome], _PROVENANCES[provenance])
-    except (struct.error, IndexError, TypeError) as error:
-        raise CacheError(f"damaged entry ({error}); see `toolserver verify`") from None
+    except IndexError:
+        raise CacheError(
+            f"entry with outcome {outcome} and provenance {provenance}, written by a later version"
+        ) from None
     return CacheEntry(response, value[_HEADER.size : start])
+
+
+def stored_hash(value: bytes) -> bytes:
+    """Return the hash in a stored value, or in its first 19 bytes."""
+    return value[_DIGEST]
 
 
 def check_record(key: bytes, value: bytes) -> str:
     """Return the error of a stored value; empty when it is unchanged."""
-    if value[_DIGEST] != _digest(key, value[: _DIGEST.start], value[_DIGEST.stop :]):
-        return "the value does not match its hash"
     try:
-        entry = decode_entry(value)
-        category, tool, api, arguments, *_ = json.loads(entry._description)
+        entry = decode_entry(key, value)
+        category, tool, api, arguments, *_ = entry.describe().call
         _check_body(entry.body)
-        expected = canonical_key(category, tool, api, arguments)
+        expected = canonical_key(category, tool, api, cast(dict[str, Any], arguments))
+    except DamagedEntryError:
+        return "the value does not match its hash"
     except (CacheError, DataError, ValueError) as error:
         return str(error)
     return "" if key == expected else "the key does not belong to the call"

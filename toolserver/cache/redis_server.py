@@ -3,6 +3,7 @@
     PREFIX:format          version of what follows
     PREFIX:records:00..ff  hashes, by the first byte of the canonical key: key -> record (`toolserver.cache.record`)
     PREFIX:catalog         hash: names of an API -> its documentation
+    PREFIX:imports         hash: source of an import that has not finished -> nothing
 
 With hashes in place of one Redis key per record, counting is exact and cheap, other keys are never scanned, and reading
 in the order of keys sorts one bucket at a time.
@@ -42,6 +43,7 @@ class RedisServer:
         client: redis-py's client. Its replies are bytes.
         records: Keys of the hashes of records.
         catalog: Key of the hash of the catalog.
+        imports: Key of the hash of unfinished imports.
 
     Raises:
         CacheError: The server cannot be reached, or its memory policy may evict records.
@@ -51,6 +53,7 @@ class RedisServer:
         self.location = str(address)
         self.records = tuple(f"{address.prefix}:records:{number:02x}".encode() for number in range(BUCKETS))
         self.catalog = f"{address.prefix}:catalog".encode()
+        self.imports = f"{address.prefix}:imports".encode()
         self._format = f"{address.prefix}:format".encode()
         # Any: redis-py types every reply as possibly awaitable.
         self.client: Any = redis.Redis(

@@ -48,21 +48,33 @@ class RedisReader:
         """Return Redis's estimate of the records' memory in bytes."""
         return sum(size or 0 for size in self._ask_all("MEMORY USAGE"))
 
+    def others(self) -> int:
+        """Return the number of fields that are no entries."""
+        return sum(not _belongs(key, number) for number in range(len(self._buckets)) for key in self._keys(number))
+
     def problems(self) -> Iterator[str]:
         """Iterate over the errors of the store itself."""
-        others = 0
         for number, bucket in enumerate(self._buckets):
             with self._server.failures("read"):
-                keys, expires = self._server.client.hkeys(bucket), self._server.client.pttl(bucket)
-            others += sum(not _belongs(key, number) for key in keys)
+                expires = self._server.client.pttl(bucket)
             if expires >= 0:
-                yield f"database: {bucket.decode()} expires in {expires} ms, with {len(keys)} entries"
+                yield f"database: {bucket.decode()} expires in {expires} ms, with {len(self._keys(number))} entries"
+        others = self.others()
         if others:
             yield f"database: {others} fields of another kind"
+
+    def changes(self) -> Iterator[str]:
+        """Yield nothing: Redis keeps no tally of the entries."""
+        yield from ()
 
     def close(self) -> None:
         """Close the connections."""
         self._server.close()
+
+    def _keys(self, number: int) -> list[bytes]:
+        with self._server.failures("read"):
+            keys: list[bytes] = self._server.client.hkeys(self._buckets[number])
+        return keys
 
     def _ask_all(self, command: str) -> list[int]:
         """Return the reply to `command` for every bucket, in one round trip."""

@@ -16,7 +16,7 @@ from toolserver.cache.record import CacheEntry, check_record, decode_entry, enco
 from toolserver.cache.redis_url import is_redis
 from toolserver.cache.writer import Writer
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
-from toolserver.errors import CacheError, ConflictError
+from toolserver.errors import CacheError, ConflictError, DamagedEntryError
 
 if TYPE_CHECKING:
     from toolserver.cache.redis_store import RedisReader, RedisWriter
@@ -70,6 +70,7 @@ class ResponseCache:
         memory_bytes: Maximum size of the entries in memory in bytes.
 
     Attributes:
+        damaged: Number of reads that were refused since opening, because the entry does not match its hash.
         location: The directory, or the server without user and password.
         remote: True if the store is on another machine, so that a look-up may block.
 
@@ -82,6 +83,7 @@ class ResponseCache:
         self, path: str | Path, *, read_only: bool = False, memory_entries: int = 20_000, memory_bytes: int = 2**26
     ) -> None:
         self.read_only = read_only
+        self.damaged = 0
         self.location, self.remote, self._reader, self._writer = _open(path, read_only)
         self._memory = MemoryCache(memory_entries, memory_bytes)
         self._running: dict[bytes, Future[ToolResponse]] = {}
@@ -90,14 +92,19 @@ class ResponseCache:
     def get(self, key: bytes) -> CacheEntry | None:
         """Return the recording of the call with that key (`canonical_key`), or `None`.
 
-        Recordings of an open transaction are not visible.
+        Recordings of an open transaction are not visible. An entry is checked against its hash when it is read from
+        the store; in memory it is not checked again.
+
+        Raises:
+            DamagedEntryError: The entry does not match its hash.
+            CacheError: The store cannot be read.
         """
         entry = self._memory.get(key)
         if entry is None:
             value = self._reader.get(key)
             if value is None:
                 return None
-            entry = decode_entry(value)
+            entry = self._decode(key, value)
             self._memory.put(key, entry)
         return entry
 
@@ -130,6 +137,7 @@ class ResponseCache:
         Raises:
             DataError: The arguments are not an object of JSON data, or the body has the wrong form.
             ConflictError: The call has another answer and `on_conflict` is `error`.
+            DamagedEntryError: The call has an answer already, which does not match its hash.
             CacheError: The cache is open for reading only, or cannot be written.
         """
         response = ToolResponse(body, outcome, provenance)
@@ -138,7 +146,7 @@ class ResponseCache:
         if writer.add(key, value):
             return PutResult.ADDED
         present = writer.get(key)
-        if present is not None and decode_entry(present).response == response:
+        if present is not None and self._decode(key, present).response == response:
             return PutResult.UNCHANGED
         if on_conflict == "keep":
             return PutResult.KEPT
@@ -173,19 +181,37 @@ class ResponseCache:
                     del self._running[key]
         return running.result()
 
-    def entries(self) -> Iterator[tuple[bytes, CacheEntry]]:
-        """Iterate over keys and entries in the order of keys."""
+    def entries(self, damaged: list[StoreProblem] | None = None) -> Iterator[tuple[bytes, CacheEntry]]:
+        """Iterate over keys and entries in the order of keys.
+
+        Args:
+            damaged: List that gets the entries that do not match their hash. Without it, the first one raises.
+
+        Raises:
+            DamagedEntryError: An entry does not match its hash.
+        """
         for key, value in self._reader.items():
-            yield key, decode_entry(value)
+            try:
+                entry = self._decode(key, value)
+            except DamagedEntryError as error:
+                if damaged is None:
+                    raise
+                damaged.append(StoreProblem(key.hex(), str(error)))
+            else:
+                yield key, entry
+
+    def count_others(self) -> int:
+        """Return the number of items in the store that are no entries: another program wrote them."""
+        return self._reader.others()
 
     def verify(self) -> Iterator[StoreProblem]:
-        """Check the store, and the hash and key of every entry. Iterate over the errors."""
-        for reason in self._reader.problems():
-            yield StoreProblem("", reason)
-        for key, value in self._reader.items():
-            reason = check_record(key, value)
-            if reason:
-                yield StoreProblem(key.hex(), reason)
+        """Check the store, the hash and key of every entry, and that none is missing. Iterate over the errors."""
+        sound = True
+        for problem in self._problems():
+            sound = False
+            yield problem
+        if sound:  # otherwise the errors explain a change
+            yield from (StoreProblem("", reason) for reason in self._reader.changes())
 
     def stats(self) -> CacheStats:
         """Return the size of the cache."""
@@ -205,6 +231,22 @@ class ResponseCache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _problems(self) -> Iterator[StoreProblem]:
+        for reason in self._reader.problems():
+            yield StoreProblem("", reason)
+        for key, value in self._reader.items():
+            reason = check_record(key, value)
+            if reason:
+                yield StoreProblem(key.hex(), reason)
+
+    def _decode(self, key: bytes, value: bytes) -> CacheEntry:
+        try:
+            return decode_entry(key, value)
+        except DamagedEntryError:
+            with self._lock:
+                self.damaged += 1
+            raise
 
     def _writing(self) -> Writer | RedisWriter:
         if self._writer is None:

@@ -1,13 +1,16 @@
 """`toolserver import stabletoolbench` and `toolserver import archive`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tyro.conf import Positional
 
 from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
-from toolserver.cache.catalog_store import load_catalog, save_catalog
+from toolserver.cache.catalog_store import begin_import, finish_import, load_catalog, save_catalog
 from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
+from toolserver.errors import DataError
 from toolserver.stabletoolbench import import_folder
 
 
@@ -28,7 +31,7 @@ def stabletoolbench(
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with ResponseCache(cache, memory_entries=0) as responses:
+    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, directory):
         report = import_folder(
             directory, responses, catalog, strict=strict, on_conflict=on_conflict, progress=show_progress
         )
@@ -58,12 +61,26 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         on_conflict: Policy for a call that has another answer already.
     """
     catalog = load_catalog(cache)
-    with ResponseCache(cache, memory_entries=0) as responses:
+    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, file):
         report = import_archive(file, responses, catalog, on_conflict=on_conflict)
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
     _say_written(responses.location)
+
+
+@contextmanager
+def _noted(cache: CachePlace, responses: ResponseCache, source: Path) -> Iterator[None]:
+    """Note in the cache that an import is at work, so that an interrupted one is noticed."""
+    name = str(source.absolute()).encode(errors="backslashreplace").decode()
+    entries, is_new = len(responses), begin_import(cache, name)
+    try:
+        yield
+    except DataError:
+        if is_new and len(responses) == entries:  # nothing was imported
+            finish_import(cache, name)
+        raise
+    finish_import(cache, name)
 
 
 def _say_written(place: str) -> None:

@@ -13,6 +13,9 @@ from rich.progress import track
 CachePlace = Annotated[str, tyro.conf.arg(metavar="DIR|URL")]
 """A directory or a `redis://` URL; text, as a path would lose one of the URL's slashes."""
 
+UNFINISHED = "the import of {} is at work or was interrupted; repeat it to finish it"
+"""Message about an import of `unfinished_imports`."""
+
 _MEANING = {
     "kept": "kept (had another answer or documentation; the first stays)",
     "replaced": "replaced (had another answer)",

@@ -2,19 +2,20 @@
 
 from pathlib import Path
 
-from toolserver.cache import ResponseCache
-from toolserver.cache.catalog_store import load_catalog
+from toolserver.cache import ResponseCache, StoreProblem
+from toolserver.cache.catalog_store import load_catalog, unfinished_imports
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
-from toolserver.commands.output import CachePlace, complain, say, say_next
+from toolserver.commands.output import UNFINISHED, CachePlace, complain, say, say_next
 
 
 def verify(*, cache: CachePlace) -> int:
-    """Check a cache: the database, every entry against its hash and its key, and the catalog.
+    """Check a cache: the database, every entry against its hash and its key, that none is missing, and the catalog.
 
     Example: `toolserver verify --cache data/cache`
 
-    Ends with status 1 after a problem. Also merges the log of a killed writer into the database.
+    Ends with status 1 after a problem, or if an import was interrupted. Also merges the log of a killed writer into
+    the database.
 
     Args:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
@@ -26,11 +27,15 @@ def verify(*, cache: CachePlace) -> int:
     if not is_redis(cache):
         fold_log(Path(cache))
     apis = len(load_catalog(cache))
-    for problem in problems:
+    unfinished = [StoreProblem("", UNFINISHED.format(source)) for source in unfinished_imports(cache)]
+    for problem in problems + unfinished:
         complain(f"{problem.key or place}: {problem.reason}")
-    say(f"{entries:,} entries, {apis:,} APIs: {f'{len(problems):,} problems' if problems else 'sound'}")
-    if problems:
+    found = len(problems) + len(unfinished)
+    say(f"{entries:,} entries, {apis:,} APIs: {f'{found:,} problems' if found else 'sound'}")
+    if unfinished:
+        say("Next: repeat the interrupted import")
+    elif problems:
         say(f"Next: import the recordings into a new directory; {place} was not changed")
     else:
         say_next(place, "serve --read-only", "stats")
-    return 1 if problems else 0
+    return 1 if found else 0

@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     """
     settings = settings or Settings()
     assembly = assemble(settings)
-    metrics = Metrics(settings.runtime_dir)
+    metrics = Metrics(settings.runtime_dir, assembly.cache)
     access = _access_control(settings)
     executor = CallExecutor(
         assembly.service, metrics, timeout=settings.request_timeout, workers=settings.upstream_workers

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from toolserver.cache import ResponseCache
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolResponse
 
 BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -30,12 +31,13 @@ _SEPARATOR = "\t"
 
 
 class Metrics:
-    """Counts of one worker."""
+    """Counts of one worker, and of its cache."""
 
-    def __init__(self, runtime_dir: Path | None = None) -> None:
+    def __init__(self, runtime_dir: Path | None = None, cache: ResponseCache | None = None) -> None:
         self._calls: dict[tuple[str, bool, str, str], list[int]] = {}
         self._requests: dict[tuple[str, int], list[float]] = {}
         self._runtime_dir = runtime_dir
+        self._cache = cache
 
     def call_counter(self, route: str, instant: bool, outcome: str, provenance: str) -> list[int]:
         """The count of answered calls, as a list of one element, which the caller increments.
@@ -99,6 +101,8 @@ class Metrics:
                 lookups["hit"] += count
             elif provenance in _ASKED_AFTER or outcome in _MISSED or not instant:
                 lookups["miss"] += count
+        if self._cache is not None:
+            lookups["damaged"] = self._cache.damaged
         latency: dict[str, list[float]] = {}
         for (route, _), row in self._requests.items():
             latency[route] = [sum(column) for column in zip(row, latency.get(route, [0.0] * len(row)), strict=True)]
@@ -128,6 +132,11 @@ class _Sum(Collector):
         lookups = dict(self._sums("lookups"))
         yield CounterMetricFamily("toolserver_cache_hits", "Calls answered from the record.", lookups.get("hit", 0))
         yield CounterMetricFamily("toolserver_cache_misses", "Calls that were not recorded.", lookups.get("miss", 0))
+        yield CounterMetricFamily(
+            "toolserver_cache_damaged",
+            "Reads of recordings that were refused because they do not match their hash.",
+            lookups.get("damaged", 0),
+        )
         requests = CounterMetricFamily("toolserver_requests", "Answered HTTP requests.", labels=["route", "status"])
         for labels, count in self._sums("requests"):
             requests.add_metric(labels.split(_SEPARATOR), count)

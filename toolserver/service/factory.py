@@ -115,7 +115,7 @@ def _upstream(settings: Settings, cache: ResponseCache | None) -> tuple[Resolver
 def recorded_examples(cache: ResponseCache) -> Callable[[ValidatedCall], Sequence[Example]]:
     """Return a function that gives the first recorded calls of a call's API, as of the start of the server."""
     examples: defaultdict[tuple[str, str, str], list[Example]] = defaultdict(list)
-    for _, entry in cache.entries():
+    for _, entry in cache.entries(damaged=[]):
         call = entry.describe().call
         known = examples[call.category, call.tool, call.api]
         if len(known) < MAX_EXAMPLES and isinstance(call.arguments, dict):

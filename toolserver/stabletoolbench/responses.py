@@ -10,12 +10,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolserver.cache import CacheEntry, ResponseCache
+from toolserver.cache import CacheEntry, ResponseCache, StoreProblem
 from toolserver.calls.call_key import canonical_arguments
 from toolserver.calls.naming import standardize_category
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, decode_body, encode_body
 from toolserver.catalog.outcomes import outcome_of_error
-from toolserver.errors import DataError
+from toolserver.errors import CacheError, DataError
+from toolserver.new_file import new_file
 from toolserver.stabletoolbench.literals import read_dict
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
 from toolserver.stabletoolbench.sources import folder_name
@@ -83,19 +84,41 @@ def _body(error: str, response: Any) -> bytes:
     return body
 
 
-def write_responses(folder: Path, cache: ResponseCache) -> int:
-    """Write every recorded call below `folder` in the format of StableToolBench's server. Return their number."""
-    located = sorted((_place(entry), key) for key, entry in cache.entries())
+def write_responses(folder: Path, cache: ResponseCache, left_out: list[StoreProblem] | None = None) -> int:
+    """Write every recorded call below `folder` in the format of StableToolBench's server. Return their number.
+
+    Args:
+        folder: Folder to write; files of the same names are replaced.
+        cache: Recorded calls.
+        left_out: List that gets the damaged entries. Without it, the first one raises.
+
+    Raises:
+        CacheError: The store cannot be read, or an entry is damaged.
+        ConfigurationError: A file cannot be written.
+    """
+    located = list[tuple[tuple[str, str, str], bytes]]()
+    for key, entry in cache.entries(left_out):
+        try:
+            located.append((_place(entry), key))
+        except CacheError as error:
+            if left_out is None:
+                raise
+            left_out.append(StoreProblem(key.hex(), str(error)))
+    located.sort()
     for (category, tool, api), calls in groupby(located, key=lambda item: item[0]):
-        entries = [entry for _, key in calls if (entry := cache.get(key)) is not None]
+        entries = [found for _, key in calls if (found := cache.get(key)) is not None]
         target = folder / folder_name(category) / folder_name(f"{tool}_for_{category}") / f"{folder_name(api)}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(dict(sorted(map(_written, entries))), indent=4))
+        with new_file(target) as file:
+            file.write(json.dumps(dict(sorted(map(_written, entries))), indent=4).encode())
     return len(located)
 
 
 def _place(entry: CacheEntry) -> tuple[str, str, str]:
     call = entry.describe().call
+    try:
+        decode_body(entry.body)
+    except ValueError as error:
+        raise CacheError(f"the body cannot be served ({error}); see `toolserver verify`") from None
     return standardize_category(call.category), call.tool, call.api
 
 

@@ -10,6 +10,7 @@ from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.views import documentation, read_documentation
 from toolserver.errors import DataError
+from toolserver.new_file import new_file
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
 from toolserver.stabletoolbench.sources import folder_name
 
@@ -30,13 +31,17 @@ def read_tool(path: Path, problems: ImportProblems) -> Iterator[ApiSpec]:
 
 
 def write_tools(folder: Path, specs: Iterable[ApiSpec]) -> int:
-    """Write every tool's file below `folder`. Return their number."""
+    """Write every tool's file below `folder`. Return their number.
+
+    Raises:
+        ConfigurationError: A file cannot be written.
+    """
     tools = 0
     ordered = sorted(specs, key=lambda spec: spec.key)
     for (category, tool), apis in groupby(ordered, key=lambda spec: spec.key[:2]):
         target = folder / folder_name(category) / f"{folder_name(tool)}.json"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(_tool(list(apis)), indent=2))
+        with new_file(target) as file:
+            file.write(json.dumps(_tool(list(apis)), indent=2).encode())
         tools += 1
     return tools
 

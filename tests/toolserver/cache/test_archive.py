@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,14 @@ from hypothesis import strategies as st
 
 from tests.toolserver.apis import APIS
 from tests.toolserver.numbered_calls import answer, key_of, numbered_call
-from toolserver.cache import ResponseCache
+from toolserver.cache import ResponseCache, StoreProblem
 from toolserver.cache.archive import check_archive, export_archive, import_archive
 from toolserver.cache.catalog_store import load_catalog, save_catalog
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, encode_body
 from toolserver.catalog.catalog import AddResult, Catalog
-from toolserver.errors import CacheError, ConflictError, DataError
+from toolserver.errors import CacheError, ConfigurationError, ConflictError, DataError
 
+ROOT = Path(__file__).resolve().parents[3]
 NAN_CALL = ToolCall("C\ud800", "t", "a", {"x": float("nan"), "n": 2**70, "s": "\ud800"})
 
 
@@ -128,6 +132,120 @@ def test_a_damaged_archive_is_refused_as_a_whole(filled: Path, tmp_path: Path, c
         import_into(tmp_path / "copy", file)
     with ResponseCache(tmp_path / "copy", read_only=True) as cache:
         assert len(cache) == 0
+
+
+def forge(file: Path, *lines: bytes) -> Path:
+    """An archive of these lines, with the right checksum."""
+    content = b"".join(line + b"\n" for line in (b'{"format":"toolserver-archive","version":1}', *lines))
+    end = {"end": {"apis": 0, "calls": len(lines), "blake2b": blake2b(content).hexdigest()}}
+    file.write_bytes(zstandard.compress(content + json.dumps(end).encode() + b"\n"))
+    return file
+
+
+CALL = {
+    "call": ["Data", "tool", "api"], "arguments": "{}", "body": answer(0).decode(), "outcome": "ok",
+    "provenance": "recorded", "source": "", "recorded_at": "",
+}  # fmt: skip
+
+
+def test_a_forged_archive_of_the_right_form_is_taken(tmp_path: Path) -> None:
+    assert import_into(tmp_path / "copy", forge(tmp_path / "file", json.dumps(CALL).encode())) == {"calls added": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[" * 100_000,
+        b'{"call":' * 5000 + b"1" + b"}" * 5000,
+        b'{"api": 1}',
+        b'{"api": {"category_name": 1}}',
+        *(
+            json.dumps(CALL | {field: value}).encode()
+            for field, value in [
+                ("call", 1), ("call", [1, 2, 3]), ("call", ["a"]), ("arguments", 1), ("arguments", "[1]"),
+                ("arguments", '{"a":' * 100_000), ("body", 1), ("body", "1"), ("body", "[" * 100_000),
+                ("outcome", "bad"), ("outcome", []), ("provenance", None), ("source", {}), ("recorded_at", 1),
+            ]
+        ),
+    ],
+    ids=lambda line: line[:200].decode()[-40:],
+)  # fmt: skip
+def test_a_forged_line_is_an_error_of_the_archive(tmp_path: Path, line: bytes) -> None:
+    with pytest.raises(DataError):
+        import_into(tmp_path / "copy", forge(tmp_path / "file", line))
+
+
+IMPORT = """
+import resource, sys
+from toolserver.cli import main
+try:
+    main(["import", "archive", sys.argv[1], "--cache", sys.argv[2]])
+finally:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_a_line_without_end_takes_a_bounded_memory(tmp_path: Path) -> None:
+    file = tmp_path / "bomb"
+    with file.open("wb") as raw, zstandard.ZstdCompressor().stream_writer(raw) as stream:
+        stream.write(b'{"format":"toolserver-archive","version":1}\n')
+        for _ in range(1024):
+            stream.write(b"x" * 2**20)
+    assert file.stat().st_size < 100_000
+    command = [sys.executable, "-c", IMPORT, str(file), str(tmp_path / "cache")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"toolserver: {file}: not an archive: a line has more than 67,108,864 bytes\n"
+    assert int(done.stdout) < 400_000  # KiB
+
+
+def test_an_entry_that_is_too_large_for_an_archive_is_left_out(tmp_path: Path) -> None:
+    with ResponseCache(tmp_path / "cache") as cache:
+        cache.put(numbered_call(0), answer(0))
+        cache.put(numbered_call(1), encode_body("", "\x01" * 12_000_000))  # six characters each in JSON, twice escaped
+        with pytest.raises(CacheError, match="too large for an archive"):
+            export_archive(tmp_path / "file", cache, Catalog())
+        assert not (tmp_path / "file").exists()
+        left_out: list[StoreProblem] = []
+        assert export_archive(tmp_path / "file", cache, Catalog(), left_out) == (0, 1)
+    assert [problem.key for problem in left_out] == [key_of(numbered_call(1)).hex()]
+    assert import_into(tmp_path / "copy", tmp_path / "file") == {"calls added": 1}
+
+
+EXPORT_AND_DIE = """
+import os, signal, sys
+from toolserver.new_file import new_file
+from pathlib import Path
+with new_file(Path(sys.argv[1])) as file:
+    file.write(b"half")
+    file.flush()
+    print("ready", flush=True)
+    signal.pause()
+"""
+
+
+def test_what_a_killed_export_leaves_is_removed_at_the_next_one(filled: Path, tmp_path: Path) -> None:
+    before = export(filled, tmp_path / "file")
+    command = [sys.executable, "-c", EXPORT_AND_DIE, str(tmp_path / "file")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as at_work:
+        assert at_work.stdout is not None
+        assert at_work.stdout.readline() == b"ready\n"
+        (partial,) = tmp_path.glob("*.partial")
+        assert export(filled, tmp_path / "file") == before
+        assert partial.exists()  # its process is alive
+        at_work.kill()
+    (tmp_path / "another.1.partial").touch()
+    (tmp_path / "file.partial").touch()
+    assert partial.exists()
+    assert export(filled, tmp_path / "file") == before
+    assert sorted(path.name for path in tmp_path.glob("*.partial")) == ["another.1.partial", "file.partial"]
+
+
+def test_a_target_that_cannot_be_written_is_said(filled: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "below", tmp_path):
+        with pytest.raises(ConfigurationError, match="cannot write"):
+            export(filled, target)
 
 
 @given(position=st.integers(0, 10**6), bit=st.integers(0, 7))

@@ -157,7 +157,12 @@ def test_large_answers_stay_in_the_database(cache: ResponseCache) -> None:
     assert entry is not None
     assert entry.body == body
     if not cache.remote:
-        assert {path.name for path in Path(cache.location).iterdir()} <= {"cache.db", "cache.db-wal", "cache.db-shm"}
+        assert {path.name for path in Path(cache.location).iterdir()} <= {
+            "cache.db",
+            "cache.db-wal",
+            "cache.db-shm",
+            "cache.tally",
+        }
 
 
 def test_nothing_is_ever_evicted(tmp_path: Path) -> None:
@@ -253,13 +258,14 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         ("UPDATE Cache SET value = x''", "hash"),
         ("UPDATE Cache SET key = zeroblob(16)", "hash"),
         ("DELETE FROM Settings WHERE key = 'count'", "none were counted"),
-        ("UPDATE Settings SET value = 7 WHERE key = 'count'", "7 were counted"),
+        ("UPDATE Settings SET value = 8 WHERE key = 'count'", "7 were counted"),
     ],
 )
 def test_verify_finds_damage(tmp_path: Path, statement: str, finding: str) -> None:
     with ResponseCache(tmp_path) as cache:
         cache.put(CALL, encode_body("", "x" * 100))
-    damage(tmp_path, statement)
+    recordings = " WHERE typeof(key) = 'blob'" if statement.startswith("UPDATE Cache") else ""  # not the tally
+    damage(tmp_path, statement + recordings)
     with ResponseCache(tmp_path, read_only=True) as cache:
         (problem,) = cache.verify()
         assert finding in problem.reason
