@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=1024, ge=1, description="Maximum number of calls in one request of /v1/calls.")
     max_depth: int = Field(default=32, ge=1, le=100, description="Maximum nesting of a call's arguments.")
     request_timeout: float = Field(default=150.0, gt=0, description="Timeout of a request in seconds.")
+    max_head_bytes: int = Field(default=2**14, ge=1024, description="Maximum size of a request's head in bytes.")
+    head_timeout: float = Field(default=10.0, gt=0, description="Timeout of a request's head in seconds.")
+    max_connections: int = Field(default=512, ge=1, description="Maximum number of connections per worker.")
 
     runtime_dir: Path | None = Field(default=None, description="Directory shared by the workers; set by `serve`.")
 

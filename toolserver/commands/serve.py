@@ -6,8 +6,9 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 import uvicorn
@@ -16,6 +17,7 @@ from uvicorn.supervisors import Multiprocess
 
 from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
+from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
@@ -133,10 +135,18 @@ def _run(
     settings: Settings, listening: socket.socket, workers: int, access_log: bool, ready: Callable[[], None]
 ) -> None:
     """Serve until the process is stopped. Errors in the settings are raised before `ready` is called."""
+    limits = ConnectionLimits(
+        head_bytes=settings.max_head_bytes,
+        head_timeout=settings.head_timeout,
+        answer_timeout=settings.request_timeout,
+        connections=settings.max_connections,
+    )
     config = uvicorn.Config(
         APPLICATION,
         factory=True,
         workers=workers,
+        http=cast(Any, partial(BoundedProtocol, limits=limits)),  # uvicorn takes any function that makes a protocol
+        ws="none",
         access_log=access_log,
         log_level="info" if access_log else "warning",
         server_header=False,
