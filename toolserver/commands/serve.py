@@ -1,18 +1,25 @@
 """`toolserver serve`."""
 
+import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
 from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal, cast
 
 import tyro
 import uvicorn
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from toolserver.commands.output import say
@@ -21,8 +28,6 @@ from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
-
-APPLICATION = "toolserver.http.app:create_app"
 
 WorldLevel = Literal["lite", "standard", "full"]
 
@@ -142,12 +147,13 @@ def _run(
         connections=settings.max_connections,
     )
     config = uvicorn.Config(
-        APPLICATION,
+        "toolserver.http.app:create_app" if workers == 1 else "toolserver.commands.serve:worker_app",
         factory=True,
         workers=workers,
         http=cast(Any, partial(BoundedProtocol, limits=limits)),  # uvicorn takes any function that makes a protocol
         ws="none",
         access_log=access_log,
+        log_config=_log_config(),
         log_level="info" if access_log else "warning",
         server_header=False,
         date_header=False,
@@ -162,3 +168,37 @@ def _run(
     assemble(settings).service.close()  # reports an error in the settings once, before every worker would
     ready()
     Multiprocess(config, sockets=[listening]).run()
+
+
+def worker_app() -> ASGIApp:
+    """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
+    from toolserver.http.app import create_app  # FastAPI takes other commands 0.2 s to import
+
+    Thread(target=_end_with_parent, daemon=True).start()
+    return create_app()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker is a child process"
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * _SHUTDOWN_SECONDS)
+    os._exit(1)  # requests in progress did not end in time
+
+
+class PathOnly(logging.Filter):
+    """Filter of uvicorn's access log that removes queries, which may hold what a caller searches for."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without the query of its address."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+        return True
+
+
+def _log_config() -> dict[str, Any]:
+    config = deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config["filters"] = {"path_only": {"()": PathOnly}}
+    config["handlers"]["access"]["filters"] = ["path_only"]
+    return config

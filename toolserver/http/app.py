@@ -51,6 +51,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         lifespan=_lifespan,
         docs_url=None,  # FastAPI's pages load their scripts from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to the host that the caller names
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies
