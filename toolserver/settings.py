@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     world_version: int | None = Field(default=None, description="Version of ToolWorld; default: the current one.")
     miss: MissPolicy = Field(default="strict", description="Source of answers to calls that are not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
-    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; shared by replicas.")
+    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; default: random per server.")
 
     llm_url: str = Field(
         default="", description="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8001/v1 (miss=llm)."

@@ -13,6 +13,7 @@ from copy import deepcopy
 from functools import partial
 from multiprocessing import parent_process
 from pathlib import Path
+from secrets import token_urlsafe
 from threading import Thread
 from typing import Annotated, Any, Literal, cast
 
@@ -67,7 +68,8 @@ def serve(
 
     Every setting, these and more, can also be given as an environment variable `TOOLSERVER_<NAME>`; a flag wins.
     Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY,
-    TOOLSERVER_REDIS_PASSWORD.
+    TOOLSERVER_REDIS_PASSWORD. Servers that share episodes, on several hosts or after a restart, need the same
+    TOOLSERVER_STATE_KEY; without one, it is random.
 
     Args:
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
@@ -93,12 +95,17 @@ def serve(
     flags = {name: value for name, value in locals().items() if name in Settings.model_fields}
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
-        settings = _settings(given, runtime_dir)
+        settings, hint = _settings(given, runtime_dir), ""
+        if settings.state_key is None:
+            os.environ["TOOLSERVER_STATE_KEY"] = token_urlsafe(32)  # the workers share it
+            hint = (
+                "Servers that share episodes, also after a restart, need the same TOOLSERVER_STATE_KEY; it is random\n"
+            )
         if workers < 1:
             raise ConfigurationError(f"workers: {workers} processes cannot serve; use at least 1")
         listening = _listen(host, port)
         with closing(listening):
-            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1]))
+            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1], hint))
         if cache is not None and settings.miss in ("llm", "live") and not settings.read_only:
             say(f"Wrote the answers of the {settings.miss} server to the cache; see `toolserver stats`")
 
@@ -130,9 +137,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _announce(host: str, port: int) -> None:
+def _announce(host: str, port: int, hint: str) -> None:
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n")
+    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n{hint}")
     sys.stdout.flush()
 
 

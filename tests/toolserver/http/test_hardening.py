@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -13,6 +15,25 @@ import pytest
 
 from tests.toolserver.serving import make_cache, serving
 from toolserver.testing import ServerProcess
+
+
+@contextmanager
+def command_line(*options: str, **environment: str) -> Iterator[tuple[httpx.Client, list[str]]]:
+    """A client of `toolserver serve` without a state key; afterwards, all output of the server."""
+    command, output = [sys.executable, "-m", "toolserver.cli", "serve", "--port", "0", *options], list[str]()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("TOOLSERVER_")} | environment
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=own) as server:
+        try:
+            assert server.stdout is not None
+            output.append(server.stdout.readline())
+            # The port is bound before the server accepts connections. Each request has a connection of its own.
+            limits = httpx.Limits(max_keepalive_connections=0)
+            transport = httpx.HTTPTransport(retries=50, limits=limits)
+            with httpx.Client(base_url=output[0].split()[2], transport=transport, timeout=60) as client:
+                yield client, output
+        finally:
+            server.terminate()
+        output[0] += server.stdout.read()
 
 
 def test_no_answer_redirects_to_the_host_that_the_caller_names(tmp_path: Path) -> None:
@@ -25,19 +46,11 @@ def test_no_answer_redirects_to_the_host_that_the_caller_names(tmp_path: Path) -
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_access_log_has_the_path_and_never_the_query(tmp_path: Path, workers: int) -> None:
-    command = [sys.executable, "-m", "toolserver.cli", "serve", "--port", "0", "--access-log"]
-    options = ["--cache", str(make_cache(tmp_path)), "--workers", str(workers)]
-    with subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
-        try:
-            assert server.stdout is not None
-            url = server.stdout.readline().split()[2]
-            transport = httpx.HTTPTransport(retries=50)  # the port is bound before the server accepts connections
-            with httpx.Client(transport=transport, timeout=60) as client:
-                client.get(f"{url}/v1/apis", params={"q": "my-secret"})
-                client.get(f"{url}/nowhere/a%3Fb%0A?key=my-secret")
-        finally:
-            server.terminate()
-        log = server.stdout.read()
+    options = ["--cache", str(make_cache(tmp_path)), "--workers", str(workers), "--access-log"]
+    with command_line(*options) as (client, output):
+        client.get("/v1/apis", params={"q": "my-secret"})
+        client.get("/nowhere/a%3Fb%0A?key=my-secret")
+    log = output[0]
     assert '"GET /v1/apis HTTP/1.1" 200' in log
     assert '"GET /nowhere/a%3Fb%0A HTTP/1.1" 404' in log
     assert "my-secret" not in log
