@@ -20,6 +20,7 @@ PACKAGES = ("steptool_env", "agents", "toolserver", "benchmarks")
 COPIED = {
     "README.md": "getting-started.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "LICENSE": "LICENSE",
     "NOTICE": "NOTICE",

@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     world_version: int | None = Field(default=None, description="Version of ToolWorld; default: the current one.")
     miss: MissPolicy = Field(default="strict", description="Source of answers to calls that are not recorded.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
-    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; shared by replicas.")
+    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; default: random per server.")
 
     llm_url: str = Field(
         default="", description="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8001/v1 (miss=llm)."
@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=1024, ge=1, description="Maximum number of calls in one request of /v1/calls.")
     max_depth: int = Field(default=32, ge=1, le=100, description="Maximum nesting of a call's arguments.")
     request_timeout: float = Field(default=150.0, gt=0, description="Timeout of a request in seconds.")
+    max_head_bytes: int = Field(default=2**14, ge=1024, description="Maximum size of a request's head in bytes.")
+    head_timeout: float = Field(default=10.0, gt=0, description="Timeout of a request's head in seconds.")
+    max_connections: int = Field(default=512, ge=1, description="Maximum number of connections per worker.")
 
     runtime_dir: Path | None = Field(default=None, description="Directory shared by the workers; set by `serve`.")
 

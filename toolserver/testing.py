@@ -7,12 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from secrets import token_urlsafe
 from typing import Self
 
 import httpx
 
 from toolserver.errors import ToolServerError
 
+_STATE_KEY = token_urlsafe(32)
 _START_SECONDS = 60.0
 _END_SECONDS = 15.0
 
@@ -20,7 +22,8 @@ _END_SECONDS = 15.0
 class ServerProcess:
     """Runs `toolserver serve` on 127.0.0.1, as a context manager.
 
-    Entering waits until the server answers; leaving terminates it by its process id.
+    Entering waits until the server answers; leaving terminates it by its process id. All servers that a process starts
+    have the same state key, so that one of them continues the episodes of another.
 
     Args:
         arguments: Flags of `toolserver serve`, without `--host` and `--port`.
@@ -41,7 +44,7 @@ class ServerProcess:
         self.url = ""
         self._command = [sys.executable, "-m", "toolserver.cli", "serve", *arguments, "--port", str(port)]
         given = {f"TOOLSERVER_{name.upper()}": str(value) for name, value in (settings or {}).items()}
-        self._environment = {**os.environ, **given}
+        self._environment = {"TOOLSERVER_STATE_KEY": _STATE_KEY, **os.environ, **given}
         self._process: subprocess.Popen[str] | None = None
 
     @property

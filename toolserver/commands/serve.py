@@ -1,26 +1,34 @@
 """`toolserver serve`."""
 
+import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import closing
+from copy import deepcopy
+from functools import partial
+from multiprocessing import parent_process
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from secrets import token_urlsafe
+from threading import Thread
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 import uvicorn
 from pydantic import ValidationError
+from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
 from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
+from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
 from toolserver.resolvers.llm import Simulator
 from toolserver.service.factory import assemble
 from toolserver.settings import MissPolicy, Settings
-
-APPLICATION = "toolserver.http.app:create_app"
 
 WorldLevel = Literal["lite", "standard", "full"]
 
@@ -60,7 +68,8 @@ def serve(
 
     Every setting, these and more, can also be given as an environment variable `TOOLSERVER_<NAME>`; a flag wins.
     Secrets are taken from there only: TOOLSERVER_STATE_KEY, TOOLSERVER_LLM_KEY, TOOLSERVER_LIVE_KEY,
-    TOOLSERVER_REDIS_PASSWORD.
+    TOOLSERVER_REDIS_PASSWORD. Servers that share episodes, on several hosts or after a restart, need the same
+    TOOLSERVER_STATE_KEY; without one, it is random.
 
     Args:
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
@@ -86,12 +95,17 @@ def serve(
     flags = {name: value for name, value in locals().items() if name in Settings.model_fields}
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
-        settings = _settings(given, runtime_dir)
+        settings, hint = _settings(given, runtime_dir), ""
+        if settings.state_key is None:
+            os.environ["TOOLSERVER_STATE_KEY"] = token_urlsafe(32)  # the workers share it
+            hint = (
+                "Servers that share episodes, also after a restart, need the same TOOLSERVER_STATE_KEY; it is random\n"
+            )
         if workers < 1:
             raise ConfigurationError(f"workers: {workers} processes cannot serve; use at least 1")
         listening = _listen(host, port)
         with closing(listening):
-            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1]))
+            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1], hint))
         if cache is not None and settings.miss in ("llm", "live") and not settings.read_only:
             say(f"Wrote the answers of the {settings.miss} server to the cache; see `toolserver stats`")
 
@@ -123,9 +137,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _announce(host: str, port: int) -> None:
+def _announce(host: str, port: int, hint: str) -> None:
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n")
+    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n{hint}")
     sys.stdout.flush()
 
 
@@ -133,11 +147,20 @@ def _run(
     settings: Settings, listening: socket.socket, workers: int, access_log: bool, ready: Callable[[], None]
 ) -> None:
     """Serve until the process is stopped. Errors in the settings are raised before `ready` is called."""
+    limits = ConnectionLimits(
+        head_bytes=settings.max_head_bytes,
+        head_timeout=settings.head_timeout,
+        answer_timeout=settings.request_timeout,
+        connections=settings.max_connections,
+    )
     config = uvicorn.Config(
-        APPLICATION,
+        "toolserver.http.app:create_app" if workers == 1 else "toolserver.commands.serve:worker_app",
         factory=True,
         workers=workers,
+        http=cast(Any, partial(BoundedProtocol, limits=limits)),  # uvicorn takes any function that makes a protocol
+        ws="none",
         access_log=access_log,
+        log_config=_log_config(),
         log_level="info" if access_log else "warning",
         server_header=False,
         date_header=False,
@@ -152,3 +175,37 @@ def _run(
     assemble(settings).service.close()  # reports an error in the settings once, before every worker would
     ready()
     Multiprocess(config, sockets=[listening]).run()
+
+
+def worker_app() -> ASGIApp:
+    """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
+    from toolserver.http.app import create_app  # FastAPI takes other commands 0.2 s to import
+
+    Thread(target=_end_with_parent, daemon=True).start()
+    return create_app()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None, "a worker is a child process"
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(2 * _SHUTDOWN_SECONDS)
+    os._exit(1)  # requests in progress did not end in time
+
+
+class PathOnly(logging.Filter):
+    """Filter of uvicorn's access log that removes queries, which may hold what a caller searches for."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep the record, without the query of its address."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+        return True
+
+
+def _log_config() -> dict[str, Any]:
+    config = deepcopy(uvicorn.config.LOGGING_CONFIG)
+    config["filters"] = {"path_only": {"()": PathOnly}}
+    config["handlers"]["access"]["filters"] = ["path_only"]
+    return config

@@ -24,11 +24,12 @@ from typing import Any
 import orjson
 
 from toolserver.calls.episode_state import FAULT_LEVELS, EpisodeState
+from toolserver.calls.json_parsing import is_deeper
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.errors import ConfigurationError, StateTokenError
 
 PUBLIC_KEY = b"steptool-env"
-"""Default key. It is public: in process, the holder of a token also holds the world."""
+"""Key of services in process: the holder of a token also holds the world. A server over HTTP has another key."""
 
 OPENING = "open"
 CONTINUING = "st1."
@@ -41,6 +42,7 @@ _HEADER_SIZE = 1 + _KEY_ID_SIZE + _LENGTH_SIZE
 _PLAIN, _DEFLATED = 0, 1
 _COMPRESS_FROM = 200  # bytes; below, compression costs more time than it saves bytes
 _MEMORY = 4096  # tokens with their states: a token that was just written is not decoded again
+_REMEMBERED = 4096  # bytes; a longer state is decoded again, or callers could fill the memory
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _TASK_ID = re.compile(r"[A-Za-z0-9_.\-]{0,80}")
 _WHOLE_OPENING = re.compile(
@@ -50,6 +52,7 @@ _WHOLE_OPENING = re.compile(
 _MAX_SEED = 2**63
 _MAX_COUNT = 2**53
 _MAX_STATE_LENGTH = 2**20  # bytes of a state before compression
+_MAX_DEPTH = 32  # levels of a state: what is nested deeper cannot be encoded again
 _USAGE_FIELDS = 3
 
 Check = Callable[[Sequence[Any]], None]
@@ -61,16 +64,16 @@ def opening_token(seed: int = 0, faults: str = "none", task: str = "") -> str:
     if not 0 <= seed < _MAX_SEED:
         raise ConfigurationError(f"seed: {seed} is outside 0..2**63-1; use a non-negative 63-bit integer")
     if faults not in FAULT_LEVELS:
-        raise ConfigurationError(f"faults: {faults!r} is not a fault level; use one of {', '.join(FAULT_LEVELS)}")
+        raise ConfigurationError(f"faults: {faults!r:.40} is not a fault level; use one of {', '.join(FAULT_LEVELS)}")
     if not _TASK_ID.fullmatch(task):
-        raise ConfigurationError(f"task: {task!r} is not a task id; use up to 80 letters, digits and _ . -")
+        raise ConfigurationError(f"task: {task!r:.40} is not a task id; use up to 80 letters, digits and _ . -")
     return f"{OPENING}:seed={seed}:faults={faults}:task={task}"
 
 
 class StateCodec:
     """Decodes and encodes state tokens under one key.
 
-    Replicas that share episodes share the key and the world. The default key is public; a public server sets its own.
+    Replicas that share episodes share the key and the world. The default key is public, for services in process.
     Because the key may be public, a valid signature does not imply valid fields, and each field is checked.
 
     Args:
@@ -97,8 +100,10 @@ class StateCodec:
             return known
         if len(token) > MAX_TOKEN_LENGTH:
             raise StateTokenError(f"the state token has {len(token)} characters; at most {MAX_TOKEN_LENGTH} are read")
+        size = len(token)
         if token.startswith(CONTINUING):
-            state = _decode(self._verified(token))
+            payload = self._verified(token)
+            state, size = _decode(payload), len(payload)
             if self._check is not None and state.changes:
                 self._check(state.changes)
         elif token.startswith(OPENING + ":") or token == OPENING:
@@ -108,21 +113,22 @@ class StateCodec:
                 f"{token[:24]!r} is not a state token; one starts with {CONTINUING!r} (a server's) or {OPENING + ':'!r}"
             )
         state.token = token
-        self._remember(token, state)
+        self._remember(token, state, size)
         return state
 
     def write(self, state: EpisodeState) -> str:
         """Return the continuing token of `state`. The same state and key give the same token."""
         fields = [state.seed, state.faults, state.task, state.step, state.clock, state.usage, state.changes]
         payload, flag = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), _PLAIN
-        if len(payload) >= _COMPRESS_FROM:
+        size = len(payload)
+        if size >= _COMPRESS_FROM:
             # Not zstandard: its compressor cannot be shared by threads.
             payload, flag = zlib.compress(payload), _DEFLATED
         signed = b"%c%b%b%b" % (flag, self._key_id, len(payload).to_bytes(_LENGTH_SIZE, "big"), payload)
         # `urlsafe_b64encode` takes five times as long for the same result.
         text = binascii.b2a_base64(signed + self._mac(signed), newline=False).translate(_URL_SAFE)
         token = CONTINUING + text.decode()
-        self._remember(token, state)
+        self._remember(token, state, size)
         return token
 
     def decode_call(self, call: ToolCall) -> ToolCall | ToolResponse:
@@ -153,7 +159,8 @@ class StateCodec:
             raise StateTokenError("the state token is cut or lengthened; send it back exactly as it was received")
         if raw[1 : 1 + _KEY_ID_SIZE] != self._key_id:
             raise StateTokenError(
-                "the state token is from a server with another key or of another world; start a new episode here"
+                "the state token is from a server with another key or of another world; start a new episode, or give "
+                "servers that share episodes, also after a restart, the same world and TOOLSERVER_STATE_KEY"
             )
         if not hmac.compare_digest(self._mac(raw[:-_MAC_SIZE]), raw[-_MAC_SIZE:]):
             raise StateTokenError("the state token was changed: its signature does not hold")
@@ -164,7 +171,9 @@ class StateCodec:
         mac.update(signed)
         return mac.digest()
 
-    def _remember(self, token: str, state: EpisodeState) -> None:
+    def _remember(self, token: str, state: EpisodeState, size: int) -> None:
+        if size > _REMEMBERED:
+            return
         # Cleared when full: simpler than LRU, and as good for tokens that are read once, right after they were written.
         if len(self._memory) >= _MEMORY:
             self._memory.clear()
@@ -187,9 +196,12 @@ def _inflated(flag: int, payload: bytes) -> bytes:
 def _decode(payload: bytes) -> EpisodeState:
     """Return the state in a verified payload. The key may be public, so each field is checked."""
     try:
-        seed, faults, task, step, clock, usage, changes = orjson.loads(payload)
+        fields = orjson.loads(payload)
+        seed, faults, task, step, clock, usage, changes = fields
     except (ValueError, TypeError):
         raise StateTokenError("the state token is not a list of seven fields") from None
+    if payload.count(b"[") + payload.count(b"{") > _MAX_DEPTH and is_deeper(fields, _MAX_DEPTH):
+        raise StateTokenError(f"the state token is nested deeper than {_MAX_DEPTH} levels")
     _demand("seed", seed, is_count(seed, _MAX_SEED - 1), "an integer in 0..2**63-1")
     _demand("faults", faults, faults in FAULT_LEVELS, f"one of {', '.join(FAULT_LEVELS)}")
     _demand("task", task, isinstance(task, str) and _TASK_ID.fullmatch(task) is not None, "a task id")
@@ -228,7 +240,7 @@ def _read_opening(token: str) -> EpisodeState:
         name, separator, value = part.partition("=")
         if not separator or name not in ("seed", "faults", "task") or name in fields:
             raise StateTokenError(
-                f"{part!r} in the opening token is wrong; write {OPENING}:seed=7:faults=mild:task=ID, each field once"
+                f"{part!r:.40} in an opening token is wrong; use {OPENING}:seed=7:faults=mild:task=ID, each field once"
             )
         fields[name] = value
     seed = fields.get("seed", "0")

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
+from secrets import token_urlsafe
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import SecretStr
 from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
@@ -32,11 +34,15 @@ _TICK = 1.0  # seconds
 def create_app(settings: Settings | None = None) -> ToolServerApp:
     """The application of `settings`; by default of the environment's settings.
 
+    Without `state_key`, it makes a random one. Several processes that share episodes must be given one.
+
     Raises:
         ToolServerError: The cache cannot be opened, or a setting is wrong.
         pydantic.ValidationError: A setting is missing or of the wrong type.
     """
     settings = settings or Settings()
+    if settings.state_key is None:  # not the public key of services in process: callers would write states
+        settings = settings.model_copy(update={"state_key": SecretStr(token_urlsafe(32))})
     assembly = assemble(settings)
     metrics = Metrics(settings.runtime_dir, assembly.cache)
     access = _access_control(settings)
@@ -51,6 +57,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         lifespan=_lifespan,
         docs_url=None,  # FastAPI's pages load their scripts from a CDN
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would lead to the host that the caller names
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
     app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies

@@ -3,6 +3,7 @@
 import hmac
 from collections.abc import Iterable
 from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from typing import Any, Self
 
@@ -109,15 +110,22 @@ class AccessControl:
                 raise Rejection(401, "missing or unknown API key", [(b"www-authenticate", b"Bearer")])
             caller = found
         if self._limiter is not None:
-            wait = self._limiter.take(caller)
-            if wait > 0:
-                raise Rejection(429, "rate limit exceeded", [(b"retry-after", b"%d" % max(1, round(wait)))])
+            _reject_after(self._limiter.take(caller))
         return caller
 
     def charge(self, caller: int, calls: int) -> None:
-        """Charge an admitted batch for its calls beyond the first."""
+        """Charge an admitted batch for its calls beyond the first.
+
+        Raises:
+            Rejection: 429 if other batches used up the rate since this one was admitted.
+        """
         if self._limiter is not None and calls > 1:
-            self._limiter.charge(caller, calls - 1)
+            _reject_after(self._limiter.charge(caller, calls - 1))
+
+
+def _reject_after(wait: float) -> None:
+    if wait > 0:
+        raise Rejection(429, "rate limit exceeded", [(b"retry-after", b"%d" % ceil(wait))])
 
 
 def _presented_key(headers: Headers) -> bytes:

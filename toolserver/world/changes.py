@@ -86,4 +86,4 @@ def _read_change(change: Any) -> Change:
     match change:
         case [str(entity), str(row_id), dict(values)]:
             return Change(entity, row_id, values)
-    raise ValueError(f"{change!r} is not a change of the world; expected [entity, id, {{name: value}}]")
+    raise ValueError(f"{change!r:.40} is not a change of the world; expected [entity, id, {{name: value}}]")

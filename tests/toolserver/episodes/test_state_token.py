@@ -2,6 +2,8 @@
 
 import base64
 import contextlib
+import tracemalloc
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -148,3 +150,68 @@ def test_a_call_with_a_forged_token_is_refused_and_keeps_it(token: str) -> None:
     assert isinstance(refused, ToolResponse)
     assert (refused.outcome, refused.provenance, refused.state) == (Outcome.FORBIDDEN, Provenance.SERVICE, token)
     assert "token" in refused.error
+
+
+def signed(fields: bytes) -> str:
+    """A continuing token of any fields, signed with the public key."""
+    codec, payload = StateCodec(), zlib.compress(fields)
+    signed = b"%c%b%b%b" % (1, codec._key_id, len(payload).to_bytes(4, "big"), payload)
+    return CONTINUING + base64.urlsafe_b64encode(signed + codec._mac(signed)).decode()
+
+
+FIELDS = [b"7", b'"mild"', b'"t"', b"2", b"1200", b'{"stays":[1,0,1]}', b'[["hotel","H1",{"rooms_left":1}]]']
+NESTED = {
+    "arrays": b"[" * 900 + b"]" * 900,
+    "objects": b'{"a":' * 900 + b"1" + b"}" * 900,
+    "barely": b"[" * 40 + b"]" * 40,
+    "counts": b'{"stays":[1,0,' + b"[" * 900 + b"]" * 900 + b"]}",
+    "a value": b'[["hotel","H1",{"rooms_left":' + b"[" * 900 + b"]" * 900 + b"}]]",
+}
+
+
+@pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
+@pytest.mark.parametrize("field", range(7))
+def test_a_field_that_is_nested_too_deeply_is_refused(field: int, value: bytes) -> None:
+    """It could be decoded, but not encoded again."""
+    assert StateCodec().read(signed(b"[" + b",".join(FIELDS) + b"]")).step == 2
+    fields = [value if position == field else each for position, each in enumerate(FIELDS)]
+    with pytest.raises(StateTokenError, match="nested deeper"):
+        StateCodec().read(signed(b"[" + b",".join(fields) + b"]"))
+
+
+LONG = "x" * 50_000
+
+
+@pytest.mark.parametrize(
+    "token",
+    [LONG, f"open:{LONG}", f"open:task={LONG}", f"open:faults={LONG}", f"open:seed={LONG}", f"open:{LONG}=1"]
+    + [signed(b"[" + b",".join([*FIELDS[:field], b'["%b"]' % LONG.encode(), *FIELDS[field + 1 :]]) + b"]")
+       for field in range(6)],
+)  # fmt: skip
+def test_the_reason_does_not_repeat_a_long_token(token: str) -> None:
+    with pytest.raises(StateTokenError) as refused:
+        StateCodec().read(token)
+    assert len(str(refused.value)) < 300
+
+
+def test_a_bomb_is_not_inflated() -> None:
+    token = signed(b"[" + b",".join([*FIELDS[:6], b'["%b"]' % (b"x" * 2**24)]) + b"]")
+    assert len(token) < 52_000
+    tracemalloc.start()
+    with pytest.raises(StateTokenError, match="at most 1048576 bytes"):
+        StateCodec().read(token)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**22
+
+
+def test_long_states_are_not_held() -> None:
+    """A token of 1 kB can hold 1 MB of text; thousands of such states are not kept."""
+    codec = StateCodec()
+    tracemalloc.start()
+    tokens = [codec.write(EpisodeState(seed=seed, changes=(LONG * 2 + str(seed),))) for seed in range(300)]
+    states = [codec.read(token).seed for token in tokens]
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert states == list(range(300))
+    assert held < 2**22

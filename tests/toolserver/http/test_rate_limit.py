@@ -3,10 +3,16 @@
 import asyncio
 import json
 import socket
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from threading import Event
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.server_stub import upstream_stub
@@ -81,6 +87,79 @@ def test_the_rate_over_time_is_the_rate(tmp_path: Path) -> None:
     assert limiter.take(1) == 0
     now[0] += limiter.take(0) or 1.0
     assert limiter.take(0) == 0
+
+
+@pytest.mark.parametrize("now", [0.0, 50.0, 123456.789, 98765432.1])
+@pytest.mark.parametrize("rate", [0.001, 0.5, 1, 1.5, 2.5, 3, 5, 7, 10, 33, 100, 300, 1000])
+def test_of_calls_that_come_at_once_those_of_one_second_are_admitted(rate: float, now: float) -> None:
+    clock = [now]
+    limiter = RateLimiter(rate, 1, clock=lambda: clock[0])
+    assert sum(limiter.take(0) == 0 for _ in range(3000)) == max(1, int(rate))
+    clock[0] += limiter.take(0) - 1e-6
+    assert limiter.take(0) > 0
+    clock[0] += 2e-6
+    assert limiter.take(0) == 0
+    assert limiter.charge(0, 2**20) == 0  # no number is too large
+    assert limiter.charge(0, 2**20) > 0
+
+
+def hammer(path: Path, rate: float) -> tuple[float, float, int]:
+    """Ask without a pause: begin and end, and the number of admitted calls."""
+    limiter, admitted = RateLimiter(rate, 1, path), 0
+    _started.wait(60)
+    began = time.monotonic()
+    while time.monotonic() < began + 1.0:
+        admitted += limiter.take(0) == 0
+    return began, time.monotonic(), admitted
+
+
+def _share(started: Barrier) -> None:
+    global _started
+    _started = started
+
+
+def test_processes_that_ask_at_the_same_time_get_the_rate(tmp_path: Path) -> None:
+    rate, processes, spawn = 10_000.0, 4, get_context("spawn")
+    with ProcessPoolExecutor(processes, spawn, _share, (spawn.Barrier(processes),)) as pool:
+        asking = [pool.submit(hammer, tmp_path / "rates", rate) for _ in range(processes)]
+        begins, ends, admitted = zip(*[each.result() for each in asking], strict=True)
+    assert sum(admitted) <= rate * (max(ends) - min(begins) + 1.0) + 1
+
+
+def test_a_server_with_several_workers_admits_its_rate(tmp_path: Path) -> None:
+    arguments = ["--cache", str(make_cache(tmp_path)), "--workers", "2", "--read-only", "--rate-limit", "20"]
+    limits = httpx.Limits(max_keepalive_connections=0)  # so that both workers are asked
+    with ServerProcess(arguments) as server, httpx.Client(base_url=server.url, limits=limits, timeout=30) as client:
+        began = time.monotonic()
+        with ThreadPoolExecutor(16) as pool:
+            answers = list(pool.map(lambda _: client.post("/virtual", json=as_virtual(OSLO)), range(160)))
+        admitted = sum(answer.status_code == 200 for answer in answers)
+        assert 20 <= admitted <= 20 * (time.monotonic() - began + 1)
+
+
+def test_of_batches_that_come_at_once_one_exceeds_the_rate(tmp_path: Path) -> None:
+    """All heads are admitted before the first body comes, and with it the number of calls."""
+    arguments = ["--cache", str(make_cache(tmp_path)), "--read-only", "--rate-limit", "20"]
+    body = json.dumps([as_request(OSLO)] * 400).encode()
+    head = "POST /v1/calls HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Type: application/json\r\n"
+    with ServerProcess(arguments) as server, ExitStack() as stack:
+        host, port = server.url.removeprefix("http://").split(":")
+        batches = [stack.enter_context(socket.create_connection((host, int(port)), 20)) for _ in range(16)]
+        for batch in batches:
+            batch.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+            assert batch.recv(4096).startswith(b"HTTP/1.1 100")
+        statuses = []
+        for batch in batches:
+            batch.sendall(body)
+            statuses.append(batch.recv(65536)[9:12])
+        assert statuses == [b"200"] + [b"429"] * 15
+
+
+def test_a_refused_call_is_admitted_after_the_time_that_it_was_told(tmp_path: Path) -> None:
+    with serving(make_cache(tmp_path), rate_limit=0.7) as client:
+        assert client.post("/virtual", json=as_virtual(OSLO)).status_code == 200
+        refused = client.post("/virtual", json=as_virtual(OSLO))
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "2")  # 1.43 s, not less
 
 
 def test_limiters_of_one_file_share_their_count(tmp_path: Path) -> None:

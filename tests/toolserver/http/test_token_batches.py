@@ -13,10 +13,11 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from tests.toolserver.serving import as_request, make_cache, serving
 from toolserver.catalog.api_schema import Outcome, ToolCall, ToolResponse
-from toolserver.episodes.state_token import CONTINUING, StateCodec, opening_token
+from toolserver.episodes.state_token import CONTINUING, PUBLIC_KEY, StateCodec, opening_token
 from toolserver.errors import StateTokenError
 from toolserver.http.app import create_app
 from toolserver.resolvers.base import Resolver, ValidatedCall
@@ -91,7 +92,8 @@ def counted(client: TestClient) -> float:
 
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
-    with TestClient(create_app(Settings(world=0)), raise_server_exceptions=False) as client:
+    settings = Settings(world=0, state_key=SecretStr(PUBLIC_KEY.decode()))
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield Ways(client, SERVICE)
 
 
@@ -137,6 +139,11 @@ def changed(*change: Any) -> str:
     return with_field(6, [change])
 
 
+def changed_to(changes: bytes) -> str:
+    fields = b"[" + b",".join([*map(orjson.dumps, FIELDS[:6]), changes]) + b"]"
+    return forged(zlib.compress(fields), flag=1)
+
+
 CITY = WORLD.ids("city")[0]
 POISON = {
     "another world": world_codec(VendorRegistry(make_world(1))).write(CODEC.read(BOOKED)),
@@ -164,6 +171,8 @@ POISON = {
     "attribute": changed("city", CITY, {"colour": "red"}),
     "value": changed("hotel", WORLD.ids("hotel")[0], {"rooms_left": "many"}),
     "created with holes": changed("reservation", "R99999", {"status": "active"}),
+    "a long change": changed_to(b'["' + b"x" * 900_000 + b'"]'),
+    "a deep change": changed_to(b"[" * 900 + b"]" * 900),
     "six fields": forged(FIELDS[:6]),
     "no list": forged({"seed": 1}),
     "no JSON": forged(b"\xff{"),
@@ -179,6 +188,7 @@ def test_a_poisoned_element_is_refused_alone(ways: Ways, token: str) -> None:
     (answer,) = check(ways, token)
     assert (answer["outcome"], answer["provenance"], answer["state"]) == ("forbidden", "service", token)
     assert "State token refused" in json.loads(answer["body"])["error"]
+    assert len(answer["body"]) < 400
 
 
 @pytest.mark.parametrize("field", ["seed", "faults", "task", "step", "clock", "usage", "changes"])
