@@ -8,15 +8,25 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
-from typing import Any
+from math import inf
+from typing import Any, TypeVar
 
 import httpx
 import orjson
 
-from steptool_env.client.transport import MakeTransport, Reply, TransportError, make_transport
+from steptool_env.client.transport import (
+    MakeTransport,
+    NoServerError,
+    Reply,
+    ReplyTooLargeError,
+    TransportError,
+    make_transport,
+)
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
+
+T = TypeVar("T")
 
 API_KEY_VARIABLE = "STEPTOOL_API_KEY"
 """Environment variable of the API key; an environment's arguments do not hold it, because its spec shows them."""
@@ -25,34 +35,57 @@ _CALLS, _INFO = "/v1/calls", "/v1/info"
 _OK, _UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 200, 401, 404, 413
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
+_AWAY = frozenset({502, 503})  # what a proxy answers while no server accepts its connection
 _CHECK_SECONDS = 10.0
 _PARTS, _SMALLEST_PART = 4, 64  # requests of a stream, and calls of one
 _FIRST_WAIT = 0.1  # seconds; doubled with every further try
 _LONGEST_WAIT = 5.0
+_LONGEST_AWAY_WAIT = 1.0  # between two tries to connect
 # `Outcome(value)` takes several times as long.
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
+_NUMBERS = (float, int)
 
 
 class _TooLargeError(ToolTransportError):
-    """The server takes fewer calls, or fewer bytes, in one request."""
+    """The calls are too many or too long for one request, or their answers for one reply."""
+
+
+class _FailedError(ToolTransportError):
+    """One try failed.
+
+    Attributes:
+        away: No server accepted the request.
+        final: A further try cannot succeed.
+        wait: Seconds that the server asks to wait; 0 if it does not say.
+    """
+
+    def __init__(self, message: str, *, away: bool = False, final: bool = False, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.away = away
+        self.final = final
+        self.wait = wait
 
 
 class HttpToolClient:
     """Sends all calls of a step in one request to `/v1/calls`, or in a few at once, over connections that are kept.
 
-    The server keeps no session, so a request whose answer was lost can be sent again: connection errors, time-outs and
-    HTTP 408, 429, 500, 502, 503 and 504 are retried with exponential backoff of at most 5 seconds, also where
-    `Retry-After` asks for more. Calls that are too many or too long for one request are
-    sent in two halves. Safe to use from several threads.
+    The server keeps no session, so a request whose answer was lost can be sent again: broken connections, time-outs,
+    wrong answers and HTTP 408, 429, 500 and 504 are retried with exponential backoff of at most 5 seconds, also where
+    `Retry-After` asks for more. A server that accepts no connection (or a proxy's HTTP 502 and 503) is waited for by
+    time, so that its restart loses nothing; after a wait in vain the next one is as short as the other retries, until
+    the server answers again. Calls that are too many or too long for one exchange are sent in two halves. Safe to use
+    from several threads.
 
-    With a `suite` the first call requests `GET /v1/info`, once, and refuses tools of another world or version.
+    With a `suite` the first call requests `GET /v1/info`, once, and refuses tools of another world or version. So does
+    the first call after the server was away.
 
     Args:
         url: Address of the server, e.g. `http://127.0.0.1:8000`.
         suite: The tasks whose tools the server must have; `None` accepts any server.
-        timeout: Seconds to wait for the connection and for each part of the answer.
+        timeout: Seconds to wait for the connection, and for the whole answer after that.
         retries: Number of further tries.
+        reconnect: Seconds of waiting for a server that accepts no connection.
         max_batch: Maximum number of calls in one request; servers have a limit too.
         sleep: Waits between tries.
         transport: Makes the HTTP transport.
@@ -68,6 +101,7 @@ class HttpToolClient:
         suite: ServedSuite | None = None,
         timeout: float = 60.0,
         retries: int = 3,
+        reconnect: float = 30.0,
         max_batch: int = 1024,
         sleep: Callable[[float], None] = time.sleep,
         transport: MakeTransport = make_transport,
@@ -75,6 +109,8 @@ class HttpToolClient:
         self.url = _checked(url)
         self.timeout = timeout
         self.retries = retries
+        self.reconnect = reconnect
+        self._waited_in_vain = False
         self.max_batch = max_batch
         self._suite = suite
         self._verified = suite is None
@@ -130,15 +166,17 @@ class HttpToolClient:
             self._verify()
 
     def _verify(self) -> None:
-        """Compare the server with the suite, once."""
+        """Compare the server with the suite, once; again after it was away."""
+        if self._suite is None:
+            return
         with self._verifying:
-            if self._verified or self._suite is None:
+            if self._verified:
                 return
             match = self._suite.server_match
             with closing(self._make_transport(self.url, _key_header(), self.timeout)) as transport:
-                reply = self._send(partial(transport.send, _INFO), frozenset({_OK, _NOT_FOUND}))
-            if reply.status == _OK:
-                match.check(self.url, _read_info(self.url, reply.content))
+                info = self._send(partial(transport.send, _INFO), _read_info, frozenset({_OK, _NOT_FOUND}))
+            if info is not None:
+                match.check(self.url, info)
             elif not match.optional:
                 raise match.absent(self.url)
             self._verified = True
@@ -153,40 +191,58 @@ class HttpToolClient:
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
-            content = self._send(partial(self._transport.send, _CALLS, _encode(calls)), frozenset({_OK})).content
+            answers = self._send(partial(self._transport.send, _CALLS, _encode(calls)), partial(_read_answers, calls))
         except _TooLargeError:
             if len(calls) == 1:
                 raise
             half = len(calls) // 2
             return self._exchange(calls[:half]) + self._exchange(calls[half:])
-        try:
-            elements = orjson.loads(content)
-            responses = [_read(element) for element in elements]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ToolTransportError(f"{self.url} did not answer as a tool server does: {error!r}") from error
-        if len(responses) != len(calls):
-            raise ToolTransportError(f"{self.url} answered {len(responses)} of {len(calls)} calls")
-        return responses
+        self._verify()
+        return answers
 
-    def _send(self, request: Callable[[], Reply], accepted: frozenset[int]) -> Reply:
-        """The reply to a request, tried again as often as `retries` allows."""
-        for attempt in range(self.retries + 1):
-            failure, wait = "", _FIRST_WAIT * 2**attempt
+    def _send(
+        self, request: Callable[[], Reply], read: Callable[[Reply], T], accepted: frozenset[int] = frozenset({_OK})
+    ) -> T:
+        """Return `read` of the reply to a request, which is tried again as `retries` and `reconnect` allow."""
+        failures, waits, waited = 0, 0, 0.0
+        while True:
             try:
-                reply = request()
-            except TransportError as error:
-                failure = str(error)
-            else:
-                if reply.status in accepted:
-                    return reply
-                failure, wait = _complaint(reply), _asked_wait(reply, wait)
-                if reply.status == _TOO_LARGE:
-                    raise _TooLargeError(f"{self.url}: {failure}")
-                if reply.status not in _TRANSIENT:
-                    break
-            if attempt < self.retries:
-                self._sleep(min(wait, _LONGEST_WAIT))
-        raise ToolTransportError(f"{self.url}: {failure}")
+                return self._try_once(request, read, accepted)
+            except _FailedError as failed:
+                if failed.away:
+                    self._verified = self._suite is None  # another server may start there
+                patience = 0.0 if self._waited_in_vain else self.reconnect
+                if failed.away and waited < patience:
+                    wait = min(failed.wait or min(_FIRST_WAIT * 2**waits, _LONGEST_AWAY_WAIT), _LONGEST_WAIT)
+                    wait = min(wait, patience - waited)
+                    waits, waited = waits + 1, waited + wait
+                elif failed.final or failures >= self.retries:
+                    self._waited_in_vain |= failed.away
+                    raise ToolTransportError(f"{self.url}: {failed}") from failed
+                else:
+                    wait = min(failed.wait or _FIRST_WAIT * 2**failures, _LONGEST_WAIT)
+                    failures += 1
+            self._sleep(wait)
+
+    def _try_once(self, request: Callable[[], Reply], read: Callable[[Reply], T], accepted: frozenset[int]) -> T:
+        try:
+            reply = request()
+        except ReplyTooLargeError as error:
+            raise _TooLargeError(f"{self.url}: {error}; lower max_batch") from error
+        except TransportError as error:
+            raise _FailedError(str(error), away=isinstance(error, NoServerError)) from error
+        if reply.status == _TOO_LARGE:
+            raise _TooLargeError(f"{self.url}: {_complaint(reply)}")
+        away = reply.status in _AWAY
+        if not away:
+            self._waited_in_vain = False
+        if reply.status not in accepted:
+            final = reply.status not in _TRANSIENT
+            raise _FailedError(_complaint(reply), away=away, final=final, wait=_asked_wait(reply))
+        try:
+            return read(reply)
+        except (ValueError, KeyError, TypeError) as error:
+            raise _FailedError(f"did not answer as a tool server does: {error}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in {"_transport", "_verifying"}}
@@ -218,13 +274,15 @@ def _key_header() -> dict[str, str]:
     return {"authorization": f"Bearer {key}"} if key else {}
 
 
-def _read_info(url: str, content: bytes) -> dict[str, Any]:
+def _read_info(reply: Reply) -> dict[str, Any] | None:
+    if reply.status == _NOT_FOUND:
+        return None
     try:
-        info = orjson.loads(content)
-    except ValueError:
+        info = orjson.loads(reply.content)
+    except orjson.JSONDecodeError:
         info = None
     if not isinstance(info, dict):
-        raise ToolTransportError(f"{url}/v1/info did not answer as a tool server does: {content[:80]!r}")
+        raise ValueError(f"{_INFO} is {reply.content[:80]!r}")
     return info
 
 
@@ -239,14 +297,28 @@ def _encode(calls: Sequence[ToolCall]) -> bytes:
         return json.dumps(elements).encode()
 
 
-def _read(element: dict[str, Any]) -> ToolResponse:
-    return ToolResponse(
-        element["body"].encode(),
-        _OUTCOMES[element["outcome"]],
-        _PROVENANCES[element["provenance"]],
-        element["state"],
-        element["latency"],
-    )
+def _read_answers(calls: Sequence[ToolCall], reply: Reply) -> list[ToolResponse]:
+    """The responses in a reply. Raises `ValueError`, `KeyError` or `TypeError` for anything but one answer per call."""
+    elements = orjson.loads(reply.content)
+    if type(elements) is not list or len(elements) != len(calls):
+        found = f"{len(elements)} answers" if type(elements) is list else f"{reply.content[:80]!r}"
+        raise ValueError(f"{found} to {len(calls)} calls")
+    return [_read(element, call) for element, call in zip(elements, calls, strict=True)]
+
+
+def _read(element: Any, call: ToolCall) -> ToolResponse:
+    """The response in one element of an answer. A wrong field would score the episode wrongly, so each is checked."""
+    body, state, latency = element["body"], element["state"], element["latency"]
+    if type(body) is not str:
+        raise ValueError("body is not a string")
+    if type(state) is not str or not state.isascii() or (call.state and not state):
+        raise ValueError("state is not the token of the episode")
+    if type(latency) not in _NUMBERS or not 0 <= latency < inf:
+        raise ValueError("latency is not a number of seconds")
+    outcome, provenance = _OUTCOMES.get(element["outcome"]), _PROVENANCES.get(element["provenance"])
+    if outcome is None or provenance is None:
+        raise ValueError("outcome or provenance is none of those documented")
+    return ToolResponse(body.encode(), outcome, provenance, state, latency)
 
 
 def _complaint(reply: Reply) -> str:
@@ -254,7 +326,7 @@ def _complaint(reply: Reply) -> str:
     return f"HTTP {reply.status}: {reply.content[:800].decode(errors='replace')[:200]}{remedy}"
 
 
-def _asked_wait(reply: Reply, default: float) -> float:
-    """Seconds of the header `Retry-After`, else `default`."""
+def _asked_wait(reply: Reply) -> float:
+    """Seconds of the header `Retry-After`, 0 without one."""
     asked = reply.retry_after
-    return float(asked) if asked.isascii() and asked.isdigit() else default
+    return float(asked) if asked.isascii() and asked.isdigit() else 0.0

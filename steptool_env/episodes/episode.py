@@ -107,10 +107,20 @@ class Episode:
     def apply_response(self, response: ToolResponse | None) -> Transition:
         """Score the step with the response to the call of `parse_action`; `None` if there was no call.
 
-        A response that says that an offered API is unknown aborts the episode: the server has the tools of other tasks.
+        A response that says that the state was refused aborts the episode: the server cannot continue it.
+
+        Raises:
+            ConfigurationError: The response says that an offered API is unknown: the server has the tools of other
+                tasks. To abort such episodes would select those that call less.
         """
-        if response is not None and _is_foreign(response):
-            return self.abort(f"they do not know {self._action.name}; are they the tools of {self.task.suite}?")
+        if response is not None and response.provenance is Provenance.SERVICE:
+            if response.outcome is Outcome.UNKNOWN_API:
+                raise ConfigurationError(
+                    f"the tools do not know {self._action.name}, which task {self.task.id!r} of {self.task.suite!r} "
+                    "offers; start the server with the tools of these tasks"
+                )
+            if response.outcome is Outcome.FORBIDDEN:
+                return self.abort(response.error)
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
         self._append(Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms))
@@ -200,6 +210,9 @@ def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> l
 
     Returns:
         Transitions in the order of `moves`.
+
+    Raises:
+        ConfigurationError: The server has other tools than these episodes offer.
     """
     calls = [episode.parse_action(action) for episode, action in moves]
     responses = client.stream([call for call in calls if call is not None])
@@ -215,10 +228,6 @@ def step_episodes(client: ToolClient, moves: Sequence[tuple[Episode, str]]) -> l
         failed = call is not None and lost
         transitions.append(episode.abort(lost) if failed else episode.apply_response(response))
     return transitions
-
-
-def _is_foreign(response: ToolResponse) -> bool:
-    return response.outcome is Outcome.UNKNOWN_API and response.provenance is Provenance.SERVICE
 
 
 def _rejection(action: Action, known: bool) -> tuple[StatusCode, str]:

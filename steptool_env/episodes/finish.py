@@ -4,6 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
+from toolserver.calls.json_parsing import check_nesting
 from toolserver.catalog.api_schema import StatusCode
 
 FINISH_FUNCTION: dict[str, Any] = {
@@ -76,8 +77,9 @@ def read_finish(arguments: str, parsed: dict[str, Any] | None = None) -> Finishe
 
 def _fields(arguments: str) -> dict[str, Any]:
     try:
+        check_nesting(arguments)
         fields = _LENIENT.decode(arguments)
-    except (ValueError, RecursionError):
+    except ValueError:
         return _salvage(arguments)
     return fields if isinstance(fields, dict) else {}
 

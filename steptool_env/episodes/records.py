@@ -13,7 +13,11 @@ JsonObject = dict[str, Any]
 
 
 def encode(record: JsonObject) -> bytes:
-    """Return one line of UTF-8 JSON. Lone surrogates are escaped."""
+    """Return one line of UTF-8 JSON. Lone surrogates are escaped, and pairs of them written as their character."""
+    try:
+        return json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        record = json.loads(json.dumps(record))  # joins the pairs, which a reader of the escapes would join
     try:
         return json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -25,9 +29,9 @@ def trajectory_record(trajectory: Trajectory) -> JsonObject:
     return {
         "task": task_record(trajectory.task),
         "steps": [step_record(step) for step in trajectory.steps],
-        "rewards": list(trajectory.rewards),
-        "terminated": trajectory.terminated,
-        "truncated": trajectory.truncated,
+        "rewards": [_number(reward) for reward in trajectory.rewards],
+        "terminated": bool(trajectory.terminated),
+        "truncated": bool(trajectory.truncated),
         "metadata": dict(trajectory.metadata),
     }
 
@@ -42,7 +46,7 @@ def read_trajectory(record: Mapping[str, Any]) -> Trajectory:
         return Trajectory(
             read_task(record["task"]),
             tuple(read_step(step) for step in record["steps"]),
-            tuple(float(reward) for reward in record["rewards"]),
+            tuple(map(_number, record["rewards"])),
             bool(record["terminated"]),
             bool(record["truncated"]),
             dict(record["metadata"]),
@@ -62,8 +66,8 @@ def step_record(step: Step) -> JsonObject:
         "status": int(step.status),
         "body": step.body,
         "provenance": step.provenance.value if step.provenance else None,
-        "reward": step.reward,
-        "reward_terms": dict(step.reward_terms),
+        "reward": _number(step.reward),
+        "reward_terms": {name: _number(term) for name, term in step.reward_terms.items()},
     }
 
 
@@ -77,8 +81,8 @@ def read_step(record: Mapping[str, Any]) -> Step:
         StatusCode(record["status"]),
         _text(record, "body"),
         Provenance(provenance) if provenance else None,
-        float(record["reward"]),
-        {str(name): float(term) for name, term in record["reward_terms"].items()},
+        _number(record["reward"]),
+        {str(name): _number(term) for name, term in record["reward_terms"].items()},
     )
 
 
@@ -106,6 +110,12 @@ def read_task(record: Mapping[str, Any]) -> Task:
         _text(record, "state"),
         _text(record, "family") if "family" in record else "",  # files of earlier versions have none
     )
+
+
+def _number(value: Any) -> float:
+    """Return `value` as a number that has the same text when it is read again: integers stay integers."""
+    number = float(value)
+    return value if type(value) is int else number
 
 
 def _text(record: Mapping[str, Any], name: str) -> str:

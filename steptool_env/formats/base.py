@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from steptool_env.types import Action
-from toolserver.calls.json_parsing import parse
+from toolserver.calls.json_parsing import check_nesting, parse
 
 FunctionSchema = Mapping[str, Any]
 """`{"name", "description", "parameters"}`, as OpenAI's API describes a function."""
@@ -48,8 +48,9 @@ _LENIENT = json.JSONDecoder(strict=False)  # creating one takes longer than deco
 def read_object(text: str) -> dict[str, Any] | None:
     """Return `text` as a JSON object; `None` for anything else."""
     try:
+        check_nesting(text)
         value = _LENIENT.decode(text)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
@@ -68,8 +69,6 @@ def call_action(text: str, name: Any, arguments: Any, thought: str) -> Action:
             written, value = arguments, parse(arguments) if arguments else {}
         else:
             written = json.dumps(arguments, ensure_ascii=False)
-    except RecursionError:
-        return Action(text, name=name, thought=thought, error="the arguments are nested too deeply")
     except ValueError:
         return Action(text, name, arguments, thought, "the arguments are not JSON")
     if not isinstance(value, dict):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from steptool_env.formats.base import FunctionSchema, call_action
 from steptool_env.types import Action
+from toolserver.calls.json_parsing import check_nesting
 
 _OPEN, _CLOSE = "<tool_call>", "</tool_call>"
 _DECODER = json.JSONDecoder(strict=False)
@@ -31,8 +32,9 @@ class HermesFormat:
             return Action(text, thought=thought, error="the text has no `<tool_call>`")
         inside = inside.lstrip()
         try:
+            check_nesting(inside)
             call, end = _DECODER.raw_decode(inside)
-        except (ValueError, RecursionError):
+        except ValueError:
             return Action(text, thought=thought, error="the text in `<tool_call>` is not JSON")
         if not isinstance(call, dict):
             return Action(text, thought=thought, error="the text in `<tool_call>` is not a JSON object")

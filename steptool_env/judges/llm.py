@@ -14,6 +14,7 @@ from steptool_env.judges import llm_prompts
 from steptool_env.judges.answer import final_answer
 from steptool_env.judges.base import Judgement
 from steptool_env.types import Step, Task
+from toolserver.calls.json_parsing import parse
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ def _arguments(message: Mapping[str, Any], function: str) -> dict[str, Any]:
     calls = message.get("tool_calls") or []
     try:
         called = calls[0]["function"]
-        arguments = json.loads(called["arguments"])
+        arguments = parse(called["arguments"])
     except (LookupError, TypeError, ValueError):
         raise ValueError(f"no call of {function} with JSON arguments") from None
     if called.get("name") != function or not isinstance(arguments, dict):
@@ -181,7 +182,7 @@ def _scores_of(value: Any, calls: int, full: float) -> tuple[float, ...]:
 
 def _read_status(arguments: Mapping[str, Any]) -> float:
     status = arguments.get("answer_status")
-    if status not in _VERDICTS:
+    if not isinstance(status, str) or status not in _VERDICTS:
         raise ValueError(f"wanted one of {', '.join(_VERDICTS)}, got {str(status)[:100]}")
     return _VERDICTS[status]
 

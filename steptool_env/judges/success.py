@@ -6,12 +6,14 @@ or a Python literal inside a string, as StableToolBench records them), its statu
 count only if a message is the whole response.
 """
 
+import json
 import re
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
+from toolserver.calls.json_parsing import check_nesting
 from toolserver.errors import DataError
 from toolserver.stabletoolbench.literals import read_literal
 
@@ -64,7 +66,8 @@ def _object_succeeded(fields: dict[str, Any]) -> bool:
         return False
     if any(fields.get(name) not in (None, "", 0, False, [], {}) for name in _ERROR_FIELDS):
         return False
-    if any(str(fields.get(name)).lower() in _FAILURE_WORDS for name in _SUCCESS_FIELDS):
+    flags = [fields[name] for name in _SUCCESS_FIELDS if isinstance(fields.get(name), str | bool)]
+    if any(str(flag).lower() in _FAILURE_WORDS for flag in flags):
         return False
     if len(fields) > _FEW:
         return True
@@ -94,9 +97,16 @@ def response_text(body: str) -> str:
     parsed = _parse(body)
     if isinstance(parsed, dict) and "response" in parsed:
         response = parsed["response"]
-        return response if isinstance(response, str) else orjson.dumps(response, default=str).decode()
+        return response if isinstance(response, str) else _as_text(response)
     text = body.partition('"response": ')[2] or body
     return _ESCAPE.sub(lambda match: chr(int(match[1], 16)), text).replace("\\n", "\n").replace('\\"', '"')
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # lone surrogates; integers beyond 64 bits and names that are not strings, in a Python literal
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, skipkeys=True)
 
 
 def _parse(text: str) -> Any:
@@ -107,6 +117,12 @@ def _parse(text: str) -> Any:
         pass
     if text.lstrip()[:1] not in {"{", "["}:
         return None
+    if "\\ud" in text:  # perhaps a lone surrogate, which orjson refuses
+        try:
+            check_nesting(text)
+            return json.loads(text)
+        except ValueError:
+            pass
     try:
         return read_literal(text)
     except DataError:

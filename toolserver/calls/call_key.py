@@ -17,15 +17,16 @@ that differ only in the order of names:
 
 import json
 from hashlib import blake2b
+from math import isfinite
 from typing import Any
 
 import orjson
 
+from toolserver.calls.json_parsing import MAX_NESTING, values_in
 from toolserver.calls.naming import api_key
 from toolserver.errors import DataError
 
 KEY_BYTES = 16
-_MAX_NESTING = 512  # far above any API, and below Python's recursion limit
 
 
 def canonical_arguments(arguments: dict[str, Any]) -> bytes:
@@ -63,9 +64,9 @@ def _canonical_slow(arguments: dict[str, Any]) -> bytes:
 
 
 def _check_json(value: Any, where: str, depth: int) -> None:
-    """Raise `DataError` for values that `json.dumps` would convert, and for nesting beyond its limit."""
-    if depth > _MAX_NESTING:
-        raise DataError(f"arguments are nested deeper than {_MAX_NESTING} levels")
+    """Raise `DataError` for values that `json.dumps` would convert, and for nesting beyond `MAX_NESTING`."""
+    if depth > MAX_NESTING:
+        raise DataError(f"arguments are nested deeper than {MAX_NESTING} levels")
     if isinstance(value, dict):
         for name, item in value.items():
             if not isinstance(name, str):
@@ -76,9 +77,5 @@ def _check_json(value: Any, where: str, depth: int) -> None:
             _check_json(item, where, depth + 1)
 
 
-def _holds_non_finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return value != value or value in (float("inf"), float("-inf"))
-    if isinstance(value, dict):
-        return any(_holds_non_finite(item) for item in value.values())
-    return isinstance(value, list | tuple) and any(_holds_non_finite(item) for item in value)
+def _holds_non_finite(arguments: dict[str, Any]) -> bool:
+    return any(isinstance(value, float) and not isfinite(value) for value in values_in(arguments))

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import Message, Receive
 
+from toolserver.calls.json_parsing import cut_nesting
 from toolserver.http.auth import Rejection
 
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
@@ -96,7 +97,8 @@ class BodyReader:
 def parse_exactly(body: bytes, content_type: bytes) -> Any:
     """The JSON value of a body, as Python's parser reads it: with `NaN`, lone surrogates and integers of any size.
 
-    A body of another content type is returned as it is, for the validation to refuse it.
+    A body of another content type is returned as it is, for the validation to refuse it. Values beyond the
+    parser's recursion limit are cut, so that they are refused in their own call and not with the whole body.
 
     Raises:
         Rejection: 422 for an empty body or one that is not JSON, 400 for one that cannot be read at all.
@@ -107,11 +109,24 @@ def parse_exactly(body: bytes, content_type: bytes) -> Any:
         return body
     try:
         return json.loads(body)
+    except RecursionError:
+        return _read_cut(body)
     except json.JSONDecodeError as error:
         detail = [{"loc": ["body", error.pos], "msg": "JSON decode error", "type": "json_invalid"}]
         raise Rejection(422, detail) from None
-    except (ValueError, RecursionError):
-        raise Rejection(400, "There was an error parsing the body") from None
+    except ValueError:
+        raise _unreadable() from None
+
+
+def _read_cut(body: bytes) -> Any:
+    try:
+        return json.loads(cut_nesting(body.decode(json.detect_encoding(body), "surrogatepass")))
+    except ValueError:
+        raise _unreadable() from None
+
+
+def _unreadable() -> Rejection:
+    return Rejection(400, "There was an error parsing the body")
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from toolserver.calls.json_parsing import check_nesting
 from toolserver.calls.naming import standardize
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.resolvers.prompts import MIRRORAPI_SYSTEM, SIMULATOR_SYSTEM
@@ -61,8 +62,9 @@ def read_answer(text: str) -> tuple[str, Any] | None:
     """
     text = _FENCE.sub("", text)
     try:
+        check_nesting(text)
         answer = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    except ValueError:
         loose = _LOOSE.search(text)
         return (loose[1], loose[2]) if loose and (loose[1] or loose[2]) else None
     if not isinstance(answer, dict) or not {"error", "response"} <= answer.keys():

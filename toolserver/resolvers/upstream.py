@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from toolserver.calls.json_parsing import check_nesting
 from toolserver.catalog.api_schema import Outcome, ToolResponse
 from toolserver.resolvers.base import refuse
 
@@ -95,6 +96,7 @@ class Upstream:
         try:
             response = self._client.post(self._url, json=payload)
             response.raise_for_status()
+            check_nesting(response.text)
             return read(response.json())
         except httpx.ConnectTimeout:
             retries = 0 if self._connect_timeout else inf

@@ -23,6 +23,7 @@ from steptool_env.types import Trajectory
 from tests.agents.evaluation.test_evaluate import Counting
 from tests.agents.toy_env import TOYS
 from tests.steptool_env.toys import ANSWER, COUNT
+from tests.toolserver.serving import make_cache
 from toolserver.testing import ServerProcess
 
 
@@ -167,6 +168,15 @@ def test_a_server_that_is_away_is_told_before_the_first_episode(
     assert not (tmp_path / "run" / "metrics.json").exists()
 
 
+def test_a_server_without_an_offered_api_ends_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = make_cache(tmp_path / "cache")
+    with ServerProcess(["--cache", str(cache), "--read-only"]) as server:
+        flags = ["--env", "StepTool/StableToolBench-v0", "--agent", "random", "--episodes", "8"]
+        with pytest.raises(SystemExit, match="2"):
+            main(["evaluate", *flags, "--env-args", f"server_url={server.url}", "--out", str(tmp_path / "out")])
+    assert "the tools do not know" in capsys.readouterr().err
+
+
 SERVERS: list[ServerProcess] = []
 
 
@@ -185,7 +195,7 @@ class Saboteur(OracleAgent):
 
 @pytest.mark.parametrize("slots", [1, 4])
 def test_a_server_that_dies_ends_the_run_early_and_what_was_played_is_kept(
-    slots: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    slots: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], impatient: None
 ) -> None:
     out = tmp_path / "run"
     with ServerProcess(["--world", "0"]) as server:

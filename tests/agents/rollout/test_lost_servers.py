@@ -1,13 +1,16 @@
 """A tool server that goes away while a policy is trained: asked again, then dropped and counted; training goes on."""
 
+import os
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 import torch
 
-from agents.errors import TrainingError
+from agents.errors import ConfigurationError, TrainingError
 from agents.models.bundle import PolicyBundle
 from agents.models.policy import Policy
 from agents.rollout.collector import Rollout, ServerBackoff
@@ -90,7 +93,7 @@ def training(url: str, out: Path) -> tuple[OnlineTrainer, Caller]:
     return OnlineTrainer(config, made, open_pool(config.env), engine=engine), engine
 
 
-def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path) -> None:
+def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path, impatient: None) -> None:
     with ServerProcess(WORLD) as first:
         run, engine = training(first.url, tmp_path)
         port = int(first.url.rsplit(":", 1)[1])
@@ -140,7 +143,46 @@ def test_patience_waits_longer_each_time_and_ends() -> None:
     assert not patience.wait(lost)
 
 
-def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path) -> None:
+def test_a_server_of_another_world_ends_the_run(tmp_path: Path) -> None:
+    """Dropping the episodes that call it would train on those that end at once."""
+    with ServerProcess(["--world", "1", "--world-level", "lite"]) as server:
+        run, _ = training(server.url, tmp_path)
+        with pytest.raises(ConfigurationError, match="seed is 1, this environment's is 0"):
+            run.run()
+        run._pool.close()
+
+
+def test_a_server_that_is_killed_and_starts_again_changes_no_number(tmp_path: Path) -> None:
+    """It is killed while a step's calls are on their way; the client waits for the next one."""
+
+    def rollout(url: str, before_act: Callable[[], None], name: str) -> dict[str, float]:
+        run, engine = training(url, tmp_path / name)
+        engine.before_act = before_act
+        metrics = run.iterate()
+        run._pool.close()
+        return {key: value for key, value in metrics.items() if not key.startswith("time/")}
+
+    with ServerProcess(WORLD) as first:
+        undisturbed = rollout(first.url, lambda: None, "undisturbed")
+        later = ServerProcess(WORLD, port=int(first.url.rsplit(":", 1)[1]))
+        starts = Thread(target=later.__enter__)
+        steps = iter(range(100))
+
+        def kill_at_third_step() -> None:
+            if next(steps) == 2:
+                os.kill(first.pid, signal.SIGKILL)
+                starts.start()
+
+        try:
+            disturbed = rollout(first.url, kill_at_third_step, "disturbed")
+        finally:
+            starts.join()
+            later.close()
+    assert disturbed == undisturbed
+    assert disturbed["rollout/dropped"] == 0
+
+
+def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(tmp_path: Path, impatient: None) -> None:
     run, _ = training("http://127.0.0.1:9", tmp_path)
     run._backoff = ServerBackoff(tries=1, sleep=lambda _: None)
     with pytest.raises(TrainingError, match=r"wrote .*checkpoint-1: start the server and continue with --resume"):

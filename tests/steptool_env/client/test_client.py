@@ -1,7 +1,9 @@
 """The HTTP client, with servers that answer, are unreachable, overloaded or of another kind."""
 
 import json
+import os
 import pickle
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -64,9 +66,11 @@ def client_for(server: Any, **options: Any) -> Iterator[tuple[HttpToolClient, li
 
 
 def test_calls_travel_together_and_bodies_come_back_as_they_are() -> None:
-    with scripted(good(3)) as server, client_for(server) as (client, _):
+    reply = json.dumps([ANSWER, ANSWER, {**ANSWER, "state": "t"}]).encode()
+    with scripted((200, {}, reply)) as server, client_for(server) as (client, _):
         answers = client.call_many([CALL, CALL, CALL._replace(state="s", arguments="{")])
     assert [answer.body.decode() for answer in answers] == [ANSWER["body"]] * 3
+    assert [answer.state for answer in answers] == ["", "", "t"]
     ((path, _, body),) = server.requests
     assert path == "/v1/calls"
     names = {"category": CALL.category, "tool": CALL.tool, "api": CALL.api}
@@ -97,6 +101,13 @@ def test_no_calls_are_no_request() -> None:
     assert not server.requests
 
 
+def test_a_server_without_room_is_waited_for_as_it_asks() -> None:
+    busy = (503, {"retry-after": "4"}, b"")
+    with scripted(*[busy] * 5, good(1)) as server, client_for(server, retries=0) as (client, waits):
+        assert len(client.call_many([CALL])) == 1
+    assert waits == [4.0] * 5
+
+
 def test_overload_is_waited_out_as_the_server_asks() -> None:
     slow, slower = ((429, {"retry-after": seconds}, b"") for seconds in ("2", "999"))
     with scripted((503, {}, b""), slow, slower, good(1)) as server, client_for(server) as (client, waits):
@@ -110,11 +121,9 @@ def test_overload_is_waited_out_as_the_server_asks() -> None:
         ((500, {}, b"broken"), "HTTP 500: broken", 3),
         ((401, {}, b"no key"), f"set {API_KEY_VARIABLE}", 1),
         ((404, {}, b"not here"), "HTTP 404", 1),
-        ((200, {}, b"<html>"), "did not answer as a tool server", 1),
-        ((200, {}, b"{}"), "answered 0 of 1", 1),
-        ((200, {}, b"[1]"), "did not answer as a tool server", 1),
-        ((200, {}, json.dumps([{**ANSWER, "outcome": "fine"}]).encode()), "did not answer as a tool server", 1),
-        ((200, {}, json.dumps([ANSWER, ANSWER]).encode()), "answered 2 of 1", 1),
+        ((200, {}, b"<html>"), "did not answer as a tool server", 3),
+        ((200, {}, json.dumps([{**ANSWER, "outcome": "fine"}]).encode()), "did not answer as a tool server", 3),
+        ((200, {}, json.dumps([ANSWER, ANSWER]).encode()), "2 answers to 1 calls", 3),
     ],
 )
 def test_what_is_no_answer_is_a_transport_error(reply: Any, says: str, requests: int) -> None:
@@ -127,15 +136,103 @@ def test_what_is_no_answer_is_a_transport_error(reply: Any, says: str, requests:
     assert len(server.requests) == requests
 
 
-def test_a_server_that_is_away_is_tried_a_bounded_number_of_times() -> None:
+def wrong(**fields: Any) -> bytes:
+    return json.dumps([{**ANSWER, "state": "t", **fields}]).encode()
+
+
+WRONG_ANSWERS = [
+    b"",
+    b"null",
+    b"{}",
+    b"[]",
+    b"[1]",
+    b"[null]",
+    b"[[]]",
+    b'["body"]',
+    wrong()[:-9],
+    wrong() + b"]",
+    b"[" * 1200,
+    json.dumps([ANSWER, ANSWER]).encode(),
+    *(
+        json.dumps([{field: value for field, value in ANSWER.items() if field != name}]).encode()
+        for name in ANSWER.keys() - {"status"}
+    ),
+    *(wrong(state=state) for state in (None, "", 5, [], "é")),
+    *(wrong(body=body) for body in (None, 5, {"error": "", "response": ""}, ["a"])),
+    *(wrong(latency=latency) for latency in (None, "1", True, -1, [], float("inf"))),
+    *(wrong(outcome=outcome) for outcome in (None, 0, "fine", [], {})),
+    *(wrong(provenance=provenance) for provenance in (None, "rumour", [])),
+    wrong(body="\ud800"),
+]
+
+
+@pytest.mark.parametrize("content", WRONG_ANSWERS)
+def test_each_field_of_an_answer_is_checked_and_a_wrong_answer_is_retried(content: bytes) -> None:
+    """A `null` in place of a state would go on as an episode without state, and be scored."""
+    call = CALL._replace(state="s")
+    with scripted((200, {}, content), (200, {}, wrong())) as server, client_for(server) as (client, waits):
+        assert [(answer.state, answer.latency) for answer in client.call_many([call])] == [("t", 0.0)]
+        assert (len(server.requests), waits) == (2, [0.1])
+    with scripted((200, {}, content)) as server, client_for(server, retries=1) as (client, _):
+        with pytest.raises(ToolTransportError, match="did not answer as a tool server"):
+            client.call_many([call])
+        assert len(server.requests) == 2
+
+
+def test_a_server_that_accepts_no_connection_is_waited_for_by_time() -> None:
     with scripted(good(1)) as server:
         port = server.server_port
     waits: list[float] = []
     client = HttpToolClient(f"http://127.0.0.1:{port}", sleep=waits.append, retries=2)
     with pytest.raises(ToolTransportError, match=f"http://127.0.0.1:{port}: Connect"):
         client.call_many([CALL])
+    assert waits[:5] == [0.1, 0.2, 0.4, 0.8, 1.0]
+    assert sum(waits[:-2]) == pytest.approx(30.0)
+    assert max(waits) == 1.0
+    waits.clear()  # it is known to be away: the next episode does not wait as long again
+    with pytest.raises(ToolTransportError):
+        client.call_many([CALL])
     assert waits == [0.1, 0.2]
     client.close()
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_proxy_without_a_server_is_waited_for_by_time(status: int) -> None:
+    away = (status, {}, b"no server is available")
+    with scripted(*[away] * 20, good(1)) as server, client_for(server) as (client, waits):
+        assert len(client.call_many([CALL])) == 1
+    assert 10 < sum(waits) < 20
+
+
+def test_a_killed_server_that_starts_again_loses_nothing(stabletoolbench_cache: Path) -> None:
+    serve = ["--cache", str(stabletoolbench_cache), "--read-only"]
+    with ServerProcess(serve) as first:
+        port = int(first.url.rsplit(":", 1)[1])
+        second = ServerProcess(serve, port=port)
+        waits: list[float] = []
+
+        def start_again_at_third_wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                second.__enter__()
+
+        client = HttpToolClient(first.url, sleep=start_again_at_third_wait, retries=0)
+        before = client.call_many([CALL] * 5)
+        os.kill(first.pid, signal.SIGKILL)
+        first.close()
+        try:
+            assert client.call_many([CALL] * 5) == before
+        finally:
+            second.close()
+        assert waits == [0.1, 0.2, 0.4]
+        client.close()
+
+
+def test_answers_that_are_too_long_together_are_asked_for_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steptool_env.client.transport.MAX_REPLY_BYTES", 150)
+    with scripted(good(4), good(2), good(1), good(1), good(2), good(1)) as server, client_for(server) as (client, _):
+        assert len(client.call_many([CALL] * 4)) == 4
+    assert [len(json.loads(body)) for _, _, body in server.requests] == [4, 2, 1, 1, 2, 1, 1]
 
 
 @pytest.mark.parametrize("reply", [(200, {}, b"[]"), (429, {"retry-after": "9"}, b""), (503, {}, b"")])

@@ -2,6 +2,8 @@
 
 import socket
 import threading
+import time
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 
 from steptool_env.client.transport import (
     HttpxTransport,
+    NoServerError,
     PlainTransport,
     Reply,
+    ReplyTooLargeError,
     TransportError,
     _is_stale,
     make_transport,
@@ -191,6 +195,102 @@ def test_a_server_that_is_silent_is_waited_for_a_bounded_time() -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with closing(make_transport(url, {}, 0.05)) as transport, pytest.raises(TransportError, match="Timeout"):
             transport.send(PATH, b"[]")
+
+
+@contextmanager
+def endless(start: bytes, piece: bytes, pause: float) -> Iterator[str]:
+    """A server that sends `start`, and `piece` again and again, until the client closes the connection."""
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                try:
+                    connection.sendall(start)
+                    while not ended.wait(pause):
+                        connection.sendall(piece)
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()
+
+
+TRANSPORTS = [PlainTransport, HttpxTransport]
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx: ", b"x"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", b" "),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"1\r\n[\r\n"),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" "),
+    ],
+    ids=["head", "continue", "length", "chunks", "until the end"],
+)
+def test_the_time_of_a_reply_is_bounded_however_it_drips(make: Any, start: bytes, piece: bytes) -> None:
+    begun = time.monotonic()
+    with endless(start, piece, 0.02) as url, closing(make(url, {}, 0.4)) as transport:
+        with pytest.raises(TransportError, match=r"(?i)time"):
+            transport.send(PATH, b"[]")
+        assert 0.35 < time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\n", b" " * 65536),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999999\r\n\r\n", b" " * 65536),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 65536 + b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffffffffff\r\n", b" " * 65536),
+    ],
+    ids=["until the end", "length", "chunks", "one chunk"],
+)
+def test_the_length_of_a_reply_is_bounded(
+    make: Any, start: bytes, piece: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steptool_env.client.transport.MAX_REPLY_BYTES", 2**20)
+    tracemalloc.start()
+    try:
+        with (
+            endless(start, piece, 0.0) as url,
+            closing(make(url, {}, 20.0)) as transport,
+            pytest.raises(ReplyTooLargeError, match="more than 1048576 bytes"),
+        ):
+            transport.send(PATH, b"[]")
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("make", TRANSPORTS)
+def test_a_server_that_accepts_no_connection_is_told_from_one_that_breaks_it(make: Any, server: Server) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with closing(make(f"http://127.0.0.1:{port}", {}, 5.0)) as transport, pytest.raises(NoServerError, match="Connect"):
+        transport.send(PATH, b"[]")
+    with closing(make(server.url, {}, 5.0)) as transport, pytest.raises(TransportError) as broken:
+        ask(transport, server, b"")
+    assert not isinstance(broken.value, NoServerError)
+
+
+def test_after_a_time_out_httpx_makes_a_new_client(server: Server) -> None:
+    with endless(b"HTTP/1.1 200 OK\r\nx: ", b"x", 0.02) as url, closing(HttpxTransport(url, {}, 0.2)) as transport:
+        with pytest.raises(TransportError, match="Timeout"):
+            transport.send(PATH, b"[]")
+        transport._url, transport._timeout = server.url, 5.0
+        assert ask(transport, server, WHOLE).content == b"[1,2]"
 
 
 def test_tls_proxies_and_user_names_are_left_to_httpx(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """An environment and a server of another world or version refuse each other at the first call."""
 
 import json
+import os
 import pickle
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -88,7 +90,7 @@ def test_a_server_without_info_serves_recordings_and_no_world() -> None:
 
 
 def test_what_is_no_info_loses_the_call() -> None:
-    with pytest.raises(ToolTransportError, match="/v1/info did not answer as a tool server"):
+    with pytest.raises(ToolTransportError, match="did not answer as a tool server does: /v1/info is"):
         told(b"<html>", WORLD)
     with pytest.raises(ToolTransportError, match="HTTP 401"):
         told(b"", WORLD, status=401)
@@ -135,6 +137,43 @@ def test_a_server_of_this_world_is_taken_and_checked(server: str) -> None:
     with pytest.raises(ConfigurationError, match="seed"):
         pickle.loads(pickle.dumps(env.client)).call_many([CALL])
     env.close()
+
+
+def test_a_server_that_came_back_with_another_world_is_refused_before_its_answers_are_used() -> None:
+    with ServerProcess(["--world", "0", "--world-level", "lite"]) as first:
+        other = ServerProcess(["--world", "1", "--world-level", "lite"], port=int(first.url.rsplit(":", 1)[1]))
+        with closing(ToolWorldEnv(server_url=first.url)) as env:
+            _, info = env.reset(seed=0)
+            action = f"Action: {info['functions'][0]['name']}\nAction Input: {{}}"
+            env.step(action)
+            os.kill(first.pid, signal.SIGKILL)
+            first.close()
+            env.client._sleep = lambda _: other.__enter__()  # type: ignore[attr-defined]
+            try:
+                with pytest.raises(ConfigurationError, match="seed is 1, this environment's is 0"):
+                    env.step(action)
+            finally:
+                other.close()
+
+
+def test_an_episode_whose_state_the_server_refuses_is_lost_and_not_scored() -> None:
+    """Its tokens are of a server with another key, as after a restart with another setting."""
+    served = ["--world", "0", "--world-level", "lite"]
+    with ServerProcess(served, settings={"state_key": "one key of a server"}) as first:
+        port = int(first.url.rsplit(":", 1)[1])
+        other = ServerProcess(served, settings={"state_key": "another key of it"}, port=port)
+        with closing(ToolWorldEnv(server_url=first.url)) as env:
+            _, info = env.reset(seed=0)
+            action = f"Action: {info['functions'][0]['name']}\nAction Input: {{}}"
+            env.step(action)
+            first.close()
+            with other:
+                *_, truncated, info = env.step(action)
+                assert truncated
+                assert "State token refused" in info["transport_error"]
+                assert "outcome" not in info
+                env.reset(seed=0)
+                assert "transport_error" not in env.step(action)[4]
 
 
 def test_a_server_of_another_version_is_refused(server: str, monkeypatch: pytest.MonkeyPatch) -> None:

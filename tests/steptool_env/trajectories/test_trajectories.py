@@ -1,10 +1,12 @@
 """Trajectories survive the disk, and travel to and from ToolBench's files."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
@@ -68,7 +70,8 @@ def episode(actions: tuple[str, ...] = (COUNT, SAY, ANSWER)) -> Trajectory:
     return trajectory
 
 
-EPISODE = trajectory_record(episode())
+EPISODE_OF_TOYS = episode()
+EPISODE = trajectory_record(EPISODE_OF_TOYS)
 
 
 @given(trajectories=st.lists(TRAJECTORIES, max_size=3))
@@ -83,6 +86,81 @@ def test_lone_surrogates_of_a_model_survive(tmp_path: Path) -> None:
     trajectory = episode((call("say_it_for_echo", text="\ud800"), "\udfff", ANSWER))
     write_trajectories(tmp_path / "t.jsonl", [trajectory])
     assert read_trajectories(tmp_path / "t.jsonl").trajectories == [trajectory]
+
+
+PAIR = "\ud83d" + "\ude00"
+"""Two surrogates that are one character for every reader of JSON."""
+
+ODD_TEXT = st.sampled_from(["", "a", "\ud800", PAIR, "\udfff\ud800", "é", "\u2028", "NaN", "\x00"])
+ODD_NUMBERS = st.sampled_from([0, 1, -1.5, 1e400, True, 10**30, 10**400, float("nan"), np.float32(0.1), np.int64(3)])
+ODD_VALUES = st.recursive(
+    ODD_TEXT | ODD_NUMBERS | st.none() | st.sampled_from([Path("a"), b"b", {1}, (1, 2)]),
+    lambda inside: (
+        st.lists(inside, max_size=2)
+        | st.dictionaries(ODD_TEXT | st.sampled_from([1, None, True, 1.5]), inside, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_writing_reading_and_writing_again_is_the_identity_or_refused(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    step = replace(
+        EPISODE_OF_TOYS.steps[0],
+        action=Action(*(data.draw(ODD_TEXT) for _ in range(5))),
+        observation=data.draw(ODD_TEXT),
+        reward=data.draw(ODD_NUMBERS),
+        reward_terms=data.draw(st.dictionaries(ODD_TEXT, ODD_NUMBERS, max_size=2)),
+    )
+    rewards = tuple(data.draw(st.lists(ODD_NUMBERS, max_size=2)))
+    metadata = data.draw(st.dictionaries(ODD_TEXT, ODD_VALUES, max_size=2))
+    trajectory = replace(EPISODE_OF_TOYS, steps=(step,), rewards=rewards, terminated=np.bool_(True), metadata=metadata)  # type: ignore[type-var]
+    first, second = (tmp_path_factory.mktemp("runs") / name for name in ("first.jsonl", "second.jsonl"))
+    good = episode()
+    with TrajectoryWriter(first) as writer:
+        writer.write(good)
+        with suppress(DataError):
+            writer.write(trajectory)
+        writer.write(good)
+    content = read_trajectories(first)
+    assert not content.bad_lines
+    assert len(content.trajectories) in (2, 3)
+    assert content.trajectories[0] == content.trajectories[-1] == good
+    write_trajectories(second, content.trajectories)
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rewards": (float("nan"),)}, "is NaN"),
+        ({"metadata": {"outcome": {"is_solved": float("nan")}}}, "is NaN"),
+        ({"metadata": {1: "a", "1": "b"}}, "would be .* when it is written again"),
+        ({"metadata": {"path": Path("a")}}, "not JSON serializable"),
+        ({"rewards": (10**400,)}, "too large"),
+    ],
+)
+def test_what_would_be_another_episode_is_refused(changes: dict[str, Any], says: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"episode of task 'toy-.*' cannot be written: .*{says}"):
+        write_trajectories(tmp_path / "t.jsonl", [replace(EPISODE_OF_TOYS, **changes)])
+    assert (tmp_path / "t.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("kept", [0, 1, 100, -2, -1])
+def test_a_torn_last_line_takes_no_other_with_it(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    write_trajectories(path, [episode()] * 2)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[1][:kept])
+    with TrajectoryWriter(path, append=True) as writer:
+        writer.write(episode())
+    content = read_trajectories(path)
+    whole = kept == -1  # its line break alone was missing
+    assert content.trajectories == [episode()] * (3 if whole else 2)
+    assert len(content.bad_lines) == (0 if whole or not kept else 1)
 
 
 def test_a_bad_line_is_reported_and_the_rest_is_read(tmp_path: Path) -> None:

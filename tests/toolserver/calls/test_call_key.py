@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolserver.calls.call_key import KEY_BYTES, canonical_arguments, canonical_key
+from toolserver.calls.json_parsing import MAX_NESTING
 from toolserver.errors import DataError
 
 # Few distinct values, so that two draws are often alike but for a type, an order or a sign.
@@ -101,12 +102,12 @@ def test_what_is_no_json_is_refused_with_its_name(arguments: dict[str, Any], rea
         canonical_arguments(arguments)
 
 
-@pytest.mark.parametrize("depth", [300, 100_000])
+@pytest.mark.parametrize("depth", [100, 300, 100_000])
 def test_deep_arguments_are_keyed_or_refused_but_never_crash(depth: int) -> None:
     arguments: dict[str, Any] = {}
     for _ in range(depth):
         arguments = {"a": arguments}
-    if depth < 512:
+    if depth < MAX_NESTING:
         assert canonical_arguments(arguments).count(b"{") == depth + 1
     else:
         with pytest.raises(DataError, match="nested deeper"):

@@ -99,3 +99,27 @@ def test_any_search(client: TestClient, words: str, limit: int, offset: int) -> 
 @given(st.text(min_size=1), st.text(min_size=1))
 def test_any_path(client: TestClient, category: str, tool: str) -> None:
     assert client.get(f"/v1/apis/{quote(category)}/{quote(tool)}/x").status_code in (307, 404)
+
+
+NESTED = (100, *range(960, 1030, 3), 3000, 100_000)
+
+
+def nested(depth: int, form: str) -> str:
+    """Arguments of `depth` levels as JSON text; `form` has an opening and a closing part."""
+    opening, closing = form.split()
+    return f'{{"city": {opening * (depth - 1)}1{closing * (depth - 1)}}}'
+
+
+@pytest.mark.parametrize("form", ["[ ]", '{"a": }', "[{'a':[ ]}]".replace("'", '"')])
+def test_deep_arguments_are_invalid_arguments_of_their_call_alone(client: TestClient, form: str) -> None:
+    names = json.dumps({"category": OSLO.category, "tool": OSLO.tool, "api": OSLO.api})[:-1]
+    old = json.dumps({**as_virtual(OSLO), "tool_input": 0}).replace('"tool_input": 0', '"tool_input": %s')
+    for depth in NESTED:
+        for arguments in (nested(depth, form), json.dumps(nested(depth, form))):
+            call = f'{names}, "arguments": {arguments}}}'
+            batch = ", ".join([json.dumps(as_request(OSLO)), call, '{"no": "call"}', json.dumps(as_request(OSLO))])
+            answers = post(client, "/v1/calls", f"[{batch}]".encode())
+            assert [answer["outcome"] for answer in answers] == ["ok", *["invalid_arguments"] * 2, "ok"], depth
+            assert post(client, "/v1/call", call.encode())["outcome"] == "invalid_arguments"
+            answered = client.post("/virtual", content=old % arguments, headers={"content-type": "application/json"})
+            assert answered.headers["x-toolserver-status"] == "2"
