@@ -7,6 +7,7 @@ are played greedily at the start, in training and at the end.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
@@ -49,7 +50,8 @@ def measure(report: Report) -> None:
         folder = Path(scratch)
         start = folder / "start"
         _train_start(report, start)
-        arms = {f"small, {arm}": (arm, {"checkpoint": str(start), "lora_rank": 0}) for arm in ARMS}
+        size = "nano" if report.tiny else "small"
+        arms = {f"{size}, {arm}": (arm, {"checkpoint": str(start), "lora_rank": 0}) for arm in ARMS}
         with report.attempt("SmolLM2-135M with LoRA"):
             arms["SmolLM2-135M, LoRA, steptool"] = ("steptool", {"model": str(_pretrained(folder)), "lora_rank": _RANK})
         for number, (name, (arm, policy)) in enumerate(arms.items()):
@@ -179,6 +181,14 @@ def _pretrained(folder: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     out, (file,) = folder / "pretrained", files
-    AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(str(out))
-    AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(str(out))
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    tokenizer.add_special_tokens({"eos_token": "<|im_end|>"})  # Transformers 5.17 reads it as a plain token
+    tokenizer.save_pretrained(str(out))
+    read = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32")
+    config = copy.deepcopy(read.config)
+    if hasattr(config, "quantization_config"):  # the weights are read as plain ones, but refuse to be saved
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype="float32")  # type: ignore[no-untyped-call]
+    plain.load_state_dict(read.state_dict())
+    plain.save_pretrained(str(out))
     return out

@@ -110,7 +110,7 @@ def test_every_stage_runs_on_a_cpu(tmp_path: Path) -> None:
     assert {"ours, GRPO", "ours, PPO, critic shared"} <= {row["update"] for row in tables["Updates"]}
     assert [row["tools"] for row in tables["Iterations"]] == ["in process", "over HTTP"]
     assert all(row["dropped"] == 0 for row in tables["Iterations"])
-    assert {row["run"] for row in tables["Curves"]} == {"small, steptool", "small, final"}
+    assert {row["run"] for row in tables["Curves"]} == {"nano, steptool", "nano, final"}
     assert {row["part"].partition(":")[0] for row in tables["Profile"]} == {"decode", "update"}
     missing = [note for note in content["notes"][1:] if "ModuleNotFoundError" not in note and "ImportError" not in note]
     assert not missing
