@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check docs serve bench clean
+.PHONY: help setup demo test test-all check docs serve bench gpu gpu-packages clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,5 +47,14 @@ serve: $(READY)  ## Serve ToolWorld on 127.0.0.1:8000.
 bench: $(READY)  ## Run the benchmarks that fit ten minutes; results go to benchmarks/results/.
 	$(BIN)/python -m benchmarks
 
+gpu: $(READY)  ## Check and measure a GPU in eight minutes; see docs/gpu.md.
+	$(BIN)/python -m benchmarks.gpu --minutes 8 --out benchmarks/results
+
+gpu-packages: $(READY)  ## Collect what a GPU machine without a network lacks in .gpu-packages/.
+	rm -rf .gpu-packages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile --only-binary=:all: \
+	  --implementation cp --python-version 3.12 --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 --target .gpu-packages -r benchmarks/gpu_wheels.txt
+
 clean:  ## Remove what was built here, the environment included.
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .gpu-packages build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

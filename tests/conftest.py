@@ -30,6 +30,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("learning_seed", [pytest.param(seed, marks=pytest.mark.learning) for seed in seeds])
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test marked `cuda` where there is no such device. Only its test loads torch."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+
+
 PUBLISHED = Path(os.environ.get(DATA_VARIABLE) or Path(__file__).resolve().parents[2] / "shared" / "stabletoolbench")
 """The published data of StableToolBench and StepTool, most of which this project may not redistribute."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -77,12 +78,17 @@ def publish(result: Result, started: Mapping[str, Any], folder: Path | None) -> 
     for note in result.notes:
         console.print(f"- {note}", markup=False, highlight=False)
     if folder is not None:
-        content = result.as_json(started)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")
-        for caption, svg in result.figures.items():
-            (folder / result.file_of(caption)).write_text(svg, encoding="utf-8")
+        write_result(result, started, folder)
+
+
+def write_result(result: Result, started: Mapping[str, Any], folder: Path) -> None:
+    """Write `<name>.json`, `<name>.md` and the figures of a result; see `publish`."""
+    content = result.as_json(started)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{result.name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (folder / f"{result.name}.md").write_text(markdown(content), encoding="utf-8")
+    for caption, svg in result.figures.items():
+        (folder / result.file_of(caption)).write_text(svg, encoding="utf-8")
 
 
 def markdown(content: Mapping[str, Any]) -> str:
@@ -148,7 +154,7 @@ def _rich_table(heading: str, rows: Sequence[Row]) -> Table:
         words = any(isinstance(row[column], str) for row in rows)
         table.add_column(column, justify="left" if words else "right")
     for row in rows:
-        table.add_row(*map(shown, row.values()))
+        table.add_row(*(escape(shown(value)) for value in row.values()))
     return table
 
 

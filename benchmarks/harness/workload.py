@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple, cast
 
 import gymnasium as gym
@@ -18,7 +17,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
 
 ENV_ID = "StepTool/ToolWorld-v0"
-_TRIED = 64  # tasks searched per requested episode
+_TRIED = (1, 8, 64)  # tasks searched per requested episode, until enough of them have the length
 
 
 class Workload(NamedTuple):
@@ -47,10 +46,13 @@ class Workload(NamedTuple):
 def make_workload(episodes: int, turns: int = 4, copies: int = 2, level: str = "lite") -> Workload:
     """Return episodes of `turns` actions each. Raises `ValueError` when there are not enough such tasks."""
     arguments: dict[str, Any] = {"level": level, "prompt": "compact"}
-    found = (each for each in record(ENV_ID, arguments, OracleAgent(), _TRIED * episodes) if len(each.actions) == turns)
-    tasks = list(islice(found, episodes // copies))
-    if len(tasks) < episodes // copies:
-        raise ValueError(f"only {len(tasks)} of {_TRIED * episodes} tasks take {turns} actions; ask for fewer episodes")
+    for tried in _TRIED:
+        recorded = record(ENV_ID, arguments, OracleAgent(), tried * episodes)
+        tasks = [script for script in recorded if len(script.actions) == turns][: episodes // copies]
+        if len(tasks) == episodes // copies:
+            break
+    else:
+        raise ValueError(f"only {len(tasks)} of {tried * episodes} tasks take {turns} actions; ask for fewer episodes")
     scripts = [script for script in tasks for _ in range(copies)]
     env = gym.make(ENV_ID, **arguments, disable_env_checker=True)
     prompts = [env.reset(options={"task": script.task})[1]["messages"] for script in scripts]
@@ -67,7 +69,7 @@ def play_workload(workload: Workload, pool: ScriptedPool, engine: RolloutEngine,
 class ScriptedPool(BatchedPool):
     """Pool of ToolWorld episodes that takes a script's actions in place of the given ones.
 
-    The seed of an episode is the index of its script.
+    The seed of an episode, modulo the number of scripts, is the index of its script.
     """
 
     def __init__(self, workload: Workload, slots: int) -> None:
@@ -76,9 +78,9 @@ class ScriptedPool(BatchedPool):
         self._left: dict[int, Iterator[str]] = {}
 
     def reset(self, slot: int, seed: int, task: int | None = None) -> tuple[str, dict[str, Any]]:
-        """Start the script `seed` in a slot."""
+        """Start the script of `seed` in a slot."""
         del task
-        script = self._scripts[seed]
+        script = self._scripts[seed % len(self._scripts)]
         self._left[slot] = iter(script.actions)
         return self.start(slot, seed, {"task": script.task, "episode_seed": script.seed})
 

@@ -65,7 +65,7 @@ class TrlLearner:
     """
 
     def __init__(self, bundle: PolicyBundle, pieces: Sequence[Sequence[TokenEpisode]], copies: int) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder, self._autocast = tempfile.TemporaryDirectory(), bundle.policy.autocast
         rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
         self._trainer = _make_trainer(bundle, rows, copies, self._folder.name)
         self.tokens = sum(episode.action_tokens for piece in pieces for episode in piece)
@@ -76,7 +76,8 @@ class TrlLearner:
         """Take one optimizer step on all pieces. Return the number of trained tokens."""
         trainer = self._trainer
         for batch in self.batches:
-            loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=batch["num_items_in_batch"])
+            with torch.autocast(batch["prompt_ids"].device.type, torch.bfloat16, enabled=self._autocast):
+                loss = trainer.compute_loss(trainer.model, dict(batch), num_items_in_batch=batch["num_items_in_batch"])
             trainer.accelerator.backward(loss)
         torch.nn.utils.clip_grad_norm_(trainer.model.parameters(), 1.0)
         trainer.optimizer.step()

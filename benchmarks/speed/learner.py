@@ -21,7 +21,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -50,7 +50,6 @@ Contestant = tuple[str, int]
 
 _ACTION_TOKENS = 48
 _TURNS = 4
-_COPIES = 2
 _PIECES = (2048, 65536)
 """Padded tokens of one forward and backward pass: one that fits a CPU's caches, and the whole batch."""
 
@@ -67,6 +66,10 @@ class Options:
     """Device of the model."""
     episodes: int = 32
     """Episodes of the batch."""
+    copies: int = 2
+    """Episodes per task, the group of GRPO; a divisor of the number of episodes."""
+    dtype: Literal["float32", "mixed"] = "float32"
+    """Precision of all contestants; `mixed` multiplies float32 weights in bfloat16."""
     peak_tflops: float = 0.0
     """Peak TFLOP/s of the device, to report the share in use (MFU); 0 omits it."""
 
@@ -85,6 +88,10 @@ class Update(NamedTuple):
     tokens: int
     parameters: int
     megabytes: float
+
+    def added_megabytes(self, options: Options) -> float:
+        """Return the peak memory that the updates have added so far."""
+        return _peak(options) - self.megabytes
 
 
 def run(options: Options) -> Result:
@@ -115,18 +122,25 @@ _READY: list[tuple[Update, Options]] = []
 
 
 def _play(options: Options, file: Path) -> None:
-    """Play the batch; rewards differ within groups, so that every episode has an advantage."""
-    workload = make_workload(8 if options.quick else options.episodes, _TURNS, _COPIES)
+    file.write_bytes(pickle.dumps(play_batch(options)))
+
+
+def play_batch(options: Options) -> tuple[list[str], list[TokenEpisode]]:
+    """Play the batch; rewards differ within groups, so that every episode has an advantage.
+
+    Returns the texts of which the tokenizer is trained, and the episodes.
+    """
+    workload = make_workload(8 if options.quick else options.episodes, _TURNS, options.copies)
     bundle = chat_bundle(workload.texts(), options.size, options.device, "none")
     sampling = Sampling(max_action_tokens=_ACTION_TOKENS)
     generator = make_sampler(bundle, sampling)
     pool = ScriptedPool(workload, len(workload.scripts))
     episodes = [
-        replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % _COPIES))
+        replace(episode, rewards=(*episode.rewards[:-1], episode.rewards[-1] + number % options.copies))
         for number, episode in enumerate(play_workload(workload, pool, generator, bundle.codec).episodes)
     ]
     pool.close()
-    file.write_bytes(pickle.dumps((workload.texts(), episodes)))
+    return workload.texts(), episodes
 
 
 def _prepare(name: str, options: Options, file: Path, pieces: int) -> None:
@@ -149,21 +163,21 @@ def _remote_lap(pool: ProcessPoolExecutor) -> Lap:
 def _facts() -> tuple[int, int, float]:
     """Tokens of the batch, parameters of the model, and peak memory added by the updates, in megabytes."""
     ((update, options),) = _READY
-    return update.tokens, update.parameters, _peak(options) - update.megabytes
+    return update.tokens, update.parameters, update.added_megabytes(options)
 
 
 def our_update(
     critic: CriticKind, options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int
 ) -> Update:
     """Our update on a batch of episodes: PPO with a critic, or GRPO without."""
-    bundle = chat_bundle(texts, options.size, options.device, critic)
+    bundle = chat_bundle(texts, options.size, options.device, critic, autocast=options.dtype == "mixed")
     groups = critic == "none"
     settings = {
         "algo": "grpo" if groups else "steptool",
         "episodes": len(episodes),
         "policy": {"critic": critic},
         "optim": {"max_tokens": pieces},
-        "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": _COPIES if groups else 1},
+        "algorithm": {"epochs": 1, "mini_batches": 1, "group_size": options.copies if groups else 1},
     }
     trainer = OnlineTrainer(make_config(settings), bundle, open_pool(EnvConfig(ENV_ID, num_envs=1)))
     trained = sum(episode.action_tokens for episode in episodes)
@@ -177,9 +191,9 @@ def our_update(
 
 def trl_update(options: Options, texts: Sequence[str], episodes: Sequence[TokenEpisode], pieces: int) -> Update:
     """TRL's update on the same episodes, in the same micro-batches. Raise `ImportError` without TRL."""
-    bundle = chat_bundle(texts, options.size, options.device, "none")
+    bundle = chat_bundle(texts, options.size, options.device, "none", autocast=options.dtype == "mixed")
     parts = list(split_by_length([len(episode.ids) for episode in episodes], pieces))
-    trl = TrlLearner(bundle, [[episodes[row] for row in part] for part in parts], _COPIES)
+    trl = TrlLearner(bundle, [[episodes[row] for row in part] for part in parts], options.copies)
     return _ready(trl.update, episodes, bundle, options)
 
 
@@ -213,6 +227,14 @@ def _wait(options: Options) -> None:
         torch.cuda.synchronize(options.device)
 
 
+def mfu(parameters: int, rate: float, peak: float) -> float:
+    """Return the percentage of `peak` operations per second that `rate` tokens per second take.
+
+    Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.
+    """
+    return 100 * 6 * parameters * rate / peak
+
+
 def _rows(
     laps: Mapping[Contestant, Sequence[Lap]], facts: Mapping[Contestant, tuple[int, int, float]], options: Options
 ) -> list[Row]:
@@ -233,8 +255,7 @@ def _rows(
             "x best TRL": pace.rate / max(trl.values()) if trl else None,
         }
         if options.peak_tflops:
-            # Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.
-            row["MFU %"] = 100 * 6 * parameters * whole / (options.peak_tflops * 1e12)
+            row["MFU %"] = mfu(parameters, whole, options.peak_tflops * 1e12)
         rows.append(row)
     return rows
 

@@ -39,9 +39,14 @@ _CHAT_TEMPLATE = (
 
 
 def chat_bundle(
-    texts: Iterable[str], size: Size = "nano", device: str = "cpu", critic: CriticKind = "none"
+    texts: Iterable[str],
+    size: Size = "nano",
+    device: str = "cpu",
+    critic: CriticKind = "none",
+    *,
+    autocast: bool = False,
 ) -> PolicyBundle:
-    """Return a chat model with fresh weights and a tokenizer that is trained on `texts`."""
+    """Return a chat model with fresh weights and a tokenizer trained on `texts`; for `autocast` see `Policy`."""
     plain = train_tokenizer(texts, _VOCABULARY)
     tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=plain.backend_tokenizer,
@@ -53,7 +58,9 @@ def chat_bundle(
     )
     model = build_decoder(SHAPES[size], tokenizer, CONTEXT, _SEED)
     check_device(device)
-    return PolicyBundle(Policy(model, critic).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT)
+    return PolicyBundle(
+        Policy(model, critic, autocast=autocast).to(device), tokenizer, ChatCodec(tokenizer, "tool"), CONTEXT
+    )
 
 
 def contexts(lengths: Sequence[int], episodes: int = 8) -> Mapping[int, Callable[[], Lap]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from hashlib import blake2b
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
@@ -71,5 +71,8 @@ def catalog_digest(specs: Iterable[ApiSpec]) -> str:
 
 
 def package_version() -> str:
-    """Version of the installed package."""
-    return version("steptool-env")
+    """Version of the installed package; `source` where the source tree is used without an installation."""
+    try:
+        return version("steptool-env")
+    except PackageNotFoundError:
+        return "source"

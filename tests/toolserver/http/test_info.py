@@ -1,5 +1,6 @@
 """`GET /v1/info` says which tools a server has, the same on every machine, and only to those who may call."""
 
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,16 @@ def info(**settings: Any) -> dict[str, Any]:
     assert response.status_code == 200
     found: dict[str, Any] = response.json()
     return found
+
+
+def test_a_source_tree_that_is_not_installed_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine without a network, with the tree on PYTHONPATH."""
+
+    def not_installed(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("toolserver.service.info.version", not_installed)
+    assert info(world=3, world_tools=20)["version"] == "source"
 
 
 def test_a_world_names_its_seed_level_vendors_and_digest() -> None:
