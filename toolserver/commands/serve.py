@@ -150,7 +150,7 @@ def _run(
     limits = ConnectionLimits(
         head_bytes=settings.max_head_bytes,
         head_timeout=settings.head_timeout,
-        answer_timeout=settings.request_timeout,
+        request_timeout=settings.request_timeout,
         connections=settings.max_connections,
     )
     config = uvicorn.Config(

@@ -23,7 +23,6 @@ from toolserver.http.executor import CallExecutor
 from toolserver.http.gateway import Gateway
 from toolserver.http.metrics import Metrics
 from toolserver.http.rate_limit import RateLimiter
-from toolserver.http.request_body import BodyReader
 from toolserver.service.factory import assemble
 from toolserver.service.info import package_version, server_info
 from toolserver.settings import Settings
@@ -49,7 +48,6 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     executor = CallExecutor(
         assembly.service, metrics, timeout=settings.request_timeout, workers=settings.upstream_workers
     )
-    bodies = BodyReader(settings.max_body_bytes, settings.request_timeout)
     app = ToolServerApp(
         title="toolserver",
         version=package_version(),
@@ -60,7 +58,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         redirect_slashes=False,  # a redirect would lead to the host that the caller names
         responses={401: {"description": "Missing or unknown API key."}, 429: {"description": "Rate limit exceeded."}},
     )
-    app.state.assembly, app.state.executor, app.state.metrics, app.state.bodies = assembly, executor, metrics, bodies
+    app.state.assembly, app.state.executor, app.state.metrics = assembly, executor, metrics
     recorded = assembly.cache is not None
     app.state.info = cache(
         partial(server_info, assembly.catalog, assembly.vendors, recorded=recorded, miss=settings.miss)
@@ -73,7 +71,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         super(ToolServerApp, app).__call__,
         access=access,
         metrics=metrics,
-        bodies=bodies,
+        max_body_bytes=settings.max_body_bytes,
         calls=CallRoutes(executor, access, metrics, settings.max_batch),
     )
     return app
@@ -99,7 +97,7 @@ def _access_control(settings: Settings) -> AccessControl:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    ticking = asyncio.create_task(_tick(app.state.metrics, app.state.bodies))
+    ticking = asyncio.create_task(_tick(app.state.metrics))
     try:
         yield
     finally:
@@ -110,12 +108,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.executor.close()
 
 
-async def _tick(metrics: Metrics, bodies: BodyReader) -> None:
-    """Once a second, save the counts for the other workers' `/metrics` and cancel the reading of slow bodies."""
+async def _tick(metrics: Metrics) -> None:
+    """Once a second, save the counts for the other workers' `/metrics`."""
     while True:
         await asyncio.sleep(_TICK)
         metrics.save()
-        bodies.expire()
 
 
 def _docs(request: Request) -> HTMLResponse:

@@ -11,7 +11,7 @@ from toolserver.http.call_routes import CallRoutes
 from toolserver.http.codec import json_headers
 from toolserver.http.executor import Deferred
 from toolserver.http.metrics import Metrics
-from toolserver.http.request_body import BodyReader, Disconnect
+from toolserver.http.request_body import Disconnect, read_body
 
 _OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics"})
 
@@ -20,13 +20,13 @@ class Gateway:
     """ASGI application around `app`, the FastAPI application with all of its middleware."""
 
     def __init__(
-        self, app: ASGIApp, *, access: AccessControl, metrics: Metrics, bodies: BodyReader, calls: CallRoutes
+        self, app: ASGIApp, *, access: AccessControl, metrics: Metrics, max_body_bytes: int, calls: CallRoutes
     ) -> None:
         self._app = app
         self._access = access
         self._is_open = access.is_open
         self._metrics = metrics
-        self._bodies = bodies
+        self._max_body_bytes = max_body_bytes
         self._calls = calls
         self._paths = calls.paths
 
@@ -43,7 +43,7 @@ class Gateway:
             caller = 0 if self._is_open else self._access.admit(path, scope["headers"])
             if path in self._paths and scope["method"] == "POST":
                 headers = dict(scope["headers"])
-                body = await self._bodies.read(receive, headers.get(b"content-length", b""))
+                body = await read_body(receive, headers.get(b"content-length", b""), self._max_body_bytes)
                 reply = self._calls.answer(path, body, headers.get(b"content-type", b""), caller)
                 if isinstance(reply, Deferred):
                     reply = await reply.get()

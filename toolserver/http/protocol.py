@@ -22,13 +22,13 @@ class ConnectionLimits(NamedTuple):
     Attributes:
         head_bytes: Maximum size of a request head; up to 4 KiB more may be read.
         head_timeout: Seconds until a head must be complete; also the longest time without a request.
-        answer_timeout: Seconds after which a client that does not read its answer is disconnected.
+        request_timeout: Seconds until a body must be complete; also the longest time without reading an answer.
         connections: Maximum number of simultaneous connections.
     """
 
     head_bytes: int
     head_timeout: float
-    answer_timeout: float
+    request_timeout: float
     connections: int
 
 
@@ -37,9 +37,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     * A head above the limit is answered with 431, a connection above the limit with 503; both are closed.
     * While parsed requests wait for their turn, nothing more is parsed or read.
-    * A connection is closed when it completes no head in time, or does not read its answer. One timer per connection
-      checks this, since a timer per request costs more. So a connection that was active is closed after one to two
-      times the limit.
+    * A connection is closed when it completes no head in time, no body (408), or does not read its answer. One timer
+      per connection checks this, since a timer per request costs more. So a connection that was active is closed after
+      one to two times the limit.
     """
 
     def __init__(self, *args: Any, limits: ConnectionLimits, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow = _PipelineFlow(transport, self)
         if len(self.connections) > self._limits.connections:
             self._refuse(503)
-        self._timer = self.loop.call_later(self._limits.head_timeout, self._check)
+        self._check_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the checks."""
@@ -105,13 +105,22 @@ class BoundedProtocol(HttpToolsProtocol):
         now, before = self.loop.time(), self._seen
         unread = self.transport.get_write_buffer_size() > 0
         answered = self.cycle is None or self.cycle.response_complete
+        incomplete = not answered and self.cycle.more_body
         self._seen = self.cycle, answered
-        if self._seen != before or not (answered or unread):  # the application limits the time for an answer
+        if self._seen != before or not (
+            answered or unread or incomplete
+        ):  # the application bounds this
             self._active_at = now
-        if now - self._active_at >= (self._limits.answer_timeout if unread else self._limits.head_timeout):
-            self.transport.abort()
+        limit = self._limits.request_timeout if unread or incomplete else self._limits.head_timeout
+        if now - self._active_at < limit:
+            self._check_later()
+        elif incomplete and not self.cycle.response_started:
+            self._refuse(408)
         else:
-            self._timer = self.loop.call_later(self._limits.head_timeout, self._check)
+            self.transport.abort()
+
+    def _check_later(self) -> None:
+        self._timer = self.loop.call_later(min(self._limits.head_timeout, self._limits.request_timeout), self._check)
 
 
 class _PipelineFlow(FlowControl):

@@ -1,12 +1,10 @@
 """Request bodies, read within their limits and parsed as JSON."""
 
-import asyncio
 import json
 from email.message import Message as EmailMessage
-from time import monotonic
 from typing import Any
 
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from toolserver.calls.json_parsing import cut_nesting
 from toolserver.http.auth import Rejection
@@ -19,79 +17,37 @@ class Disconnect(Exception):  # noqa: N818 - an event, not a defect
     """The client closed the connection before its body was complete."""
 
 
-class BodyReader:
-    """Reads whole bodies.
-
-    A timer per body costs more than reading it. So the reader stores the time at which each began, and `expire`,
-    called about once a second, cancels those that exceed the timeout.
+async def read_body(receive: Receive, announced: bytes, limit: int) -> bytes:
+    """Read a whole body. The connection bounds the time (`toolserver.http.protocol`).
 
     Args:
+        receive: ASGI's function that gives the parts of the body.
+        announced: The request's `Content-Length`, empty without one.
         limit: Maximum number of bytes.
-        timeout: Seconds until all of a body must have arrived.
+
+    Raises:
+        Rejection: 413 for a body above the limit.
+        Disconnect: The client closed the connection.
     """
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Disconnect
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return b"".join([*parts, part]) if parts else part
+        parts.append(part)
 
-    def __init__(self, limit: int, timeout: float) -> None:
-        self._limit = limit
-        self._timeout = timeout
-        self._begun: dict[asyncio.Task[Any], float] = {}
-        self._expired: set[asyncio.Task[Any]] = set()
 
-    async def read(self, receive: Receive, announced: bytes) -> bytes:
-        """Read a body.
-
-        Args:
-            receive: ASGI's function that gives the parts of the body.
-            announced: The request's `Content-Length`, empty without one.
-
-        Raises:
-            Rejection: 413 for a body above the limit, 408 for one that exceeds the timeout.
-            Disconnect: The client closed the connection.
-        """
-        if announced.isdigit() and int(announced) > self._limit:
-            raise self._too_large()
-        task = asyncio.current_task()
-        assert task is not None
-        self._begun[task] = monotonic()
-        try:
-            message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                body: bytes = message.get("body", b"")
-                if len(body) > self._limit:
-                    raise self._too_large()
-                return body
-            return await self._join(message, receive)
-        except asyncio.CancelledError:
-            if task not in self._expired:
-                raise
-            self._expired.discard(task)
-            task.uncancel()
-            raise Rejection(408, f"request body did not come within {self._timeout:g} seconds") from None
-        finally:
-            del self._begun[task]
-
-    def expire(self) -> None:
-        """Cancel the reading of bodies that exceed the timeout."""
-        latest = monotonic() - self._timeout
-        for task, begun in self._begun.items():
-            if begun < latest and task not in self._expired:
-                self._expired.add(task)
-                task.cancel()
-
-    async def _join(self, message: Message, receive: Receive) -> bytes:
-        parts, size = [], 0
-        while message["type"] == "http.request":
-            part = message.get("body", b"")
-            parts.append(part)
-            size += len(part)
-            if size > self._limit:
-                raise self._too_large()
-            if not message.get("more_body"):
-                return b"".join(parts)
-            message = await receive()
-        raise Disconnect
-
-    def _too_large(self) -> Rejection:
-        return Rejection(413, f"request body larger than {self._limit} bytes")
+def _too_large(limit: int) -> Rejection:
+    return Rejection(413, f"request body larger than {limit} bytes")
 
 
 def parse_exactly(body: bytes, content_type: bytes) -> Any:

@@ -20,7 +20,7 @@ from tests.toolserver.serving import OSLO, as_request, as_virtual, make_cache, s
 from toolserver.errors import ConfigurationError
 from toolserver.http.auth import ApiKeys
 from toolserver.http.rate_limit import RateLimiter
-from toolserver.http.request_body import BodyReader, Disconnect
+from toolserver.http.request_body import Disconnect, read_body
 from toolserver.testing import ServerProcess
 
 KEYS = "first-key-of-the-file", "second-key-of-the-file"
@@ -198,7 +198,7 @@ def test_a_client_that_goes_away_is_no_refusal() -> None:
         async def receive() -> Any:
             return next(messages)
 
-        return await BodyReader(100, 1.0).read(receive, b"")
+        return await read_body(receive, b"", 100)
 
     with pytest.raises(Disconnect):
         asyncio.run(read())
