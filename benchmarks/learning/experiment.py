@@ -3,8 +3,8 @@
     python -m benchmarks.learning.experiment --seeds 10 --jobs 2
 
 Question, protocol and interpretation: docs/learning.md. Every arm (benchmarks/learning/arms.py) trains the same
-starting policy on the same tasks (agents/demo/configs/demo.yaml), and is evaluated on the same held-out
-tasks: one depth at even numbers of environment calls, all depths and splits at the end.
+starting policy on the same tasks (agents/demo/configs/demo.yaml, of one depth), and is evaluated on the same held-out
+tasks: those of this depth at even numbers of environment calls, all depths and splits at the end.
 
 Runs are kept in `--runs`. The command skips finished runs and resumes unfinished ones, so it can be stopped at any
 time and repeated with more seeds or arms.
@@ -19,10 +19,11 @@ import tyro
 
 from agents.evaluation.panels import Panel, depth_panel
 from agents.models import checkpoint
+from agents.training.config import read_config
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, origin
 from benchmarks.learning.arms import ARMS, DEFAULT_ARMS, SHARED, arm_config
-from benchmarks.learning.finished_runs import CURVE, PRIMARY_DEPTH, START, Experiment
+from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.report import report
 from benchmarks.learning.runs import PACKAGES, perform
 from benchmarks.learning.training_run import Plan
@@ -40,6 +41,8 @@ class Options:
 
     policy: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
     """Checkpoint that every run starts from (`steptool sft`)."""
+    depth: int = 4
+    """Depth of the tasks of training and of the learning curves."""
     calls: int = 16000
     """Environment calls of training in each run."""
     seeds: int = 10
@@ -53,7 +56,7 @@ class Options:
     end_episodes: int = 200
     """Number of tasks of each split in the evaluation at the end."""
     end_splits: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPLIT")] = (*_DEPTHS, *_SPLITS)
-    """Splits of the evaluation at the end, `depth-4` among them."""
+    """Splits of the evaluation at the end, that of `depth` among them."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
     """YAML file of the settings that all arms share, as for `steptool train`."""
     jobs: int = 1
@@ -76,20 +79,24 @@ def planned(options: Options, started: Mapping[str, Any]) -> list[Plan]:
     """
     if unknown := [name for name in options.arms if name not in ARMS]:
         raise SystemExit(f"error: --arms {' '.join(unknown)}: no such arm; there are {', '.join(ARMS)}")
-    if CURVE not in options.end_splits:
-        raise SystemExit(f"error: --end-splits: {CURVE} is missing, the split of the learning curves")
+    curve = (depth_panel(options.depth, options.episodes),)
+    if curve[0].name not in options.end_splits:
+        raise SystemExit(f"error: --end-splits: {curve[0].name} is missing, the split of the learning curves")
     numbers = {name: getattr(options, name) for name in ("calls", "seeds", "points", "jobs", "episodes")}
     numbers["end-episodes"] = options.end_episodes
     if wrong := [name for name, value in numbers.items() if value < 1]:
         raise SystemExit(f"error: --{wrong[0]} {numbers[wrong[0]]}: must be at least 1")
     digest = checkpoint.load_digest(checkpoint.resolve_checkpoint(options.policy))
-    curve = (depth_panel(PRIMARY_DEPTH, options.episodes),)
     # Their number of tasks differs from that of the curve's panel.
     end = tuple(Panel(f"end-{split}", {"split": split}, options.end_episodes) for split in options.end_splits)
 
+    tasks = {**read_config(options.config).env.args, "depths": {str(options.depth): 1}}
+    runs = options.runs / curve[0].name
+
     def plan(name: str, arm: str, seed: int, points: int) -> Plan:
-        folder = options.runs / (START if name == START else f"{name}-{seed}")
-        config = arm_config(arm, seed, options.config, options.policy, options.calls, folder)
+        folder = runs / (START if name == START else f"{name}-{seed}")
+        changes = {"env": {"args": tasks}}
+        config = arm_config(arm, seed, options.config, options.policy, options.calls, folder, changes)
         return Plan(name, seed, points, digest, config, curve, end, started)
 
     start = plan(START, "final", 0, 0)

@@ -6,21 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from agents.evaluation.panels import GREEDY, depth_panel, key
+from agents.evaluation.panels import GREEDY, key
 from benchmarks.learning.aggregates import Scores, calls_to_reach
 
 START = "start"
 """Name of the run that only evaluates the starting policy."""
 
-PRIMARY_DEPTH = 4
-"""Depth of the tasks of the learning curves."""
 PRIMARY_DECODING = GREEDY
 """Decoding of the primary measure: that of the policy in use, and of the start's best line."""
-LEVELS = (0.25, 0.5)
+LEVELS = (0.15, 0.25, 0.5)
 """Pass rates of the primary measure: the environment calls until a run reaches them."""
-
-CURVE = depth_panel(PRIMARY_DEPTH, 1).name
-"""Name of the panel of the learning curves."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +46,11 @@ class Experiment:
         return self.calls[-1]
 
     @property
+    def curve_panel(self) -> str:
+        """Name of the panel of the learning curves, that of the depth of training."""
+        return str(self.start["curve_panels"][0]["name"])
+
+    @property
     def end_panels(self) -> list[str]:
         """Names of the panels of the evaluation at the end."""
         return [panel["name"] for panel in self.start["end_panels"]]
@@ -60,7 +60,7 @@ class Experiment:
 
         The evaluation of a mark is the first that follows it.
         """
-        name = key(decoding, CURVE, "pass_rate")
+        name = key(decoding, self.curve_panel, "pass_rate")
         first = self.start["curve"][0][name]
         found = [
             [first, *(next(r[name] for r in run["curve"] if r["calls"] >= mark) for mark in self.calls[1:])]

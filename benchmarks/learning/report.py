@@ -10,7 +10,7 @@ from agents.reporting.plots import Curve, line_plot
 from benchmarks.harness.report import Result, Row, Value
 from benchmarks.learning.aggregates import Estimate, Scores, budget_left, difference, estimate, improvement, iqm, mean
 from benchmarks.learning.arms import ARMS
-from benchmarks.learning.finished_runs import CURVE, LEVELS, PRIMARY_DECODING, PRIMARY_DEPTH, START, Experiment
+from benchmarks.learning.finished_runs import LEVELS, PRIMARY_DECODING, START, Experiment
 from benchmarks.learning.hypotheses import MARGIN, findings
 from benchmarks.learning.training_run import BEST
 
@@ -30,22 +30,23 @@ _BEHAVIOUR = {
 
 def report(experiment: Experiment) -> Result:
     """Return the result with all tables and figures."""
+    curve = experiment.curve_panel
     tables: dict[str, Sequence[Row]] = {
         **({"Hypotheses": rows} if (rows := _hypotheses(experiment)) else {}),
         "The start, pass rate %": _start(experiment),
-        f"Environment calls to a pass rate on {CURVE}": _reach(experiment),
+        f"Environment calls to a pass rate on {curve}": _reach(experiment),
         **({f"Compared with {_BASELINE}": _against(experiment)} if _BASELINE in experiment.runs else {}),
         **{f"Pass rate at the end, {decoding}, %": _ends(experiment, decoding) for decoding in DECODINGS},
-        f"Behaviour at the end on depth {PRIMARY_DEPTH}, {PRIMARY_DECODING}": _behaviour(experiment),
-        f"Curves on {CURVE}, %": _curves(experiment),
+        f"Behaviour at the end on {curve}, {PRIMARY_DECODING}": _behaviour(experiment),
+        f"Curves on {curve}, %": _curves(experiment),
         "Runs": _runs(experiment),
         "Arms": [{"arm": arm, "what it is": ARMS[arm].about} for arm in experiment.runs],
         "Panels": [{"panel": name, "digest": digest} for name, digest in experiment.start["digests"].items()],
         "Settings": _settings(experiment),
     }
-    figures = {f"Pass rate on {CURVE}, {decoding}": _figure(experiment, decoding) for decoding in DECODINGS}
-    title = "Learning curves: step rewards, final reward and controls"
-    return Result("learning", title, tables, _notes(experiment), figures)
+    figures = {f"Pass rate on {curve}, {decoding}": _figure(experiment, decoding) for decoding in DECODINGS}
+    title = f"Learning curves on {curve}: step rewards, final reward and controls"
+    return Result(f"learning_{curve.replace('-', '_')}", title, tables, _notes(experiment), figures)
 
 
 def _hypotheses(experiment: Experiment) -> list[Row]:
@@ -102,7 +103,7 @@ def _reach(experiment: Experiment) -> list[Row]:
 def _against(experiment: Experiment) -> list[Row]:
     """Return the differences of interquartile means at the end in points, and the probability of improvement."""
     rows: list[Row] = []
-    primary = next(panel for panel in experiment.end_panels if panel.endswith(CURVE))
+    primary = next(panel for panel in experiment.end_panels if panel.endswith(experiment.curve_panel))
     for arm in experiment.runs:
         if arm == _BASELINE:
             continue
@@ -111,7 +112,7 @@ def _against(experiment: Experiment) -> list[Row]:
             pair = experiment.last(arm, panel), experiment.last(_BASELINE, panel)
             row[f"{_short(panel)}, points"] = _interval(estimate(difference, *pair))
         pair = experiment.last(arm, primary), experiment.last(_BASELINE, primary)
-        row[f"probability of improvement on {CURVE}, %"] = _interval(estimate(improvement, *pair))
+        row[f"probability of improvement on {experiment.curve_panel}, %"] = _interval(estimate(improvement, *pair))
         rows.append(row)
     return rows
 
@@ -131,7 +132,7 @@ def _ends(experiment: Experiment, decoding: str) -> list[Row]:
 
 def _behaviour(experiment: Experiment) -> list[Row]:
     """Return the means of other metrics over runs at the primary depth, the start's first."""
-    panel = next(panel for panel in experiment.end_panels if panel.endswith(CURVE))
+    panel = next(panel for panel in experiment.end_panels if panel.endswith(experiment.curve_panel))
     rows: list[dict[str, Value]] = []
     for arm in (START, *experiment.runs):
         found = {
@@ -176,9 +177,9 @@ def _figure(experiment: Experiment, decoding: str) -> str:
         found = estimate(iqm, experiment.curve(arm, decoding))
         curves[arm] = Curve(experiment.calls, *(part.tolist() for part in found))
     for line in (SAMPLED, GREEDY, BEST):
-        rate = experiment.start["curve"][0][key(line, CURVE, "pass_rate")]
+        rate = experiment.start["curve"][0][key(line, experiment.curve_panel, "pass_rate")]
         curves[f"start, {line}"] = Curve([0, experiment.horizon], [rate, rate])
-    return line_plot(curves, "environment calls", f"pass rate, {CURVE}, {decoding}", percent=True)
+    return line_plot(curves, "environment calls", f"pass rate, {experiment.curve_panel}, {decoding}", percent=True)
 
 
 def _settings(experiment: Experiment) -> list[Row]:
@@ -216,7 +217,7 @@ def _notes(experiment: Experiment) -> list[str]:
         "calls. A run that does not reach it is censored: it counts as all calls of training in the restricted mean, "
         "which is therefore a lower bound, and as equal to all others that do not reach it in the probability.",
         f"The start's best temperature, {start['temperature']:g}, was chosen on validation tasks ({validation}).",
-        f"Curves are on {tasks} tasks of depth {PRIMARY_DEPTH}; panels of the evaluation at the end "
+        f"Curves are on {tasks} tasks of {experiment.curve_panel}; panels of the evaluation at the end "
         "have more. No task of a panel was used to choose a setting.",
         f"Outcomes of hypotheses are read off the intervals with a margin of {100 * MARGIN:.0f} points.",
         "A run ends with the iteration in which its calls are used up; `calls` says how many it made.",

@@ -19,7 +19,7 @@ from tests.benchmarks.learning.tiny import CALLS, TASKS
 
 def options(start: Path, shared: Path, runs: Path, **changes: Any) -> Options:
     some: dict[str, Any] = {"arms": ("final", "grpo"), "seeds": 2, "calls": CALLS, "points": 2}
-    some |= {"episodes": 2, "end_episodes": 1, "end_splits": ("depth-4", "G1_instruction")}
+    some |= {"depth": 1, "episodes": 2, "end_episodes": 1, "end_splits": ("depth-1", "G1_instruction")}
     return Options(policy=start, config=shared, runs=runs, **{**some, **changes})
 
 
@@ -61,7 +61,7 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     assert curves in again.tables.values()
     assert (plans[1].folder / "result.json").stat().st_mtime_ns == finished.st_mtime_ns
     for plan in plans:
-        assert curve(plan.folder) == curve(tmp_path / "whole" / plan.folder.name)
+        assert curve(plan.folder) == curve(tmp_path / "whole" / "depth-1" / plan.folder.name)
         assert not list(plan.folder.glob("checkpoint-*"))
     assert [row["calls"] for row in result.tables["Runs"]] == [CALLS] * 2
     kept = read_result(plans[2].folder)
@@ -69,9 +69,9 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     assert kept["origin"]["command"]
     assert kept["origin"]["commit"]
     assert kept["config"]["algo"] == "grpo"
-    weights = {checkpoint.load_digest(tmp_path / runs / "grpo-0" / POLICY) for runs in ("whole", "broken")}
+    weights = {checkpoint.load_digest(tmp_path / runs / "depth-1" / "grpo-0" / POLICY) for runs in ("whole", "broken")}
     assert len(weights) == 1
-    assert {row["panel"] for row in result.tables["Panels"]} >= {"depth-4", "end-depth-4", "end-G1_instruction"}
+    assert {row["panel"] for row in result.tables["Panels"]} >= {"depth-1", "end-depth-1", "end-G1_instruction"}
 
 
 @pytest.mark.parametrize("arm", ["rft", "eto", "sft"])
@@ -132,7 +132,7 @@ def test_arms_differ_in_nothing_but_what_they_are(arm: str, start: Path, shared:
     [
         ({"arms": ("ppo",)}, "--arms ppo: no such arm; there are final"),
         ({"seeds": 0}, "--seeds 0: must be at least 1"),
-        ({"end_splits": ("depth-1",)}, "--end-splits: depth-4 is missing"),
+        ({"end_splits": ("depth-4",)}, "--end-splits: depth-1 is missing"),
     ],
 )
 def test_wrong_options_say_what_is_right(start: Path, shared: Path, tmp_path: Path, changes: Any, words: str) -> None:

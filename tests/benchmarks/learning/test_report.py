@@ -16,7 +16,7 @@ from agents.evaluation.panels import DECODINGS, GREEDY, key
 from agents.training.config import make_config
 from benchmarks.harness.report import markdown, origin, publish
 from benchmarks.learning.aggregates import budget_left, calls_to_reach, difference, mean_difference
-from benchmarks.learning.finished_runs import CURVE, START, Experiment
+from benchmarks.learning.finished_runs import START, Experiment
 from benchmarks.learning.hypotheses import (
     Hypothesis,
     findings,
@@ -29,6 +29,7 @@ from benchmarks.learning.hypotheses import (
 from benchmarks.learning.report import report
 from benchmarks.learning.training_run import BEST
 
+CURVE = "depth-4"
 RATES = {"steptool": (0.7, 0.6), "final": (0.7, 0.2), "released": (0.4, 0.05)}
 """Greedy pass rates at the end of depth 1 and depth 4; the curve of depth 4 is linear from the start's rate."""
 OF_START = (0.6, 0.1)
@@ -134,8 +135,8 @@ def test_curves_begin_at_the_start_and_take_the_first_evaluation_after_each_mark
 
 def test_the_page_says_which_runs_did_not_reach_a_level(tmp_path: Path) -> None:
     publish(report(experiment()), origin(), tmp_path)
-    content = json.loads((tmp_path / "learning.json").read_text())
-    assert (tmp_path / "learning.md").read_text() == markdown(content)
+    content = json.loads((tmp_path / "learning_depth_4.json").read_text())
+    assert (tmp_path / "learning_depth_4.md").read_text() == markdown(content)
     reach = {
         (row["arm"], row["level %"]): row for row in content["tables"][f"Environment calls to a pass rate on {CURVE}"]
     }
@@ -149,14 +150,17 @@ def test_the_page_says_which_runs_did_not_reach_a_level(tmp_path: Path) -> None:
 
 def test_the_page_holds_the_lines_of_the_start_tables_and_figures(tmp_path: Path) -> None:
     publish(report(experiment()), origin(), tmp_path)
-    content, page = json.loads((tmp_path / "learning.json").read_text()), (tmp_path / "learning.md").read_text()
+    content, page = (
+        json.loads((tmp_path / "learning_depth_4.json").read_text()),
+        (tmp_path / "learning_depth_4.md").read_text(),
+    )
     lines = {row["decoding"]: row for row in content["tables"]["The start, pass rate %"]}
     assert (lines[BEST]["temperature"], lines[GREEDY]["temperature"]) == (0.3, 0.0)
     ends = {row["arm"]: row for row in content["tables"]["Pass rate at the end, greedy, %"]}
     assert ends["steptool"][CURVE].startswith("60.0 [")
     better = {row["arm"]: row for row in content["tables"]["Compared with final"]}["steptool"]
     assert better[f"probability of improvement on {CURVE}, %"].startswith("100.0")
-    behaviour = content["tables"]["Behaviour at the end on depth 4, greedy"]
+    behaviour = content["tables"]["Behaviour at the end on depth-4, greedy"]
     assert [row["arm"] for row in behaviour] == [START, *RATES]
     assert "families solved" not in behaviour[0]  # no run measured it
     assert len(content["tables"]["Runs"]) == 15
