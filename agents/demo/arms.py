@@ -32,15 +32,18 @@ _POLL_SECONDS = 0.5
 
 
 @cache
-def _chosen() -> dict[str, Any]:
-    return read_yaml(_CHOSEN)
+def _read(file: Path) -> dict[str, Any]:
+    return read_yaml(file)
 
 
-def chosen_settings(arm: str, algo: Algorithm) -> dict[str, Any]:
-    """Return the settings of an arm that differ from `CONFIG`; `algo` is its algorithm, which may need no critic."""
+def chosen_settings(arm: str, algo: Algorithm, file: Path = _CHOSEN) -> dict[str, Any]:
+    """Return the settings of an arm that differ from `CONFIG`.
+
+    `algo` is its algorithm, which may need no critic; `file` holds the chosen settings by arm.
+    """
     critic = ALGORITHMS[algo].get("policy", {}).get("critic")
     without_critic = {"policy": {"critic": "none"}, "critic_warmup": 0} if critic == "none" else {}
-    return merged(without_critic, _chosen().get(arm, {}))
+    return merged(without_critic, _read(file).get(arm, {}))
 
 
 def start_stages() -> list[SFTRunConfig]:

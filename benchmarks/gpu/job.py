@@ -166,7 +166,7 @@ def _arm_config(report: Report, arm: str, policy: dict[str, Any], out: Path) -> 
         "optim": {"lr": 5e-4 if policy["lora_rank"] else 3e-4},
         "rollout": {"engine": "static"},
     }
-    config = read_config(CONFIG, merged(chosen_settings(arm, algo), settings))
+    config = read_config(CONFIG, merged(chosen_settings(algo, algo), settings))
     depths = {str(depth): 1.0 for depth in _DEPTHS}
     return replace(config, env=replace(config.env, args={**config.env.args, "depths": depths}))
 

@@ -1,4 +1,4 @@
-"""Arms of the learning experiment. They differ only in the settings given here and in the demonstration's arms.yaml."""
+"""Arms of the learning experiment. They differ only in the settings given here and in arms.yaml."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any, Literal
 from agents.demo.arms import CONFIG, chosen_settings
 from agents.training.config import ALGORITHMS, Algorithm, TrainConfig, merged, read_config
 
+_CHOSEN = Path(__file__).with_name("arms.yaml")
 SHARED = CONFIG
 """Settings that all arms share, the tasks of training among them."""
 
@@ -90,5 +91,5 @@ def arm_config(
         "env": {"reward": arm.reward},
         "algorithm": {"advantage": arm.estimator} if arm.estimator else {},
     }
-    chosen = merged(chosen_settings(name, arm.algo), changes or {})
+    chosen = merged(chosen_settings(name, arm.algo, _CHOSEN), changes or {})
     return read_config(shared, merged(chosen, own))

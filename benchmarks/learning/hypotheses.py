@@ -1,12 +1,12 @@
 """Hypotheses of the learning experiment, as stated in docs/learning.md, and their tests."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from agents.evaluation.panels import GREEDY
-from benchmarks.learning.aggregates import Scores, budget_left, difference, estimate, iqm, mean
+from benchmarks.learning.aggregates import Scores, budget_left, difference, estimate, iqm, mean, mean_difference
 from benchmarks.learning.finished_runs import START, Experiment
 
 MARGIN = 0.05
@@ -56,8 +56,68 @@ class Hypothesis(NamedTuple):
     statistic: Callable[..., Scores] = difference
 
 
-HYPOTHESES: Sequence[Hypothesis] = ()
-"""Stated after the sweep and before the runs."""
+_FOUR, _FIVE = "depth-4", "depth-5"
+
+HYPOTHESES: Mapping[str, Sequence[Hypothesis]] = {
+    _FIVE: (
+        Hypothesis(
+            "PPO reaches 15 % of the chains of five sooner with rewards per call than with the final reward",
+            "> 0",
+            ("steptool", "final"),
+            reaching(0.15),
+            mean_difference,
+        ),
+        Hypothesis("and solves more of them at the end", "> 0", ("steptool", "final"), pass_at(f"end-{_FIVE}")),
+        Hypothesis(
+            "information helps without timing: GRPO with the sum of the rewards per call, and with the final reward",
+            "> 0",
+            ("grpo", "grpo_final"),
+            pass_at(f"end-{_FIVE}"),
+        ),
+        Hypothesis(
+            "timing helps PPO: rewards per call at their calls, and their sum at the end",
+            "> 0",
+            ("steptool", "final_dense_sum"),
+            pass_at(f"end-{_FIVE}"),
+        ),
+        Hypothesis(
+            "timing helps groups: returns to go of steps, and GRPO with the sum",
+            "> 0",
+            ("step_grpo", "grpo"),
+            pass_at(f"end-{_FIVE}"),
+        ),
+        Hypothesis(
+            "the lead of rewards per call over the final reward grows from chains of three to chains of five",
+            "> 0",
+            ("steptool", "final"),
+            pass_by_depth("end-depth-3", f"end-{_FIVE}"),
+            growth,
+        ),
+    ),
+    _FOUR: (
+        Hypothesis(
+            "PPO reaches 25 % of the chains of four sooner with rewards per call than with the final reward",
+            "> 0",
+            ("steptool", "final"),
+            reaching(0.25),
+            mean_difference,
+        ),
+        Hypothesis("and solves more of them at the end", "> 0", ("steptool", "final"), pass_at(f"end-{_FOUR}")),
+        Hypothesis(
+            "groups of equal states gain nothing from the final reward: GiGPO and GRPO",
+            "about 0",
+            ("gigpo_final", "grpo_final"),
+            pass_at(f"end-{_FOUR}"),
+        ),
+        Hypothesis(
+            "trees gain nothing from the final reward at equal calls: trees and GRPO",
+            "about 0",
+            ("tree_final", "grpo_final"),
+            pass_at(f"end-{_FOUR}"),
+        ),
+    ),
+}
+"""Stated after the sweep and before the runs, by the panel of the learning curves."""
 
 
 class Finding(NamedTuple):
@@ -77,8 +137,10 @@ class Finding(NamedTuple):
         return verdict(self.hypothesis.predicted, self.low, self.high)
 
 
-def findings(experiment: Experiment, hypotheses: Sequence[Hypothesis] = HYPOTHESES) -> list[Finding]:
-    """Return the result of each hypothesis whose arms were run."""
+def findings(experiment: Experiment, hypotheses: Sequence[Hypothesis] | None = None) -> list[Finding]:
+    """Return the result of each hypothesis whose arms were run, by default of those of the trained depth."""
+    if hypotheses is None:
+        hypotheses = HYPOTHESES.get(experiment.curve_panel, ())
     found = []
     for hypothesis in hypotheses:
         if set(hypothesis.arms) <= set(experiment.runs):
