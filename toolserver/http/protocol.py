@@ -107,9 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         answered = self.cycle is None or self.cycle.response_complete
         incomplete = not answered and self.cycle.more_body
         self._seen = self.cycle, answered
-        if self._seen != before or not (
-            answered or unread or incomplete
-        ):  # the application bounds this
+        if self._seen != before or not (answered or unread or incomplete):  # the application bounds this
             self._active_at = now
         limit = self._limits.request_timeout if unread or incomplete else self._limits.head_timeout
         if now - self._active_at < limit:
