@@ -18,7 +18,7 @@ from tests.benchmarks.learning.tiny import CALLS, TASKS
 
 
 def options(start: Path, shared: Path, runs: Path, **changes: Any) -> Options:
-    some: dict[str, Any] = {"arms": ("final", "grpo"), "seeds": 2, "calls": CALLS, "points": 2}
+    some: dict[str, Any] = {"arms": ("final", "grpo_final"), "seeds": 2, "calls": CALLS, "points": 2}
     some |= {"depth": 1, "episodes": 2, "end_episodes": 1, "end_splits": ("depth-1", "G1_instruction")}
     return Options(policy=start, config=shared, runs=runs, **{**some, **changes})
 
@@ -69,7 +69,7 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     assert kept["origin"]["command"]
     assert kept["origin"]["commit"]
     assert kept["config"]["algo"] == "grpo"
-    weights = {checkpoint.load_digest(tmp_path / runs / "depth-1" / "grpo-0" / POLICY) for runs in ("whole", "broken")}
+    weights = {checkpoint.load_digest(tmp_path / runs / "depth-1" / "grpo_final-0" / POLICY) for runs in ("whole", "broken")}
     assert len(weights) == 1
     assert {row["panel"] for row in result.tables["Panels"]} >= {"depth-1", "end-depth-1", "end-G1_instruction"}
 
