@@ -29,7 +29,6 @@ from benchmarks.learning.runs import PACKAGES, perform
 from benchmarks.learning.training_run import Plan
 
 _DEPTHS = tuple(f"depth-{depth}" for depth in range(1, 7))
-_SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,9 @@ class Options:
     """Number of tasks of these evaluations, all of one depth."""
     end_episodes: int = 200
     """Number of tasks of each split in the evaluation at the end."""
-    end_splits: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPLIT")] = (*_DEPTHS, *_SPLITS)
-    """Splits of the evaluation at the end, that of `depth` among them."""
+    end_splits: Annotated[tuple[str, ...], tyro.conf.arg(metavar="SPLIT")] = _DEPTHS
+    """Splits of the evaluation at the end, that of `depth` among them. Tasks of other splits than `depth-N` have the
+    depth of training; a world of few tools has none of depth 5 in some."""
     config: Annotated[Path, tyro.conf.arg(metavar="FILE")] = SHARED
     """YAML file of the settings that all arms share, as for `steptool train`."""
     jobs: int = 1

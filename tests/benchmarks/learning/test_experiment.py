@@ -69,7 +69,8 @@ def test_an_interrupted_experiment_goes_on_to_the_numbers_of_an_unbroken_one(
     assert kept["origin"]["command"]
     assert kept["origin"]["commit"]
     assert kept["config"]["algo"] == "grpo"
-    weights = {checkpoint.load_digest(tmp_path / runs / "depth-1" / "grpo_final-0" / POLICY) for runs in ("whole", "broken")}
+    policies = [tmp_path / runs / "depth-1" / "grpo_final-0" / POLICY for runs in ("whole", "broken")]
+    weights = set(map(checkpoint.load_digest, policies))
     assert len(weights) == 1
     assert {row["panel"] for row in result.tables["Panels"]} >= {"depth-1", "end-depth-1", "end-G1_instruction"}
 
