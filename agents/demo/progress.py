@@ -11,16 +11,19 @@ from agents.reporting.console import Display
 
 
 class DemoProgress(Display):
-    """Lines of the phases: the start's evaluation, each arm's training, the table. Waiting phases are shown, too."""
+    """Lines of the phases: the start's evaluation, each arm's training, the table, further attempts of the start.
+
+    Waiting phases are shown, too.
+    """
 
     def __init__(self, arms: Sequence[str], depths: Sequence[int], console: Console | None = None) -> None:
         super().__init__(console=console)
         self._depths = depths
-        self._phases = {name: self.add_phase(name) for name in ("start", *arms, "table")}
+        self._phases = {name: self.add_phase(name) for name in ("start", *arms, "table", "attempts")}
         self._evaluated = dict.fromkeys(arms, "")
 
     def evaluate(self, phase: str, done: int, total: int) -> None:
-        """Set the number of finished evaluations of `start` or `table`."""
+        """Set the number of finished evaluations of `start`, `table` or `attempts`."""
         self.update(self._phases[phase], done, total, "evaluations")
 
     def train(self, arm: str, total: int, record: Mapping[str, float | None]) -> None:

@@ -151,17 +151,22 @@ def _train(demo: Demo, tools: Mapping[str, Any], outcome: Outcome) -> None:
         ]
         table += jobs(BEST, start, outcome.temperature, panels)
         played = play_jobs(table, lambda done: progress.evaluate("table", done, len(table)))
-    shown = (START, START + GREEDY, BEST, *(name + suffix for name in ARMS for suffix in ("", GREEDY)))
-    outcome.runs = {name: played[name] for name in shown}
-    outcome.curves = {name: run.metrics() for name, run in trained.items()}
-    outcome.calls = {name: int(curve[-1]["calls"]) for name, curve in outcome.curves.items()}
-    outcome.unsolved = _beyond_start(outcome, start, config, panels)
+        shown = (START, START + GREEDY, BEST, *(name + suffix for name in ARMS for suffix in ("", GREEDY)))
+        outcome.runs = {name: played[name] for name in shown}
+        outcome.curves = {name: run.metrics() for name, run in trained.items()}
+        outcome.calls = {name: int(curve[-1]["calls"]) for name, curve in outcome.curves.items()}
+        outcome.unsolved = _beyond_start(
+            outcome, start, config, panels, lambda done: progress.evaluate("attempts", done, TRIES)
+        )
 
 
-def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Sequence[Panel]) -> list[str]:
+def _beyond_start(
+    outcome: Outcome, start: Path, config: TrainConfig, panels: Sequence[Panel], on_attempt: Callable[[int], None]
+) -> list[str]:
     """Return ids of tasks that the greedy step-grained policy solved and the start did not in any attempt.
 
     The attempts are those of the table, then `TRIES` more, half of them at the best temperature if that is not 0.
+    `on_attempt` gets the number of finished further attempts at a panel's tasks.
     """
     from agents.demo.attempts import never_solved, passed
     from agents.models.bundle import build_policy
@@ -173,6 +178,7 @@ def _beyond_start(outcome: Outcome, start: Path, config: TrainConfig, panels: Se
         for number in range(TRIES):
             best = number % 2 and outcome.temperature
             yield policy_agent(bundle, config.sampling, outcome.temperature if best else 1.0, seed=1 + number)
+            on_attempt(number + 1)
 
     attempts = [outcome.runs[name] for name in (START, START + GREEDY, BEST)]
     found: list[str] = []
