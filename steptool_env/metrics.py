@@ -29,7 +29,7 @@ class EpisodeResult:
         invalid_calls: Number of steps that are not a call of an offered function with valid arguments.
         finished: True if the last step called `Finish`.
         episode_return: Sum of the final rewards.
-        family: Group of alike tasks; empty without groups.
+        family: Group of similar tasks; empty without groups.
         silent: True if an action is empty: a policy in this process acts so where its context is full.
     """
 

@@ -26,7 +26,7 @@ class Task:
         tools: Offered APIs in prompt order. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
         state: State token at the start of an episode; empty for stateless tools.
-        family: Group of alike tasks for means over groups; ToolWorld's is that of the plan. Empty without groups.
+        family: Group of similar tasks for means over groups; ToolWorld's is that of the plan. Empty without groups.
         solution: Reference solution, read by the task's grader (ToolWorld: a `WorldTask`); `None` for recorded suites.
             Pickles and files omit it; the suite finds it by the task's id.
     """

@@ -36,7 +36,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             partial.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigurationError(
-            f"cannot write {path}: {error.strerror or error}; make room, or name a place that can be written"
+            f"cannot write {path}: {error.strerror or error}; free some space, or name a place that can be written"
         ) from error
 
 

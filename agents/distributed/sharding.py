@@ -24,7 +24,7 @@ class Shards:
     """A sharded policy and an unsharded one, `full`, whose weights the shards take over and `gathered` gives back.
 
     Attributes:
-        policy: The sharded policy, which is trained; computations go through its `forward`, in every process alike.
+        policy: The sharded policy, which is trained; computations go through its `forward`, in every process.
     """
 
     def __init__(self, full: Policy, processes: Processes) -> None:

@@ -65,7 +65,7 @@ class HttpEngine:
         limits = httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.Client(headers=headers, timeout=_TIMEOUT, limits=limits)
-        # Threads, not asyncio: httpx's asynchronous pool slows down with the number of requests in flight.
+        # Threads, not asyncio: httpx's asynchronous pool slows down with the number of open requests.
         self._pool = ThreadPoolExecutor(_CONNECTIONS)
         self._model = ""
         self._version: int | None = None

@@ -212,7 +212,7 @@ def _notes(experiment: Experiment) -> list[str]:
     validation = ", ".join(f"{float(t):g}: {100 * rate:.1f} %" for t, rate in start["validation"].items())
     return [
         f"{len(first)} runs of each arm. Pass rates are interquartile means over runs; brackets and bands are 95 % "
-        "percentile bootstrap intervals over runs, arms resampled apart.",
+        "percentile bootstrap intervals over runs, arms resampled separately.",
         f"Calls to a pass rate: linear between the evaluations of 0 to {experiment.horizon:,} "
         "calls. A run that does not reach it is censored: it counts as all calls of training in the restricted mean, "
         "which is therefore a lower bound, and as equal to all others that do not reach it in the probability.",

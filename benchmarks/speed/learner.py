@@ -230,7 +230,7 @@ def _wait(options: Options) -> None:
 def mfu(parameters: int, rate: float, peak: float) -> float:
     """Return the percentage of `peak` operations per second that `rate` tokens per second take.
 
-    Six operations per weight and token, forward and backward (Kaplan et al. 2020); attention apart.
+    Six operations per weight and token, forward and backward (Kaplan et al. 2020); without attention.
     """
     return 100 * 6 * parameters * rate / peak
 

@@ -94,8 +94,8 @@ def choose(options: Options) -> dict[str, list[dict[str, Any]]]:
         tools |= {tool for item in chosen[name] for tool in _tools(item)}
         left = {key: item for key, item in items.items() if _fit(item, queries)}
         while len(chosen[name]) < options.per_set:
-            alike = [_tools(item) for item in chosen[name]]
-            free = [key for key, item in left.items() if alike.count(_tools(item)) < _ALIKE]
+            of_set = [_tools(item) for item in chosen[name]]
+            free = [key for key, item in left.items() if of_set.count(_tools(item)) < _ALIKE]
             item = left.pop(min(free, key=lambda key: (len(_tools(left[key]) - tools), _hash(key.encode()))))
             if len(tools | _tools(item)) > options.max_tools:
                 raise DataError(f"{path}: {options.per_set} queries need more than {options.max_tools} tools")

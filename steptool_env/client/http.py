@@ -211,10 +211,10 @@ class HttpToolClient:
             except _FailedError as failed:
                 if failed.away:
                     self._verified = self._suite is None  # another server may start there
-                patience = 0.0 if self._waited_in_vain else self.reconnect
-                if failed.away and waited < patience:
+                limit = 0.0 if self._waited_in_vain else self.reconnect
+                if failed.away and waited < limit:
                     wait = min(failed.wait or min(_FIRST_WAIT * 2**waits, _LONGEST_AWAY_WAIT), _LONGEST_WAIT)
-                    wait = min(wait, patience - waited)
+                    wait = min(wait, limit - waited)
                     waits, waited = waits + 1, waited + wait
                 elif failed.final or failures >= self.retries:
                     self._waited_in_vain |= failed.away
@@ -317,7 +317,7 @@ def _read(element: Any, call: ToolCall) -> ToolResponse:
         raise ValueError("latency is not a number of seconds")
     outcome, provenance = _OUTCOMES.get(element["outcome"]), _PROVENANCES.get(element["provenance"])
     if outcome is None or provenance is None:
-        raise ValueError("outcome or provenance is none of those documented")
+        raise ValueError("outcome or provenance is not a documented value")
     return ToolResponse(body.encode(), outcome, provenance, state, latency)
 
 

@@ -18,7 +18,7 @@ Resize = Callable[[int], Path]
 
 
 def fill_up(folder: Path) -> Path:
-    """Write a file that takes all room."""
+    """Write a file that fills the disk."""
     with (folder / "filler").open("wb", buffering=0) as file:
         for size in (65536, 4096, 1):
             try:

@@ -1,6 +1,6 @@
 """Tally of a cache: number of recordings and running digest, in the database and in a file beside it.
 
-SQLite ignores the end of a write-ahead log from the first damaged part on, and knows nothing of a deleted log. The
+SQLite ignores the end of a write-ahead log from the first damaged part on, and cannot notice a deleted log. The
 database is sound then, but old, and so is the tally in it. The one in the file tells that recordings are missing.
 
 A writer holds the database's write lock and then the file's lock, and writes the file before and after each commit:
@@ -22,7 +22,7 @@ from toolserver.cache.record import stored_hash
 from toolserver.errors import CacheError
 
 KEY = "tally"
-"""Key of the tally's row in diskcache's table. Keys of recordings are bytes, so it is none of theirs."""
+"""Key of the tally's row in diskcache's table. No recording has it: their keys are bytes."""
 
 FILE = "cache.tally"
 """Name of the file in a cache directory."""
@@ -101,7 +101,7 @@ class TallyFile:
     def commit(self, stored: Tally, change: Tally) -> Iterator[None]:
         """Write the tallies before and after a transaction that is committed in the context.
 
-        Missing recordings remain missing: if the database's tally is none of the file's, the file's is continued.
+        Missing recordings remain missing: if the file has another tally than the database, the file's is continued.
         """
         with self._open(os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX) as file:
             known = _read(file)

@@ -39,7 +39,7 @@ def test_a_sampled_evaluation_gives_the_same_episodes_for_every_number_of_slots(
 
 @pytest.mark.parametrize("num_envs", [1, 3, 16])
 def test_a_rollout_does_not_depend_on_how_its_episodes_are_batched(num_envs: int) -> None:
-    """Members of a group, which begin alike, draw differently."""
+    """Members of a group, which begin in the same state, draw differently."""
     made = bundle("none")
     starts = [EpisodeSpec(seed // 4, seed // 4) for seed in range(24)]
 

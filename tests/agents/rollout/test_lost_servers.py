@@ -133,14 +133,14 @@ def test_episodes_are_retried_then_dropped_and_training_goes_on(tmp_path: Path, 
 
 def test_patience_waits_longer_each_time_and_ends() -> None:
     waits: list[float] = []
-    patience = ServerBackoff(sleep=waits.append)
+    backoff = ServerBackoff(sleep=waits.append)
     lost, partly = Rollout(dropped=4), Rollout(episodes=[None], dropped=3)  # type: ignore[list-item]
-    assert patience.wait(lost)
-    assert patience.wait(lost)
-    assert patience.wait(partly)
-    assert all(patience.wait(lost) for _ in range(8))
+    assert backoff.wait(lost)
+    assert backoff.wait(lost)
+    assert backoff.wait(partly)
+    assert all(backoff.wait(lost) for _ in range(8))
     assert waits == [1, 2, 1, 2, 4, 8, 16, 32, 60, 60]
-    assert not patience.wait(lost)
+    assert not backoff.wait(lost)
 
 
 def test_a_server_of_another_world_ends_the_run(tmp_path: Path) -> None:

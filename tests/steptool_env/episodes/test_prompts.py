@@ -54,8 +54,8 @@ def test_the_system_text_is_toolbenchs(stabletoolbench_data: Path) -> None:
     task = Task("1073", "G1_instruction", answer.query, tools)
     start = make_prompt(task, make_format("openai"), "toolbench")
     assert start.messages == [system, user]
-    told = make_prompt(task, make_format("openai"), "toolbench", 9)
-    assert told.messages == [system, {**user, "content": user["content"] + "Calls left: 9\n"}]
+    native = make_prompt(task, make_format("openai"), "toolbench", 9)
+    assert native.messages == [system, {**user, "content": user["content"] + "Calls left: 9\n"}]
     assert start.functions[-1] == answer.functions[-1] == FINISH_FUNCTION
 
 

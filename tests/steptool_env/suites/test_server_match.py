@@ -26,7 +26,7 @@ WORLD = ServerMatch(("world", "both"), FIELDS)
 RECORDED = ServerMatch(("recorded", "both"), {"version": "1"}, optional=True)
 
 
-class Told(Scripted):
+class InfoServer(Scripted):
     """Answers `GET` with the server's info."""
 
     def get(self) -> None:
@@ -39,10 +39,10 @@ class Suite:
         self.server_match = match
 
 
-def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
+def requests_of(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> list[Any]:
     """Return the requests for `/v1/info` of a client of `match` that sends `calls` requests."""
     content = info if isinstance(info, bytes) else json.dumps(info).encode()
-    with scripted(good(1), handler=Told) as server, client_for(server, suite=Suite(match)) as (client, _):
+    with scripted(good(1), handler=InfoServer) as server, client_for(server, suite=Suite(match)) as (client, _):
         server.info = status, content
         for _ in range(calls):
             client.call_many([CALL])
@@ -53,10 +53,10 @@ def told(info: Any, match: ServerMatch, status: int = 200, calls: int = 2) -> li
 
 def test_the_server_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(API_KEY_VARIABLE, "a-key")
-    ((path, headers),) = told(INFO, WORLD)
+    ((path, headers),) = requests_of(INFO, WORLD)
     assert (path, headers["authorization"]) == ("/v1/info", "Bearer a-key")
-    assert len(told({**INFO, "kind": "both"}, WORLD)) == 1
-    assert len(told({**INFO, "kind": "recorded", "seed": None}, RECORDED)) == 1
+    assert len(requests_of({**INFO, "kind": "both"}, WORLD)) == 1
+    assert len(requests_of({**INFO, "kind": "recorded", "seed": None}, RECORDED)) == 1
 
 
 @pytest.mark.parametrize(
@@ -74,26 +74,26 @@ def test_the_server_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_difference_names_field_values_and_remedy(field: str, theirs: Any, remedy: str) -> None:
     ours = "world or both" if field == "kind" else INFO[field]
     with pytest.raises(ConfigurationError, match=f"{field} is {theirs!r}, this environment's is {ours!r}; .*{remedy}"):
-        told({**INFO, field: theirs}, WORLD)
+        requests_of({**INFO, field: theirs}, WORLD)
 
 
 def test_recordings_do_not_come_from_a_world() -> None:
     with pytest.raises(ConfigurationError, match="--cache"):
-        told(INFO, RECORDED)
+        requests_of(INFO, RECORDED)
 
 
 def test_a_server_without_info_serves_recordings_and_no_world() -> None:
     """Another implementation of StableToolBench's protocol does not have it."""
-    assert len(told(b"not here", RECORDED, status=404)) == 1
+    assert len(requests_of(b"not here", RECORDED, status=404)) == 1
     with pytest.raises(ConfigurationError, match=r"no /v1/info.*version"):
-        told(b"not here", WORLD, status=404)
+        requests_of(b"not here", WORLD, status=404)
 
 
 def test_what_is_no_info_loses_the_call() -> None:
     with pytest.raises(ToolTransportError, match="did not answer as a tool server does: /v1/info is"):
-        told(b"<html>", WORLD)
+        requests_of(b"<html>", WORLD)
     with pytest.raises(ToolTransportError, match="HTTP 401"):
-        told(b"", WORLD, status=401)
+        requests_of(b"", WORLD, status=401)
 
 
 @pytest.fixture(scope="module")

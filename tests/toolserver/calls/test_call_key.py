@@ -9,7 +9,7 @@ from toolserver.calls.call_key import KEY_BYTES, canonical_arguments, canonical_
 from toolserver.calls.json_parsing import MAX_NESTING
 from toolserver.errors import DataError
 
-# Few distinct values, so that two draws are often alike but for a type, an order or a sign.
+# Few distinct values, so that two draws often differ only in a type, an order or a sign.
 scalars = st.one_of(
     st.sampled_from([None, True, False, 0, 1, -1, 0.0, -0.0, 1.0, "", "0", "1", "1.0", "null", "true", "a", "é"]),
     st.sampled_from([float("nan"), float("inf"), -float("inf"), "NaN", "Infinity", 1e16, 10**16, "\ud800", "\\ud800"]),

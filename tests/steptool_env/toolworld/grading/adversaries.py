@@ -181,10 +181,10 @@ def _explaining(run: Run) -> set[float]:
 def tells_responses(run: Run) -> Iterator[str]:
     """All that was seen, in sentences, where the asked call gave a number that no explanation needs."""
     seen = {str(value) for _, value in run.leaves}
-    told = _explaining(run)
+    explained = _explaining(run)
     for slot in (slot for slot in run.slots if slot.type.kind in NUMERIC):
         given = [value for row in run.task.plan.results[slot.node].rows for value in row.values.values()]
-        if any(run.is_rival(slot, value) and str(value) in seen and value not in told for value in given):
+        if any(run.is_rival(slot, value) and str(value) in seen and value not in explained for value in given):
             yield " ".join(f"The {key} is {value}." for key, value in run.leaves)
 
 

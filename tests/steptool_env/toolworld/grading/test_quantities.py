@@ -12,7 +12,7 @@ def numbers(text: str, **settings: bool) -> tuple[Quantity, ...]:
     return read(tidy(text), **settings).numbers
 
 
-def told(text: str) -> list[str]:
+def texts(text: str) -> list[str]:
     """Each number with its unit's dimension and code, by its first meaning."""
     firsts = [each.readings[0] for each in numbers(text, durations=True)]
     return [f"{value:.10g} {unit.code or unit.dimension if unit else ''}".strip() for value, unit in firsts]
@@ -40,7 +40,7 @@ def told(text: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_what_a_text_states(text: str, expected: str) -> None:
-    assert " ".join(told(text)) == expected
+    assert " ".join(texts(text)) == expected
 
 
 @pytest.mark.parametrize("text", ["1.234", "1,234"])

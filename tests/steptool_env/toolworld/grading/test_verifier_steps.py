@@ -36,8 +36,8 @@ def stepped() -> tuple[tuple[WorldTask, str], ...]:
 )
 def test_the_numbers_of_the_steps_may_be_told(form: str) -> None:
     assert len(stepped()) >= 10
-    told = [is_right(task, form.format(step, gold_answer(task))) for task, step in stepped()]
-    assert all(told), [each for each, right in zip(stepped(), told, strict=True) if not right][:3]
+    judged = [is_right(task, form.format(step, gold_answer(task))) for task, step in stepped()]
+    assert all(judged), [each for each, right in zip(stepped(), judged, strict=True) if not right][:3]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_what_the_asked_call_gave_beside_the_answer_contradicts() -> None:
             value = result.values[name]
             if output.type.kind is ValueKind.INTEGER and output.attribute != slot.attribute and value not in known:
                 tried += 1
-                told = f"The {output.label} is {value}. The answer is {gold_answer(task)}."
-                assert not is_right(task, told), task.query
+                text = f"The {output.label} is {value}. The answer is {gold_answer(task)}."
+                assert not is_right(task, text), task.query
     assert tried > 5
 
 
