@@ -14,6 +14,10 @@ DEFAULT_CALL_BUDGET = 12
 DEFAULT_OBSERVATION_LENGTH = OBSERVATION_LENGTH
 
 
+KEY_OPTION = "api_key"
+"""Option of rewards and agents that holds an API key. It is written nowhere."""
+
+
 @dataclass(frozen=True)
 class EpisodeConfig:
     """Episode configuration.
@@ -68,6 +72,7 @@ def make_config(
     options = check_options(reward_options)
     made = make_reward(reward, **options)
     settings = {"kind": reward, **REWARDS.settings(reward, **options)}
+    settings.pop(KEY_OPTION, None)  # snapshots, results and reports hold the settings
     return EpisodeConfig(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
 
 

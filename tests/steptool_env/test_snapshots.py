@@ -4,6 +4,7 @@ import json
 import pickle
 from typing import Any
 
+import gymnasium as gym
 import pytest
 from gymnasium.error import ResetNeeded
 from hypothesis import given, settings
@@ -174,3 +175,19 @@ def test_pickling_keeps_the_episode() -> None:
     assert [twin.step(a) for a in (COUNT, SAY)] == [env.step(a) for a in (COUNT, SAY)]
     assert twin.reset() == env.reset()
     assert pickle.loads(pickle.dumps(toy_env())).reset(seed=1) == toy_env().reset(seed=1)
+
+
+def test_a_snapshot_holds_no_api_key_and_restores_with_another() -> None:
+    def make(key: str) -> ToolEnv:
+        options = {"judge": "llm", "model": "m", "base_url": "http://127.0.0.1:1/v1", "api_key": key}
+        env = gym.make("StepTool/StableToolBench-v0", reward_options=options).unwrapped
+        assert isinstance(env, ToolEnv)
+        return env
+
+    one, other = make("first-secret"), make("second-secret")
+    one.reset(seed=0)
+    snapshot = one.snapshot()
+    assert b"secret" not in snapshot
+    assert "secret" not in str(one.settings)
+    other.restore(snapshot)
+    assert other.episode.task == one.episode.task
