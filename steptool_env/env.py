@@ -91,6 +91,11 @@ class ToolEnv(gym.Env[str, str]):
             raise ResetNeeded("there is no episode yet; call reset() first")
         return self._episode
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the tasks (`suite`), the episodes (`rules`) and the rewards (`reward`): JSON values by name."""
+        return self._factory.identity
+
     def snapshot(self) -> bytes:
         """Return the episode and the random generator as JSON bytes, for `restore` in an equal environment."""
         return pack(self.episode, self.np_random, self._factory)

@@ -14,6 +14,10 @@ from statistics import fmean, pstdev
 from steptool_env.types import FINISH, Trajectory
 
 _ANSWERED = '{"error": ""'
+_NORMAL_95 = 1.959964  # quantile 0.975 of the standard normal distribution
+
+LOW, HIGH = "_low", "_high"
+"""Suffixes of the metrics that bound a rate's 95 % interval, e.g. `pass_rate_low`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +135,44 @@ def _precision(result: EpisodeResult) -> float:
 
 
 def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
-    """Return all metrics of a set of episodes. Undefined metrics are nan."""
+    """Return all metrics of a set of episodes, with an interval of each rate. Undefined metrics are nan."""
     steps = sum(result.calls for result in results)
-    rate = pass_rate(results)
-    variance = _mean(results, lambda result: (result.passed - rate) ** 2)
+    finished = sum(result.finished for result in results)
+    named = sum(bool(result.relevant) for result in results)
+    invalid = sum(result.invalid_calls for result in results) / steps if steps else nan
     return {
         "episodes": len(results),
-        "pass_rate": rate,
-        "pass_rate_se": sqrt(variance / len(results)) if results else nan,
+        **_with_interval("pass_rate", pass_rate(results), len(results)),
         "pass_rate_judge_std": pass_rate_spread(results),
-        "pass_given_finish": pass_given_finish(results),
-        "finish_rate": _mean(results, lambda result: float(result.finished)),
-        "recall": recall(results),
+        **_with_interval("pass_given_finish", pass_given_finish(results), finished),
+        **_with_interval("finish_rate", _mean(results, lambda result: float(result.finished)), len(results)),
+        **_with_interval("recall", recall(results), named),
         "recall_compat": recall(results, compat=True),
-        "precision": precision(results),
+        **_with_interval("precision", precision(results), named),
         "calls": _mean(results, lambda result: result.calls),
-        "invalid_call_rate": sum(result.invalid_calls for result in results) / steps if steps else nan,
+        **_with_interval("invalid_call_rate", invalid, len(results)),
         "return": _mean(results, lambda result: result.episode_return),
         "context_full_rate": _mean(results, lambda result: float(result.silent)),
         **family_metrics(results),
     }
+
+
+def wilson_interval(rate: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of Wilson (1927) for the mean `rate` of `count` independent values in 0..1.
+
+    It is meant for values of 0 and 1. Values between vary less at the same mean, so for them it is too wide. It holds
+    `rate`, stays within 0..1 and is nan for a count of 0.
+    """
+    if not count:
+        return nan, nan
+    squared = _NORMAL_95**2 / count
+    centre, half = rate + squared / 2, sqrt(squared * (rate * (1 - rate) + squared / 4))
+    return min(rate, (centre - half) / (1 + squared)), max(rate, (centre + half) / (1 + squared))  # but for rounding
+
+
+def _with_interval(name: str, rate: float, count: int) -> dict[str, float]:
+    low, high = wilson_interval(rate, count)
+    return {name: rate, name + LOW: low, name + HIGH: high}
 
 
 def family_metrics(results: Sequence[EpisodeResult]) -> dict[str, float]:

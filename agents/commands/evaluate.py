@@ -1,6 +1,6 @@
 """`steptool evaluate`."""
 
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from agents.base import Agent
-from agents.evaluation.evaluate import Evaluation, env_of, evaluate, suite_of
+from agents.evaluation.evaluate import Evaluation, evaluate, settings_of
 from agents.options import Words, read_options
 from agents.registry import make_agent
 from agents.reporting.console import EpisodeProgress
@@ -72,9 +72,13 @@ class Command:
         self._write(evaluation, agent, played)
 
     def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> None:
-        subtitle = f"Agent {agent.name} in {self.env}, {len(trajectories)} tasks, seed {self.seed}."
-        run = {"evaluation": vars(evaluation), "agent": self.agent, "agent_args": self.agent_args}
-        write_outputs(self.out, agent.name, subtitle, trajectories, run)
+        run = {
+            "agent": self.agent,
+            "agent_args": self.agent_args,
+            "evaluation": vars(evaluation),
+            "settings": settings_of(evaluation),
+        }
+        write_outputs(self.out, f"{agent.name} in {self.env}", trajectories, run)
 
     def _env_kwargs(self) -> dict[str, Any]:
         kwargs = read_options("env_args", self.env_args)
@@ -107,6 +111,5 @@ def world_warning(agent: Agent, evaluation: Evaluation) -> str:
 
 def _world(evaluation: Evaluation) -> dict[str, Any]:
     """Return the settings of the environment's tools; empty for other environments than ToolWorld."""
-    with closing(env_of(evaluation)) as env:
-        settings = suite_of(env).settings
+    settings = settings_of(evaluation)["suite"]
     return {name: settings[name] for name in _WORLD if name in settings}

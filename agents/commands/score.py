@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
+from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.toolworld import read_task_id
@@ -57,11 +58,8 @@ class Command:
 
             progress.expect(len(episodes))
             scored = rescore_all(episodes, reward, self.workers, on_episode)
-        judge = f", judge {options['judge']}" if "judge" in options else ""
-        subtitle = f"{len(scored)} episodes of {self.episodes.name}, scored by {self.reward}{judge}."
-        public = {name: value for name, value in options.items() if name != "api_key"}
-        run = {"episodes": self.episodes, "reward": self.reward, "reward_options": public}
-        write_outputs(self.out, self.episodes.stem, subtitle, scored, run)
+        run = {"episodes": self.episodes, "settings": {"reward": {"kind": self.reward, **options}}}
+        write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
 
     def _reward_options(self, episodes: Sequence[Trajectory]) -> dict[str, Any]:
         """Return the options of the reward, with the judge of the recorded run where none is given."""
@@ -107,13 +105,12 @@ def rescore_all(
 
 
 def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return the judge of a recorded run and its options: those in run.json, else the default of its environment."""
+    """Return the judge of a recorded run and its options: those in run.json, else that of its tasks."""
     record = (path if path.is_dir() else path.parent) / "run.json"
     run: Mapping[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    played = run.get("evaluation", {}).get("env_kwargs", {})
-    recorded: Mapping[str, Any] = run.get("reward_options") or played.get("reward_options") or {}
+    recorded: Mapping[str, Any] = run.get("settings", {}).get("reward", {})
     if "judge" in recorded:
-        return dict(recorded)
+        return {name: value for name, value in recorded.items() if name not in ("kind", KEY_OPTION)}
     return {"judge": "world" if all(_is_toolworld(episode) for episode in episodes) else "rules"}
 
 

@@ -10,7 +10,7 @@ from agents.evaluation.panels import GREEDY as GREEDY_DECODING
 from agents.evaluation.panels import key
 from agents.evaluation.results import metrics_of
 from agents.reporting.evaluation import comparison
-from agents.reporting.html import Example, Plot, Report, Table, format_rate, write_report
+from agents.reporting.html import Example, Plot, Report, Table, format_estimate, write_report
 from agents.reporting.plots import Curve, line_plot
 from steptool_env.types import Trajectory
 
@@ -66,7 +66,10 @@ def learning_curves(outcome: Outcome) -> list[Plot]:
 def depth_table(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     """Return the pass rates of agents by depth."""
     panels = list(by_depth(next(iter(runs.values()))))
-    rows = [(name, *(format_rate(_rate(played, panel)) for panel in panels)) for name, played in runs.items()]
+    rows = [
+        (name, *(format_estimate(metrics_of(by_depth(played)[panel]), "pass_rate") for panel in panels))
+        for name, played in runs.items()
+    ]
     return Table("Pass rate by depth", ("run", *panels), rows)
 
 

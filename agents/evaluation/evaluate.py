@@ -128,10 +128,20 @@ def tasks_of(evaluation: Evaluation) -> list[Task]:
 
 def suite_of(env: TextEnv) -> TaskSuite:
     """Return the task suite of `env`. Raises `ConfigurationError` for other environments than `ToolEnv`."""
+    return _tool_env(env).suite
+
+
+def settings_of(evaluation: Evaluation) -> dict[str, Any]:
+    """Return `ToolEnv.settings` of the environment of `evaluation`."""
+    with closing(env_of(evaluation)) as env:
+        return _tool_env(env).settings
+
+
+def _tool_env(env: TextEnv) -> ToolEnv:
     inner = env.unwrapped
     if not isinstance(inner, ToolEnv):
         raise ConfigurationError(f"{type(inner).__name__} is no text environment of steptool_env; evaluate takes those")
-    return inner.suite
+    return inner
 
 
 def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int, Trajectory]]:

@@ -1,14 +1,17 @@
 """Metrics of an evaluation and its result files: metrics.json and run.json."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.metrics import pass_at_budget, result_of, summarize, usable
 from steptool_env.suites.sample import is_sample
 from steptool_env.types import Task, Trajectory
@@ -55,11 +58,25 @@ def write_metrics(metrics: Mapping[str, float], path: Path, panel: str) -> None:
     path.write_text(json.dumps({"panel": panel, **defined(metrics)}, indent=2) + "\n", encoding="utf-8")
 
 
-def write_run(run: Mapping[str, Any], path: Path) -> None:
-    """Write command, version and settings of a run."""
-    described = {"command": " ".join(sys.argv), "version": version("steptool-env"), **run}
-    path.write_text(json.dumps(described, indent=2, default=str) + "\n", encoding="utf-8")
+def write_run(run: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Write command, version, date and settings of a run, without API keys. Return them as JSON values."""
+    date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    described = {"command": " ".join(sys.argv), "version": version("steptool-env"), "date": date, **run}
+    public: dict[str, Any] = _public(json.loads(json.dumps(described, default=str)))
+    path.write_text(json.dumps(public, indent=2) + "\n", encoding="utf-8")
+    return public
 
+
+def _public(value: Any) -> Any:
+    """Return a JSON value without API keys: as entries of objects, and in texts such as `api_key=KEY` of a command."""
+    if isinstance(value, dict):
+        return {name: _public(each) for name, each in value.items() if name != KEY_OPTION}
+    if isinstance(value, list):
+        return [_public(each) for each in value]
+    return _KEY.sub(r"\1***", value) if isinstance(value, str) else value
+
+
+_KEY = re.compile(rf"""({KEY_OPTION}["']?\s*[=:]\s*["']?)[^\s"',}}\]]+""")
 
 _HELD_OUT = "held_out.json"
 

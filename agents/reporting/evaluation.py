@@ -2,40 +2,84 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import isnan
 
 from agents.evaluation.results import budgets_of, metrics_of, panel_of
-from agents.reporting.html import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
+from agents.reporting.html import (
+    Example,
+    Plot,
+    Report,
+    Table,
+    ending,
+    format_estimate,
+    format_interval,
+    format_number,
+    format_rate,
+    way_of_ending,
+)
 from agents.reporting.plots import Curve, line_plot
 from steptool_env.metrics import result_of, usable
 from steptool_env.types import Trajectory
 
-_EXAMPLES = 6
-_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_EXAMPLES = 400
+"""Maximum number of episodes on a page, which a browser still opens in a moment."""
+_WORDS = {
+    "pass_rate": "Mean of the verdicts of all episodes; an episode without an answer has failed.",
+    "pass_given_finish": "Pass rate of the episodes that ended with Finish.",
+    "finish_rate": "Share of episodes that ended with Finish.",
+    "recall": "Mean share of the needed functions whose first call succeeded.",
+    "precision": "Mean share of the called functions that were needed.",
+    "invalid_call_rate": "Share of calls that named no offered function or had invalid arguments.",
+}
+_INTERVALS = (
+    "Ranges are Wilson's 95 % intervals over the episodes: what other tasks of this kind might give. They do not cover "
+    "the variance between trainings, nor mistakes of a judge."
+)
 _COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
-def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory]) -> Report:
-    """Return the report: main metrics, pass rate against call budget, endings, call statuses and example episodes."""
+def evaluation_report(
+    title: str, subtitle: str, trajectories: Sequence[Trajectory], facts: Sequence[tuple[str, str]] = ()
+) -> Report:
+    """Return the report: main metrics, pass rate against call budget, endings, call statuses and all episodes.
+
+    Failed episodes come first. Metrics without a value here are left out. `facts` say what was run and how.
+    """
     counted = usable(trajectories)
     metrics = metrics_of(trajectories)
+    shown = sorted(counted, key=lambda trajectory: result_of(trajectory).passed)[:_EXAMPLES]
+    left_out = f"The first {_EXAMPLES} of {len(counted)} episodes; failed ones come first."
     return Report(
         title=title,
-        subtitle=f"{subtitle} Panel {panel_of(counted)}.",
-        figures=[
-            ("episodes", str(len(counted))),
-            *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
-            ("calls per episode", format_number(metrics["calls"])),
-            ("return", format_number(metrics["return"])),
-            *_families(metrics).items(),
-        ],
-        plots=[budget_plot({title: counted})] if counted else [],
+        subtitle=subtitle,
+        facts=[*facts, ("panel", panel_of(counted))],
+        figures=_figures(metrics, len(counted)),
+        plots=[budget_plot({title: counted})] if any(result_of(each).passed for each in counted) else [],
         tables=[_endings(counted), _calls(counted)],
         examples=[
-            Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)])
-            for trajectory in _examples(counted)
+            Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)]) for trajectory in shown
         ],
+        figures_note=_INTERVALS,
+        examples_title="Episodes, failed ones first",
+        examples_note=left_out if len(shown) < len(counted) else "",
     )
+
+
+def _figures(metrics: Mapping[str, float], episodes: int) -> list[tuple[str, str, str]]:
+    figures = [("episodes", str(episodes), "Episodes that count: all but those that were lost to the tool server.")]
+    for name, words in _WORDS.items():
+        label = ", ".join(filter(None, (name.replace("_", " "), format_interval(metrics, name))))
+        if name == "pass_rate" or not isnan(metrics[name]):
+            figures.append((label, format_rate(metrics[name]), words))
+    for label, name, words in (
+        ("calls per episode", "calls", "Mean number of actions, Finish and invalid ones included."),
+        ("return", "return", "Mean sum of the rewards of an episode."),
+    ):
+        figures.append((label, format_number(metrics[name]), words))
+    families = "A family is all plans with the same operations in the same order."
+    figures += [(label, text, families) for label, text in _families(metrics).items()]
+    return figures
 
 
 def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
@@ -61,7 +105,7 @@ def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     added = dict.fromkeys(column for cells in families.values() for column in cells)
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
-        cells = [format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _COLUMNS]
+        cells = [format_number(metrics[c]) if c == "calls" else format_estimate(metrics, c) for c in _COLUMNS]
         cells += [families[name].get(column, "–") for column in added]
         rows.append((name, str(int(metrics["episodes"])), *cells, *(() if same else (panels[name],))))
     names = (column.replace("_", " ") for column in _COLUMNS)
@@ -106,11 +150,3 @@ def _calls(trajectories: Sequence[Trajectory]) -> Table:
         for (name, provenance), count in sorted(counts.items(), key=lambda item: (-item[1], item[0][0]))
     ]
     return Table("Call statuses", ("status", "answered from", "calls"), rows)
-
-
-def _examples(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Return some episodes: solved ones first, each group in the order of the tasks."""
-    solved = [t for t in trajectories if result_of(t).passed == 1]
-    others = [t for t in trajectories if result_of(t).passed < 1]
-    half = _EXAMPLES // 2
-    return [*solved[: max(half, _EXAMPLES - len(others))], *others[: max(half, _EXAMPLES - len(solved))]]

@@ -1,6 +1,6 @@
 """Self-contained HTML report: numbers, tables, plots and episodes step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
@@ -8,8 +8,12 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from steptool_env.metrics import HIGH, LOW
 from steptool_env.types import Step, Trajectory
 from toolserver.catalog.api_schema import StatusCode
+
+_PAGE = 25
+"""Number of examples that are unfolded together."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +47,20 @@ class Example:
 class Report:
     """Content of the page, from top to bottom.
 
-    `figures` are the main numbers, each a label and a text; `examples_first` puts the examples before the plots.
+    `facts` say what was run and how, each a label and a text; `figures` are the main numbers, each a label, a text and
+    an explanation; `examples_first` puts the examples before the plots.
     """
 
     title: str
     subtitle: str = ""
-    figures: Sequence[tuple[str, str]] = ()
+    facts: Sequence[tuple[str, str]] = ()
+    figures: Sequence[tuple[str, str, str]] = ()
+    figures_note: str = ""
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
     examples: Sequence[Example] = field(default_factory=tuple)
     examples_title: str = "Episodes, step by step"
+    examples_note: str = ""
     examples_first: bool = False
 
 
@@ -62,7 +70,7 @@ def write_report(report: Report, path: Path) -> None:
         loader=PackageLoader("agents.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"svg": Markup, "number": format_number, "status": _status, "tone": _tone, "ending": ending}
-    text = environment.get_template("report.html.j2").render(report=report)
+    text = environment.get_template("report.html.j2").render(report=report, page_size=_PAGE)
     path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
@@ -74,6 +82,18 @@ def format_number(value: float, digits: int = 2) -> str:
 def format_rate(value: float) -> str:
     """Format a rate in 0..1 as a percentage with one decimal; nan as a dash."""
     return "–" if isnan(value) else f"{100 * value:.1f} %"
+
+
+def format_interval(metrics: Mapping[str, float], name: str) -> str:
+    """Format the 95 % interval of a rate of `summarize` as percentages without decimals; empty if there is none."""
+    low, high = metrics.get(name + LOW, nan), metrics.get(name + HIGH, nan)
+    return "" if isnan(low) else f"{100 * low:.0f}–{100 * high:.0f} %"
+
+
+def format_estimate(metrics: Mapping[str, float], name: str) -> str:
+    """Format a rate of `summarize` with its interval, e.g. `45.0 % (37–53 %)`."""
+    interval = format_interval(metrics, name)
+    return f"{format_rate(metrics[name])} ({interval})" if interval else format_rate(metrics[name])
 
 
 def ending(trajectory: Trajectory) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,12 @@ from rich.console import Console
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_written
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.metrics import HIGH, LOW
 from steptool_env.types import Trajectory
 
 _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
+_ELSEWHERE = ("settings", "suites", "evaluation")  # their parts are shown
+_EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 
 
 def check_unused(out: Path) -> None:
@@ -25,10 +28,14 @@ def check_unused(out: Path) -> None:
         )
 
 
-def write_outputs(
-    out: Path, title: str, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]
-) -> None:
+def write_outputs(out: Path, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]) -> None:
     """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics.
+
+    Args:
+        out: Folder of the run, whose name is the report's title.
+        subtitle: Line below the title.
+        trajectories: All episodes.
+        run: Settings of the run, in groups by name; `run_facts` shows them.
 
     Raises:
         ToolTransportError: After writing: every episode was lost to the tool server, so no metric is defined.
@@ -37,13 +44,13 @@ def write_outputs(
     metrics, panel = metrics_of(trajectories), panel_of(trajectories)
     write_metrics(metrics, out / "metrics.json", panel)
     suites = sorted({trajectory.task.suite for trajectory in trajectories})
-    subtitle = f"{subtitle} Tasks of {', '.join(suites)}."
-    write_run({**run, "suites": suites}, out / "run.json")
+    described = write_run({**run, "suites": suites}, out / "run.json")
     if reports_available():
         from agents.reporting.evaluation import evaluation_report
         from agents.reporting.html import write_report
 
-        write_report(evaluation_report(title, subtitle, trajectories), out / "report.html")
+        page = evaluation_report(out.resolve().name, subtitle, trajectories, run_facts(described))
+        write_report(page, out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
     lost = [t.metadata["transport_error"] for t in trajectories if "transport_error" in t.metadata]
@@ -51,10 +58,31 @@ def write_outputs(
         raise ToolTransportError(f"every episode was lost to the tool server: {lost[0]}")
     if lost:
         console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
-    console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
+    for name in _SHOWN:
+        if not isnan(metrics[name]):
+            console.print(f"{name} {metrics[name]:.3f}{_interval(metrics, name)}", highlight=False)
     console.print(f"panel {panel}", highlight=False)
     look = f"open {out / 'report.html'} in a browser; " if reports_available() else ""
     print_written(console, out, f"{look}compare with other runs: steptool report {out} OTHER --out comparison.html")
+
+
+def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what run.json says, a label and a text each; a group becomes one text such as `level lite, tools 26`."""
+    facts: list[tuple[str, str]] = []
+    evaluation = {name: value for name, value in run.get("evaluation", {}).items() if name in _EVALUATION}
+    for name, value in {**run, **evaluation, **run.get("settings", {})}.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {each}" for key, each in value.items() if each not in (None, "", [], {}))
+        elif isinstance(value, list | tuple):
+            value = " ".join(map(str, value))
+        if name not in _ELSEWHERE and value != "":
+            facts.append((name.replace("_", " "), str(value)))
+    return facts
+
+
+def _interval(metrics: Mapping[str, float], name: str) -> str:
+    low, high = metrics.get(name + LOW, nan), metrics.get(name + HIGH, nan)
+    return "" if isnan(low) else f" (95 %: {low:.3f} to {high:.3f})"
 
 
 def reports_available() -> bool:

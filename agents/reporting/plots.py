@@ -1,5 +1,6 @@
 """Line plots for reports, as SVG text."""
 
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import NamedTuple
@@ -12,6 +13,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", "-.", ":")
 _INK, _GRID = "#3b4252", "#d9dde3"
+_VARIABLES = {_INK: "--plot-ink", _GRID: "--plot-grid"} | {
+    colour.lower(): f"--plot-{number}" for number, colour in enumerate(_COLOURS, 1)
+}
+"""CSS variables of the colours, which a dark page sets to lighter ones."""
+_PER_ROW = 3  # names in a row of the legend
+_SIZE, _FONT = (6.6, 3.4), 11  # inches, points: words stay readable on a page of 390 pixels
 
 
 class Curve(NamedTuple):
@@ -36,12 +43,18 @@ def line_plot(
     steps: bool = False,
     log_x: bool = False,
 ) -> str:
-    """Return the curves as a standalone `<svg>`. Equal inputs give equal texts.
+    """Return the curves as a standalone `<svg>`, with the legend below them. Equal inputs give equal texts.
 
     `percent` shows y values, rates in 0..1, as 0 % to 100 %; `steps` draws a step function with integer ticks, for x
     values that are counts; `log_x` scales the x axis by powers of two.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    with mpl.rc_context({"font.size": _FONT}):
+        return _svg(_drawn(curves, x_label, y_label, percent, steps, log_x))
+
+
+def _drawn(curves: Mapping[str, Curve], x_label: str, y_label: str, percent: bool, steps: bool, log_x: bool) -> Figure:
+    rows = -(-len(curves) // _PER_ROW) if len(curves) > 1 else 0
+    figure = Figure(figsize=(_SIZE[0], _SIZE[1] + 0.25 * rows), layout="constrained")
     axes = figure.add_subplot()
     draw = "steps-post" if steps else "default"
     for (name, curve), (colour, style) in zip(curves.items(), _looks(curves), strict=True):
@@ -63,9 +76,9 @@ def line_plot(
     for side, spine in axes.spines.items():
         spine.set_visible(side in {"left", "bottom"})
         spine.set_color(_GRID)
-    if len(curves) > 1:
-        axes.legend(frameon=False, labelcolor=_INK)
-    return _svg(figure)
+    if rows:
+        figure.legend(loc="outside lower center", ncols=_PER_ROW, frameon=False, labelcolor=_INK)
+    return figure
 
 
 def _looks(curves: Mapping[str, Curve]) -> list[tuple[str, str]]:
@@ -84,4 +97,9 @@ def _svg(figure: Figure) -> str:
     with mpl.rc_context({"svg.hashsalt": "steptool", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return re.sub("#[0-9a-f]{6}", _variable, svg[svg.index("<svg") :])
+
+
+def _variable(found: re.Match[str]) -> str:
+    colour = found[0]
+    return f"var({_VARIABLES[colour]}, {colour})" if colour in _VARIABLES else colour

@@ -17,6 +17,7 @@ from steptool_env.metrics import (
     result_of,
     summarize,
     usable,
+    wilson_interval,
 )
 from steptool_env.types import FINISH
 from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
@@ -112,9 +113,29 @@ def test_a_summary_of_nothing_is_undefined_and_not_an_error() -> None:
     assert all(isnan(value) for value in summary.values())
 
 
-def test_the_standard_error_is_that_of_a_mean() -> None:
-    results = [result(), result(), result(passes=(0.0,)), result(passes=(0.0,))]
-    assert summarize(results)["pass_rate_se"] == pytest.approx(sqrt(0.25 / 4))
+@given(st.integers(1, 500).flatmap(lambda count: st.tuples(st.integers(0, count), st.just(count))))
+def test_an_interval_ends_where_the_observed_rate_is_196_deviations_away(solved_of: tuple[int, int]) -> None:
+    solved, count = solved_of
+    rate = solved / count
+    low, high = wilson_interval(rate, count)
+    assert 0 <= low <= rate <= high <= 1
+    for end in {low, high} - {rate}:  # at 0 and 1 the interval ends there
+        assert abs(rate - end) == pytest.approx(1.959964 * sqrt(end * (1 - end) / count), rel=1e-6)
+
+
+def test_each_rate_has_the_interval_of_the_episodes_that_it_is_about() -> None:
+    results = [
+        result(),
+        result(finished=False, passes=(0.0,)),
+        result(relevant=()),
+        result(finished=False, relevant=()),
+    ]
+    summary = summarize(results)
+    counts = {"pass_rate": 4, "finish_rate": 4, "invalid_call_rate": 4} | dict.fromkeys(
+        ("pass_given_finish", "recall", "precision"), 2
+    )
+    for name, count in counts.items():
+        assert (summary[name + "_low"], summary[name + "_high"]) == wilson_interval(summary[name], count)
 
 
 def test_an_episode_cut_by_a_lost_connection_does_not_count() -> None:

@@ -14,7 +14,7 @@ from agents.baselines.oracle import OracleAgent
 from agents.baselines.random import RandomAgent
 from agents.cli import main
 from agents.evaluation.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
-from agents.evaluation.results import metrics_of, panel_of
+from agents.evaluation.results import metrics_of, panel_of, write_run
 from agents.registry import make_agent
 from agents.rollout.policy_agent import TrainingEnv
 from steptool_env.errors import ChatError
@@ -252,3 +252,24 @@ def test_the_public_names_are_there_and_importing_the_package_is_light() -> None
     assert (agents.evaluate, agents.make_agent) == (evaluate, make_agent)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         agents.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"),
+    [
+        ("api_key=s3cret", "api_key=***"),
+        ("api_key='s3cret'", "api_key='***'"),
+        ('reward_options={"model": "m", "api_key": "s3cret"}', '"model": "m", "api_key": "***"}'),
+    ],
+)
+def test_an_api_key_is_written_nowhere(
+    option: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["steptool", "evaluate", "--agent-args", option, "seed=1"])
+    options = {"model": "m", "api_key": "s3cret", "nested": [{"api_key": None}]}
+    described = write_run({"agent_args": [option], "reward_options": options}, tmp_path / "run.json")
+    text = (tmp_path / "run.json").read_text()
+    assert "s3cret" not in text
+    assert described == json.loads(text)
+    assert described["command"].endswith(f"{shown} seed=1")
+    assert described["reward_options"] == {"model": "m", "nested": [{}]}

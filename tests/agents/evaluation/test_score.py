@@ -86,7 +86,8 @@ def test_without_a_judge_the_recorded_runs_own_judges_and_is_named(
         assert ("of the recorded run" in printed) == bool(judge)
     rates = [json.loads((out / "metrics.json").read_text())["pass_rate"] for out in (again, ruled)]
     assert rates[1] < rates[0] == 1.0
-    assert json.loads((again / "run.json").read_text())["reward_options"] == {"judge": "world"}
+    reward = json.loads((again / "run.json").read_text())["settings"]["reward"]
+    assert reward == {"kind": "steptool", "judge": "world"}
 
 
 def test_the_judge_of_a_run_comes_with_its_options_and_without_its_key(tmp_path: Path) -> None:
@@ -96,7 +97,7 @@ def test_the_judge_of_a_run_comes_with_its_options_and_without_its_key(tmp_path:
     reply = calling("evaluate_process_reward", **fields, final_answer_status="Unsure")
     with chat_stub(lambda _: reply) as stub:
         options = {"judge": "llm", "model": "m", "base_url": stub.url, "repeats": 1, "api_key": "secret"}
-        run = {"evaluation": {"env_kwargs": {"reward_options": options}}}
+        run = {"settings": {"reward": {"kind": "steptool", **options}}}
         (played / "run.json").write_text(json.dumps(run))
         main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored")])
     assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["pass_rate"] == 0.5

@@ -11,6 +11,7 @@ import pytest
 
 from agents.reporting.evaluation import evaluation_report
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
+from agents.reporting.outputs import run_facts
 from agents.reporting.plots import Curve, line_plot
 from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
 
@@ -57,10 +58,55 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
 
 def test_every_episode_and_step_is_shown_with_its_terms(tmp_path: Path) -> None:
     text = page(evaluation_report("run", "", EPISODES), tmp_path)
-    assert text.count("<details") == 3
+    assert text.count("<details") == 3 + 1  # and the words about the figures
     assert text.count('<article class="step">') == sum(len(episode.steps) for episode in EPISODES)
     for words in ("Task 1: solved, answered", "Task 2: unsolved, gave up", "Task 3: unsolved, ran out of calls"):
         assert words in text
+
+
+def test_failed_episodes_come_first_and_many_are_folded_in_pages(tmp_path: Path) -> None:
+    text = page(evaluation_report("run", "", EPISODES), tmp_path)
+    assert text.index("Task 2: unsolved") < text.index("Task 3: unsolved") < text.index("Task 1: solved")
+    many = [trajectory(gave_up(), of=task(task_id=str(number)), is_solved=0.0) for number in range(401)]
+    text = page(evaluation_report("run", "", many), tmp_path)
+    assert text.count('<details class="page"') == 400 / 25
+    assert "376 to 400 of 400" in text
+    assert "The first 400 of 401 episodes" in text
+    assert not Page(text).open
+
+
+def test_rates_have_intervals_and_every_figure_its_words() -> None:
+    report = evaluation_report("run", "", EPISODES)
+    shown = {label: text for label, text, _ in report.figures}
+    assert shown["pass rate, 6–79 %"] == "33.3 %"  # one of three
+    assert all(words for _, _, words in report.figures)
+
+
+def test_what_has_no_value_or_no_shape_is_left_out() -> None:
+    failed = [replace(episode, metadata={"outcome": {"is_solved": 0.0}}) for episode in EPISODES[1:]]
+    failed = [replace(each, task=replace(each.task, relevant=())) for each in failed]
+    report = evaluation_report("run", "", failed)
+    assert not report.plots
+    assert not any(label.startswith(("recall", "precision")) for label, _, _ in report.figures)
+
+
+def test_the_head_says_what_was_run() -> None:
+    run = {
+        "command": "steptool evaluate",
+        "agent": "oracle",
+        "agent_args": [],
+        "evaluation": {"env_id": "StepTool/ToolWorld-v0", "env_kwargs": {"split": "depth-2"}, "seed": 3},
+        "settings": {"suite": {"name": "depth-2", "tools": None}, "reward": {"kind": "progress", "cost": 0.0}},
+        "suites": ["depth-2"],
+    }
+    assert run_facts(run) == [
+        ("command", "steptool evaluate"),
+        ("agent", "oracle"),
+        ("env id", "StepTool/ToolWorld-v0"),
+        ("seed", "3"),
+        ("suite", "name depth-2"),
+        ("reward", "kind progress, cost 0.0"),
+    ]
 
 
 def test_what_models_and_tools_write_cannot_become_markup(tmp_path: Path) -> None:
@@ -103,7 +149,9 @@ def test_a_plot_is_the_same_every_time_and_names_its_curves() -> None:
 def strokes(svg: str) -> Counter[tuple[str, bool]]:
     """Colour of each line that is drawn, in the plot or in the legend, and whether it is dashed."""
     lines = re.findall(r'style="(fill: none; [^"]*stroke-width: 2(?:;[^"]*)?)"', svg)
-    return Counter((re.findall("stroke: (#[0-9a-f]+)", line)[0], "dasharray" in line) for line in lines)
+    return Counter(
+        (re.findall(r"stroke: var\(--plot-\d, (#[0-9a-f]+)", line)[0], "dasharray" in line) for line in lines
+    )
 
 
 def words_of(svg: str) -> set[str]:
@@ -119,6 +167,13 @@ def test_a_curve_is_drawn_dashed_in_the_colour_of_its_kin() -> None:
     plain = {colour for colour, is_dashed in drawn if not is_dashed}
     assert len(plain) == 2
     assert dashed in plain
+
+
+def test_a_page_can_set_every_colour_of_a_plot() -> None:
+    line = Curve([1, 2], [0, 1])
+    svg = line_plot({str(number): line for number in range(7)}, "x", "y")
+    assert set(re.findall("#[0-9a-f]{6}", re.sub(r"var\([^)]*\)", "", svg))) <= {"#ffffff"}
+    assert {f"--plot-{name}" for name in ("ink", "grid", *range(1, 8))} == set(re.findall(r"var\(([^,]*),", svg))
 
 
 def test_examples_can_stand_before_the_plots(tmp_path: Path) -> None:

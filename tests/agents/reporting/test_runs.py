@@ -40,7 +40,10 @@ def test_evaluations_stand_side_by_side_on_the_tasks_they_share(tmp_path: Path) 
     runs = [read_run(evaluation(tmp_path / "good", 1.0)), read_run(evaluation(tmp_path / "bad", 0.0, "324"))]
     page = runs_report(runs)
     assert page.title == "good · bad"
-    assert [row[:3] for row in page.tables[0].rows] == [("good", "3", "100.0 %"), ("bad", "3", "0.0 %")]
+    assert [row[:3] for row in page.tables[0].rows] == [
+        ("good", "3", "100.0 % (44–100 %)"),
+        ("bad", "3", "0.0 % (0–56 %)"),
+    ]
     assert [example.title for example in page.examples] == ["Task 2", "Task 3"]
     assert [name for name, _ in page.examples[0].episodes] == ["good", "bad"]
 
@@ -59,7 +62,7 @@ def test_families_of_tasks_are_compared_where_tasks_have_them(tmp_path: Path) ->
     assert table.columns[-2:] == ("mean over families", "families solved")
     assert [row[-2:] for row in table.rows] == [("50.0 %", "1 of 2"), ("–", "–")]
     assert "mean over families" not in runs_report([read_run(evaluation(tmp_path / "plain", 1.0))]).tables[0].columns
-    figures = dict(evaluation_report("seen", "", played).figures)
+    figures = {label: text for label, text, _ in evaluation_report("seen", "", played).figures}
     assert (figures["mean over families"], figures["families solved"]) == ("50.0 %", "1 of 2")
 
 

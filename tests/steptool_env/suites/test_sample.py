@@ -45,7 +45,7 @@ def test_recorded_calls_answer_in_every_set_and_the_scripted_run_comes_back(suit
 def test_what_is_written_of_a_run_says_that_it_is_a_sample(tmp_path: Path) -> None:
     played = evaluate(Evaluation("StepTool/StableToolBench-v0", {}, episodes=2), make_agent("random"))
     assert metrics_of(played)["sample"] == 1.0
-    write_outputs(tmp_path, "random", "Two episodes.", played, {})
+    write_outputs(tmp_path, "Two episodes.", played, {})
     for name in ("run.json", "metrics.json", "report.html"):
         assert "sample" in (tmp_path / name).read_text()
     world = evaluate(Evaluation("StepTool/ToolWorld-v0", {}, episodes=1), make_agent("random"))
