@@ -58,7 +58,7 @@ class ProgressScorer:
         self._earned += progress
         spared = observed.useful or step.provenance is Provenance.INJECTED
         cost = 0.0 if spared else self._cost
-        return StepReward(progress - cost, {"progress": progress, "cost": -cost})
+        return StepReward(progress - cost, {"progress": progress, "cost": 0.0 - cost})
 
     def hindsight(self) -> None:
         """Return `None`: nothing changes in hindsight."""

@@ -1,11 +1,13 @@
 """The examples in the documentation of the environments run, top to bottom."""
 
 import re
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "environments.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "environments.md"
 BLOCKS = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -19,3 +21,15 @@ def test_the_examples_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Calls left: 11" in shown
     assert "is_solved" in shown
     assert "1 []" in shown
+
+
+def test_the_program_of_the_readme_prints_what_the_readme_says(capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (ROOT / "README.md").read_text()
+    (program,) = BLOCKS.findall(readme)
+    (printed,) = re.findall(r"^```text\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
+def test_the_citation_names_the_version_of_the_package() -> None:
+    assert f"\nversion: {version('steptool-env')}\n" in (ROOT / "CITATION.cff").read_text()
