@@ -1,0 +1,43 @@
+"""`steptool new`."""
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from agents.reporting.console import print_written
+from steptool_env.errors import ConfigurationError
+
+_FILES = {
+    "README.md": "README.md.txt",
+    "my_agent.py": "my_agent.py",
+    "my_reward.py": "my_reward.py",
+    "test_project.py": "test_project.py.txt",  # no module of the package: it imports the project's
+    "train.yaml": "train.yaml",
+}
+"""Files of a project and their names in the package `agents.project`."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Write a small project: an agent, a reward for every call, a training configuration and their tests.
+
+    Each file runs as it is. The project's README.md lists the commands.
+
+    Example: steptool new my-project
+    """
+
+    folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
+    """Folder of the project, new or empty."""
+
+    def run(self) -> None:
+        """Write the files. Raises `ConfigurationError` for a folder that is not empty."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise ConfigurationError(f"{self.folder} is not an empty folder; give another name")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, source in _FILES.items():
+            (self.folder / name).write_bytes((files("agents.project") / source).read_bytes())
+        print_written(Console(), self.folder, f"cd {self.folder} && python -m pytest; README.md has the other commands")
