@@ -121,8 +121,16 @@ class ComplexFuncBenchSuite:
         )
 
 
-load_suite = lru_cache(maxsize=16)(ComplexFuncBenchSuite)
-"""Suite of the given arguments; environments with the same arguments share it."""
+@lru_cache(maxsize=16)
+def load_suite(
+    split: str = "train",
+    group: str = "",
+    data: str | Path | None = None,
+    offered: str = "field",
+    faults: str = "none",
+) -> ComplexFuncBenchSuite:
+    """Return the suite of these arguments; environments with the same arguments share it."""
+    return ComplexFuncBenchSuite(split, group, data, offered, faults)
 
 
 def is_complexfuncbench(suite: str) -> bool:

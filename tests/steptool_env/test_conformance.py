@@ -264,6 +264,21 @@ def test_the_oracles_episodes_are_the_same_bytes_over_http(
     assert len(played[0]) == 160
 
 
+def test_an_episode_goes_on_with_its_tasks_answers_after_a_snapshot_and_in_a_fork(complexfuncbench_cache: Path) -> None:
+    kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ())
+    env = kind.make()
+    for episode in evaluate(Evaluation(kind.id, kind.arguments, 20), OracleAgent()):
+        seed = episode.metadata["episode_seed"]
+        for interrupt in (there_and_back, lambda _: None):
+            env.reset(options={"task": episode.task.id, "episode_seed": seed})
+            playing = env.fork()
+            for step in episode.steps:
+                interrupt(playing)
+                observation, *_, info = playing.step(step.action.text)
+                assert observation == step.observation
+            assert encode(trajectory_record(info["trajectory"])) == encode(trajectory_record(episode))
+
+
 def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
     env = Kind(TOOLWORLD, {}, ()).make()
     env.reset(seed=0)
