@@ -32,7 +32,7 @@ from toolserver.complexfuncbench import (
 from toolserver.complexfuncbench.data import data_files
 
 _FILE = "complexfuncbench-tasks.json"
-_FORMAT = 1  # of that file
+_FORMAT = 2  # of what is compiled
 _FIELD = re.compile(r"EndPoint: /api/v1/(\w+)/")
 _ALWAYS = "meta"  # look-up of coordinates, which belongs to every field
 

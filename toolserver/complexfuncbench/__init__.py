@@ -2,12 +2,13 @@
 
 from toolserver.complexfuncbench.data import CATEGORY, GoldStep, RecordedTask, find_data, read_apis, read_tasks
 from toolserver.complexfuncbench.equivalence import canonical_call, canonical_value, is_lookup
-from toolserver.complexfuncbench.importer import import_recordings, task_category
+from toolserver.complexfuncbench.importer import arguments_of_task, import_recordings
 
 __all__ = [
     "CATEGORY",
     "GoldStep",
     "RecordedTask",
+    "arguments_of_task",
     "canonical_call",
     "canonical_value",
     "find_data",
@@ -15,5 +16,4 @@ __all__ = [
     "is_lookup",
     "read_apis",
     "read_tasks",
-    "task_category",
 ]

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 
@@ -33,9 +34,12 @@ class RecordingReport:
     own: Counter[PutResult] = field(default_factory=Counter)
 
 
-def task_category(task_id: str) -> str:
-    """Return the category under which the cache holds the answers that belong to one task alone."""
-    return f"{CATEGORY}:{task_id}"
+def arguments_of_task(task_id: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments under which the cache holds the answer to a call that belongs to one task alone.
+
+    They differ from those of every other call: the canonical form of an argument's name has no `@`.
+    """
+    return {**arguments, "@task": task_id}
 
 
 def import_recordings(
@@ -82,5 +86,5 @@ class _Recorder:
             result = self._cache.put(ToolCall(CATEGORY, TOOL, call.api, arguments), body, source=source)
         self._report.calls[result] += 1
         if result is PutResult.KEPT:
-            own = ToolCall(task_category(task_id), TOOL, call.api, arguments)
+            own = ToolCall(CATEGORY, TOOL, call.api, arguments_of_task(task_id, arguments))
             self._report.own[self._cache.put(own, body, source=source)] += 1

@@ -6,7 +6,7 @@ from toolserver.cache import ResponseCache
 from toolserver.calls.call_key import canonical_key
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import ApiSpec, ToolResponse
-from toolserver.complexfuncbench import CATEGORY, canonical_call, task_category
+from toolserver.complexfuncbench import CATEGORY, arguments_of_task, canonical_call
 from toolserver.resolvers.base import Resolver, ValidatedCall
 
 
@@ -30,7 +30,8 @@ class TaskRecordingsResolver(Resolver):
         task = call.state.task if isinstance(call.state, EpisodeState) else ""
         entry = None
         if task:
-            entry = self._cache.get(canonical_key(task_category(task), call.tool, call.api, arguments))
+            own = arguments_of_task(task, arguments)
+            entry = self._cache.get(canonical_key(CATEGORY, call.tool, call.api, own))
         if entry is None:
             entry = self._cache.get(canonical_key(CATEGORY, call.tool, call.api, arguments))
         return None if entry is None else entry.response
