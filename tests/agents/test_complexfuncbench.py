@@ -42,3 +42,20 @@ def test_a_policy_is_trained_on_demonstrations_and_then_online(tmp_path: Path) -
     flags += ["--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", "--calls", "8"]
     main(["train", *flags, "--out", str(out)])
     assert [record["calls"] for record in read_metrics(out)] == [0, 8]
+
+
+def test_a_task_is_shown_with_its_data_flow_and_its_rewards(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["tasks", "show", "Hotels-50", "--reward", "steptool"])
+    shown = capsys.readouterr().out
+    assert "Hotels-50, pattern Hotels/5, depth 3: My friends and I" in shown
+    assert "needed  get_hotel_details_for_booking" in shown
+    for edge in ("query --> call0", "call0 --> call1", "call1 --> call2", "call1 --> call3", "call3 --> answer"):
+        assert f"    {edge}\n" in shown
+    assert "return 5, outcome" in shown
+    for wrong, message in (
+        (["Hotels-999"], "not in ComplexFuncBench"),
+        (["Hotels-5", "--picture", "graphviz"], "only"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["tasks", "show", *wrong])
+        assert message in capsys.readouterr().err
