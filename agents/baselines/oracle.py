@@ -1,4 +1,4 @@
-"""The oracle of ToolWorld, the ceiling of every evaluation."""
+"""The oracles of ToolWorld and ComplexFuncBench, the ceiling of every evaluation."""
 
 import json
 from collections.abc import Mapping
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.base import EpisodeAgent, Info
+from steptool_env.complexfuncbench.oracle import GoldOracle
+from steptool_env.complexfuncbench.suite import find_gold_task, is_complexfuncbench
 from steptool_env.formats import Format, make_format
-from steptool_env.toolworld import Oracle, OracleCall, gold_answer
+from steptool_env.toolworld import Oracle
 from steptool_env.toolworld.suite import find_world_task
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP
 from toolserver.catalog.api_schema import Provenance, StatusCode
@@ -18,8 +20,8 @@ class OracleEpisode:
     """State of one episode: the oracle's plan and the pending call."""
 
     format: Format
-    oracle: Oracle
-    pending: OracleCall | None = None
+    oracle: Oracle | GoldOracle
+    pending: Any = None  # a call of that oracle
 
     def observe(self, observation: str, info: Info) -> None:
         """Pass the response of the pending call to the oracle."""
@@ -33,10 +35,10 @@ class OracleEpisode:
         """Return the next action of the gold solution."""
         self.pending = self.oracle.next_call()
         if self.pending is not None:
-            return write(self.format, self.pending.api.spec.function_name, self.pending.arguments)
+            return write(self.format, self.pending.function, self.pending.arguments)
         if self.oracle.gives_up:
             return write(self.format, FINISH, {"return_type": GIVE_UP})
-        return answer(self.format, gold_answer(self.oracle.task))
+        return answer(self.format, self.oracle.answer)
 
 
 class OracleAgent(EpisodeAgent[OracleEpisode]):
@@ -46,13 +48,25 @@ class OracleAgent(EpisodeAgent[OracleEpisode]):
         super().__init__("oracle")
 
     def begin(self, info: Info) -> OracleEpisode:
-        """See `EpisodeAgent.begin`. Raises `ConfigurationError` for a task that is not ToolWorld's."""
-        return OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
+        """See `EpisodeAgent.begin`. Raises `ConfigurationError` as `begin_oracle` does."""
+        return begin_oracle(info)
 
     def decide(self, episode: OracleEpisode, observation: str, info: Info) -> str:
         """See `EpisodeAgent.decide`."""
         episode.observe(observation, info)
         return episode.decide()
+
+
+def begin_oracle(info: Info) -> OracleEpisode:
+    """Return the oracle of the task that `info` of a reset names.
+
+    Raises:
+        ConfigurationError: The task is neither of ToolWorld nor of ComplexFuncBench.
+    """
+    suite, task_id = info["suite"], info["task_id"]
+    recorded = is_complexfuncbench(suite)
+    oracle = GoldOracle(find_gold_task(suite, task_id)) if recorded else Oracle(find_world_task(task_id))
+    return OracleEpisode(make_format(info["format"]), oracle)
 
 
 def write(call_format: Format, name: str, arguments: Mapping[str, Any]) -> str:

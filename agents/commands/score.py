@@ -13,6 +13,7 @@ from rich.console import Console
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
+from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
@@ -111,6 +112,8 @@ def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any
     recorded: Mapping[str, Any] = run.get("settings", {}).get("reward", {})
     if "judge" in recorded:
         return {name: value for name, value in recorded.items() if name not in ("kind", KEY_OPTION)}
+    if all(is_complexfuncbench(episode.task.suite) for episode in episodes):
+        return {"judge": "gold"}
     return {"judge": "world" if all(_is_toolworld(episode) for episode in episodes) else "rules"}
 
 

@@ -12,6 +12,8 @@ from rich.table import Table
 
 from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
+from steptool_env.complexfuncbench.benchmark import load_benchmark
+from steptool_env.complexfuncbench.drawing import mermaid as draw_calls
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
@@ -19,8 +21,10 @@ from steptool_env.toolworld.plan_drawing import graphviz, mermaid
 from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
+from toolserver.complexfuncbench.data import GROUPS
 
 _CALLS = 30  # more than any gold solution needs
+_SHOWN = 300  # characters of a recorded answer
 _WIDTH = 110  # minimum characters per line
 Level = Literal["lite", "standard", "full"]
 
@@ -30,17 +34,22 @@ class Show:
     """Print a task with its gold solution as a diagram, the oracle's episode and its reward terms.
 
     Example: steptool tasks show w0-lite-G3_instruction-18 --reward steptool
+
+    Example: steptool tasks show Hotels-50
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")] = "w0-lite-train-1"
-    """Id of the task: world seed, level, split, index."""
+    """Id of the task: world seed, level, split, index; or that of a task of ComplexFuncBench, such as Hotels-50."""
     picture: Literal["mermaid", "graphviz"] = "mermaid"
-    """Language of the diagram."""
+    """Language of the diagram; `graphviz` is for ToolWorld only."""
     reward: Literal["progress", "potential", "steptool", "final"] = "progress"
     """Kind of reward to show."""
 
     def run(self, console: Console) -> None:
         """Print the task."""
+        if self.task.rpartition("-")[0] in GROUPS:
+            self._show_recorded(console)
+            return
         task = find_world_task(self.task)
         console.print(f"{task.id}, depth {task.plan.depth}: {task.query}", highlight=False)
         if not task.solvable:
@@ -51,6 +60,23 @@ class Show:
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
         console.print("\n" + (mermaid(task) if self.picture == "mermaid" else graphviz(task)), markup=False)
         _print_episode(console, _oracle_episode(self.task, self.reward))
+
+    def _show_recorded(self, console: Console) -> None:
+        """Print a task of ComplexFuncBench; long answers are cut."""
+        if self.picture != "mermaid":
+            raise ConfigurationError(f"picture={self.picture!r}: tasks of ComplexFuncBench are drawn in mermaid only")
+        task = load_benchmark().find(self.task)
+        console.print(f"{task.id}, pattern {task.pattern}, depth {task.depth}: {task.query}", highlight=False)
+        if not task.is_grounded:
+            console.print("needs an identifier that nothing states", highlight=False)
+        needed = {call.function for call in task.calls}
+        for name in task.functions:
+            console.print(f"  {'needed' if name in needed else '      '}  {name}", highlight=False, markup=False)
+        console.print("\n" + draw_calls(task), markup=False)
+        settings = {"split": "all", "reward": self.reward, "max_observation_length": _SHOWN}
+        index = list(load_benchmark().tasks).index(task.id)
+        (played,) = evaluate(Evaluation("StepTool/ComplexFuncBench-v0", settings), OracleAgent(), tasks=[index])
+        _print_episode(console, played)
 
 
 @dataclass(frozen=True)
@@ -128,6 +154,8 @@ class Page:
 @dataclass(frozen=True)
 class Command:
     """Inspect ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits; write the `page` of queries.
+
+    `show` also takes a task of ComplexFuncBench.
 
     Example: steptool tasks show w0-lite-train-1
 

@@ -37,8 +37,8 @@ OnStep = Callable[[int, int, dict[str, float]], None]
 
 
 def make_demonstrations(config: SFTRunConfig) -> list[Trajectory]:
-    """Let ToolWorld's oracle, with mistakes, play episodes; shows their number so far."""
-    evaluation = Evaluation("StepTool/ToolWorld-v0", config.env_args, config.episodes, slots=1, seed=config.seed)
+    """Let the oracle, with mistakes, play episodes; shows their number so far."""
+    evaluation = Evaluation(config.env, config.env_args, config.episodes, slots=1, seed=config.seed)
     with EpisodeProgress("demonstrations") as progress:
         return demonstrate(evaluation, config.noise, config.seed, progress.add, progress.expect)
 

@@ -30,8 +30,10 @@ class SFTConfig:
 class SFTRunConfig:
     """Settings of `steptool sft`: the policy, the demonstrations, the fine-tuning."""
 
+    env: str = "StepTool/ToolWorld-v0"
+    """Id of the environment of demonstrations that are made; its tasks need an oracle."""
     env_args: Arguments = field(default_factory=dict)
-    """Arguments of StepTool/ToolWorld-v0 for demonstrations that are made: `split=train level=lite`."""
+    """Arguments of that environment: `split=train level=lite`."""
     episodes: int = 3000
     """Number of demonstrations that are made."""
     noise: Noise = field(default_factory=Noise)

@@ -10,10 +10,11 @@ __all__ = ["JUDGES", "Judge", "Judgement", "make_judge"]
 JUDGES: Registry[Judge] = Registry(
     "judge",
     {
+        "gold": "steptool_env.judges.exact:gold_judge",
         "llm": "steptool_env.judges.llm:LlmJudge",
         "recorded": "steptool_env.judges.recorded:RecordedJudge.from_path",
         "rules": "steptool_env.judges.rules:RulesJudge",
-        "world": "steptool_env.judges.world:WorldJudge",
+        "world": "steptool_env.judges.exact:world_judge",
     },
 )
 

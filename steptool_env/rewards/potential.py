@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import EpisodeScorer, StepReward
-from steptool_env.toolworld.episode_grading import ToolWorldGrading
+from steptool_env.rewards.graded import start_grading
 from steptool_env.types import Step, Task
 
 
@@ -30,7 +30,7 @@ class PotentialReward:
         self.scale = scale
 
     def start(self, task: Task) -> EpisodeScorer:
-        """Return a new scorer for one episode of `task`, a task of ToolWorld."""
+        """Return a new scorer for one episode of `task`, see `start_grading`."""
         return PotentialScorer(task, self.gamma, self.scale)
 
 
@@ -38,20 +38,20 @@ class PotentialScorer:
     """Scores one episode by the final reward and the change of potential."""
 
     def __init__(self, task: Task, gamma: float, scale: float) -> None:
-        self._episode = ToolWorldGrading(task)
+        self._episode = start_grading(task)
         self._gamma = gamma
-        self._scale = scale if self._episode.tracker.milestones else 0.0
+        self._scale = scale if self._episode.needed else 0.0
         self._potential = 0.0
         self._scored: list[StepReward] = []
 
     def score(self, step: Step) -> StepReward:
         """Return the reward of `step`, with the terms `potential` and, at the end, `is_solved`."""
         self._episode.observe(step)
-        after = 0.0 if step.finished else self._scale * self._episode.tracker.progress
+        after = 0.0 if step.finished else self._scale * self._episode.progress
         shaping = self._gamma * after - self._potential
         self._potential = after
         if step.finished:
-            solved = float(self._episode.grade.solved)
+            solved = float(self._episode.solved)
             scored = StepReward(solved + shaping, {"potential": shaping, "is_solved": solved})
         else:
             scored = StepReward(shaping, {"potential": shaping})
@@ -67,5 +67,5 @@ class PotentialScorer:
         return (*before, StepReward(reward, {"potential": reward}))
 
     def outcome(self) -> Mapping[str, float]:
-        """See `ToolWorldGrading.outcome`."""
+        """See `EpisodeGrading.outcome`."""
         return self._episode.outcome()

@@ -1,10 +1,10 @@
-"""Default reward of ToolWorld: progress counts once, needless calls never pay."""
+"""Default reward of ToolWorld and ComplexFuncBench: progress counts once, needless calls never pay."""
 
 from collections.abc import Mapping
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.base import EpisodeScorer, StepReward
-from steptool_env.toolworld.episode_grading import ToolWorldGrading
+from steptool_env.rewards.graded import start_grading
 from steptool_env.types import Step, Task
 from toolserver.catalog.api_schema import Provenance
 
@@ -34,7 +34,7 @@ class ProgressReward:
         self.cost = cost
 
     def start(self, task: Task) -> EpisodeScorer:
-        """Return a new scorer for one episode of `task`, a task of ToolWorld."""
+        """Return a new scorer for one episode of `task`, see `start_grading`."""
         return ProgressScorer(task, self.share, self.cost)
 
 
@@ -42,8 +42,8 @@ class ProgressScorer:
     """Scores one episode by its progress."""
 
     def __init__(self, task: Task, share: float, cost: float) -> None:
-        self._episode = ToolWorldGrading(task)
-        self._unit = share / max(1, len(self._episode.tracker.milestones))
+        self._episode = start_grading(task)
+        self._unit = share / max(1, self._episode.needed)
         self._cost = cost
         self._earned = 0.0
 
@@ -51,7 +51,7 @@ class ProgressScorer:
         """Return the reward of `step`, with the terms `progress`, `cost` and, at the end, `is_solved`."""
         observed = self._episode.observe(step)
         if step.finished:
-            solved = float(self._episode.grade.solved)
+            solved = float(self._episode.solved)
             reward = (1.0 - self._earned) * solved
             return StepReward(reward, {"progress": 0.0, "cost": 0.0, "is_solved": solved})
         progress = self._unit * len(observed.done)
@@ -65,5 +65,5 @@ class ProgressScorer:
         return
 
     def outcome(self) -> Mapping[str, float]:
-        """See `ToolWorldGrading.outcome`."""
+        """See `EpisodeGrading.outcome`."""
         return self._episode.outcome()

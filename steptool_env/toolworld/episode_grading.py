@@ -1,6 +1,5 @@
 """Grading of a ToolWorld episode from its steps, for rewards and the judge `world`."""
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +45,21 @@ class ToolWorldGrading:
         arguments = _arguments(step.action.arguments)
         return self.tracker.record_no_call() if arguments is None else self.tracker.record_call(api, arguments)
 
+    @property
+    def needed(self) -> int:
+        """Number of needed calls."""
+        return len(self.tracker.milestones)
+
+    @property
+    def progress(self) -> float:
+        """Share of the needed calls that were made."""
+        return self.tracker.progress
+
+    @property
+    def solved(self) -> bool:
+        """True if the finished episode solved its task."""
+        return self.grade.solved
+
     @cached_property
     def grade(self) -> Grade:
         """Grade of the finished episode; read it after the last step."""
@@ -73,14 +87,6 @@ class ToolWorldGrading:
             "progress": self.tracker.progress,
             "is_solvable": float(self.task.solvable),
         }
-
-
-def grade_episode(task: Task, steps: Sequence[Step]) -> ToolWorldGrading:
-    """Grade a finished episode."""
-    episode = ToolWorldGrading(task)
-    for step in steps:
-        episode.observe(step)
-    return episode
 
 
 def _salt(task: Task) -> str | int:

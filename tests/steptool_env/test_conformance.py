@@ -20,6 +20,8 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 
 import steptool_env  # noqa: F401 - registers the environments
+from agents.baselines.oracle import OracleAgent
+from agents.evaluation.evaluate import Evaluation, evaluate
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.observations import answer_in
 from steptool_env.episodes.records import encode, trajectory_record
@@ -32,6 +34,7 @@ from toolserver.testing import ServerProcess
 
 STABLETOOLBENCH = "StepTool/StableToolBench-v0"
 TOOLWORLD = "StepTool/ToolWorld-v0"
+COMPLEXFUNCBENCH = "StepTool/ComplexFuncBench-v0"
 DISCRETE = "StepTool/ToolWorldDiscrete-v0"
 ANSWER = 'Action: Finish\nAction Input: {"return_type": "give_answer", "final_answer": "It is so."}'
 
@@ -61,8 +64,11 @@ def recorded_kind(data: Path, cache: Path) -> Kind:
     return Kind(STABLETOOLBENCH, arguments, ("--cache", str(cache), "--read-only"))
 
 
-@pytest.fixture(scope="module", params=[STABLETOOLBENCH, TOOLWORLD])
+@pytest.fixture(scope="module", params=[STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH])
 def kind(request: pytest.FixtureRequest, sample_cache: Path) -> Kind:
+    if request.param == COMPLEXFUNCBENCH:
+        cache = request.getfixturevalue("complexfuncbench_cache")
+        return Kind(COMPLEXFUNCBENCH, {"split": "test"}, ("--cache", str(cache), "--read-only"))
     if request.param == STABLETOOLBENCH:
         return recorded_kind(SAMPLE, sample_cache)
     return Kind(TOOLWORLD, {"faults": "mild"}, ("--world", "0", "--world-level", "lite"))
@@ -245,6 +251,34 @@ def test_an_asynchronous_vector_environment_works_with_its_defaults(kind: Kind) 
     envs.close()
 
 
+def test_the_oracles_episodes_are_the_same_bytes_over_http(
+    complexfuncbench_cache: Path, servers: Callable[[Kind, int], str]
+) -> None:
+    """Answers of ComplexFuncBench depend on the task that the episode's state names; four workers share no memory."""
+    kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ("--cache", str(complexfuncbench_cache), "--read-only"))
+    played = []
+    for settings in (kind.arguments, {**kind.arguments, "server_url": servers(kind, 4)}):
+        episodes = evaluate(Evaluation(kind.id, settings, slots=8), OracleAgent())
+        played.append([encode(trajectory_record(episode)) for episode in episodes])
+    assert played[0] == played[1]
+    assert len(played[0]) == 160
+
+
+def test_an_episode_goes_on_with_its_tasks_answers_after_a_snapshot_and_in_a_fork(complexfuncbench_cache: Path) -> None:
+    kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ())
+    env = kind.make()
+    for episode in evaluate(Evaluation(kind.id, kind.arguments, 20), OracleAgent()):
+        seed = episode.metadata["episode_seed"]
+        for interrupt in (there_and_back, lambda _: None):
+            env.reset(options={"task": episode.task.id, "episode_seed": seed})
+            playing = env.fork()
+            for step in episode.steps:
+                interrupt(playing)
+                observation, *_, info = playing.step(step.action.text)
+                assert observation == step.observation
+            assert encode(trajectory_record(info["trajectory"])) == encode(trajectory_record(episode))
+
+
 def test_a_task_travels_without_its_gold_and_is_graded_all_the_same() -> None:
     env = Kind(TOOLWORLD, {}, ()).make()
     env.reset(seed=0)
@@ -266,7 +300,7 @@ def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind)
     assert twin.step("no call") == env.step("no call")
 
 
-@pytest.mark.parametrize("env_id", [STABLETOOLBENCH, TOOLWORLD, DISCRETE])
+@pytest.mark.parametrize("env_id", [STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH, DISCRETE])
 def test_the_arguments_are_keywords_that_help_and_inspect_list(env_id: str) -> None:
     spec = gym.spec(env_id)
     single = signature(load_env_creator(str(spec.entry_point))).parameters

@@ -1,4 +1,4 @@
-"""`toolserver import stabletoolbench` and `toolserver import archive`."""
+"""`toolserver import stabletoolbench`, `complexfuncbench` and `archive`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,7 @@ from toolserver.cache import OnConflict, ResponseCache
 from toolserver.cache.archive import import_archive
 from toolserver.cache.catalog_store import begin_import, finish_import, load_catalog, save_catalog
 from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
+from toolserver.complexfuncbench import find_data, import_recordings, read_apis, read_tasks
 from toolserver.errors import DataError
 from toolserver.stabletoolbench import import_folder
 
@@ -45,6 +46,29 @@ def stabletoolbench(
         say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
     for problem in report.problems:
         complain(str(problem))
+    _say_written(responses.location)
+
+
+def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: CachePlace) -> None:
+    """Import ComplexFuncBench's recorded answers, as the package nestful-wrapper ships them.
+
+    Example: `toolserver import complexfuncbench --cache data/complexfuncbench`
+
+    Where a call was recorded twice with different answers, the first stays and a later one is kept for its own task. A
+    repeated import changes nothing.
+
+    Args:
+        directory: Folder of the package; by default that of the installed one.
+        cache: Directory of the cache, made if it does not exist, or redis://host:port/db?prefix=name.
+    """
+    folder = find_data(directory)
+    catalog = load_catalog(cache)
+    with ResponseCache(cache, memory_entries=0) as responses, _noted(cache, responses, folder):
+        report = import_recordings(read_tasks(folder), read_apis(folder), responses, catalog)
+        save_catalog(catalog, cache)
+    say_counts("APIs", report.apis)
+    say_counts("Calls", report.calls)
+    say_counts("Answers kept for their own task", report.own)
     _say_written(responses.location)
 
 

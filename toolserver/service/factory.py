@@ -17,6 +17,7 @@ from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.recorded import MemoryCacheResolver, RecordedResolver, WriteThroughResolver
 from toolserver.resolvers.simulators import MAX_EXAMPLES, Example
 from toolserver.resolvers.synthetic import SyntheticResolver
+from toolserver.resolvers.task_recordings import TaskRecordingsResolver, has_task_recordings
 from toolserver.service.service import ToolService
 from toolserver.settings import Settings
 
@@ -51,6 +52,8 @@ def assemble(settings: Settings) -> Assembly:
     if settings.cache is not None:
         catalog = load_catalog(settings.cache)
         cache = ResponseCache(settings.cache, read_only=settings.read_only or settings.miss in ("strict", "synthetic"))
+        if has_task_recordings(catalog):
+            resolvers.append(TaskRecordingsResolver(cache))
         if cache.remote:
             resolvers.append(MemoryCacheResolver(cache))
         resolvers.append(RecordedResolver(cache))

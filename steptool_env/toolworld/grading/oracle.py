@@ -20,6 +20,11 @@ class OracleCall(NamedTuple):
     api: VendorApi
     arguments: dict[str, Any]
 
+    @property
+    def function(self) -> str:
+        """Name of the offered function."""
+        return self.api.spec.function_name
+
 
 class Oracle:
     """Solver of one task. Repeat: get `next_call`, make it, pass its response to `observe`.
@@ -41,6 +46,11 @@ class Oracle:
     def gives_up(self) -> bool:
         """True if giving up is the right end."""
         return self.stuck or not self.task.solvable
+
+    @property
+    def answer(self) -> str:
+        """Final answer of the gold solution."""
+        return gold_answer(self.task)
 
     def next_call(self) -> OracleCall | None:
         """Return the next call; `None` when the episode should finish."""

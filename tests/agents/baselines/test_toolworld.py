@@ -64,7 +64,7 @@ def test_reading_documentation_is_worth_more_than_luck_and_less_than_knowing() -
 
 def test_the_oracle_refuses_tasks_of_other_suites() -> None:
     with pytest.raises(ConfigurationError, match="ToolWorld"):
-        make_agent("oracle").reset([0], [""], [{"task_id": "17", "format": "react"}])
+        make_agent("oracle").reset([0], [""], [{"task_id": "17", "suite": "G1_instruction", "format": "react"}])
 
 
 @pytest.mark.parametrize("picture", ["mermaid", "graphviz"])

@@ -5,8 +5,8 @@ import pytest
 
 import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.rewards import make_reward
+from steptool_env.rewards.graded import grade_episode
 from steptool_env.toolworld import Obstacle
-from steptool_env.toolworld.episode_grading import grade_episode
 from steptool_env.types import Task
 from tests.steptool_env.toolworld.reachability import columns_read, revealed, wanted
 from tests.toolserver.world.worlds import LEVELS, Play, rewards, solve, suite, tasks
@@ -108,5 +108,5 @@ def test_giving_up_is_wrong_after_a_change_of_state_that_nobody_wanted() -> None
             play = Play(task)
             if play.call(api, api.encode_arguments(sample_arguments(api, world))).status is StatusCode.OK:
                 found += 1
-                assert grade_episode(play.task, play.finish(None)).grade.solved is False
+                assert grade_episode(play.task, play.finish(None)).solved is False
     assert found > 5

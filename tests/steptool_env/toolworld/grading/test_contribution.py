@@ -7,8 +7,9 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steptool_env.rewards.graded import grade_episode
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.episode_grading import ToolWorldGrading, grade_episode
+from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind
@@ -105,7 +106,7 @@ def test_another_way_to_the_same_fact_contributes_as_well() -> None:
         play.call(details, details.encode_arguments(plan.arguments(1)))
         play.finish(gold_answer(task.solution))
         episode = grade_episode(play.task, play.steps)
-        assert episode.grade.solved
+        assert episode.solved
         assert episode.contribution == (True, True, False)
     assert found > 0
     assert world is not None

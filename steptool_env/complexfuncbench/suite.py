@@ -1,0 +1,154 @@
+"""Suite of ComplexFuncBench's tasks with recorded answers."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from steptool_env.complexfuncbench.benchmark import load_benchmark
+from steptool_env.complexfuncbench.splits import select
+from steptool_env.complexfuncbench.task import GoldTask
+from steptool_env.errors import ConfigurationError
+from steptool_env.suites.server_match import ServerMatch
+from steptool_env.types import Task
+from toolserver.cache import ResponseCache
+from toolserver.catalog.catalog import Catalog
+from toolserver.episodes.state_token import StateCodec, opening_token
+from toolserver.resolvers.base import Resolver
+from toolserver.resolvers.recorded import RecordedResolver
+from toolserver.resolvers.task_recordings import TaskRecordingsResolver
+from toolserver.service.info import package_version
+from toolserver.service.service import ToolService
+
+NAME = "ComplexFuncBench"
+"""First part of the names of these suites."""
+
+OFFERS = ("field", "all")
+
+
+class ComplexFuncBenchSuite:
+    """Tasks of one split and group, answered from recordings.
+
+    A task is in the suite `ComplexFuncBench/<split>/<group>`, so that reports show each group.
+
+    Args:
+        split: One of `steptool_env.complexfuncbench.splits.SPLITS`.
+        group: `Car-Rental`, `Cross`, `Hotels`, `Attraction` or `Flights`; empty for all.
+        data: Folder of the package's data; by default that of the installed one.
+        offered: `field` offers the APIs of the fields that a task needs, `all` all forty.
+        faults: Injected faults: `none`, `mild` or `harsh`.
+
+    Raises:
+        ConfigurationError: An argument is invalid or the data is missing; the message gives the remedy.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        group: str = "",
+        data: str | Path | None = None,
+        offered: str = "field",
+        faults: str = "none",
+    ) -> None:
+        if offered not in OFFERS:
+            raise ConfigurationError(f"offered={offered!r}: must be one of {', '.join(OFFERS)}")
+        opening_token(0, faults)  # reject an unknown fault level before the first reset
+        self._arguments = (split, group, None if data is None else str(data), offered, faults)
+        self._benchmark = load_benchmark(data)
+        self.name = "/".join(filter(None, (NAME, split, group)))
+        self._split, self._offered, self._faults = split, offered, faults
+        gold = select(self._benchmark.tasks.values(), split, group)
+        self._tasks = tuple(map(self._task, gold))
+        self._index = {task.id: index for index, task in enumerate(self._tasks)}
+        self._service: ToolService | None = None
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def task(self, index: int) -> Task:
+        """See `TaskSuite.task`. `Task.solution` is the `GoldTask`."""
+        if not 0 <= index < len(self._tasks):
+            raise IndexError(f"task {index}: {self.name} has {len(self._tasks)}")
+        return self._tasks[index]
+
+    def find(self, task_id: str) -> Task:
+        """See `TaskSuite.find`."""
+        if task_id not in self._index:
+            some = ", ".join(list(self._index)[:5])
+            raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
+        return self._tasks[self._index[task_id]]
+
+    def initial_state(self, task: Task, episode_seed: int) -> str:
+        """See `TaskSuite.initial_state`. It names the task, whose own recordings come first."""
+        return opening_token(episode_seed, self._faults, task.id)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """See `TaskSuite.settings`. Without file paths, which differ between machines."""
+        return {"offered": self._offered, "faults": self._faults}
+
+    def service(self) -> ToolService:
+        """See `TaskSuite.service`. Created at the first call, then shared."""
+        with self._lock:
+            if self._service is None:
+                cache = ResponseCache(self._benchmark.cache, read_only=True)
+                resolvers: list[Resolver] = [TaskRecordingsResolver(cache), RecordedResolver(cache)]
+                self._service = ToolService(Catalog(self._benchmark.apis.values()), resolvers, codec=StateCodec())
+            return self._service
+
+    @property
+    def server_match(self) -> ServerMatch:
+        """Requirements on a server: recordings, of this package version."""
+        return ServerMatch(("recorded", "both"), {"version": package_version()})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return load_suite, self._arguments
+
+    def _task(self, gold: GoldTask) -> Task:
+        apis = self._benchmark.apis
+        names = gold.functions if self._offered == "field" else apis
+        relevant = tuple(dict.fromkeys(call.function for call in gold.calls))
+        return Task(
+            gold.id,
+            f"{NAME}/{self._split}/{gold.group}",
+            gold.query,
+            tuple(apis[name] for name in names),
+            relevant,
+            family=gold.pattern,
+            solution=gold,
+        )
+
+
+@lru_cache(maxsize=16)
+def load_suite(
+    split: str = "train",
+    group: str = "",
+    data: str | Path | None = None,
+    offered: str = "field",
+    faults: str = "none",
+) -> ComplexFuncBenchSuite:
+    """Return the suite of these arguments; environments with the same arguments share it."""
+    return ComplexFuncBenchSuite(split, group, data, offered, faults)
+
+
+def is_complexfuncbench(suite: str) -> bool:
+    """Return True for the suite of a task of ComplexFuncBench."""
+    return suite.partition("/")[0] == NAME
+
+
+def gold_task_of(task: Task) -> GoldTask:
+    """Return the reference solution of a task; that of a task from a file is looked up in the installed benchmark.
+
+    Raises:
+        ConfigurationError: The task is not of ComplexFuncBench, or its data is not installed.
+    """
+    return task.solution if isinstance(task.solution, GoldTask) else find_gold_task(task.suite, task.id)
+
+
+def find_gold_task(suite: str, task_id: str) -> GoldTask:
+    """Return the reference solution of a task id. Raises `ConfigurationError` as `gold_task_of` does."""
+    if not is_complexfuncbench(suite):
+        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {NAME}")
+    return load_benchmark().find(task_id)

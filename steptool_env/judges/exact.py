@@ -1,0 +1,43 @@
+"""Judges without a model: exact grading by the reference solutions of ToolWorld and ComplexFuncBench."""
+
+from collections.abc import Sequence
+
+from steptool_env.judges.base import Judgement
+from steptool_env.rewards.graded import grade_episode
+from steptool_env.types import Step, Task
+from toolserver.catalog.api_schema import Provenance, StatusCode
+
+
+class ExactJudge:
+    """Judges episodes by the reference solution of their task, so StepTool's reward needs no model.
+
+    A call succeeded if the tools answered it with `OK`, and not by an injected fault or a synthetic answer. It
+    contributed if its response contains a value that a later contributing call or the accepted answer uses.
+
+    Args:
+        answered_by: Source of the answers.
+    """
+
+    def __init__(self, answered_by: Provenance) -> None:
+        self._answered_by = answered_by
+
+    def call_succeeded(self, task: Task, step: Step) -> float:  # noqa: ARG002 - the protocol's signature
+        """Return 1 if the tools answered the call with `OK`, else 0."""
+        return float(step.status is StatusCode.OK and step.provenance is self._answered_by)
+
+    def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
+        """Judge the finished episode. Raises `ConfigurationError` as `grade_episode` does."""
+        grading = grade_episode(task, steps)
+        succeeded = tuple(self.call_succeeded(task, step) for step in steps)
+        contributed = tuple(map(float, grading.contribution))
+        return Judgement(succeeded, contributed, (float(grading.solved),), details=grading.outcome())
+
+
+def world_judge() -> ExactJudge:
+    """Return the judge of ToolWorld, whose world answers."""
+    return ExactJudge(Provenance.WORLD)
+
+
+def gold_judge() -> ExactJudge:
+    """Return the judge of ComplexFuncBench, whose answers are recorded."""
+    return ExactJudge(Provenance.RECORDED)
