@@ -25,8 +25,8 @@ class EpisodeResult:
         passes: Verdict per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved. Shape: (repeats,).
         relevant: Functions that a good solution calls, without `Finish`; as often as the query names them.
         answered: Success of the first call of every called function, `Finish` included.
-        calls: Number of steps, `Finish` included.
-        invalid_calls: Number of steps that are not a call of an offered function with valid arguments.
+        calls: Number of steps, `Finish` included; of a search, those of all its paths.
+        invalid_calls: Number of those steps that are not a call of an offered function with valid arguments.
         finished: True if the last step called `Finish`.
         episode_return: Sum of the final rewards.
         family: Group of similar tasks; empty without groups.
@@ -61,13 +61,18 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         passes=_passes(trajectory.metadata.get("outcome", {})),
         relevant=trajectory.task.relevant,
         answered=answered,
-        calls=len(trajectory.steps),
-        invalid_calls=sum(step.malformed for step in trajectory.steps),
+        calls=calls_of(trajectory),
+        invalid_calls=trajectory.metadata.get("search_invalid_calls", sum(step.malformed for step in trajectory.steps)),
         finished=trajectory.finished,
         episode_return=sum(trajectory.rewards),
         family=trajectory.task.family,
         silent=any(step.malformed and not step.action.text for step in trajectory.steps),
     )
+
+
+def calls_of(trajectory: Trajectory) -> int:
+    """Return the number of calls that an episode cost: its steps, or the calls of all paths of its search."""
+    return int(trajectory.metadata.get("search_calls", len(trajectory.steps)))
 
 
 def _passes(outcome: Mapping[str, float]) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
 from agents.baselines.oracle import OracleEpisode, answer, write
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.seeding import task_random
+from agents.seeding import task_random, vary
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import Oracle, OracleCall
@@ -73,6 +73,10 @@ class NoisyOracleAgent(EpisodeAgent[_Episode]):
         functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
         inner = OracleEpisode(make_format(info["format"]), Oracle(find_world_task(info["task_id"])))
         return _Episode(inner, functions, query_of(info), task_random(self.seed, info))
+
+    def vary(self, episode: _Episode, attempt: int) -> None:
+        """See `EpisodeAgent.vary`."""
+        vary(episode.rng, attempt)
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:
         """See `EpisodeAgent.decide`."""

@@ -9,7 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from steptool_env.metrics import pass_at_budget, result_of, summarize, usable
+from steptool_env.metrics import calls_of, pass_at_budget, result_of, summarize, usable
 from steptool_env.suites.sample import is_sample
 from steptool_env.types import Task, Trajectory
 
@@ -41,8 +41,8 @@ def panel_digest(tasks: Iterable[Task]) -> str:
 
 
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
-    """Return 1 to the call budget of the episodes (of recordings without a budget: the longest episode)."""
-    return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
+    """Return 1 to the call budget of the episodes (of recordings without a budget and of searches: the most calls)."""
+    return range(1, 1 + max((max(t.metadata.get("call_budget", 0), calls_of(t)) for t in trajectories), default=0))
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:
