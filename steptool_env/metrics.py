@@ -155,7 +155,33 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
         "return": _mean(results, lambda result: result.episode_return),
         "context_full_rate": _mean(results, lambda result: float(result.silent)),
         **family_metrics(results),
+        **{f"pass_rate_{name}": pass_rate(chosen) for name, chosen in groups_of(results).items()},
     }
+
+
+_GROUPS = {
+    "I1": ("G1_instruction", "G1_category", "G1_tool"),
+    "I2": ("G2_instruction", "G2_category"),
+    "I3": ("G3_instruction",),
+}
+"""Groups of StableToolBench's sets in the published tables; a group's rate is the mean over its queries."""
+
+
+def groups_of(results: Sequence[EpisodeResult]) -> dict[str, list[EpisodeResult]]:
+    """Return the results by query set, then by StableToolBench's groups of sets; empty for fewer than two sets.
+
+    The rate of a group, and of all, is the mean over its queries: its sets are weighed by their numbers of queries.
+    """
+    sets: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        sets.setdefault(result.suite, []).append(result)
+    if len(sets) < 2:
+        return {}
+    grouped = {
+        group: [result for name, chosen in sets.items() if name.rpartition("/")[2] in names for result in chosen]
+        for group, names in _GROUPS.items()
+    }
+    return sets | {group: chosen for group, chosen in grouped.items() if chosen}
 
 
 def family_metrics(results: Sequence[EpisodeResult]) -> dict[str, float]:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from agents.evaluation.results import budgets_of, metrics_of, panel_of
 from agents.reporting.html import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
 from agents.reporting.plots import Curve, line_plot
-from steptool_env.metrics import result_of, usable
+from steptool_env.metrics import groups_of, result_of, summarize, usable
 from steptool_env.types import Trajectory
 
 _EXAMPLES = 6
 _RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
 _COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
+_SET_COLUMNS = ("pass_rate", "pass_rate_judge_std", "pass_given_finish", "recall", "recall_compat", "calls")
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
@@ -30,7 +31,7 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
             *_families(metrics).items(),
         ],
         plots=[budget_plot({title: counted})] if counted else [],
-        tables=[_endings(counted), _calls(counted)],
+        tables=[*_sets(counted), _endings(counted), _calls(counted)],
         examples=[
             Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)])
             for trajectory in _examples(counted)
@@ -84,6 +85,22 @@ def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:
     if len({panel_of(trajectories) for trajectories in runs.values()}) < 2:
         return ""
     return "Warning: these runs were evaluated on different tasks (see panel), so their figures cannot be compared."
+
+
+def _sets(trajectories: Sequence[Trajectory]) -> list[Table]:
+    """Return the table of metrics per query set and group of sets; none where all episodes are of one set."""
+    results = [result_of(trajectory) for trajectory in trajectories]
+    groups = groups_of(results)
+    if not groups:
+        return []
+    rows = []
+    for name, chosen in (groups | {"all": results}).items():
+        metrics = summarize(chosen)
+        cells = [format_number(metrics[c]) if c == "calls" else format_rate(metrics[c]) for c in _SET_COLUMNS]
+        rows.append((name, str(len(chosen)), *cells))
+    columns = ("set", "episodes", *(column.replace("_", " ") for column in _SET_COLUMNS))
+    note = "A row of several sets is the mean over their queries, so that each set has the weight of its size."
+    return [Table("Query sets", columns, rows, note)]
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:

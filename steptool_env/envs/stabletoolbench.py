@@ -50,7 +50,7 @@ class StableToolBenchEnv(ToolEnv):
 
     Args:
         suite: Query set: `G1_instruction`, `G1_category`, `G1_tool`, `G2_instruction`, `G2_category` or
-            `G3_instruction`.
+            `G3_instruction`; or `all`, those of the six that are there, one after the other.
         data: Folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, which holds StableToolBench's
             `tools/` and `tool_response_cache/`. The sample is used without `data`, `queries` and `cache`.
         queries: Query file or folder of query files, instead of those in `data`.

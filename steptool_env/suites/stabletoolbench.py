@@ -1,6 +1,7 @@
-"""Suite of StableToolBench's solvable queries with recorded calls."""
+"""Suite of StableToolBench's solvable queries with recorded calls: one query set, or all of them."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,12 @@ from toolserver.stabletoolbench import read_queries
 MISSES = ("strict", "synthetic")
 """Handling of a call that is not recorded, in process; a server supports more."""
 
+SETS = ("G1_instruction", "G1_category", "G1_tool", "G2_instruction", "G2_category", "G3_instruction")
+"""Query sets of StableToolBench in the order of its tables."""
+
+ALL = "all"
+"""Name of the suite of all sets."""
+
 _QUERIES = Path("solvable_queries") / "test_instruction"
 
 _FULL_DATA = (
@@ -39,7 +46,7 @@ _FULL_DATA = (
 
 
 class StableToolBenchSuite:
-    """One query set, answered from recordings.
+    """One query set or all of them, answered from recordings.
 
     Without `data`, `queries` and `cache` it is the sample of the package: a few queries of every set, with responses
     made by this project, under the name `stabletoolbench-sample/<set>`. StableToolBench itself needs either `data`, a
@@ -47,7 +54,8 @@ class StableToolBenchSuite:
     or `queries` and `cache`.
 
     Args:
-        name: Query set, e.g. `G1_instruction`.
+        name: Query set, e.g. `G1_instruction`; or `all`: those of the six sets that are there, each task
+            under the name of its set. An id that two sets have gets its set's name before it there.
         data: Folder with the data. Its recordings are imported once into the user's cache directory.
         queries: Query file or folder of `<set>.json` files, instead of those in `data`.
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
@@ -72,11 +80,14 @@ class StableToolBenchSuite:
         self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
-        self.name = suite_name(name, data if queries is None else queries)
-        file = _query_file(name, data, queries)
+        place = data if queries is None else queries
+        self.name = suite_name(name, place)
+        files = _all_files(data, queries) if name == ALL else {name: _query_file(name, data, queries)}
         self._cache = _cache_directory(data, cache)
         self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
-        self._tasks = _read_tasks(self.name, file, self._catalog)
+        self._tasks = _distinct(
+            task for each, file in files.items() for task in _read_tasks(suite_name(each, place), file, self._catalog)
+        )
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
         self._faults = faults
@@ -166,6 +177,22 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
     found = sorted(path.stem for path in file.parent.glob("*.json"))
     there = f"there are {', '.join(found)}" if found else f"there are no query files in {file.parent}"
     raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}\n{_FULL_DATA}")
+
+
+def _all_files(data: str | Path | None, queries: str | Path | None) -> dict[str, Path]:
+    """Return the query files of the sets that are there, by set, in the order of `SETS`."""
+    place = Path(str(queries)) if queries is not None else Path(str(data)) / _QUERIES
+    found = {name: place / f"{name}.json" for name in SETS if (place / f"{name}.json").is_file()}
+    if not found:
+        raise ConfigurationError(f"suite='{ALL}': {place} has no query set ({', '.join(SETS)})\n{_FULL_DATA}")
+    return found
+
+
+def _distinct(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """Return the tasks; ids that several sets have get the name of the set before them, so that an id is one task."""
+    listed = tuple(tasks)
+    count = Counter(task.id for task in listed)
+    return tuple(task if count[task.id] == 1 else replace(task, id=f"{task.suite}/{task.id}") for task in listed)
 
 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:
