@@ -59,7 +59,8 @@ class ChatModel:
 
         Args:
             messages: Conversation so far.
-            read: Parser of the message (`content`, `tool_calls`); raises `ValueError` for an unusable one, which is
+            read: Parser of the message (`content`, `tool_calls`, and `usage`, the endpoint's count of tokens, if it
+                has one); raises `ValueError` for an unusable one, which is
                 retried.
             repeat: Number of the repeat of an equal request, which the cache keeps apart. Not sent.
             options: Further fields of the request, such as `tools` and `temperature`.
@@ -118,4 +119,5 @@ def _message(completion: Any) -> dict[str, Any]:
         message = None
     if not isinstance(message, dict):
         raise UnusableResponseError("the completion holds no message")
-    return message
+    usage = completion.get("usage")
+    return {**message, "usage": usage} if isinstance(usage, dict) else message

@@ -65,6 +65,7 @@ class _Episode:
     messages: list[_Message]
     stream: str
     step: int = 0
+    tokens: int = 0  # of the last action, prompt included
 
 
 class OpenAIAgent:
@@ -116,6 +117,7 @@ class OpenAIAgent:
         self._pool = ThreadPoolExecutor(concurrency)
         self._failures_left = max_failures
         self._episodes: dict[int, _Episode] = {}
+        self.last_tokens: dict[int, int] = {}
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`."""
@@ -136,7 +138,11 @@ class OpenAIAgent:
         """See `Agent.act`. Raises `ChatError` if the endpoint is unreachable or has failed too often."""
         episodes = [self._episodes[index] for index in indices]
         extra = [str(info.get("diversity", "")) for info in infos]
-        return self._allow_failures(list(self._pool.map(self._act, episodes, observations, extra)))
+        for episode in episodes:
+            episode.tokens = 0
+        actions = self._allow_failures(list(self._pool.map(self._act, episodes, observations, extra)))
+        self.last_tokens |= {index: episode.tokens for index, episode in zip(indices, episodes, strict=True)}
+        return actions
 
     def fork(self, source: int, target: int, attempt: int) -> None:
         """See `ForkingAgent.fork`."""
@@ -165,7 +171,7 @@ class OpenAIAgent:
             options |= {"tools": episode.tools, "parallel_tool_calls": False}
         messages = [*episode.messages, {"role": "user", "content": extra}] if extra else episode.messages
         try:
-            message = self._chat.complete(messages, _first_call, **options)
+            message = self._chat.complete(messages, lambda answer: _counted(answer, episode), **options)
         except ChatError as error:
             return episode, error
         episode.messages.append(_sendable(message, episode.names, f"call-{episode.step}"))
@@ -201,6 +207,13 @@ def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message
         **message,
         "tool_calls": [{**call, "id": call.get("id") or call_id, "type": "function", "function": function}],
     }
+
+
+def _counted(message: Mapping[str, Any], episode: _Episode) -> _Message:
+    """Add the tokens of a message to those of the action, then return its first call. See `_first_call`."""
+    total = message.get("usage", {}).get("total_tokens")
+    episode.tokens += total if isinstance(total, int) else 0
+    return _first_call(message)
 
 
 def _first_call(message: Mapping[str, Any]) -> _Message:

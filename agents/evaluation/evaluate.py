@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents.base import Agent, ContinuousAgent
-from agents.evaluation.search import SearchLoop, SearchSettings
+from agents.evaluation.search import SearchLoop, SearchSettings, add_tokens, last_tokens
 from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
 from agents.rollout.episode_pool import TextEnv, make_env, make_pool
 from steptool_env.client import HttpToolClient
@@ -198,16 +198,21 @@ class _AgentPlayer:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._asked: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._tokens: dict[int, int] = {}
 
     def begin(self, openings: Mapping[int, Opening]) -> None:
         states = {slot: (opening.observation, opening.info) for slot, opening in openings.items()}
         self._agent.reset(*_columns(states))
+        self._tokens |= dict.fromkeys(openings, 0)
         self._asked |= states
 
     def act(self) -> dict[int, str]:
         asked, self._asked = dict(sorted(self._asked.items())), {}
         if not isinstance(self._agent, ContinuousAgent):
-            return dict(zip(asked, self._agent.act(*_columns(asked)), strict=True))
+            actions = self._agent.act(*_columns(asked))
+            for slot in asked:
+                self._tokens[slot] += last_tokens(self._agent, slot)
+            return dict(zip(asked, actions, strict=True))
         if asked:
             self._agent.ask(*_columns(asked))
         return dict(self._agent.answers())
@@ -216,6 +221,8 @@ class _AgentPlayer:
         goes_on = not (transition.terminated or transition.truncated)
         if goes_on:
             self._asked[slot] = transition.observation, transition.info
+        elif self._tokens[slot]:
+            add_tokens(transition.info["trajectory"], self._tokens[slot])
         return goes_on
 
 

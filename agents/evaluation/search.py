@@ -45,6 +45,7 @@ class _LiveSearch:
         self.states = {_START: _State(observation, info, (_START,))}
         self.slots: dict[int, int] = {}
         self.acting = 0  # slot of the action at `node`
+        self.tokens = 0
         self._calls = 0
 
     def moment(self) -> tuple[str, dict[str, Any]]:
@@ -67,6 +68,7 @@ class _LiveSearch:
             self.node = next(self.search)
         except StopIteration as end:
             trajectory: Trajectory = end.value.trajectory
+            add_tokens(trajectory, self.tokens)
             return trajectory, list(self.slots.values())
         kept = set(self.states[self.node.parent].path)
         gone = [number for number in self.slots if number not in kept]
@@ -134,7 +136,10 @@ class SearchLoop:
         observations = [
             text if forks or "diversity" not in info else f"{text}\n{info['diversity']}" for text, info in moments
         ]
-        return self._agent.act(slots, observations, [info for _, info in moments])
+        actions = self._agent.act(slots, observations, [info for _, info in moments])
+        for search in searches:
+            search.tokens += last_tokens(self._agent, search.acting)
+        return actions
 
     def _repeat(self, search: _LiveSearch) -> None:
         """Bring an agent that cannot be copied to the node: start again, and ask for every action of the path."""
@@ -168,6 +173,17 @@ class SearchLoop:
             for slot in slots:
                 self._agent.free(slot)
         self._free += slots
+
+
+def last_tokens(agent: Agent, slot: int) -> int:
+    """Return the tokens of an agent's last action in a slot; 0 if it counts none."""
+    return int(getattr(agent, "last_tokens", {}).get(slot, 0))
+
+
+def add_tokens(trajectory: Trajectory, tokens: int) -> None:
+    """Record the tokens of an episode or search; nothing for an agent that counts none."""
+    if tokens:
+        trajectory.metadata = {**trajectory.metadata, "tokens": tokens}
 
 
 def _searchable(env: TextEnv) -> ToolEnv:

@@ -65,6 +65,8 @@ class StableToolBenchEnv(ToolEnv):
         prompt: `toolbench` (ToolBench's text) or `compact`.
         call_budget: Maximum number of steps of an episode, including `Finish`.
         max_observation_length: Maximum length of a response in an observation, in characters.
+        observation: `budget` (how much was cut, and the remaining calls) or `toolbench` (`...` where a response is
+            cut, and no line of the remaining calls, neither in the prompt).
         render_mode: `"ansi"` or `None`.
 
     Raises:
@@ -87,10 +89,11 @@ class StableToolBenchEnv(ToolEnv):
         prompt: str = "toolbench",
         call_budget: int = DEFAULT_CALL_BUDGET,
         max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
+        observation: str = "budget",
         render_mode: str | None = None,
     ) -> None:
         tasks = load_suite(suite, data, queries, cache, miss, faults)
-        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length)
+        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length, observation)
         super().__init__(tasks, config, make_client(server_url, tasks), render_mode)
 
 

@@ -9,6 +9,9 @@ from steptool_env.types import FINISH, FINISHED, Step, Trajectory
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.catalog.views import openai_function
 
+HALLUCINATED = "invalid_hallucination_function_name"
+"""Name that ToolBench writes for a function that is not offered."""
+
 _FIRST = 2  # nodes before the steps: system and user
 
 
@@ -54,8 +57,9 @@ def _nodes(steps: Sequence[Step]) -> Iterable[dict[str, Any]]:
         if action.thought or not action.name:
             yield {"role": "assistant", "message": action.thought or action.text}
         if action.name:
+            name = HALLUCINATED if step.status is StatusCode.NO_SUCH_FUNCTION else action.name
             response = "" if action.name == FINISH else answer_in(step.observation)
             yield {
                 "role": "tool",
-                "message": {"name": action.name, "arguments": action.arguments, "response": response},
+                "message": {"name": name, "arguments": action.arguments, "response": response},
             }

@@ -16,12 +16,12 @@ from steptool_env.episodes.prompts import make_prompt
 from steptool_env.episodes.records import step_record
 from steptool_env.formats import make_format
 from steptool_env.metrics import calls_of
+from steptool_env.trajectories.converted import HALLUCINATED
 from steptool_env.types import Step, Trajectory
 from toolserver.catalog.api_schema import StatusCode
 
 _OPENAI = make_format("openai")
 _DFS = "DFS_woFilter_w"
-_HALLUCINATED = "invalid_hallucination_function_name"  # what ToolBench writes for a function that is not offered
 _UNSAFE = re.compile(r"[^\w.@-]+")
 
 
@@ -187,7 +187,7 @@ def _messages(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
         if action.thought:
             yield {"role": "assistant", "content": action.thought}
         hallucinated = step.status is StatusCode.NO_SUCH_FUNCTION
-        name = _HALLUCINATED if hallucinated else action.name
+        name = HALLUCINATED if hallucinated else action.name
         yield {"role": "assistant", "function_call": {"name": name, "arguments": action.arguments}}
         if not step.finished:
             yield {"role": "function", "name": name, "content": answer_in(step.observation)}

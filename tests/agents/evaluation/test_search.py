@@ -18,10 +18,11 @@ from agents.rollout.config import Sampling
 from agents.rollout.policy_agent import policy_agent
 from steptool_env.errors import ConfigurationError
 from steptool_env.trajectories.recordings import read_recordings
+from steptool_env.trajectories.toolbench_export import to_answer
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
 from tests.agents.toy_env import TOYS
-from tests.server_stub import calling, chat_stub
+from tests.server_stub import calling, json_stub
 from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, CountingClient, ToySuite, toy_config
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.testing import ServerProcess
@@ -173,11 +174,11 @@ def test_a_chat_model_branches_without_asking_again_and_forgets_what_it_was_told
                     ("say_it_for_echo", {"text": "b"}),
                     ("Finish", {"return_type": "give_answer", "final_answer": "b"})])  # fmt: skip
 
-    def reply(_: Any) -> dict[str, Any]:
+    def reply(_: Any) -> Any:
         name, arguments = next(replies)
-        return calling(name, **arguments)
+        return {"choices": [{"message": calling(name, **arguments)}], "usage": {"total_tokens": 50}}
 
-    with chat_stub(reply) as stub:
+    with json_stub(reply, "/v1") as stub:
         agent = make_agent("openai:m", base_url=stub.url)
         settings = {"format": "openai", "call_budget": 6}
         # a call, giving up, which backs up to the start, and another call
@@ -190,6 +191,9 @@ def test_a_chat_model_branches_without_asking_again_and_forgets_what_it_was_told
     assert told[2][0]["role"] == "user"
     assert [step.action.name for step in played.steps] == ["say_it_for_echo", "Finish"]
     assert len(stub.requests) == played.metadata["search_calls"] == 4
+    assert played.metadata["tokens"] == 200
+    generation = to_answer(played)["answer_generation"]
+    assert (generation["query_count"], generation["total_tokens"]) == (4, 200)
     assert "count_up_for_counter" not in str(stub.requests[3]["messages"][2:])
 
 
@@ -257,3 +261,12 @@ def test_a_wrapped_environment_cannot_be_searched() -> None:
     wrapped = gym.wrappers.TransformReward(ToolEnv(ToySuite(), toy_config()), float)
     with pytest.raises(ConfigurationError, match="TransformReward cannot be searched"):
         SearchLoop(wrapped, Scripted(), SearchSettings("dfsdt"))
+
+
+def test_tokens_of_an_episode_are_those_that_the_endpoint_counts() -> None:
+    message = calling("Finish", return_type="give_answer", final_answer="b")
+    with json_stub(lambda _: {"choices": [{"message": message}], "usage": {"total_tokens": 7}}, "/v1") as stub:
+        agent = make_agent("openai:m", base_url=stub.url)
+        played = evaluate(Evaluation(TOYS, {"format": "openai"}, episodes=3, slots=2), agent)
+        agent.close()  # type: ignore[attr-defined]
+    assert [trajectory.metadata["tokens"] for trajectory in played] == [7, 7, 7]
