@@ -13,6 +13,7 @@ import tyro
 from steptool_env.errors import StepToolError
 
 COMMANDS = {
+    "data": "fetch, check and import the data of a benchmark",
     "demo": "train two policies against a tool server, in minutes, and compare them",
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",

@@ -157,7 +157,7 @@ def test_wrong_settings_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_the_published_pass_scores_decide_as_the_published_preferences_do(published_data: Path) -> None:
-    """Where verdicts differ: the published comparison of DFSDT with CoT prefers the solved answer in every round."""
+    """The published comparison of DFSDT with CoT prefers the answer with the better verdict."""
     folder = published_data / "toolbench_answer_examples"
     runs = {
         name: {episode.task.id: episode for episode in read_recordings(folder / "pass_rate_results" / name)}
