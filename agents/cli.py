@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "run an agent through an environment's tasks and report",
     "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
     "report": "compare runs on one page",
+    "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",
     "serve-policy": "serve a policy that samples for rollouts on another machine",

@@ -57,6 +57,9 @@ class StableToolBenchEnv(ToolEnv):
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that was not recorded, in process: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
+        tools: Offered functions: `given`, those of the query, or `retrieved:K`, the first K of the whole catalog that
+            a search finds for it; the benchmark's open-domain setting.
+        retriever: Search of `tools=retrieved:K`: `bm25`, or a sentence-transformers model by name or folder.
         server_url: Tool server that answers the calls, instead of the tools in this process. The API key is read from
             the environment variable `STEPTOOL_API_KEY`.
         reward: `steptool`, `final`, or `module:factory`.
@@ -82,6 +85,8 @@ class StableToolBenchEnv(ToolEnv):
         cache: str | None = None,
         miss: str = "strict",
         faults: str = "none",
+        tools: str = "given",
+        retriever: str = "bm25",
         server_url: str | None = None,
         reward: str = "steptool",
         reward_options: Mapping[str, Any] | None = None,
@@ -92,7 +97,7 @@ class StableToolBenchEnv(ToolEnv):
         observation: str = "budget",
         render_mode: str | None = None,
     ) -> None:
-        tasks = load_suite(suite, data, queries, cache, miss, faults)
+        tasks = load_suite(suite, data, queries, cache, miss, faults, tools, retriever)
         config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length, observation)
         super().__init__(tasks, config, make_client(server_url, tasks), render_mode)
 

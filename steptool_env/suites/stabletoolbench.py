@@ -1,7 +1,7 @@
 """Suite of StableToolBench's solvable queries with recorded calls: one query set, or all of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 from steptool_env.errors import ConfigurationError, StepToolError
+from steptool_env.retrieval.retrievers import document_of, make_retriever
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
@@ -61,6 +62,9 @@ class StableToolBenchSuite:
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that is not recorded: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
+        tools: Offered APIs: `given`, those of the query file, or `retrieved:K`, the first K of the whole catalog that
+            `retriever` finds for the query.
+        retriever: `bm25` or a sentence-transformers model, see `steptool_env.retrieval`.
 
     Raises:
         ConfigurationError: An argument is invalid or a file is missing; the message gives the remedy.
@@ -74,10 +78,13 @@ class StableToolBenchSuite:
         cache: str | Path | None = None,
         miss: str = "strict",
         faults: str = "none",
+        tools: str = "given",
+        retriever: str = "bm25",
     ) -> None:
+        retrieved = _retrieved(tools)
         if miss not in MISSES:
             raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server supports more")
-        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
+        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults, tools, retriever)
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
         place = data if queries is None else queries
@@ -88,6 +95,10 @@ class StableToolBenchSuite:
         self._tasks = _distinct(
             task for each, file in files.items() for task in _read_tasks(suite_name(each, place), file, self._catalog)
         )
+        self._given = {(task.suite, task.id): task.tools for task in self._tasks}
+        self._retrieval = {"tools": tools, "retriever": retriever} if retrieved else {}
+        if retrieved:
+            self._tasks = _with_retrieved(self._tasks, self.whole_catalog(), retriever, retrieved)
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
         self._faults = faults
@@ -120,7 +131,18 @@ class StableToolBenchSuite:
     @property
     def settings(self) -> Mapping[str, Any]:
         """See `TaskSuite.settings`. Without file paths, which differ between machines."""
-        return {"miss": self._miss, "faults": self._faults}
+        return {"miss": self._miss, "faults": self._faults, **self._retrieval}
+
+    def given_tools(self, task: Task) -> tuple[ApiSpec, ...]:
+        """Return the APIs that the query file offers with a task, whatever `tools` is."""
+        return self._given[task.suite, task.id]
+
+    def whole_catalog(self) -> Catalog:
+        """Return all known APIs: the catalog of the recordings, and those that the query files offer."""
+        for given in self._given.values():  # offered APIs are known even if not imported
+            for spec in given:
+                self._catalog.add(spec)
+        return self._catalog
 
     def service(self) -> ToolService:
         """See `TaskSuite.service`. Created at the first call, then shared."""
@@ -137,13 +159,11 @@ class StableToolBenchSuite:
     def _make_service(self) -> ToolService:
         if self._cache is None:
             raise ConfigurationError("cache: without data=, cache= or server_url= nothing answers the calls; give one")
-        for task in self._tasks:  # offered APIs are known even if not imported
-            for spec in task.tools:
-                self._catalog.add(spec)
+        catalog = self.whole_catalog()
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
         if self._miss == "synthetic":
             resolvers.append(SyntheticResolver())
-        return ToolService(self._catalog, resolvers, codec=StateCodec())
+        return ToolService(catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
         return StableToolBenchSuite, self._arguments
@@ -186,6 +206,26 @@ def _all_files(data: str | Path | None, queries: str | Path | None) -> dict[str,
     if not found:
         raise ConfigurationError(f"suite='{ALL}': {place} has no query set ({', '.join(SETS)})\n{_FULL_DATA}")
     return found
+
+
+def _retrieved(tools: str) -> int:
+    """Return K of `retrieved:K`, 0 for `given`."""
+    kind, _, count = tools.partition(":") if isinstance(tools, str) else ("", "", "")
+    if kind == "retrieved" and count.isdecimal() and int(count) > 0:
+        return int(count)
+    if tools != "given":
+        raise ConfigurationError(f"tools={tools!r}: must be 'given' or 'retrieved:K' with K of at least 1")
+    return 0
+
+
+def _with_retrieved(tasks: Sequence[Task], catalog: Catalog, retriever: str, count: int) -> tuple[Task, ...]:
+    """Return the tasks with the first `count` APIs of `catalog` that a retriever finds for each query."""
+    documents = [document_of(spec) for spec in catalog]
+    by_name = {document.name: document.spec for document in documents}
+    ranked = make_retriever(retriever, documents).rank([task.query for task in tasks], count)
+    return tuple(
+        replace(task, tools=tuple(by_name[name] for name in names)) for task, names in zip(tasks, ranked, strict=True)
+    )
 
 
 def _distinct(tasks: Iterable[Task]) -> tuple[Task, ...]:
