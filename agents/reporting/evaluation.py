@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from agents.evaluation.results import budgets_of, metrics_of, panel_of
+from agents.evaluation.results import budgets_of, metrics_of, panel_of, recorded_share
 from agents.reporting.html import Example, Plot, Report, Table, ending, format_number, format_rate, way_of_ending
 from agents.reporting.plots import Curve, line_plot
+from steptool_env.judges.agreement import ROWS
 from steptool_env.metrics import groups_of, result_of, summarize, usable
 from steptool_env.types import Trajectory
 
@@ -16,13 +17,19 @@ _SET_COLUMNS = ("pass_rate", "pass_rate_judge_std", "pass_given_finish", "recall
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
-def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory]) -> Report:
-    """Return the report: main metrics, pass rate against call budget, endings, call statuses and example episodes."""
+def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajectory], judge: str = "") -> Report:
+    """Return the report: main metrics, pass rate against call budget, endings, call statuses and example episodes.
+
+    The title says where two judges judged the episodes. Where `judge` uses the rules, a table has their agreement with
+    the published judge.
+    """
     counted = usable(trajectories)
     metrics = metrics_of(trajectories)
+    recorded, others = recorded_share(counted)
+    judges = f", judged by two judges: {recorded} recorded, {others} by {_fallback(judge)}"
     return Report(
-        title=title,
-        subtitle=f"{subtitle} Panel {panel_of(counted)}.",
+        title=title + (judges if recorded and others else ""),
+        subtitle=f"{subtitle} Panel {panel_of(counted)}.{f' Judge: {judge}.' if judge else ''}",
         figures=[
             ("episodes", str(len(counted))),
             *((name.replace("_", " "), format_rate(metrics[name])) for name in _RATES),
@@ -31,12 +38,29 @@ def evaluation_report(title: str, subtitle: str, trajectories: Sequence[Trajecto
             *_families(metrics).items(),
         ],
         plots=[budget_plot({title: counted})] if counted else [],
-        tables=[*_sets(counted), _endings(counted), _calls(counted)],
+        tables=[*_sets(counted), _endings(counted), _calls(counted), *agreement_tables([judge])],
         examples=[
             Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)])
             for trajectory in _examples(counted)
         ],
     )
+
+
+def agreement_tables(judges: Sequence[str]) -> list[Table]:
+    """Return the agreement of the rules with the published judge, where one of `judges` uses the rules."""
+    if not any("rules" in judge for judge in judges):
+        return []
+    rows = [(row.judges, row.where, str(row.episodes), format_rate(row.same), format_number(row.kappa)) for row in ROWS]
+    note = (
+        "Pairs of verdicts on the public judgements of StableToolBench: the rules replace the judge for a ranking of "
+        "runs, not for a single answer. They were written on G1_instruction and only scored on the other sets."
+    )
+    columns = ("verdicts of", "on", "episodes", "same verdict", "Cohen's kappa")
+    return [Table("Agreement of the rules with the published judge", columns, rows, note)]
+
+
+def _fallback(judge: str) -> str:
+    return judge.partition("else ")[2] or "another judge"
 
 
 def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
+from agents.evaluation.results import judge_of, metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_written
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import Trajectory
@@ -38,12 +38,13 @@ def write_outputs(
     write_metrics(metrics, out / "metrics.json", panel)
     suites = sorted({trajectory.task.suite for trajectory in trajectories})
     subtitle = f"{subtitle} Tasks of {', '.join(suites)}."
-    write_run({**run, "suites": suites}, out / "run.json")
+    judge = judge_of(run)
+    write_run({**run, "suites": suites, "judge": judge}, out / "run.json")
     if reports_available():
         from agents.reporting.evaluation import evaluation_report
         from agents.reporting.html import write_report
 
-        write_report(evaluation_report(title, subtitle, trajectories), out / "report.html")
+        write_report(evaluation_report(title, subtitle, trajectories, judge), out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
     lost = [t.metadata["transport_error"] for t in trajectories if "transport_error" in t.metadata]
