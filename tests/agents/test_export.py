@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -202,6 +203,51 @@ def test_tooleval_converts_and_judges_an_exported_search_as_we_do(
         for key, verdict in json.loads((judged / f"{suite}_{name}.json").read_text()).items():
             ours_solved = scored[suite, key].metadata["outcome"]["is_solved"]
             assert (verdict["is_solved"]["0"] == "AnswerStatus.Solved") == (ours_solved == 1)
+
+
+def test_tooleval_prefers_the_answers_that_our_win_rate_counts(tooleval: Path, searched: Path, tmp_path: Path) -> None:
+    """A model that compares what is written, whatever its place, gives the same winners in both programs."""
+    other = tmp_path / "chain"
+    main(["evaluate", "--env", "StepTool/StableToolBench-v0", "--env-args", "suite=all", "call_budget=3",
+          "observation=toolbench", "--agent", "random", "--seed", "9", "--out", str(other)])  # fmt: skip
+    names = {searched: "stabletoolbench-sample_tree_dfs", other: "stabletoolbench-sample_chain_cot"}
+    for run in names:
+        export("toolbench", run, tmp_path / "out")
+    converted, judged = tmp_path / "out" / "model_predictions_converted", tmp_path / "judged"
+    ids, suite = tmp_path / "ids", SETS[0]
+    ids.mkdir()
+    keys = json.loads((converted / names[other] / f"{suite}.json").read_text())
+    (ids / f"{suite}.json").write_text(json.dumps(dict.fromkeys(keys, 0)))
+
+    def reply(request: dict[str, Any]) -> dict[str, Any]:
+        function = request["tools"][0]["function"]["name"]
+        if function == "select_better_answer":
+            prompt = request["messages"][0]["content"]
+            first, second = (json.loads(text) for text in re.findall(r"Answer_[01]:\n(\{.*\})", prompt))
+            return calling(function, index=int(first["final_answer"] < second["final_answer"]), reason="order")
+        return calling(function, answer_status="Solved", task_status="Solvable", reason="always")
+
+    with chat_stub(reply) as stub:
+        pool = tmp_path / "pool.json"
+        pool.write_text(json.dumps([{"api_key": "none", "api_base": stub.url}]))
+        for name in names.values():
+            (judged / name).mkdir(parents=True)
+            tool(tooleval, "eval_pass_rate.py", "--converted_answer_path", converted, "--save_path", judged / name,
+                 "--reference_model", name, "--test_ids", ids, "--max_eval_threads", "2", "--evaluate_times", "1",
+                 "--test_set", suite, pool=pool)  # fmt: skip
+        tool(tooleval, "eval_preference.py", "--converted_answer_path", converted, "--save_path", judged,
+             "--reference_model", names[other], "--output_model", names[searched], "--test_ids", ids,
+             "--pass_rate_result_path", judged, "--evaluate_times", "1", "--test_set", suite, pool=pool)  # fmt: skip
+        main(["score", "--episodes", str(searched), "--against", str(other), "--reward", "final",
+              "--out", str(tmp_path / "scored"), "--reward-args", "judge=llm", "model=m", f"base_url={stub.url}",
+              "verdict=tooleval", "repeats=1"])  # fmt: skip
+    lines = (tmp_path / "scored" / "comparisons.jsonl").read_text().splitlines()
+    ours = {(row["suite"].rpartition("/")[2], row["task"]): row["score"] for row in map(json.loads, lines)}
+    (file,) = judged.glob(f"{suite}_*.json")
+    votes = json.loads(file.read_text())
+    decided = {key: score for (name, key), score in ours.items() if name == suite and score != 0.5}
+    assert decided
+    assert {key: votes[key][names[searched]] for key in decided} == decided
 
 
 def tool(folder: Path, script: str, *arguments: object, pool: Path | None = None) -> None:
