@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 Info = Mapping[str, Any]
@@ -14,7 +15,9 @@ class Agent(Protocol):
     `reset` starts episodes; `act` returns one action per episode. `indices` are the slots of the other arguments, in
     the same order. Between two calls of `act` for a slot, its episode takes exactly one step.
 
-    An agent with connections or processes may have a method `close()`, which is called once at the end.
+    An agent with connections or processes may have a method `close()`, which is called once at the end. An agent that
+    pays for tokens may have a mapping `last_tokens`, the tokens of the last action of each slot; their sum over an
+    episode, or a search with all its paths, is `metadata["tokens"]` of the trajectory.
     """
 
     name: str
@@ -50,6 +53,30 @@ class ContinuousAgent(Agent, Protocol):
         """Return the actions, of those asked for, that are now complete, by slot; possibly none."""
 
 
+@runtime_checkable
+class ForkingAgent(Agent, Protocol):
+    """Agent that a search can branch at any state of an episode, without asking it again for the actions before.
+
+    In a search `info["attempt"]` is the number of actions that were tried in the same state before, and where these
+    are to be avoided `info["diversity"]` is a text that says so, ToolBench's diversity prompt. The agent shows it to
+    its model for this action only. Other agents are asked again for all actions of a path, which must be the same,
+    and read the text as the end of the observation.
+    """
+
+    def fork(self, source: int, target: int, attempt: int) -> None:
+        """Copy the episode of slot `source` to slot `target`, before the next action.
+
+        Args:
+            source: Slot of the episode.
+            target: Slot of the copy, which is replaced if it is in use.
+            attempt: As in `info["attempt"]`. Copies with another number draw other random numbers; those with 0 draw
+                the numbers of `source`.
+        """
+
+    def free(self, slot: int) -> None:
+        """Forget the episode of a slot."""
+
+
 class EpisodeAgent(ABC, Generic[State]):
     """Base of agents that decide in each episode by itself, with a state per episode."""
 
@@ -77,3 +104,16 @@ class EpisodeAgent(ABC, Generic[State]):
             self.decide(self._episodes[index], observation, info)
             for index, observation, info in zip(indices, observations, infos, strict=True)
         ]
+
+    def fork(self, source: int, target: int, attempt: int) -> None:
+        """See `ForkingAgent.fork`."""
+        self._episodes[target] = deepcopy(self._episodes[source])
+        if attempt:
+            self.vary(self._episodes[target], attempt)
+
+    def free(self, slot: int) -> None:
+        """See `ForkingAgent.free`."""
+        del self._episodes[slot]
+
+    def vary(self, episode: State, attempt: int) -> None:
+        """Change the random numbers of a copied episode; nothing for an agent without any."""

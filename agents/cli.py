@@ -13,11 +13,14 @@ import tyro
 from steptool_env.errors import StepToolError
 
 COMMANDS = {
+    "data": "fetch, check and import the data of a benchmark",
     "demo": "train two policies against a tool server, in minutes, and compare them",
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",
+    "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
     "report": "compare runs on one page",
+    "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",
     "serve-policy": "serve a policy that samples for rollouts on another machine",

@@ -22,6 +22,16 @@ def task_random(seed: int, info: Mapping[str, Any]) -> Random:
     return Random(blake2b(f"{seed}|{info['task_id']}".encode(), digest_size=8).digest())
 
 
+def vary(random: Random, attempt: int) -> None:
+    """Seed the generator of an episode's copy, so that each attempt in the same state draws other numbers."""
+    random.seed(blake2b(f"{random.getrandbits(64)}|{attempt}".encode(), digest_size=8).digest())
+
+
+def branch_stream(stream: str, attempt: int) -> str:
+    """Return the name of the random stream of an episode's copy: that of the episode for attempt 0."""
+    return f"{stream}~{attempt}" if attempt else stream
+
+
 def stream_of(info: Mapping[str, Any]) -> str:
     """Return the name of an episode's random stream: its task. `info` is that of the episode's reset."""
     return f"{info.get('suite', '')}/{info.get('task_id', '')}"

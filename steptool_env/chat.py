@@ -1,10 +1,13 @@
-"""Chat models behind an OpenAI-compatible endpoint, for judges and agents."""
+"""Chat models behind an OpenAI-compatible endpoint, for judges and agents, and a cache of their messages."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from toolserver.cache import ResponseCache, canonical_key
+from toolserver.catalog.api_schema import Provenance, ToolCall, encode_body
 from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
 
 T = TypeVar("T")
@@ -23,10 +26,19 @@ class ChatModel:
         timeout: Seconds to wait for one answer.
         retries: Number of retries after a failure or an unusable answer, after 1, 2, 4, ... seconds. An endpoint that
             accepts no connection is reported within 10 seconds, whatever `timeout` and `retries`.
+        cache: Directory of a response cache, or its Redis URL, that keeps the usable messages: the same request is
+            answered from it, without the endpoint. Their provenance there is `generated`, their source the endpoint.
     """
 
     def __init__(
-        self, model: str, *, base_url: str = "", api_key: str = "", timeout: float = 60.0, retries: int = 3
+        self,
+        model: str,
+        *,
+        base_url: str = "",
+        api_key: str = "",
+        timeout: float = 60.0,
+        retries: int = 3,
+        cache: str = "",
     ) -> None:
         if not model:
             raise ConfigurationError("the name of the chat model is empty: give the model's name at its endpoint")
@@ -38,14 +50,19 @@ class ChatModel:
         self._upstream = Upstream(
             url, headers, timeout=timeout, retries=retries, backoff=1.0, connect_timeout=_CONNECT_SECONDS
         )
+        self._cache = ResponseCache(cache) if cache else None
 
-    def complete(self, messages: Sequence[Message], read: Callable[[dict[str, Any]], T], **options: Any) -> T:
+    def complete(
+        self, messages: Sequence[Message], read: Callable[[dict[str, Any]], T], *, repeat: int = 0, **options: Any
+    ) -> T:
         """Request one assistant message and return `read(message)`.
 
         Args:
             messages: Conversation so far.
-            read: Parser of the message (`content`, `tool_calls`); raises `ValueError` for an unusable one, which is
+            read: Parser of the message (`content`, `tool_calls`, and `usage`, the endpoint's count of tokens, if it
+                has one); raises `ValueError` for an unusable one, which is
                 retried.
+            repeat: Number of the repeat of an equal request, which the cache keeps apart. Not sent.
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
@@ -53,18 +70,46 @@ class ChatModel:
             ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
+        call = ToolCall("Chat", self.model, "completions", {**payload, "repeat": repeat})
+        kept = self._kept(call)
+        if kept is not None:
+            try:
+                return read(kept)
+            except ValueError:  # an earlier reader took it
+                pass
         try:
-            return self._upstream.fetch(payload, lambda completion: read(_message(completion)))
+            message, value = self._upstream.fetch(payload, lambda completion: _read(_message(completion), read))
         except UnreachableError as error:
             raise ChatUnreachableError(
                 f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
             ) from error
         except UpstreamError as error:
             raise ChatError(f"chat model {self.model!r}: {error}") from error
+        if self._cache is not None:
+            body = encode_body("", message)
+            self._cache.put(
+                call, body, provenance=Provenance.GENERATED, source=self._url, on_conflict="replace" if kept else "keep"
+            )
+        return value
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and the cache."""
         self._upstream.close()
+        if self._cache is not None:
+            self._cache.close()
+
+    def _kept(self, call: ToolCall) -> dict[str, Any] | None:
+        """Return the message of the cache, if any."""
+        if self._cache is None:
+            return None
+        entry = self._cache.get(
+            canonical_key(call.category, call.tool, call.api, cast("dict[str, Any]", call.arguments))
+        )
+        return None if entry is None else cast("dict[str, Any]", json.loads(entry.body)["response"])
+
+
+def _read(message: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> tuple[dict[str, Any], T]:
+    return message, read(message)
 
 
 def _message(completion: Any) -> dict[str, Any]:
@@ -74,4 +119,5 @@ def _message(completion: Any) -> dict[str, Any]:
         message = None
     if not isinstance(message, dict):
         raise UnusableResponseError("the completion holds no message")
-    return message
+    usage = completion.get("usage")
+    return {**message, "usage": usage} if isinstance(usage, dict) else message

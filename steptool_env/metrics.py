@@ -29,8 +29,8 @@ class EpisodeResult:
         passes: Verdict per repeat of the judge: 1 solved, 0.5 unsure, 0 unsolved. Shape: (repeats,).
         relevant: Functions that a good solution calls, without `Finish`; as often as the query names them.
         answered: Success of the first call of every called function, `Finish` included.
-        calls: Number of steps, `Finish` included.
-        invalid_calls: Number of steps that are not a call of an offered function with valid arguments.
+        calls: Number of steps, `Finish` included; of a search, those of all its paths.
+        invalid_calls: Number of those steps that are not a call of an offered function with valid arguments.
         finished: True if the last step called `Finish`.
         episode_return: Sum of the final rewards.
         family: Group of similar tasks; empty without groups.
@@ -65,13 +65,18 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         passes=_passes(trajectory.metadata.get("outcome", {})),
         relevant=trajectory.task.relevant,
         answered=answered,
-        calls=len(trajectory.steps),
-        invalid_calls=sum(step.malformed for step in trajectory.steps),
+        calls=calls_of(trajectory),
+        invalid_calls=trajectory.metadata.get("search_invalid_calls", sum(step.malformed for step in trajectory.steps)),
         finished=trajectory.finished,
         episode_return=sum(trajectory.rewards),
         family=trajectory.task.family,
         silent=any(step.malformed and not step.action.text for step in trajectory.steps),
     )
+
+
+def calls_of(trajectory: Trajectory) -> int:
+    """Return the number of calls that an episode cost: its steps, or the calls of all paths of its search."""
+    return int(trajectory.metadata.get("search_calls", len(trajectory.steps)))
 
 
 def _passes(outcome: Mapping[str, float]) -> tuple[float, ...]:
@@ -154,6 +159,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
         "return": _mean(results, lambda result: result.episode_return),
         "context_full_rate": _mean(results, lambda result: float(result.silent)),
         **family_metrics(results),
+        **{f"pass_rate_{name}": pass_rate(chosen) for name, chosen in groups_of(results).items()},
     }
 
 
@@ -173,6 +179,31 @@ def wilson_interval(rate: float, count: int) -> tuple[float, float]:
 def _with_interval(name: str, rate: float, count: int) -> dict[str, float]:
     low, high = wilson_interval(rate, count)
     return {name: rate, name + LOW: low, name + HIGH: high}
+
+
+_GROUPS = {
+    "I1": ("G1_instruction", "G1_category", "G1_tool"),
+    "I2": ("G2_instruction", "G2_category"),
+    "I3": ("G3_instruction",),
+}
+"""Groups of StableToolBench's sets in the published tables; a group's rate is the mean over its queries."""
+
+
+def groups_of(results: Sequence[EpisodeResult]) -> dict[str, list[EpisodeResult]]:
+    """Return the results by query set, then by StableToolBench's groups of sets; empty for fewer than two sets.
+
+    The rate of a group, and of all, is the mean over its queries: its sets are weighed by their numbers of queries.
+    """
+    sets: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        sets.setdefault(result.suite, []).append(result)
+    if len(sets) < 2:
+        return {}
+    grouped = {
+        group: [result for name, chosen in sets.items() if name.rpartition("/")[2] in names for result in chosen]
+        for group, names in _GROUPS.items()
+    }
+    return sets | {group: chosen for group, chosen in grouped.items() if chosen}
 
 
 def family_metrics(results: Sequence[EpisodeResult]) -> dict[str, float]:

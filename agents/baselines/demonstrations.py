@@ -10,7 +10,7 @@ from agents.base import EpisodeAgent, Info
 from agents.baselines.heuristics import query_of
 from agents.baselines.oracle import OracleEpisode, answer, begin_oracle, write
 from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.seeding import task_random
+from agents.seeding import task_random, vary
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import FINISH, Trajectory
 
@@ -69,6 +69,10 @@ class NoisyOracleAgent(EpisodeAgent[_Episode]):
         """See `EpisodeAgent.begin`. Raises `ConfigurationError` as `begin_oracle` does."""
         functions = [function["name"] for function in info["functions"] if function["name"] != FINISH]
         return _Episode(begin_oracle(info), functions, query_of(info), task_random(self.seed, info))
+
+    def vary(self, episode: _Episode, attempt: int) -> None:
+        """See `EpisodeAgent.vary`."""
+        vary(episode.rng, attempt)
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:
         """See `EpisodeAgent.decide`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.base import EpisodeAgent, Info
 from agents.baselines.oracle import answer, write
-from agents.seeding import task_random
+from agents.seeding import task_random, vary
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH
 
@@ -37,6 +37,10 @@ class RandomAgent(EpisodeAgent[_Episode]):
         functions = [function for function in info["functions"] if function["name"] != FINISH]
         words = info["messages"][-1]["content"].split() or ["nothing"]
         return _Episode(make_format(info["format"]), functions, words, task_random(self.seed, info))
+
+    def vary(self, episode: _Episode, attempt: int) -> None:
+        """See `EpisodeAgent.vary`."""
+        vary(episode.rng, attempt)
 
     def decide(self, episode: _Episode, observation: str, info: Info) -> str:  # noqa: ARG002
         """See `EpisodeAgent.decide`."""

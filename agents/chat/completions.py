@@ -4,12 +4,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
 from agents.base import Info
-from agents.seeding import action_seed, stream_of
+from agents.seeding import action_seed, branch_stream, stream_of
 from steptool_env.chat import ChatModel
 from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -65,6 +65,7 @@ class _Episode:
     messages: list[_Message]
     stream: str
     step: int = 0
+    tokens: int = 0  # of the last action, prompt included
 
 
 class OpenAIAgent:
@@ -116,6 +117,7 @@ class OpenAIAgent:
         self._pool = ThreadPoolExecutor(concurrency)
         self._failures_left = max_failures
         self._episodes: dict[int, _Episode] = {}
+        self.last_tokens: dict[int, int] = {}
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`."""
@@ -134,16 +136,31 @@ class OpenAIAgent:
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`. Raises `ChatError` if the endpoint is unreachable or has failed too often."""
-        del infos
         episodes = [self._episodes[index] for index in indices]
-        return self._allow_failures(list(self._pool.map(self._act, episodes, observations)))
+        extra = [str(info.get("diversity", "")) for info in infos]
+        for episode in episodes:
+            episode.tokens = 0
+        actions = self._allow_failures(list(self._pool.map(self._act, episodes, observations, extra)))
+        self.last_tokens |= {index: episode.tokens for index, episode in zip(indices, episodes, strict=True)}
+        return actions
+
+    def fork(self, source: int, target: int, attempt: int) -> None:
+        """See `ForkingAgent.fork`."""
+        episode = self._episodes[source]
+        self._episodes[target] = replace(
+            episode, messages=list(episode.messages), stream=branch_stream(episode.stream, attempt)
+        )
+
+    def free(self, slot: int) -> None:
+        """See `ForkingAgent.free`."""
+        del self._episodes[slot]
 
     def close(self) -> None:
         """Close the connections."""
         self._pool.shutdown(cancel_futures=True)
         self._chat.close()
 
-    def _act(self, episode: _Episode, observation: str) -> str | tuple[_Episode, ChatError]:
+    def _act(self, episode: _Episode, observation: str, extra: str) -> str | tuple[_Episode, ChatError]:
         if episode.messages[-1]["role"] == "assistant":
             episode.messages.append(_answer_to(episode.messages[-1], observation))
         options = dict(self._options)
@@ -152,8 +169,9 @@ class OpenAIAgent:
         episode.step += 1
         if episode.format.native:
             options |= {"tools": episode.tools, "parallel_tool_calls": False}
+        messages = [*episode.messages, {"role": "user", "content": extra}] if extra else episode.messages
         try:
-            message = self._chat.complete(episode.messages, _first_call, **options)
+            message = self._chat.complete(messages, lambda answer: _counted(answer, episode), **options)
         except ChatError as error:
             return episode, error
         episode.messages.append(_sendable(message, episode.names, f"call-{episode.step}"))
@@ -189,6 +207,13 @@ def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message
         **message,
         "tool_calls": [{**call, "id": call.get("id") or call_id, "type": "function", "function": function}],
     }
+
+
+def _counted(message: Mapping[str, Any], episode: _Episode) -> _Message:
+    """Add the tokens of a message to those of the action, then return its first call. See `_first_call`."""
+    total = message.get("usage", {}).get("total_tokens")
+    episode.tokens += total if isinstance(total, int) else 0
+    return _first_call(message)
 
 
 def _first_call(message: Mapping[str, Any]) -> _Message:

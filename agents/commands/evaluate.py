@@ -48,13 +48,31 @@ class Command:
     episodes: int | None = None
     """Number of tasks, from the first on; by default the whole suite. A training split needs a number."""
     slots: int = 8
-    """Number of concurrent episodes (for `openai`: of requests)."""
+    """Number of concurrent episodes or searches (for `openai`: of requests)."""
     seed: int = 0
     """Random seed of the episodes, and of an agent that takes a seed."""
+    strategy: Annotated[str, tyro.conf.arg(metavar="cot@N|dfsdt")] = ""
+    """Search per task: up to N episodes until one gives an answer, or ToolBench's DFSDT; by default one episode."""
+    width: int = 2
+    """Maximum number of actions per state in dfsdt."""
+    max_calls: int | None = None
+    """Maximum number of calls of a search, all paths together; by default 200 for dfsdt."""
+    max_depth: int | None = None
+    """Depth of a path of dfsdt in ToolBench's nodes, two or three per call; by default the call budget alone."""
 
     def run(self) -> None:
         """Evaluate, showing the pass rate so far. A run that ends with an error reports its complete episodes."""
-        evaluation = Evaluation(self.env, self._env_kwargs(), self.episodes, self.slots, self.seed)
+        evaluation = Evaluation(
+            self.env,
+            self._env_kwargs(),
+            self.episodes,
+            self.slots,
+            self.seed,
+            self.strategy,
+            self.width,
+            self.max_calls,
+            self.max_depth,
+        )
         check_unused(self.out)
         agent = make_agent(self.agent, run_seed=self.seed, **read_options("agent_args", self.agent_args))
         if warning := world_warning(agent, evaluation):
@@ -75,10 +93,12 @@ class Command:
         run = {
             "agent": self.agent,
             "agent_args": self.agent_args,
+            "strategy": self.strategy or "",
             "evaluation": vars(evaluation),
             "settings": settings_of(evaluation),
         }
-        write_outputs(self.out, f"{agent.name} in {self.env}", trajectories, run)
+        searched = f", strategy {self.strategy}" if self.strategy else ""
+        write_outputs(self.out, f"{agent.name} in {self.env}{searched}", trajectories, run)
 
     def _env_kwargs(self) -> dict[str, Any]:
         kwargs = read_options("env_args", self.env_args)

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from agents.evaluation.results import read_held_out
+from agents.evaluation.results import read_held_out, read_judge
 from agents.reporting.console import print_written
 from agents.reporting.evaluation import panel_warning
 from agents.reporting.html import write_report
@@ -58,4 +58,4 @@ def read_run(folder: Path) -> Run:
     records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
     if not episodes and not records:
         raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")
-    return Run(folder.name, usable(episodes), records, read_held_out(folder))
+    return Run(folder.name, usable(episodes), records, read_held_out(folder), read_judge(folder))

@@ -5,17 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import tyro
 from rich.console import Console
 
+from agents.evaluation.results import defined
+from agents.evaluation.win_rate import compare_runs, win_metrics
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
+from steptool_env.judges import PairwiseJudge
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.recordings import read_recordings
@@ -25,17 +28,18 @@ from steptool_env.types import Trajectory
 
 @dataclass(frozen=True)
 class Command:
-    """Score recorded episodes again, with another reward or another judge.
+    """Score recorded episodes again, with another reward or another judge, and compare them with another run's.
 
     Nothing is played: the recorded calls and answers are judged as they are. Without `judge=NAME` the judge of the
-    recorded run is used, and its name printed. Writes the same files as `steptool evaluate`.
+    recorded run is used, and its name printed. Writes the same files as `steptool evaluate`, and with --against
+    win_rate.json and comparisons.jsonl.
 
-    Example: steptool score --episodes runs/gpt-4o --reward-args judge=llm model=gpt-4o verdict=tooleval
-    --out runs/gpt-4o-judged
+    Example: steptool score --episodes runs/gpt-4o --against runs/sft --reward final
+    --reward-args judge=llm model=gpt-4o verdict=tooleval --verdicts verdicts --out runs/gpt-4o-judged
     """
 
     episodes: Annotated[Path, tyro.conf.arg(metavar="PATH")]
-    """Trajectories (.jsonl), a judged run (<set>.json), or a folder of either."""
+    """Trajectories (.jsonl), answers of ToolBench, converted answers or a judged run (.json), or a folder of these."""
     out: Annotated[Path, tyro.conf.arg(metavar="DIR")]
     """Output folder."""
     reward: Annotated[str, tyro.conf.arg(metavar="KIND")] = "steptool"
@@ -44,32 +48,85 @@ class Command:
     """Options of the reward, such as judge=llm model=NAME. A value that parses as JSON is JSON, else text."""
     workers: int = 8
     """Number of episodes judged concurrently."""
+    against: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Other run on the same tasks: both are judged, and the win rate over it is ToolEval's comparison."""
+    verdicts: Annotated[str, tyro.conf.arg(metavar="CACHE")] = ""
+    """Response cache that keeps the messages of a judging model, made if it does not exist: the same question is then
+    answered from it for nothing."""
 
     def run(self) -> None:
         """Score, showing the pass rate so far."""
         check_unused(self.out)
         episodes = read_recordings(self.episodes)
+        against = [] if self.against is None else read_recordings(self.against)
         options = self._reward_options(episodes)
         reward = make_reward(self.reward, **options)
-        with TrajectoryWriter(self.out / "trajectories.jsonl") as writer, EpisodeProgress(self.reward) as progress:
+        with TrajectoryWriter(self.out / "trajectories.jsonl") as writer:
+            scored = self._score(episodes, reward, self.reward, writer.write)
+        run = {
+            "episodes": self.episodes,
+            "against": self.against or "",
+            "settings": {"reward": {"kind": self.reward, **options}},
+        }
+        if self.against is not None:
+            others = self._score(against, reward, "against", lambda _: None)
+            self._compare(scored, others, getattr(reward, "judge", None))
+        write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
+        getattr(getattr(reward, "judge", None), "close", lambda: None)()
+
+    def _score(
+        self,
+        episodes: Sequence[Trajectory],
+        reward: RewardFunction,
+        label: str,
+        write: Callable[[Trajectory], None],
+    ) -> list[Trajectory]:
+        with EpisodeProgress(label) as progress:
 
             def on_episode(trajectory: Trajectory) -> None:
-                writer.write(trajectory)
+                write(trajectory)
                 progress.add(trajectory)
 
             progress.expect(len(episodes))
-            scored = rescore_all(episodes, reward, self.workers, on_episode)
-        run = {"episodes": self.episodes, "settings": {"reward": {"kind": self.reward, **options}}}
-        write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
+            return rescore_all(episodes, reward, self.workers, on_episode)
+
+    def _compare(self, run: Sequence[Trajectory], against: Sequence[Trajectory], judge: Any) -> None:
+        """Write and print the win rate."""
+        with (self.out / "comparisons.jsonl").open("w", encoding="utf-8") as file:
+            compared = compare_runs(
+                run, against, judge, self.workers, lambda c: _write_line(file, json.dumps(c.record()))
+            )
+        metrics = win_metrics(compared)
+        (self.out / "win_rate.json").write_text(json.dumps(defined(metrics), indent=2) + "\n", encoding="utf-8")
+        console = Console()
+        console.print(
+            f"win rate {metrics['win_rate']:.3f}, ties {metrics['tie_rate']:.3f}, losses {metrics['loss_rate']:.3f} "
+            f"against {self.against} on {len(compared)} tasks "
+            f"({len(run) - len(compared)} and {len(against) - len(compared)} of one run alone)",
+            highlight=False,
+            soft_wrap=True,
+        )
+        if not isinstance(judge, PairwiseJudge):
+            console.print("this judge compares no answers: equal verdicts are ties (judge=llm compares them)")
 
     def _reward_options(self, episodes: Sequence[Trajectory]) -> dict[str, Any]:
         """Return the options of the reward, with the judge of the recorded run where none is given."""
         options = read_options("reward_args", self.reward_args)
+        if self.verdicts and options.get("judge") != "llm":
+            raise ConfigurationError("--verdicts: only judge=llm asks a model whose messages can be kept; leave it out")
+        if self.verdicts:
+            options["cache"] = self.verdicts
         if "judge" in options or not REWARDS.takes(self.reward, "judge"):
             return options
         options = {**_recorded_judge(self.episodes, episodes), **options}
         Console().print(f"judge {options['judge']}, that of the recorded run (--reward-args judge=NAME takes another)")
         return options
+
+
+def _write_line(file: TextIO, line: str) -> None:
+    """Write a line at once, so that a run that is interrupted keeps it."""
+    file.write(f"{line}\n")
+    file.flush()
 
 
 def rescore(episode: Trajectory, reward: RewardFunction) -> Trajectory:

@@ -1,17 +1,19 @@
 """Evaluation of an agent on the tasks of an environment."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from agents.base import Agent, ContinuousAgent
+from agents.evaluation.search import SearchLoop, SearchSettings, add_tokens, last_tokens
 from agents.rollout.episode_loop import EpisodeLoop, Opening, Start
 from agents.rollout.episode_pool import TextEnv, make_env, make_pool
 from steptool_env.client import HttpToolClient
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from steptool_env.search import check_strategy
 from steptool_env.suites.base import TaskSuite
 from steptool_env.types import Task, Trajectory
 
@@ -30,8 +32,12 @@ class Evaluation:
         env_id: Id of the environment, e.g. `StepTool/ToolWorld-v0`.
         env_kwargs: Arguments of `gym.make`.
         episodes: Number of tasks, from the first of the suite on; `None` for the whole suite, see `count_of`.
-        slots: Number of concurrent episodes; the agent acts in all of them at once.
+        slots: Number of concurrent episodes or searches; the agent acts in all of them at once.
         seed: Random seed. With its index it seeds each episode, so results do not depend on `slots`.
+        strategy: Search per task: `cot@N` or `dfsdt`; empty for one episode. See `steptool_env.search`.
+        width: Maximum number of actions per state in `dfsdt`.
+        max_calls: Maximum number of calls of a search; by default 200 for `dfsdt`.
+        max_depth: Depth of a path of `dfsdt` in ToolBench's nodes; by default the call budget alone bounds it.
     """
 
     env_id: str
@@ -39,12 +45,21 @@ class Evaluation:
     episodes: int | None = None
     slots: int = 8
     seed: int = 0
+    strategy: str = ""
+    width: int = 2
+    max_calls: int | None = None
+    max_depth: int | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("episodes", 1), ("slots", 1), ("seed", 0)):
+        least_of = {"episodes": 1, "slots": 1, "seed": 0, "width": 1, "max_calls": 1, "max_depth": 1}
+        for name, least in least_of.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ConfigurationError(f"{name}={value}: must be at least {least}")
+        if self.strategy:
+            check_strategy(self.strategy)
+        elif self.max_calls is not None or self.max_depth is not None:
+            raise ConfigurationError("max_calls and max_depth are of a search: give strategy=dfsdt or strategy=cot@N")
 
 
 def evaluate(
@@ -70,22 +85,33 @@ def evaluate(
     """
     first = env_of(evaluation)
     indices = range(count_of(evaluation, suite_of(first))) if tasks is None else tasks
-    pool = make_pool(lambda: env_of(evaluation), min(evaluation.slots, len(indices)), first)
-    loop = EpisodeLoop(pool, _AgentPlayer(agent))
     starts = [Start(evaluation.seed + index, index) for index in indices]
     order = _InOrder(on_episode)
-    try:
+    with ExitStack() as stack:
+        stack.callback(order.flush)
+        played = _episodes(evaluation, first, agent, starts, stack)
         client = cast(ToolEnv, first.unwrapped).client
         if isinstance(client, HttpToolClient):
             client.check()
         on_start(len(indices))
-        played = ((index, last.info["trajectory"]) for index, last in loop.play(starts))
         for index, trajectory in _until_lost(played):
             order.add(index, trajectory)
         return order.reported
-    finally:
-        order.flush()
-        pool.close()
+
+
+def _episodes(
+    evaluation: Evaluation, first: TextEnv, agent: Agent, starts: Sequence[Start], stack: ExitStack
+) -> Iterator[tuple[int, Trajectory]]:
+    """Return the iterator over indices and trajectories; `stack` closes the environments."""
+    slots = min(evaluation.slots, len(starts))
+    if evaluation.strategy:
+        stack.callback(first.close)
+        settings = SearchSettings(evaluation.strategy, evaluation.width, evaluation.max_calls, evaluation.max_depth)
+        return SearchLoop(first, agent, settings).play(starts, slots)
+    pool = make_pool(lambda: env_of(evaluation), slots, first)
+    stack.callback(pool.close)
+    loop = EpisodeLoop(pool, _AgentPlayer(agent))
+    return ((index, last.info["trajectory"]) for index, last in loop.play(starts))
 
 
 def env_of(evaluation: Evaluation) -> TextEnv:
@@ -182,16 +208,21 @@ class _AgentPlayer:
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._asked: dict[int, tuple[str, dict[str, Any]]] = {}
+        self._tokens: dict[int, int] = {}
 
     def begin(self, openings: Mapping[int, Opening]) -> None:
         states = {slot: (opening.observation, opening.info) for slot, opening in openings.items()}
         self._agent.reset(*_columns(states))
+        self._tokens |= dict.fromkeys(openings, 0)
         self._asked |= states
 
     def act(self) -> dict[int, str]:
         asked, self._asked = dict(sorted(self._asked.items())), {}
         if not isinstance(self._agent, ContinuousAgent):
-            return dict(zip(asked, self._agent.act(*_columns(asked)), strict=True))
+            actions = self._agent.act(*_columns(asked))
+            for slot in asked:
+                self._tokens[slot] += last_tokens(self._agent, slot)
+            return dict(zip(asked, actions, strict=True))
         if asked:
             self._agent.ask(*_columns(asked))
         return dict(self._agent.answers())
@@ -200,6 +231,8 @@ class _AgentPlayer:
         goes_on = not (transition.terminated or transition.truncated)
         if goes_on:
             self._asked[slot] = transition.observation, transition.info
+        elif self._tokens[slot]:
+            add_tokens(transition.info["trajectory"], self._tokens[slot])
         return goes_on
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steptool_env.episodes.config import KEY_OPTION
-from steptool_env.metrics import pass_at_budget, result_of, summarize, usable
+from steptool_env.metrics import calls_of, pass_at_budget, result_of, summarize, usable
 from steptool_env.suites.sample import is_sample
 from steptool_env.types import Task, Trajectory
 
@@ -43,9 +43,39 @@ def panel_digest(tasks: Iterable[Task]) -> str:
     return blake2b(json.dumps(named).encode(), digest_size=8).hexdigest()
 
 
+def judge_of(run: Mapping[str, Any]) -> str:
+    """Return the judge of a run by the content of its run.json, such as `rules` or `llm m (tooleval)`.
+
+    Without an option `judge` it is that of the environment; empty for an environment that is not known.
+    """
+    options: Mapping[str, Any] = run.get("settings", {}).get("reward", {})
+    name = options.get("judge")
+    if name is None:
+        environment = str(run.get("evaluation", {}).get("env_id", ""))
+        return next((judge for part, judge in _DEFAULT_JUDGES.items() if part in environment), "")
+    if name == "llm":
+        return f"llm {options.get('model', '')} ({options.get('verdict', 'steps')})"
+    return f"recorded, else {options.get('fallback', 'rules')}" if name == "recorded" else str(name)
+
+
+_DEFAULT_JUDGES = {"StableToolBench": "rules", "ToolWorld": "world", "ComplexFuncBench": "gold"}
+
+
+def read_judge(folder: Path) -> str:
+    """Return the judge of the run in a folder, see `judge_of`; empty without run.json."""
+    path = folder / "run.json"
+    return judge_of(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else ""
+
+
+def recorded_share(trajectories: Sequence[Trajectory]) -> tuple[int, int]:
+    """Return the numbers of episodes with a recorded judgement and with one of another judge."""
+    marks = [t.metadata.get("outcome", {}).get("is_recorded") for t in usable(trajectories)]
+    return sum(mark == 1 for mark in marks), sum(mark == 0 for mark in marks)
+
+
 def budgets_of(trajectories: Sequence[Trajectory]) -> range:
-    """Return 1 to the call budget of the episodes (of recordings without a budget: the longest episode)."""
-    return range(1, 1 + max((t.metadata.get("call_budget", len(t.steps)) for t in trajectories), default=0))
+    """Return 1 to the call budget of the episodes (of recordings without a budget and of searches: the most calls)."""
+    return range(1, 1 + max((max(t.metadata.get("call_budget", 0), calls_of(t)) for t in trajectories), default=0))
 
 
 def defined(metrics: Mapping[str, float]) -> dict[str, float | None]:

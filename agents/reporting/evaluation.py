@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from agents.evaluation.results import budgets_of, metrics_of, panel_of
+from agents.evaluation.results import budgets_of, metrics_of, panel_of, recorded_share
 from agents.reporting.html import (
     Example,
     Plot,
@@ -18,7 +18,8 @@ from agents.reporting.html import (
     way_of_ending,
 )
 from agents.reporting.plots import Curve, line_plot
-from steptool_env.metrics import result_of, usable
+from steptool_env.judges.agreement import ROWS
+from steptool_env.metrics import groups_of, result_of, summarize, usable
 from steptool_env.types import Trajectory
 
 _EXAMPLES = 400
@@ -36,27 +37,36 @@ _INTERVALS = (
     "the variance between trainings, nor mistakes of a judge."
 )
 _COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
+_SET_COLUMNS = ("pass_rate", "pass_rate_judge_std", "pass_given_finish", "recall", "recall_compat", "calls")
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
 
 def evaluation_report(
-    title: str, subtitle: str, trajectories: Sequence[Trajectory], facts: Sequence[tuple[str, str]] = ()
+    title: str,
+    subtitle: str,
+    trajectories: Sequence[Trajectory],
+    facts: Sequence[tuple[str, str]] = (),
+    judge: str = "",
 ) -> Report:
     """Return the report: main metrics, pass rate against call budget, endings, call statuses and all episodes.
 
-    Failed episodes come first. Metrics without a value here are left out. `facts` say what was run and how.
+    Failed episodes come first. Metrics without a value here are left out. `facts` say what was run and how. The title
+    says where two judges judged the episodes. Where `judge` uses the rules, a table has their agreement with the
+    published judge.
     """
     counted = usable(trajectories)
     metrics = metrics_of(trajectories)
     shown = sorted(counted, key=lambda trajectory: result_of(trajectory).passed)[:_EXAMPLES]
     left_out = f"The first {_EXAMPLES} of {len(counted)} episodes; failed ones come first."
+    recorded, others = recorded_share(counted)
+    judges = f", judged by two judges: {recorded} recorded, {others} by {_fallback(judge)}"
     return Report(
-        title=title,
+        title=title + (judges if recorded and others else ""),
         subtitle=subtitle,
         facts=[*facts, ("panel", panel_of(counted))],
         figures=_figures(metrics, len(counted)),
         plots=[budget_plot({title: counted})] if any(result_of(each).passed for each in counted) else [],
-        tables=[_endings(counted), _calls(counted)],
+        tables=[*_sets(counted), _endings(counted), _calls(counted), *agreement_tables([judge])],
         examples=[
             Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)]) for trajectory in shown
         ],
@@ -80,6 +90,23 @@ def _figures(metrics: Mapping[str, float], episodes: int) -> list[tuple[str, str
     families = "A family is all plans with the same operations in the same order."
     figures += [(label, text, families) for label, text in _families(metrics).items()]
     return figures
+
+
+def agreement_tables(judges: Sequence[str]) -> list[Table]:
+    """Return the agreement of the rules with the published judge, where one of `judges` uses the rules."""
+    if not any("rules" in judge for judge in judges):
+        return []
+    rows = [(row.judges, row.where, str(row.episodes), format_rate(row.same), format_number(row.kappa)) for row in ROWS]
+    note = (
+        "Pairs of verdicts on the public judgements of StableToolBench: the rules replace the judge for a ranking of "
+        "runs, not for a single answer. They were written on G1_instruction and only scored on the other sets."
+    )
+    columns = ("verdicts of", "on", "episodes", "same verdict", "Cohen's kappa")
+    return [Table("Agreement of the rules with the published judge", columns, rows, note)]
+
+
+def _fallback(judge: str) -> str:
+    return judge.partition("else ")[2] or "another judge"
 
 
 def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
@@ -128,6 +155,22 @@ def panel_warning(runs: Mapping[str, Sequence[Trajectory]]) -> str:
     if len({panel_of(trajectories) for trajectories in runs.values()}) < 2:
         return ""
     return "Warning: these runs were evaluated on different tasks (see panel), so their figures cannot be compared."
+
+
+def _sets(trajectories: Sequence[Trajectory]) -> list[Table]:
+    """Return the table of metrics per query set and group of sets; none where all episodes are of one set."""
+    results = [result_of(trajectory) for trajectory in trajectories]
+    groups = groups_of(results)
+    if not groups:
+        return []
+    rows = []
+    for name, chosen in (groups | {"all": results}).items():
+        metrics = summarize(chosen)
+        cells = [format_number(metrics[c]) if c == "calls" else format_estimate(metrics, c) for c in _SET_COLUMNS]
+        rows.append((name, str(len(chosen)), *cells))
+    columns = ("set", "episodes", *(column.replace("_", " ") for column in _SET_COLUMNS))
+    note = "A row of several sets is the mean over their queries, so that each set has the weight of its size."
+    return [Table("Query sets", columns, rows, note)]
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:

@@ -8,14 +8,14 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
+from agents.evaluation.results import judge_of, metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_written
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.metrics import HIGH, LOW
 from steptool_env.types import Trajectory
 
 _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
-_ELSEWHERE = ("settings", "suites", "evaluation")  # their parts are shown
+_ELSEWHERE = ("settings", "evaluation")  # their parts are shown
 _EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 
 
@@ -44,12 +44,13 @@ def write_outputs(out: Path, subtitle: str, trajectories: Sequence[Trajectory], 
     metrics, panel = metrics_of(trajectories), panel_of(trajectories)
     write_metrics(metrics, out / "metrics.json", panel)
     suites = sorted({trajectory.task.suite for trajectory in trajectories})
-    described = write_run({**run, "suites": suites}, out / "run.json")
+    judge = judge_of(run)
+    described = write_run({**run, "suites": suites, "judge": judge}, out / "run.json")
     if reports_available():
         from agents.reporting.evaluation import evaluation_report
         from agents.reporting.html import write_report
 
-        page = evaluation_report(out.resolve().name, subtitle, trajectories, run_facts(described))
+        page = evaluation_report(out.resolve().name, subtitle, trajectories, run_facts(described), judge)
         write_report(page, out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")

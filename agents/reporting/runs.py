@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from agents.reporting.evaluation import budget_plot, comparison
+from agents.reporting.evaluation import agreement_tables, budget_plot, comparison
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate
 from agents.reporting.plots import Curve, line_plot
 from steptool_env.types import Trajectory
@@ -20,13 +20,14 @@ class Run:
     """Episodes of an evaluation, metrics of a training, or both.
 
     `records` has one mapping per iteration of the training, with `calls` and metrics such as `rollout/is_solved`;
-    `panel` is the panel of the training's evaluations.
+    `panel` is the panel of the training's evaluations, `judge` the judge of the episodes, empty if it is not known.
     """
 
     name: str
     trajectories: Sequence[Trajectory] = ()
     records: Sequence[Mapping[str, float | None]] = field(default_factory=tuple)
     panel: str = ""
+    judge: str = ""
 
 
 def runs_report(runs: Sequence[Run]) -> Report:
@@ -35,8 +36,12 @@ def runs_report(runs: Sequence[Run]) -> Report:
     trained = [run for run in runs if run.records]
     plots = [plot for key, title in _CURVES.items() if (plot := _curves(trained, key, title)) is not None]
     tables = [comparison(played)] if played else []
+    judges = {run.name: run.judge for run in runs if run.trajectories and run.judge}
+    differ = len(set(judges.values())) > 1
+    told = ", ".join(f"{name} by {judge}" for name, judge in judges.items())
+    tables += agreement_tables(list(judges.values()))
     return Report(
-        title=" · ".join(run.name for run in runs),
+        title=" · ".join(run.name for run in runs) + (f" (judged by different judges: {told})" if differ else ""),
         subtitle=f"{len(runs)} runs.",
         plots=[*plots, *([budget_plot(played)] if played else [])],
         tables=[*tables, *([_trainings(trained)] if trained else [])],

@@ -15,7 +15,7 @@ from agents.rollout.config import Sampling
 from agents.rollout.engine import RolloutEngine
 from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
-from agents.seeding import stream_of
+from agents.seeding import branch_stream, stream_of
 
 
 class TrainingEnv(NamedTuple):
@@ -32,14 +32,30 @@ class EngineAgent:
         self.name = name
         self._engine, self._codec = engine, codec
         self._formats: dict[int, str] = {}
+        self._streams: dict[int, str] = {}
         self._last: dict[int, Sampled | None] = {}  # last action of each slot; `None` before the first
+        self._kept: set[int] = (
+            set()
+        )  # slots whose context without the last diversity prompt is that of slot `-1 - slot`
 
     def reset(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `Agent.reset`."""
         for slot, observation, info in zip(indices, observations, infos, strict=True):
             self._last[slot] = None
             self._formats[slot] = str(info.get("format", ""))
-            self._engine.start(slot, self._codec.encode_prompt(observation, info), stream_of(info))
+            self._streams[slot] = stream_of(info)
+            self._engine.start(slot, self._codec.encode_prompt(observation, info), self._streams[slot])
+
+    def fork(self, source: int, target: int, attempt: int) -> None:
+        """See `ForkingAgent.fork`."""
+        self._streams[target] = branch_stream(self._streams[source], attempt)
+        self._engine.fork(source, target, self._streams[target])
+        self._last[target], self._formats[target] = self._last[source], self._formats[source]
+
+    def free(self, slot: int) -> None:
+        """See `ForkingAgent.free`."""
+        self._engine.free(slot)
+        del self._streams[slot], self._last[slot], self._formats[slot]
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """Sample the next action of each slot; the empty text where the context is full."""
@@ -49,20 +65,44 @@ class EngineAgent:
             answers |= self.answers()
         return [answers[slot] for slot in indices]
 
-    def ask(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:  # noqa: ARG002
+    def ask(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> None:
         """See `ContinuousAgent.ask`."""
-        for slot, observation in zip(indices, observations, strict=True):
-            last = self._last[slot]
-            if last is not None and not last.overflow:
-                stop = [] if last.stopped else [self._codec.stop_id]
-                self._engine.append(slot, [*stop, *self._codec.encode_observation(observation, self._formats[slot])])
+        for slot, observation, info in zip(indices, observations, infos, strict=True):
+            if diversity := str(info.get("diversity", "")):
+                self._engine.fork(slot, -1 - slot, self._streams[slot])
+                self._append(-1 - slot, slot, observation)
+                self._kept.add(slot)
+                if self._last[slot] is None:
+                    self._restart(slot, observation, info, diversity)
+                else:
+                    self._append(slot, slot, f"{observation}\n{diversity}")
+            else:
+                self._append(slot, slot, observation)
         self._engine.request(indices)
 
     def answers(self) -> dict[int, str]:
         """See `ContinuousAgent.answers`."""
         ended = self._engine.decode()
         self._last |= ended
+        for slot in self._kept.intersection(ended):  # the prompt that asked for another action is not part of the path
+            self._engine.append(-1 - slot, ended[slot].ids)
+            self._streams[slot] += "+"
+            self._engine.fork(-1 - slot, slot, self._streams[slot])
+            self._engine.free(-1 - slot)
+            self._kept.remove(slot)
         return {slot: self._codec.decode_action(sampled.ids) for slot, sampled in ended.items()}
+
+    def _append(self, target: int, slot: int, observation: str) -> None:
+        """Append the observation after the last action of `slot`, if any, to the context in slot `target`."""
+        last = self._last[slot]
+        if last is not None and not last.overflow:
+            stop = [] if last.stopped else [self._codec.stop_id]
+            self._engine.append(target, [*stop, *self._codec.encode_observation(observation, self._formats[slot])])
+
+    def _restart(self, slot: int, observation: str, info: Info, diversity: str) -> None:
+        """Start the episode of `slot` with a prompt that asks for an action unlike the earlier ones."""
+        asked = {**info, "messages": [*info.get("messages", []), {"role": "user", "content": diversity}]}
+        self._engine.start(slot, self._codec.encode_prompt(f"{observation}\n{diversity}", asked), self._streams[slot])
 
 
 class PolicyAgent(EngineAgent):

@@ -4,12 +4,14 @@ They are evaluated as other agents are: on the same episodes, with the same metr
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from agents.base import Info
+from agents.seeding import branch_stream
 from steptool_env.discrete import CandidateView
 from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
@@ -48,6 +50,20 @@ class CandidateAgent:
         chosen = self._choose(views, [self._keys[index] for index in indices])
         self._pending.update(zip(indices, map(int, chosen), strict=True))
         return [view.text(self._pending[index]) for index, view in zip(indices, views, strict=True)]
+
+    def fork(self, source: int, target: int, attempt: int) -> None:
+        """See `ForkingAgent.fork`."""
+        self._views[target] = deepcopy(self._views[source])
+        task, step = self._keys[source]
+        self._keys[target] = branch_stream(task, attempt), step
+        self._pending.pop(target, None)
+        if source in self._pending:
+            self._pending[target] = self._pending[source]
+
+    def free(self, slot: int) -> None:
+        """See `ForkingAgent.free`."""
+        del self._views[slot], self._keys[slot]
+        self._pending.pop(slot, None)
 
 
 def random_candidates(*, seed: int = 0) -> CandidateAgent:

@@ -2,11 +2,13 @@
 
     python -m benchmarks.stabletoolbench.judge_agreement --data stabletoolbench --out benchmarks/results
 
-Three tables: agreement of step rewards with the annotated ones; rate of contributions for used and for unrelated
-responses; agreement of verdicts on the answer with the published ones.
+Four tables: agreement of step rewards with the annotated ones; rate of contributions for used and for unrelated
+responses; agreement of verdicts on the answer with the published ones; and the share of equal verdicts, of the rules
+with one repeat of the published judge and of the published judge with itself, which reports print.
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -35,6 +37,10 @@ from steptool_env.types import Step, Task, Trajectory
 
 TUNED_ON = "G1_instruction"
 """The set whose judgements were used to write the rules; the others were not."""
+
+SAME = "Same verdicts, pair by pair"
+RULES, ITSELF = "our rules and the published judge", "published judge and itself"
+HELD_OUT = "held-out sets"
 
 DATA_VARIABLE = "STEPTOOL_STABLETOOLBENCH"
 NOTES = (
@@ -89,9 +95,16 @@ def run(arguments: Options) -> Result:
         ),
         "How often a contribution is found": contribution_fires([e for e in runs if e.task.suite == TUNED_ON]),
         "Verdicts on answers against the published ones": verdicts(runs),
+        SAME: same_verdicts([*runs, *_evaluated(data)]),
     }
     rows = {title: [{"judge": name, **row} for name, row in table.items()] for title, table in tables.items()}
     return Result("judge_agreement", "Agreement of rules with published judgements", rows, NOTES)
+
+
+def _evaluated(data: Path) -> list[Trajectory]:
+    """Return the episodes of StableToolBench's example of judged answers, which are of other models, if it is there."""
+    folder = data / "toolbench_answer_examples" / "pass_rate_results"
+    return read_recordings(folder) if folder.is_dir() else []
 
 
 def _data(given: Path | None) -> Path:
@@ -172,7 +185,7 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
     table = {}
     for where, chosen in (
         (TUNED_ON, [e for e in episodes if e.task.suite == TUNED_ON]),
-        ("held-out sets", [e for e in episodes if e.task.suite != TUNED_ON]),
+        (HELD_OUT, [e for e in episodes if e.task.suite != TUNED_ON]),
     ):
         published = [result_of(episode).passed for episode in chosen]
         for name, verdict in judges.items():
@@ -182,6 +195,37 @@ def verdicts(episodes: Sequence[Trajectory]) -> Figures:
         first, second = zip(*repeats, strict=True)
         table[f"published judge, one repeat against another, {where}"] = Agreement.of(first, second)._asdict()
     return table
+
+
+def same_verdicts(episodes: Sequence[Trajectory]) -> Figures:
+    """Return the share of equal verdicts and Cohen's kappa, on the set used for the rules and on the rest.
+
+    A pair is our verdict and that of one repeat of the published judge, or those of two repeats: both rows compare with
+    one verdict, so that they can be set side by side.
+    """
+    judge = RulesJudge()
+    table = {}
+    for where, chosen in (
+        (TUNED_ON, [e for e in episodes if e.task.suite == TUNED_ON]),
+        (HELD_OUT, [e for e in episodes if e.task.suite != TUNED_ON]),
+    ):
+        ours: list[tuple[float, float]] = []
+        theirs: list[tuple[float, float]] = []
+        for episode in chosen:
+            passes = result_of(episode).passes
+            verdict = judge.judge(episode.task, episode.steps).solved
+            ours += [(verdict, other) for other in passes]
+            theirs += combinations(passes, 2)
+        table[f"{RULES}, {where}"] = _sameness(len(chosen), ours)
+        table[f"{ITSELF}, {where}"] = _sameness(len(chosen), theirs)
+    return table
+
+
+def _sameness(episodes: int, pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    same = fmean(a == b for a, b in pairs)
+    first, second = (Counter(pair[side] for pair in pairs) for side in (0, 1))
+    chance = sum(first[verdict] * second[verdict] for verdict in first) / len(pairs) ** 2
+    return {"episodes": episodes, "pairs": len(pairs), "same": same, "kappa": (same - chance) / (1 - chance)}
 
 
 def _invention_passes(judge: RulesJudge, episode: Trajectory) -> float:

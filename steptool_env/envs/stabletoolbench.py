@@ -50,13 +50,16 @@ class StableToolBenchEnv(ToolEnv):
 
     Args:
         suite: Query set: `G1_instruction`, `G1_category`, `G1_tool`, `G2_instruction`, `G2_category` or
-            `G3_instruction`.
+            `G3_instruction`; or `all`, those of the six that are there, one after the other.
         data: Folder with `solvable_queries/test_instruction/<suite>.json` and `server/`, which holds StableToolBench's
             `tools/` and `tool_response_cache/`. The sample is used without `data`, `queries` and `cache`.
         queries: Query file or folder of query files, instead of those in `data`.
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that was not recorded, in process: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
+        tools: Offered functions: `given`, those of the query, or `retrieved:K`, the first K of the whole catalog that
+            a search finds for it; the benchmark's open-domain setting.
+        retriever: Search of `tools=retrieved:K`: `bm25`, or a sentence-transformers model by name or folder.
         server_url: Tool server that answers the calls, instead of the tools in this process. The API key is read from
             the environment variable `STEPTOOL_API_KEY`.
         reward: `steptool`, `final`, or `module:factory`.
@@ -65,6 +68,8 @@ class StableToolBenchEnv(ToolEnv):
         prompt: `toolbench` (ToolBench's text) or `compact`.
         call_budget: Maximum number of steps of an episode, including `Finish`.
         max_observation_length: Maximum length of a response in an observation, in characters.
+        observation: `budget` (how much was cut, and the remaining calls) or `toolbench` (`...` where a response is
+            cut, and no line of the remaining calls, neither in the prompt).
         render_mode: `"ansi"` or `None`.
 
     Raises:
@@ -80,6 +85,8 @@ class StableToolBenchEnv(ToolEnv):
         cache: str | None = None,
         miss: str = "strict",
         faults: str = "none",
+        tools: str = "given",
+        retriever: str = "bm25",
         server_url: str | None = None,
         reward: str = "steptool",
         reward_options: Mapping[str, Any] | None = None,
@@ -87,10 +94,11 @@ class StableToolBenchEnv(ToolEnv):
         prompt: str = "toolbench",
         call_budget: int = DEFAULT_CALL_BUDGET,
         max_observation_length: int = DEFAULT_OBSERVATION_LENGTH,
+        observation: str = "budget",
         render_mode: str | None = None,
     ) -> None:
-        tasks = load_suite(suite, data, queries, cache, miss, faults)
-        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length)
+        tasks = load_suite(suite, data, queries, cache, miss, faults, tools, retriever)
+        config = make_config(reward, reward_options, format, prompt, call_budget, max_observation_length, observation)
         super().__init__(tasks, config, make_client(server_url, tasks), render_mode)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from steptool_env.episodes.observations import check_observation
 from steptool_env.episodes.prompts import check_style
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format, make_format
@@ -28,6 +29,7 @@ class EpisodeConfig:
         prompt: Style of the prompt, one of `prompts.STYLES`.
         call_budget: Maximum number of steps of an episode, including `Finish`.
         max_observation_length: Maximum length of a response in an observation, in characters.
+        observation: Style of observations, one of `observations.STYLES`.
         reward_settings: Name and options of `reward`, which a snapshot must share; by default the name of its class.
     """
 
@@ -36,10 +38,12 @@ class EpisodeConfig:
     prompt: str = "toolbench"
     call_budget: int = DEFAULT_CALL_BUDGET
     max_observation_length: int = DEFAULT_OBSERVATION_LENGTH
+    observation: str = "budget"
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_style(self.prompt)
+        check_observation(self.observation)
         _check_count("call_budget", self.call_budget)
         _check_count("max_observation_length", self.max_observation_length)
         if not self.reward_settings:
@@ -47,13 +51,14 @@ class EpisodeConfig:
             object.__setattr__(self, "reward_settings", {"kind": f"{kind.__module__}:{kind.__qualname__}"})
 
     def record(self) -> dict[str, Any]:
-        """Return the settings that are recorded in trajectories."""
-        return {
+        """Return the settings that are recorded in trajectories; the style of observations where it is not `budget`."""
+        recorded = {
             "format": self.format.name,
             "prompt": self.prompt,
             "call_budget": self.call_budget,
             "max_observation_length": self.max_observation_length,
         }
+        return recorded if self.observation == "budget" else recorded | {"observation": self.observation}
 
 
 def make_config(
@@ -63,6 +68,7 @@ def make_config(
     prompt: str,
     call_budget: int,
     max_observation_length: int,
+    observation: str = "budget",
 ) -> EpisodeConfig:
     """Configuration from the arguments of `gym.make`.
 
@@ -73,7 +79,8 @@ def make_config(
     made = make_reward(reward, **options)
     settings = {"kind": reward, **REWARDS.settings(reward, **options)}
     settings.pop(KEY_OPTION, None)  # snapshots, results and reports hold the settings
-    return EpisodeConfig(made, make_format(call_format), prompt, call_budget, max_observation_length, settings)
+    formatted = make_format(call_format)
+    return EpisodeConfig(made, formatted, prompt, call_budget, max_observation_length, observation, settings)
 
 
 def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:

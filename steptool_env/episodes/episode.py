@@ -45,7 +45,7 @@ class Episode:
     Attributes:
         lost: Reason why the tools could not be reached; empty otherwise.
         terminated: True after a valid `Finish` or the last call of the budget. Observations show the remaining calls,
-            so the budget is part of the task and not a time limit.
+            so the budget is part of the task and not a time limit; in the style `toolbench` they do not show them.
         truncated: True after a transport error or `truncate`.
     """
 
@@ -77,7 +77,8 @@ class Episode:
     def prompt(self) -> tuple[str, dict[str, Any]]:
         """Return the initial observation and the `info` of `reset`."""
         config = self.config
-        start = make_prompt(self.task, config.format, config.prompt, config.call_budget)
+        shown = config.call_budget if config.observation == "budget" else None
+        start = make_prompt(self.task, config.format, config.prompt, shown)
         info = {
             "task_id": self.task.id,
             "suite": self.task.suite,
@@ -179,14 +180,18 @@ class Episode:
         if self._local is None:
             raise RuntimeError("apply_response(None): the call that parse_action returned has no response")
         status, text = self._local
-        return Step(self._action, observe(text, self.config.max_observation_length, self.calls_left - 1), status)
+        return Step(self._action, self._observe(text), status)
 
     def _tool_step(self, response: ToolResponse) -> Step:
         self.state = response.state
         body = response.body.decode()
-        shown = observe(body, self.config.max_observation_length, self.calls_left - 1)
+        shown = self._observe(body)
         status = response.outcome.status_code
         return Step(self._action, shown, status, body, response.provenance, result=response.result)
+
+    def _observe(self, text: str) -> str:
+        config = self.config
+        return observe(text, config.max_observation_length, self.calls_left - 1, config.observation)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
         if self.over:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from steptool_env.judges.base import Judge, Judgement
+from steptool_env.judges.base import Judge, Judgement, PairwiseJudge
 from steptool_env.registry import Registry
 
-__all__ = ["JUDGES", "Judge", "Judgement", "make_judge"]
+__all__ = ["JUDGES", "Judge", "Judgement", "PairwiseJudge", "make_judge"]
 
 JUDGES: Registry[Judge] = Registry(
     "judge",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from steptool_env.types import Step, Task
 
@@ -44,3 +44,13 @@ class Judge(Protocol):
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
         """Judge the finished episode."""
+
+
+@runtime_checkable
+class PairwiseJudge(Judge, Protocol):
+    """Judge that also compares two episodes of one task."""
+
+    repeats: int
+
+    def better(self, task: Task, first: Sequence[Step], second: Sequence[Step], repeat: int) -> float:
+        """Return 1 if the first episode is better, 0 if the second one is, 0.5 if neither can be said to be."""

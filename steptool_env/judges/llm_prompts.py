@@ -2,7 +2,8 @@
 
 The step judge follows StepTool's annotation: its three criteria, its function and the function's fields. The wording
 is this project's (StepTool's has no licence); `LlmJudge(template=...)` reads another one from a file. The answer judge
-is ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), used for the published pass rates.
+and the comparison of two answers are ToolBench's `tooleval`, word for word (OpenBMB/ToolBench, Apache-2.0), used for
+the published pass and win rates.
 """
 
 # ruff: noqa: E501 - lines as in the original
@@ -53,6 +54,28 @@ Answer:
 
 Now you are requested to give reason in "content" and `answer_status` of JSON to `parse_answer_status`."""
 
+SELECT_BETTER = """Query:
+{query}
+
+Answer_0:
+{answer_0}
+
+Answer_1:
+{answer_1}
+
+Given above query and answers in JSON format, you must follow the rules to select the relatively better answer and give the index of the answer **(0 for Answer_0, 1 for Answer_1)**:
+1. Compare the value of "final_answer" in following aspects:
+- Informative: whether it contains all necessary information to reply to the query.
+- Factuality: whether it accurately describes what has been done, and what failed in the end.
+- Reasoning: If answer does not solve the query, whether gives a detailed and accurate reason for failure.
+2. If you cannot determine yet, compare the value of "answer_details" in following aspects:
+- Tool calling costs: calculating the percentage of failed and replicated tools calling.
+- Running costs: calculating the total tokens T used in execution.
+- Milestone: calculating the milestone(fixed subtasks) reached in execution.
+- Exploration: whether tries potential useful tools in execution. Just count times of successful tool calling with different tools/arguments in execution.
+
+If you have made your decision, calling `select_better_answer`, else if you cannot determine, select a random answer."""
+
 _STATUS = {"type": "string", "enum": ["Unsure", "Unsolved", "Solved"]}
 
 
@@ -84,3 +107,8 @@ CHECK_FUNCTION = _function(
     {"answer_status": _STATUS},
 )
 PARSE_FUNCTION = CHECK_FUNCTION | {"name": "parse_answer_status"}
+SELECT_FUNCTION = _function(
+    "select_better_answer",
+    "Select the better answer with a comprehensive investigation on given aspects. You should ignore the impact of the order of candidate answers.",
+    {"index": {"type": "number", "description": "The `index` value in the selected better answer."}},
+)

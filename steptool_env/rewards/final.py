@@ -25,3 +25,4 @@ class FinalReward(JudgedReward):
     """`is_solved` for `Finish`, 0 for every other step: the sparse baseline of StepTool."""
 
     scorer = FinalScorer
+    judges_steps = False

@@ -18,9 +18,13 @@ class JudgedReward:
     """Base of rewards that use a judge; a subclass names the class of its scorers."""
 
     scorer: Callable[[Task, Judge], EpisodeScorer]
+    judges_steps = True
+    """False for a reward that reads only `is_solved`: a judge that asks a model then asks about that alone."""
 
     def __init__(self, judge: str | Judge = "rules", **judge_options: Any) -> None:
         """`judge` is a `Judge`, or a name (`rules`, `recorded`, `llm`, ...) built with `judge_options`."""
+        if not self.judges_steps and judge == "llm" and judge_options.get("verdict", "steps") != "steps":
+            judge_options.setdefault("steps", False)
         self.judge = make_judge(judge, **judge_options) if isinstance(judge, str) else judge
 
     def start(self, task: Task) -> EpisodeScorer:

@@ -1,6 +1,7 @@
-"""Suite of StableToolBench's solvable queries with recorded calls."""
+"""Suite of StableToolBench's solvable queries with recorded calls: one query set, or all of them."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,7 @@ from threading import Lock
 from typing import Any
 
 from steptool_env.errors import ConfigurationError, StepToolError
+from steptool_env.retrieval.retrievers import document_of, make_retriever
 from steptool_env.suites.imported import imported_cache
 from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
@@ -27,6 +29,12 @@ from toolserver.stabletoolbench import read_queries
 MISSES = ("strict", "synthetic")
 """Handling of a call that is not recorded, in process; a server supports more."""
 
+SETS = ("G1_instruction", "G1_category", "G1_tool", "G2_instruction", "G2_category", "G3_instruction")
+"""Query sets of StableToolBench in the order of its tables."""
+
+ALL = "all"
+"""Name of the suite of all sets."""
+
 _QUERIES = Path("solvable_queries") / "test_instruction"
 
 _FULL_DATA = (
@@ -39,7 +47,7 @@ _FULL_DATA = (
 
 
 class StableToolBenchSuite:
-    """One query set, answered from recordings.
+    """One query set or all of them, answered from recordings.
 
     Without `data`, `queries` and `cache` it is the sample of the package: a few queries of every set, with responses
     made by this project, under the name `stabletoolbench-sample/<set>`. StableToolBench itself needs either `data`, a
@@ -47,12 +55,16 @@ class StableToolBenchSuite:
     or `queries` and `cache`.
 
     Args:
-        name: Query set, e.g. `G1_instruction`.
+        name: Query set, e.g. `G1_instruction`; or `all`: those of the six sets that are there, each task
+            under the name of its set. An id that two sets have gets its set's name before it there.
         data: Folder with the data. Its recordings are imported once into the user's cache directory.
         queries: Query file or folder of `<set>.json` files, instead of those in `data`.
         cache: Directory written by `toolserver import`, instead of the recordings in `data`.
         miss: Handling of a call that is not recorded: `strict` (an error) or `synthetic`.
         faults: Injected faults: `none`, `mild` or `harsh`.
+        tools: Offered APIs: `given`, those of the query file, or `retrieved:K`, the first K of the whole catalog that
+            `retriever` finds for the query.
+        retriever: `bm25` or a sentence-transformers model, see `steptool_env.retrieval`.
 
     Raises:
         ConfigurationError: An argument is invalid or a file is missing; the message gives the remedy.
@@ -66,17 +78,27 @@ class StableToolBenchSuite:
         cache: str | Path | None = None,
         miss: str = "strict",
         faults: str = "none",
+        tools: str = "given",
+        retriever: str = "bm25",
     ) -> None:
+        retrieved = _retrieved(tools)
         if miss not in MISSES:
             raise ConfigurationError(f"miss={miss!r}: must be one of {', '.join(MISSES)}; a server supports more")
-        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults)
+        self._arguments = (name, _text(data), _text(queries), _text(cache), miss, faults, tools, retriever)
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
-        self.name = suite_name(name, data if queries is None else queries)
-        file = _query_file(name, data, queries)
+        place = data if queries is None else queries
+        self.name = suite_name(name, place)
+        files = _all_files(data, queries) if name == ALL else {name: _query_file(name, data, queries)}
         self._cache = _cache_directory(data, cache)
         self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
-        self._tasks = _read_tasks(self.name, file, self._catalog)
+        self._tasks = _distinct(
+            task for each, file in files.items() for task in _read_tasks(suite_name(each, place), file, self._catalog)
+        )
+        self._given = {(task.suite, task.id): task.tools for task in self._tasks}
+        self._retrieval = {"tools": tools, "retriever": retriever} if retrieved else {}
+        if retrieved:
+            self._tasks = _with_retrieved(self._tasks, self.whole_catalog(), retriever, retrieved)
         self._index = {task.id: index for index, task in enumerate(self._tasks)}
         self._miss = miss
         self._faults = faults
@@ -109,7 +131,18 @@ class StableToolBenchSuite:
     @property
     def settings(self) -> Mapping[str, Any]:
         """See `TaskSuite.settings`. Without file paths, which differ between machines."""
-        return {"miss": self._miss, "faults": self._faults}
+        return {"miss": self._miss, "faults": self._faults, **self._retrieval}
+
+    def given_tools(self, task: Task) -> tuple[ApiSpec, ...]:
+        """Return the APIs that the query file offers with a task, whatever `tools` is."""
+        return self._given[task.suite, task.id]
+
+    def whole_catalog(self) -> Catalog:
+        """Return all known APIs: the catalog of the recordings, and those that the query files offer."""
+        for given in self._given.values():  # offered APIs are known even if not imported
+            for spec in given:
+                self._catalog.add(spec)
+        return self._catalog
 
     def service(self) -> ToolService:
         """See `TaskSuite.service`. Created at the first call, then shared."""
@@ -126,13 +159,11 @@ class StableToolBenchSuite:
     def _make_service(self) -> ToolService:
         if self._cache is None:
             raise ConfigurationError("cache: without data=, cache= or server_url= nothing answers the calls; give one")
-        for task in self._tasks:  # offered APIs are known even if not imported
-            for spec in task.tools:
-                self._catalog.add(spec)
+        catalog = self.whole_catalog()
         resolvers: list[Resolver] = [RecordedResolver(ResponseCache(self._cache, read_only=True))]
         if self._miss == "synthetic":
             resolvers.append(SyntheticResolver())
-        return ToolService(self._catalog, resolvers, codec=StateCodec())
+        return ToolService(catalog, resolvers, codec=StateCodec())
 
     def __reduce__(self) -> tuple[object, ...]:
         return StableToolBenchSuite, self._arguments
@@ -166,6 +197,42 @@ def _query_file(name: str, data: str | Path | None, queries: str | Path | None) 
     found = sorted(path.stem for path in file.parent.glob("*.json"))
     there = f"there are {', '.join(found)}" if found else f"there are no query files in {file.parent}"
     raise ConfigurationError(f"suite={name!r}: there is no {file}; {there}\n{_FULL_DATA}")
+
+
+def _all_files(data: str | Path | None, queries: str | Path | None) -> dict[str, Path]:
+    """Return the query files of the sets that are there, by set, in the order of `SETS`."""
+    place = Path(str(queries)) if queries is not None else Path(str(data)) / _QUERIES
+    found = {name: place / f"{name}.json" for name in SETS if (place / f"{name}.json").is_file()}
+    if not found:
+        raise ConfigurationError(f"suite='{ALL}': {place} has no query set ({', '.join(SETS)})\n{_FULL_DATA}")
+    return found
+
+
+def _retrieved(tools: str) -> int:
+    """Return K of `retrieved:K`, 0 for `given`."""
+    kind, _, count = tools.partition(":") if isinstance(tools, str) else ("", "", "")
+    if kind == "retrieved" and count.isdecimal() and int(count) > 0:
+        return int(count)
+    if tools != "given":
+        raise ConfigurationError(f"tools={tools!r}: must be 'given' or 'retrieved:K' with K of at least 1")
+    return 0
+
+
+def _with_retrieved(tasks: Sequence[Task], catalog: Catalog, retriever: str, count: int) -> tuple[Task, ...]:
+    """Return the tasks with the first `count` APIs of `catalog` that a retriever finds for each query."""
+    documents = [document_of(spec) for spec in catalog]
+    by_name = {document.name: document.spec for document in documents}
+    ranked = make_retriever(retriever, documents).rank([task.query for task in tasks], count)
+    return tuple(
+        replace(task, tools=tuple(by_name[name] for name in names)) for task, names in zip(tasks, ranked, strict=True)
+    )
+
+
+def _distinct(tasks: Iterable[Task]) -> tuple[Task, ...]:
+    """Return the tasks; ids that several sets have get the name of the set before them, so that an id is one task."""
+    listed = tuple(tasks)
+    count = Counter(task.id for task in listed)
+    return tuple(task if count[task.id] == 1 else replace(task, id=f"{task.suite}/{task.id}") for task in listed)
 
 
 def _read_tasks(name: str, file: Path, catalog: Catalog) -> tuple[Task, ...]:

@@ -1,21 +1,30 @@
-"""Recorded episodes from trajectory files or from judged runs as published by StepTool."""
+"""Recorded episodes: trajectory files, answers of ToolBench, converted answers, and judged runs.
 
+Files are known by their content, not by their names.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from steptool_env.errors import DataError
 from steptool_env.suites.sample import suite_name
-from steptool_env.trajectories.toolbench import from_judged
+from steptool_env.trajectories.toolbench import from_answer, from_judged
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Task, Trajectory
-from toolserver.stabletoolbench import read_judged_run
+from toolserver.stabletoolbench import answer_of, converted_answers, is_answer, is_converted, iter_judged_run
+from toolserver.stabletoolbench.answers import ToolBenchAnswer
+from toolserver.stabletoolbench.problems import ImportProblems, read_json
 
 
 def read_recordings(path: str | Path) -> list[Trajectory]:
     """Return the episodes of `path`, in order.
 
     Args:
-        path: `.jsonl` file of trajectories, `<set>.json` file of a judged run, or folder with `trajectories.jsonl` or
-            `<set>.json` files. Tasks of a judged run have an id, a query and the name of the set, but no tools.
+        path: `.jsonl` file of trajectories; `.json` file with an answer of ToolBench (`<query id>_<method>.json`), the
+            converted answers of a set, or a judged run of a set; or a folder with `trajectories.jsonl`, else with such
+            `.json` files, at any depth. Tasks of `.json` files have an id, a query and the name of the set, which is
+            that of the file, for ToolBench's answers that of its folder, but no tools.
 
     Raises:
         DataError: The file is missing, contains no episode, or has an invalid line or entry.
@@ -23,7 +32,10 @@ def read_recordings(path: str | Path) -> list[Trajectory]:
     path = Path(path)
     trajectories = [trajectory for file in _files(path) for trajectory in _read(file)]
     if not trajectories:
-        raise DataError(f"{path}: holds no episodes; give trajectories (.jsonl) or a judged run (<set>.json)")
+        raise DataError(
+            f"{path}: holds no episodes; give trajectories (.jsonl), answers of ToolBench, converted answers or a "
+            "judged run (.json), or a folder of them"
+        )
     return trajectories
 
 
@@ -31,7 +43,7 @@ def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     own = path / "trajectories.jsonl"
-    return [own] if own.is_file() else sorted(path.glob("*.json"))
+    return [own] if own.is_file() else sorted(path.rglob("*.json"))
 
 
 def _read(file: Path) -> list[Trajectory]:
@@ -40,5 +52,20 @@ def _read(file: Path) -> list[Trajectory]:
         if content.bad_lines:
             raise DataError(f"{file}: {'; '.join(map(str, content.bad_lines[:3]))}")
         return content.trajectories
-    suite = suite_name(file.stem, file)
-    return [from_judged(each, Task(each.query_id, suite, each.query, ())) for each in read_judged_run(file)]
+    return list(_read_json(file, read_json(file, ImportProblems(strict=True))))
+
+
+def _read_json(file: Path, content: Any) -> Iterator[Trajectory]:
+    if is_answer(content):
+        yield _answered(answer_of(file, content), suite_name(file.resolve().parent.name, file))
+    elif is_converted(content):
+        for answer in converted_answers(file, content):
+            yield _answered(answer, suite_name(file.stem, file))
+    else:
+        suite = suite_name(file.stem, file)
+        for episode in iter_judged_run(file, content, ImportProblems(strict=True)):
+            yield from_judged(episode, Task(episode.query_id, suite, episode.query, ()))
+
+
+def _answered(answer: ToolBenchAnswer, suite: str) -> Trajectory:
+    return from_answer(answer, Task(answer.query_id, suite, answer.query, ()))

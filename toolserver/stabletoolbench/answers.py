@@ -1,18 +1,26 @@
 """Reader of ToolBench's answer files (`<query id>_CoT@1.json`, `<query id>_DFS_woFilter_w2.json`), one query each.
 
-A search is a chain (CoT) or a tree (DFS) of nodes `Thought`, `Action`, `Action Input`; the input holds the
+A search is several chains (CoT) or a tree (DFS) of nodes `Thought`, `Action`, `Action Input`; the input holds the
 observation and ToolBench's status code. The answer is the path to the final answer,
 or the last attempt if the search found none.
+
+`read_converted` reads what ToolEval's converter makes of such files: one file per query set, with one path per query.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolserver.catalog.api_schema import StatusCode
+from toolserver.catalog.outcomes import outcome_of_error
 from toolserver.errors import DataError
+from toolserver.stabletoolbench.literals import read_dict
 from toolserver.stabletoolbench.problems import ImportProblems, read_json
+
+_ERROR = re.compile(r'\{"error": ("(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +34,31 @@ class AnswerStep:
     thought: str = ""
 
 
+class SearchedCall(NamedTuple):
+    """One call of a search and the number of the call before it on its path, -1 at the start.
+
+    A message of the model without a call has an empty name and its text as thought.
+    """
+
+    parent: int
+    step: AnswerStep
+
+
 @dataclass(frozen=True, slots=True)
 class ToolBenchAnswer:
     """One searched query.
 
     Attributes:
-        query_id: Id in the file's name.
-        method: Method in the file's name: `CoT@1`, `DFS_woFilter_w2`.
+        query_id: Id in the file's name, unless the file has a field `query_id`, as files of this project have.
+        method: Method in the file's name: `CoT@1`, `DFS_woFilter_w2`; of a converted file, as it says.
         query: Text of the query.
         functions: Functions of the model in the format of OpenAI's API, including `Finish`.
         steps: The calls on the path.
         final_answer: Arguments of `Finish` as text; empty without `Finish`.
         valid: True if the search ended with an answer.
+        calls: All calls of the search, in the order in which they were made.
+        query_count: Number of requests to the model, as the file counts them.
+        total_tokens: Number of tokens of those requests, as the file counts them.
     """
 
     query_id: str
@@ -47,30 +68,144 @@ class ToolBenchAnswer:
     steps: tuple[AnswerStep, ...]
     final_answer: str
     valid: bool
+    calls: tuple[SearchedCall, ...] = ()
+    query_count: int = 0
+    total_tokens: int = 0
 
 
 def read_answer(path: str | Path) -> ToolBenchAnswer:
     """Read an answer file. Raises `DataError`, which names file and reason, if it is not an answer."""
     path = Path(path)
-    content = read_json(path, ImportProblems(strict=True))
+    return answer_of(path, read_json(path, ImportProblems(strict=True)))
+
+
+def answer_of(path: Path, content: Any) -> ToolBenchAnswer:
+    """Return the answer in the content of the file `path`. Raises `DataError` as `read_answer` does."""
     try:
         return _answer(path.stem, content)
-    except (DataError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except _WRONG as error:
         raise DataError(f"{path}: not a ToolBench answer ({type(error).__name__}: {error!s:.200})") from None
+
+
+def is_answer(content: Any) -> bool:
+    """Return True if the content of a file is an answer of ToolBench."""
+    return isinstance(content, dict) and "answer_generation" in content
+
+
+def is_converted(content: Any) -> bool:
+    """Return True if the content of a file is ToolEval's: an object from query id to `{"query", ..., "answer"}`."""
+    if not (isinstance(content, dict) and content):
+        return False
+    first = next(iter(content.values()))
+    return isinstance(first, dict) and isinstance(first.get("answer"), dict) and "answer_details" in first["answer"]
+
+
+def converted_answers(path: Path, content: Mapping[str, Any]) -> list[ToolBenchAnswer]:
+    """Return the answers in the content of a converted file. Raises `DataError`, which names file and query."""
+    answers = []
+    for query_id, item in content.items():
+        try:
+            answers.append(_converted(query_id, item))
+        except _WRONG as error:
+            reason = f"{type(error).__name__}: {error!s:.200}"
+            raise DataError(f"{path}: query {query_id!r:.40}: not a converted answer ({reason})") from None
+    return answers
+
+
+_WRONG = (DataError, LookupError, TypeError, AttributeError, ValueError)
+
+
+def _converted(query_id: str, item: Mapping[str, Any]) -> ToolBenchAnswer:
+    answer = item["answer"]
+    steps = tuple(_converted_steps(answer["answer_details"]))
+    final = str(answer["final_answer"])
+    return ToolBenchAnswer(
+        query_id=query_id,
+        method=str(answer.get("method", "")),
+        query=str(item["query"]),
+        functions=tuple(item["available_tools"]),
+        steps=steps,
+        final_answer=final,
+        valid=bool(steps) and steps[-1].status is StatusCode.FINAL_ANSWER,
+    )
+
+
+def _converted_steps(nodes: Sequence[Mapping[str, Any]]) -> Iterator[AnswerStep]:
+    """Iterate over the calls on the path of a converted answer, whose nodes have at most one successor."""
+    thought = ""
+    while nodes:
+        node = nodes[0]
+        if node["role"] == "assistant":
+            thought = str(node["message"])
+        elif node["role"] == "tool":
+            call = node["message"] if isinstance(node["message"], dict) else read_dict(node["message"])
+            name, arguments, response = (str(call[key]) for key in ("name", "arguments", "response"))
+            yield AnswerStep(name, arguments, response, _status(name, arguments, response), thought)
+            thought = ""
+        nodes = node["next"]
+
+
+def _status(name: str, arguments: str, response: str) -> StatusCode:
+    """Return ToolBench's status code, which converted files lack, by the text that ToolBench gives with it."""
+    if name == "Finish":
+        for mark, status in (("give_answer", StatusCode.FINAL_ANSWER), ("give_up", StatusCode.GAVE_UP)):
+            if mark in arguments:
+                return status
+        return StatusCode.BAD_INPUT
+    if response.startswith('{"error": "No such function name'):
+        return StatusCode.NO_SUCH_FUNCTION
+    found = _ERROR.match(response)
+    return outcome_of_error(json.loads(found[1], strict=False) if found else "").status_code
 
 
 def _answer(name: str, content: dict[str, Any]) -> ToolBenchAnswer:
     query_id, _, method = name.partition("_")
     generation = content["answer_generation"]
     return ToolBenchAnswer(
-        query_id=query_id,
+        query_id=str(content.get("query_id", query_id)),
         method=method,
         query=str(generation["query"]),
         functions=tuple(generation["function"]),
         steps=tuple(_steps(_path(content))),
         final_answer=str(generation["final_answer"]),
-        valid=bool(generation["valid_data"]),
+        valid=bool(generation["valid_data"]) and generation.get("finish_type") != "give_up",
+        calls=tuple(_calls(content)),
+        query_count=int(generation.get("query_count", 0)),
+        total_tokens=int(generation.get("total_tokens", 0)),
     )
+
+
+def _calls(content: Mapping[str, Any]) -> Iterator[SearchedCall]:
+    """Iterate over all calls of a search: DFS makes them in the pre-order of its tree.
+
+    A thought that the model wrote without a call is an entry without a name: DFS numbers (`expand_num`) the nodes at
+    which it asked the model, so such a thought has a number, and one that came with a call has 0.
+    """
+    if "trys" in content:
+        count = 0
+        for attempt in content["trys"]:
+            parent = -1
+            for step in _steps(attempt["chain"]):
+                yield SearchedCall(parent, step)
+                parent, count = count, count + 1
+        return
+    count = 0
+    pending = [(child, -1, "", "") for child in reversed(content["tree"]["tree"].get("children") or [])]
+    while pending:
+        node, parent, thought, name = pending.pop()
+        kind, text = node["node_type"], node["description"]
+        if kind == "Thought" and node.get("expand_num"):
+            yield SearchedCall(parent, AnswerStep("", "", "", StatusCode.BAD_INPUT, text))
+            parent, count = count, count + 1
+        elif kind == "Thought":
+            thought = text
+        elif kind == "Action":
+            name = text
+        else:
+            (step,) = _steps([{"node_type": "Action", "description": name}, node])
+            yield SearchedCall(parent, replace(step, thought=thought))
+            parent, count, thought, name = count, count + 1, "", ""
+        pending += [(child, parent, thought, name) for child in reversed(node.get("children") or [])]
 
 
 def _path(content: dict[str, Any]) -> list[dict[str, Any]]:

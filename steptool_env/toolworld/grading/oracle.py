@@ -1,6 +1,7 @@
 """Oracle: makes the needed calls of the gold solution, retries failures, and answers."""
 
-from typing import Any, NamedTuple
+from copy import copy
+from typing import Any, NamedTuple, Self
 
 from steptool_env.toolworld.grading.answer_slots import slots_of
 from steptool_env.toolworld.grading.progress_tracker import milestones_of
@@ -25,6 +26,9 @@ class OracleCall(NamedTuple):
         """Name of the offered function."""
         return self.api.spec.function_name
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self  # a copy would take its world with it
+
 
 class Oracle:
     """Solver of one task. Repeat: get `next_call`, make it, pass its response to `observe`.
@@ -41,6 +45,11 @@ class Oracle:
         self._failures = 0
         self._tokens: dict[int, str] = {}
         self._avoided: set[VendorApi] = set()
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        twin = copy(self)  # of the same task: a search copies the state after every call
+        twin._todo, twin._tokens, twin._avoided = list(self._todo), dict(self._tokens), set(self._avoided)
+        return twin
 
     @property
     def gives_up(self) -> bool:

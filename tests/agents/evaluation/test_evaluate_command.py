@@ -56,6 +56,25 @@ def test_the_command_writes_everything(tmp_path: Path, capsys: pytest.CaptureFix
     assert panel in printed
 
 
+def test_all_sets_of_the_benchmark_are_played_whole_and_reported_per_set_and_weighed(tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    main(["evaluate", "--env", "StepTool/StableToolBench-v0", "--env-args", "suite=all", "--agent", "random",
+          "--out", str(out)])  # fmt: skip
+    episodes = read_trajectories(out / "trajectories.jsonl").trajectories
+    assert len(episodes) == 48
+    metrics = json.loads((out / "metrics.json").read_text())
+    passed: dict[str, list[float]] = {}
+    for episode in episodes:
+        passed.setdefault(episode.task.suite, []).append(episode.metadata["outcome"]["is_solved"])
+    assert len(passed) == 6
+    for name, scores in passed.items():
+        assert metrics[f"pass_rate_{name}"] == pytest.approx(sum(scores) / len(scores), abs=1e-6)
+    of_group = [score for name, scores in passed.items() if "/G1_" in name for score in scores]
+    assert metrics["pass_rate_I1"] == pytest.approx(sum(of_group) / len(of_group), abs=1e-6)
+    assert metrics["pass_rate"] == pytest.approx(sum(sum(s) for s in passed.values()) / 48, abs=1e-6)
+    assert "Query sets" in (out / "report.html").read_text()
+
+
 def test_a_folder_with_another_result_is_refused_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The folder of a training run, and that of an evaluation that failed before its first episode, are not."""
     (tmp_path / "trajectories.jsonl").touch()

@@ -102,6 +102,7 @@ def test_the_head_says_what_was_run() -> None:
     assert run_facts(run) == [
         ("command", "steptool evaluate"),
         ("agent", "oracle"),
+        ("suites", "depth-2"),
         ("env id", "StepTool/ToolWorld-v0"),
         ("seed", "3"),
         ("suite", "name depth-2"),

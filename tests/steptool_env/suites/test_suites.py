@@ -141,3 +141,24 @@ def test_the_published_queries_are_read_whole(
     for index in range(len(suite)):
         task = suite.task(index)
         assert set(task.relevant) <= {spec.function_name for spec in task.tools}
+
+
+def test_all_sets_are_one_suite_in_the_order_of_the_tables(data: Path) -> None:
+    folder = data / "solvable_queries/test_instruction"
+    write_json(folder / "G3_instruction.json", [query(7, "Who is Pele?", OFFERED), query(8, "And Zico?", OFFERED)])
+    write_json(folder / "G1_category.json", [query(9, "Who won?", OFFERED)])
+    suite = StableToolBenchSuite("all", data)
+    tasks = [suite.task(index) for index in range(len(suite))]
+    assert [(task.suite, task.id) for task in tasks] == [
+        ("G1_instruction", "G1_instruction/7"),  # two sets have the id 7
+        ("G1_category", "9"),
+        ("G3_instruction", "G3_instruction/7"),
+        ("G3_instruction", "8"),
+    ]
+    assert all(suite.find(task.id) == task for task in tasks)
+    assert tasks[1] == StableToolBenchSuite("G1_category", data).task(0)
+
+
+def test_all_sets_of_a_folder_without_any_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="has no query set"):
+        StableToolBenchSuite("all", queries=tmp_path, cache=tmp_path)

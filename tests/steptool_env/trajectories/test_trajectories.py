@@ -19,7 +19,8 @@ from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
 from steptool_env.trajectories import RecordTrajectories, RecordVectorTrajectories
-from steptool_env.trajectories.toolbench import from_answer, from_judged, to_answer, write_answers
+from steptool_env.trajectories.toolbench import from_answer, from_judged
+from steptool_env.trajectories.toolbench_export import to_answer, write_answers
 from steptool_env.trajectories.trajectories import TrajectoryWriter, read_trajectories, write_trajectories
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from steptool_env.vector import ToolVectorEnv

@@ -1,0 +1,147 @@
+"""Unpacking of the parts of an archive that StableToolBench's data is, and of nothing else.
+
+Members are read one by one and written under names that this module makes: a name that leads out of the folder, a
+link or a device is refused or left out, never followed.
+"""
+
+import re
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from toolserver.errors import ConfigurationError, DataError
+
+_BLOCK = 2**20
+_RATIO = 200  # unpacked bytes per byte of the archive, above which it is no data set but a bomb
+_LEAST = 2**24  # bytes that any archive may become
+_PLACES = (
+    (("solvable_queries", "test_instruction"), "solvable_queries/test_instruction", 1),
+    (("solvable_queries", "test_query_ids"), "solvable_queries/test_query_ids", 1),
+    (("tool_response_cache",), "server/tool_response_cache", 3),
+    (("tools",), "server/tools", 2),
+)
+"""Folders in an archive, where their files belong, and the number of parts of their names below it."""
+
+_LICENCE = re.compile(r"(LICEN[CS]E|COPYING)(\.(md|txt))?", re.IGNORECASE)
+
+
+@dataclass
+class Unpacked:
+    """Result of unpacking.
+
+    Attributes:
+        files: Numbers of files that were written, by place.
+        left_out: Number of other members.
+        licence: First line with text of the archive's licence file; empty without one.
+    """
+
+    files: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0
+    licence: str = ""
+
+
+def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
+    """Write the data in a zip or tar archive into `folder`, in the layout that environments read.
+
+    Args:
+        archive: The file.
+        folder: Folder to write to; files of the same names are replaced.
+        max_bytes: Maximum size of the unpacked data in bytes.
+
+    Raises:
+        ConfigurationError: The unpacked data is larger than `max_bytes`.
+        DataError: The file is no archive, is damaged, has an unsafe member, or holds no data of StableToolBench.
+    """
+    limit = min(max_bytes, max(_LEAST, archive.stat().st_size * _RATIO))
+    result, written = Unpacked(), 0
+    try:
+        with _members(archive) as members:
+            for name, source in members:
+                path = _safe(name, archive)
+                if _LICENCE.fullmatch(path.name) and len(path.parts) <= 2:
+                    result.licence = result.licence or _first_line(source)
+                    continue
+                place = _place(path)
+                if place is None:
+                    result.left_out += 1
+                    continue
+                target = folder / place[0] / place[1]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with target.open("wb") as file:
+                    while block := source.read(_BLOCK):
+                        written += len(block)
+                        if written > limit:
+                            raise ConfigurationError(
+                                f"{archive.name}: unpacks to more than {limit:,} bytes; give --max-bytes, "
+                                f"if it should (an archive may become {_RATIO} times as large)"
+                            )
+                        file.write(block)
+                result.files[place[0]] += 1
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        raise DataError(f"{archive.name}: cannot be unpacked ({type(error).__name__}: {error})") from error
+    if not result.files:
+        raise DataError(
+            f"{archive.name}: holds no solvable_queries/test_instruction/, tools/ or tool_response_cache/ "
+            f"({result.left_out} other files)"
+        )
+    return result
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+    """Give the regular files of an archive: name and content."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            yield _of_zip(zipped)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tarred:
+            yield _of_tar(tarred)
+    else:
+        raise DataError(f"{archive.name}: is neither a zip nor a tar archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)")
+
+
+def _of_zip(zipped: zipfile.ZipFile) -> Iterator[tuple[str, IO[bytes]]]:
+    for info in zipped.infolist():
+        kind = info.external_attr >> 28  # the type of the file where the archive is of Unix
+        if info.is_dir() or kind not in (0, 8):  # 8: a regular file
+            continue
+        with zipped.open(info) as source:
+            yield info.filename, source
+
+
+def _of_tar(tarred: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+    for info in tarred:
+        source = tarred.extractfile(info) if info.isreg() else None
+        if source is not None:
+            with source:
+                yield info.name, source
+
+
+def _safe(name: str, archive: Path) -> PurePosixPath:
+    """Return the path of a member. Raise `DataError` for one that leads out of the folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name) or "\0" in name:
+        raise DataError(f"{archive.name}: the member {name!r:.200} leads out of the folder; nothing of it is used")
+    return path
+
+
+def _place(path: PurePosixPath) -> tuple[str, str] | None:
+    """Return where a member belongs and its name there; `None` for a member that is no data."""
+    if path.suffix != ".json" or any(part.startswith((".", "__MACOSX")) for part in path.parts):
+        return None
+    for marks, place, depth in _PLACES:
+        for start in range(len(path.parts) - len(marks)):
+            rest = path.parts[start + len(marks) :]
+            if path.parts[start : start + len(marks)] == marks and len(rest) == depth:
+                return place, "/".join(rest)
+    return None
+
+
+def _first_line(source: IO[bytes]) -> str:
+    text = source.read(4096).decode("utf-8", "replace")
+    return next((line.strip()[:80] for line in text.splitlines() if line.strip()), "")
