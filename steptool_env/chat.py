@@ -1,16 +1,20 @@
 """Chat models behind an OpenAI-compatible endpoint, for judges and agents."""
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
 
 T = TypeVar("T")
 Message = Mapping[str, Any]
 _DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 4.0
+_REFUSALS = frozenset({200, 400, 413, 422})
+"""HTTP statuses of a conversation that the endpoint refuses, or whose answer is unusable. Others are its failures."""
+_SHOWN = 300  # characters of an endpoint's message
 
 
 class ChatModel:
@@ -34,7 +38,7 @@ class ChatModel:
         url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._url = url
+        self._url, self._key = url, key
         self._upstream = Upstream(
             url, headers, timeout=timeout, retries=retries, backoff=1.0, connect_timeout=_CONNECT_SECONDS
         )
@@ -49,7 +53,8 @@ class ChatModel:
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
-            ChatError: All attempts failed.
+            ChatError: All attempts failed. The message has the endpoint's words, without the API key.
+            ChatRefusedError: The endpoint refuses the conversation, or no answer was usable.
             ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
@@ -60,11 +65,24 @@ class ChatModel:
                 f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
             ) from error
         except UpstreamError as error:
-            raise ChatError(f"chat model {self.model!r}: {error}") from error
+            kind = ChatRefusedError if error.status in _REFUSALS else ChatError
+            raise kind(f"chat model {self.model!r}: {error}{self._words(error.body)}") from error
 
     def close(self) -> None:
         """Close the connections."""
         self._upstream.close()
+
+    def _words(self, body: str) -> str:
+        """Return what the endpoint says in the body of a refusal, as a sentence; empty for an empty body."""
+        try:
+            said = json.loads(body)["error"]
+            text = said["message"] if isinstance(said, dict) else str(said)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            text = body
+        text = " ".join(str(text).split())
+        if self._key:
+            text = text.replace(self._key, "***")
+        return f" It says: {text[:_SHOWN]}" if text else ""
 
 
 def _message(completion: Any) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from steptool_env.types import Trajectory
 
 _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
 
+_SERVER = "the tool server"
+
 
 def check_unused(out: Path) -> None:
     """Raise `ConfigurationError` for a folder that holds the result of an evaluation."""
@@ -46,15 +48,27 @@ def write_outputs(
         write_report(evaluation_report(title, subtitle, trajectories), out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
-    lost = [t.metadata["transport_error"] for t in trajectories if "transport_error" in t.metadata]
-    if lost and len(lost) == len(trajectories):
-        raise ToolTransportError(f"every episode was lost to the tool server: {lost[0]}")
-    if lost:
-        console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
+    all_lost = not any("transport_error" not in trajectory.metadata for trajectory in trajectories)
+    for culprit, reasons in _lost(trajectories).items():
+        if all_lost:
+            raise ToolTransportError(f"every episode was lost to {culprit}: {reasons[0]}")
+        console.print(f"{len(reasons)} of {len(trajectories)} episodes were lost to {culprit} and do not count")
+        if culprit != _SERVER:
+            console.print(f"  the last time: {reasons[-1]}", highlight=False, markup=False)
     console.print(", ".join(f"{name} {metrics[name]:.3f}" for name in _SHOWN if not isnan(metrics[name])))
     console.print(f"panel {panel}", highlight=False)
     look = f"open {out / 'report.html'} in a browser; " if reports_available() else ""
     print_written(console, out, f"{look}compare with other runs: steptool report {out} OTHER --out comparison.html")
+
+
+def _lost(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
+    """Return the reasons of the episodes that do not count, by what lost them."""
+    reasons: dict[str, list[str]] = {}
+    for metadata in (trajectory.metadata for trajectory in trajectories):
+        if "transport_error" in metadata:
+            culprit = "the agent" if "agent_error" in metadata else _SERVER
+            reasons.setdefault(culprit, []).append(metadata["transport_error"])
+    return reasons
 
 
 def reports_available() -> bool:
