@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         access=access,
         metrics=metrics,
         max_body_bytes=settings.max_body_bytes,
-        calls=CallRoutes(executor, access, metrics, settings.max_batch),
+        calls=CallRoutes(executor, access, metrics, settings.max_batch, settings.miss_status),
     )
     return app
 

@@ -33,6 +33,12 @@ async def virtual(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
     raise HTTPException(404)
 
 
+@router.post("/rapidapi", tags=["calls"], summary="Call one API as ToolBench's server is called")
+async def rapidapi(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
+    """The same as `/virtual`, under the name that ToolBench's client calls."""
+    raise HTTPException(404)
+
+
 @router.post("/v1/call", tags=["calls"], summary="Call one API")
 async def call_one(request: CallRequest) -> CallResponse:  # noqa: ARG001
     """A failing tool is an answer like any other: HTTP 200, with the failure in `outcome`."""
