@@ -58,8 +58,8 @@ class CallRoutes:
     """Answers requests of the routes that call tools.
 
     A request of `/virtual` with a recorded answer is stored by its body and not parsed again. Recordings do not change
-    while they are served; an answer of any other provenance may. A batch has at most `max_batch` calls. `miss_status` is
-    the HTTP status of `/virtual` for a call that nothing answers.
+    while they are served; an answer of any other provenance may. A batch has at most `max_batch` calls.
+    `miss_status` is the HTTP status of `/virtual` for a call that nothing answers.
     """
 
     def __init__(
