@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache, partial
 from secrets import token_urlsafe
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError
 from toolserver.http import routes
-from toolserver.http.auth import AccessControl, ApiKeys
+from toolserver.http.auth import AccessControl, ApiKeys, describe_keys
 from toolserver.http.call_routes import CallRoutes
 from toolserver.http.docs_page import docs_page
 from toolserver.http.executor import CallExecutor
@@ -66,6 +67,7 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     app.include_router(routes.router)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, invalid_request)
+    app.needs_key = access.needs_key
     app.add_exception_handler(CacheError, _broken_store)
     app.gateway = Gateway(
         super(ToolServerApp, app).__call__,
@@ -81,6 +83,15 @@ class ToolServerApp(FastAPI):
     """FastAPI behind `Gateway`: its middleware costs a request more than the answer to a call."""
 
     gateway: Gateway
+    needs_key = False
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, with the schemes of keys where callers need one."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            if self.needs_key:
+                describe_keys(document)
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
