@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 from steptool_env.errors import StepToolError
+from steptool_env.registry import install_hint
 
 COMMANDS = {
     "demo": "train two policies against a tool server, in minutes, and compare them",
@@ -26,6 +27,9 @@ COMMANDS = {
 }
 """Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
 `Command`, whose fields are the flags, with a method `run()`."""
+
+_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {"report": "report"}
+"""Extra with all packages of a command; of other commands it is the extra of the missing package."""
 
 _USAGE = """usage: steptool COMMAND [flags]
 
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {name} needs {error.name}: pip install 'steptool-env[agents]'\n")
+        sys.stderr.write(f"error: {name} needs {error.name}: {install_hint(error.name or '', _EXTRAS.get(name))}\n")
         sys.exit(2)
     except OSError as error:
         if error.filename is None:  # no file of the user's

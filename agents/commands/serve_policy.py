@@ -11,8 +11,6 @@ import tyro
 import uvicorn
 
 from agents.errors import ConfigurationError
-from agents.models.bundle import load_policy
-from agents.rollout.policy_server import Decoder, create_app
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,9 @@ class Command:
 
     def run(self) -> None:
         """Serve until interrupted."""
+        from agents.models.bundle import load_policy
+        from agents.rollout.policy_server import Decoder, create_app
+
         bundle = load_policy(self.checkpoint, device=self.device, dtype=self.dtype)
         with closing(self._listen()) as listening, Decoder(bundle.policy, bundle.context) as decoder:
             sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
