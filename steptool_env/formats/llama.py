@@ -39,7 +39,8 @@ class LlamaFormat:
     def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
         """See `Format.render`."""
         opening = f"{thought}\n" if thought else ""
-        return f'{opening}{{"name": {json.dumps(name, ensure_ascii=False)}, "parameters": {arguments_text(arguments) or "{}"}}}'
+        parameters = arguments_text(arguments) or "{}"
+        return f'{opening}{{"name": {json.dumps(name, ensure_ascii=False)}, "parameters": {parameters}}}'
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
         """Return the tools part of Llama 3.1's chat template."""
