@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "train two policies against a tool server, in minutes, and compare them",
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",
+    "mcp": "serve a task to an agent by the Model Context Protocol",
     "report": "compare runs on one page",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",

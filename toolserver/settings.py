@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     miss_status: Literal[200, 500] = Field(
         default=200, description="HTTP status of /virtual for a call that nothing answers."
     )
+    mcp: bool = Field(default=False, description="Serve the tools by the Model Context Protocol, too, at /mcp.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(default=None, description="Key of state tokens; default: random per server.")
 

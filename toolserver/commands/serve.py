@@ -51,6 +51,7 @@ def serve(
     workers: int = 1,
     miss: Annotated[MissPolicy | None, _setting("strict|synthetic|llm|live", "strict")] = None,
     miss_status: Annotated[Literal[200, 500] | None, _setting("200|500", "200")] = None,
+    mcp: bool = False,
     read_only: bool = False,
     strict_arguments: bool = False,
     api_key_file: Annotated[Path | None, _setting("FILE")] = None,
@@ -84,6 +85,7 @@ def serve(
             language model (llm) or an upstream server (live).
         miss_status: HTTP status of `/virtual` and `/rapidapi` for a call that nothing answers. StableToolBench's server
             sends 500; with 200, the error text says that the API does not work.
+        mcp: Serve the tools by the Model Context Protocol, too: streamable HTTP at /mcp (extra `mcp`).
         read_only: Open the cache for reading only; needed on a read-only volume.
         strict_arguments: Refuse calls whose arguments do not fit the documentation.
         api_key_file: File with the accepted API keys, one per line. Without it, no key is needed.
