@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "compare runs on one page",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",
+    "serve-openenv": "serve an environment to clients of OpenEnv",
     "serve-policy": "serve a policy that samples for rollouts on another machine",
     "sft": "train a policy on demonstrations",
     "tasks": "look at ToolWorld's tasks, one by one or as a table",

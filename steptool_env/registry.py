@@ -10,7 +10,8 @@ from steptool_env.errors import ConfigurationError
 
 T = TypeVar("T")
 
-_EXTRAS = {"jinja2": "report", "matplotlib": "report", "redis": "redis", "scipy": "science", "mcp": "mcp"}
+_EXTRAS = {"jinja2": "report", "matplotlib": "report", "redis": "redis", "scipy": "science"}
+_EXTRAS |= {"mcp": "mcp", "mcp_types": "mcp", "openenv": "openenv", "fastmcp": "openenv"}
 _AGENTS = (
     "accelerate",
     "peft",

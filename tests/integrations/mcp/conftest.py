@@ -14,8 +14,8 @@ def _facts(record_testsuite_property: Callable[[str, object], None]) -> None:
     record_testsuite_property("versions", ", ".join(f"{name} {version(name)}" for name in ("mcp", "fastmcp")))
     record_testsuite_property(
         "runs",
-        "`toolserver serve --mcp` (streamable HTTP) and `steptool mcp` (stdio); the official client, by the protocol of "
-        "2026-07-28 and by the handshake of 2025, and fastmcp's",
+        "`toolserver serve --mcp` (streamable HTTP) and `steptool mcp` (stdio); the official client, by the protocol "
+        "of 2026-07-28 and by the handshake of 2025, and fastmcp's",
     )
     record_testsuite_property(
         "drops",
