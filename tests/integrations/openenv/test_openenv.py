@@ -95,7 +95,7 @@ def as_json(value: Any) -> Any:
 
 
 def expected_of(env: ToolEnv, text: str) -> tuple[str, float, bool, Any]:
-    """What the wire must carry of a step."""
+    """Observation, reward, end and metadata of a step, as the wire must carry them."""
     observation, reward, terminated, truncated, info = env.step(text)
     kept = {key: value for key, value in info.items() if key != "trajectory"}
     kept |= {"terminated": terminated, "truncated": truncated}
