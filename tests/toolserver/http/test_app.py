@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from tests.toolserver.apis import APIS, WEATHER
 from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
 from toolserver.cache.database import DATABASE
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, ConfigurationError
+from toolserver.http.app import create_app
 from toolserver.http.metrics import Metrics
 from toolserver.settings import Settings
 
@@ -155,6 +157,15 @@ def test_the_documentation_names_the_keys_where_there_are_some(tmp_path: Path, c
                 else (scheme["name"], "a-key-of-a-caller")
             )
             assert closed.get("/v1/apis", headers=dict([header])).status_code == 200
+
+
+def test_mcp_without_its_package_is_refused_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mcp", "mcp_types", "toolserver.mcp.catalog_server", "toolserver.mcp.results"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "mcp.server.lowlevel.server", None)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ConfigurationError, match=r"mcp: .*pip install 'steptool-env\[mcp\]'.*--mcp"):
+        create_app(Settings(world=0, mcp=True))
 
 
 @pytest.mark.parametrize("path", ["/virtual", "/rapidapi", "/v1/call", "/v1/calls", "/v1/apis", "/healthz", "/docs"])
