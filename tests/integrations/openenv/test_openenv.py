@@ -240,3 +240,50 @@ def test_recorded_tasks_are_served_the_same_way() -> None:
         got = remote.step({"text": 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'})
         assert got.done
         assert "step_rewards" in got.observation["metadata"]
+
+
+PACKAGE = ROOT / "deploy" / "openenv"
+IMAGE = "steptool-env/openenv"
+
+
+def validate(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("openenv")), "validate", str(PACKAGE), *words]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_package_declares_the_rewards_that_oracle_and_floors_earn(text_url: str) -> None:
+    done = validate("--level", "static")
+    assert done.returncode == 0, done.stdout + done.stderr
+    margin = float(re.findall(r"floor_margin: (\S+)", (PACKAGE / "openenv.yaml").read_text())[0])
+    plan = json.loads((PACKAGE / "validation" / "runtime.json").read_text())
+    options = {"seed": plan["reset"]["seed"], **plan["reset"]["options"]}
+    give_up = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'
+
+    def played(remote: Any, actions: list[dict[str, str]]) -> float:
+        remote.reset(**options)
+        results = [remote.step(action) for action in actions]
+        assert results[-1].done
+        assert sum(each.reward for each in results) == pytest.approx(sum(results[-1].metadata["step_rewards"]))
+        return sum(each.reward for each in results)
+
+    with GenericEnvClient(base_url=text_url).sync() as remote:
+        assert played(remote, plan["actions"]) == pytest.approx(1)
+        assert played(remote, [{"text": give_up}]) <= 1 - margin
+        assert played(remote, [{"text": "no call"}] * 12) <= 1 - margin
+
+
+def test_the_package_passes_the_checks_at_run_time_that_this_release_has(tmp_path: Path) -> None:
+    """The graders of higher levels are not implemented in openenv 0.10."""
+    try:
+        subprocess.run(["docker", "image", "inspect", IMAGE], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip(f"needs Docker and the image {IMAGE}: docker build --target openenv -t {IMAGE} .")
+    report = tmp_path / "report.json"
+    done = validate("--level", "runtime", "--output", str(report))
+    results = {each["check_id"]: each for each in json.loads(report.read_text())["results"]}
+    ran = {name: each["status"] for name, each in results.items() if each["status"] != "skip"}
+    assert set(ran.values()) == {"pass"}, done.stdout
+    assert ran.keys() >= {"static.manifest", "runtime.startup", "runtime.reward_well_formed"}
+    assert ran.keys() >= {"runtime.observation_schema", "runtime.state_contract"}
+    skipped = [" ".join(each["evidence"]) for each in results.values() if each["status"] == "skip"]
+    assert set(skipped) <= {"grader not implemented in this build"}
