@@ -1,6 +1,7 @@
-# Two images from one file, neither with torch:
+# Three images from one file, none with torch:
 #   docker build --target server -t steptool-env/server .
 #   docker build --target eval -t steptool-env/eval .
+#   docker build --target openenv -t steptool-env/openenv .
 # A package index other than pip's default is given from outside: --build-arg PIP_INDEX_URL=...
 ARG PYTHON_IMAGE=python:3.12-slim
 
@@ -20,6 +21,9 @@ RUN /opt/steptool/bin/pip install -c constraints.txt '.[redis]'
 FROM build AS build-eval
 RUN /opt/steptool/bin/pip install -c constraints.txt '.[redis,report]'
 
+FROM build AS build-openenv
+RUN /opt/steptool/bin/pip install '.[openenv]'
+
 FROM ${PYTHON_IMAGE} AS base
 ENV PATH=/opt/steptool/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 # The folders exist with their owner, so that named volumes mounted there belong to it.
@@ -30,6 +34,13 @@ WORKDIR /home/steptool
 FROM base AS eval
 COPY --from=build-eval /opt/steptool /opt/steptool
 CMD ["steptool", "--help"]
+
+FROM base AS openenv
+COPY --from=build-openenv /opt/steptool /opt/steptool
+EXPOSE 8000
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
+CMD ["steptool", "serve-openenv", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS server
 COPY --from=build /opt/steptool /opt/steptool

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all check docs serve bench gpu gpu-packages clean
+.PHONY: help setup demo test test-all test-integrations check docs serve bench gpu gpu-packages clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -32,6 +32,22 @@ test-all: $(READY)  ## Run every test; learning tests on five seeds, under two k
 	$(BIN)/python -m pytest -n $(WORKERS) --seeds 5
 	$(OTHER_KERNELS) $(BIN)/python -m pytest -n $(WORKERS) --seeds 5 -m learning
 
+# Partners exclude each other's versions, so that each has an environment of its own.
+PARTNERS := $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/integrations/*/requirements.txt))
+.SECONDARY:
+.venvs/%/.ready: tests/integrations/%/requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venvs/$*
+	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venvs/%/result.xml: .venvs/%/.ready .force
+	.venvs/$*/bin/python -m pytest --quiet tests/integrations/$* --junitxml $@
+
+.force:
+
+test-integrations: $(PARTNERS:%=.venvs/%/result.xml)  ## Test each partner's own package and client in an environment of its own.
+	$(PYTHON) tests/integrations/table.py $^
+
 check: $(READY)  ## Lint, format check, type check, and a build of the documentation.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -57,4 +73,4 @@ gpu-packages: $(READY)  ## Collect what a GPU machine without a network lacks in
 	  --platform manylinux2014_x86_64 --target .gpu-packages -r benchmarks/gpu_wheels.txt
 
 clean:  ## Remove what was built here, the environment included.
-	rm -rf $(VENV) .gpu-packages build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .gpu-packages build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

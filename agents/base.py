@@ -9,6 +9,15 @@ Info = Mapping[str, Any]
 State = TypeVar("State")
 
 
+class AgentFailure(str):
+    """Action of an agent that cannot act, e.g. since its model's endpoint fails. The text is the reason.
+
+    The episode ends and is excluded from every metric, as one that is lost to the tool server.
+    """
+
+    __slots__ = ()
+
+
 class Agent(Protocol):
     """Agent that acts in many episodes at once. Each episode has a slot, an integer that is constant while it lasts.
 
@@ -34,6 +43,8 @@ class Agent(Protocol):
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """Return the next action of every episode in `indices`: text in the format of its environment.
+
+        An `AgentFailure` ends the episode, which then does not count.
 
         Args:
             indices: Slots of live episodes.

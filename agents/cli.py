@@ -11,6 +11,7 @@ from typing import Any
 import tyro
 
 from steptool_env.errors import StepToolError
+from steptool_env.registry import install_hint
 
 COMMANDS = {
     "data": "fetch, check and import the data of a benchmark",
@@ -18,11 +19,13 @@ COMMANDS = {
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",
     "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
+    "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",
+    "serve-openenv": "serve an environment to clients of OpenEnv",
     "serve-policy": "serve a policy that samples for rollouts on another machine",
     "sft": "train a policy on demonstrations",
     "tasks": "look at ToolWorld's tasks, one by one or as a table",
@@ -30,6 +33,9 @@ COMMANDS = {
 }
 """Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
 `Command`, whose fields are the flags, with a method `run()`."""
+
+_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {"report": "report"}
+"""Extra with all packages of a command; of other commands it is the extra of the missing package."""
 
 _USAGE = """usage: steptool COMMAND [flags]
 
@@ -60,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {name} needs {error.name}: pip install 'steptool-env[agents]'\n")
+        sys.stderr.write(f"error: {name} needs {error.name}: {install_hint(error.name or '', _EXTRAS.get(name))}\n")
         sys.exit(2)
     except OSError as error:
         if error.filename is None:  # no file of the user's

@@ -16,7 +16,11 @@ register(
     vector_entry_point="steptool_env.envs.toolworld:ToolWorldVectorEnv",
 )
 
-register(id="StepTool/ToolWorldDiscrete-v0", entry_point="steptool_env.envs.toolworld_discrete:ToolWorldDiscreteEnv")
+register(
+    id="StepTool/ToolWorldDiscrete-v0",
+    entry_point="steptool_env.envs.toolworld_discrete:ToolWorldDiscreteEnv",
+    vector_entry_point="steptool_env.envs.toolworld_discrete:ToolWorldDiscreteVectorEnv",
+)
 
 register(
     id="StepTool/ComplexFuncBench-v0",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
-from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from toolserver.cache import ResponseCache, canonical_key
 from toolserver.catalog.api_schema import Provenance, ToolCall, encode_body
 from toolserver.resolvers.upstream import UnreachableError, UnusableResponseError, Upstream, UpstreamError
@@ -14,6 +14,9 @@ T = TypeVar("T")
 Message = Mapping[str, Any]
 _DEFAULT_URL = "https://api.openai.com/v1"
 _CONNECT_SECONDS = 4.0
+_REFUSALS = frozenset({200, 400, 413, 422})
+"""HTTP statuses of a conversation that the endpoint refuses, or whose answer is unusable. Others are its failures."""
+_SHOWN = 300  # characters of an endpoint's message
 
 
 class ChatModel:
@@ -46,7 +49,7 @@ class ChatModel:
         url = (base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL).rstrip("/") + "/chat/completions"
         key = api_key or os.environ.get("OPENAI_API_KEY", "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._url = url
+        self._url, self._key = url, key
         self._upstream = Upstream(
             url, headers, timeout=timeout, retries=retries, backoff=1.0, connect_timeout=_CONNECT_SECONDS
         )
@@ -66,7 +69,8 @@ class ChatModel:
             options: Further fields of the request, such as `tools` and `temperature`.
 
         Raises:
-            ChatError: All attempts failed.
+            ChatError: All attempts failed. The message has the endpoint's words, without the API key.
+            ChatRefusedError: The endpoint refuses the conversation, or no answer was usable.
             ChatUnreachableError: The endpoint accepts no connection.
         """
         payload = {"model": self.model, "messages": list(messages), **options}
@@ -84,7 +88,8 @@ class ChatModel:
                 f"no chat model answers at {self._url}; start one, or give its address (base_url, OPENAI_BASE_URL)"
             ) from error
         except UpstreamError as error:
-            raise ChatError(f"chat model {self.model!r}: {error}") from error
+            kind = ChatRefusedError if error.status in _REFUSALS else ChatError
+            raise kind(f"chat model {self.model!r}: {error}{self._words(error.body)}") from error
         if self._cache is not None:
             body = encode_body("", message)
             self._cache.put(
@@ -106,6 +111,18 @@ class ChatModel:
             canonical_key(call.category, call.tool, call.api, cast("dict[str, Any]", call.arguments))
         )
         return None if entry is None else cast("dict[str, Any]", json.loads(entry.body)["response"])
+
+    def _words(self, body: str) -> str:
+        """Return what the endpoint says in the body of a refusal, as a sentence; empty for an empty body."""
+        try:
+            said = json.loads(body)["error"]
+            text = said["message"] if isinstance(said, dict) else str(said)
+        except (ValueError, LookupError, TypeError, RecursionError):
+            text = body
+        text = " ".join(str(text).split())
+        if self._key:
+            text = text.replace(self._key, "***")
+        return f" It says: {text[:_SHOWN]}" if text else ""
 
 
 def _read(message: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> tuple[dict[str, Any], T]:

@@ -1,17 +1,20 @@
 """The Gymnasium environment in which one tool call is one step."""
 
+import sys
 from copy import copy, deepcopy
 from typing import Any, Self
 
 import gymnasium as gym
 from gymnasium.error import ResetNeeded
+from gymnasium.wrappers import TimeLimit
 
 from steptool_env.client import LocalToolClient, ToolClient
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.episode import Episode, Transition, step_episodes
 from steptool_env.episodes.factory import EpisodeFactory
-from steptool_env.episodes.rendering import render_episode
+from steptool_env.episodes.rendering import RENDER_MODES, render_episode
 from steptool_env.episodes.snapshots import pack, unpack
+from steptool_env.errors import ConfigurationError
 from steptool_env.spaces import UnicodeText
 from steptool_env.suites.base import TaskSuite
 
@@ -26,10 +29,10 @@ class ToolEnv(gym.Env[str, str]):
         suite: Tasks, and the tools that answer them.
         config: Reward, format, prompt, call budget and observation length.
         client: Client that sends the calls; by default to the suite's tools in this process.
-        render_mode: `"ansi"` or `None`.
+        render_mode: `"ansi"`, `"rgb_array"` or `None`.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
+    metadata: dict[str, Any] = {"render_modes": RENDER_MODES, "render_fps": 4}  # noqa: RUF012 - as Gymnasium declares it
 
     def __init__(
         self, suite: TaskSuite, config: EpisodeConfig, client: ToolClient | None = None, render_mode: str | None = None
@@ -52,9 +55,13 @@ class ToolEnv(gym.Env[str, str]):
             options: `task`: id or index of the task; `episode_seed`: seed of the tools' state. Default: sampled.
 
         Returns:
-            Prompt, and `info` with `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`.
+            Prompt, and `info` with `task_id`, `suite`, `messages`, `functions`, `tools`, `format`, `calls_left`.
+
+        Raises:
+            ConfigurationError: An option is unknown, or Gymnasium's `TimeLimit` wraps the environment.
         """
         super().reset(seed=seed)
+        _refuse_time_limit(self)
         self._episode = self._factory.start(self.np_random, options)
         return self._episode.prompt()
 
@@ -120,12 +127,12 @@ class ToolEnv(gym.Env[str, str]):
         twin._owns_client = False
         return twin
 
-    def render(self) -> str | None:
-        """Return the episode so far as text, in `render_mode="ansi"`."""
+    def render(self) -> Any:
+        """Return the episode so far as text (`ansi`), or its last lines as an image (`rgb_array`)."""
         if self.render_mode is None:
             gym.logger.warn('render() needs a render mode: gym.make(..., render_mode="ansi")')
             return None
-        return render_episode(self.episode)
+        return render_episode(self.episode, self.render_mode)
 
     def close(self) -> None:
         """Close the client; a fork leaves it to its original environment."""
@@ -141,3 +148,23 @@ class ToolEnv(gym.Env[str, str]):
         self.__dict__.update(state)
         if snapshot is not None:
             self.restore(snapshot)
+
+
+def _refuse_time_limit(env: ToolEnv) -> None:
+    """Raise `ConfigurationError` where `TimeLimit` resets the environment.
+
+    The wrapper ends an episode without telling the environment, so that its last step has no `step_rewards`, `outcome`
+    and `trajectory`. An environment does not see its wrappers; the calls that lead to its reset show them.
+    """
+    frame = sys._getframe(1)
+    while (caller := frame.f_back) is not None:
+        frame = caller
+        if frame.f_code is not TimeLimit.reset.__code__:
+            continue
+        wrapper = frame.f_locals["self"]
+        if getattr(wrapper.unwrapped, "text_env", wrapper.unwrapped) is env:
+            limit = wrapper._max_episode_steps
+            raise ConfigurationError(
+                f"max_episode_steps={limit}: Gymnasium's TimeLimit ends episodes without step_rewards, outcome and "
+                f"trajectory; leave it out, and give call_budget={limit} to gym.make"
+            )

@@ -5,6 +5,7 @@ StepToolError                base of all (`toolserver.errors`)
 ├── DataError              a trajectory, query or run file has invalid content (`toolserver.errors`)
 ├── ToolTransportError     the tool server is unreachable or breaks the protocol
 └── ChatError              a chat model is unreachable or gives no usable answer
+    ├── ChatRefusedError   the endpoint refuses the conversation, or the model's messages are unusable
     └── ChatUnreachableError the endpoint accepts no connection
 """
 
@@ -12,6 +13,7 @@ from toolserver.errors import ConfigurationError, DataError, StepToolError
 
 __all__ = [
     "ChatError",
+    "ChatRefusedError",
     "ChatUnreachableError",
     "ConfigurationError",
     "DataError",
@@ -26,6 +28,10 @@ class ToolTransportError(StepToolError):
 
 class ChatError(StepToolError):
     """A chat model (judge or agent) gave no usable answer within the retries."""
+
+
+class ChatRefusedError(ChatError):
+    """The endpoint works and refuses the conversation, e.g. for its length, or the model's messages are unusable."""
 
 
 class ChatUnreachableError(ChatError):

@@ -10,6 +10,28 @@ from steptool_env.errors import ConfigurationError
 
 T = TypeVar("T")
 
+_EXTRAS = {"jinja2": "report", "matplotlib": "report", "redis": "redis", "scipy": "science"}
+_EXTRAS |= {"mcp": "mcp", "mcp_types": "mcp", "openenv": "openenv", "fastmcp": "openenv"}
+_AGENTS = (
+    "accelerate",
+    "peft",
+    "safetensors",
+    "sb3_contrib",
+    "stable_baselines3",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+_EXTRAS |= dict.fromkeys((*_AGENTS, "yaml"), "agents")
+"""Extra that installs a package, by the name under which it is imported."""
+
+
+def install_hint(module: str, extra: str | None = None) -> str:
+    """Return the command that installs a missing module: as a part of `extra`, else of the extra that has it."""
+    package = module.partition(".")[0]
+    extra = extra or _EXTRAS.get(package)
+    return f"pip install 'steptool-env[{extra}]'" if extra else f"pip install {package}"
+
 
 class Registry(Generic[T]):
     """Factories by name. A module is imported when its factory is used."""
@@ -62,5 +84,10 @@ class Registry(Generic[T]):
             )
         try:
             return attrgetter(attribute)(import_module(module))
+        except ModuleNotFoundError as error:
+            hint = install_hint(error.name) if error.name and error.name not in place else "check the name"
+            raise ConfigurationError(
+                f"{self.kind} {name!r} cannot be loaded from {place!r}: {error}; {hint}"
+            ) from error
         except (ImportError, AttributeError) as error:
             raise ConfigurationError(f"{self.kind} {name!r} cannot be loaded from {place!r}: {error}") from error

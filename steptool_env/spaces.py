@@ -7,7 +7,16 @@ from typing import Any, overload
 
 import numpy as np
 from gymnasium import Space
-from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
+from gymnasium.spaces import Tuple
+from gymnasium.spaces.utils import flatten, flatten_space, is_space_dtype_shape_equiv, unflatten
+from gymnasium.vector.utils import (
+    batch_differing_spaces,
+    create_empty_array,
+    create_shared_memory,
+    read_from_shared_memory,
+    write_to_shared_memory,
+)
+from gymnasium.wrappers.utils import create_zero_array
 
 from steptool_env.errors import ConfigurationError
 
@@ -64,6 +73,18 @@ class UnicodeText(Space[str]):
 
     def __hash__(self) -> int:
         return hash((UnicodeText, self.max_length))
+
+
+# A text has no array form of a fixed length, so that it is flattened as Gymnasium flattens a `Graph`: to itself.
+# (Gymnasium's annotations of these functions name its own spaces only.)
+_ANY: Any = UnicodeText
+create_zero_array.register(_ANY, lambda space: "")  # noqa: ARG005
+create_empty_array.register(_ANY, lambda space, n=1, fn=None: ("",) * n)  # noqa: ARG005
+batch_differing_spaces.register(_ANY, lambda spaces: Tuple(spaces))
+flatten_space.register(_ANY, lambda space: space)
+flatten.register(_ANY, lambda space, x: x)  # noqa: ARG005
+unflatten.register(_ANY, lambda space, x: x)  # noqa: ARG005
+is_space_dtype_shape_equiv.register(_ANY, lambda space_1, space_2: space_1 == space_2)
 
 
 # Gymnasium's `AsyncVectorEnv` keeps the observations of its processes in shared memory, by default. A text's slot holds

@@ -41,7 +41,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         config: Reward, format, prompt, call budget and observation length.
         client: Client that sends the calls; by default to the suite's tools in this process.
         autoreset_mode: Reset after the end of an episode; `NextStep` by default.
-        render_mode: `"ansi"` or `None`.
+        render_mode: `"ansi"`, `"rgb_array"` or `None`.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self._factory = EpisodeFactory(suite, config)
         self._rngs = [seeding.np_random()[0] for _ in range(num_envs)]
         self._episodes: list[Episode] = []
-        self._observations: list[str] = [""] * num_envs
+        self._observations: list[Any] = [""] * num_envs
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Texts, Infos]:
+    ) -> tuple[Any, Infos]:
         """Start an episode in every environment, or in those of `options["reset_mask"]`.
 
         Args:
@@ -91,9 +91,9 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         }
         self._episodes = self._episodes or list(episodes.values())
         rows = {index: self._put(index, episode) for index, episode in episodes.items()}
-        return tuple(self._observations), _batch_infos(rows, self.num_envs)
+        return self._batch(), _batch_infos(rows, self.num_envs)
 
-    def step(self, actions: Sequence[str]) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
+    def step(self, actions: Sequence[Any]) -> tuple[Any, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """Take one action in every environment.
 
         In `NextStep` mode an environment whose episode is over is reset, and its action is ignored.
@@ -108,7 +108,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         resting = {index for index, episode in enumerate(self._episodes) if episode.over}
         if resting and self.autoreset_mode is not AutoresetMode.NEXT_STEP:
             raise ResetNeeded(f"the episodes of environments {sorted(resting)} are over; reset them by a reset_mask")
-        moves = {i: (self._episodes[i], action) for i, action in enumerate(actions) if i not in resting}
+        moves = {i: (self._episodes[i], self._text(i, each)) for i, each in enumerate(actions) if i not in resting}
         return self._collect(dict(zip(moves, step_episodes(self.client, tuple(moves.values())), strict=True)))
 
     def truncate(self, index: int) -> dict[str, Any]:
@@ -133,9 +133,10 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
         self._need_episodes()
         self._episodes[index], self._rngs[index] = unpack(snapshot, self._factory)
 
-    def render(self) -> tuple[str, ...] | None:
-        """Return every episode so far as text, in `render_mode="ansi"`."""
-        return tuple(map(render_episode, self._episodes)) if self.render_mode else None
+    def render(self) -> tuple[Any, ...] | None:
+        """Return every episode so far as text (`ansi`) or as an image (`rgb_array`)."""
+        mode = self.render_mode
+        return tuple(render_episode(episode, mode) for episode in self._episodes) if mode else None
 
     def close_extras(self, **_: Any) -> None:
         """Close the client."""
@@ -156,6 +157,22 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             if mask[index] and one is not None:
                 self._rngs[index] = seeding.np_random(one)[0]
 
+    # A subclass with another form of actions and observations overrides the following four.
+    def _text(self, index: int, action: Any) -> str:
+        """Return the action of environment `index` as text."""
+        del index
+        text: str = action
+        return text
+
+    def _observe(self, index: int, transition: Transition) -> Infos:
+        """Store the observation of a step in environment `index`. Return its info."""
+        self._observations[index] = transition.observation
+        return transition.info
+
+    def _batch(self) -> Any:
+        """Return the current observations of all environments."""
+        return tuple(self._observations)
+
     def _put(self, index: int, episode: Episode) -> Infos:
         """Start `episode` in environment `index`. Return its info."""
         self._episodes[index] = episode
@@ -164,7 +181,7 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
 
     def _collect(
         self, transitions: Mapping[int, Transition]
-    ) -> tuple[Texts, NDArray[np.float64], BoolArray, BoolArray, Infos]:
+    ) -> tuple[Any, NDArray[np.float64], BoolArray, BoolArray, Infos]:
         """Return the transitions as arrays, and start new episodes as the autoreset mode requires."""
         rewards = np.zeros(self.num_envs)
         terminations = np.zeros(self.num_envs, dtype=np.bool_)
@@ -175,13 +192,14 @@ class ToolVectorEnv(VectorEnv[Texts, Sequence[str], NDArray[Any]]):
             if transition is None:
                 rows[index] = self._put(index, self._new_episode(index))
                 continue
-            self._observations[index], rewards[index], terminations[index], truncations[index], info = transition
+            _, rewards[index], terminations[index], truncations[index], _ = transition
+            info = self._observe(index, transition)
             if self.autoreset_mode is AutoresetMode.SAME_STEP and (transition.terminated or transition.truncated):
-                final = {"final_obs": transition.observation, "final_info": info}
+                final = {"final_obs": self._observations[index], "final_info": info}
                 info = final | self._put(index, self._new_episode(index))
             rows[index] = info
         infos = _batch_infos(rows, self.num_envs)
-        return tuple(self._observations), rewards, terminations, truncations, infos
+        return self._batch(), rewards, terminations, truncations, infos
 
     def _new_episode(self, index: int) -> Episode:
         return self._factory.start(self._rngs[index], None)
@@ -243,7 +261,7 @@ def _batch_infos(rows: Mapping[int, Mapping[str, Any]], num_envs: int) -> Infos:
 
 def _column(key: str, column: dict[int, Any], num_envs: int) -> Any:
     first = next(iter(column.values()))
-    if isinstance(first, dict):
+    if isinstance(first, dict) and key != "final_obs":
         return _batch_infos(column, num_envs)
     kind: Any = type(first) if type(first) in (int, float, bool) and key != "final_obs" else object
     values = np.fromiter(column.values(), kind, len(column))

@@ -7,8 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
 
-Reply = dict[str, Any] | int
-"""An assistant message, or an HTTP status to fail with."""
+Reply = dict[str, Any] | int | tuple[int, Any]
+"""An assistant message, or an HTTP status to fail with, if need be with a body: a text, or a JSON value."""
 
 
 class QuietHandler(BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ class Stub:
 
 @contextmanager
 def json_stub(answer: Callable[[dict[str, Any]], Any], path: str) -> Iterator[Stub]:
-    """Answers every request with `answer` of its JSON: an HTTP status to fail with, or anything to send as JSON."""
+    """Answers every request with `answer` of its JSON: a status to fail with, alone or with a body, or JSON to send."""
     stub = Stub()
 
     class Handler(QuietHandler):
@@ -74,7 +74,11 @@ def json_stub(answer: Callable[[dict[str, Any]], Any], path: str) -> Iterator[St
             stub.requests.append(request)
             stub.headers.append(dict(self.headers))
             reply = answer(request)
-            self.reply(*((reply, b"") if isinstance(reply, int) else (200, json.dumps(reply).encode())))
+            status, content = (
+                reply if isinstance(reply, tuple) else (reply, "") if isinstance(reply, int) else (200, reply)
+            )
+            text = content if status != 200 and isinstance(content, str) else json.dumps(content)
+            self.reply(status, text.encode())
 
     with running(Handler) as server:
         stub.url = f"http://127.0.0.1:{server.server_port}{path}"
@@ -96,7 +100,7 @@ def chat_stub(reply: Callable[[dict[str, Any]], Reply]) -> Iterator[Stub]:
     def answer(request: dict[str, Any]) -> Any:
         with lock:
             message = reply(request)
-        return message if isinstance(message, int) else {"choices": [{"message": message}]}
+        return message if isinstance(message, int | tuple) else {"choices": [{"message": message}]}
 
     with json_stub(answer, "/v1") as stub:
         yield stub

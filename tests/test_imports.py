@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("toolserver", "steptool_env", "agents", "benchmarks")
 """Each may import those before it."""
+OF_PARTNERS = ("toolserver.mcp.", "steptool_env.integrations.")
+"""Modules that need the package of a partner, and are imported only when asked for."""
 LEARNING = ("torch", "transformers", "tokenizers", "peft", "accelerate", "stable_baselines3", "sb3_contrib")
 
 
@@ -41,9 +43,10 @@ def test_the_base_packages_never_import_what_only_learning_needs(package: str) -
 
 
 def modules(package: str) -> list[str]:
-    """Every module of a package, by its dotted name, except those that run when imported."""
+    """Every module of a package, by its dotted name, except those that run when imported or need a partner."""
     names = (path.relative_to(ROOT).with_suffix("") for path in sorted((ROOT / package).rglob("*.py")))
-    return [".".join(name.parts).removesuffix(".__init__") for name in names if name.name != "__main__"]
+    dotted = (".".join(name.parts).removesuffix(".__init__") for name in names if name.name != "__main__")
+    return [name for name in dotted if not name.startswith(OF_PARTNERS)]
 
 
 @pytest.mark.parametrize("package", ["toolserver", "steptool_env"])

@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld; default: the level's.")
     world_version: int | None = Field(default=None, description="Version of ToolWorld; default: the current one.")
     miss: MissPolicy = Field(default="strict", description="Source of answers to calls that are not recorded.")
+    miss_status: Literal[200, 500] = Field(
+        default=200, description="HTTP status of /virtual for a call that nothing answers."
+    )
+    mcp: bool = Field(default=False, description="Serve the tools by the Model Context Protocol, too, at /mcp.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(default=None, description="Key of state tokens; default: random per server.")
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
-from agents.base import Info
+from agents.base import AgentFailure, Info
 from agents.seeding import action_seed, branch_stream, stream_of
 from steptool_env.chat import ChatModel
-from steptool_env.errors import ChatError, ChatUnreachableError, ConfigurationError
+from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH, GIVE_UP
 
@@ -75,8 +75,10 @@ class OpenAIAgent:
     the first tool call of a message is the action. Function names that endpoints refuse are sent as aliases
     (`FunctionNames`). In `react` the model reads and writes plain text.
 
-    A conversation that the endpoint refuses, or does not answer within the retries (e.g. for its length), ends by
-    giving up and counts as unsolved. More than `max_failures` of them, or an unreachable endpoint, end the run.
+    A conversation that the endpoint refuses (HTTP 400, 413, 422, e.g. for its length), or in which the model writes
+    nothing usable, ends by giving up and counts as unsolved. One that the endpoint fails to answer within the retries
+    (other statuses, timeouts) is an `AgentFailure` and does not count. More than `max_failures` of both, or an
+    unreachable endpoint, end the run.
 
     Args:
         model: Name of the model at the endpoint.
@@ -189,7 +191,10 @@ class OpenAIAgent:
             self._failures_left -= 1
             if self._failures_left < 0:
                 raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error
-            actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
+            if isinstance(error, ChatRefusedError):
+                actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
+            else:
+                actions.append(AgentFailure(error))
         return actions
 
 

@@ -8,11 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo.report import depth_table, write_page
 from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
-from agents.reporting.evaluation import comparison
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,9 @@ class Command(Demo):
 
     def run(self) -> None:
         """Run the demonstration, print the tables and write the page."""
+        from agents.demo.report import depth_table
+        from agents.reporting.evaluation import comparison
+
         console = Console()
         outcome, seconds = play(self, console)
         for table in (depth_table(outcome.runs), comparison(outcome.runs)):
@@ -44,6 +45,8 @@ class Command(Demo):
 
 def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
     """Run a demonstration and write result.json and report.html to its folder. Return its outcome and seconds."""
+    from agents.demo.report import write_page
+
     demo.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcome = run_demo(demo, console.print)

@@ -10,12 +10,8 @@ import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
-from agents.models import checkpoint
-from agents.models.bundle import build_policy
 from agents.models.config import PolicyConfig
 from agents.reporting.console import TrainingProgress, print_written
-from agents.training.dpo import pair_attempts, train_dpo
-from agents.training.sft import encode_trajectory
 from agents.training.sft_config import DPOConfig
 from steptool_env.trajectories.trajectories import read_trajectories
 
@@ -42,6 +38,11 @@ class Command:
 
     def run(self) -> None:
         """Train, showing loss and accuracy."""
+        from agents.models import checkpoint
+        from agents.models.bundle import build_policy
+        from agents.training.dpo import pair_attempts, train_dpo
+        from agents.training.sft import encode_trajectory
+
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
         with TrainingProgress("eto") as progress:

@@ -1,21 +1,23 @@
 """`steptool report`."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from rich.console import Console
 
 from agents.evaluation.results import read_held_out, read_judge
 from agents.reporting.console import print_written
-from agents.reporting.evaluation import panel_warning
-from agents.reporting.html import write_report
-from agents.reporting.runs import Run, held_out_warning, runs_report
 from agents.training.metrics_log import read_metrics
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.metrics import usable
 from steptool_env.trajectories.recordings import read_recordings
+
+if TYPE_CHECKING:
+    from agents.reporting.runs import Run
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,10 @@ class Command:
 
     def run(self) -> None:
         """Write the page."""
+        from agents.reporting.evaluation import panel_warning
+        from agents.reporting.html import write_report
+        from agents.reporting.runs import held_out_warning, runs_report
+
         if not self.runs:
             raise ConfigurationError("no run was given; give folders with trajectories.jsonl or metrics.jsonl")
         names = [folder.resolve().name for folder in self.runs]
@@ -54,6 +60,8 @@ class Command:
 
 def read_run(folder: Path) -> Run:
     """Return the run in a folder. Raises `DataError` for one without `trajectories.jsonl` and `metrics.jsonl`."""
+    from agents.reporting.runs import Run
+
     episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
     records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
     if not episodes and not records:

@@ -15,7 +15,7 @@ from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import EpisodeProgress, TrainingProgress, print_written
 from agents.sb3.agent import random_candidates
-from agents.sb3.train import SB3Settings, agent_of, train
+from agents.sb3.config import SB3Settings
 
 _SHOWN = ("pass_rate", "recall", "calls")
 
@@ -40,6 +40,8 @@ class Command:
 
     def run(self) -> None:
         """Train and evaluate."""
+        from agents.sb3.train import agent_of, train
+
         console = Console()
         self.out.mkdir(parents=True, exist_ok=True)
         settings, evaluations = self.settings, self._evaluations()

@@ -11,8 +11,6 @@ import tyro
 import uvicorn
 
 from agents.errors import ConfigurationError
-from agents.models.bundle import load_policy
-from agents.rollout.policy_server import Decoder, create_app
 
 
 @dataclass(frozen=True)
@@ -38,15 +36,20 @@ class Command:
 
     def run(self) -> None:
         """Serve until interrupted."""
+        from agents.models.bundle import load_policy
+        from agents.rollout.policy_server import Decoder, create_app
+
         bundle = load_policy(self.checkpoint, device=self.device, dtype=self.dtype)
-        with closing(self._listen()) as listening, Decoder(bundle.policy, bundle.context) as decoder:
+        with closing(listen(self.host, self.port)) as listening, Decoder(bundle.policy, bundle.context) as decoder:
             sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
             sys.stdout.flush()
             app = create_app(decoder, self.checkpoint.name)
             uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
 
-    def _listen(self) -> socket.socket:
-        try:
-            return socket.create_server((self.host, self.port))
-        except OSError as error:
-            raise ConfigurationError(f"cannot listen on {self.host}:{self.port} ({error}); try --port 0") from error
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. Raises `ConfigurationError` if the address is taken."""
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port} ({error}); try --port 0") from error

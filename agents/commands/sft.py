@@ -12,8 +12,6 @@ from rich.console import Console
 
 from agents.errors import ConfigurationError
 from agents.reporting.console import TrainingProgress, print_written
-from agents.training.resumption import stop_on_interrupt
-from agents.training.sft import make_demonstrations, run_sft, solved
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
@@ -43,6 +41,9 @@ class Command:
 
     def run(self) -> None:
         """Train, showing the loss."""
+        from agents.training.resumption import stop_on_interrupt
+        from agents.training.sft import run_sft
+
         console = Console()
         trajectories = self._demonstrations(console)
         with TrainingProgress("sft", console=console) as progress, stop_on_interrupt("the step") as stop:
@@ -61,6 +62,8 @@ class Command:
         print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
 
     def _demonstrations(self, console: Console) -> list[Trajectory]:
+        from agents.training.sft import make_demonstrations, solved
+
         if self.demonstrations is None:
             console.print(f"making {self.settings.episodes} demonstrations")
             trajectories = make_demonstrations(self.settings)

@@ -1,5 +1,7 @@
 """`steptool train`."""
 
+from __future__ import annotations
+
 import argparse
 import json
 import shlex
@@ -8,26 +10,23 @@ from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
-import yaml
 from rich.console import Console
 
-from agents.distributed.processes import join
 from agents.errors import CheckpointError, ConfigurationError
-from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
 from agents.evaluation.results import write_held_out
-from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_policy
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
-from agents.rollout.engine import RolloutEngine, make_engine
 from agents.training.config import TrainConfig, make_config, read_yaml
-from agents.training.curriculum import open_training_pool
 from agents.training.metrics_log import MetricsLog
-from agents.training.resumption import check_resumed, stop_on_interrupt, stored_config
-from agents.training.trainer import OnIteration, OnlineTrainer
+
+if TYPE_CHECKING:
+    from agents.evaluation.learning_curve import PolicyEvaluation
+    from agents.models.bundle import PolicyBundle
+    from agents.rollout.engine import RolloutEngine
+    from agents.training.trainer import OnIteration
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,13 @@ class Command:
 
     def run(self) -> None:
         """Train and show the pass rate and the speed."""
+        from agents.distributed.processes import join
+        from agents.models.bundle import build_policy
+        from agents.rollout.engine import make_engine
+        from agents.training.curriculum import open_training_pool
+        from agents.training.resumption import check_resumed, stop_on_interrupt
+        from agents.training.trainer import OnlineTrainer
+
         config = self.settings
         resumed = _initial_checkpoint(Path(config.out), resume=self.resume)
         if resumed is not None:
@@ -101,6 +107,8 @@ def parse(words: Sequence[str]) -> Command:
     known, _ = early.parse_known_args(words)
     file = read_yaml(known.config) if known.config else {}
     if known.resume:
+        from agents.training.resumption import stored_config
+
         out = known.out or Path(file.get("out", TrainConfig.out))
         base = stored_config(_newest(out), {**file, "out": str(out)})
     else:
@@ -110,6 +118,8 @@ def parse(words: Sequence[str]) -> Command:
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
     """Return the checkpoint to resume from. Refuse a folder with checkpoints for a new run."""
+    from agents.models import checkpoint
+
     if resume:
         return _newest(out)
     if found := checkpoint.newest(out):
@@ -120,6 +130,8 @@ def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:
 
 
 def _newest(out: Path) -> Path:
+    from agents.models import checkpoint
+
     found = checkpoint.newest(out)
     if found is None:
         raise CheckpointError(f"{out} holds no checkpoint to resume from; leave out --resume to start")
@@ -128,6 +140,10 @@ def _newest(out: Path) -> Path:
 
 def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> MetricsLog:
     """Open the log of the run, cut at the checkpoint that it resumes from, and write the configuration beside it."""
+    import yaml
+
+    from agents.models import checkpoint
+
     out = Path(config.out)
     log = MetricsLog(out, keep_until=checkpoint.load_progress(resumed).iteration if resumed else None)
     stack.callback(log.close)
@@ -144,6 +160,8 @@ def _progress(config: TrainConfig, stack: ExitStack) -> OnIteration:
 def _evaluation(config: TrainConfig, bundle: PolicyBundle, engine: RolloutEngine) -> PolicyEvaluation | None:
     if not config.eval_every:
         return None
+    from agents.evaluation.learning_curve import PolicyEvaluation, evaluation_of
+
     evaluation = evaluation_of(config.env, config.env.eval_args, config.eval_episodes, config.seed)
     remote = None if config.rollout.engine == "local" else engine
     return PolicyEvaluation(evaluation, bundle, config.sampling, remote)

@@ -175,7 +175,7 @@ def _until_lost(played: Iterable[tuple[int, Trajectory]]) -> Iterator[tuple[int,
     lost = 0
     for index, trajectory in played:
         yield index, trajectory
-        reason = trajectory.metadata.get("transport_error")
+        reason = "agent_error" not in trajectory.metadata and trajectory.metadata.get("transport_error")
         lost = lost + 1 if reason else 0
         if lost == LOST_IN_A_ROW:
             raise ToolTransportError(f"stopped early, {lost} episodes in a row were lost to the tool server: {reason}")

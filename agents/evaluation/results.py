@@ -25,8 +25,10 @@ def metrics_of(trajectories: Sequence[Trajectory]) -> dict[str, float]:
     counted = usable(trajectories)
     results = [result_of(trajectory) for trajectory in counted]
     budgets = {f"pass_at_budget_{budget}": pass_at_budget(results, budget) for budget in budgets_of(counted)}
+    failed = sum("agent_error" in trajectory.metadata for trajectory in trajectories)
+    lost = {"transport_errors": len(trajectories) - len(counted) - failed, "agent_errors": failed}
     sample = {"sample": 1.0} if any(is_sample(trajectory.task.suite) for trajectory in trajectories) else {}
-    return summarize(results) | {"transport_errors": len(trajectories) - len(counted)} | budgets | sample
+    return summarize(results) | lost | budgets | sample
 
 
 def panel_of(trajectories: Sequence[Trajectory]) -> str:

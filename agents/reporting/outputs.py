@@ -18,6 +18,8 @@ _SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision"
 _ELSEWHERE = ("settings", "evaluation")  # their parts are shown
 _EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 
+_SERVER = "the tool server"
+
 
 def check_unused(out: Path) -> None:
     """Raise `ConfigurationError` for a folder that holds the result of an evaluation."""
@@ -54,11 +56,13 @@ def write_outputs(out: Path, subtitle: str, trajectories: Sequence[Trajectory], 
         write_report(page, out / "report.html")
     else:
         console.print("no report.html: it needs the extra `report` (pip install 'steptool-env\\[report]')")
-    lost = [t.metadata["transport_error"] for t in trajectories if "transport_error" in t.metadata]
-    if lost and len(lost) == len(trajectories):
-        raise ToolTransportError(f"every episode was lost to the tool server: {lost[0]}")
-    if lost:
-        console.print(f"{len(lost)} of {len(trajectories)} episodes were lost to the tool server and do not count")
+    all_lost = not any("transport_error" not in trajectory.metadata for trajectory in trajectories)
+    for culprit, reasons in _lost(trajectories).items():
+        if all_lost:
+            raise ToolTransportError(f"every episode was lost to {culprit}: {reasons[0]}")
+        console.print(f"{len(reasons)} of {len(trajectories)} episodes were lost to {culprit} and do not count")
+        if culprit != _SERVER:
+            console.print(f"  the last time: {reasons[-1]}", highlight=False, markup=False)
     for name in _SHOWN:
         if not isnan(metrics[name]):
             console.print(f"{name} {metrics[name]:.3f}{_interval(metrics, name)}", highlight=False)
@@ -84,6 +88,16 @@ def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _interval(metrics: Mapping[str, float], name: str) -> str:
     low, high = metrics.get(name + LOW, nan), metrics.get(name + HIGH, nan)
     return "" if isnan(low) else f" (95 %: {low:.3f} to {high:.3f})"
+
+
+def _lost(trajectories: Sequence[Trajectory]) -> dict[str, list[str]]:
+    """Return the reasons of the episodes that do not count, by what lost them."""
+    reasons: dict[str, list[str]] = {}
+    for metadata in (trajectory.metadata for trajectory in trajectories):
+        if "transport_error" in metadata:
+            culprit = "the agent" if "agent_error" in metadata else _SERVER
+            reasons.setdefault(culprit, []).append(metadata["transport_error"])
+    return reasons
 
 
 def reports_available() -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple, Protocol
 
+from agents.base import AgentFailure
 from agents.rollout.episode_pool import EpisodePool
 from steptool_env.episodes.episode import Transition
 
@@ -34,7 +35,10 @@ class Player(Protocol):
         """Start episodes, by slot. The player then chooses an action for each."""
 
     def act(self) -> Mapping[int, str]:
-        """Go on choosing. Return the actions that are chosen, by slot; possibly none."""
+        """Go on choosing. Return the actions that are chosen, by slot; possibly none.
+
+        An `AgentFailure` ends its episode.
+        """
 
     def observe(self, slot: int, transition: Transition) -> bool:
         """Take the result of a slot's action. Return true if the episode goes on: the player then chooses the next."""
@@ -69,10 +73,12 @@ class EpisodeLoop:
                 if not self._live:
                     return
                 begin = time.perf_counter()
-                if self._choosing:
-                    self._ready |= self._player.act()
+                chosen = self._player.act() if self._choosing else {}
+                failed = {slot: reason for slot, reason in chosen.items() if type(reason) is AgentFailure}
+                self._ready |= {slot: action for slot, action in chosen.items() if slot not in failed}
                 acted = time.perf_counter()
-                transitions = list(self._step(thread))
+                transitions = [(slot, self._pool.abort(slot, str(reason))) for slot, reason in failed.items()]
+                transitions += self._step(thread)
                 self.act_seconds += acted - begin
                 self.step_seconds += time.perf_counter() - acted
                 for slot, transition in transitions:

@@ -1,6 +1,7 @@
 """Pools of concurrent episodes, one per slot."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, cast
 
 import gymnasium as gym
@@ -41,6 +42,12 @@ class EpisodePool(Protocol):
     def truncate(self, slot: int) -> dict[str, Any]:
         """End a slot's episode. Return its last info, empty for an environment without `truncate`."""
 
+    def abort(self, slot: int, reason: str) -> Transition:
+        """End a slot's episode because the agent failed. Return the last transition.
+
+        Its trajectory has the reason as `transport_error`, which excludes it from metrics, and as `agent_error`.
+        """
+
     def fork(self, source: int, target: int) -> None:
         """Copy the episode of slot `source` to slot `target`: equal actions there give equal results.
 
@@ -79,6 +86,10 @@ class BatchedPool:
         """See `EpisodePool.truncate`."""
         return self._episodes[slot].truncate()
 
+    def abort(self, slot: int, reason: str) -> Transition:
+        """See `EpisodePool.abort`."""
+        return _abort(self._episodes[slot], reason)
+
     def fork(self, source: int, target: int) -> None:
         """See `EpisodePool.fork`."""
         self._episodes[target] = self._source.restore(self._source.record(self._episodes[source]))
@@ -112,6 +123,10 @@ class SeparatePool:
         truncate = getattr(self._envs[slot].unwrapped, "truncate", None)
         return truncate() if truncate else {}
 
+    def abort(self, slot: int, reason: str) -> Transition:
+        """See `EpisodePool.abort`."""
+        return _abort(cast(ToolEnv, self._envs[slot].unwrapped).episode, reason)
+
     def fork(self, source: int, target: int) -> None:
         """See `EpisodePool.fork`."""
         of, to = (cast(Any, self._envs[slot].unwrapped) for slot in (source, target))
@@ -128,6 +143,13 @@ class SeparatePool:
         """See `EpisodePool.close`."""
         for env in self._envs:
             env.close()
+
+
+def _abort(episode: Episode, reason: str) -> Transition:
+    last = episode.abort(reason)
+    trajectory = last.info["trajectory"]
+    trajectory = replace(trajectory, metadata={**trajectory.metadata, "agent_error": reason})
+    return last._replace(info={**last.info, "trajectory": trajectory})
 
 
 def open_pool(config: EnvConfig) -> EpisodePool:

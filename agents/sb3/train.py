@@ -1,7 +1,6 @@
 """Training of Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,8 +19,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import steptool_env  # noqa: F401  registers the environments
 from agents.errors import CheckpointError, ConfigurationError
-from agents.options import Arguments
 from agents.sb3.agent import CandidateAgent, stack
+from agents.sb3.config import SB3Settings
 from agents.sb3.policy import MaskableScoringPolicy, ScoringPolicy
 from steptool_env.discrete import CandidateView
 
@@ -33,39 +32,6 @@ _ALGORITHMS: Mapping[str, tuple[Any, Any]] = {
 OnRollout = Callable[[int, float], None]
 """Called at the start and after every update with the environment steps so far and the mean return of the last 100
 episodes (nan before the first)."""
-
-
-@dataclass(frozen=True)
-class SB3Settings:
-    """Settings of a training. Others have the defaults of Stable-Baselines3."""
-
-    algorithm: str = "maskable-ppo"
-    """`maskable-ppo` or `ppo`."""
-    total_steps: int = 163_840
-    """Environment steps, rounded up to whole rollouts."""
-    num_envs: int = 8
-    """Number of environments, in this process."""
-    n_steps: int = 512
-    """Steps per environment and rollout."""
-    batch_size: int = 512
-    """Transitions per minibatch."""
-    n_epochs: int = 6
-    """Passes over a rollout."""
-    learning_rate: float = 2e-3
-    """Learning rate of Adam at the start; it decays linearly to 0."""
-    ent_coef: float = 0.01
-    """Weight of the entropy bonus."""
-    seed: int = 0
-    """Random seed of the policy, the episodes and the samples."""
-    env_args: Arguments = field(default_factory=dict)
-    """Arguments of the environment. A value that parses as JSON is JSON, else text."""
-
-    def __post_init__(self) -> None:
-        if self.algorithm not in _ALGORITHMS:
-            raise ConfigurationError(f"algorithm={self.algorithm!r}: must be one of {', '.join(_ALGORITHMS)}")
-        for name in ("total_steps", "num_envs", "n_steps", "batch_size", "n_epochs"):
-            if getattr(self, name) < 1:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: must be at least 1")
 
 
 def train(settings: SB3Settings, on_rollout: OnRollout = lambda _steps, _return: None) -> BaseAlgorithm:

@@ -6,7 +6,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
@@ -180,6 +179,8 @@ def read_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Train
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file. Raise `ConfigurationError` when it cannot be read or is not a mapping."""
+    import yaml  # of the extra `agents`, without which the settings are shown by --help
+
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:

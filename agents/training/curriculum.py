@@ -66,6 +66,10 @@ class CurriculumPool:
         """See `EpisodePool.truncate`."""
         return self._pools[self._depths[slot]].truncate(slot)
 
+    def abort(self, slot: int, reason: str) -> Transition:
+        """See `EpisodePool.abort`."""
+        return self._pools[self._depths[slot]].abort(slot, reason)
+
     def fork(self, source: int, target: int) -> None:
         """See `EpisodePool.fork`."""
         self._depths[target] = depth = self._depths[source]

@@ -14,7 +14,8 @@ from agents.evaluation.evaluate import Evaluation, check, evaluate
 from agents.evaluation.results import metrics_of, panel_of
 from agents.reporting.console import EpisodeProgress, TrainingProgress
 from agents.sb3.agent import random_candidates
-from agents.sb3.train import SB3Settings, agent_of, train
+from agents.sb3.config import SB3Settings
+from agents.sb3.train import agent_of, train
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 

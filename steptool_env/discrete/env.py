@@ -16,6 +16,17 @@ from steptool_env.env import ToolEnv
 Features = dict[str, NDArray[Any]]
 
 
+def features_space() -> spaces.Space[Any]:
+    """Return the space of `CandidateView.observation`; boxes only, which every wrapper of Stable-Baselines3 takes."""
+    return spaces.Dict(
+        {
+            "candidates": spaces.Box(-1.0, 1.0, (CANDIDATES * FEATURES,), np.float32),
+            "context": spaces.Box(-1.0, 1.0, (CONTEXT,), np.float32),
+            "mask": spaces.Box(0, 1, (CANDIDATES,), np.int8),
+        }
+    )
+
+
 class DiscreteToolEnv(gym.Env[Features, np.int64]):
     """`ToolEnv` for libraries with numeric spaces, such as Stable-Baselines3.
 
@@ -34,13 +45,7 @@ class DiscreteToolEnv(gym.Env[Features, np.int64]):
         self.render_mode = text_env.render_mode
         self.lexicon: Lexicon = lexicon or {}
         self.action_space = spaces.Discrete(CANDIDATES)
-        self.observation_space: spaces.Space[Any] = spaces.Dict(
-            {
-                "candidates": spaces.Box(-1.0, 1.0, (CANDIDATES * FEATURES,), np.float32),
-                "context": spaces.Box(-1.0, 1.0, (CONTEXT,), np.float32),
-                "mask": spaces.MultiBinary(CANDIDATES),
-            }
-        )
+        self.observation_space = features_space()
         self._view: CandidateView | None = None
 
     def reset(

@@ -42,8 +42,8 @@ class StableToolBenchEnv(ToolEnv):
     many calls are left. Truncated when the tool server is out of reach (`info["transport_error"]`).
 
     ## Information
-    `reset`: `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`. `step`: `status`, `provenance`,
-    `reward_terms`, `calls_left`, `latency`; on the last step `step_rewards`, `outcome`, `trajectory`.
+    `reset`: `task_id`, `suite`, `messages`, `functions`, `tools`, `format`, `calls_left`. `step`: `status`,
+    `provenance`, `reward_terms`, `calls_left`, `latency`; on the last step `step_rewards`, `outcome`, `trajectory`.
 
     ## Version History
     * v0: first release
@@ -70,7 +70,7 @@ class StableToolBenchEnv(ToolEnv):
         max_observation_length: Maximum length of a response in an observation, in characters.
         observation: `budget` (how much was cut, and the remaining calls) or `toolbench` (`...` where a response is
             cut, and no line of the remaining calls, neither in the prompt).
-        render_mode: `"ansi"` or `None`.
+        render_mode: `"ansi"`, `"rgb_array"` (needs Pillow) or `None`.
 
     Raises:
         ConfigurationError: An argument is invalid; the message lists valid values.

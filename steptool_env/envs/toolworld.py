@@ -44,8 +44,8 @@ class ToolWorldEnv(ToolEnv):
     (`info["transport_error"]`).
 
     ## Information
-    `reset`: `task_id`, `suite`, `messages`, `functions`, `format`, `calls_left`. `step`: `status`, `provenance`,
-    `reward_terms`, `calls_left`, `latency`; on the last step `step_rewards`, `outcome`, `trajectory`.
+    `reset`: `task_id`, `suite`, `messages`, `functions`, `tools`, `format`, `calls_left`. `step`: `status`,
+    `provenance`, `reward_terms`, `calls_left`, `latency`; on the last step `step_rewards`, `outcome`, `trajectory`.
 
     ## Version History
     * v0: first release
@@ -70,7 +70,7 @@ class ToolWorldEnv(ToolEnv):
         prompt: `toolbench` (ToolBench's text) or `compact`; by default `compact` for `lite`, else `toolbench`.
         call_budget: Maximum number of steps of an episode, including `Finish`.
         max_observation_length: Maximum length of a response in an observation, in characters.
-        render_mode: `"ansi"` or `None`.
+        render_mode: `"ansi"`, `"rgb_array"` (needs Pillow) or `None`.
 
     Raises:
         ConfigurationError: An argument is invalid; the message lists valid values.

@@ -4,7 +4,10 @@ from collections import defaultdict
 from functools import cache
 from typing import Any
 
+from gymnasium.vector import AutoresetMode
+
 from steptool_env.discrete.env import DiscreteToolEnv
+from steptool_env.discrete.vector import DiscreteToolVectorEnv
 from steptool_env.discrete.words import Lexicon, split_words, words_of
 from steptool_env.envs.signatures import has_arguments_of
 from steptool_env.envs.toolworld import ToolWorldEnv
@@ -46,6 +49,29 @@ class ToolWorldDiscreteEnv(DiscreteToolEnv):
     @has_arguments_of(ToolWorldEnv)
     def __init__(self, *, level: str = "lite", **arguments: Any) -> None:
         super().__init__(ToolWorldEnv(level=level, **arguments), toolworld_lexicon(level))
+
+
+class ToolWorldDiscreteVectorEnv(DiscreteToolVectorEnv):
+    """Several episodes of `ToolWorldDiscreteEnv` at once, as `gym.make_vec` returns them.
+
+    Args:
+        num_envs: Number of parallel episodes.
+        autoreset_mode: `NextStep`, `SameStep` or `Disabled`; see `gymnasium.vector.AutoresetMode`.
+
+    All other arguments are those of `ToolWorldEnv`.
+    """
+
+    @has_arguments_of(ToolWorldEnv)
+    def __init__(
+        self,
+        *,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        level: str = "lite",
+        **arguments: Any,
+    ) -> None:
+        text_env = ToolWorldEnv(level=level, **arguments)
+        super().__init__(num_envs, text_env, toolworld_lexicon(level), autoreset_mode)
 
 
 @cache

@@ -84,6 +84,7 @@ class Episode:
             "suite": self.task.suite,
             "messages": start.messages,
             "functions": start.functions,
+            "tools": [{"type": "function", "function": function} for function in start.functions],
             "format": config.format.name,
             "calls_left": self.calls_left,
         }

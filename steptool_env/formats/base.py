@@ -35,14 +35,19 @@ class Format(Protocol):
     def parse(self, text: str) -> Action:
         """Parse a model's text."""
 
-    def render(self, name: str, arguments: str, thought: str = "") -> str:
-        """Return a call as text. `arguments` is the text of a JSON object."""
+    def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
+        """Return a call as text. `arguments` is an object, or the text of a JSON object, which is kept as it is."""
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
         """Return the part of the prompt that describes the functions and the call format."""
 
 
 _LENIENT = json.JSONDecoder(strict=False)  # creating one takes longer than decoding
+
+
+def arguments_text(arguments: str | Mapping[str, Any]) -> str:
+    """Return arguments as JSON text."""
+    return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
 
 
 def read_object(text: str) -> dict[str, Any] | None:

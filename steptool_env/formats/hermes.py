@@ -1,9 +1,10 @@
 """Format of Hermes and Qwen: `<tool_call>` tags."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from steptool_env.formats.base import FunctionSchema, call_action
+from steptool_env.formats.base import FunctionSchema, arguments_text, call_action
 from steptool_env.types import Action
 from toolserver.calls.json_parsing import check_nesting
 
@@ -43,10 +44,10 @@ class HermesFormat:
             return Action(text, thought=thought, error=error)
         return call_action(text, call.get("name"), call.get("arguments", ""), thought)
 
-    def render(self, name: str, arguments: str, thought: str = "") -> str:
+    def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
         """See `Format.render`."""
         opening = f"{thought}\n" if thought else ""
-        head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments or "{}"}}}'
+        head = f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments_text(arguments) or "{}"}}}'
         return f"{opening}{_OPEN}\n{head}\n{_CLOSE}"
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:

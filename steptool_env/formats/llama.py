@@ -1,9 +1,10 @@
 """Format of Llama 3: JSON calls."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from steptool_env.formats.base import FunctionSchema, call_action, read_object
+from steptool_env.formats.base import FunctionSchema, arguments_text, call_action, read_object
 from steptool_env.types import Action
 
 _TAG = "<|python_tag|>"
@@ -35,10 +36,11 @@ class LlamaFormat:
         arguments = call["parameters"] if "parameters" in call else call.get("arguments", "")
         return call_action(text, call.get("name"), arguments, thought)
 
-    def render(self, name: str, arguments: str, thought: str = "") -> str:
+    def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
         """See `Format.render`."""
         opening = f"{thought}\n" if thought else ""
-        return f'{opening}{{"name": {json.dumps(name, ensure_ascii=False)}, "parameters": {arguments or "{}"}}}'
+        parameters = arguments_text(arguments) or "{}"
+        return f'{opening}{{"name": {json.dumps(name, ensure_ascii=False)}, "parameters": {parameters}}}'
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
         """Return the tools part of Llama 3.1's chat template."""

@@ -1,10 +1,10 @@
 """Format of OpenAI's chat API: an assistant message as JSON text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steptool_env.formats.base import FunctionSchema, call_action, read_object
+from steptool_env.formats.base import FunctionSchema, arguments_text, call_action, read_object
 from steptool_env.types import Action
 
 
@@ -34,9 +34,9 @@ class OpenAIFormat:
             return Action(text, thought=thought, error=found)
         return call_action(text, found.get("name"), found.get("arguments", ""), thought)
 
-    def render(self, name: str, arguments: str, thought: str = "") -> str:
+    def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
         """See `Format.render`."""
-        call = {"type": "function", "function": {"name": name, "arguments": arguments}}
+        call = {"type": "function", "function": {"name": name, "arguments": arguments_text(arguments)}}
         return json.dumps({"content": thought or None, "tool_calls": [call]}, ensure_ascii=False)
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:

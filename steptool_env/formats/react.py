@@ -1,8 +1,9 @@
 """Format of ToolBench, ReAct: `Thought:`, `Action:`, `Action Input:`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from steptool_env.formats.base import FunctionSchema, call_action
+from steptool_env.formats.base import FunctionSchema, arguments_text, call_action
 from steptool_env.types import Action
 
 _THOUGHT, _ACTION, _INPUT = "Thought:", "Action:", "Action Input:"
@@ -33,10 +34,10 @@ class ReactFormat:
         name = text[at_action + len(_ACTION) : at_input].strip()
         return call_action(text, name, text[at_input + len(_INPUT) :].strip(), thought)
 
-    def render(self, name: str, arguments: str, thought: str = "") -> str:
+    def render(self, name: str, arguments: str | Mapping[str, Any], thought: str = "") -> str:
         """See `Format.render`."""
         opening = f"{_THOUGHT} {thought}\n" if thought else ""
-        return f"{opening}{_ACTION} {name}\n{_INPUT} {arguments}"
+        return f"{opening}{_ACTION} {name}\n{_INPUT} {arguments_text(arguments)}"
 
     def offer(self, functions: Sequence[FunctionSchema]) -> str:
         """Return ToolBench's sentence, with the functions as Python literals (`process_system_message`)."""

@@ -1,14 +1,17 @@
-"""`steptool --version`, and another distribution's package `agents`."""
+"""`steptool --version`, commands without the extras, and another distribution's package `agents`."""
 
 import os
 import subprocess
 import sys
+import sysconfig
+import venv
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-from agents.cli import main
+from agents.cli import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = "from steptool_env.launch import main; main()"
@@ -57,3 +60,92 @@ def test_another_agents_in_the_same_folder_is_named(tmp_path: Path) -> None:
         done = launch(path=[tmp_path], code=code)
         assert done.returncode != 0
         assert "is also that of other_agents" in done.stderr
+
+
+EXTRAS = {"accelerate", "jinja2", "matplotlib", "mcp", "peft", "sb3_contrib", "scipy", "stable_baselines3",
+          "tokenizers", "torch", "transformers", "yaml"}  # fmt: skip
+BARE = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+class Bare(MetaPathFinder):
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {EXTRAS}:
+            raise ModuleNotFoundError(f"No module named '{{name}}'", name=name)
+
+sys.meta_path.insert(0, Bare())
+{LAUNCH}
+"""
+
+
+def without_extras(*words: str) -> subprocess.CompletedProcess[str]:
+    return launch(*words, path=[ROOT], code=BARE)
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_help_needs_no_extra(command: str) -> None:
+    done = without_extras(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: steptool {command}")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["report", str(ROOT / "docs")], "report needs jinja2: pip install 'steptool-env[report]'"),
+        (["sft"], "sft needs torch: pip install 'steptool-env[agents]'"),
+        (["mcp", "--task", "0"], "mcp needs mcp: pip install 'steptool-env[mcp]'"),
+        (["demo"], "demo needs torch: pip install 'steptool-env[agents]'"),
+        (["evaluate", "--env", "StepTool/ToolWorld-v0", "--agent", "policy:nano-sft"],
+         "No module named 'torch'; pip install 'steptool-env[agents]'"),
+    ],
+)  # fmt: skip
+def test_the_hint_names_the_extra_that_is_enough(words: list[str], says: str, tmp_path: Path) -> None:
+    done = without_extras(*words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def make_wheel(folder: Path, name: str, files: dict[str, str]) -> Path:
+    """A wheel that pip installs without a network."""
+    path, info = folder / f"{name}-1.0-py3-none-any.whl", f"{name}-1.0.dist-info"
+    files = files | {
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    if name == "steptool_env":
+        files[f"{info}/entry_points.txt"] = "[console_scripts]\nsteptool = steptool_env.launch:main\n"
+    files[f"{info}/RECORD"] = "".join(f"{each},,\n" for each in (*files, f"{info}/RECORD"))
+    with ZipFile(path, "w") as wheel:
+        for each, text in files.items():
+            wheel.writestr(each, text)
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """This distribution, and one with another package `agents`."""
+    folder = tmp_path_factory.mktemp("wheels")
+    packages = (path for name in ("agents", "steptool_env", "toolserver") for path in (ROOT / name).rglob("*.py"))
+    ours = make_wheel(folder, "steptool_env", {str(path.relative_to(ROOT)): path.read_text() for path in packages})
+    return ours, make_wheel(folder, "openai_agents", {"agents/__init__.py": "class Agent: ...\n"})
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_both_orders_of_installation_are_told_apart_at_start(
+    first: int, wheels: tuple[Path, Path], tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "venv")
+    python = tmp_path / "venv" / "bin" / "python"
+    (packages,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for wheel in (wheels[first], wheels[1 - first]):
+        install = ["--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+        subprocess.run([sys.executable, "-m", "pip", *install], check=True, capture_output=True, env=environment)
+    done = subprocess.run(
+        [python.with_name("steptool"), "--version"], capture_output=True, text=True, env=environment, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the import name `agents` of steptool-env is also that of openai_agents (")

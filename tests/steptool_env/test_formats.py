@@ -37,6 +37,7 @@ def test_what_is_rendered_is_parsed_back(
     assert action.error == ""
     assert (action.text, action.name, action.thought) == (text, name, thought)
     assert json.loads(action.arguments) == arguments
+    assert json.loads(call_format.parse(call_format.render(name, arguments, thought)).arguments) == arguments
 
 
 @each_format

@@ -50,6 +50,8 @@ def serve(
     port: int = 8000,
     workers: int = 1,
     miss: Annotated[MissPolicy | None, _setting("strict|synthetic|llm|live", "strict")] = None,
+    miss_status: Annotated[Literal[200, 500] | None, _setting("200|500", "200")] = None,
+    mcp: bool = False,
     read_only: bool = False,
     strict_arguments: bool = False,
     api_key_file: Annotated[Path | None, _setting("FILE")] = None,
@@ -81,6 +83,9 @@ def serve(
         workers: Number of processes. They share the cache.
         miss: Source of answers to calls that are not recorded: none (strict), the API's template (synthetic), a
             language model (llm) or an upstream server (live).
+        miss_status: HTTP status of `/virtual` and `/rapidapi` for a call that nothing answers. StableToolBench's server
+            sends 500; with 200, the error text says that the API does not work.
+        mcp: Serve the tools by the Model Context Protocol, too: streamable HTTP at /mcp (extra `mcp`).
         read_only: Open the cache for reading only; needed on a read-only volume.
         strict_arguments: Refuse calls whose arguments do not fit the documentation.
         api_key_file: File with the accepted API keys, one per line. Without it, no key is needed.

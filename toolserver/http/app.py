@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache, partial
 from secrets import token_urlsafe
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import SecretStr
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, ConfigurationError
 from toolserver.http import routes
-from toolserver.http.auth import AccessControl, ApiKeys
+from toolserver.http.auth import AccessControl, ApiKeys, describe_keys
 from toolserver.http.call_routes import CallRoutes
 from toolserver.http.docs_page import docs_page
 from toolserver.http.executor import CallExecutor
@@ -64,23 +66,48 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
         partial(server_info, assembly.catalog, assembly.vendors, recorded=recorded, miss=settings.miss)
     )
     app.include_router(routes.router)
+    if settings.mcp:
+        _add_mcp(app, settings)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, invalid_request)
+    app.needs_key = access.needs_key
     app.add_exception_handler(CacheError, _broken_store)
     app.gateway = Gateway(
         super(ToolServerApp, app).__call__,
         access=access,
         metrics=metrics,
         max_body_bytes=settings.max_body_bytes,
-        calls=CallRoutes(executor, access, metrics, settings.max_batch),
+        calls=CallRoutes(executor, access, metrics, settings.max_batch, settings.miss_status),
     )
     return app
+
+
+def _add_mcp(app: ToolServerApp, settings: Settings) -> None:
+    """Serve the catalog by the Model Context Protocol. Raises `ConfigurationError` without the extra `mcp`."""
+    try:
+        from toolserver.mcp.catalog_server import PATH, CatalogServer
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"mcp: needs the package {error.name}: pip install 'steptool-env[mcp]', or leave out --mcp"
+        ) from None
+    server = CatalogServer(app.state.assembly.catalog, app.state.executor, settings.max_body_bytes)
+    app.state.mcp_sessions = server.sessions
+    app.router.routes.append(Route(PATH, server, include_in_schema=False))
 
 
 class ToolServerApp(FastAPI):
     """FastAPI behind `Gateway`: its middleware costs a request more than the answer to a call."""
 
     gateway: Gateway
+    needs_key = False
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document, with the schemes of keys where callers need one."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            if self.needs_key:
+                describe_keys(document)
+        return super().openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -99,7 +126,10 @@ def _access_control(settings: Settings) -> AccessControl:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ticking = asyncio.create_task(_tick(app.state.metrics))
     try:
-        yield
+        async with AsyncExitStack() as stack:
+            if hasattr(app.state, "mcp_sessions"):
+                await stack.enter_async_context(app.state.mcp_sessions.run())
+            yield
     finally:
         ticking.cancel()
         with suppress(asyncio.CancelledError):

@@ -17,6 +17,22 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 
+_SCHEMES: dict[str, dict[str, str]] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "x_api_key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "toolbench_key": {"type": "apiKey", "in": "header", "name": "toolbench_key"},
+}
+
+
+def describe_keys(document: dict[str, Any]) -> None:
+    """Add to an OpenAPI document that every route but the open ones takes a key, in one of three headers."""
+    document.setdefault("components", {})["securitySchemes"] = _SCHEMES
+    document["security"] = [{name: []} for name in _SCHEMES]
+    for path, operations in document["paths"].items():
+        if path in _OPEN:
+            for operation in operations.values():
+                operation["security"] = []
+
 
 class Rejection(Exception):  # noqa: N818 - an answer to the client, not a defect
     """A request that is answered with an error status.
@@ -88,12 +104,14 @@ class AccessControl:
 
     Attributes:
         is_open: True if no request can be refused.
+        needs_key: True if callers need a key.
     """
 
     def __init__(self, keys: ApiKeys | None = None, limiter: RateLimiter | None = None) -> None:
         self._keys = keys
         self._limiter = limiter
         self.is_open = keys is None and limiter is None
+        self.needs_key = keys is not None
 
     def admit(self, path: str, headers: Headers) -> int:
         """Caller number: the position of the key, 0 without keys.

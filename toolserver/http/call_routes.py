@@ -12,7 +12,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from toolserver.calls.json_parsing import holds_large_float
-from toolserver.catalog.api_schema import Provenance, ToolCall, ToolResponse
+from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.http.auth import AccessControl, Rejection
 from toolserver.http.codec import (
     MEMORY_LENGTH,
@@ -30,6 +30,13 @@ from toolserver.http.models import CallRequest, VirtualRequest
 from toolserver.http.request_body import JSON_TYPES, parse_exactly
 
 T = TypeVar("T")
+
+_UNANSWERED = frozenset(
+    {Outcome.NOT_RECORDED, Outcome.UNKNOWN_API, Outcome.FAILED, Outcome.TIMEOUT, Outcome.UNAVAILABLE}
+)
+NOT_WORKING = "API not working error..."
+"""The error text that ToolBench's clients know as a failure (status 6). They count a text that they do not know as a
+success."""
 
 _VIRTUAL: TypeAdapter[VirtualRequest] = TypeAdapter(VirtualRequest)
 _CALL: TypeAdapter[CallRequest] = TypeAdapter(CallRequest)
@@ -52,17 +59,22 @@ class CallRoutes:
 
     A request of `/virtual` with a recorded answer is stored by its body and not parsed again. Recordings do not change
     while they are served; an answer of any other provenance may. A batch has at most `max_batch` calls.
+    `miss_status` is the HTTP status of `/virtual` for a call that nothing answers.
     """
 
-    def __init__(self, executor: CallExecutor, access: AccessControl, metrics: Metrics, max_batch: int) -> None:
+    def __init__(
+        self, executor: CallExecutor, access: AccessControl, metrics: Metrics, max_batch: int, miss_status: int
+    ) -> None:
         self._executor = executor
         self._access = access
         self._metrics = metrics
         self._max_batch = max_batch
+        self._miss_status = miss_status
         self._encoder = ResponseEncoder()
         self._recorded: dict[bytes, tuple[list[int], Reply]] = {}
         self._handlers: dict[str, _Handler] = {
             "/virtual": self._virtual,
+            "/rapidapi": self._virtual,
             "/v1/call": self._call,
             "/v1/calls": self._calls,
         }
@@ -116,6 +128,8 @@ class CallRoutes:
         return answers.then(self._calls_reply) if isinstance(answers, Deferred) else self._calls_reply(answers)
 
     def _virtual_reply(self, body: bytes, response: ToolResponse) -> Reply:
+        if response.provenance is Provenance.SERVICE and response.outcome in _UNANSWERED:
+            return self._unanswered(response)
         reply = Reply(200, virtual_headers(response), response.body)
         if response.provenance is Provenance.RECORDED and max(len(body), len(response.body)) <= MEMORY_LENGTH:
             if len(self._recorded) >= MEMORY_SIZE:
@@ -123,6 +137,12 @@ class CallRoutes:
             count = self._metrics.call_counter("/virtual", True, response.outcome, response.provenance)
             self._recorded[body] = count, reply
         return reply
+
+    def _unanswered(self, response: ToolResponse) -> Reply:
+        """Reply to a call that no tool answered, in the words of ToolBench's clients; the reason is the response."""
+        told = response._replace(body=encode_body(NOT_WORKING, response.error))
+        missed = response.outcome in (Outcome.NOT_RECORDED, Outcome.UNKNOWN_API)
+        return Reply(self._miss_status if missed else 200, virtual_headers(told), told.body)
 
     def _call_reply(self, response: ToolResponse) -> Reply:
         return _json_reply(self._encoder.encode(response))

@@ -56,7 +56,9 @@ def _example(schema: Mapping[str, Any], document: Mapping[str, Any]) -> Any:
     """The first example of a schema; of an array, one of its elements in a list."""
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return [_example(schema["items"], document)] if "items" in schema else schema["examples"][0]
+    if "items" in schema:
+        return [_example(schema["items"], document)]
+    return schema["anyOf"][0]["examples"][0] if "anyOf" in schema else schema["examples"][0]
 
 
 def _json(value: Any) -> str:

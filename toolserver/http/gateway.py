@@ -13,7 +13,7 @@ from toolserver.http.executor import Deferred
 from toolserver.http.metrics import Metrics
 from toolserver.http.request_body import Disconnect, read_body
 
-_OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics"})
+_OTHER_PATHS = frozenset({"/v1/apis", "/v1/info", "/healthz", "/readyz", "/metrics", "/mcp"})
 
 
 class Gateway:

@@ -62,7 +62,11 @@ class CallRequest(BaseModel):
     tool: str
     api: str
     arguments: str | dict[str, Any] = Field({}, description="An object, or JSON text as a model wrote it.")
-    state: Annotated[str, AfterValidator(_ascii)] = Field("", description="The episode's state token; empty for none.")
+    state: Annotated[str, AfterValidator(_ascii)] = Field(
+        "",
+        description="The episode's state token; empty for none.",
+        json_schema_extra={"pattern": r"^[\x00-\x7F]*$"},
+    )
 
     def call(self) -> ToolCall:
         """The call that the request describes."""

@@ -24,16 +24,34 @@ from toolserver.service.info import ServerInfo
 router = APIRouter()
 
 # The three routes that call tools are declared for the OpenAPI document; `call_routes.CallRoutes` answers them.
-_Element = Annotated[Any, WithJsonSchema(CallRequest.model_json_schema())]
+# An element of a batch that is no call is answered, not refused.
+_ANYTHING = {"title": "No call", "description": "Anything else has the outcome `invalid_arguments`."}
+_Element = Annotated[Any, WithJsonSchema({"anyOf": [CallRequest.model_json_schema(), _ANYTHING]})]
+_REFUSALS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "A body that cannot be read as text."},
+    408: {"description": "A body that is not complete in time; the connection is closed."},
+    413: {"model": Problem, "description": "A body that is too large, or more calls than one request may carry."},
+}
 
 
-@router.post("/virtual", tags=["calls"], summary="Call one API as StableToolBench's server is called")
+@router.post(
+    "/virtual",
+    tags=["calls"],
+    responses=_REFUSALS,
+    summary="Call one API as StableToolBench's server is called",
+)
 async def virtual(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
     """Drop-in for StableToolBench's `/virtual`. `X-Toolserver-Provenance` and `-Status` say more."""
     raise HTTPException(404)
 
 
-@router.post("/v1/call", tags=["calls"], summary="Call one API")
+@router.post("/rapidapi", tags=["calls"], responses=_REFUSALS, summary="Call one API as ToolBench's server is called")
+async def rapidapi(request: VirtualRequest) -> VirtualResponse:  # noqa: ARG001
+    """The same as `/virtual`, under the name that ToolBench's client calls."""
+    raise HTTPException(404)
+
+
+@router.post("/v1/call", tags=["calls"], responses=_REFUSALS, summary="Call one API")
 async def call_one(request: CallRequest) -> CallResponse:  # noqa: ARG001
     """A failing tool is an answer like any other: HTTP 200, with the failure in `outcome`."""
     raise HTTPException(404)
@@ -42,7 +60,7 @@ async def call_one(request: CallRequest) -> CallResponse:  # noqa: ARG001
 @router.post(
     "/v1/calls",
     tags=["calls"],
-    responses={413: {"model": Problem, "description": "More calls than one request may carry."}},
+    responses=_REFUSALS,
     summary="Call several APIs",
 )
 async def call_many(elements: Annotated[list[_Element], Body()]) -> list[CallResponse]:  # noqa: ARG001

@@ -21,12 +21,23 @@ class UnusableResponseError(Exception):
 
 
 class UpstreamError(Exception):
-    """No attempt gave a usable answer; `outcome` is `TIMEOUT` or `UNAVAILABLE`, `retries` the retries allowed."""
+    """No attempt gave a usable answer.
 
-    def __init__(self, outcome: Outcome, message: str, retries: float = inf) -> None:
+    Attributes:
+        outcome: `TIMEOUT` or `UNAVAILABLE`.
+        retries: Number of retries allowed.
+        status: HTTP status of the refusal; 200 for an unusable answer, 0 without an answer.
+        body: Body of the refusal. It may hold secrets, and is no part of the message.
+    """
+
+    def __init__(
+        self, outcome: Outcome, message: str, retries: float = inf, *, status: int = 0, body: str = ""
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
         self.retries = retries
+        self.status = status
+        self.body = body
 
 
 class UnreachableError(UpstreamError):
@@ -106,7 +117,9 @@ class Upstream:
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
             retries = inf if status in _RETRIED else 0
-            raise UpstreamError(Outcome.UNAVAILABLE, f"Upstream server answered HTTP {status}.", retries) from None
+            message = f"Upstream server answered HTTP {status}."
+            body = error.response.text
+            raise UpstreamError(Outcome.UNAVAILABLE, message, retries, status=status, body=body) from None
         except httpx.HTTPError as error:
             message = f"Upstream server unavailable ({type(error).__name__})."
             if isinstance(error, httpx.ConnectError):
@@ -114,7 +127,7 @@ class Upstream:
             raise UpstreamError(Outcome.UNAVAILABLE, message) from None
         except (UnusableResponseError, ValueError) as error:
             message = f"Upstream server gave no usable answer: {error}"
-            raise UpstreamError(Outcome.UNAVAILABLE, message) from None
+            raise UpstreamError(Outcome.UNAVAILABLE, message, status=200) from None
 
     def close(self) -> None:
         """Close the connections."""

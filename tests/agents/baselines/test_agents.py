@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from agents.baselines.random import RandomAgent
 from agents.baselines.replay import ReplayAgent
 from agents.chat.completions import FunctionNames, OpenAIAgent
+from agents.cli import main
 from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from steptool_env.errors import ChatError, ConfigurationError, DataError
 from steptool_env.formats import FORMATS, make_format
@@ -294,3 +296,37 @@ def test_a_refused_conversation_is_given_up_and_too_many_end_the_run() -> None:
         assert "HTTP 400" in trajectory.steps[0].action.thought
         with pytest.raises(ChatError, match=r"too many episodes.*HTTP 400"):
             play(OpenAIAgent("m", base_url=stub.url, retries=0, max_failures=3), format="openai")
+
+
+def test_an_endpoint_that_fails_is_not_the_model_giving_up_and_its_words_are_kept() -> None:
+    key = "sk-secret-key"
+
+    def reply(request: dict[str, Any]) -> Any:
+        if "toy-1" in json.dumps(request["messages"]) or request["messages"][-1]["role"] == "tool":
+            return 500, {"error": {"message": f"CUDA out of\nmemory for {key}"}}
+        return calling("say_it_for_echo", text="hello")
+
+    with chat_stub(reply) as stub:
+        agent = OpenAIAgent("m", base_url=stub.url, api_key=key, retries=0)
+        trajectories = play(agent, episodes=2, format="openai")
+        with pytest.raises(ChatError, match=r"too many episodes.*HTTP 500.*CUDA out of memory"):
+            play(OpenAIAgent("m", base_url=stub.url, retries=0, max_failures=1), episodes=4, format="openai")
+    for trajectory in trajectories:
+        assert trajectory.truncated
+        assert StatusCode.GAVE_UP not in statuses(trajectory)
+        assert "HTTP 500. It says: CUDA out of memory for ***" in trajectory.metadata["agent_error"]
+    metrics = metrics_of(trajectories)
+    assert (metrics["agent_errors"], metrics["transport_errors"], metrics["episodes"]) == (2, 0, 0)
+
+
+def test_the_summary_names_the_endpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = iter([(503, "[overloaded]"), *[calling(FINISH, return_type="give_up_and_restart")] * 3])
+    with chat_stub(lambda _: next(turns)) as stub:
+        options = [f"base_url={stub.url}", "retries=0", "concurrency=1"]
+        env = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=validation", "format=openai", "--episodes", "4"]
+        main(["evaluate", *env, "--agent", "openai:m", "--agent-args", *options, "--out", str(tmp_path / "run")])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 of 4 episodes were lost to the agent and do not count" in said
+    assert "HTTP 503. It says: [overloaded]" in said
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert (metrics["agent_errors"], metrics["transport_errors"], metrics["episodes"]) == (1, 0, 3)

@@ -68,7 +68,7 @@ def test_a_report_that_mixes_judges_says_so_in_its_title() -> None:
         ({"evaluation": {"env_id": "StepTool/StableToolBench-v0", "env_kwargs": {}}}, "rules"),
         ({"evaluation": {"env_id": "StepTool/ToolWorld-v0"}}, "world"),
         ({"settings": {"reward": {"judge": "llm", "model": "m", "verdict": "fac"}}}, "llm m (fac)"),
-        ({"evaluation": {"env_kwargs": {"reward_options": {"judge": "recorded"}}}}, judge="recorded, else rules"),
+        ({"settings": {"reward": {"kind": "steptool", "judge": "recorded"}}}, "recorded, else rules"),
         ({"evaluation": {"env_id": "Mine/Env-v0"}}, ""),
     ],
 )

@@ -18,8 +18,9 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.results import metrics_of
 from agents.registry import make_agent
 from agents.sb3.agent import random_candidates
+from agents.sb3.config import SB3Settings
 from agents.sb3.policy import ScoringPolicy
-from agents.sb3.train import SB3Settings, agent_of, load, train
+from agents.sb3.train import agent_of, load, train
 from steptool_env.discrete import DiscreteToolEnv
 from steptool_env.envs.toolworld import ToolWorldEnv
 from tests.steptool_env.toys import Unreachable

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from pydantic import ValidationError
 from tests.toolserver.apis import APIS, WEATHER
 from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
 from toolserver.cache.database import DATABASE
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, ConfigurationError
+from toolserver.http.app import create_app
 from toolserver.http.metrics import Metrics
 from toolserver.settings import Settings
 
@@ -119,8 +121,57 @@ def test_the_documentation_has_the_models_and_an_example_of_every_call(client: T
         operation = document["paths"][path]["post"]
         assert request in json.dumps(operation["requestBody"])
         assert answer in json.dumps(operation["responses"]["200"])
-        assert {"401", "422", "429"} <= operation["responses"].keys()
+        assert {"400", "401", "408", "413", "422", "429"} <= operation["responses"].keys()
         assert document["components"]["schemas"][request]["examples"]
+
+
+def test_the_documentation_says_what_the_code_takes(client: TestClient) -> None:
+    """An element of a batch that is no call is answered; a state beyond ASCII is refused."""
+    document = client.get("/openapi.json").json()
+    body = document["paths"]["/v1/calls"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    call, anything = body["items"]["anyOf"]
+    assert (call["required"], anything.keys() & {"type", "required"}) == (["category", "tool", "api"], set())
+    without_api = {name: value for name, value in as_request(OSLO).items() if name != "api"}
+    assert client.post("/v1/calls", json=[without_api]).json()[0]["outcome"] == "invalid_arguments"
+    pattern = document["components"]["schemas"]["CallRequest"]["properties"]["state"]["pattern"]
+    for state, status in (("", 200), ("open:seed=1", 200), ("æ", 422)):
+        assert bool(re.search(pattern, state)) == (status == 200)
+        assert client.post("/v1/call", json=as_request(OSLO._replace(state=state))).status_code == status
+
+
+def test_the_documentation_names_the_keys_where_there_are_some(tmp_path: Path, client: TestClient) -> None:
+    assert "securitySchemes" not in client.get("/openapi.json").json()["components"]
+    keys = tmp_path / "keys.txt"
+    keys.write_text("a-key-of-a-caller\n")
+    with serving(make_cache(tmp_path / "cache"), api_key_file=keys) as closed:
+        document = closed.get("/openapi.json").json()
+        assert document["components"]["securitySchemes"].keys() == {"bearer", "x_api_key", "toolbench_key"}
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                needs = operation.get("security", document["security"]) != []
+                assert needs == (closed.request(method, path).status_code == 401), path
+        for name, scheme in document["components"]["securitySchemes"].items():
+            header = (
+                ("Authorization", "Bearer a-key-of-a-caller")
+                if name == "bearer"
+                else (scheme["name"], "a-key-of-a-caller")
+            )
+            assert closed.get("/v1/apis", headers=dict([header])).status_code == 200
+
+
+def test_mcp_without_its_package_is_refused_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mcp", "mcp_types", "toolserver.mcp.catalog_server", "toolserver.mcp.results"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "mcp.server.lowlevel.server", None)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(ConfigurationError, match=r"mcp: .*pip install 'steptool-env\[mcp\]'.*--mcp"):
+        create_app(Settings(world=0, mcp=True))
+
+
+@pytest.mark.parametrize("path", ["/virtual", "/rapidapi", "/v1/call", "/v1/calls", "/v1/apis", "/healthz", "/docs"])
+def test_another_method_answers_405(client: TestClient, path: str) -> None:
+    for method in ("TRACE", "PUT", "DELETE"):
+        assert client.request(method, path).status_code == 405
 
 
 def test_the_documentation_page_lists_the_routes_and_loads_nothing(client: TestClient) -> None:

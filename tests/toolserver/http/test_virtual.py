@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from benchmarks.speed.reference_server import RECORDINGS_VARIABLE, make_reference
-from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_virtual, make_cache, serving
+from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_virtual, make_cache, serving
 from toolserver.cache import ResponseCache
 
 
@@ -33,7 +33,47 @@ def test_status_and_provenance_are_in_the_headers(client: TestClient) -> None:
     missed = client.post("/virtual", json=as_virtual(OSLO._replace(arguments={})))
     assert missed.status_code == 200
     assert missed.headers["x-toolserver-provenance"] == "service"
-    assert missed.json() == {"error": "No recorded response for this call.", "response": ""}
+    assert missed.json() == {"error": "API not working error...", "response": "No recorded response for this call."}
+
+
+def status_of_toolbenchs_client(response: Any) -> int:
+    """Status code that ToolBench's and StableToolBench's `rapidapi.py` give to an answer."""
+    known = {
+        "API not working error...": 6,
+        "Unauthorized error...": 7,
+        "Unsubscribed error...": 8,
+        "Too many requests error...": 9,
+        "Rate limit per minute error...": 10,
+        "Message error...": 11,
+    }
+    return known.get(response.json()["error"], 0) if response.status_code == 200 else 12
+
+
+def test_a_call_that_nothing_answers_is_a_failure_to_toolbenchs_clients(client: TestClient) -> None:
+    missed = as_virtual(OSLO._replace(arguments={"city": "Nowhere"}))
+    unknown = as_virtual(OSLO._replace(tool="no such tool"))
+    for route in ("/virtual", "/rapidapi"):
+        assert [status_of_toolbenchs_client(client.post(route, json=each)) for each in (missed, unknown)] == [6, 6]
+        assert status_of_toolbenchs_client(client.post(route, json=as_virtual(OSLO))) == 0
+        assert status_of_toolbenchs_client(client.post(route, json=as_virtual(RECORDED[1][0]))) == 10
+
+
+def test_a_miss_can_have_the_status_of_stabletoolbenchs_server(tmp_path: Path) -> None:
+    missed = as_virtual(OSLO._replace(arguments={"city": "Nowhere"}))
+    with serving(make_cache(tmp_path / "cache"), miss_status=500) as client:
+        for route in ("/virtual", "/rapidapi"):
+            answer = client.post(route, json=missed)
+            assert (answer.status_code, status_of_toolbenchs_client(answer)) == (500, 12)
+            assert answer.headers["x-toolserver-status"] == "12"
+            assert client.post(route, json=as_virtual(OSLO)).content == OSLO_BODY
+        assert client.post("/v1/call", json=as_request(OSLO._replace(arguments={}))).json()["status"] == 12
+
+
+def test_toolbenchs_route_answers_the_same_bytes(client: TestClient) -> None:
+    for call in (OSLO, RECORDED[1][0], OSLO._replace(arguments="{")):
+        ours, theirs = (client.post(route, json=as_virtual(call)) for route in ("/virtual", "/rapidapi"))
+        assert (ours.content, ours.headers) == (theirs.content, theirs.headers)
+    assert client.post("/rapidapi", json={}).status_code == 422
 
 
 @pytest.mark.parametrize(

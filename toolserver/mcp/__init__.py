@@ -1,0 +1,1 @@
+"""Model Context Protocol: tools, calls and results, and the catalog as an MCP server. Needs the extra `mcp`."""
