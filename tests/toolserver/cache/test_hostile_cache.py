@@ -128,6 +128,11 @@ FOREIGN = {
     ),
     "a view": ("CREATE VIEW other AS SELECT * FROM Cache", "the view other"),
     "a table": ("CREATE TABLE other (a)", "the table other"),
+    "a count that is a fraction": (
+        "UPDATE Settings SET value = 1e300 WHERE key = 'count'",
+        "a count that is no integer",
+    ),
+    "a count that is text": ("UPDATE Settings SET value = 'many'", "a count that is no integer"),
     "a setting": ("INSERT INTO Settings VALUES ('sqlite_writable_schema', 1)", "the setting sqlite_writable_schema"),
 }
 
