@@ -19,7 +19,7 @@ from toolserver.cache.redis_url import is_redis
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import documentation, read_documentation
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, DataError
 
 if TYPE_CHECKING:
     from toolserver.cache.redis_server import RedisServer
@@ -122,7 +122,14 @@ def _merged(present: Iterable[bytes], catalog: Catalog) -> Iterator[tuple[bytes,
 
 
 def _decoded(rows: Iterable[bytes]) -> Iterator[ApiSpec]:
-    return (read_documentation(orjson.loads(row)) for row in rows)
+    for row in rows:
+        try:
+            spec = read_documentation(orjson.loads(row))
+        except (ValueError, TypeError, DataError) as error:
+            raise CacheError(
+                f"the catalog holds an API that cannot be read ({error}); import the recordings into a new directory"
+            ) from None
+        yield spec
 
 
 def _read(place: str | Path, table: str, column: str) -> list[Any]:
