@@ -10,7 +10,7 @@ from random import Random
 import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
-_WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 300.0
 
 
 def toolserver(*arguments: object) -> list[str]:
@@ -48,7 +48,7 @@ def kill_within(command: list[str], rng: Random, seconds: float) -> tuple[int, s
 
 
 def wait_for(holds: Callable[[], bool]) -> bool:
-    """Wait until a condition holds; false if it does not within a minute."""
+    """Wait until a condition holds; false if it does not within five minutes."""
     deadline = time.monotonic() + _WAIT_SECONDS
     while not holds():
         if time.monotonic() > deadline:

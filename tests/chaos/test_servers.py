@@ -46,9 +46,9 @@ def upstream() -> Iterator[Stub]:
 class Ports:
     """A server at one address, which is killed and started again."""
 
-    def __init__(self, *arguments: str) -> None:
-        self._arguments = arguments
-        self.server = ServerProcess(arguments)
+    def __init__(self, *arguments: str, **settings: object) -> None:
+        self._arguments, self._settings = arguments, settings
+        self.server = ServerProcess(arguments, settings=settings)
         self.server.__enter__()
         self.url = self.server.url
 
@@ -60,7 +60,7 @@ class Ports:
         started = []
 
         def start() -> bool:
-            server = ServerProcess(self._arguments, port=port)
+            server = ServerProcess(self._arguments, settings=self._settings, port=port)
             try:
                 server.__enter__()
             except ToolServerError:  # workers of the killed parent are about to end

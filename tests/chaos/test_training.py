@@ -112,7 +112,7 @@ def test_a_killed_server_changes_no_number_of_a_demonstration(campaign: Campaign
     faults = campaign.count(3)
     with campaign.scenario(f"the demonstration's run {arm}, its server killed") as scenario:
         flags = (*DEMO, *ARMS[arm], "--calls", str(16 * 6 * (faults + 1)))
-        server = Ports(*WORLD)
+        server = Ports(*WORLD, world_tools=26)
         try:
             address = (f"server_url={server.url}",)
             words = (*with_address(flags, address),)
