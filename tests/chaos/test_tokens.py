@@ -40,7 +40,7 @@ def mutated(rng: Random, tokens: list[str]) -> str:
             lambda: as_token(odd.damaged(rng, raw(token))),
             lambda: as_token(raw(token)[:start] + raw(other)[start:]),
             lambda: token[:start] + other[start:],
-            lambda: token[:start],
+            lambda: token[: start or 1],  # an empty one is a call without a state
             lambda: token + rng.choice(("=", "A", "\n", " ", token, "A" * 70_000)),
             lambda: token.upper(),
             lambda: odd.changed(rng, rng.choice(OPENINGS)).encode("ascii", "ignore").decode() or "-",
