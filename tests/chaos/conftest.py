@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness.command import check_tree
-from benchmarks.harness.report import Result, origin, publish
+from benchmarks.harness.report import Result, changed_files, origin, publish
 from tests.agents.conftest import start  # noqa: F401  a fixture
 from tests.chaos.campaign import Campaign, rows
 
@@ -22,7 +21,11 @@ def campaign(request: pytest.FixtureRequest) -> Campaign:
 
 def pytest_configure(config: pytest.Config) -> None:
     out = config.getoption("--chaos-out")
-    check_tree(out)
+    if out is not None and (changed := changed_files(out)):
+        raise pytest.UsageError(
+            f"--chaos-out {out}: the source tree differs from its commit ({', '.join(changed[:5])}), so the result would "
+            "name the wrong commit; commit or stash the changes"
+        )
     config.stash[_STARTED] = origin()
 
 

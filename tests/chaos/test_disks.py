@@ -44,7 +44,7 @@ def test_commands_on_disks_of_any_size(campaign: Campaign, tmp_path: Path, small
     )
     expected = bodies(tmp_path / "whole")
     with campaign.scenario("commands on a full disk") as scenario:
-        for number in range(campaign.count(30, least=2)):
+        for number in range(campaign.count(20, least=2)):
             scenario.trials += 1
             disk = small_disk(rng.randint(4, 900))
             if number % 2:

@@ -61,7 +61,7 @@ def test_bits_of_a_cache_flip(campaign: Campaign, tmp_path: Path) -> None:
     with ResponseCache(path, read_only=True) as cache:
         expected = {key: entry.body for key, entry in cache.entries()}
     with campaign.scenario("a cache with flipped bits and lost pieces") as scenario:
-        for _ in range(campaign.count(500)):
+        for _ in range(campaign.count(300)):
             shutil.rmtree(tmp_path / "hurt", ignore_errors=True)
             hurt = shutil.copytree(path, tmp_path / "hurt")
             victim = hurt / rng.choice(("cache.db", "cache.db", "cache.db", "cache.tally", "catalog.db"))
@@ -110,7 +110,7 @@ def test_rows_of_a_cache_are_of_somebody_else(campaign: Campaign, tmp_path: Path
     with ResponseCache(path, read_only=True) as cache:
         expected = {key: entry.body for key, entry in cache.entries()}
     with campaign.scenario("a cache that somebody else changed") as scenario:
-        for _ in range(campaign.count(400)):
+        for _ in range(campaign.count(250)):
             shutil.rmtree(tmp_path / "hostile", ignore_errors=True)
             hostile = shutil.copytree(path, tmp_path / "hostile")
             with closing(sqlite3.connect(hostile / "cache.db", isolation_level=None)) as connection:
@@ -174,7 +174,7 @@ def test_archives_are_changed(campaign: Campaign, tmp_path: Path) -> None:
     lines = zstandard.ZstdDecompressor().stream_reader((tmp_path / "file").read_bytes()).read().splitlines()
     with campaign.scenario("archives, changed") as scenario:
         taken = 0
-        for number in range(campaign.count(500)):
+        for number in range(campaign.count(300)):
             file, path = tmp_path / "hostile", tmp_path / f"cache {number}"
             file.write_bytes(hostile_archive(rng, lines))
             with ResponseCache(path) as cache:
@@ -200,7 +200,7 @@ def test_trajectories_are_changed(campaign: Campaign, tmp_path: Path) -> None:
             writer.write(episode(number))
     lines = path.read_bytes().splitlines()
     with campaign.scenario("files of trajectories, changed") as scenario:
-        for _ in range(campaign.count(3000)):
+        for _ in range(campaign.count(2000)):
             at = rng.randrange(len(lines))
             line = (
                 odd.damaged(rng, lines[at])

@@ -65,7 +65,7 @@ def test_rollouts_through_a_faulty_network(
     undisturbed: dict[tuple[type[Any], int], dict[str, bytes]] = {}
     with campaign.scenario(f"episodes through a network that {kind}") as scenario:
         faults, marked = Counter[str](), 0
-        for number in range(campaign.count(24, least=2)):
+        for number in range(campaign.count(16, least=2)):
             agent, seed = AGENTS[number % 3], rng.randrange(2)
             if (agent, seed) not in undisturbed:
                 undisturbed[agent, seed] = rollout(agent, seed, world.url, slots=16)[0]

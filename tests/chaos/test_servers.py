@@ -183,7 +183,7 @@ def test_a_process_of_a_server_is_killed(campaign: Campaign, tmp_path: Path, vic
             with ThreadPoolExecutor(1) as pool:
                 asking = pool.submit(ask, [server.url], range(500), stop, scenario)
                 try:
-                    for _ in range(campaign.count(30 if victim == "worker" else 6, least=2)):
+                    for _ in range(campaign.count(20 if victim == "worker" else 6, least=2)):
                         family = workers(server.server.pid)
                         scenario.sample(server.server.pid)
                         if victim == "worker":

@@ -22,7 +22,7 @@ from toolserver.testing import ServerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-SECONDS = 150  # of the whole budget
+SECONDS = 90  # of the whole budget
 CALLERS = 5
 SAMPLES = 200
 GROWTH = 0.10

@@ -88,7 +88,7 @@ def test_changed_tokens_are_refused_alone(campaign: Campaign) -> None:
         contents = {raw(token): token for token in tokens}
         public = [world_codec(VendorRegistry(make_world(0, "lite"))), StateCodec(PUBLIC_KEY)]
         forged = [codec.write(codec.read("open:seed=3")) for codec in public]
-        while scenario.trials < campaign.count(24_000):
+        while scenario.trials < campaign.count(16_000):
             good = rng.choice(tokens)
             bad = [
                 mutated(rng, [*tokens, *forged]) if rng.random() < 0.98 else rng.choice(forged) for _ in range(BATCH)
