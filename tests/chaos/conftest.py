@@ -23,8 +23,8 @@ def pytest_configure(config: pytest.Config) -> None:
     out = config.getoption("--chaos-out")
     if out is not None and (changed := changed_files(out)):
         raise pytest.UsageError(
-            f"--chaos-out {out}: the source tree differs from its commit ({', '.join(changed[:5])}), so the result would "
-            "name the wrong commit; commit or stash the changes"
+            f"--chaos-out {out}: the source tree differs from its commit ({', '.join(changed[:5])}), so the result "
+            "would name the wrong commit; commit or stash the changes"
         )
     config.stash[_STARTED] = origin()
 
