@@ -65,13 +65,13 @@ def test_rollouts_through_a_faulty_network(
     undisturbed: dict[tuple[type[Any], int], dict[str, bytes]] = {}
     with campaign.scenario(f"episodes through a network that {kind}") as scenario:
         faults, marked = Counter[str](), 0
-        for number in range(campaign.count(16, least=2)):
+        for number in range(campaign.count(16, least=3)):
             agent, seed = AGENTS[number % 3], rng.randrange(2)
             if (agent, seed) not in undisturbed:
                 undisturbed[agent, seed] = rollout(agent, seed, world.url, slots=16)[0]
             expected = undisturbed[agent, seed]
-            with FaultyProxy(world.url, rng, rate=rng.choice((0.01, 0.04)), garble=garble) as proxy:
-                played, lost = rollout(agent, seed, proxy.url, slots=rng.choice((8, EPISODES)))
+            with FaultyProxy(world.url, rng, rate=rng.choice((0.03, 0.12)), garble=garble) as proxy:
+                played, lost = rollout(agent, seed, proxy.url, slots=rng.choice((4, 16, EPISODES)))
             faults += proxy.done
             marked += lost
             scenario.trials += EPISODES
