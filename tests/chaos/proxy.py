@@ -134,6 +134,7 @@ class FaultyProxy:
         A digit for a digit would not be noticed: the checksums of TCP and TLS are there for that.
         """
         changed = bytearray(part)
+        start = min(start, end - 1)  # a head may come without its body
         changed[start + self._random(end - start)] = (0, 0x80, 0xFF)[self._random(3)]
         return bytes(changed)
 
