@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all test-integrations check docs serve bench gpu gpu-packages clean
+.PHONY: help setup demo test test-all test-integrations chaos check docs serve bench gpu gpu-packages clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,14 @@ PARTNERS := $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/
 
 test-integrations: $(PARTNERS:%=.venvs/%/result.xml)  ## Test each partner's own package and client in an environment of its own.
 	$(PYTHON) tests/integrations/table.py $^
+
+# Another SEED gives other faults. OUT=benchmarks/results writes the result file, and needs a clean tree.
+SEED ?= 0
+BUDGET ?= 1
+OUT ?=
+chaos: $(READY)  ## Inject faults into servers, files, disks and networks (15 minutes); see docs/reliability.md.
+	$(BIN)/python -m pytest tests/chaos -m slow -p no:xdist --chaos-seed $(SEED) --chaos-budget $(BUDGET) \
+	  $(if $(OUT),--chaos-out $(OUT))
 
 check: $(READY)  ## Lint, format check, type check, and a build of the documentation.
 	$(BIN)/ruff check .

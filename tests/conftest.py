@@ -1,6 +1,8 @@
 """Fixtures that several packages' tests share."""
 
 import os
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,11 @@ settings.load_profile("steptool")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seeds", type=int, default=1, help="on how many seeds each learning test stands")
+    parser.addoption("--chaos-seed", type=int, default=0, help="seed of the faults in tests/chaos")
+    parser.addoption(
+        "--chaos-budget", type=float, default=0.1, help="size of the campaign in tests/chaos; 1: 15 minutes"
+    )
+    parser.addoption("--chaos-out", type=Path, help="folder for the result files of tests/chaos")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -104,3 +111,21 @@ def _imported(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         import_folder(data / "server", cache, catalog, strict=True)
     save_catalog(catalog, path)
     return path
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Function that gives a file system of so many KiB; called again, it changes the size."""
+    folder = tmp_path / "small disk"
+    folder.mkdir()
+
+    def resize(size: int) -> Path:
+        options = f"{'remount,' if os.path.ismount(folder) else ''}size={size}k"
+        mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False)
+        if mounting.returncode:
+            pytest.skip("needs the right to mount a file system")
+        return folder
+
+    yield resize
+    if os.path.ismount(folder):  # lazily: threads of a server keep connections
+        subprocess.run(["umount", "--lazy", folder], check=True)

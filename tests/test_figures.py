@@ -146,6 +146,16 @@ def test_named_result_files_exist(page: str) -> None:
     assert not {each for each in named if not (RESULTS / f"{each}.json").is_file()}
 
 
+def test_the_page_on_reliability_has_the_table_of_the_campaign_whose_goals_are_met() -> None:
+    rows = json.loads((RESULTS / "chaos.json").read_text())["tables"]["scenarios"]
+    assert rows
+    for goal in ("lost", "wrong", "5xx", "exceptions"):
+        assert not {row["scenario"]: row[goal] for row in rows if row[goal]}
+    tables = [line for line in (RESULTS / "chaos.md").read_text().splitlines() if line.startswith("|")]
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert "\n".join(tables[: len(rows) + 2]) in page
+
+
 @pytest.mark.parametrize(
     ("printed", "is_there"),
     [("126", True), ("130", True), ("125", False), ("16.6", True), ("16.7", False), ("8,700", True), ("8,800", False)],

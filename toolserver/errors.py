@@ -41,7 +41,7 @@ class CacheError(ToolServerError):
 
 
 class DamagedEntryError(CacheError):
-    """One recording does not match its hash; the others can be read."""
+    """One recording does not match its hash or has another type; the others can be read."""
 
 
 class StateTokenError(ToolServerError):

@@ -44,7 +44,7 @@ class LocalToolClient:
         for call in calls:
             if codec is not None and isinstance(call.state, str):  # the opening token of an episode
                 return [
-                    decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
+                    decoded if isinstance(decoded, ToolResponse) else service.call_many([decoded])[0]
                     for decoded in map(codec.decode_call, calls)
                 ]
         return service.call_many(calls)

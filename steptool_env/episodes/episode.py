@@ -109,7 +109,8 @@ class Episode:
     def apply_response(self, response: ToolResponse | None) -> Transition:
         """Score the step with the response to the call of `parse_action`; `None` if there was no call.
 
-        A response that says that the state was refused aborts the episode: the server cannot continue it.
+        A response that says that the state was refused, or that the server itself failed at the call (its recording is
+        damaged), aborts the episode: no tool has answered, so the step cannot be scored.
 
         Raises:
             ConfigurationError: The response says that an offered API is unknown: the server has the tools of other
@@ -121,7 +122,7 @@ class Episode:
                     f"the tools do not know {self._action.name}, which task {self.task.id!r} of {self.task.suite!r} "
                     "offers; start the server with the tools of these tasks"
                 )
-            if response.outcome is Outcome.FORBIDDEN:
+            if response.outcome in (Outcome.FORBIDDEN, Outcome.FAILED):
                 return self.abort(response.error)
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)

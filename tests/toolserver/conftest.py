@@ -1,8 +1,6 @@
 """Places of a cache for the tests of the store: a directory, and a Redis server that they start."""
 
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -33,21 +31,3 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return str(tmp_path / "place")
     url: str = request.getfixturevalue("redis_url")
     return url
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """Function that gives a file system of so many KiB; called again, it changes the size."""
-    folder = tmp_path / "small disk"
-    folder.mkdir()
-
-    def resize(size: int) -> Path:
-        options = f"{'remount,' if os.path.ismount(folder) else ''}size={size}k"
-        mounting = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], check=False)
-        if mounting.returncode:
-            pytest.skip("needs the right to mount a file system")
-        return folder
-
-    yield resize
-    if os.path.ismount(folder):  # lazily: threads of a server keep connections
-        subprocess.run(["umount", "--lazy", folder], check=True)

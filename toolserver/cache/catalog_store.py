@@ -19,7 +19,7 @@ from toolserver.cache.redis_url import is_redis
 from toolserver.catalog.api_schema import ApiSpec
 from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import documentation, read_documentation
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, DataError
 
 if TYPE_CHECKING:
     from toolserver.cache.redis_server import RedisServer
@@ -122,7 +122,14 @@ def _merged(present: Iterable[bytes], catalog: Catalog) -> Iterator[tuple[bytes,
 
 
 def _decoded(rows: Iterable[bytes]) -> Iterator[ApiSpec]:
-    return (read_documentation(orjson.loads(row)) for row in rows)
+    for row in rows:
+        try:
+            spec = read_documentation(orjson.loads(row))
+        except (ValueError, TypeError, DataError) as error:
+            raise CacheError(
+                f"the catalog holds an API that cannot be read ({error}); import the recordings into a new directory"
+            ) from None
+        yield spec
 
 
 def _read(place: str | Path, table: str, column: str) -> list[Any]:
@@ -130,13 +137,24 @@ def _read(place: str | Path, table: str, column: str) -> list[Any]:
     path = Path(place) / FILE
     if not path.is_file():
         return []
-    uri = f"file:{quote(str(path.absolute()))}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=60)) as connection:
-            _check(connection, path)
-            return _column(connection, table, column)
+        try:
+            return _read_in_mode("ro", path, table, column)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            return _read_in_mode("rw", path, table, column)  # rolls back what a killed writer left in the journal
     except sqlite3.Error as error:
         raise CacheError(f"cannot read {path}: {error}") from error
+
+
+def _read_in_mode(mode: str, path: Path, table: str, column: str) -> list[Any]:
+    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    with closing(sqlite3.connect(uri, uri=True, timeout=60)) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return []  # a writer was killed before it had made the tables
+        _check(connection, path)
+        return _column(connection, table, column)
 
 
 @contextmanager

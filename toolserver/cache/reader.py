@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from toolserver.cache.database import DATABASE, ENTRIES, FORMAT, refuse_foreign
 from toolserver.cache.tally import FILE, KEY, Tally, TallyFile
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, DamagedEntryError
 
 _PAGE = 1000  # rows per SELECT of a scan: a long read prevents merging the write-ahead log
 
@@ -52,7 +52,7 @@ class Reader:
             return None
         value = row[0]
         if type(value) is not bytes:  # diskcache keeps other values as text, numbers or files
-            raise CacheError(f"{self._path} holds a value that is not raw bytes; see `toolserver verify`")
+            raise DamagedEntryError(f"{self._path} holds a value that is not raw bytes; see `toolserver verify`")
         return value
 
     def items(self) -> Iterator[tuple[bytes, bytes]]:

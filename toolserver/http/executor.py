@@ -11,9 +11,9 @@ from typing import Generic, TypeVar
 
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
-from toolserver.errors import CacheError
+from toolserver.errors import CacheError, DamagedEntryError
 from toolserver.http.metrics import Metrics
-from toolserver.resolvers.base import refuse
+from toolserver.resolvers.base import refuse, refuse_damaged
 from toolserver.resolvers.recorded import RecordedResolver
 from toolserver.service.service import PendingAnswer, ToolService
 
@@ -101,10 +101,12 @@ class CallExecutor:
     def _start_in_batch(self, call: ToolCall) -> ToolResponse | PendingAnswer:
         """`ToolService.start`, where an exception of a resolver becomes the outcome `failed` of its call.
 
-        A broken store fails the whole request: `CacheError` is raised.
+        So does a damaged recording. A broken store fails the whole request: `CacheError` is raised.
         """
         try:
             return self._begin(call)
+        except DamagedEntryError as error:
+            return refuse_damaged(call, error)
         except CacheError:
             raise
         except Exception:
@@ -125,12 +127,14 @@ class CallExecutor:
     async def _wait_in_batch(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         try:
             return await self._wait(pending, call, route)
+        except DamagedEntryError as error:
+            answer = refuse_damaged(call, error)
         except CacheError:
             raise
         except Exception:
             answer = _defect(call)
-            self._metrics.count_call(route, answer, False)
-            return answer
+        self._metrics.count_call(route, answer, False)
+        return answer
 
     async def _wait(self, pending: PendingAnswer, call: ToolCall, route: str) -> ToolResponse:
         running = asyncio.get_running_loop().run_in_executor(self._pool, pending)

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -38,6 +39,7 @@ class Metrics:
         self._requests: dict[tuple[str, int], list[float]] = {}
         self._runtime_dir = runtime_dir
         self._cache = cache
+        self._saving = Lock()  # scrapes run on threads
 
     def call_counter(self, route: str, instant: bool, outcome: str, provenance: str) -> list[int]:
         """The count of answered calls, as a list of one element, which the caller increments.
@@ -76,11 +78,12 @@ class Metrics:
             return False
         path = self._runtime_dir / f"metrics-{os.getpid()}.json"
         unfinished = path.with_suffix(".new")
-        try:
-            unfinished.write_bytes(orjson.dumps(self._snapshot()))
-            unfinished.replace(path)
-        except OSError:
-            return False
+        with self._saving:
+            try:
+                unfinished.write_bytes(orjson.dumps(self._snapshot()))
+                unfinished.replace(path)
+            except OSError:
+                return False
         return True
 
     def exposition(self) -> bytes:
@@ -95,7 +98,8 @@ class Metrics:
     def _snapshot(self) -> dict[str, dict[str, Any]]:
         calls: Counter[str] = Counter()
         lookups: Counter[str] = Counter()
-        for (route, instant, outcome, provenance), (count,) in self._calls.items():
+        calls_so_far, requests_so_far = list(self._calls.items()), list(self._requests.items())  # others go on counting
+        for (route, instant, outcome, provenance), (count,) in calls_so_far:
             calls[_SEPARATOR.join((route, outcome, provenance))] += count
             if instant and provenance in _STORED:
                 lookups["hit"] += count
@@ -104,14 +108,12 @@ class Metrics:
         if self._cache is not None:
             lookups["damaged"] = self._cache.damaged
         latency: dict[str, list[float]] = {}
-        for (route, _), row in self._requests.items():
+        for (route, _), row in requests_so_far:
             latency[route] = [sum(column) for column in zip(row, latency.get(route, [0.0] * len(row)), strict=True)]
         return {
             "calls": calls,
             "lookups": lookups,
-            "requests": {
-                f"{route}{_SEPARATOR}{status}": sum(row[:-1]) for (route, status), row in self._requests.items()
-            },
+            "requests": {f"{route}{_SEPARATOR}{status}": sum(row[:-1]) for (route, status), row in requests_so_far},
             "latency": latency,
         }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Protocol
 
 from toolserver.calls.episode_state import EpisodeState
-from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolResponse, encode_body
+from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
+from toolserver.errors import DamagedEntryError
 
 PARSE_ERROR = "Tool input parse error...\n"
 """StableToolBench's error text for arguments that are not a JSON object."""
@@ -72,3 +73,8 @@ class ApiLookup(Protocol):
 def refuse(outcome: Outcome, error: str) -> ToolResponse:
     """Return an answer of the service itself, with an error text, to a call that no tool answers."""
     return ToolResponse(encode_body(error, ""), outcome, Provenance.SERVICE)
+
+
+def refuse_damaged(call: ToolCall, error: DamagedEntryError) -> ToolResponse:
+    """Return the answer to a call of a batch whose recording is damaged; the other calls are answered."""
+    return refuse(Outcome.FAILED, str(error))._replace(state=call.state)

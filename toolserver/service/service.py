@@ -12,8 +12,8 @@ from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import ApiSpec, Outcome, Provenance, ToolCall, ToolResponse, encode_body
 from toolserver.episodes.faults import draw_fault
 from toolserver.episodes.state_token import StateCodec
-from toolserver.errors import DataError
-from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Resolver, ValidatedCall, refuse
+from toolserver.errors import DamagedEntryError, DataError
+from toolserver.resolvers.base import PARSE_ERROR, ApiLookup, Resolver, ValidatedCall, refuse, refuse_damaged
 from toolserver.service.validation import MAX_DEPTH, argument_problem
 
 PendingAnswer = Callable[[], ToolResponse]
@@ -90,14 +90,22 @@ class ToolService:
         return partial(self._resolve_blocking, checked) if self._blocking else _no_answer(checked)
 
     def call_many(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
-        """Answer several calls, in their order. No call sees the effects of another."""
-        answers = [self.start(call) for call in calls]
-        pending = [answer for answer in answers if not isinstance(answer, ToolResponse)]
+        """Answer several calls, in their order. No call sees the effects of another.
+
+        A call whose recording is damaged has the outcome `failed`; `call` and `start` raise `DamagedEntryError`.
+        """
+        answers: list[ToolResponse | PendingAnswer] = []
+        for call in calls:
+            try:
+                answers.append(self.start(call))
+            except DamagedEntryError as error:
+                answers.append(refuse_damaged(call, error))
+        pending = [(answer, call) for answer, call in zip(answers, calls, strict=True) if callable(answer)]
         if not pending:
             return cast(list[ToolResponse], answers)
         with ThreadPoolExecutor(min(self._upstream_workers, len(pending))) as pool:
-            late = pool.map(lambda answer: answer(), pending)
-            return [answer if isinstance(answer, ToolResponse) else next(late) for answer in answers]
+            late = pool.map(_wait, pending)
+            return [next(late) if callable(answer) else answer for answer in answers]
 
     def close(self) -> None:
         """Close the resolvers. The service cannot be used afterwards."""
@@ -149,6 +157,14 @@ class ToolService:
 
     def _resolve_blocking(self, call: ValidatedCall) -> ToolResponse:
         return _first_answer(self._blocking, call) or _no_answer(call)
+
+
+def _wait(pending: tuple[PendingAnswer, ToolCall]) -> ToolResponse:
+    answer, call = pending
+    try:
+        return answer()
+    except DamagedEntryError as error:
+        return refuse_damaged(call, error)
 
 
 def _first_answer(resolvers: Sequence[Resolver], call: ValidatedCall) -> ToolResponse | None:

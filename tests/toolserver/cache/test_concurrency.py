@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.toolserver.apis import APIS
 from tests.toolserver.numbered_calls import (
     answer,
     key_of,
@@ -21,7 +22,9 @@ from tests.toolserver.numbered_calls import (
     write_responses_folder,
 )
 from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import load_catalog, save_catalog, unfinished_imports
 from toolserver.catalog.api_schema import ToolResponse
+from toolserver.catalog.catalog import Catalog
 from toolserver.cli import main
 from toolserver.errors import CacheError
 
@@ -101,6 +104,32 @@ def test_a_killed_import_leaves_a_cache_that_verifies(tmp_path: Path, kill_at: i
     with ResponseCache(path, read_only=True) as cache:
         assert len(cache) == 9000
         assert list(cache.verify()) == []
+
+
+LEAVE_JOURNAL = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE apis SET documentation = zeroblob(100000)")
+os._exit(0)  # like a killed process: the journal is left
+"""
+
+
+def test_the_catalog_of_a_killed_import_is_that_before_it(tmp_path: Path) -> None:
+    save_catalog(Catalog(APIS), tmp_path)
+    subprocess.run([sys.executable, "-c", LEAVE_JOURNAL, tmp_path / "catalog.db"], check=True)
+    assert (tmp_path / "catalog.db-journal").stat().st_size
+    assert list(load_catalog(tmp_path)) == list(Catalog(APIS))
+    save_catalog(Catalog(APIS), tmp_path)
+
+
+def test_an_import_that_was_killed_while_it_made_the_catalog_can_be_repeated(tmp_path: Path) -> None:
+    (tmp_path / "catalog.db").touch()
+    assert list(load_catalog(tmp_path)) == []
+    assert unfinished_imports(tmp_path) == []
+    save_catalog(Catalog(APIS), tmp_path)
+    assert list(load_catalog(tmp_path)) == list(Catalog(APIS))
 
 
 def count(path: Path) -> int:

@@ -19,6 +19,8 @@ from toolserver.cache import ResponseCache, record
 from toolserver.cache.record import decode_entry, encode_record
 from toolserver.catalog.api_schema import ToolResponse
 from toolserver.errors import CacheError, DamagedEntryError
+from toolserver.service.factory import build_service
+from toolserver.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,7 +88,37 @@ def test_a_damaged_entry_is_refused_and_counted_and_the_others_are_served(tmp_pa
             )
             assert client.post("/v1/call", json=as_request(other)).json()["body"] == RECORDED[1][1].decode()
             assert f"toolserver_cache_damaged_total {number}.0" in client.get("/metrics").text
-        assert OSLO_BODY.decode() not in client.post("/v1/calls", json=[as_request(OSLO)]).text
+
+
+@pytest.mark.parametrize("miss", ["strict", "synthetic", "live"])
+def test_a_damaged_entry_is_refused_alone_in_its_batch(tmp_path: Path, miss: str) -> None:
+    make_cache(tmp_path)
+    damage(tmp_path, OSLO)
+    unread = {"live_url": "http://127.0.0.1:9/rapidapi"} if miss == "live" else {}
+    with serving(tmp_path, miss=miss, **unread) as client:
+        other, body, _ = RECORDED[1]
+        batch = [as_request(call) for call in (other, OSLO, other, OSLO._replace(state="open:seed=1"))]
+        answer = client.post("/v1/calls", json=batch)
+        assert answer.status_code == 200
+        first, damaged, third, in_an_episode = answer.json()
+        assert [first["body"], third["body"]] == [body.decode()] * 2
+        for refused, state in ((damaged, ""), (in_an_episode, "open:seed=1")):
+            assert (refused["outcome"], refused["provenance"], refused["state"]) == ("failed", "service", state)
+            assert f"the entry {key_of(OSLO).hex()} does not match its hash" in refused["body"]
+        metrics = client.get("/metrics").text
+        assert "toolserver_cache_damaged_total 2.0" in metrics
+        assert 'outcome="failed",provenance="service",route="/v1/calls"} 2.0' in metrics
+
+
+def test_a_batch_in_process_is_answered_but_for_a_damaged_entry(tmp_path: Path) -> None:
+    make_cache(tmp_path)
+    damage(tmp_path, OSLO)
+    service = build_service(Settings(cache=tmp_path, read_only=True))
+    answers = service.call_many([RECORDED[1][0], OSLO, RECORDED[1][0]])
+    assert [answer.outcome for answer in answers] == ["rate_limited", "failed", "rate_limited"]
+    with pytest.raises(DamagedEntryError):
+        service.call(OSLO)
+    service.close()
 
 
 def test_no_policy_for_missed_calls_answers_in_place_of_a_damaged_entry(tmp_path: Path) -> None:

@@ -128,6 +128,9 @@ FOREIGN = {
     ),
     "a view": ("CREATE VIEW other AS SELECT * FROM Cache", "the view other"),
     "a table": ("CREATE TABLE other (a)", "the table other"),
+    "a count that is a fraction": ("UPDATE Settings SET value = 1e300", "a count that is no number"),
+    "a count that is text": ("UPDATE Settings SET value = 'many'", "a count that is no number"),
+    "a count below zero": ("UPDATE Settings SET value = -7", "a count that is no number of rows or bytes"),
     "a setting": ("INSERT INTO Settings VALUES ('sqlite_writable_schema', 1)", "the setting sqlite_writable_schema"),
 }
 
@@ -182,6 +185,17 @@ def test_a_foreign_trigger_in_the_catalog_is_refused(ours: Path) -> None:
     connection.close()
     for use in (lambda: load_catalog(ours), lambda: save_catalog(Catalog(), ours)):
         with pytest.raises(CacheError, match="the trigger evil"):
+            use()
+
+
+@pytest.mark.parametrize("row", [b"{", b"[]", b'{"category_name": 1}', b"\xff", "text", 3], ids=str)
+def test_a_catalog_with_a_row_of_another_form_is_refused(ours: Path, row: object) -> None:
+    save_catalog(Catalog(APIS), ours)
+    with sqlite3.connect(ours / "catalog.db") as connection:
+        connection.execute("UPDATE apis SET documentation = ? WHERE rowid = 2", (row,))
+    connection.close()
+    for use in (lambda: load_catalog(ours), lambda: save_catalog(Catalog(APIS), ours)):
+        with pytest.raises(CacheError, match="an API that cannot be read"):
             use()
 
 

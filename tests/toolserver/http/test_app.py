@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,15 @@ def test_settings_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.
     settings = Settings()
     assert (settings.cache, settings.miss) == (str(tmp_path), "synthetic")
     assert "secret key" not in repr(settings)
+
+
+def test_concurrent_scrapes_are_whole_while_requests_are_counted(tmp_path: Path) -> None:
+    """Scrapes run on threads, and the event loop goes on counting."""
+    metrics = Metrics(tmp_path)
+    for number in range(20):
+        metrics.count_request(f"/{number}", 200, 0.1)
+    with ThreadPoolExecutor(8) as pool:
+        scrapes = [pool.submit(metrics.exposition) for _ in range(40)]
+        for number in range(20, 150):
+            metrics.count_request(f"/{number}", 200, 0.1)
+    assert all(b'route="/19",status="200"} 1.0' in scrape.result() for scrape in scrapes)
