@@ -47,3 +47,6 @@ FROM base AS trainer
 ENV MPLCONFIGDIR=/tmp/matplotlib
 COPY --from=build-trainer /opt/steptool /opt/steptool
 CMD ["steptool", "--help"]
+
+# What `docker build .` makes without a target.
+FROM server
