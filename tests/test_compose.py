@@ -68,7 +68,8 @@ class Stack:
     def __init__(self, compose: list[str]) -> None:
         self._name = f"steptool-test-{secrets.token_hex(4)}"
         self._command = [*compose, "-p", self._name, "--profile", "scale"]
-        self._environment = os.environ | {"TOOLSERVER_STATE_KEY": secrets.token_hex(32), "PROXY_PORT": "0"}
+        defaults = {"STABLETOOLBENCH_DATA": "", "WORKERS": "", "WORLD": "", "PROXY_PORT": "0"}
+        self._environment = os.environ | defaults | {"TOOLSERVER_STATE_KEY": secrets.token_hex(32)}
 
     def compose(self, *words: str, check: bool = True, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of Compose; a failure fails the test with its output."""
