@@ -168,24 +168,30 @@ def test_replicas_without_a_key_are_refused_with_a_remedy(stack: Stack) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_killed_replica_is_no_error_for_a_client_that_never_repeats_a_call(stack: Stack) -> None:
+def test_a_kill_costs_a_client_that_never_repeats_a_call_at_most_the_one_in_flight(stack: Stack) -> None:
+    """The proxy's part alone: a reset connection is not repeated by it, everything else is, and no answer is wrong."""
     stack.compose("up", "-d", "proxy")
     call = {"category": "Geography", "tool": "atlascedar", "api": "find_city", "arguments": {"name": "Valofield"}}
     containers = [stack.container(name) for name in ("replica-1", "replica-2")]
-    stop, kills, seen = Event(), list[str](), Counter[tuple[int, bytes]]()
-    with httpx.Client(base_url=stack.url(), timeout=60) as client:
-        killer = Thread(target=restart_in_turn, args=(containers, stop, kills, lambda: both(client)))
+    stop, kills, seen, lost = Event(), list[str](), Counter[tuple[int, bytes]](), 0
+    with httpx.Client(base_url=stack.url(), timeout=60) as client, httpx.Client(base_url=stack.url()) as watching:
+        killer = Thread(target=restart_in_turn, args=(containers, stop, kills, lambda: both(watching)))
         killer.start()
         try:
             while len(kills) < 5 and killer.is_alive():
-                answer = client.post("/v1/calls", json=[call | {"state": "open:seed=7:task=t1"}])
-                seen[answer.status_code, answer.content] += 1
+                try:
+                    answer = client.post("/v1/calls", json=[call | {"state": "open:seed=7:task=t1"}])
+                except (httpx.RemoteProtocolError, httpx.ReadError):
+                    lost += 1
+                else:
+                    lost += answer.status_code == 502
+                    seen[answer.status_code, answer.content] += answer.status_code != 502
         finally:
             stop.set()
             killer.join()
     assert len(kills) >= 5
-    assert len(seen) == 1, seen
-    assert next(iter(seen))[0] == 200
+    assert [status for (status, _), number in seen.items() if number] == [200], seen
+    assert lost <= len(kills)
 
 
 @pytest.mark.slow
