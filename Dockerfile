@@ -1,7 +1,8 @@
-# Three images from one file, none with torch:
+# Four images from one file; only the trainer has torch:
 #   docker build --target server -t steptool-env/server .
 #   docker build --target eval -t steptool-env/eval .
 #   docker build --target openenv -t steptool-env/openenv .
+#   docker build --target trainer -t steptool-env/trainer .
 # A package index other than pip's default is given from outside: --build-arg PIP_INDEX_URL=...
 ARG PYTHON_IMAGE=python:3.12-slim
 
@@ -48,3 +49,15 @@ EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=5 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 CMD ["toolserver", "serve", "--cache", "/cache", "--read-only", "--host", "0.0.0.0", "--port", "8000"]
+
+# Last, because builders without BuildKit run all stages before the one that is asked for.
+FROM build AS build-trainer
+RUN /opt/steptool/bin/pip install -c constraints.txt '.[agents,redis]'
+
+FROM base AS trainer
+ENV MPLCONFIGDIR=/tmp/matplotlib
+COPY --from=build-trainer /opt/steptool /opt/steptool
+CMD ["steptool", "--help"]
+
+# What `docker build .` makes without a target.
+FROM server

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all test-integrations chaos check docs serve bench gpu gpu-packages clean
+.PHONY: help setup demo test test-all test-integrations chaos check docs licences audit serve bench gpu gpu-packages clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -65,6 +65,18 @@ check: $(READY)  ## Lint, format check, type check, and a build of the documenta
 docs: $(READY)  ## Build the documentation into site/; broken links and anchors are errors.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
+licences: $(READY)  ## Write docs/licences.md from the installed packages.
+	$(BIN)/python docs/licences.py
+
+# `--strict` makes a package that the database does not know an error: without it, pip-audit says "No known
+# vulnerabilities" where an index has packages and no advisories.
+audit:  ## Compare constraints.txt with the advisories for Python packages; needs a network.
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check --upgrade pip-audit
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --progress-spinner off $(AUDIT) -r constraints.txt || { \
+	  echo "error: constraints.txt has a known vulnerability, or was not audited: the lines above say which." >&2; \
+	  echo "Where PyPI's JSON interface cannot be reached, try the other database: make audit AUDIT='-s osv'" >&2; exit 1; }
+
 serve: $(READY)  ## Serve ToolWorld on 127.0.0.1:8000.
 	$(BIN)/toolserver serve --world 0 --port 8000
 
@@ -81,4 +93,4 @@ gpu-packages: $(READY)  ## Collect what a GPU machine without a network lacks in
 	  --platform manylinux2014_x86_64 --target .gpu-packages -r benchmarks/gpu_wheels.txt
 
 clean:  ## Remove what was built here, the environment included.
-	rm -rf $(VENV) .venvs .gpu-packages build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venvs .venv-audit .gpu-packages build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,8 +24,9 @@ COPIED = {
     "CHANGELOG.md": "changelog.md",
     "LICENSE": "LICENSE",
     "NOTICE": "NOTICE",
+    "compose/haproxy.cfg": "haproxy.cfg",
 }
-"""Pages made of files at the root, by the path of the file."""
+"""Pages made of files outside `docs/`, by the path of the file."""
 RESULTS = "benchmarks/results"
 
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")

@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from toolserver.resolvers.llm import Simulator
 
 MissPolicy = Literal["strict", "synthetic", "llm", "live"]
+
+_KEY_CHARACTERS = 16
 
 
 class Settings(BaseSettings):
@@ -34,7 +36,9 @@ class Settings(BaseSettings):
     )
     mcp: bool = Field(default=False, description="Serve the tools by the Model Context Protocol, too, at /mcp.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
-    state_key: SecretStr | None = Field(default=None, description="Key of state tokens; default: random per server.")
+    state_key: SecretStr | None = Field(
+        default=None, description="Key of state tokens, at least 16 characters; default: random per server."
+    )
 
     llm_url: str = Field(
         default="", description="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8001/v1 (miss=llm)."
@@ -61,6 +65,17 @@ class Settings(BaseSettings):
     max_connections: int = Field(default=512, ge=1, description="Maximum number of connections per worker.")
 
     runtime_dir: Path | None = Field(default=None, description="Directory shared by the workers; set by `serve`.")
+
+    @field_validator("state_key")
+    @classmethod
+    def _is_no_guess(cls, key: SecretStr | None) -> SecretStr | None:
+        # An empty variable is refused and not taken as a missing one: replicas would each have a random key.
+        if key is not None and len(key.get_secret_value()) < _KEY_CHARACTERS:
+            raise ValueError(
+                f"has fewer than {_KEY_CHARACTERS} characters; set TOOLSERVER_STATE_KEY to a random text, the same for "
+                "all servers that share episodes, e.g. of `openssl rand -hex 32`"
+            )
+        return key
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

@@ -1,6 +1,9 @@
 """Keys of state tokens: random for every server over HTTP, shared by its workers, public in process."""
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import ExitStack
 from typing import Any
 
@@ -50,6 +53,18 @@ def test_servers_with_one_key_share_episodes() -> None:
         booked = call(first, GOOD.state)["state"]
         assert call(first, booked) == call(second, booked)
         assert call(second, booked)["outcome"] != "forbidden"
+
+
+@pytest.mark.parametrize("key", ["", "short"])
+def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
+    """A variable that is set and empty, as a compose file writes it, is not a missing one."""
+    command = [sys.executable, "-m", "toolserver.cli", "serve", "--world", "0", "--port", "0"]
+    environment = os.environ | {"TOOLSERVER_STATE_KEY": key}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 1
+    assert "state_key: has fewer than 16 characters" in run.stderr
+    assert "TOOLSERVER_STATE_KEY" in run.stderr
+    assert not run.stdout
 
 
 def test_a_service_in_process_has_the_public_key() -> None:

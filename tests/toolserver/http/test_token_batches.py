@@ -92,7 +92,7 @@ def counted(client: TestClient) -> float:
 
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
-    settings = Settings(world=0, state_key=SecretStr(PUBLIC_KEY.decode()))
+    settings = Settings(world=0).model_copy(update={"state_key": SecretStr(PUBLIC_KEY.decode())})  # a short key
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield Ways(client, SERVICE)
 
