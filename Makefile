@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
-.PHONY: help setup demo test test-all test-integrations chaos check docs licences audit serve bench gpu gpu-packages clean
+.PHONY: help setup demo test test-all integrations test-integrations chaos check docs licences audit serve bench gpu gpu-packages clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,6 +44,8 @@ PARTNERS := $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/
 	.venvs/$*/bin/python -m pytest --quiet tests/integrations/$* --junitxml $@
 
 .force:
+
+integrations: $(PARTNERS:%=.venvs/%/.ready)  ## Install each partner's package into an environment of its own.
 
 test-integrations: $(PARTNERS:%=.venvs/%/result.xml)  ## Test each partner's own package and client in an environment of its own.
 	$(PYTHON) tests/integrations/table.py $^
