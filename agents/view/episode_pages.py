@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import log
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -12,13 +13,13 @@ from agents.view.episode_index import ENDINGS, PAGE, Filter
 from agents.view.fork import Fork, fork_episode
 from agents.view.pages import Pages, link
 from agents.view.plan_picture import PlanPicture, fulfilled_steps, plan_picture
-from agents.view.run_folders import EPISODES
 from steptool_env.errors import ConfigurationError, DataError, StepToolError
 from steptool_env.types import Trajectory
 
 router = APIRouter(default_response_class=HTMLResponse)
 
 _SIDE_BY_SIDE = 6  # episodes of one page
+_LIKELIHOODS = (0.9, 0.5, 0.1, 0.01)  # limits of the colours of tokens
 
 Names = Annotated[list[str], Query(default_factory=list)]
 
@@ -33,6 +34,7 @@ class EpisodeView:
         line: Number of its line.
         episode: The episode.
         advantages: Advantage of each call, where the trainer logged them; else empty.
+        tokens: Tokens of each call with log-probability and its class from 0, likely, to 4; empty where not logged.
         fulfilled: Functions of the gold plan that each step (from 1) was the first to fulfil.
         latencies: Seconds of the virtual clock that each call took, from a replay; empty without injected faults, and
             where the replay differs.
@@ -45,6 +47,7 @@ class EpisodeView:
     line: int
     episode: Trajectory
     advantages: Sequence[float] = ()
+    tokens: Sequence[Sequence[tuple[str, float, int]]] = ()
     fulfilled: Mapping[int, list[str]] = field(default_factory=dict)
     latencies: Sequence[float] = ()
     picture: PlanPicture | None = None
@@ -102,7 +105,7 @@ def line(request: Request, at: str) -> PlainTextResponse:
     """Show the line of an episode as it is in the file."""
     pages: Pages = request.app.state.pages
     run, number = _address(at)
-    data = pages.workspace.index.line(pages.workspace.run(run).folder / EPISODES, number)
+    data = pages.workspace.index.line(pages.workspace.file_of(run), number)
     return PlainTextResponse(data.decode("utf-8", "backslashreplace"))
 
 
@@ -149,7 +152,7 @@ def _rows(pages: Pages, request: Request) -> dict[str, Any]:
         "size": PAGE,
         "chosen": chosen,
         "names": names,
-        "run_names": [run.name for run in pages.workspace.listed if run.has_episodes],
+        "run_names": [run.name for run in pages.workspace.listed if run.episodes_file is not None],
         "query": {"run": names, **{name: value for name, value in vars(chosen).items() if value}},
         "endings": ENDINGS,
         "values": {kind: index.values(files, kind) for kind in ("term", "tool", "status")},
@@ -159,7 +162,7 @@ def _rows(pages: Pages, request: Request) -> dict[str, Any]:
 def _view(pages: Pages, at: str) -> EpisodeView:
     run, number = _address(at)
     found = pages.workspace.episode(run, number)
-    view = EpisodeView(at, run, number, found, _advantages(found))
+    view = EpisodeView(at, run, number, found, _advantages(found), _tokens(found))
     try:
         setting = _setting(pages, run, found)
     except StepToolError as error:
@@ -181,6 +184,23 @@ def _advantages(episode: Trajectory) -> list[float]:
     return [float(each) for each in logged] if all(isinstance(each, int | float) for each in logged) else []
 
 
+def _tokens(episode: Trajectory) -> list[list[tuple[str, float, int]]]:
+    """Return the logged tokens of each call; empty where there are none, or they have another form."""
+    logged = episode.metadata.get("token_log_probs")
+    try:
+        calls = [
+            [(str(text), float(value), _likelihood(float(value))) for text, value in call] for call in logged or ()
+        ]
+    except (TypeError, ValueError):
+        return []
+    return calls if len(calls) == len(episode.steps) else []
+
+
+def _likelihood(log_prob: float) -> int:
+    """Return the class of a log-probability: the number of limits that its probability is below."""
+    return sum(log_prob < log(limit) for limit in _LIKELIHOODS)
+
+
 def _setting(pages: Pages, run: str, episode: Trajectory, reward: str = "") -> Setting:
     info = pages.workspace.run(run)
     return setting_of(info.env_id, info.env_args, episode, reward)
@@ -200,7 +220,7 @@ def _fulfilled_by(setting: Setting, result: Fork) -> list[list[str]]:
 
 def _neighbours(pages: Pages, view: EpisodeView) -> dict[str, str]:
     """Return the addresses of the episodes before and after in the same run."""
-    file = pages.workspace.run(view.run).folder / EPISODES
+    file = pages.workspace.file_of(view.run)
     found = pages.workspace.index.neighbours(file, view.line)
     return {name: f"{view.run}:{number}" for name, number in found.items()}
 

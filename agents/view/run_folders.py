@@ -13,12 +13,14 @@ from typing import Any, Literal
 import yaml
 
 from agents.evaluation.results import read_held_out
-from agents.training.metrics_log import read_metrics
+from agents.training.metrics_log import TRAINING_EPISODES, read_metrics
 from steptool_env.errors import ConfigurationError
 
 State = Literal["planned", "running", "finished", "stopped"]
 
-EPISODES, METRICS = "trajectories.jsonl", "metrics.jsonl"
+METRICS = "metrics.jsonl"
+EPISODES = ("trajectories.jsonl", TRAINING_EPISODES)
+"""Names of trajectory files; the first that a folder has is shown."""
 _SETTINGS = ("run.json", "plan.json", "config.yaml", "settings.yaml", "metrics.json", "held_out.json", "result.json")
 _SKIPPED = ("checkpoint-", ".", "policy")  # first letters of folders that hold weights and no run
 _QUIET_SECONDS = 120.0  # a run that is not complete and writes nothing for so long counts as stopped
@@ -56,7 +58,7 @@ class RunInfo:
         calls_per_second: Mean speed of the last iterations; nan if unknown.
         seconds_left: Estimated time to the end in seconds; nan if unknown.
         problem: Error in a file of the run; empty otherwise.
-        has_episodes: True if the folder has a trajectory file.
+        episodes_file: Trajectory file of the folder; `None` without one.
         has_metrics: True if the folder has a metrics file.
         settings_digest: Digest of the settings of a training without its seed: runs with equal ones differ by chance.
     """
@@ -81,7 +83,7 @@ class RunInfo:
     calls_per_second: float = nan
     seconds_left: float = nan
     problem: str = ""
-    has_episodes: bool = False
+    episodes_file: Path | None = None
     has_metrics: bool = False
     settings_digest: str = ""
 
@@ -145,7 +147,7 @@ class RunFolders:
 def _folders(root: Path) -> Iterator[Path]:
     for place, folders, files in os.walk(root):
         folders[:] = sorted(each for each in folders if not each.startswith(_SKIPPED))
-        if {EPISODES, METRICS, "plan.json"} & set(files):
+        if {*EPISODES, METRICS, "plan.json"} & set(files):
             yield Path(place)
 
 
@@ -161,7 +163,7 @@ def _marks(folder: Path) -> tuple[list[object], float]:
     """Return sizes and times of the files that a summary reads, and the time of the last change in seconds."""
     marks: list[object] = []
     newest = 0.0
-    for name in (EPISODES, METRICS, *_SETTINGS):
+    for name in (*EPISODES, METRICS, *_SETTINGS):
         try:
             status = (folder / name).stat()
         except OSError:
@@ -182,11 +184,13 @@ def _read(name: str, folder: Path, *, quiet: bool) -> RunInfo:
             values |= _training(folder, config, plan, records, quiet=quiet)
         else:
             values |= _evaluation(folder, run, quiet=quiet)
-        return RunInfo(name, folder, **values, has_episodes=(folder / EPISODES).is_file(), has_metrics=has_metrics)
+        return RunInfo(name, folder, **values, episodes_file=_episodes(folder), has_metrics=has_metrics)
     except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
-        return RunInfo(
-            name, folder, problem=f"{type(error).__name__}: {error}", has_episodes=(folder / EPISODES).is_file()
-        )
+        return RunInfo(name, folder, problem=f"{type(error).__name__}: {error}", episodes_file=_episodes(folder))
+
+
+def _episodes(folder: Path) -> Path | None:
+    return next((folder / name for name in EPISODES if (folder / name).is_file()), None)
 
 
 def _settings(plan: Mapping[str, Any], config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

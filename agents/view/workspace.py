@@ -8,7 +8,7 @@ from threading import Event, Thread
 from typing import Self
 
 from agents.view.episode_index import EpisodeIndex
-from agents.view.run_folders import EPISODES, RunFolders, RunInfo
+from agents.view.run_folders import RunFolders, RunInfo
 from steptool_env.errors import DataError
 from steptool_env.types import Trajectory
 
@@ -76,7 +76,7 @@ class Workspace:
     def files(self, names: Iterable[str] = ()) -> list[Path]:
         """Return the trajectory files of the named runs, of all runs without a name."""
         chosen = [self._known(name) for name in names] or list(self._runs.values())
-        return [run.folder / EPISODES for run in chosen if run.has_episodes]
+        return [run.episodes_file for run in chosen if run.episodes_file is not None]
 
     def name_of(self, file: str) -> str:
         """Return the name of the run of a trajectory file."""
@@ -85,7 +85,14 @@ class Workspace:
 
     def episode(self, name: str, line: int) -> Trajectory:
         """Return an episode. Raises `DataError` for an unknown run, and as `EpisodeIndex.episode` does."""
-        return self.index.episode(self._known(name).folder / EPISODES, line)
+        return self.index.episode(self.file_of(name), line)
+
+    def file_of(self, name: str) -> Path:
+        """Return the trajectory file of a run. Raises `DataError` for an unknown run, or one without episodes."""
+        file = self._known(name).episodes_file
+        if file is None:
+            raise DataError(f"run={name!r}: it has no episodes; `steptool evaluate` writes them")
+        return file
 
     def refresh(self) -> None:
         """Look at the folders once, and add all complete lines to the index."""
@@ -93,7 +100,7 @@ class Workspace:
         if runs != self._runs:
             self._runs = runs
             self.version += 1
-        waiting = [run for run in runs.values() if run.has_episodes]
+        waiting = [run for run in runs.values() if run.episodes_file is not None]
         while waiting and not self.closed:  # file by file in turns, so that every run shows something soon
             waiting = [run for run in waiting if self._add(run)]
         if self.indexing:
@@ -102,8 +109,10 @@ class Workspace:
 
     def _add(self, run: RunInfo) -> bool:
         """Add lines of a run to the index. Return True if more may be left."""
+        if run.episodes_file is None:
+            return False
         try:
-            update = self.index.update(run.folder / EPISODES)
+            update = self.index.update(run.episodes_file)
         except OSError as error:
             self._problems[run.name] = str(error)
             return False
@@ -127,11 +136,11 @@ class Workspace:
 
     def _with_episodes(self, run: RunInfo) -> RunInfo:
         problem = run.problem or self._problems.get(run.name, "")
-        if not run.has_episodes:
+        if run.episodes_file is None:
             return replace(run, problem=problem)
         counts = self._counts.get(run.folder)
         if counts is None:
-            self._counts[run.folder] = counts = self.index.counts(run.folder / EPISODES)
+            self._counts[run.folder] = counts = self.index.counts(run.episodes_file)
         judged, rate, calls, broken = counts
         if broken:
             lines = f"{broken} broken line{'s' if broken > 1 else ''}"
