@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Command:
-    """Show run folders in the browser, live: runs and their curves, episodes call by call, forks, tasks and tools.
+    """Show run folders in the browser, live: runs and their curves, episodes call by call, forks, tasks.
 
     The page only reads the folders, and answers this machine alone. Its index of episodes is kept in the user's cache
     directory.

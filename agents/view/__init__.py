@@ -1,1 +1,1 @@
-"""Live page of run folders in the browser: runs, episodes call by call, forks, tools and tasks."""
+"""Live page of run folders in the browser: runs, episodes call by call, forks and tasks."""

@@ -1,20 +1,21 @@
-"""The application of the page: routes for runs, episodes and forks, read-only and for this machine alone."""
+"""The application of the page: routes for runs, episodes, forks and tasks, read-only and for this machine alone."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.view import episode_pages, run_pages
+from agents.view import episode_pages, run_pages, task_pages
 from agents.view.pages import HERE, Pages
 from agents.view.workspace import Workspace
-from steptool_env.errors import StepToolError
+from steptool_env.errors import DataError, StepToolError
 
 _POLL = 0.25  # seconds between two looks of an event stream at the workspace
 
@@ -45,7 +46,9 @@ def create_app(workspace: Workspace, hosts: tuple[str, ...] = ("127.0.0.1", "loc
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(run_pages.router)
     app.include_router(episode_pages.router)
+    app.include_router(task_pages.router)
     app.add_exception_handler(StepToolError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
 
     @app.get("/events", response_class=EventSourceResponse)
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -66,6 +69,13 @@ async def _problem(request: Request, error: Exception) -> Response:
     if request.headers.get("hx-request"):
         return HTMLResponse(pages.render("problem.html.j2", problem=str(error)))
     return HTMLResponse(pages.render("problem_page.html.j2", problem=str(error), page=""), 404)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Name the values of the address that have another form."""
+    assert isinstance(error, RequestValidationError)
+    problems = (f"{item['loc'][-1]}={item.get('input')!r:.80}: {item['msg']}" for item in error.errors())
+    return await _problem(request, DataError("; ".join(problems)))
 
 
 class _Headers:

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from threading import RLock
 from typing import Any, cast
 
 from agents.rollout.episode_pool import make_env
@@ -22,6 +23,9 @@ TOOLWORLD, RECORDED = "StepTool/ToolWorld-v0", "StepTool/StableToolBench-v0"
 _CLASSES: Mapping[str, type[ToolEnv]] = {TOOLWORLD: ToolWorldEnv, RECORDED: StableToolBenchEnv}
 _JUDGES = ("rules", "world")
 _WORLD_REWARDS = ("potential", "progress")
+_IN_USE = RLock()
+"""Held while an environment is in use: environments of one world share parts that are made for one thread."""
+
 _NOT_KEPT = ("server_url", "render_mode")
 _RECORDED_SETTINGS = ("format", "prompt", "call_budget", "max_observation_length")
 
@@ -126,12 +130,12 @@ def _place(env_id: str, episode: Trajectory, arguments: Mapping[str, Any]) -> di
 
 @contextmanager
 def environment(setting: Setting) -> Iterator[ToolEnv]:
-    """Make the environment, and close it at the end.
+    """Make the environment, and close it at the end. One thread at a time has one.
 
     Raises:
         ConfigurationError: An argument is invalid, or data are missing.
     """
-    with closing(make_env(setting.env_id, setting.arguments)) as env:
+    with _IN_USE, closing(make_env(setting.env_id, setting.arguments)) as env:
         yield cast(ToolEnv, env.unwrapped)
 
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
 
 from agents.view.environments import Setting, environment
 from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Step, Trajectory
-
-_PLAYING = Lock()
-"""Held while an environment is in use: environments of one world share parts that are made for one thread."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def fork_episode(setting: Setting, episode: Trajectory, at: int, calls: Sequence
     if not 0 <= at <= len(actions):
         raise ConfigurationError(f"at={at}: the episode has {len(actions)} calls; give 0 to {len(actions)}")
     others = [*actions[:at], *calls, *(actions[at + 1 :] if rest else ())]
-    with _PLAYING, environment(setting) as env:
+    with environment(setting) as env:
         recorded, fork = _play(env, episode, actions), _play(env, episode, others)
     played = recorded.trajectory.steps
     differences = [

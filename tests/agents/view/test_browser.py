@@ -112,6 +112,8 @@ PAGES = [
     "/episode?at=runs/recorded:1",
     "/episode?at=runs/hostile:1",
     "/fork?at=runs/greedy:1&step=0&call=hello",
+    "/tasks",
+    "/task?task=w0-lite-validation-0&call=hello",
 ]
 
 

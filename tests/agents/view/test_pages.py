@@ -80,6 +80,10 @@ EVERY_PAGE = [
     "/episode?at=runs/hostile:2",
     "/fork?at=runs/oracle:1&step=0&call=" + quote(HOSTILE),
     "/fork?at=runs/hostile:1&step=0&call=x",
+    "/tasks",
+    "/tasks?split=" + quote(HOSTILE),
+    "/task?task=w0-lite-validation-0&call=" + quote(HOSTILE),
+    "/task?task=" + quote(HOSTILE),
 ]
 
 
@@ -234,6 +238,12 @@ def test_a_fork_of_a_permalink_is_the_same_fork(client: TestClient) -> None:
         "/fork?at=runs/oracle:1&step=-1&call=x",
         "/fork?at=runs/oracle:1&step=0&call=x&reward=os:abort",
         "/fork?at=runs/hostile:1&step=0&call=x",
+        "/fork?at=runs/oracle:1&step=one&call=x",
+        "/fork",
+        "/tasks?level=huge",
+        "/tasks?world_seed=x",
+        "/task?task=none",
+        "/task?task=w0-lite-validation-400",
     ],
 )
 def test_a_wrong_address_is_explained(client: TestClient, address: str) -> None:
@@ -242,6 +252,29 @@ def test_a_wrong_address_is_explained(client: TestClient, address: str) -> None:
     assert 'role="alert"' in answer.text
     fragment = client.get(address, headers={"hx-request": "true"})
     assert (fragment.status_code, "<html" in fragment.text) == (200, False)
+
+
+def test_tasks_of_a_split_are_paged(client: TestClient) -> None:
+    first, last = client.get("/tasks?split=depth-2"), client.get("/tasks?split=depth-2&start=375")
+    assert "depth-2: 400 tasks, 1 to 25" in text_of(first.text)
+    assert 'href="/task?task=w0-lite-depth-2-24"' in first.text
+    assert "376 to 400" in text_of(last.text)
+    assert 'rel="next"' not in last.text
+    assert client.get("/tasks?start=9999").status_code == client.get("/tasks?start=-5").status_code == 200
+
+
+def test_a_task_is_played_by_hand(client: TestClient, root: Path) -> None:
+    """The oracle's calls, one by one: each page has one more, and the last one the verdict."""
+    episode = read_trajectories(evaluate(root.parent / "hand", "split=depth-2", agent="oracle") / "trajectories.jsonl")
+    first = episode.trajectories[0]
+    actions = [step.action.text for step in first.steps]
+    for made in range(len(actions) + 1):
+        page = client.get("/task", params={"task": first.task.id, "call": actions[:made]}).text
+        assert page.count('<article class="step">') == made
+        assert ("calls left" in page) == (made < len(actions))
+    assert "solved, answered after" in text_of(page)
+    assert "return 1.000" in text_of(page)
+    assert "Not made" not in page
 
 
 def test_an_empty_folder_says_what_a_run_is(tmp_path: Path) -> None:
