@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Command:
-    """Show run folders in the browser, live: runs and their curves, episodes call by call, forks, tasks.
+    """Show run folders in the browser, live: runs and their curves, episodes call by call, forks, tasks and tools.
 
     The page only reads the folders, and answers this machine alone. Its index of episodes is kept in the user's cache
     directory.
@@ -40,12 +40,17 @@ class Command:
     index: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File of the index; by default view.sqlite in the user's cache directory."""
 
+    cache: Annotated[Path | None, tyro.conf.arg(metavar="DIR")] = None
+    """Directory of recorded calls (`toolserver import`) to show among the tools."""
+
     def run(self) -> None:
         """Serve until the process is stopped."""
+        if self.cache is not None and not self.cache.is_dir():
+            raise ConfigurationError(f"cache={str(self.cache)!r}: no such directory; `toolserver import` writes one")
         index = self.index or _cache_directory() / "view.sqlite"
         with Workspace(self.runs or (Path("runs"),), index) as workspace, closing(_listen(self.port)) as listening:
             config = uvicorn.Config(
-                create_app(workspace),
+                create_app(workspace, cache=self.cache),
                 log_level="warning",
                 ws="none",
                 server_header=False,

@@ -1,1 +1,1 @@
-"""Live page of run folders in the browser: runs, episodes call by call, forks and tasks."""
+"""Live page of run folders in the browser: runs, episodes call by call, forks, tasks and tools."""

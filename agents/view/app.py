@@ -1,7 +1,8 @@
-"""The application of the page: routes for runs, episodes, forks and tasks, read-only and for this machine alone."""
+"""The application of the page: its routes, headers and events; read-only and for this machine alone."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -12,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.view import episode_pages, run_pages, task_pages
+from agents.view import episode_pages, run_pages, task_pages, tool_pages
 from agents.view.pages import HERE, Pages
 from agents.view.workspace import Workspace
 from steptool_env.errors import DataError, StepToolError
@@ -32,21 +33,25 @@ _HEADERS = [
 """Headers of every response. Plots carry their colours in `style` attributes, which no text of a run can set."""
 
 
-def create_app(workspace: Workspace, hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> FastAPI:
+def create_app(
+    workspace: Workspace, hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), *, cache: Path | None = None
+) -> FastAPI:
     """Return the application.
 
     Args:
         workspace: Runs and episodes to show.
         hosts: Names that a request may address, so that no other site can read the page through a name of its own.
+        cache: Directory of recorded calls that the page of tools shows.
     """
     app = FastAPI(title="steptool view", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.pages = Pages(workspace)
+    app.state.pages, app.state.cache = Pages(workspace), cache
     app.add_middleware(_Headers)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(run_pages.router)
     app.include_router(episode_pages.router)
     app.include_router(task_pages.router)
+    app.include_router(tool_pages.router)
     app.add_exception_handler(StepToolError, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
 

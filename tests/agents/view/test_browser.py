@@ -114,6 +114,7 @@ PAGES = [
     "/fork?at=runs/greedy:1&step=0&call=hello",
     "/tasks",
     "/task?task=w0-lite-validation-0&call=hello",
+    "/tools",
 ]
 
 
@@ -210,6 +211,25 @@ def test_a_fork_answers_another_call(page: Any, root: Path) -> None:
     first.get_by_role("link", name="Permalink of this fork").click()
     page.get_by_role("heading", name="Fork of task").wait_for()
     assert page.locator("article").count() == 2
+
+
+def test_a_tool_is_found_and_tried(page: Any) -> None:
+    settle(page, "/tools")
+    page.get_by_label("Text").fill("hotel")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("row").nth(1).get_by_role("link").click()
+    page.get_by_role("button", name="Call", exact=True).click()
+    page.get_by_text('{"error": "').wait_for()
+
+
+def test_a_task_is_played_by_hand(page: Any, root: Path) -> None:
+    first = read_trajectories(root / "oracle" / "trajectories.jsonl").trajectories[0]
+    settle(page, "/tasks?split=depth-3")
+    page.get_by_role("link", name=first.task.id, exact=True).click()
+    for step in first.steps:
+        page.get_by_label("as a model writes it").fill(step.action.text)
+        page.get_by_role("button", name="Ask the tools").click()
+    page.get_by_text("solved, answered after").wait_for()
 
 
 def test_a_fork_that_cannot_be_made_is_explained_in_place(page: Any) -> None:

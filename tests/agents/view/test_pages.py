@@ -17,6 +17,10 @@ from steptool_env.types import Task
 from tests.agents.view.recordings import HOSTILE, evaluate, open_workspace
 from tests.agents.view.test_run_folders import training
 from tests.steptool_env.sample_episodes import answered, called, malformed, task, trajectory
+from toolserver.cache import ResponseCache
+from toolserver.cache.catalog_store import save_catalog
+from toolserver.catalog.api_schema import ApiSpec, Provenance, ToolCall, encode_body
+from toolserver.catalog.catalog import Catalog
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     workspace = open_workspace(root, tmp_path_factory.mktemp("cache"))
-    with TestClient(create_app(workspace), base_url="http://127.0.0.1") as client:
+    recorded = tmp_path_factory.mktemp("recorded")
+    spec = ApiSpec("c", "t", "a", HOSTILE)
+    body = encode_body("", {"text": HOSTILE})
+    with ResponseCache(recorded) as cache:
+        call = ToolCall("c", "t", "a", {"q": HOSTILE})
+        cache.put(call, body, provenance=Provenance.GENERATED, source=HOSTILE, recorded_at="2026-01-01")
+    save_catalog(Catalog([spec]), recorded)
+    with TestClient(create_app(workspace, cache=recorded), base_url="http://127.0.0.1") as client:
         yield client
 
 
@@ -84,6 +95,10 @@ EVERY_PAGE = [
     "/tasks?split=" + quote(HOSTILE),
     "/task?task=w0-lite-validation-0&call=" + quote(HOSTILE),
     "/task?task=" + quote(HOSTILE),
+    "/tools?text=" + quote(HOSTILE),
+    "/tools?source=" + quote(HOSTILE),
+    "/tool?source=cache&category=c&tool=t&api=a&arguments=" + quote(HOSTILE),
+    "/tool?source=lite&category=" + quote(HOSTILE) + "&tool=t&api=a",
 ]
 
 
@@ -243,6 +258,9 @@ def test_a_fork_of_a_permalink_is_the_same_fork(client: TestClient) -> None:
         "/tasks?level=huge",
         "/tasks?world_seed=x",
         "/task?task=none",
+        "/tools?source=huge",
+        "/tools?world_seed=-1",
+        "/tool?source=lite&category=c&tool=t&api=none",
         "/task?task=w0-lite-validation-400",
     ],
 )
@@ -275,6 +293,28 @@ def test_a_task_is_played_by_hand(client: TestClient, root: Path) -> None:
     assert "solved, answered after" in text_of(page)
     assert "return 1.000" in text_of(page)
     assert "Not made" not in page
+
+
+def test_a_catalogue_is_searched_and_an_api_tried(client: TestClient) -> None:
+    page = client.get("/tools?source=lite&text=hotel").text
+    assert "APIs that match" in text_of(page)
+    links = [unescape(each) for each in re.findall(r'href="(/tool\?[^"]*)"', page)]
+    api = client.get(links[0])
+    assert "JSON Schema of the arguments" in api.text
+    tried = text_of(client.get(links[0] + "&arguments=" + quote('{"nonsense": 1}')).text)
+    assert '{"error": "' in tried
+    assert re.search(r"(message_error|invalid_arguments|bad_input|ok) (world|service) ", tried), tried
+
+
+def test_recorded_calls_are_shown_with_their_provenance(client: TestClient) -> None:
+    assert "1 APIs" in text_of(client.get("/tools").text)
+    page = client.get("/tool?source=cache&category=c&tool=t&api=a").text
+    text = text_of(page)
+    assert "1 recorded call" in text
+    assert "ok generated from" in text
+    assert "2026-01-01" in text
+    (again,) = re.findall(r'href="(/tool[^"]*)">try it', page)
+    assert '"text":' in text_of(client.get(unescape(again)).text).partition("Only recorded")[0]
 
 
 def test_an_empty_folder_says_what_a_run_is(tmp_path: Path) -> None:
