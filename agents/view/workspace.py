@@ -1,5 +1,6 @@
 """Workspace of the page: the runs of some folders and the index of their episodes, kept current by a thread."""
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import nan
@@ -8,11 +9,13 @@ from threading import Event, Thread
 from typing import Self
 
 from agents.view.episode_index import EpisodeIndex
+from agents.view.gpu_memory import GpuMemory, gpu_memory
 from agents.view.run_folders import RunFolders, RunInfo
 from steptool_env.errors import DataError
 from steptool_env.types import Trajectory
 
 _PERIOD = 1.0  # seconds between two looks at the folders
+_GPU_PERIOD = 10.0  # seconds between two looks at the GPUs
 
 
 class Workspace:
@@ -26,6 +29,7 @@ class Workspace:
         index: Index of the episodes.
         version: Number that grows with every change of a run or of the index.
         indexing: True while lines wait to be added to the index.
+        gpus: Memory of the GPUs of this machine.
 
     Raises:
         ConfigurationError: A folder does not exist.
@@ -36,6 +40,7 @@ class Workspace:
         self.index = EpisodeIndex(index_file)
         self.version = 0
         self.indexing = True
+        self.gpus: list[GpuMemory] = []
         self._runs = self._folders.scan()
         self._over = Event()
         self._thread = Thread(target=self._follow, daemon=True)
@@ -130,9 +135,19 @@ class Workspace:
 
     def _follow(self) -> None:
         self.index.forget_missing()
+        next_look = 0.0
         while not self.closed:
             self.refresh()
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _GPU_PERIOD
+                self._look_at_gpus()
             self._over.wait(_PERIOD)
+
+    def _look_at_gpus(self) -> None:
+        gpus = gpu_memory()
+        if gpus != self.gpus:
+            self.gpus = gpus
+            self.version += 1
 
     def _with_episodes(self, run: RunInfo) -> RunInfo:
         problem = run.problem or self._problems.get(run.name, "")

@@ -13,6 +13,7 @@ import yaml
 from agents.evaluation.results import write_held_out
 from agents.training.config import make_config
 from agents.view.curves import curve_plots, metric_names
+from agents.view.gpu_memory import gpu_memory
 from agents.view.run_folders import RunFolders, RunInfo, wilson
 from steptool_env.errors import ConfigurationError
 
@@ -197,3 +198,27 @@ def test_settings_of_this_version_are_read(tmp_path: Path) -> None:
     run = only(tmp_path)
     assert (run.arm, run.seed, run.budget, run.env_id) == ("step_grpo", "4", 10, config.env.id)
     assert (run.reward, run.env_args) == ("progress", {"split": "practice"})
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo '0, 1024, 4096'; echo '1, 0, 4096'", [(0, 1024, 4096), (1, 0, 4096)]),
+        ("echo 'No devices were found'", []),
+        ("echo '0, [N/A], 4096'", []),
+        ("exit 9", []),
+    ],
+)
+def test_memory_of_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, expected: list[tuple[int, int, int]]
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == expected
+
+
+def test_without_the_program_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == []
