@@ -14,7 +14,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.view import episode_pages, run_pages, task_pages, tool_pages
-from agents.view.pages import HERE, Pages
+from agents.view.pages import HERE, VERSION, Pages
 from agents.view.workspace import Workspace
 from steptool_env.errors import DataError, StepToolError
 
@@ -45,7 +45,7 @@ def create_app(
     """
     app = FastAPI(title="steptool view", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.pages, app.state.cache = Pages(workspace), cache
-    app.add_middleware(_Headers)
+    app.add_middleware(_Headers, workspace=workspace)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(run_pages.router)
@@ -84,10 +84,10 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 class _Headers:
-    """Adds `_HEADERS` to every response."""
+    """Adds `_HEADERS` to every response, and notes the version of the workspace at its beginning."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, workspace: Workspace) -> None:
+        self._app, self._workspace = app, workspace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -96,4 +96,5 @@ class _Headers:
                 message = {**message, "headers": headers}
             await send(message)
 
+        VERSION.set(self._workspace.version)
         await self._app(scope, receive, send_with_headers)

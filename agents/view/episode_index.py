@@ -13,14 +13,14 @@ from typing import BinaryIO, NamedTuple
 
 from agents.reporting.html import way_of_ending
 from steptool_env.episodes.records import read_trajectory
-from steptool_env.errors import DataError
+from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.metrics import result_of
 from steptool_env.types import Trajectory
 
 PAGE = 50
 """Episodes of one page."""
 
-_VERSION = 1
+_APPLICATION, _VERSION = 0x73747076, 1  # marks of the file: of this program, and of the form of its tables
 _BATCH = 4 << 20  # bytes of trajectories that one transaction adds
 _QUERY_LENGTH = 300  # characters of a query that a row of the table shows
 _TEXT = 4000  # characters of an observation that can be searched for
@@ -114,14 +114,19 @@ class EpisodeIndex:
 
     Args:
         path: SQLite file; its folder is created.
+
+    Raises:
+        ConfigurationError: The file is damaged or of another program.
     """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        with self._open() as database:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.executescript(_SCHEMA)
+        try:
+            with self._open() as database:
+                _prepare(database)
+        except sqlite3.DatabaseError as error:
+            raise ConfigurationError(f"index={str(path)!r}: {error}; remove it, or give another --index") from error
 
     def update(self, file: Path) -> Update:
         """Add complete lines of `file`, at most some megabytes.
@@ -235,8 +240,9 @@ class EpisodeIndex:
 
     def episode(self, file: Path, number: int) -> Trajectory:
         """Return the episode of one line. Raises `DataError` for a broken line, or one that is not in the index."""
+        line = self.line(file, number)
         try:
-            return read_trajectory(json.loads(self.line(file, number)))
+            return read_trajectory(json.loads(line))
         except (DataError, ValueError, RecursionError) as error:
             raise DataError(f"{file}: line {number}: {error}") from error
 
@@ -245,6 +251,22 @@ class EpisodeIndex:
         with closing(sqlite3.connect(self._path, timeout=60, isolation_level=None)) as database:
             database.execute("PRAGMA synchronous=OFF")  # the index can be built again
             yield database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables; an index of another version is built again."""
+    (tables,) = database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = database.execute("PRAGMA application_id").fetchone()
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if tables and application != _APPLICATION:
+        raise sqlite3.DatabaseError("another program wrote this file")
+    if version != _VERSION:
+        for name in ("files", "episodes", "marks", "words"):
+            database.execute(f"DROP TABLE IF EXISTS {name}")
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute(f"PRAGMA application_id={_APPLICATION}")
+    database.execute(f"PRAGMA user_version={_VERSION}")
+    database.executescript(_SCHEMA)
 
 
 class _File(NamedTuple):

@@ -1,6 +1,7 @@
 """Templates of the page, and the workspace that they show."""
 
 import re
+from contextvars import ContextVar
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
@@ -18,6 +19,10 @@ HERE = Path(__file__).parent
 _STYLE_ELEMENT = re.compile(r"<style\b.*?</style>", re.DOTALL)
 
 
+VERSION: ContextVar[int] = ContextVar("version", default=-1)
+"""Version of the workspace when the request began: what a page shows is at least as new."""
+
+
 class Pages:
     """Renders templates. Everything is escaped except the SVG that this project draws.
 
@@ -33,7 +38,9 @@ class Pages:
 
     def render(self, template: str, **values: Any) -> str:
         """Return a page or a fragment. Lone surrogates, which UTF-8 lacks, are escaped."""
-        text = self._environment.get_template(template).render(workspace=self.workspace, **values)
+        text = self._environment.get_template(template).render(
+            workspace=self.workspace, version=VERSION.get(), **values
+        )
         return text.encode("utf-8", "backslashreplace").decode()
 
 

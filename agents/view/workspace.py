@@ -1,7 +1,9 @@
 """Workspace of the page: the runs of some folders and the index of their episodes, kept current by a thread."""
 
+import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import nan
 from pathlib import Path
@@ -29,6 +31,7 @@ class Workspace:
         index: Index of the episodes.
         version: Number that grows with every change of a run or of the index.
         indexing: True while lines wait to be added to the index.
+        failure: Error that keeps the pages from following the files; empty otherwise.
         gpus: Memory of the GPUs of this machine.
 
     Raises:
@@ -40,6 +43,7 @@ class Workspace:
         self.index = EpisodeIndex(index_file)
         self.version = 0
         self.indexing = True
+        self.failure = ""
         self.gpus: list[GpuMemory] = []
         self._runs = self._folders.scan()
         self._over = Event()
@@ -134,10 +138,18 @@ class Workspace:
         return run
 
     def _follow(self) -> None:
-        self.index.forget_missing()
+        with suppress(sqlite3.Error):  # `refresh` meets and reports the same error
+            self.index.forget_missing()
         next_look = 0.0
         while not self.closed:
-            self.refresh()
+            try:
+                self.refresh()
+                failure = ""
+            except (OSError, sqlite3.Error) as error:  # a full disk, a folder without permission: said on the page
+                failure = f"The folders or the index cannot be read: {error}"
+            if failure != self.failure:
+                self.failure = failure
+                self.version += 1
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + _GPU_PERIOD
                 self._look_at_gpus()

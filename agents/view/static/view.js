@@ -3,12 +3,12 @@
 
 const live = document.getElementById("live");
 const stream = new EventSource("/events");
-let first = true;
+let seen = document.body.dataset.version; // what changed while the page was on its way is a change, too
 stream.addEventListener("open", () => { live.textContent = "live"; });
 stream.addEventListener("error", () => { live.textContent = "not connected"; });
-stream.addEventListener("changed", () => {
-  if (!first) htmx.trigger(document.body, "changed");
-  first = false; // the page itself is as new as the first event
+stream.addEventListener("changed", (event) => {
+  if (event.data !== seen) htmx.trigger(document.body, "changed");
+  seen = event.data;
 });
 window.addEventListener("pagehide", () => stream.close());
 

@@ -1,12 +1,14 @@
 """The index of episodes: filters, growth, broken lines, replaced files."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from agents.view.episode_index import EpisodeIndex, Filter
-from steptool_env.errors import DataError
+from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.trajectories.trajectories import TrajectoryWriter, write_trajectories
 from steptool_env.types import Trajectory
 from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
@@ -147,3 +149,27 @@ def test_lone_surrogates_are_indexed(index: EpisodeIndex, tmp_path: Path) -> Non
 def test_neighbours(index: EpisodeIndex, file: Path) -> None:
     assert index.neighbours(file, 2) == {"previous": 1, "next": 3}
     assert index.neighbours(file, 1) == {"next": 2}
+
+
+def test_an_index_of_another_form_is_built_again(file: Path, tmp_path: Path) -> None:
+    place = tmp_path / "cache" / "view.sqlite"
+    with closing(sqlite3.connect(place)) as database:
+        database.execute("PRAGMA user_version=99")
+        database.execute("ALTER TABLE files DROP COLUMN tail")
+    index = EpisodeIndex(place)
+    index.update(file)
+    assert lines(index, file) == [1, 2, 3]
+
+
+def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    text, other = tmp_path / "text", tmp_path / "other.sqlite"
+    text.write_text("no database at all, but long enough to be one" * 10)
+    with closing(sqlite3.connect(other)) as database:
+        database.execute("CREATE TABLE files (name)")
+        database.execute("INSERT INTO files VALUES ('kept')")
+        database.commit()
+    for place in (text, other):
+        with pytest.raises(ConfigurationError, match="--index"):
+            EpisodeIndex(place)
+    with closing(sqlite3.connect(other)) as database:
+        assert database.execute("SELECT name FROM files").fetchall() == [("kept",)]
