@@ -30,6 +30,7 @@ COMMANDS = {
     "sft": "train a policy on demonstrations",
     "tasks": "look at ToolWorld's tasks, one by one or as a table",
     "train": "train a policy online with step-level policy gradients",
+    "view": "show runs and episodes in the browser, live",
 }
 """Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
 `Command`, whose fields are the flags, with a method `run()`."""

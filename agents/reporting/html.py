@@ -1,6 +1,6 @@
 """Self-contained HTML report: numbers, tables, plots and episodes step by step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan, nan
 from pathlib import Path
@@ -69,7 +69,7 @@ def write_report(report: Report, path: Path) -> None:
     environment = Environment(
         loader=PackageLoader("agents.reporting"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"svg": Markup, "number": format_number, "status": _status, "tone": _tone, "ending": ending}
+    environment.filters |= FILTERS
     text = environment.get_template("report.html.j2").render(report=report, page_size=_PAGE)
     path.write_bytes(text.encode("utf-8", "backslashreplace"))
 
@@ -119,3 +119,14 @@ def _tone(step: Step) -> str:
     if step.status in {StatusCode.OK, StatusCode.FINAL_ANSWER}:
         return "good"
     return "bad" if step.malformed else "warn"
+
+
+FILTERS: dict[str, Callable[..., str]] = {
+    "svg": Markup,
+    "number": format_number,
+    "rate": format_rate,
+    "status": _status,
+    "tone": _tone,
+    "ending": ending,
+}
+"""Filters of the templates that show episodes."""

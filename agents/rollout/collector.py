@@ -136,6 +136,7 @@ class EpisodeBuilder:
             metrics=metrics,
             lineage=self.lineage,
             hidden=np.concatenate(states) if len(states) == len(self.spans) else None,
+            trajectory=info.get("trajectory"),
         )
 
 

@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from steptool_env.types import Trajectory
+
 End = Literal["terminated", "truncated", "context"]
 """Reason for the end of an episode: the environment's rules (the call budget is one of them), an interruption by the
 environment, or a full context that leaves no room for another action."""
@@ -78,6 +80,7 @@ class TokenEpisode:
         hidden: Hidden states from which the sampled tokens were drawn (j, h), where the engine keeps them.
         lineage: Place in the tree of its group, see `agents.training.advantages.Lineage`; empty without trees. Steps,
             rewards and states of a branch are those of its own calls.
+        trajectory: The episode as text, where the environment gives it.
     """
 
     ids: tuple[int, ...]
@@ -90,6 +93,7 @@ class TokenEpisode:
     metrics: Mapping[str, float] = field(default_factory=dict)
     lineage: tuple[int, ...] = ()
     hidden: NDArray[Any] | None = field(default=None, compare=False, repr=False)
+    trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.spans) != len(self.rewards):

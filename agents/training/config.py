@@ -124,6 +124,8 @@ class TrainConfig:
     """Iterations between evaluations; 0 turns them off."""
     eval_episodes: int = 64
     """Episodes per evaluation, the same tasks each time."""
+    log_episodes: int = 0
+    """Episodes of each iteration to write to training_episodes.jsonl with their advantages; 0 writes none."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
@@ -215,8 +217,8 @@ def _message(entry: Mapping[str, Any]) -> str:
 
 
 _MINIMA = {
-    0: "seed critic_warmup checkpoint_every save_total_limit eval_every optim.lr optim.value_lr optim.max_tokens "
-    "env.curriculum",
+    0: "seed critic_warmup checkpoint_every save_total_limit eval_every log_episodes optim.lr optim.value_lr "
+    "optim.max_tokens env.curriculum",
     1: "calls episodes eval_episodes env.num_envs sampling.max_action_tokens algorithm.group_size algorithm.epochs "
     "algorithm.mini_batches",
 }

@@ -1,12 +1,25 @@
-"""Metrics log: JSON Lines, TensorBoard, and hooks."""
+"""Logs of a training: metrics as JSON Lines, TensorBoard and hooks; episodes with their advantages."""
+
+from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.errors import TrainingError
+from steptool_env.trajectories.trajectories import TrajectoryWriter
+
+if TYPE_CHECKING:  # reports and pages read the logs without torch
+    from agents.models.chat_template import Codec
+    from agents.rollout.types import TokenEpisode
+    from agents.training.batch import Batch
+
+TRAINING_EPISODES = "training_episodes.jsonl"
+"""Name of the trajectory file beside the metrics, see `EpisodeLog`. Another name than that of an
+evaluation's episodes: these are of training tasks and of many policies."""
 
 Metrics = Mapping[str, float]
 Sink = Callable[[int, Metrics], None]
@@ -77,3 +90,56 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
 def _lines(path: Path) -> list[str]:
     """Complete lines of a file; a killed run or a full disk may have left an incomplete one."""
     return [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+
+
+class EpisodeLog:
+    """Appends the first episodes of each iteration to a trajectory file.
+
+    The metadata of a trajectory have `iteration`, `advantages` (one per call, the mean over its tokens) and
+    `token_log_probs` (a list per call of pairs of a token's text and its log-probability under the sampler).
+
+    Args:
+        folder: Folder of the run.
+        count: Number of episodes per iteration. Branches of trees are left out.
+        codec: Codec of the policy.
+    """
+
+    def __init__(self, folder: Path, count: int, codec: Codec) -> None:
+        self.count = count
+        self._path, self._codec = folder / TRAINING_EPISODES, codec
+        self._begun = False
+
+    def write(self, iteration: int, episodes: Sequence[TokenEpisode], batch: Batch) -> None:
+        """Write episodes of an iteration, numbered from 1, whose `batch` has its advantages."""
+        if not self._begun:
+            self._drop_from(iteration)
+            self._begun = True
+        with TrajectoryWriter(self._path, append=True) as writer:
+            for row, episode in enumerate(episodes[: self.count]):
+                trajectory = episode.trajectory
+                if trajectory is None or episode.is_branch or len(trajectory.steps) != len(episode.spans):
+                    continue
+                advantage, step = batch.advantage[row], batch.step[row]
+                advantages = [float(advantage[step == call].mean()) for call in range(len(episode.spans))]
+                logged = {"iteration": iteration, "advantages": advantages, "token_log_probs": self._tokens(episode)}
+                writer.write(replace(trajectory, metadata={**trajectory.metadata, **logged}))
+
+    def _tokens(self, episode: TokenEpisode) -> list[list[tuple[str, float]]]:
+        log_probs = iter(episode.log_probs)
+        return [
+            [(self._codec.decode_action([token]), round(next(log_probs), 4)) for token in episode.ids[start:end]]
+            for start, end in episode.spans
+        ]
+
+    def _drop_from(self, iteration: int) -> None:
+        """Remove episodes of this iteration and later ones, which an interrupted run left behind its checkpoint."""
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_bytes().splitlines(keepends=True):
+            try:
+                if line.endswith(b"\n") and json.loads(line)["metadata"]["iteration"] < iteration:
+                    kept.append(line)
+            except (ValueError, LookupError, TypeError):
+                continue
+        self._path.write_bytes(b"".join(kept))

@@ -20,6 +20,7 @@ MAY_CHANGE = (
     "checkpoint_every",
     "save_total_limit",
     "eval_every",
+    "log_episodes",
     "shard",
     "policy.device",
     "policy.gradient_checkpointing",

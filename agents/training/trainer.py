@@ -7,7 +7,7 @@ PPO in reading order: `OnlineTrainer.update` here, `compute_advantages` in `adva
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from agents.training.config import TrainConfig
 from agents.training.curriculum import CurriculumPool
 from agents.training.forward import evaluate_actions, final_values, forward
 from agents.training.losses import explained_variance, ppo_loss, value_loss
-from agents.training.metrics_log import MetricsLog
+from agents.training.metrics_log import EpisodeLog, MetricsLog
 from agents.training.optimizer import PolicyOptimizer
 from agents.training.resumption import check_resumed
 
@@ -73,6 +73,8 @@ class OnlineTrainer:
         self._archer = Archer(config, bundle.policy, self._engine) if own_critic else None
         self._reference = bundle.policy.frozen_copy() if config.algorithm.kl_coef else None
         self._reference_digest = checkpoint.weights_digest(self._reference) if self._reference else ""
+        logs = config.log_episodes and processes.main
+        self._episode_log = EpisodeLog(Path(config.out), config.log_episodes, bundle.codec) if logs else None
         self._shards: Shards | None = None
         if processes.sharded:
             self._shards = Shards(bundle.policy, processes)
@@ -95,6 +97,8 @@ class OnlineTrainer:
             with self.unsharded():
                 metrics = self._archer.learn(episodes, batch, self.progress.iteration)
         batch.advantage, batch.returns = compute_advantages(batch, self._estimator, config)
+        if self._episode_log is not None:
+            self._episode_log.write(self.progress.iteration + 1, episodes, batch)
 
         outputs: tuple[Output, ...] = ("log_prob", "entropy", *(("value",) if policy.value_head is not None else ()))
 
@@ -263,6 +267,8 @@ class OnlineTrainer:
             parts = self._pool, self._engine, self.bundle.codec, specs
             plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
             rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
+        kept = self._episode_log.count if self._episode_log is not None else 0
+        rollout.episodes[kept:] = [replace(episode, trajectory=None) for episode in rollout.episodes[kept:]]
         return merge_rollouts(processes.gather(rollout))
 
     def _task_seed(self, group: int) -> int:

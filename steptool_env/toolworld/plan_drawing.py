@@ -22,9 +22,9 @@ class Edge(NamedTuple):
 def mermaid(task: WorldTask) -> str:
     """Return the task's graph in Mermaid's language, e.g. for a Markdown page."""
     lines = ["flowchart LR", f'    {QUERY}(["{_plain(task.query)}"])']
-    lines += [f'    {name}["{_plain(label)}"]' for name, label in dict(_calls(task)).items()]
-    lines.append(f'    {ANSWER}(["{_plain(_end(task))}"])')
-    for edge in _edges(task):
+    lines += [f'    {name}["{_plain(label)}"]' for name, label in dict(calls_of(task)).items()]
+    lines.append(f'    {ANSWER}(["{_plain(end_of(task))}"])')
+    for edge in edges_of(task):
         arrow = f'-- "{_plain(edge.label)}" -->' if edge.label else "-->"
         lines.append(f"    {edge.start} {arrow} {edge.end}")
     if task.blocked >= 0:
@@ -36,22 +36,24 @@ def graphviz(task: WorldTask) -> str:
     """Return the task's graph in the DOT language of Graphviz."""
     lines = ["digraph task {", "  rankdir=LR; node [shape=box];"]
     lines.append(f'  {QUERY} [shape=oval, label="{_plain(task.query)}"];')
-    lines += [f'  {name} [label="{_plain(label)}"];' for name, label in dict(_calls(task)).items()]
-    lines.append(f'  {ANSWER} [shape=oval, label="{_plain(_end(task))}"];')
-    lines += [f'  {edge.start} -> {edge.end} [label="{_plain(edge.label)}"];' for edge in _edges(task)]
+    lines += [f'  {name} [label="{_plain(label)}"];' for name, label in dict(calls_of(task)).items()]
+    lines.append(f'  {ANSWER} [shape=oval, label="{_plain(end_of(task))}"];')
+    lines += [f'  {edge.start} -> {edge.end} [label="{_plain(edge.label)}"];' for edge in edges_of(task)]
     if task.blocked >= 0:
         lines.append(f"  call{task.blocked} [style=dashed];")
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def _calls(task: WorldTask) -> Iterator[tuple[str, str]]:
+def calls_of(task: WorldTask) -> Iterator[tuple[str, str]]:
+    """Yield name and function of each call, logins included: `call0` for node 0, `login3` for vendor 3."""
     for node, api in enumerate(task.toolset.bound):
         if api.needs_token:
             yield f"login{api.vendor.index}", api.vendor.login_name
         yield f"call{node}", api.spec.function_name
 
 
-def _edges(task: WorldTask) -> Iterator[Edge]:
+def edges_of(task: WorldTask) -> Iterator[Edge]:
+    """Yield the values between the query, the calls and the answer."""
     for node, (each, api) in enumerate(zip(task.plan.nodes, task.toolset.bound, strict=True)):
         if api.needs_token:
             yield Edge(f"login{api.vendor.index}", f"call{node}", api.parameters[TOKEN_INPUT])
@@ -66,7 +68,8 @@ def _edges(task: WorldTask) -> Iterator[Edge]:
         yield Edge(f"call{len(task.plan.nodes) - 1}", ANSWER, "")
 
 
-def _end(task: WorldTask) -> str:
+def end_of(task: WorldTask) -> str:
+    """Return the gold answer, or `give up` for an unsolvable task."""
     return gold_answer(task) if task.solvable else "give up"
 
 

@@ -1,0 +1,100 @@
+"""The application of the page: its routes, headers and events; read-only and for this machine alone."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agents.view import episode_pages, run_pages, task_pages, tool_pages
+from agents.view.pages import HERE, VERSION, Pages
+from agents.view.workspace import Workspace
+from steptool_env.errors import DataError, StepToolError
+
+_POLL = 0.25  # seconds between two looks of an event stream at the workspace
+
+_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; connect-src 'self'; "
+        b"img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+"""Headers of every response. Plots carry their colours in `style` attributes, which no text of a run can set."""
+
+
+def create_app(
+    workspace: Workspace, hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), *, cache: Path | None = None
+) -> FastAPI:
+    """Return the application.
+
+    Args:
+        workspace: Runs and episodes to show.
+        hosts: Names that a request may address, so that no other site can read the page through a name of its own.
+        cache: Directory of recorded calls that the page of tools shows.
+    """
+    app = FastAPI(title="steptool view", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.pages, app.state.cache = Pages(workspace), cache
+    app.add_middleware(_Headers, workspace=workspace)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
+    app.mount("/static", StaticFiles(directory=HERE / "static"))
+    app.include_router(run_pages.router)
+    app.include_router(episode_pages.router)
+    app.include_router(task_pages.router)
+    app.include_router(tool_pages.router)
+    app.add_exception_handler(StepToolError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+
+    @app.get("/events", response_class=EventSourceResponse)
+    async def events() -> AsyncIterator[ServerSentEvent]:
+        """Stream an event `changed` whenever a run or the index has changed."""
+        seen = -1
+        while not workspace.closed:
+            if workspace.version != seen:
+                seen = workspace.version
+                yield ServerSentEvent(event="changed", data=seen)
+            await asyncio.sleep(_POLL)
+
+    return app
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    """Show an error of a run's data or of a request; inside a page as a fragment, which htmx swaps in."""
+    pages: Pages = request.app.state.pages
+    if request.headers.get("hx-request"):
+        return HTMLResponse(pages.render("problem.html.j2", problem=str(error)))
+    return HTMLResponse(pages.render("problem_page.html.j2", problem=str(error), page=""), 404)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    """Name the values of the address that have another form."""
+    assert isinstance(error, RequestValidationError)
+    problems = (f"{item['loc'][-1]}={item.get('input')!r:.80}: {item['msg']}" for item in error.errors())
+    return await _problem(request, DataError("; ".join(problems)))
+
+
+class _Headers:
+    """Adds `_HEADERS` to every response, and notes the version of the workspace at its beginning."""
+
+    def __init__(self, app: ASGIApp, workspace: Workspace) -> None:
+        self._app, self._workspace = app, workspace
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[Any] = [*message.get("headers", ()), *_HEADERS]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        VERSION.set(self._workspace.version)
+        await self._app(scope, receive, send_with_headers)

@@ -1,0 +1,60 @@
+"""Templates of the page, and the workspace that they show."""
+
+import re
+from contextvars import ContextVar
+from datetime import timedelta
+from math import isfinite
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader
+from markupsafe import Markup
+
+from agents.reporting.html import FILTERS
+from agents.view.workspace import Workspace
+
+HERE = Path(__file__).parent
+
+_STYLE_ELEMENT = re.compile(r"<style\b.*?</style>", re.DOTALL)
+
+
+VERSION: ContextVar[int] = ContextVar("version", default=-1)
+"""Version of the workspace when the request began: what a page shows is at least as new."""
+
+
+class Pages:
+    """Renders templates. Everything is escaped except the SVG that this project draws.
+
+    Args:
+        workspace: Runs and episodes to show.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        loader = ChoiceLoader([PackageLoader("agents.view"), PackageLoader("agents.reporting")])
+        self._environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        self._environment.filters |= {**FILTERS, "plot": _plot, "duration": _duration, "link": link}
+
+    def render(self, template: str, **values: Any) -> str:
+        """Return a page or a fragment. Lone surrogates, which UTF-8 lacks, are escaped."""
+        text = self._environment.get_template(template).render(
+            workspace=self.workspace, version=VERSION.get(), **values
+        )
+        return text.encode("utf-8", "backslashreplace").decode()
+
+
+def link(path: str, **values: Any) -> str:
+    """Return a path with a query string, without the values that are empty."""
+    given = {name: value for name, value in values.items() if value not in ("", None, [], ())}
+    return f"{path}?{urlencode(given, doseq=True, errors='replace')}" if given else path
+
+
+def _plot(svg: str) -> Markup:
+    """Return a plot without its style element, which the content security policy refuses; view.css has the rule."""
+    return Markup(_STYLE_ELEMENT.sub("", svg))  # noqa: S704 - drawn by this project from numbers and escaped labels
+
+
+def _duration(seconds: float) -> str:
+    """Format seconds as hours, minutes and seconds; nan as a dash."""
+    return str(timedelta(seconds=round(seconds))) if isfinite(seconds) else "–"

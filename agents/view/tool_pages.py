@@ -1,0 +1,80 @@
+"""Routes of the pages of tools: search a catalogue, read an API, see its recorded calls, try a call."""
+
+import json
+from pathlib import Path
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from agents.view.pages import Pages
+from agents.view.task_pages import LEVELS
+from agents.view.tool_sources import CACHE, tool_source
+from steptool_env.errors import ConfigurationError
+from toolserver.catalog.views import arguments_schema
+
+router = APIRouter(default_response_class=HTMLResponse)
+
+PAGE = 25
+"""APIs of one page."""
+
+
+@router.get("/tools")
+def tools(request: Request, source: str = "", world_seed: int = 0, text: str = "", start: int = 0) -> HTMLResponse:
+    """Show a catalogue, or the APIs that match a text."""
+    pages, cache = _parts(request)
+    name = source or (LEVELS[0] if cache is None else CACHE)
+    catalogue = tool_source(name, _seed(world_seed), cache)
+    found = catalogue.search(text[:500], max(0, start), PAGE + 1)
+    page = pages.render(
+        "tools.html.j2",
+        page="tools",
+        found=found[:PAGE],
+        more=len(found) > PAGE,
+        size=catalogue.size,
+        sources=[*LEVELS, *([CACHE] if cache is not None else [])],
+        query={"source": name, "world_seed": world_seed, "text": text},
+        start=max(0, start),
+        step=PAGE,
+    )
+    return HTMLResponse(page)
+
+
+@router.get("/tool")
+def tool(
+    request: Request,
+    source: str,
+    category: str,
+    tool: str,
+    api: str,
+    world_seed: int = 0,
+    arguments: str | None = None,
+) -> HTMLResponse:
+    """Show an API, its recorded calls, and the answer to a call with `arguments`."""
+    pages, cache = _parts(request)
+    catalogue = tool_source(source, _seed(world_seed), cache)
+    spec = catalogue.find(category, tool, api)
+    recordings, count = catalogue.recordings(spec)
+    page = pages.render(
+        "tool.html.j2",
+        page="tools",
+        spec=spec,
+        schema=json.dumps(arguments_schema(spec), indent=2, ensure_ascii=False),
+        recordings=recordings,
+        count=count,
+        source=source,
+        world_seed=world_seed,
+        arguments=arguments,
+        answer=None if arguments is None else catalogue.call(spec, arguments),
+    )
+    return HTMLResponse(page)
+
+
+def _parts(request: Request) -> tuple[Pages, Path | None]:
+    pages: Pages = request.app.state.pages
+    return pages, request.app.state.cache
+
+
+def _seed(world_seed: int) -> int:
+    if world_seed < 0:
+        raise ConfigurationError(f"world_seed={world_seed}: must be at least 0")
+    return world_seed

@@ -1,0 +1,104 @@
+"""Catalogues of tools that the page shows: worlds of ToolWorld, and a cache of recorded calls."""
+
+import json
+from collections import defaultdict
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+from steptool_env.errors import ConfigurationError
+from toolserver.cache.record import CacheEntry
+from toolserver.calls.naming import api_key
+from toolserver.catalog.api_schema import ApiSpec, ToolCall, ToolResponse
+from toolserver.episodes.state_token import opening_token
+from toolserver.errors import DataError
+from toolserver.service.factory import Assembly, assemble
+from toolserver.settings import Settings
+
+CACHE = "cache"
+"""Name of the source of recorded calls; the others are the levels of ToolWorld."""
+_RECORDINGS = 20  # of one API that a page shows
+
+
+class Recording(NamedTuple):
+    """One recorded call with its answer."""
+
+    arguments: str
+    entry: CacheEntry
+    source: str
+    recorded_at: str
+
+
+class ToolSource:
+    """Tools of one catalogue, answered in this process. Nothing is written, and a miss is an error."""
+
+    def __init__(self, assembly: Assembly, *, world: bool) -> None:
+        self._assembly = assembly
+        self._world = world
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        """Number of APIs."""
+        return len(self._assembly.catalog)
+
+    def search(self, words: str, start: int, limit: int) -> list[ApiSpec]:
+        """Return a page of the APIs that match, the best first; all in their order without words."""
+        return self._assembly.catalog.search(words, limit, start)
+
+    def find(self, category: str, tool: str, api: str) -> ApiSpec:
+        """Return an API. Raises `DataError` for an unknown one."""
+        spec = self._assembly.catalog.get(category, tool, api)
+        if spec is None:
+            raise DataError(f"api={api!r}: {tool!r} of {category!r} is not in this catalogue")
+        return spec
+
+    def call(self, spec: ApiSpec, arguments: str) -> ToolResponse:
+        """Return the answer to a call that begins an episode."""
+        service = self._assembly.service
+        call = ToolCall(spec.category, spec.tool, spec.name, arguments, opening_token() if self._world else "")
+        decoded = call if service.codec is None else service.codec.decode_call(call)
+        return decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
+
+    def recordings(self, spec: ApiSpec) -> tuple[list[Recording], int]:
+        """Return some recorded calls of an API and the number of all."""
+        cache = self._assembly.cache
+        if cache is None:
+            return [], 0
+        with self._lock:
+            keys = self._keys.get(spec.key, [])
+        found = []
+        for key in keys[:_RECORDINGS]:
+            entry = cache.get(key)
+            if entry is not None:
+                (_, _, _, arguments, *_), origin, recorded_at = entry.describe()
+                text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+                found.append(Recording(text, entry, origin, recorded_at))
+        return found, len(keys)
+
+    @cached_property
+    def _keys(self) -> dict[tuple[str, str, str], list[bytes]]:
+        """Keys of the recordings of each API, read once."""
+        keys: defaultdict[tuple[str, str, str], list[bytes]] = defaultdict(list)
+        assert self._assembly.cache is not None
+        for key, entry in self._assembly.cache.entries(damaged=[]):
+            call = entry.describe().call
+            keys[api_key(call.category, call.tool, call.api)].append(key)
+        return dict(keys)
+
+
+@lru_cache(maxsize=2)
+def tool_source(name: str, world_seed: int, cache: Path | None) -> ToolSource:
+    """Return the source `cache`, or ToolWorld of the level `name`.
+
+    Raises:
+        ConfigurationError: The name is unknown, or no cache was given.
+        CacheError: The cache is damaged.
+    """
+    if name == CACHE:
+        if cache is None:
+            raise ConfigurationError("source=cache: no cache was given; start the page with --cache DIR")
+        return ToolSource(assemble(Settings(cache=cache, world=None, read_only=True, miss="strict")), world=False)
+    settings = Settings(cache=None, world=world_seed, world_level=name, miss="strict")
+    return ToolSource(assemble(settings), world=True)

@@ -1,0 +1,178 @@
+"""Forks: exact replays, other calls, and rewards that need the end of the episode."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents.view.environments import Setting, environment, setting_of, world_task
+from agents.view.fork import fork_episode
+from agents.view.plan_picture import fulfilled_steps, plan_picture
+from steptool_env.errors import ConfigurationError
+from steptool_env.trajectories.trajectories import read_trajectories
+from steptool_env.types import Trajectory
+from tests.agents.view.recordings import evaluate
+
+TOOLWORLD, RECORDED = "StepTool/ToolWorld-v0", "StepTool/StableToolBench-v0"
+GIVE_UP = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'
+
+
+def episodes(tmp_path: Path, *env_args: str, agent: str = "oracle", env: str = TOOLWORLD) -> list[Trajectory]:
+    return read_trajectories(
+        evaluate(tmp_path / "run", *env_args, agent=agent, env=env) / "trajectories.jsonl"
+    ).trajectories
+
+
+@pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
+@pytest.mark.parametrize("faults", ["none", "harsh"])
+def test_a_replay_is_exact(tmp_path: Path, reward: str, faults: str) -> None:
+    """Answers, also injected failures, rewards and hindsight are those of the run."""
+    arguments = {"split": "validation", "reward": reward, "faults": faults}
+    for episode in episodes(tmp_path, *(f"{name}={value}" for name, value in arguments.items())):
+        setting = setting_of(TOOLWORLD, arguments, episode)
+        assert not setting.notes
+        fork = fork_episode(setting, episode, len(episode.steps), [])
+        assert fork.differences == ()
+        assert fork.recorded.trajectory == fork.fork.trajectory == episode
+
+
+def test_a_replay_of_recorded_tools_is_exact(tmp_path: Path) -> None:
+    for episode in episodes(tmp_path, agent="greedy-docs", env=RECORDED):
+        fork = fork_episode(setting_of(RECORDED, {}, episode), episode, 0, [GIVE_UP])
+        assert fork.differences == ()
+        assert fork.recorded.trajectory == episode
+
+
+def test_settings_that_ids_do_not_name_are_those_of_the_run(tmp_path: Path) -> None:
+    """Tasks of a world of 26 vendors with another mix of depths can be found and drawn."""
+    arguments = {"split": "practice", "depths": {"4": 1}, "unsolvable": 0.0, "call_budget": 10, "tools": 26}
+    words = ("split=practice", 'depths={"4": 1}', "unsolvable=0.0", "call_budget=10", "tools=26")
+    episode = episodes(tmp_path, *words)[0]
+    setting = setting_of(TOOLWORLD, arguments, episode)
+    assert fork_episode(setting, episode, 0, []).differences == ()
+    task = world_task(setting, episode)
+    assert task is not None
+    assert len(plan_picture(task, episode).calls) >= 4
+
+
+def test_another_call_is_answered_and_scored(tmp_path: Path) -> None:
+    """The first call of the oracle's solution, made twice: the second time it earns nothing and costs."""
+    episode = next(e for e in episodes(tmp_path, "split=depth-2") if len(e.steps) > 2)
+    setting = setting_of(TOOLWORLD, {"split": "depth-2"}, episode)
+    first = episode.steps[0].action.text
+    fork = fork_episode(setting, episode, 1, [first])
+    (step,) = fork.steps
+    assert step.action.text == first
+    assert step.reward == pytest.approx(-0.02)
+    assert fork.recorded.trajectory.rewards[1] > 0
+    assert not fork.fork.over
+    assert fork.fork.calls_left == 10
+    with environment(setting) as env:
+        env.restore(fork.fork.snapshot)
+        assert env.episode.steps == [*fork.fork.trajectory.steps]
+
+
+def test_the_recorded_calls_may_follow(tmp_path: Path) -> None:
+    """A wasted call, then the oracle's others without the replaced one: the task is not solved any more."""
+    episode = next(e for e in episodes(tmp_path, "split=depth-2") if len(e.steps) > 2)
+    setting = setting_of(TOOLWORLD, {"split": "depth-2"}, episode)
+    fork = fork_episode(setting, episode, 0, ["no call at all"], rest=True)
+    assert [s.action.text for s in fork.steps[1:]] == [s.action.text for s in episode.steps[1:]]
+    assert fork.fork.over
+    assert fork.fork.total < fork.recorded.total == pytest.approx(1)
+
+
+def test_hindsight_is_that_of_an_end_after_the_fork(tmp_path: Path) -> None:
+    """Contributions are known at the end: a needed call that no answer follows contributes nothing."""
+    episode = episodes(tmp_path, "split=depth-2", "reward=steptool")[0]
+    setting = setting_of(TOOLWORLD, {"split": "depth-2", "reward": "steptool"}, episode)
+    fork = fork_episode(setting, episode, len(episode.steps) - 1, [GIVE_UP])
+    assert fork.fork.over
+    assert [step.reward for step in fork.fork.trajectory.steps[:-1]] == [step.reward for step in episode.steps[:-1]]
+    assert fork.fork.trajectory.rewards[:-1] != episode.rewards[:-1]
+
+
+def test_calls_after_the_end_are_not_made(tmp_path: Path) -> None:
+    episode = episodes(tmp_path, "split=depth-1")[0]
+    fork = fork_episode(setting_of(TOOLWORLD, {"split": "depth-1"}, episode), episode, 0, [GIVE_UP, GIVE_UP])
+    assert len(fork.steps) == 1
+
+
+def test_other_tools_are_noticed(tmp_path: Path) -> None:
+    """An episode whose answers the world does not give is not called exact."""
+    episode = episodes(tmp_path, "split=validation")[0]
+    wrong = replace(episode.steps[0], observation="something else")
+    fork = fork_episode(
+        setting_of(TOOLWORLD, {"split": "validation"}, episode),
+        replace(episode, steps=(wrong, *episode.steps[1:])),
+        0,
+        [],
+    )
+    assert fork.differences == (1,)
+
+
+def test_a_place_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    episode = episodes(tmp_path, "split=validation")[0]
+    with pytest.raises(ConfigurationError, match="at=99"):
+        fork_episode(setting_of(TOOLWORLD, {}, episode), episode, 99, [])
+
+
+def test_without_settings_the_task_names_its_world(tmp_path: Path) -> None:
+    episode = episodes(tmp_path, "split=depth-3", "level=standard", "world_seed=2")[0]
+    setting = setting_of("", {}, episode)
+    assert fork_episode(setting, episode, 0, []).recorded.trajectory == episode
+
+
+def test_a_run_folder_starts_no_code_and_no_request(tmp_path: Path) -> None:
+    """Rewards, judges, formats and servers of another's choice are replaced with a note, or refused."""
+    episode = episodes(tmp_path, "split=validation")[0]
+    evil = "os:abort"
+    for arguments in (
+        {"reward": evil},
+        {"reward": "final", "reward_options": {"judge": "llm", "url": "http://192.0.2.1"}},
+        {"reward": "final", "reward_options": {"judge": evil}},
+    ):
+        setting = setting_of(TOOLWORLD, {"split": "validation", **arguments}, episode)
+        assert setting.notes
+        assert setting.reward == "progress"
+        assert fork_episode(setting, episode, 0, [GIVE_UP]).differences == ()
+    setting = setting_of(TOOLWORLD, {"server_url": "http://192.0.2.1"}, episode)
+    assert "server_url" not in setting.arguments
+    with pytest.raises(ConfigurationError, match="format"):
+        setting_of(TOOLWORLD, {}, replace(episode, metadata={**episode.metadata, "format": evil}))
+    assert setting_of("os:abort", {"reward": evil}, episode).env_id == TOOLWORLD
+
+
+def test_a_task_of_unknown_tools_is_refused() -> None:
+    from tests.steptool_env.sample_episodes import answered, trajectory
+
+    with pytest.raises(ConfigurationError, match="no settings"):
+        setting_of("", {}, trajectory(answered("x")))
+
+
+def test_another_reward_may_score_the_fork(tmp_path: Path) -> None:
+    episode = episodes(tmp_path, "split=validation")[0]
+    setting = setting_of(TOOLWORLD, {"split": "validation"}, episode, "final")
+    assert setting.reward == "final"
+    assert fork_episode(setting, episode, 0, []).recorded.trajectory.rewards[0] == 0
+    with pytest.raises(ConfigurationError, match="reward='os:abort'"):
+        setting_of(TOOLWORLD, {}, episode, "os:abort")
+
+
+def test_the_oracle_fulfils_every_call_of_the_plan(tmp_path: Path) -> None:
+    for episode in episodes(tmp_path, "split=validation", "unsolvable=0.0"):
+        setting = setting_of(TOOLWORLD, {"split": "validation"}, episode)
+        task = world_task(setting, episode)
+        assert task is not None
+        picture = plan_picture(task, episode)
+        assert picture.solvable
+        assert all(call.step for call in picture.calls)
+        assert picture.svg.count("✓") == len(picture.calls)
+        assert sum(map(len, fulfilled_steps(task, episode).values())) == len(picture.calls)
+        lazy = replace(episode, steps=episode.steps[-1:], rewards=episode.rewards[-1:])
+        assert "✓" not in plan_picture(task, lazy).svg
+
+
+def test_a_setting_knows_its_default_reward() -> None:
+    assert Setting(TOOLWORLD, {}).reward == "progress"
+    assert Setting(RECORDED, {}).reward == "steptool"
