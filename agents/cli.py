@@ -34,6 +34,7 @@ COMMANDS = {
 }
 """Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
 `Command`, whose fields are the flags, with a method `run()`."""
+_SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they run until they are stopped
 
 _EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {"report": "report"}
 """Extra with all packages of a command; of other commands it is the extra of the missing package."""
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         return
     try:
-        _read(import_module(f"agents.commands.{name.replace('-', '_')}"), name, words[1:]).run()
+        folder = "agents.commands.serving" if name in _SERVING else "agents.commands"
+        _read(import_module(f"{folder}.{name.replace('-', '_')}"), name, words[1:]).run()
     except StepToolError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)

@@ -6,7 +6,7 @@ from html import escape
 
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import WorldTask
-from steptool_env.toolworld.episode_grading import grade_episode
+from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.toolworld.plan_drawing import ANSWER, QUERY, calls_of, edges_of, end_of
 from steptool_env.types import Task, Trajectory
 
@@ -81,10 +81,12 @@ def _fulfilled(task: WorldTask, episode: Trajectory) -> dict[str, int]:
         recorded.id, recorded.suite, recorded.query, recorded.tools, recorded.relevant, recorded.state, solution=task
     )
     try:
-        tracker = grade_episode(solved, episode.steps).tracker
+        grading = ToolWorldGrading(solved)
     except ConfigurationError:  # an opening state of another kind: nothing can be said
         return {}
-    found = {}
+    for step_taken in episode.steps:
+        grading.observe(step_taken)
+    tracker, found = grading.tracker, {}
     for index, step in tracker.reached.items():
         milestone = tracker.milestones[index]
         name = f"login{milestone.api.vendor.index}" if milestone.node < 0 else f"call{milestone.node}"

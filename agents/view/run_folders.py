@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from math import isfinite, nan, sqrt
+from math import isnan, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import yaml
 from agents.evaluation.results import read_held_out
 from agents.training.metrics_log import TRAINING_EPISODES, read_metrics
 from steptool_env.errors import ConfigurationError
+from steptool_env.metrics import wilson_interval
 
 State = Literal["planned", "running", "finished", "stopped"]
 
@@ -24,7 +25,6 @@ EPISODES = ("trajectories.jsonl", TRAINING_EPISODES)
 _SETTINGS = ("run.json", "plan.json", "config.yaml", "settings.yaml", "metrics.json", "held_out.json", "result.json")
 _SKIPPED = ("checkpoint-", ".", "policy")  # first letters of folders that hold weights and no run
 _QUIET_SECONDS = 120.0  # a run that is not complete and writes nothing for so long counts as stopped
-_Z = 1.959964  # two-sided 95 % of a normal distribution
 _RECENT = 5  # iterations that the speed is a mean of
 
 DEFAULT_REWARDS = {"StepTool/ToolWorld-v0": "progress", "StepTool/StableToolBench-v0": "steptool"}
@@ -90,17 +90,7 @@ class RunInfo:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of `passed` by Wilson; nan without episodes."""
-        return wilson(self.passed, self.episodes)
-
-
-def wilson(rate: float, count: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a rate over `count` episodes (Wilson 1927); nan for no episodes."""
-    if not count or not isfinite(rate):
-        return nan, nan
-    middle = rate + _Z**2 / (2 * count)
-    spread = _Z * sqrt(rate * (1 - rate) / count + _Z**2 / (4 * count**2))
-    scale = 1 + _Z**2 / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+        return wilson_interval(self.passed, 0 if isnan(self.passed) else self.episodes)
 
 
 class RunFolders:

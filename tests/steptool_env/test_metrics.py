@@ -173,3 +173,11 @@ def test_rates_are_rates(results: list[EpisodeResult]) -> None:
     rates = ("pass_rate", "finish_rate", "recall", "recall_compat", "precision", "invalid_call_rate")
     assert all(0 <= summary[name] <= 1 for name in rates)
     assert 0 <= pass_rate_spread(results) <= 0.5
+
+
+def test_wilson_agrees_with_published_values() -> None:
+    """Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20."""
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert wilson_interval(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert all(map(isnan, wilson_interval(0.5, 0)))

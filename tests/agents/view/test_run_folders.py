@@ -14,7 +14,7 @@ from agents.evaluation.results import write_held_out
 from agents.training.config import make_config
 from agents.view.curves import curve_plots, metric_names
 from agents.view.gpu_memory import gpu_memory
-from agents.view.run_folders import RunFolders, RunInfo, wilson
+from agents.view.run_folders import RunFolders, RunInfo
 from steptool_env.errors import ConfigurationError
 
 LONG_AGO = 1_700_000_000
@@ -148,14 +148,6 @@ def test_equal_names_are_told_apart(tmp_path: Path) -> None:
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="missing"):
         RunFolders([tmp_path / "missing"])
-
-
-def test_wilson_agrees_with_published_values() -> None:
-    """Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20."""
-    assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
-    assert wilson(15 / 148, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
-    assert all(map(isnan, wilson(0.5, 0)))
 
 
 def test_seeds_of_an_arm_are_one_curve_with_a_band(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 import uvicorn
 
-from agents.commands.serve_policy import listen
+from agents.commands.serving.serve_policy import listen
 from agents.options import Words, read_options
 
 
