@@ -36,7 +36,10 @@ COMMANDS = {
 `Command`, whose fields are the flags, with a method `run()`."""
 _SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they run until they are stopped
 
-_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {"report": "report"}
+_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {
+    "report": "report",
+    "view": "view",
+}
 """Extra with all packages of a command; of other commands it is the extra of the missing package."""
 
 _USAGE = """usage: steptool COMMAND [flags]

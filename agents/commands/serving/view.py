@@ -1,5 +1,7 @@
 """`steptool view`."""
 
+from __future__ import annotations
+
 import os
 import signal
 import socket
@@ -7,15 +9,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 import uvicorn
 from rich.console import Console
 
 from agents.errors import ConfigurationError
-from agents.view.app import create_app
-from agents.view.workspace import Workspace
+
+if TYPE_CHECKING:
+    from agents.view.workspace import Workspace
 
 _SHUTDOWN_SECONDS = 2  # for requests in progress when the server stops
 HOST = "127.0.0.1"
@@ -45,6 +48,9 @@ class Command:
 
     def run(self) -> None:
         """Serve until the process is stopped."""
+        from agents.view.app import create_app  # with packages of the extra `view`
+        from agents.view.workspace import Workspace
+
         if self.cache is not None and not self.cache.is_dir():
             raise ConfigurationError(f"cache={str(self.cache)!r}: no such directory; `toolserver import` writes one")
         index = self.index or _cache_directory() / "view.sqlite"
