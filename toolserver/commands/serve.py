@@ -159,7 +159,7 @@ def _run(
         connections=settings.max_connections,
     )
     config = uvicorn.Config(
-        "toolserver.http.app:create_app" if workers == 1 else "toolserver.commands.serve:worker_app",
+        f"toolserver.commands.serve:{'server_app' if workers == 1 else 'worker_app'}",
         factory=True,
         workers=workers,
         http=cast(Any, partial(BoundedProtocol, limits=limits)),  # uvicorn takes any function that makes a protocol
@@ -182,12 +182,17 @@ def _run(
     Multiprocess(config, sockets=[listening]).run()
 
 
-def worker_app() -> ASGIApp:
-    """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
+def server_app() -> ASGIApp:
+    """Application of the environment's settings, entered without the layer that FastAPI's class adds."""
     from toolserver.http.app import create_app  # FastAPI takes other commands 0.2 s to import
 
+    return create_app().gateway
+
+
+def worker_app() -> ASGIApp:
+    """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
     Thread(target=_end_with_parent, daemon=True).start()
-    return create_app()
+    return server_app()
 
 
 def _end_with_parent() -> None:

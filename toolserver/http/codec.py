@@ -21,7 +21,7 @@ _STATUS = {outcome: int(outcome.status_code) for outcome in Outcome}
 _VIRTUAL_HEADERS = {
     (outcome, provenance): [
         _JSON_HEADER,
-        (b"x-toolserver-status", b"%d" % outcome.status_code),
+        *([(b"x-toolserver-status", b"%d" % outcome.status_code)] if outcome.status_code else []),
         (b"x-toolserver-provenance", provenance.encode()),
     ]
     for outcome in Outcome
@@ -72,7 +72,7 @@ def json_headers(body: bytes) -> RawHeaders:
 
 
 def virtual_headers(response: ToolResponse) -> RawHeaders:
-    """The headers of an answer in StableToolBench's protocol."""
+    """The headers of an answer in StableToolBench's protocol. Status 0 is left out: each header costs time."""
     length = (b"content-length", b"%d" % len(response.body))
     return [*_VIRTUAL_HEADERS[response.outcome, response.provenance], length]
 

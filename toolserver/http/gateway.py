@@ -50,8 +50,9 @@ class Gateway:
                 status, fields, content = reply
                 await send({"type": "http.response.start", "status": status, "headers": fields})
                 await send({"type": "http.response.body", "body": content})
-            else:
-                status = await self._pass_on(scope, receive, send)
+                self._metrics.count_request(path, status, perf_counter() - started)
+                return
+            status = await self._pass_on(scope, receive, send)
         except Disconnect:
             return
         except Rejection as rejection:
