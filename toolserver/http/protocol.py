@@ -7,7 +7,7 @@ for the time until it is complete, for a pipeline or for connections without a r
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -80,6 +80,13 @@ class BoundedProtocol(HttpToolsProtocol):
         elif self._held > self._head_limit and not self.transport.is_closing():
             self._refuse(431)
 
+    def on_headers_complete(self) -> None:
+        """Begin a request, whose response is written by `_Response`."""
+        before = self.cycle
+        HttpToolsProtocol.on_headers_complete(self)
+        if self.cycle is not before:
+            self.cycle.transport = cast(asyncio.Transport, _Response(self.transport, self.loop))
+
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, which the application bounds."""
         self._held = 0
@@ -119,6 +126,46 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _check_later(self) -> None:
         self._timer = self.loop.call_later(min(self._limits.head_timeout, self._limits.request_timeout), self._check)
+
+
+class _Response:
+    """Transport of one response, which writes the head together with what follows it at once.
+
+    uvicorn writes head and body apart, and each write is a system call, the most expensive part of a short answer.
+    """
+
+    __slots__ = ("_begun", "_head", "_loop", "_transport")
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._begun = False
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Write data. The head waits for the body until the running callback ends."""
+        if not self._begun:
+            self._begun, self._head = True, data
+            self._loop.call_soon(self._flush)
+        elif self._head:
+            data, self._head = self._head + data, b""
+            self._transport.write(data)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Return true if the connection is closed or being closed."""
+        return self._transport.is_closing()
+
+    def _flush(self) -> None:
+        if self._head:
+            data, self._head = self._head, b""
+            self._transport.write(data)
 
 
 class _PipelineFlow(FlowControl):
