@@ -126,7 +126,8 @@ class Episode:
                 return self.abort(response.error)
         step = self._local_step() if response is None else self._tool_step(response)
         reward, terms = self._scorer.score(step)
-        self._append(Step(step.action, step.observation, step.status, step.body, step.provenance, reward, terms))
+        step.reward, step.reward_terms, step.result = reward, terms, None
+        self._append(step)
         info = {
             "status": int(step.status),
             "provenance": str(step.provenance or ""),

@@ -20,7 +20,7 @@ class ValidatedCall(NamedTuple):
         tool: Standardised tool.
         api: Standardised API name.
         arguments: The parsed arguments.
-        key: Canonical key of the call (`toolserver.calls.call_key`).
+        key: Canonical key of the call (`toolserver.calls.call_key`); see `Resolver`.
         spec: Documentation of the API; `None` when the catalog does not have it (a recording may exist nevertheless).
         state: State of the episode, with this call counted; empty when the call carries none.
     """
@@ -45,6 +45,9 @@ class Resolver(Protocol):
     Attributes:
         blocking: True if an answer may take too long for the event loop (an upstream call). Such resolvers run on
             threads, so they must be thread-safe.
+
+    A resolver that does not read the `key` of a call may have `needs_key = False`: the key is empty in a service whose
+    resolvers all do without.
 
     A resolver does not raise for a failing tool: it returns the failure with its outcome.
     """

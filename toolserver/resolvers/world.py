@@ -21,6 +21,7 @@ class WorldResolver(Resolver):
     """
 
     blocking = False
+    needs_key = False
 
     def __init__(self, vendors: VendorRegistry) -> None:
         self._vendors = vendors

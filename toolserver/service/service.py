@@ -63,6 +63,7 @@ class ToolService:
         self.codec = codec
         self._inline = tuple(resolver for resolver in resolvers if not resolver.blocking)
         self._blocking = tuple(resolver for resolver in resolvers if resolver.blocking)
+        self._needs_key = any(getattr(resolver, "needs_key", True) for resolver in resolvers)
         self._strict = strict_arguments
         self._max_depth = max_depth
         self._upstream_workers = upstream_workers
@@ -141,9 +142,10 @@ class ToolService:
             if problem:
                 return refuse(Outcome.INVALID_ARGUMENTS, problem)
         try:
-            key = key_of_text(api.names, canonical_arguments(arguments))
+            text = canonical_arguments(arguments)
         except DataError:  # only a caller in process can pass values that are not JSON
             return _UNPARSED
+        key = key_of_text(api.names, text) if self._needs_key else b""
         return ValidatedCall(*api.names, arguments, key, api.spec)
 
     def _advance(self, call: ValidatedCall, state: EpisodeState) -> ToolResponse:
