@@ -25,7 +25,7 @@ class Agent(Protocol):
     the same order. Between two calls of `act` for a slot, its episode takes exactly one step.
 
     An agent with connections or processes may have a method `close()`, which is called once at the end. An agent that
-    pays for tokens may have a mapping `last_tokens`, the tokens of the last action of each slot; their sum over an
+    counts tokens may have a mapping `last_tokens`, the tokens of the last action of each slot; their sum over an
     episode, or a search with all its paths, is `metadata["tokens"]` of the trajectory.
     """
 

@@ -22,9 +22,11 @@ COPIED = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
+    "CITATION.cff": "CITATION.cff",
     "LICENSE": "LICENSE",
     "NOTICE": "NOTICE",
     "compose/haproxy.cfg": "haproxy.cfg",
+    **{f"examples/{path.name}": f"examples/{path.name}" for path in sorted((ROOT / "examples").glob("*.ipynb"))},
 }
 """Pages made of files outside `docs/`, by the path of the file."""
 RESULTS = "benchmarks/results"

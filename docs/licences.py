@@ -34,11 +34,13 @@ _TEXTS = {
 
 _HEAD = """# Licences of the dependencies
 
-The project is under the Apache License 2.0. Its wheel holds no other package; installations and container images hold
-those below. `make licences` writes this page from the packages' metadata, and a test fails when a dependency is missing
-here. Each package is listed once, under the smallest extra that brings it. All of them permit use in other programs;
-MPL-2.0 asks to publish changes to its own files. The optional peers of the benchmarks (extra `bench`) are neither
-pinned nor listed. PyTorch's builds for CUDA also bring NVIDIA's libraries, under NVIDIA's terms.
+The project is under the Apache License 2.0. Its wheel holds one library of others, htmx (0BSD), and a sample of
+StableToolBench (Apache-2.0), see [NOTICE](../NOTICE). Installations and container images hold the packages below.
+`make licences` writes this page from the packages' metadata, and a test fails when a dependency is missing here. Each
+package is listed once, under the smallest extra that brings it. All of them permit use in other programs; MPL-2.0 asks
+to publish changes to its own files. The extras `bench`, `browser`, `complexfuncbench`, `mcp`, `openenv` and `retrieval`
+are not listed, nor is what the image `openenv` adds. PyTorch's builds for CUDA also bring NVIDIA's libraries, under
+NVIDIA's terms.
 
 `make audit` compares `constraints.txt` with the database of advisories, see [security](../SECURITY.md#advisories).
 """

@@ -107,4 +107,5 @@ class Command:
 
 
 def _last(suite: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", suite.rpartition("/")[2])
+    """Return the last part of a suite's name as the name of a file, which leads nowhere else."""
+    return re.sub(r"[^\w.-]+", "-", suite.rpartition("/")[2]).strip(".") or "suite"

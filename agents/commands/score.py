@@ -16,9 +16,8 @@ from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
-from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
-from steptool_env.judges import PairwiseJudge
+from steptool_env.judges import JUDGES, PairwiseJudge
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.toolworld import read_task_id
 from steptool_env.trajectories.recordings import read_recordings
@@ -52,7 +51,7 @@ class Command:
     """Other run on the same tasks: both are judged, and the win rate over it is ToolEval's comparison."""
     verdicts: Annotated[str, tyro.conf.arg(metavar="CACHE")] = ""
     """Response cache that keeps the messages of a judging model, made if it does not exist: the same question is then
-    answered from it for nothing."""
+    answered from it without a request."""
 
     def run(self) -> None:
         """Score, showing the pass rate so far."""
@@ -162,13 +161,28 @@ def rescore_all(
     return done
 
 
+_TAKEN_OVER = ("judge", "model", "verdict", "repeats", "fallback")
+
+
 def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return the judge of a recorded run and its options: those in run.json, else that of its tasks."""
+    """Return the judge of a recorded run and its options: those in run.json, else that of its tasks.
+
+    The file may be of somebody else, so that it chooses among the judges of this package alone, and names no code, no
+    address and no file.
+
+    Raises:
+        ConfigurationError: run.json names a judge that is not built in.
+    """
     record = (path if path.is_dir() else path.parent) / "run.json"
     run: Mapping[str, Any] = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
     recorded: Mapping[str, Any] = run.get("settings", {}).get("reward", {})
     if "judge" in recorded:
-        return {name: value for name, value in recorded.items() if name not in ("kind", KEY_OPTION)}
+        if recorded["judge"] not in JUDGES.names():
+            raise ConfigurationError(
+                f"{record}: judge={recorded['judge']!r} is not built in, and is not run for a file's sake; "
+                "give it by --reward-args judge=..."
+            )
+        return {name: value for name, value in recorded.items() if name in _TAKEN_OVER}
     if all(is_complexfuncbench(episode.task.suite) for episode in episodes):
         return {"judge": "gold"}
     return {"judge": "world" if all(_is_toolworld(episode) for episode in episodes) else "rules"}

@@ -1,10 +1,13 @@
 """Settings of rollouts: environments, sampling and engine. Imports no torch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import ConfigDict
 
 from agents.options import Arguments
+from steptool_env.episodes.config import KEY_OPTION
+from steptool_env.errors import ConfigurationError
 
 LOCAL_ENGINES = ("local", "static")
 """Engines that sample in the process of the trainer."""
@@ -29,6 +32,14 @@ class EnvConfig:
     """Arguments that differ in evaluation, e.g. `{split: validation}`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        for name, arguments in (("args", self.args), ("eval_args", self.eval_args)):
+            options = arguments.get("reward_options")
+            if isinstance(options, Mapping) and KEY_OPTION in options:
+                raise ConfigurationError(
+                    f"env.{name}: {KEY_OPTION} would be written with the run's settings; set OPENAI_API_KEY instead"
+                )
 
 
 @dataclass(frozen=True)

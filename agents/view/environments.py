@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from agents.rollout.episode_pool import make_env
 from agents.view.run_folders import DEFAULT_REWARDS
+from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.env import ToolEnv
 from steptool_env.envs.stabletoolbench import StableToolBenchEnv
 from steptool_env.envs.toolworld import ToolWorldEnv
@@ -26,6 +27,7 @@ _WORLD_REWARDS = ("potential", "progress")
 _IN_USE = RLock()
 """Held while an environment is in use: environments of one world share parts that are made for one thread."""
 
+_RETRIEVER = "bm25"
 _NOT_KEPT = ("server_url", "render_mode")
 _RECORDED_SETTINGS = ("format", "prompt", "call_budget", "max_observation_length")
 
@@ -78,6 +80,8 @@ def setting_of(env_id: str, env_args: Mapping[str, Any], episode: Trajectory, re
         notes.append("The run's calls were answered by a tool server; here the same tools answer in this process.")
     arguments = {name: value for name, value in given.items() if name in names}
     arguments |= {name: episode.metadata[name] for name in _RECORDED_SETTINGS if name in episode.metadata}
+    if arguments.get("retriever", _RETRIEVER) != _RETRIEVER:
+        raise ConfigurationError(f"retriever={arguments['retriever']!r}: is a model, which is not loaded here")
     arguments |= _place(known, episode, arguments)
     if arguments.get("format", "react") not in FORMATS.names():
         raise ConfigurationError(f"format={arguments['format']!r}: is not built in, so its code is not run here")
@@ -113,6 +117,8 @@ def _env_of(episode: Trajectory) -> str:
     except ConfigurationError:
         if is_sample(episode.task.suite):
             return RECORDED
+    if is_complexfuncbench(episode.task.suite):
+        raise ConfigurationError(f"task {episode.task.id!r}: episodes of ComplexFuncBench cannot be forked here")
     raise ConfigurationError(
         f"task {episode.task.id!r} of {episode.task.suite!r}: the run folder has no settings (run.json, config.yaml) "
         "that say which tools answered, and the task is neither of ToolWorld nor of the included sample"

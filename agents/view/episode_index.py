@@ -310,14 +310,15 @@ def _add(database: sqlite3.Connection, file: int, number: int, offset: int, line
     place = (file, number, offset, len(line))
     try:
         episode = read_trajectory(json.loads(line))
-    except (DataError, ValueError, RecursionError) as error:
+        passed = result_of(episode).passed if episode.metadata.get("outcome") else None
+    except (DataError, ValueError, RecursionError, TypeError, AttributeError) as error:  # of an outcome, too
         database.execute(
             "INSERT INTO episodes (file, line, offset, length, suite, task, query, ending, steps, problem)"
             " VALUES (?, ?, ?, ?, '', '', ?, ?, 0, ?)",
             (*place, _utf8(line[:_QUERY_LENGTH].decode(errors="replace")), _BROKEN, _utf8(str(error)[:500])),
         )
         return
-    task, outcome = episode.task, episode.metadata.get("outcome")
+    task = episode.task
     total = sum(episode.rewards)
     added = database.execute(
         "INSERT INTO episodes (file, line, offset, length, suite, task, query, ending, passed, steps, total, problem)"
@@ -328,7 +329,7 @@ def _add(database: sqlite3.Connection, file: int, number: int, offset: int, line
             _utf8(task.id),
             _utf8(task.query[:_QUERY_LENGTH]),
             "lost" if "transport_error" in episode.metadata else way_of_ending(episode),
-            result_of(episode).passed if outcome else None,
+            passed,
             len(episode.steps),
             total if isfinite(total) else None,
         ),

@@ -27,10 +27,21 @@ _SKIPPED = ("checkpoint-", ".", "policy")  # first letters of folders that hold 
 _QUIET_SECONDS = 120.0  # a run that is not complete and writes nothing for so long counts as stopped
 _RECENT = 5  # iterations that the speed is a mean of
 
-DEFAULT_REWARDS = {"StepTool/ToolWorld-v0": "progress", "StepTool/StableToolBench-v0": "steptool"}
+_MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""Errors that a file of an unexpected form causes."""
+
+DEFAULT_REWARDS = {
+    "StepTool/ToolWorld-v0": "progress",
+    "StepTool/StableToolBench-v0": "steptool",
+    "StepTool/ComplexFuncBench-v0": "progress",
+}
 """Rewards of environments whose settings name none, as in their constructors."""
 _JUDGED = ("steptool", "final")
-_DEFAULT_JUDGES = {"StepTool/ToolWorld-v0": "world", "StepTool/StableToolBench-v0": "rules"}
+_DEFAULT_JUDGES = {
+    "StepTool/ToolWorld-v0": "world",
+    "StepTool/StableToolBench-v0": "rules",
+    "StepTool/ComplexFuncBench-v0": "gold",
+}
 
 
 @dataclass(frozen=True)
@@ -175,7 +186,7 @@ def _read(name: str, folder: Path, *, quiet: bool) -> RunInfo:
         else:
             values |= _evaluation(folder, run, quiet=quiet)
         return RunInfo(name, folder, **values, episodes_file=_episodes(folder), has_metrics=has_metrics)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError) as error:
+    except (*_MALFORMED, OSError, yaml.YAMLError) as error:
         return RunInfo(name, folder, problem=f"{type(error).__name__}: {error}", episodes_file=_episodes(folder))
 
 

@@ -1,4 +1,4 @@
-"""Routes of the pages of tools: search a catalogue, read an API, see its recorded calls, try a call."""
+"""Routes of the pages of tools: search a catalog, read an API, see its recorded calls, try a call."""
 
 import json
 from pathlib import Path
@@ -20,17 +20,17 @@ PAGE = 25
 
 @router.get("/tools")
 def tools(request: Request, source: str = "", world_seed: int = 0, text: str = "", start: int = 0) -> HTMLResponse:
-    """Show a catalogue, or the APIs that match a text."""
+    """Show a catalog, or the APIs that match a text."""
     pages, cache = _parts(request)
     name = source or (LEVELS[0] if cache is None else CACHE)
-    catalogue = tool_source(name, _seed(world_seed), cache)
-    found = catalogue.search(text[:500], max(0, start), PAGE + 1)
+    catalog = tool_source(name, _seed(world_seed), cache)
+    found = catalog.search(text[:500], max(0, start), PAGE + 1)
     page = pages.render(
         "tools.html.j2",
         page="tools",
         found=found[:PAGE],
         more=len(found) > PAGE,
-        size=catalogue.size,
+        size=catalog.size,
         sources=[*LEVELS, *([CACHE] if cache is not None else [])],
         query={"source": name, "world_seed": world_seed, "text": text},
         start=max(0, start),
@@ -51,9 +51,9 @@ def tool(
 ) -> HTMLResponse:
     """Show an API, its recorded calls, and the answer to a call with `arguments`."""
     pages, cache = _parts(request)
-    catalogue = tool_source(source, _seed(world_seed), cache)
-    spec = catalogue.find(category, tool, api)
-    recordings, count = catalogue.recordings(spec)
+    catalog = tool_source(source, _seed(world_seed), cache)
+    spec = catalog.find(category, tool, api)
+    recordings, count = catalog.recordings(spec)
     page = pages.render(
         "tool.html.j2",
         page="tools",
@@ -64,7 +64,7 @@ def tool(
         source=source,
         world_seed=world_seed,
         arguments=arguments,
-        answer=None if arguments is None else catalogue.call(spec, arguments),
+        answer=None if arguments is None else catalog.call(spec, arguments),
     )
     return HTMLResponse(page)
 

@@ -31,7 +31,7 @@ class Recording(NamedTuple):
 
 
 class ToolSource:
-    """Tools of one catalogue, answered in this process. Nothing is written, and a miss is an error."""
+    """Tools of one catalog, answered in this process. Nothing is written, and a miss is an error."""
 
     def __init__(self, assembly: Assembly, *, world: bool) -> None:
         self._assembly = assembly
@@ -51,7 +51,7 @@ class ToolSource:
         """Return an API. Raises `DataError` for an unknown one."""
         spec = self._assembly.catalog.get(category, tool, api)
         if spec is None:
-            raise DataError(f"api={api!r}: {tool!r} of {category!r} is not in this catalogue")
+            raise DataError(f"api={api!r}: {tool!r} of {category!r} is not in this catalog")
         return spec
 
     def call(self, spec: ApiSpec, arguments: str) -> ToolResponse:

@@ -145,8 +145,8 @@ class Workspace:
             try:
                 self.refresh()
                 failure = ""
-            except (OSError, sqlite3.Error) as error:  # a full disk, a folder without permission: said on the page
-                failure = f"The folders or the index cannot be read: {error}"
+            except Exception as error:  # whatever is wrong with a folder is said on the page, which stays alive
+                failure = f"The folders or the index cannot be read: {type(error).__name__}: {error}"
             if failure != self.failure:
                 self.failure = failure
                 self.version += 1

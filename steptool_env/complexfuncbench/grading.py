@@ -114,5 +114,8 @@ class CallGrading:
         ]
         if not open_calls:
             return None
-        answer = digest_of(orjson.loads(step.body)["response"])
+        try:
+            answer = digest_of(orjson.loads(step.body)["response"])
+        except (ValueError, TypeError, LookupError):  # a body that no tool wrote
+            return None
         return next((index for index, digest in open_calls if digest == answer), None)

@@ -38,6 +38,8 @@ _SPLITS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "StepTool/StableToolBench-v0": ("suite", _SETS),
 }
 """Argument that chooses the split, and its values, by environment."""
+MOST_TASKS = 1000
+"""Maximum number of tasks in one answer of the task API."""
 _TRAINING = ("train", "demonstrations", "practice")
 _RIGHT = frozenset({StatusCode.OK, *FINISHED})
 
@@ -75,6 +77,7 @@ class Session:
         self._arguments = dict(arguments)
         self._split_argument, self._splits = _SPLITS.get(env_id, ("", ()))
         self._env = _make(env_id, self._arguments)
+        self._made = {self._env.suite.name: self._env}  # by split
         self.episode_id: str | None = None
 
     @property
@@ -149,16 +152,30 @@ class Session:
         return _described(suite.task(index), split, index)
 
     def get_task_range(self, split: str, start: int | None, stop: int | None) -> list[dict[str, Any]]:
-        """Return the tasks of a slice."""
-        return [self.get_task(split, index) for index in range(*slice(start, stop).indices(self.num_tasks(split)))]
+        """Return the tasks of a slice, at most `MOST_TASKS` of them.
+
+        Raises:
+            ConfigurationError: The slice is longer.
+        """
+        indices = range(*slice(start, stop).indices(self.num_tasks(split)))
+        if len(indices) > MOST_TASKS:
+            raise ConfigurationError(f"start, stop: {len(indices)} tasks; ask for at most {MOST_TASKS} at a time")
+        return [self.get_task(split, index) for index in indices]
 
     def _of(self, split: str | None) -> ToolEnv:
-        if split is None or split == self._env.suite.name:
+        if split is None:
             return self._env
-        if split not in self._splits:
+        if split not in (*self._splits, *self._made):
             known = ", ".join(self._splits or (self._env.suite.name,))
             raise ConfigurationError(f"split={split!r}: must be one of {known}")
-        return _make(self._env_id, {**self._arguments, self._split_argument: split})
+        if split not in self._made:
+            self._made[split] = _make(self._env_id, {**self._arguments, self._split_argument: split})
+        return self._made[split]
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._made.values():
+            env.close()
 
 
 class _Tasks:
@@ -169,7 +186,7 @@ class _Tasks:
 
     def close(self) -> None:
         """Close the connections of the session."""
-        self.session.env.close()
+        self.session.close()
         super().close()  # type: ignore[misc]
 
     @property

@@ -1,6 +1,7 @@
 """Retrieval test collections: StableToolBench's queries with their relevant APIs, and folders in BEIR's layout."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from steptool_env.retrieval.metrics import ndcg_at, recall_at
 from steptool_env.retrieval.retrievers import Document, Retriever, document_of
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
 from toolserver.catalog.api_schema import ApiSpec
+
+_SCORE = re.compile(r"-?\d+(\.\d+)?")
 
 
 class Collection(NamedTuple):
@@ -68,7 +71,7 @@ def read_collection(folder: Path, split: str = "test") -> Collection:
         if not row.strip():
             continue
         cells = row.split("\t")
-        if len(cells) != 3 or cells[0] not in texts or cells[1] not in known:
+        if len(cells) != 3 or cells[0] not in texts or cells[1] not in known or not _SCORE.fullmatch(cells[2].strip()):
             raise DataError(f"{file}: line {number}: must name a query, a document and a score, not {row!r:.100}")
         if float(cells[2]) > 0:
             relevant.setdefault(cells[0], set()).add(cells[1])

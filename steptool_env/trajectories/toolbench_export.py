@@ -22,12 +22,14 @@ from toolserver.catalog.api_schema import StatusCode
 
 _OPENAI = make_format("openai")
 _DFS = "DFS_woFilter_w"
+_METHODS = re.compile(rf"CoT@\d{{1,4}}|{_DFS}\d{{1,4}}")
 _UNSAFE = re.compile(r"[^\w.@-]+")
 
 
 def method_of(trajectory: Trajectory) -> str:
-    """Return ToolBench's name of the method: `CoT@1` for one episode, else that of the search."""
-    return str(trajectory.metadata.get("search_method", "CoT@1"))
+    """Return ToolBench's name of the method: that of a search, `CoT@1` for one episode and for any other text."""
+    method = str(trajectory.metadata.get("search_method", ""))
+    return method if _METHODS.fullmatch(method) else "CoT@1"
 
 
 def to_answer(trajectory: Trajectory) -> dict[str, Any]:

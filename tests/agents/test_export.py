@@ -257,3 +257,20 @@ def tool(folder: Path, script: str, *arguments: object, pool: Path | None = None
         [sys.executable, script, *map(str, arguments)], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_nothing_is_written_outside_the_folder(searched: Path, tmp_path: Path) -> None:
+    """Names in the files of a run are data: of a suite, a task and a method."""
+    run, out = tmp_path / "run", tmp_path / "in" / "out"
+    run.mkdir()
+    lines = (searched / "trajectories.jsonl").read_text().splitlines()[:2]
+    records = [json.loads(line) for line in lines]
+    for record, suite in zip(records, ("x/..", "."), strict=True):
+        record["task"]["suite"], record["task"]["id"] = suite, "../../up"
+        record["metadata"]["search_method"] = "CoT@1/../../../../../outside"
+    (run / "trajectories.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    before = set(tmp_path.rglob("*"))
+    export("toolbench", run, out)
+    written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert written
+    assert all(path.is_relative_to(out) for path in written)

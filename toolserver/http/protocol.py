@@ -87,6 +87,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not before:
             self.cycle.transport = cast(asyncio.Transport, _Response(self.transport, self.loop))
 
+    def shutdown(self) -> None:
+        """Close the connection when its response is complete, after a head that waits to be written."""
+        if self.cycle is not None:
+            cast(_Response, self.cycle.transport).flush()
+        super().shutdown()
+
     def on_body(self, body: bytes) -> None:
         """Take a part of a body, which the application bounds."""
         self._held = 0
@@ -146,7 +152,7 @@ class _Response:
         """Write data. The head waits for the body until the running callback ends."""
         if not self._begun:
             self._begun, self._head = True, data
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         elif self._head:
             data, self._head = self._head + data, b""
             self._transport.write(data)
@@ -155,14 +161,15 @@ class _Response:
 
     def close(self) -> None:
         """Close the connection after what was written."""
-        self._flush()
+        self.flush()
         self._transport.close()
 
     def is_closing(self) -> bool:
         """Return true if the connection is closed or being closed."""
         return self._transport.is_closing()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write a head that waits for its body."""
         if self._head:
             data, self._head = self._head, b""
             self._transport.write(data)

@@ -7,6 +7,7 @@ one, so that any worker or replica answers any call.
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 from mcp.server.lowlevel.server import Server
@@ -25,9 +26,10 @@ from starlette.types import Receive, Scope, Send
 from toolserver.catalog.api_schema import ApiSpec, Outcome, ToolCall, ToolResponse
 from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import openai_function
+from toolserver.errors import CacheError, DamagedEntryError
 from toolserver.http.executor import CallExecutor, Deferred
 from toolserver.mcp.results import STATE, answer_result, as_tool, page_of, result_of, unknown_tool
-from toolserver.resolvers.base import refuse
+from toolserver.resolvers.base import refuse, refuse_damaged
 from toolserver.service.info import package_version
 
 PATH = "/mcp"
@@ -65,6 +67,10 @@ _CALL_TOOL = Tool(
 )
 
 
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+"""Hosts of web pages that may call. Other clients send no `Origin`."""
+
+
 class CatalogServer:
     """MCP server of a catalog over streamable HTTP.
 
@@ -96,6 +102,10 @@ class CatalogServer:
         """Answer a request. There are no sessions and no messages from the server, so that only POST is one."""
         if scope["method"] != "POST":
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
+            return
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        if origin and urlsplit(origin).hostname not in _LOCAL:  # a web page of another site in a user's browser
+            await Response("Origin not allowed", status_code=403)(scope, receive, send)
             return
         await self.sessions.asgi_app(scope, receive, send)
 
@@ -137,8 +147,13 @@ class CatalogServer:
         return answer_result(await self._answer(ToolCall(spec.category, spec.tool, spec.name, arguments, state)))
 
     async def _answer(self, call: ToolCall) -> ToolResponse:
-        answer = self._executor.start(call, PATH)
-        return await answer.get() if isinstance(answer, Deferred) else answer
+        try:
+            answer = self._executor.start(call, PATH)
+            return await answer.get() if isinstance(answer, Deferred) else answer
+        except DamagedEntryError as error:
+            return refuse_damaged(call, error)
+        except CacheError as error:
+            return refuse(Outcome.UNAVAILABLE, str(error))
 
     def _search(self, arguments: dict[str, Any]) -> CallToolResult:
         query, limit = arguments.get("query", ""), arguments.get("limit", _FOUND)

@@ -17,7 +17,7 @@ from typing import IO
 from toolserver.errors import ConfigurationError, DataError
 
 _BLOCK = 2**20
-_RATIO = 200  # unpacked bytes per byte of the archive, above which it is no data set but a bomb
+_RATIO = 200  # unpacked bytes per byte of the archive, above which it is refused as a decompression bomb
 _LEAST = 2**24  # bytes that any archive may become
 _PLACES = (
     (("solvable_queries", "test_instruction"), "solvable_queries/test_instruction", 1),

@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 import uvicorn
 
+from agents.commands.serving.own_pages import OwnPages
 from agents.commands.serving.serve_policy import listen
 from agents.options import Words, read_options
 
@@ -47,4 +48,5 @@ class Command:
         with closing(listen(self.host, self.port)) as listening:
             sys.stdout.write(f"openenv on http://{self.host}:{listening.getsockname()[1]}\n")
             sys.stdout.flush()
-            uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+            config = uvicorn.Config(OwnPages(app, self.host), log_level="warning")
+            uvicorn.Server(config).run(sockets=[listening])

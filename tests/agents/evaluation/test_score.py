@@ -99,7 +99,9 @@ def test_the_judge_of_a_run_comes_with_its_options_and_without_its_key(tmp_path:
         options = {"judge": "llm", "model": "m", "base_url": stub.url, "repeats": 1, "api_key": "secret"}
         run = {"settings": {"reward": {"kind": "steptool", **options}}}
         (played / "run.json").write_text(json.dumps(run))
-        main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored")])
+        main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored"),
+              "--reward-args", f"base_url={stub.url}"])  # fmt: skip
+        assert not any("secret" in str(headers) for headers in stub.headers)
     assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["pass_rate"] == 0.5
     assert "secret" not in (tmp_path / "scored" / "run.json").read_text()
 
@@ -123,3 +125,35 @@ def test_without_the_report_extra_there_is_no_page_and_a_word_about_it(
     assert not (tmp_path / "scored" / "report.html").exists()
     assert (tmp_path / "scored" / "metrics.json").is_file()
     assert "steptool-env[report]" in capsys.readouterr().out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"judge": f"{__name__}:evil", "path": "touched"},
+        {"judge": "subprocess:Popen", "args": "exit 0", "shell": True},
+    ],
+)
+def test_a_recorded_run_names_no_code(
+    options: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played = tmp_path / "run"
+    write_trajectories(played / "trajectories.jsonl", [EPISODE])
+    (played / "run.json").write_text(json.dumps({"settings": {"reward": {"kind": "steptool", **options}}}))
+    with pytest.raises(SystemExit, match="2"):
+        main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored")])
+    assert "is not built in" in capsys.readouterr().err
+
+
+def test_a_recorded_run_names_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its endpoint would get the key of whoever scores it."""
+    played = tmp_path / "run"
+    write_trajectories(played / "trajectories.jsonl", [EPISODE])
+    fields = {"succeed_tool_calling": [1, 0, 1], "contribution_to_final_answer": [4, 0, 5]}
+    reply = calling("evaluate_process_reward", **fields, final_answer_status="Solved")
+    with chat_stub(lambda _: reply) as mine, chat_stub(lambda _: reply) as theirs:
+        monkeypatch.setenv("OPENAI_BASE_URL", mine.url)
+        recorded = {"judge": "llm", "model": "m", "base_url": theirs.url, "repeats": 1}
+        (played / "run.json").write_text(json.dumps({"settings": {"reward": recorded}}))
+        main(["score", "--episodes", str(played), "--out", str(tmp_path / "scored")])
+        assert (len(theirs.requests), len(mine.requests)) == (0, 1)

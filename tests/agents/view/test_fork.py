@@ -176,3 +176,11 @@ def test_the_oracle_fulfils_every_call_of_the_plan(tmp_path: Path) -> None:
 def test_a_setting_knows_its_default_reward() -> None:
     assert Setting(TOOLWORLD, {}).reward == "progress"
     assert Setting(RECORDED, {}).reward == "steptool"
+
+
+def test_a_run_folder_loads_no_model(tmp_path: Path) -> None:
+    (episode, *_) = episodes(tmp_path, "suite=G1_instruction", agent="random", env="StepTool/StableToolBench-v0")
+    arguments = {"suite": "G1_instruction", "tools": "retrieved:5", "retriever": "somebody/model"}
+    with pytest.raises(ConfigurationError, match="somebody/model"):
+        setting_of("StepTool/StableToolBench-v0", arguments, episode)
+    assert setting_of("StepTool/StableToolBench-v0", {**arguments, "retriever": "bm25"}, episode)

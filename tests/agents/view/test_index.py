@@ -106,11 +106,15 @@ def test_a_broken_line_is_shown_as_broken(index: EpisodeIndex, file: Path) -> No
     with file.open("ab") as out:
         out.write(b'{"task": 1}\n\xff\xfe\n')
         out.write(json.dumps({"deep": "x"}).encode() + b"\n")
+        for outcome in ("solved", {"is_solved": None}):
+            record = json.loads(file.read_bytes().splitlines()[0])
+            record["metadata"]["outcome"] = outcome
+            out.write(json.dumps(record).encode() + b"\n")
     index.update(file)
     rows, _ = index.page([file], Filter(ending="broken"))
-    assert [row.line for row in rows] == [4, 5, 6]
+    assert [row.line for row in rows] == [4, 5, 6, 7, 8]
     assert all(row.problem for row in rows)
-    assert index.counts(file) == (3, pytest.approx(1 / 3), 5, 3)
+    assert index.counts(file) == (3, pytest.approx(1 / 3), 5, 5)
     with pytest.raises(DataError, match="line 4"):
         index.episode(file, 4)
 

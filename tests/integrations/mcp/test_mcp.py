@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import gymnasium as gym
+import httpx
 import pytest
 
 pytest.importorskip("mcp_types", reason="needs mcp 2: pip install 'steptool-env[mcp]'")
@@ -356,3 +357,13 @@ def test_keys_and_other_methods_hold_at_mcp_too(tmp_path: Path) -> None:
         anyio.run(session)
         text = httpx.get(f"{server.url}/metrics", headers=headers).text
     assert 'toolserver_requests_total{route="/mcp",status="401"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("origin", "taken"), [("http://evil.example", False), ("null", False), ("http://localhost:6274", True)]
+)
+def test_web_pages_of_other_sites_may_not_call(origin: str, taken: bool, world: ServerProcess) -> None:
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    headers = {"origin": origin, "accept": "application/json, text/event-stream"}
+    answer = httpx.post(f"{world.url}/mcp", json=request, headers=headers)
+    assert (answer.status_code != 403) == taken

@@ -120,7 +120,7 @@ def test_pipelined_responses_keep_their_order() -> None:
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_head_does_not_wait_for_a_body_that_is_not_there_yet(method: bytes) -> None:
-    """Of an event stream, whose client waits for the head before it does anything."""
+    """The client of an event stream waits for the head before it does anything."""
 
     async def app(_scope: Any, _receive: Any, send: Send) -> None:
         await send(head())

@@ -1,0 +1,49 @@
+"""Refusal of web pages of other sites, which a browser on this machine would let call a server on it."""
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class OwnPages:
+    """ASGI application around `app` that takes requests and WebSockets of its own pages and of no page at all.
+
+    A browser names the page that makes a request in `Origin`; other clients send none. A page of this machine is taken,
+    and, where the server listens for others, too, a page of the host that the request is sent to.
+
+    Args:
+        app: Application.
+        host: Address that the server listens on.
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._is_local = host == "localhost" or _is_loopback(host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "lifespan" or self._is_own(dict(scope["headers"])):
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await Response("Origin not allowed", status_code=403)(scope, receive, send)
+
+    def _is_own(self, headers: dict[bytes, bytes]) -> bool:
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        page = urlsplit(origin).hostname
+        if not origin or page in _LOCAL:
+            return True
+        return not self._is_local and page == urlsplit("//" + headers.get(b"host", b"").decode("latin-1")).hostname
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
