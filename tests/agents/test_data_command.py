@@ -1,5 +1,6 @@
 """`steptool data stabletoolbench`: fetched from a server on this machine, checked, and unpacked without trust."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -169,6 +170,38 @@ def test_an_archive_that_grows_too_much_is_stopped(tmp_path: Path) -> None:
         unpack(bomb, tmp_path / "out", max_bytes=10**9)
     with pytest.raises(ConfigurationError, match="more than 5 bytes"):
         unpack(zipped(tmp_path / "b.zip", ("tools/C/t.json", "123456")), tmp_path / "out", max_bytes=5)
+
+
+def test_a_tar_archive_is_bounded_in_what_it_leaves_out_and_in_its_names(tmp_path: Path) -> None:
+    """Neither is a file that is written, and both are read."""
+    for name, kind, message in (("more", tarfile.REGTYPE, "unpacks to more"), ("name", tarfile.XHDTYPE, "a name of")):
+        path = tmp_path / f"{name}.tar.gz"
+        with gzip.open(path, "wb") as file:
+            info = tarfile.TarInfo("other.bin")
+            info.type, info.size = kind, 60_000_000
+            file.write(info.tobuf())
+            for _ in range(60):
+                file.write(bytes(10**6))
+            file.write(bytes(1024))
+        with pytest.raises((ConfigurationError, DataError), match=message):
+            unpack(path, tmp_path / "out", max_bytes=10**9)
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.tar"])
+def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_told(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with tarfile.open(path, "w:" + name.partition("tar.")[2]) as tar:
+        for number in range(50):
+            info = tarfile.TarInfo(f"tools/C/{number}.json")
+            info.size = 1000
+            tar.addfile(info, io.BytesIO(bytes(range(200)) * 5))
+    assert unpack(path, tmp_path / "out", max_bytes=10**6).files == {"server/tools": 50}
+    if name != "a.tar":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(path, tmp_path / "out", max_bytes=10**6)
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,29 @@ Members are read one by one and written under names that this module makes: a na
 link or a device is refused or left out, never followed.
 """
 
+import bz2
+import gzip
+import lzma
 import re
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any, Self, cast
 
 from toolserver.errors import ConfigurationError, DataError
 
 _BLOCK = 2**20
 _RATIO = 200  # unpacked bytes per byte of the archive, above which it is refused as a decompression bomb
 _LEAST = 2**24  # bytes that any archive may become
+_HEADERS = 2**24  # bytes of names and padding in a tar archive
+_MOST_MEMBERS = 2_000_000
+_OPENERS: Mapping[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+"""Functions that open a compressed file, by its first bytes."""
 _PLACES = (
     (("solvable_queries", "test_instruction"), "solvable_queries/test_instruction", 1),
     (("solvable_queries", "test_query_ids"), "solvable_queries/test_query_ids", 1),
@@ -51,17 +59,20 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
     Args:
         archive: The file.
         folder: Folder to write to; files of the same names are replaced.
-        max_bytes: Maximum size of the unpacked data in bytes.
+        max_bytes: Maximum size of the unpacked data in bytes, in a tar archive with the names and the members that are
+            left out.
 
     Raises:
-        ConfigurationError: The unpacked data is larger than `max_bytes`.
+        ConfigurationError: The unpacked data is larger than `max_bytes`, or has more than two million members.
         DataError: The file is no archive, is damaged, has an unsafe member, or holds no data of StableToolBench.
     """
     limit = min(max_bytes, max(_LEAST, archive.stat().st_size * _RATIO))
     result, written = Unpacked(), 0
     try:
-        with _members(archive) as members:
-            for name, source in members:
+        with _members(archive, limit) as members:
+            for number, (name, source) in enumerate(members):
+                if number >= _MOST_MEMBERS:
+                    raise ConfigurationError(f"{archive.name}: has more than {_MOST_MEMBERS:,} members")
                 path = _safe(name, archive)
                 if _LICENCE.fullmatch(path.name) and len(path.parts) <= 2:
                     result.licence = result.licence or _first_line(source)
@@ -76,13 +87,10 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
                     while block := source.read(_BLOCK):
                         written += len(block)
                         if written > limit:
-                            raise ConfigurationError(
-                                f"{archive.name}: unpacks to more than {limit:,} bytes; give --max-bytes, "
-                                f"if it should (an archive may become {_RATIO} times as large)"
-                            )
+                            raise _too_large(archive, limit)
                         file.write(block)
                 result.files[place[0]] += 1
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (*_DAMAGED, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         raise DataError(f"{archive.name}: cannot be unpacked ({type(error).__name__}: {error})") from error
     if not result.files:
         raise DataError(
@@ -92,17 +100,71 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
     return result
 
 
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+def _too_large(archive: Path, limit: int) -> ConfigurationError:
+    return ConfigurationError(
+        f"{archive.name}: unpacks to more than {limit:,} bytes; give --max-bytes, "
+        f"if it should (an archive may become {_RATIO} times as large)"
+    )
+
+
+class _Member(tarfile.TarInfo):
+    """Header of a member, which `tarfile` reads whole into memory if it holds a long name."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: Any, errors: str) -> Self:
+        """Return a header. Raises `DataError` for a name of more than a mebibyte."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type in _NAMES and member.size > _BLOCK:
+            raise DataError(f"the archive holds a name of {member.size:,} bytes; nothing of it is used")
+        return member
+
+
+_NAMES = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE)
+
+
+class _Bounded:
+    """File of which at most `limit` bytes are read, whatever sizes the headers in it ask for."""
+
+    def __init__(self, file: IO[bytes], archive: Path, limit: int) -> None:
+        self._file, self._archive, self._limit, self._left = file, archive, limit, limit
+
+    def read(self, size: int) -> bytes:
+        """Read up to `size` bytes. Raises `ConfigurationError` beyond the limit."""
+        data = self._file.read(min(size, self._left + 1))
+        self._left -= len(data)
+        if self._left < 0:
+            raise _too_large(self._archive, self._limit)
+        return data
+
+
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
+def _members(archive: Path, limit: int) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
     """Give the regular files of an archive: name and content."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             yield _of_zip(zipped)
-    elif tarfile.is_tarfile(archive):
-        with tarfile.open(archive) as tarred:
-            yield _of_tar(tarred)
     else:
-        raise DataError(f"{archive.name}: is neither a zip nor a tar archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)")
+        with archive.open("rb") as file:
+            first = file.read(8)
+        opener = next((opener for magic, opener in _OPENERS.items() if first.startswith(magic)), None)
+        with archive.open("rb") if opener is None else opener(archive) as content:
+            # A stream reads a block more than it needs, and in front of a member its names.
+            bounded = _Bounded(content, archive, limit + _HEADERS)
+            try:
+                tarred = tarfile.open(fileobj=cast(Any, bounded), mode="r|", tarinfo=_Member)  # noqa: SIM115
+            except tarfile.ReadError:
+                if opener is not None:
+                    raise
+                raise DataError(
+                    f"{archive.name}: is neither a zip nor a tar archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)"
+                ) from None
+            with tarred:
+                yield _of_tar(tarred)
+            while bounded.read(_BLOCK):  # to its end, where the checksum is
+                pass
 
 
 def _of_zip(zipped: zipfile.ZipFile) -> Iterator[tuple[str, IO[bytes]]]:
@@ -116,6 +178,7 @@ def _of_zip(zipped: zipfile.ZipFile) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _of_tar(tarred: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
     for info in tarred:
+        cast(Any, tarred).members = []  # a list of all that it has seen, which nobody reads
         source = tarred.extractfile(info) if info.isreg() else None
         if source is not None:
             with source:
