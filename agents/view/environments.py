@@ -27,6 +27,7 @@ _WORLD_REWARDS = ("potential", "progress")
 _IN_USE = RLock()
 """Held while an environment is in use: environments of one world share parts that are made for one thread."""
 
+_MOST_TOOLS = 1000
 _RETRIEVER = "bm25"
 _NOT_KEPT = ("server_url", "render_mode")
 _RECORDED_SETTINGS = ("format", "prompt", "call_budget", "max_observation_length")
@@ -82,6 +83,8 @@ def setting_of(env_id: str, env_args: Mapping[str, Any], episode: Trajectory, re
     arguments |= {name: episode.metadata[name] for name in _RECORDED_SETTINGS if name in episode.metadata}
     if arguments.get("retriever", _RETRIEVER) != _RETRIEVER:
         raise ConfigurationError(f"retriever={arguments['retriever']!r}: is a model, which is not loaded here")
+    if isinstance(tools := arguments.get("tools"), int) and tools > _MOST_TOOLS:
+        raise ConfigurationError(f"tools={tools}: worlds of more than {_MOST_TOOLS:,} vendors are not made here")
     arguments |= _place(known, episode, arguments)
     if arguments.get("format", "react") not in FORMATS.names():
         raise ConfigurationError(f"format={arguments['format']!r}: is not built in, so its code is not run here")

@@ -22,6 +22,7 @@ PAGE = 50
 
 _APPLICATION, _VERSION = 0x73747076, 1  # marks of the file: of this program, and of the form of its tables
 _BATCH = 4 << 20  # bytes of trajectories that one transaction adds
+_LONGEST = 64 << 20  # bytes of a line; a longer one is broken, for it would fill the memory
 _QUERY_LENGTH = 300  # characters of a query that a row of the table shows
 _TEXT = 4000  # characters of an observation that can be searched for
 _TAIL = 512  # bytes
@@ -140,13 +141,14 @@ class EpisodeIndex:
             source.seek(row.offset)
             offset, number = row.offset, row.lines
             while offset - row.offset < _BATCH:
-                line = source.readline()
-                if not line.endswith(b"\n"):
+                line = source.readline(_LONGEST)
+                length = len(line) if line.endswith(b"\n") else _skip(source, len(line))
+                if not length:
                     break
                 number += 1
                 if line.strip():
                     _add(database, row.id, number, offset, line)
-                offset += len(line)
+                offset += length
             database.execute(
                 "UPDATE files SET offset = ?, lines = ?, tail = ? WHERE id = ?",
                 (offset, number, _tail(source, offset), row.id),
@@ -298,6 +300,15 @@ def _tail(source: BinaryIO, offset: int) -> bytes:
     start = max(0, offset - _TAIL)
     source.seek(start)
     return source.read(offset - start)
+
+
+def _skip(source: BinaryIO, length: int) -> int:
+    """Skip the rest of a line of which `length` bytes were read. Return its whole length, 0 if it is not complete."""
+    while part := source.readline(_BATCH) if length >= _LONGEST else b"":
+        length += len(part)
+        if part.endswith(b"\n"):
+            return length
+    return 0
 
 
 def _remove(database: sqlite3.Connection, number: int) -> None:

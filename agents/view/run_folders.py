@@ -327,6 +327,15 @@ def _json(path: Path) -> dict[str, Any]:
     return value
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """Loader of plain values without aliases, a few of which make a value too large for any memory."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("the file has aliases, which no settings file of this project has")
+        return super().compose_node(parent, index)
+
+
 def _yaml(path: Path) -> dict[str, Any]:
-    value = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader) if path.is_file() else None  # noqa: S506
     return value if isinstance(value, dict) else {}

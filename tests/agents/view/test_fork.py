@@ -184,3 +184,9 @@ def test_a_run_folder_loads_no_model(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="somebody/model"):
         setting_of("StepTool/StableToolBench-v0", arguments, episode)
     assert setting_of("StepTool/StableToolBench-v0", {**arguments, "retriever": "bm25"}, episode)
+
+
+def test_a_run_folder_makes_no_world_that_fills_the_memory(tmp_path: Path) -> None:
+    (episode, *_) = episodes(tmp_path, "split=validation")
+    with pytest.raises(ConfigurationError, match="tools=1000000000"):
+        setting_of(TOOLWORLD, {"split": "validation", "tools": 10**9}, episode)

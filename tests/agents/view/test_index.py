@@ -177,3 +177,22 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
             EpisodeIndex(place)
     with closing(sqlite3.connect(other)) as database:
         assert database.execute("SELECT name FROM files").fetchall() == [("kept",)]
+
+
+def test_a_line_that_would_fill_the_memory_is_broken(
+    index: EpisodeIndex, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.view.episode_index._LONGEST", 100_000)
+    monkeypatch.setattr("agents.view.episode_index._BATCH", 300_000)
+    last = file.read_bytes().splitlines()[-1]
+    with file.open("ab") as out:
+        out.write(b'{"task": "' + 250_000 * b"x" + b'"}\n' + last + b"\n" + 200_000 * b"y")
+    while index.update(file).more:
+        pass
+    rows, _ = index.page([file], Filter())
+    assert [row.line for row in rows if row.problem] == [4]
+    assert lines(index, file) == [1, 2, 3, 4, 5]
+    with file.open("ab") as out:
+        out.write(b"\n")
+    index.update(file)
+    assert lines(index, file) == [1, 2, 3, 4, 5, 6]

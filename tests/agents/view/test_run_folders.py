@@ -214,3 +214,12 @@ def test_memory_of_gpus(
 def test_without_the_program_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert gpu_memory() == []
+
+
+def test_settings_that_grow_when_they_are_read_are_refused(tmp_path: Path) -> None:
+    """Nine lines of ten references each are a thousand million values."""
+    lines = ["a0: &a0 [1, 1]"] + [f"a{n}: &a{n} [{', '.join(10 * [f'*a{n - 1}'])}]" for n in range(1, 10)]
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text("\n".join(lines))
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    assert "aliases" in only(tmp_path).problem
