@@ -29,18 +29,18 @@ class CallGrading:
     """
 
     def __init__(self, task: Task) -> None:
-        self.gold = gold_task_of(task)
+        self.task = gold_task_of(task)
         self.reached: dict[int, int] = {}
         """Step of each needed call that was made, by its index."""
         self._specs = {spec.function_name: spec for spec in reversed(task.tools)}
-        self._by_key = {call.key: index for index, call in enumerate(self.gold.calls)}
+        self._by_key = {call.key: index for index, call in enumerate(self.task.calls)}
         self._steps = 0
         self._answered = False
 
     @property
     def needed(self) -> int:
         """Number of needed calls."""
-        return len(self.gold.calls)
+        return len(self.task.calls)
 
     @property
     def progress(self) -> float:
@@ -50,7 +50,7 @@ class CallGrading:
     @property
     def solved(self) -> bool:
         """True if the episode ended with an answer and no needed call except look-ups is missing."""
-        missing = (call for index, call in enumerate(self.gold.calls) if index not in self.reached)
+        missing = (call for index, call in enumerate(self.task.calls) if index not in self.reached)
         return self._answered and all(call.is_lookup for call in missing)
 
     def observe(self, step: Step) -> Progress:
@@ -71,11 +71,11 @@ class CallGrading:
         contributed uses, for each value that it takes, the first earlier call that supplied it.
         """
         steps: set[int] = set()
-        waiting = [index for index in self.gold.leaves if index in self.reached] if self._answered else []
+        waiting = [index for index in self.task.leaves if index in self.reached] if self._answered else []
         while waiting:
             index = waiting.pop()
             steps.add(self.reached[index])
-            for holders in self.gold.calls[index].inputs:
+            for holders in self.task.calls[index].inputs:
                 made = [each for each in holders if self.reached.get(each, self._steps) < self.reached[index]]
                 waiting += [min(made, key=self.reached.__getitem__)] if made else []
         return tuple(step in steps for step in range(self._steps))
@@ -90,7 +90,7 @@ class CallGrading:
             "is_solved": float(self.solved),
             "is_complete": float(self.solved and len(self.reached) == self.needed),
             "progress": self.progress,
-            "is_grounded": float(self.gold.is_grounded),
+            "is_grounded": float(self.task.is_grounded),
         }
 
     def _needed_call(self, step: Step) -> int | None:
@@ -109,7 +109,7 @@ class CallGrading:
         name = step.action.name
         open_calls = [
             (index, call.answer)
-            for index, call in enumerate(self.gold.calls)
+            for index, call in enumerate(self.task.calls)
             if call.is_lookup and call.function == name and index not in self.reached
         ]
         if not open_calls:

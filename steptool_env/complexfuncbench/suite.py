@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.splits import select
 from steptool_env.complexfuncbench.task import GoldTask
 from steptool_env.errors import ConfigurationError
+from steptool_env.suites.listed import ListedSuite
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
 from toolserver.cache import ResponseCache
@@ -27,10 +27,11 @@ NAME = "ComplexFuncBench"
 OFFERS = ("field", "all")
 
 
-class ComplexFuncBenchSuite:
+class ComplexFuncBenchSuite(ListedSuite):
     """Tasks of one split and group, answered from recordings.
 
-    A task is in the suite `ComplexFuncBench/<split>/<group>`, so that reports show each group.
+    A task is in the suite `ComplexFuncBench/<split>/<group>`, so that reports show each group. `Task.solution` is the
+    `GoldTask`.
 
     Args:
         split: One of `steptool_env.complexfuncbench.splits.SPLITS`.
@@ -56,29 +57,9 @@ class ComplexFuncBenchSuite:
         opening_token(0, faults)  # reject an unknown fault level before the first reset
         self._arguments = (split, group, None if data is None else str(data), offered, faults)
         self._benchmark = load_benchmark(data)
-        self.name = "/".join(filter(None, (NAME, split, group)))
         self._split, self._offered, self._faults = split, offered, faults
-        gold = select(self._benchmark.tasks.values(), split, group)
-        self._tasks = tuple(map(self._task, gold))
-        self._index = {task.id: index for index, task in enumerate(self._tasks)}
-        self._service: ToolService | None = None
-        self._lock = Lock()
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def task(self, index: int) -> Task:
-        """See `TaskSuite.task`. `Task.solution` is the `GoldTask`."""
-        if not 0 <= index < len(self._tasks):
-            raise IndexError(f"task {index}: {self.name} has {len(self._tasks)}")
-        return self._tasks[index]
-
-    def find(self, task_id: str) -> Task:
-        """See `TaskSuite.find`."""
-        if task_id not in self._index:
-            some = ", ".join(list(self._index)[:5])
-            raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
-        return self._tasks[self._index[task_id]]
+        chosen = select(self._benchmark.tasks.values(), split, group)
+        super().__init__("/".join(filter(None, (NAME, split, group))), map(self._described, chosen))
 
     def initial_state(self, task: Task, episode_seed: int) -> str:
         """See `TaskSuite.initial_state`. It names the task, whose own recordings come first."""
@@ -89,14 +70,11 @@ class ComplexFuncBenchSuite:
         """See `TaskSuite.settings`. Without file paths, which differ between machines."""
         return {"offered": self._offered, "faults": self._faults}
 
-    def service(self) -> ToolService:
-        """See `TaskSuite.service`. Created at the first call, then shared."""
-        with self._lock:
-            if self._service is None:
-                cache = ResponseCache(self._benchmark.cache, read_only=True)
-                resolvers: list[Resolver] = [TaskRecordingsResolver(cache), RecordedResolver(cache)]
-                self._service = ToolService(Catalog(self._benchmark.apis.values()), resolvers, codec=StateCodec())
-            return self._service
+    def make_service(self) -> ToolService:
+        """See `ListedSuite.make_service`."""
+        cache = ResponseCache(self._benchmark.cache, read_only=True)
+        resolvers: list[Resolver] = [TaskRecordingsResolver(cache), RecordedResolver(cache)]
+        return ToolService(Catalog(self._benchmark.apis.values()), resolvers, codec=StateCodec())
 
     @property
     def server_match(self) -> ServerMatch:
@@ -106,18 +84,18 @@ class ComplexFuncBenchSuite:
     def __reduce__(self) -> tuple[object, ...]:
         return load_suite, self._arguments
 
-    def _task(self, gold: GoldTask) -> Task:
+    def _described(self, task: GoldTask) -> Task:
         apis = self._benchmark.apis
-        names = gold.functions if self._offered == "field" else apis
-        relevant = tuple(dict.fromkeys(call.function for call in gold.calls))
+        names = task.functions if self._offered == "field" else apis
+        relevant = tuple(dict.fromkeys(call.function for call in task.calls))
         return Task(
-            gold.id,
-            f"{NAME}/{self._split}/{gold.group}",
-            gold.query,
+            task.id,
+            f"{NAME}/{self._split}/{task.group}",
+            task.query,
             tuple(apis[name] for name in names),
             relevant,
-            family=gold.pattern,
-            solution=gold,
+            family=task.pattern,
+            solution=task,
         )
 
 

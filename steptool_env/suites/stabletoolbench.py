@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from steptool_env.errors import ConfigurationError, StepToolError
 from steptool_env.retrieval.retrievers import document_of, make_retriever
 from steptool_env.suites.imported import imported_cache
+from steptool_env.suites.listed import ListedSuite
 from steptool_env.suites.sample import SAMPLE, suite_name
 from steptool_env.suites.server_match import ServerMatch
 from steptool_env.types import Task
@@ -46,7 +46,7 @@ _FULL_DATA = (
 """Last lines of an error about missing data."""
 
 
-class StableToolBenchSuite:
+class StableToolBenchSuite(ListedSuite):
     """One query set or all of them, answered from recordings.
 
     Without `data`, `queries` and `cache` it is the sample of the package: a few queries of every set, with responses
@@ -88,39 +88,20 @@ class StableToolBenchSuite:
         sample = data is None and queries is None and cache is None
         data = SAMPLE if sample else data
         place = data if queries is None else queries
-        self.name = suite_name(name, place)
         files = _all_files(data, queries) if name == ALL else {name: _query_file(name, data, queries)}
         self._cache = _cache_directory(data, cache)
         self._catalog = Catalog() if self._cache is None else load_catalog(self._cache)
-        self._tasks = _distinct(
+        tasks = _distinct(
             task for each, file in files.items() for task in _read_tasks(suite_name(each, place), file, self._catalog)
         )
-        self._given = {(task.suite, task.id): task.tools for task in self._tasks}
+        self._given = {(task.suite, task.id): task.tools for task in tasks}
         self._retrieval = {"tools": tools, "retriever": retriever} if retrieved else {}
         if retrieved:
-            self._tasks = _with_retrieved(self._tasks, self.whole_catalog(), retriever, retrieved)
-        self._index = {task.id: index for index, task in enumerate(self._tasks)}
+            tasks = _with_retrieved(tasks, self.whole_catalog(), retriever, retrieved)
         self._miss = miss
         self._faults = faults
-        self._service: ToolService | None = None
-        self._lock = Lock()
+        super().__init__(suite_name(name, place), tasks)
         self.initial_state(self._tasks[0], 0)  # reject an unknown fault level before the first reset
-
-    def __len__(self) -> int:
-        return len(self._tasks)
-
-    def task(self, index: int) -> Task:
-        """See `TaskSuite.task`."""
-        if not 0 <= index < len(self._tasks):
-            raise IndexError(f"task {index}: {self.name} has {len(self._tasks)}")
-        return self._tasks[index]
-
-    def find(self, task_id: str) -> Task:
-        """See `TaskSuite.find`. The id is the query's."""
-        if task_id not in self._index:
-            some = ", ".join(list(self._index)[:5])
-            raise ConfigurationError(f"task {task_id!r}: not in {self.name}, which has {some}, ...")
-        return self._tasks[self._index[task_id]]
 
     def initial_state(self, task: Task, episode_seed: int) -> str:
         """See `TaskSuite.initial_state`. Empty without faults: recordings are stateless."""
@@ -144,19 +125,13 @@ class StableToolBenchSuite:
                 self._catalog.add(spec)
         return self._catalog
 
-    def service(self) -> ToolService:
-        """See `TaskSuite.service`. Created at the first call, then shared."""
-        with self._lock:
-            if self._service is None:
-                self._service = self._make_service()
-            return self._service
-
     @property
     def server_match(self) -> ServerMatch:
         """Requirements on a server: recordings, and this version if the server reports one."""
         return ServerMatch(("recorded", "both"), {"version": package_version()}, optional=True)
 
-    def _make_service(self) -> ToolService:
+    def make_service(self) -> ToolService:
+        """See `ListedSuite.make_service`."""
         if self._cache is None:
             raise ConfigurationError("cache: without data=, cache= or server_url= nothing answers the calls; give one")
         catalog = self.whole_catalog()
