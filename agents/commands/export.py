@@ -95,7 +95,7 @@ class Command:
         if not re.fullmatch(r"[\w.@+-]+", name) or (kind == "dfs" and re.search("cot|CoT", name)):
             raise ConfigurationError(
                 f"name={name!r}: must be a folder's name, and of a DFS search without `cot`, by which ToolEval's "
-                "converter knows the other; give --name"
+                "converter reads the other; give --name"
             )
         return name
 

@@ -38,10 +38,10 @@ def runs_report(runs: Sequence[Run]) -> Report:
     tables = [comparison(played)] if played else []
     judges = {run.name: run.judge for run in runs if run.trajectories and run.judge}
     differ = len(set(judges.values())) > 1
-    told = ", ".join(f"{name} by {judge}" for name, judge in judges.items())
+    named = ", ".join(f"{name} by {judge}" for name, judge in judges.items())
     tables += agreement_tables(list(judges.values()))
     return Report(
-        title=" · ".join(run.name for run in runs) + (f" (judged by different judges: {told})" if differ else ""),
+        title=" · ".join(run.name for run in runs) + (f" (judged by different judges: {named})" if differ else ""),
         subtitle=f"{len(runs)} runs.",
         plots=[*plots, *([budget_plot(played)] if played else [])],
         tables=[*tables, *([_trainings(trained)] if trained else [])],

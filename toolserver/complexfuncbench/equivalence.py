@@ -1,7 +1,7 @@
 """Canonical form of a call: two calls of ComplexFuncBench are equal exactly when their canonical forms are.
 
 The benchmark compares names and arguments, `categories_filter` as a set; next the answers of the live API; last it asks
-a model. Recordings allow the first two. The live API answers alike to other writings of one argument, and these
+a model. Recordings allow the first two. The live API takes other spellings of one argument, too, and these
 writings are equal here:
 
 | arguments | equal? |

@@ -140,9 +140,9 @@ class CallRoutes:
 
     def _unanswered(self, response: ToolResponse) -> Reply:
         """Reply to a call that no tool answered, in the words of ToolBench's clients; the reason is the response."""
-        told = response._replace(body=encode_body(NOT_WORKING, response.error))
+        shown = response._replace(body=encode_body(NOT_WORKING, response.error))
         missed = response.outcome in (Outcome.NOT_RECORDED, Outcome.UNKNOWN_API)
-        return Reply(self._miss_status if missed else 200, virtual_headers(told), told.body)
+        return Reply(self._miss_status if missed else 200, virtual_headers(shown), shown.body)
 
     def _call_reply(self, response: ToolResponse) -> Reply:
         return _json_reply(self._encoder.encode(response))

@@ -90,7 +90,7 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
                             raise _too_large(archive, limit)
                         file.write(block)
                 result.files[place[0]] += 1
-    except (*_DAMAGED, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+    except (*_DAMAGED, EOFError, OSError, RuntimeError) as error:  # RuntimeError: encrypted, or an unknown method
         raise DataError(f"{archive.name}: cannot be unpacked ({type(error).__name__}: {error})") from error
     if not result.files:
         raise DataError(
@@ -178,7 +178,7 @@ def _of_zip(zipped: zipfile.ZipFile) -> Iterator[tuple[str, IO[bytes]]]:
 
 def _of_tar(tarred: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
     for info in tarred:
-        cast(Any, tarred).members = []  # a list of all that it has seen, which nobody reads
+        cast(Any, tarred).members = []  # the list of all members so far grows without bound
         source = tarred.extractfile(info) if info.isreg() else None
         if source is not None:
             with source:

@@ -202,6 +202,6 @@ def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_a
 def test_a_key_among_the_settings_of_a_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--env.args", 'reward_options={"judge": "llm", "api_key": "s3cret"}'])
-    told = capsys.readouterr().err
-    assert "OPENAI_API_KEY" in told
-    assert "s3cret" not in told
+    error = capsys.readouterr().err
+    assert "OPENAI_API_KEY" in error
+    assert "s3cret" not in error

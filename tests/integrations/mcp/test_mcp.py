@@ -249,15 +249,15 @@ def test_a_task_is_an_episode_with_step_rewards(kind: str, tmp_path: Path) -> No
     call_format = make_format("openai")
     for (name, arguments), result in zip([("no_such_function", {}), *calls], results, strict=True):
         observation, reward, terminated, truncated, last = env.step(call_format.render(name, arguments))
-        told = result.structured_content
+        structured = result.structured_content
         assert text_of(result) == observation
-        assert (told["reward"], told["reward_terms"]) == (reward, last["reward_terms"])
-        assert (told["provenance"], told["calls_left"]) == (last["provenance"], last["calls_left"])
-        assert (told["terminated"], told["truncated"]) == (terminated, truncated)
+        assert (structured["reward"], structured["reward_terms"]) == (reward, last["reward_terms"])
+        assert (structured["provenance"], structured["calls_left"]) == (last["provenance"], last["calls_left"])
+        assert (structured["terminated"], structured["truncated"]) == (terminated, truncated)
         assert result.is_error == (last["status"] not in (0, 3, 4))
-    assert told["step_rewards"] == list(last["step_rewards"])
-    assert told["outcome"] == last["outcome"]
-    assert told["outcome"]["is_solved"] == 1
+    assert structured["step_rewards"] == list(last["step_rewards"])
+    assert structured["outcome"] == last["outcome"]
+    assert structured["outcome"]["is_solved"] == 1
     (written,) = read_trajectories(out).trajectories
     assert written.rewards == last["step_rewards"]
     assert calls[-1][0] == FINISH
