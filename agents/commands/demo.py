@@ -1,16 +1,22 @@
 """`steptool demo`."""
 
+from __future__ import annotations
+
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as View
 
 from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
+
+if TYPE_CHECKING:
+    from agents.reporting.html import Table
 
 
 @dataclass(frozen=True)
@@ -33,14 +39,21 @@ class Command(Demo):
 
         console = Console()
         outcome, seconds = play(self, console)
-        for table in (depth_table(outcome.runs), comparison(outcome.runs)):
-            view = View(*table.columns, title=table.title, caption=table.note)
-            for row in table.rows:
-                view.add_row(*row)
-            console.print(view)
+        for table in (depth_table(outcome.runs), comparison(outcome.runs, brief=True)):
+            console.print(console_table(table))
         console.print(_summary(outcome, seconds), highlight=False)
         page = self.out / "report.html"
         print_written(console, f"{page} and {self.out / 'result.json'}", f"open {page} in a browser")
+
+
+def console_table(table: Table) -> View:
+    """Return a table for the terminal, in which the name of a run is never cut."""
+    view = View(title=table.title, caption=table.note, box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(table.columns):
+        view.add_column(column, no_wrap=number == 0)
+    for row in table.rows:
+        view.add_row(*row)
+    return view
 
 
 def play(demo: Demo, console: Console) -> tuple[Outcome, float]:

@@ -37,6 +37,7 @@ _INTERVALS = (
     "the variance between trainings, nor mistakes of a judge."
 )
 _COLUMNS = ("pass_rate", "pass_given_finish", "recall", "precision", "calls")
+_BRIEF_COLUMNS = ("pass_rate", "recall", "calls")
 _SET_COLUMNS = ("pass_rate", "pass_rate_judge_std", "pass_given_finish", "recall", "recall_compat", "calls")
 _ENDINGS = ("answered", "gave up", "ran out of calls")
 
@@ -123,8 +124,13 @@ def budget_plot(runs: Mapping[str, Sequence[Trajectory]]) -> Plot:
     return Plot("Pass rate against call budget", svg, caption)
 
 
-def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
-    """Return a table with one row of metrics per run. A panel that all runs share is in the note, else in a column."""
+def comparison(runs: Mapping[str, Sequence[Trajectory]], *, brief: bool = False) -> Table:
+    """Return a table with one row of metrics per run. A panel that all runs share is in the note, else in a column.
+
+    `brief` leaves out what a terminal of 80 characters has no room for: intervals of other rates than the pass rate,
+    `pass_given_finish` and `precision`.
+    """
+    metric_columns = _BRIEF_COLUMNS if brief else _COLUMNS
     panels = {name: panel_of(trajectories) for name, trajectories in runs.items()}
     same = len(set(panels.values())) == 1
     rows = []
@@ -132,12 +138,18 @@ def comparison(runs: Mapping[str, Sequence[Trajectory]]) -> Table:
     added = dict.fromkeys(column for cells in families.values() for column in cells)
     for name, trajectories in runs.items():
         metrics = metrics_of(trajectories)
-        cells = [format_number(metrics[c]) if c == "calls" else format_estimate(metrics, c) for c in _COLUMNS]
+        cells = [_cell(metrics, column, brief=brief and column != "pass_rate") for column in metric_columns]
         cells += [families[name].get(column, "–") for column in added]
         rows.append((name, str(int(metrics["episodes"])), *cells, *(() if same else (panels[name],))))
-    names = (column.replace("_", " ") for column in _COLUMNS)
+    names = (column.replace("_", " ") for column in metric_columns)
     columns = ("run", "episodes", *names, *added, *(() if same else ("panel",)))
     return Table("Runs", columns, rows, f"Panel {next(iter(panels.values()))}." if same else panel_warning(runs))
+
+
+def _cell(metrics: Mapping[str, float], column: str, *, brief: bool) -> str:
+    if column == "calls":
+        return format_number(metrics[column])
+    return format_rate(metrics[column]) if brief else format_estimate(metrics, column)
 
 
 def _families(metrics: Mapping[str, float]) -> dict[str, str]:

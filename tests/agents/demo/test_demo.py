@@ -1,24 +1,29 @@
 """The demonstration, for real: a server in a process of its own, agents over HTTP."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from agents.baselines.oracle import OracleAgent
 from agents.baselines.random import RandomAgent
 from agents.cli import main
+from agents.commands.demo import console_table
 from agents.demo.arms import ARMS, chosen_settings, demo_config, starting_point, train_arms
 from agents.demo.attempts import never_solved
 from agents.demo.panel_jobs import Job, play_jobs
 from agents.demo.progress import DemoProgress
+from agents.demo.report import depth_table
 from agents.errors import TrainingError
-from agents.evaluation.evaluate import Evaluation
+from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.evaluation.panels import depth_panel, key, play_panel
 from agents.models import checkpoint
 from agents.models.bundle import load_policy
+from agents.reporting.evaluation import comparison
 from agents.rollout.config import Sampling
 from agents.training.config import TrainConfig, checked
 from agents.training.sft import make_demonstrations, run_sft
@@ -137,3 +142,17 @@ def test_a_start_from_scratch_takes_its_stages_one_after_the_other(
 def test_the_shipped_start_is_small() -> None:
     start = starting_point(Path(), from_scratch=False)
     assert sum(path.stat().st_size for path in start.rglob("*") if path.is_file()) < 8 * 2**20
+
+
+def test_the_tables_of_the_console_fit_80_characters() -> None:
+    """Neither a name nor a figure is cut."""
+    episodes = {
+        "steptool_greedy": evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 3), OracleAgent())
+    }
+    text = io.StringIO()
+    console = Console(file=text, width=80)
+    for table in (depth_table(episodes), comparison(episodes, brief=True)):
+        console.print(console_table(table))
+    assert "steptool_greedy" in text.getvalue()
+    assert "100.0 %" in text.getvalue()
+    assert "…" not in text.getvalue()
