@@ -7,7 +7,6 @@ one, so that any worker or replica answers any call.
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 import orjson
 from mcp.server.lowlevel.server import Server
@@ -28,6 +27,7 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import openai_function
 from toolserver.errors import CacheError, DamagedEntryError
 from toolserver.http.executor import CallExecutor, Deferred
+from toolserver.http.own_pages import OwnPages
 from toolserver.mcp.results import STATE, answer_result, as_tool, page_of, result_of, unknown_tool
 from toolserver.resolvers.base import refuse, refuse_damaged
 from toolserver.service.info import package_version
@@ -67,10 +67,6 @@ _CALL_TOOL = Tool(
 )
 
 
-_LOCAL = ("localhost", "127.0.0.1", "::1")
-"""Hosts of web pages that may call. Other clients send no `Origin`."""
-
-
 class CatalogServer:
     """MCP server of a catalog over streamable HTTP.
 
@@ -97,17 +93,14 @@ class CatalogServer:
         self.sessions = StreamableHTTPSessionManager(
             server, json_response=True, stateless=True, max_request_body_size=max_body_bytes
         )
+        self._local_pages = OwnPages(self.sessions.asgi_app, "localhost")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. There are no sessions and no messages from the server, so that only POST is one."""
         if scope["method"] != "POST":
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
             return
-        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
-        if origin and urlsplit(origin).hostname not in _LOCAL:  # a web page of another site in a user's browser
-            await Response("Origin not allowed", status_code=403)(scope, receive, send)
-            return
-        await self.sessions.asgi_app(scope, receive, send)
+        await self._local_pages(scope, receive, send)
 
     @cached_property
     def _specs(self) -> dict[str, ApiSpec]:

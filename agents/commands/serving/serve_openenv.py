@@ -8,9 +8,9 @@ from typing import Annotated
 import tyro
 import uvicorn
 
-from agents.commands.serving.own_pages import OwnPages
 from agents.commands.serving.serve_policy import listen
 from agents.options import Words, read_options
+from toolserver.http.own_pages import OwnPages
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,10 @@ class Counted(BoundedProtocol):
     """Protocol that counts the writes to its connection."""
 
     writes = 0
+    newest: "Counted"
 
     def connection_made(self, transport: Any) -> None:
+        Counted.newest = self
         write = transport.write
 
         class Transport:
@@ -138,3 +140,18 @@ def test_a_head_does_not_wait_for_a_body_that_is_not_there_yet(method: bytes) ->
 
     client_has_head = asyncio.Event()
     asyncio.run(exchange(app, talk))
+
+
+def test_a_shutdown_loses_no_head_that_waits_for_its_body() -> None:
+    """The answer to HEAD has no body, so that its head is written last."""
+
+    async def app(_scope: Any, _receive: Any, send: Send) -> None:
+        await send(head())
+        await send(body(b""))
+        Counted.newest.shutdown()
+
+    async def talk(client: Recorder, transport: Any) -> None:
+        transport.write(REQUEST % b"HEAD")
+        await client.until(b"\r\n\r\n")
+
+    assert asyncio.run(exchange(app, talk)) == 1

@@ -7,7 +7,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from agents.commands.serving.own_pages import OwnPages
+from toolserver.http.own_pages import OwnPages
 
 
 async def hello(_request: object) -> PlainTextResponse:

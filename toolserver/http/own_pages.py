@@ -17,7 +17,7 @@ class OwnPages:
 
     Args:
         app: Application.
-        host: Address that the server listens on.
+        host: Address that the server listens on; `localhost` takes pages of this machine alone.
     """
 
     def __init__(self, app: ASGIApp, host: str) -> None:
