@@ -32,6 +32,7 @@ class ToolWorldGrading:
         self.task = world_task_of(task)
         self._apis = {api.spec.function_name: api for api in self.task.toolset.apis}
         self.tracker = Tracker(self.task, _salt(task))
+        self._grader = grader_of(self.task)
         self._last: Step | None = None
 
     def observe(self, step: Step) -> Observed:
@@ -68,12 +69,12 @@ class ToolWorldGrading:
         if last is not None and last.status is StatusCode.FINAL_ANSWER and last.action.name == FINISH:
             answer = read_finish(last.action.arguments, last.action.parsed).answer
         gave_up = last is not None and last.status is StatusCode.GAVE_UP
-        return grader_of(self.task).grade(self.tracker, answer, gave_up)
+        return self._grader.grade(self.tracker, answer, gave_up)
 
     @cached_property
     def contribution(self) -> tuple[bool, ...]:
         """True for each step that contributed; read it after the last step. Shape: (steps,)."""
-        return grader_of(self.task).contribution(self.tracker, self.grade)
+        return self._grader.contribution(self.tracker, self.grade)
 
     def outcome(self) -> dict[str, float]:
         """Return the values of `info["outcome"]`.

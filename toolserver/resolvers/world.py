@@ -33,7 +33,7 @@ class WorldResolver(Resolver):
 
     def resolve(self, call: ValidatedCall) -> ToolResponse | None:
         """Return the vendor's answer; `None` when the API is not of this world."""
-        api = self._vendors.find(call.category, call.tool, call.api)
+        api = self._vendors.at(call.category, call.tool, call.api)
         if api is None:
             return None
         state, changes = call.state, NO_CHANGES

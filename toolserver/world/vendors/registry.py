@@ -90,7 +90,10 @@ class VendorRegistry:
 
     def find(self, category: str, tool: str, api: str) -> VendorApi | None:
         """Return the API with these names, which are standardised first; `None` if it does not exist."""
-        category, tool, api = api_key(category, tool, api)
+        return self.at(*api_key(category, tool, api))
+
+    def at(self, category: str, tool: str, api: str) -> VendorApi | None:
+        """Return the API with these standardised names; `None` if it does not exist."""
         index = self._by_key.get((category, tool))
         return None if index is None else self.tool(index).by_key.get(api)
 
