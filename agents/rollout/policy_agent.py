@@ -17,6 +17,8 @@ from agents.rollout.sampler import TokenSampler
 from agents.rollout.types import Sampled
 from agents.seeding import branch_stream, stream_of
 
+_TOOLWORLD = "StepTool/ToolWorld-v0"
+
 
 class TrainingEnv(NamedTuple):
     """Environment that a policy was trained in."""
@@ -173,7 +175,8 @@ def in_double(bundle: PolicyBundle) -> PolicyBundle:
 
 def _training_env(config: Mapping[str, Any]) -> TrainingEnv | None:
     """Return the environment in the stored settings of `steptool train` or `steptool sft`."""
-    if env := config.get("env"):
+    env = config.get("env", _TOOLWORLD)
+    if isinstance(env, Mapping):
         return TrainingEnv(str(env["id"]), env["args"])
-    made = config.get("env_args")
-    return TrainingEnv("StepTool/ToolWorld-v0", made) if made else None
+    made = config.get("env_args", {})  # of the demonstrations; given ones leave the default, which says nothing
+    return TrainingEnv(env, made) if made or env != _TOOLWORLD else None

@@ -15,6 +15,8 @@ from agents.baselines.random import RandomAgent
 from agents.cli import main
 from agents.evaluation.evaluate import LOST_IN_A_ROW, Evaluation, evaluate
 from agents.evaluation.results import metrics_of, panel_of, write_run
+from agents.models import checkpoint
+from agents.models.bundle import load_policy
 from agents.registry import make_agent
 from agents.rollout.policy_agent import TrainingEnv
 from steptool_env.errors import ChatError
@@ -292,3 +294,15 @@ def test_an_api_key_is_written_nowhere(
     assert described == json.loads(text)
     assert described["command"].endswith(f"{shown} seed=1")
     assert described["reward_options"] == {"model": "m", "nested": [{}]}
+
+
+@pytest.mark.parametrize("env", [{}, {"env": "StepTool/ToolWorld-v0"}])
+def test_a_policy_of_demonstrations_is_evaluated_and_told_of_another_world(
+    env: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = load_policy("nano-sft")
+    settings = {**env, "env_args": {"split": "demonstrations", "tools": 14}}
+    checkpoint.save(tmp_path / "policy", made.policy, made.tokenizer, config=settings)
+    main(["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-1", "tools=26", "--episodes", "1",
+          "--agent", f"policy:{tmp_path / 'policy'}", "--out", str(tmp_path / "out")])  # fmt: skip
+    assert "another world than that of its training: tools=26 instead of 14" in capsys.readouterr().err
