@@ -14,7 +14,8 @@ class PolicyConfig:
     """The model that is trained."""
 
     model: str = "nano"
-    """`nano`, `small`, `base` (from scratch), or the folder or hub name of a pretrained causal model."""
+    """`nano`, `small` or `base` (from scratch), `smollm2` (SmolLM2-135M-Instruct, extra `smollm2`), or the folder or
+    hub name of a pretrained causal model."""
     checkpoint: str = ""
     """Checkpoint to start from: its folder, or that of a run, whose newest checkpoint is taken; or `nano-sft`."""
     context: int = 1024

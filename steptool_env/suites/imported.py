@@ -1,4 +1,4 @@
-"""Import of recordings into the user's cache directory."""
+"""Import of recordings and models into the user's cache directory."""
 
 import os
 import tempfile
@@ -40,7 +40,7 @@ def import_once(kind: str, folder: Path, files: Iterable[Path], fill: Callable[[
     times), so changed files are imported again. Concurrent imports are safe: the first complete one is kept.
 
     Args:
-        kind: Name of the benchmark, and the format of its files.
+        kind: Name of the benchmark or model, and the format of its files.
         folder: Folder of the files.
         files: Files that are imported.
         fill: Function that fills an empty directory.
@@ -60,7 +60,7 @@ def import_once(kind: str, folder: Path, files: Iterable[Path], fill: Callable[[
         raise ConfigurationError(f"data: {error}") from error
     except OSError as error:
         raise ConfigurationError(
-            f"data: the recordings cannot be imported into {target} ({error}); set XDG_CACHE_HOME to a folder that can "
+            f"{kind}: the files cannot be imported into {target} ({error}); set XDG_CACHE_HOME to a folder that can "
             f"be written{remedy}"
         ) from error
 
