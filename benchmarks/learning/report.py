@@ -71,7 +71,7 @@ def _start(experiment: Experiment) -> list[Row]:
             "decoding": decoding,
             "temperature": temperature,
             **{
-                _short(panel): _text(float(experiment.last(START, panel, decoding=decoding)[0]))
+                _short(panel): percent_text(float(experiment.last(START, panel, decoding=decoding)[0]))
                 for panel in experiment.end_panels
             },
         }
@@ -92,9 +92,7 @@ def _reach(experiment: Experiment) -> list[Row]:
             if _BASELINE in experiment.runs:
                 pair = [budget_left(each, experiment.horizon) for each in (times, experiment.reach(_BASELINE, level))]
                 better = estimate(improvement, *pair)
-                row[f"probability of reaching it before {_BASELINE} %"] = (
-                    _interval(better) if arm != _BASELINE else None
-                )
+                row[f"probability of reaching it before {_BASELINE} %"] = interval(better) if arm != _BASELINE else None
             row["calls of each run"] = ", ".join(f"{t:.0f}" if np.isfinite(t) else "not reached" for t in sorted(times))
             rows.append(row)
     return rows
@@ -110,9 +108,9 @@ def _against(experiment: Experiment) -> list[Row]:
         row: dict[str, Value] = {"arm": arm}
         for panel in experiment.end_panels:
             pair = experiment.last(arm, panel), experiment.last(_BASELINE, panel)
-            row[f"{_short(panel)}, points"] = _interval(estimate(difference, *pair))
+            row[f"{_short(panel)}, points"] = interval(estimate(difference, *pair))
         pair = experiment.last(arm, primary), experiment.last(_BASELINE, primary)
-        row[f"probability of improvement on {experiment.curve_panel}, %"] = _interval(estimate(improvement, *pair))
+        row[f"probability of improvement on {experiment.curve_panel}, %"] = interval(estimate(improvement, *pair))
         rows.append(row)
     return rows
 
@@ -122,7 +120,7 @@ def _ends(experiment: Experiment, decoding: str) -> list[Row]:
         {
             "arm": arm,
             **{
-                _short(panel): _interval(estimate(iqm, experiment.last(arm, panel, decoding=decoding)))
+                _short(panel): interval(estimate(iqm, experiment.last(arm, panel, decoding=decoding)))
                 for panel in experiment.end_panels
             },
         }
@@ -240,13 +238,17 @@ def _percent(rate: float) -> float | None:
     return None if np.isnan(rate) else round(100 * rate, 2)
 
 
-def _text(rate: float) -> str:
+def percent_text(rate: float) -> str:
+    """Return a rate in percent with one decimal."""
     return f"{100 * rate:.1f}"
 
 
-def _interval(found: Estimate) -> str:
+def interval(found: Estimate) -> str:
+    """Return a rate in percent with its interval, if it has one."""
     value, low, high = (float(part) for part in found)
-    return _text(value) if np.isnan(low) else f"{_text(value)} [{_text(low)}, {_text(high)}]"
+    return (
+        percent_text(value) if np.isnan(low) else f"{percent_text(value)} [{percent_text(low)}, {percent_text(high)}]"
+    )
 
 
 def _calls(found: Estimate) -> str:

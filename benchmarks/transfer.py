@@ -1,0 +1,189 @@
+"""What training on long chains carries over to splits, worlds and levels that were never trained on.
+
+    python -m benchmarks.transfer --runs runs/learning/depth-5 --arms steptool final --seeds 3 --jobs 2
+
+The policies are those of finished runs of `benchmarks.learning.experiment`, and are not trained further. All play the
+same tasks greedily, the start also at its best temperature. Finished evaluations are kept in the folders of the runs.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+
+from agents.evaluation.evaluate import tasks_of
+from agents.evaluation.panels import GREEDY, Panel, PanelEvaluation, key, trained_depths
+from agents.evaluation.results import panel_digest
+from agents.models.bundle import build_policy
+from agents.reporting.console import Display
+from benchmarks.harness.command import run_command
+from benchmarks.harness.report import Result, Row
+from benchmarks.learning.aggregates import Scores, difference, estimate, iqm
+from benchmarks.learning.finished_runs import START
+from benchmarks.learning.report import interval, percent_text
+from benchmarks.learning.training_run import BEST, POLICY, read_plan, read_result
+from steptool_env.errors import ConfigurationError
+
+_BASELINE = "final"
+_SPLITS = ("G1_instruction", "G1_tool", "G1_category", "G2_instruction", "G2_category", "G3_instruction")
+_FILE = "transfer.json"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Evaluate the policies of a learning experiment on tasks and worlds that they were not trained on.
+
+    Example: python -m benchmarks.transfer --runs runs/learning/depth-5 --arms steptool final
+    """
+
+    runs: Annotated[Path, tyro.conf.arg(metavar="DIR")]
+    """Folder of finished runs of one depth."""
+    arms: Annotated[tuple[str, ...], tyro.conf.arg(metavar="ARM")] = ("steptool", _BASELINE)
+    """Names of the arms."""
+    seeds: int = 3
+    """Number of runs per arm, from seed 0."""
+    episodes: int = 200
+    """Number of tasks of each panel."""
+    jobs: int = 1
+    """Number of processes, one thread each."""
+
+
+def run(options: Options) -> Result:
+    """Evaluate the policies that have not been yet, and compare.
+
+    Raises:
+        ConfigurationError: A run is missing or unfinished, or a number is below 1.
+    """
+    if min(options.seeds, options.episodes, options.jobs) < 1 or not options.arms:
+        raise ConfigurationError("seeds, episodes, jobs and the number of arms must be at least 1")
+    names = [START, *(f"{arm}-{seed}" for arm in options.arms for seed in range(options.seeds))]
+    for name in names:
+        if read_result(options.runs / name) is None:
+            raise ConfigurationError(
+                f"runs: {options.runs / name} holds no finished run; do it with learning.experiment"
+            )
+    panels = panels_of(trained_depths(read_plan(options.runs / START).config.env)[0], options.episodes)
+    _evaluate([options.runs / name for name in names], panels, options.jobs)
+    records = {name: _read(options.runs / name, panels) for name in names}
+    return _report(options, panels, {name: record for name, record in records.items() if record is not None})
+
+
+def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
+    """Return the panels by what is new in them, for policies that were trained on tasks of one depth.
+
+    The deepest tasks have one call more than those of training; the panel of their own depth is for comparison.
+    """
+    some_depths = sorted({1, 3, depth})
+    wordy = {"level": "standard", "tools": None, "prompt": "compact"}
+    new: dict[str, dict[str, dict[str, Any]]] = {
+        "another depth": {f"depth-{each}": {"split": f"depth-{each}"} for each in range(1, depth + 2)},
+        "another split": {split: {"split": split, "depths": None} for split in _SPLITS},
+        "a world of another seed": {
+            f"depth-{each}, world 1": {"split": f"depth-{each}", "world_seed": 1} for each in some_depths
+        },
+        "a larger and wordier world": {
+            f"depth-{each}, standard": {"split": f"depth-{each}", **wordy} for each in some_depths
+        },
+    }
+    return {
+        what: tuple(Panel(name, overrides, episodes) for name, overrides in some.items()) for what, some in new.items()
+    }
+
+
+def _evaluate(folders: Sequence[Path], panels: Mapping[str, Sequence[Panel]], jobs: int) -> None:
+    """Evaluate the policies of the runs that have no evaluation on these panels, several at a time."""
+    missing = [folder for folder in folders if _read(folder, panels) is None]
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,))
+    try:
+        with Display() as display:
+            phase = display.add_phase("policies", len(folders))
+            display.update(phase, len(folders) - len(missing), len(folders))
+            futures = [pool.submit(_play, folder, panels) for folder in missing]
+            for done, future in enumerate(as_completed(futures), 1):
+                future.result()
+                display.update(phase, len(folders) - len(missing) + done, len(folders))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _play(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> None:
+    """Play all panels with the policy of one run, and write the evaluation atomically."""
+    plan, result = read_plan(folder), read_result(folder)
+    assert result is not None
+    decodings = {GREEDY: 0.0}
+    policy = plan.config.policy
+    if plan.arm == START:
+        decodings[BEST] = result["temperature"]
+    else:
+        policy = replace(policy, checkpoint=str(folder / POLICY))
+    bundle = build_policy(replace(policy, critic="none", lora_rank=0))
+    every = [panel for some in panels.values() for panel in some]
+    evaluation = PanelEvaluation(every, plan.config.env, bundle, plan.config.sampling, decodings)
+    content = {"panels": evaluation.digests, "metrics": evaluation()}
+    partial = folder / f".{_FILE}"
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / _FILE)
+
+
+def _read(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> dict[str, Any] | None:
+    """Return the evaluation in a folder; `None` if it is missing or of other tasks."""
+    try:
+        found: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found if found["panels"] == _digests(folder, panels) else None
+
+
+def _digests(folder: Path, panels: Mapping[str, Sequence[Panel]]) -> dict[str, str]:
+    env = read_plan(folder).config.env
+    return {panel.name: panel_digest(tasks_of(panel.evaluation(env))) for some in panels.values() for panel in some}
+
+
+def _report(
+    options: Options, panels: Mapping[str, Sequence[Panel]], records: Mapping[str, Mapping[str, Any]]
+) -> Result:
+    """Return the pass rates, and the differences to the start at its best temperature and to the final reward."""
+
+    def scores(arm: str, panel: str, metric: str = "pass_rate") -> Scores:
+        names = [f"{arm}-{seed}" for seed in range(options.seeds)]
+        return np.array([records[name]["metrics"][key(GREEDY, panel, metric)] for name in names])
+
+    rates: list[Row] = []
+    gains: list[Row] = []
+    for what, some in panels.items():
+        for panel in some:
+            own = records[START]["metrics"]
+            start, best = (own[key(decoding, panel.name, "pass_rate")] for decoding in (GREEDY, BEST))
+            given = {arm: scores(arm, panel.name) for arm in options.arms}
+            place = {"new": what, "tasks": panel.name}
+            lines = {"start": percent_text(start), "start, best": percent_text(best)}
+            rates.append({**place, **lines, **{arm: interval(estimate(iqm, each)) for arm, each in given.items()}})
+            gained = {f"{arm} - start": interval(estimate(iqm, each - best)) for arm, each in given.items()}
+            against = {
+                f"{arm} - {_BASELINE}": interval(estimate(difference, each, given[_BASELINE]))
+                for arm, each in given.items()
+                if arm != _BASELINE and _BASELINE in given
+            }
+            gains.append({**place, **gained, **against})
+    tables: dict[str, Sequence[Row]] = {
+        "Pass rate, greedy, %": rates,
+        "Gain over the start at its best temperature, points": gains,
+        "Panels": [{"panel": name, "digest": digest} for name, digest in records[START]["panels"].items()],
+    }
+    notes = [
+        f"{options.episodes} tasks of each panel, {options.seeds} runs of each arm; interquartile means with bootstrap "
+        "intervals over runs, which leave out that the tasks are a sample.",
+        "The start's best temperature was chosen on validation tasks of the depth of training.",
+    ]
+    return Result("transfer", "What training on long chains carries over", tables, notes)
+
+
+if __name__ == "__main__":
+    run_command("transfer", Options, run, ["scipy"])
