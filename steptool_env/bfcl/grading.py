@@ -121,12 +121,12 @@ class TurnGrading:
         self._steps.append(step)
         if step.ends_turn or step.status is StatusCode.FINAL_ANSWER:
             self._end_turn()
-            if step.ends_turn:
+            if step.ends_turn and len(self._turns) < len(self._gold):
                 self._turns.append([])
                 self._open = list(self._gold[len(self._turns) - 1].answers)
             return Progress(useful=True)
         call = _answered_call(step, len(self._steps) - 1)
-        if call is None:
+        if call is None or not self._simulation.has(call.function):
             return Progress()
         self._turns[-1].append(call)
         answer = self._simulation.call(call.function, call.arguments)
@@ -224,10 +224,11 @@ def _answered_call(step: Step, index: int) -> Call | None:
     """Return the call of a step that a simulated API answered; `None` for others."""
     if step.provenance is not Provenance.WORLD:
         return None
-    arguments = step.action.parsed
-    if arguments is None:
-        arguments = parse(step.action.arguments or "{}")
-    return Call(index, step.action.name, arguments)
+    try:
+        arguments = parse(step.action.arguments or "{}") if step.action.parsed is None else step.action.parsed
+    except ValueError:  # only a file has such a step
+        return None
+    return Call(index, step.action.name, arguments) if isinstance(arguments, dict) else None
 
 
 def _makes(call: Call, text: str, needed: GoldAnswer) -> bool:

@@ -64,6 +64,10 @@ class Simulation:
         """Return an independent simulation in the same state."""
         return deepcopy(self)
 
+    def has(self, function: str) -> bool:
+        """Return True if one of the task's classes has that documented function."""
+        return function in load_apis() and load_apis()[function].tool in self.instances
+
     def call(self, function: str, arguments: Mapping[str, Any]) -> Answer:
         """Call a function of one of the classes. A failing call is an answer with an error.
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from importlib import import_module
 
 import pytest
@@ -13,7 +14,8 @@ from agents.registry import make_agent
 from steptool_env.bfcl.grading import Call, first_failed_turn, needed_calls
 from steptool_env.bfcl.suite import SPLITS, bfcl_task_of, load_suite, split_of
 from steptool_env.errors import ConfigurationError
-from steptool_env.types import Trajectory
+from steptool_env.rewards.graded import start_grading
+from steptool_env.types import Action, Trajectory
 from toolserver.bfcl import CATEGORIES, BfclTask, load_tasks
 from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance
@@ -175,6 +177,22 @@ def test_a_held_out_function_is_offered_in_its_turn() -> None:
     assert [spec.function_name for spec in late.tools] == ["sort"]
     (shown,) = [step for step in played.steps if late.message in step.observation]
     assert '"name": "sort"' in shown.observation or "'name': 'sort'" in shown.observation
+
+
+def test_an_edited_file_is_graded_without_an_error() -> None:
+    """Steps that no tool wrote count for nothing; more ends of turns than the task has end none."""
+    (played,) = play("oracle", 1)
+    grading = start_grading(played.task)
+    world = next(step for step in played.steps if step.provenance is Provenance.WORLD)
+    end = next(step for step in played.steps if step.ends_turn)
+    for name, arguments in (("startEngine", "{}"), ("__init__", "{}"), ("ls", "{"), ("ls", "[]"), ("", "")):
+        grading.observe(replace(world, action=Action("", name, arguments)))
+    for step in [end] * 20 + [played.steps[-1]]:
+        grading.observe(step)
+    assert not grading.solved
+    assert grading.progress == 0
+    assert not any(grading.contribution)
+    assert grading.outcome()["is_solved"] == 0
 
 
 def test_a_give_up_or_the_end_of_the_budget_fails() -> None:
