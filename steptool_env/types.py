@@ -58,7 +58,7 @@ class Task:
     @property
     def callable_tools(self) -> tuple[ApiSpec, ...]:
         """APIs that may be called. Those of a later turn may be called before they are offered, as in BFCL."""
-        return (*self.tools, *(spec for turn in self.turns for spec in turn.tools))
+        return (*self.tools, *(spec for turn in self.turns for spec in turn.tools)) if self.turns else self.tools
 
     def __reduce__(self) -> tuple[object, ...]:
         parts = (self.id, self.suite, self.query, self.tools, self.relevant, self.state, self.family, None, self.turns)

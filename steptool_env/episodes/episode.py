@@ -206,7 +206,8 @@ class Episode:
         if self._local is None:
             raise RuntimeError("apply_response(None): the call that parse_action returned has no response")
         status, text = self._local
-        return Step(self._action, self._observe(text), status)
+        # The next message of the user, behind the end of a turn, is no response and is not cut.
+        return Step(self._action, self._observe(text, whole=status is StatusCode.OK), status)
 
     def _tool_step(self, response: ToolResponse) -> Step:
         self.state = response.state
@@ -215,9 +216,10 @@ class Episode:
         status = response.outcome.status_code
         return Step(self._action, shown, status, body, response.provenance, result=response.result)
 
-    def _observe(self, text: str) -> str:
+    def _observe(self, text: str, *, whole: bool = False) -> str:
         config = self.config
-        return observe(text, config.max_observation_length, self.calls_left - 1, config.observation)
+        length = len(text) if whole else config.max_observation_length
+        return observe(text, length, self.calls_left - 1, config.observation)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
         if self.over:

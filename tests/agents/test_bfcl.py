@@ -55,6 +55,17 @@ def test_a_chat_model_gets_each_turn_as_a_message_of_the_user_and_the_functions_
     assert "sort" in [tool["function"]["name"] for tool in exported["tools"]]
 
 
+def test_a_task_is_shown_turn_by_turn_with_its_rewards(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["tasks", "show", TASK, "--reward", "steptool"])
+    shown = capsys.readouterr().out
+    assert shown.count("user: ") == len(load_tasks()[TASK].messages)
+    assert "  offered from here on: sort\n  needed  sort {'file_name': 'final_report.pdf'}" in shown
+    assert "return 15, outcome" in shown
+    with pytest.raises(SystemExit):
+        main(["tasks", "show", "multi_turn_base_900"])
+    assert "task 'multi_turn_base_900' of 'BFCL': not a task of BFCL" in capsys.readouterr().err
+
+
 def test_an_evaluation_is_scored_again_from_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, scored = tmp_path / "run", tmp_path / "scored"
     arguments = ["--env-args", "split=test", "category=miss_func", "--agent", "noisy-oracle"]

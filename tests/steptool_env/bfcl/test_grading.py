@@ -176,6 +176,14 @@ def test_a_held_out_function_is_offered_in_its_turn() -> None:
     assert "sort" not in names
     assert [spec.function_name for spec in late.tools] == ["sort"]
     (shown,) = [step for step in played.steps if late.message in step.observation]
+    (short,) = [
+        each
+        for each in play("oracle", category="miss_func", max_observation_length=20, call_budget=30)
+        if each.task.id == played.task.id
+    ]
+    assert [step.observation for step in short.steps if late.message in step.observation] == [
+        shown.observation.replace("Calls left: 52", "Calls left: 22")
+    ]
     assert '"name": "sort"' in shown.observation or "'name': 'sort'" in shown.observation
 
 
