@@ -12,6 +12,7 @@ from agents.chat.conversations import openai_record
 from agents.cli import main
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
+from agents.training.metrics_log import read_metrics
 from steptool_env.bfcl.suite import bfcl_task_of, load_suite
 from steptool_env.episodes.records import read_task, task_record
 from steptool_env.errors import ConfigurationError
@@ -84,6 +85,28 @@ def test_an_evaluation_is_scored_again_from_its_files(tmp_path: Path, capsys: py
         assert each.task.turns
         assert bfcl_task_of(each.task).id == each.task.id
         assert {spec.function_name for spec in each.task.callable_tools} >= set(each.task.relevant)
+
+
+@pytest.mark.slow
+def test_a_policy_is_trained_on_demonstrations_and_then_online(tmp_path: Path) -> None:
+    start, out = tmp_path / "start", tmp_path / "run"
+    tasks = ["split=train", "category=base", "prompt=compact"]
+    flags = ["--env", ENV, "--env-args", *tasks, "--episodes", "4", "--vocab-size", "512", "--sft.epochs", "1"]
+    main(["sft", *flags, "--policy.model", "nano", "--policy.context", "4096", "--out", str(start)])
+    flags = ["--env.id", ENV, "--env.args", *tasks, "call_budget=2", "--env.eval-args", "split=validation"]
+    flags += ["--episodes", "4", "--env.num-envs", "4", "--eval-episodes", "2", "--eval-every", "1"]
+    flags += [
+        "--policy.checkpoint",
+        str(start),
+        "--policy.context",
+        "4096",
+        "--sampling.max-action-tokens",
+        "6",
+        "--calls",
+        "8",
+    ]
+    main(["train", *flags, "--out", str(out)])
+    assert [record["calls"] for record in read_metrics(out)] == [0, 8]
 
 
 @pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
