@@ -28,7 +28,7 @@ COMMANDS = {
     "serve-openenv": "serve an environment to clients of OpenEnv",
     "serve-policy": "serve a policy that samples for rollouts on another machine",
     "sft": "train a policy on demonstrations",
-    "tasks": "show tasks of ToolWorld, one by one or as a table, or one of ComplexFuncBench",
+    "tasks": "show tasks of ToolWorld, one by one or as a table, or one of ComplexFuncBench or BFCL",
     "train": "train a policy online with step-level policy gradients",
     "view": "show runs and episodes in the browser, live",
 }

@@ -23,6 +23,12 @@ register(
 )
 
 register(
+    id="StepTool/BFCL-v0",
+    entry_point="steptool_env.envs.bfcl:BFCLEnv",
+    vector_entry_point="steptool_env.envs.bfcl:BFCLVectorEnv",
+)
+
+register(
     id="StepTool/ComplexFuncBench-v0",
     entry_point="steptool_env.envs.complexfuncbench:ComplexFuncBenchEnv",
     vector_entry_point="steptool_env.envs.complexfuncbench:ComplexFuncBenchVectorEnv",

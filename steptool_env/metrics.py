@@ -58,7 +58,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
     """Return the result of an episode, with the judge's verdict of `metadata["outcome"]`."""
     answered: dict[str, bool] = {}
     for step in trajectory.steps:
-        good = step.body.startswith(_ANSWERED) or step.finished
+        good = step.body.startswith(_ANSWERED) or step.finished or step.ends_turn
         answered.setdefault(step.action.name, good)
     return EpisodeResult(
         suite=trajectory.task.suite,

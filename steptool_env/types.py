@@ -16,19 +16,33 @@ _MALFORMED = (StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT)
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Later turn of the user in a task of several turns. It begins when the agent has finished the turn before.
+
+    Attributes:
+        message: Message of the user, as text.
+        tools: APIs that are offered from this turn on, besides those before.
+    """
+
+    message: str
+    tools: tuple[ApiSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One query with its offered tools.
 
     Attributes:
         id: Identifier, unique within the suite and stable across runs.
         suite: Name of the suite or split.
-        query: Request of the user, as text.
-        tools: Offered APIs in prompt order. `Finish` is always offered and not listed.
+        query: Request of the user, as text; the first one in a task of several turns.
+        tools: APIs that are offered from the start, in prompt order. `Finish` is always offered and not listed.
         relevant: Function names of the APIs that a good solution calls (without `Finish`).
         state: State token at the start of an episode; empty for stateless tools.
         family: Group of similar tasks for means over groups; ToolWorld's is that of the plan. Empty without groups.
         solution: Reference solution, read by the task's grader (ToolWorld: a `WorldTask`); `None` for recorded suites.
             Pickles and files omit it; the suite finds it by the task's id.
+        turns: Later turns of the user. `Finish` ends a turn, and in the last one the episode.
     """
 
     id: str
@@ -39,9 +53,16 @@ class Task:
     state: str = ""
     family: str = ""
     solution: Any = field(default=None, compare=False, repr=False)
+    turns: tuple[Turn, ...] = ()
+
+    @property
+    def callable_tools(self) -> tuple[ApiSpec, ...]:
+        """APIs that may be called. Those of a later turn may be called before they are offered, as in BFCL."""
+        return (*self.tools, *(spec for turn in self.turns for spec in turn.tools)) if self.turns else self.tools
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Task, (self.id, self.suite, self.query, self.tools, self.relevant, self.state, self.family)
+        parts = (self.id, self.suite, self.query, self.tools, self.relevant, self.state, self.family, None, self.turns)
+        return Task, parts
 
     def __copy__(self) -> Self:
         return self
@@ -94,8 +115,13 @@ class Step:
 
     @property
     def finished(self) -> bool:
-        """True for a valid call of `Finish`, which ends the episode."""
+        """True for a valid call of `Finish` that ends the episode."""
         return self.status in FINISHED
+
+    @property
+    def ends_turn(self) -> bool:
+        """True for a valid call of `Finish` that ends a turn other than the last one; its status is `OK`."""
+        return self.status is StatusCode.OK and self.action.name == FINISH
 
     @property
     def malformed(self) -> bool:

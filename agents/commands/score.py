@@ -15,6 +15,7 @@ from agents.evaluation.win_rate import compare_runs, win_metrics
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
 from agents.reporting.outputs import check_unused, write_outputs
+from steptool_env.bfcl.suite import is_bfcl
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges import JUDGES, PairwiseJudge
@@ -185,6 +186,8 @@ def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any
         return {name: value for name, value in recorded.items() if name in _TAKEN_OVER}
     if all(is_complexfuncbench(episode.task.suite) for episode in episodes):
         return {"judge": "gold"}
+    if all(is_bfcl(episode.task.suite) for episode in episodes):
+        return {"judge": "world"}
     return {"judge": "world" if all(_is_toolworld(episode) for episode in episodes) else "rules"}
 
 

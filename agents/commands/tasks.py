@@ -12,6 +12,7 @@ from rich.table import Table
 
 from agents.baselines.oracle import OracleAgent
 from agents.evaluation.evaluate import Evaluation, evaluate
+from steptool_env.bfcl.suite import find_bfcl_task
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.drawing import mermaid as draw_calls
 from steptool_env.errors import ConfigurationError
@@ -21,6 +22,7 @@ from steptool_env.toolworld.plan_drawing import graphviz, mermaid
 from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
+from toolserver.bfcl import load_tasks
 from toolserver.complexfuncbench.data import GROUPS
 
 _CALLS = 30  # more than any gold solution needs
@@ -36,12 +38,14 @@ class Show:
     Example: steptool tasks show w0-lite-G3_instruction-18 --reward steptool
 
     Example: steptool tasks show Hotels-50
+
+    Example: steptool tasks show multi_turn_base_0 --reward steptool
     """
 
     task: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TASK")] = "w0-lite-train-1"
-    """Id of the task: world seed, level, split, index; or that of a task of ComplexFuncBench, such as Hotels-50."""
+    """Id of the task: world seed, level, split, index; or that of ComplexFuncBench or BFCL, such as Hotels-50."""
     picture: Literal["mermaid", "graphviz"] = "mermaid"
-    """Language of the diagram; `graphviz` is for ToolWorld only."""
+    """Language of the diagram; `graphviz` is for ToolWorld only. Tasks of BFCL have none."""
     reward: Literal["progress", "potential", "steptool", "final"] = "progress"
     """Kind of reward to show."""
 
@@ -49,6 +53,9 @@ class Show:
         """Print the task."""
         if self.task.rpartition("-")[0] in GROUPS:
             self._show_recorded(console)
+            return
+        if self.task.startswith("multi_turn_"):
+            self._show_turns(console)
             return
         task = find_world_task(self.task)
         console.print(f"{task.id}, depth {task.plan.depth}: {task.query}", highlight=False)
@@ -60,6 +67,22 @@ class Show:
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
         console.print("\n" + (mermaid(task) if self.picture == "mermaid" else graphviz(task)), markup=False)
         _print_episode(console, _oracle_episode(self.task, self.reward))
+
+    def _show_turns(self, console: Console) -> None:
+        """Print a task of BFCL, turn by turn; long answers are cut."""
+        task = find_bfcl_task("BFCL", self.task)
+        console.print(f"{task.id}, scenario {task.number}, APIs {', '.join(task.classes)}", highlight=False)
+        for number, (message, calls) in enumerate(zip(task.messages, task.gold, strict=True)):
+            console.print(f"user: {message}", highlight=False, markup=False)
+            if number in task.added:
+                console.print(f"  offered from here on: {', '.join(task.added[number])}", highlight=False, markup=False)
+            for call in calls:
+                console.print(f"  needed  {call.function} {dict(call.arguments)}", highlight=False, markup=False)
+        console.print()
+        settings = {"reward": self.reward, "max_observation_length": _SHOWN}
+        index = list(load_tasks()).index(task.id)
+        (played,) = evaluate(Evaluation("StepTool/BFCL-v0", settings), OracleAgent(), tasks=[index])
+        _print_episode(console, played)
 
     def _show_recorded(self, console: Console) -> None:
         """Print a task of ComplexFuncBench; long answers are cut."""
@@ -155,7 +178,7 @@ class Page:
 class Command:
     """Inspect ToolWorld's tasks: `show` one, `sample` some, `stats` of all splits; write the `page` of queries.
 
-    `show` also takes a task of ComplexFuncBench.
+    `show` also takes a task of ComplexFuncBench or BFCL.
 
     Example: steptool tasks show w0-lite-train-1
 

@@ -60,7 +60,7 @@ def judge_of(run: Mapping[str, Any]) -> str:
     return f"recorded, else {options.get('fallback', 'rules')}" if name == "recorded" else str(name)
 
 
-_DEFAULT_JUDGES = {"StableToolBench": "rules", "ToolWorld": "world", "ComplexFuncBench": "gold"}
+_DEFAULT_JUDGES = {"StableToolBench": "rules", "ToolWorld": "world", "ComplexFuncBench": "gold", "BFCL": "world"}
 
 
 def read_judge(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from agents.rollout.episode_pool import make_env
 from agents.view.run_folders import DEFAULT_REWARDS
+from steptool_env.bfcl.suite import is_bfcl
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.env import ToolEnv
 from steptool_env.envs.stabletoolbench import StableToolBenchEnv
@@ -120,8 +121,9 @@ def _env_of(episode: Trajectory) -> str:
     except ConfigurationError:
         if is_sample(episode.task.suite):
             return RECORDED
-    if is_complexfuncbench(episode.task.suite):
-        raise ConfigurationError(f"task {episode.task.id!r}: episodes of ComplexFuncBench cannot be forked here")
+    if is_complexfuncbench(episode.task.suite) or is_bfcl(episode.task.suite):
+        name = episode.task.suite.partition("/")[0]
+        raise ConfigurationError(f"task {episode.task.id!r}: episodes of {name} cannot be forked here")
     raise ConfigurationError(
         f"task {episode.task.id!r} of {episode.task.suite!r}: the run folder has no settings (run.json, config.yaml) "
         "that say which tools answered, and the task is neither of ToolWorld nor of the included sample"

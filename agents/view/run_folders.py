@@ -34,6 +34,7 @@ DEFAULT_REWARDS = {
     "StepTool/ToolWorld-v0": "progress",
     "StepTool/StableToolBench-v0": "steptool",
     "StepTool/ComplexFuncBench-v0": "progress",
+    "StepTool/BFCL-v0": "progress",
 }
 """Rewards of environments whose settings name none, as in their constructors."""
 _JUDGED = ("steptool", "final")
@@ -41,6 +42,7 @@ _DEFAULT_JUDGES = {
     "StepTool/ToolWorld-v0": "world",
     "StepTool/StableToolBench-v0": "rules",
     "StepTool/ComplexFuncBench-v0": "gold",
+    "StepTool/BFCL-v0": "world",
 }
 
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Self
 from steptool_env.client import ToolClient
 from steptool_env.episodes.config import EpisodeConfig
 from steptool_env.episodes.finish import read_finish
-from steptool_env.episodes.observations import observe
-from steptool_env.episodes.prompts import make_prompt
+from steptool_env.episodes.observations import CALLS_LEFT, observe
+from steptool_env.episodes.prompts import make_prompt, offered_functions, turn_text
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from toolserver.calls.episode_state import EpisodeState
@@ -59,7 +59,8 @@ class Episode:
         self.terminated = False
         self.truncated = False
         # The first of two APIs with one name counts, as in ToolBench.
-        self._tools = {spec.function_name: spec for spec in reversed(task.tools)}
+        self._tools = {spec.function_name: spec for spec in reversed(task.callable_tools)}
+        self._turn = 0
         self._scorer = config.reward.start(task)
         self._action = Action("")
         self._local: tuple[StatusCode, str] | None = None
@@ -99,6 +100,8 @@ class Episode:
         if action.name == FINISH:
             finished = read_finish(action.arguments, action.parsed)
             self._local = finished.status, finished.observation
+            if finished.status is StatusCode.FINAL_ANSWER and self._turn < len(self.task.turns):
+                self._local = StatusCode.OK, finished.observation + self._next_turn()
             return None
         tool = self._tools.get(action.name)
         if tool is None or action.error:
@@ -135,6 +138,8 @@ class Episode:
             "calls_left": self.calls_left,
             "latency": 0.0 if response is None else response.latency,
         }
+        if step.ends_turn and not self.over:
+            info |= self._turn_info()
         return self._transition(step.observation, reward, info)
 
     def abort(self, reason: str) -> Transition:
@@ -177,13 +182,32 @@ class Episode:
     def _append(self, step: Step) -> None:
         self.steps.append(step)
         self.terminated = step.finished or len(self.steps) >= self.config.call_budget
+        if step.ends_turn:
+            self._turn += 1
+
+    def _next_turn(self) -> str:
+        """Return the text of the user's next turn, for the observation of the step that ends this one."""
+        return turn_text(self.task.turns[self._turn], self.config.format, self.config.prompt)
+
+    def _turn_info(self) -> dict[str, Any]:
+        """Return the part of `info` that begins a turn: the message, and all functions that are now offered."""
+        functions = offered_functions(self.task, self._turn)
+        left = f"{CALLS_LEFT}{self.calls_left}" if self.config.observation == "budget" else ""
+        message = self.task.turns[self._turn - 1].message
+        return {
+            "turn": self._turn,
+            "messages": [{"role": "user", "content": f"{message}{left}"}],
+            "functions": functions,
+            "tools": [{"type": "function", "function": function} for function in functions],
+        }
 
     def _local_step(self) -> Step:
         """Step without a tool call: `Finish`, or a text that is not a call of an offered function."""
         if self._local is None:
             raise RuntimeError("apply_response(None): the call that parse_action returned has no response")
         status, text = self._local
-        return Step(self._action, self._observe(text), status)
+        # The next message of the user, behind the end of a turn, is no response and is not cut.
+        return Step(self._action, self._observe(text, whole=status is StatusCode.OK), status)
 
     def _tool_step(self, response: ToolResponse) -> Step:
         self.state = response.state
@@ -192,9 +216,10 @@ class Episode:
         status = response.outcome.status_code
         return Step(self._action, shown, status, body, response.provenance, result=response.result)
 
-    def _observe(self, text: str) -> str:
+    def _observe(self, text: str, *, whole: bool = False) -> str:
         config = self.config
-        return observe(text, config.max_observation_length, self.calls_left - 1, config.observation)
+        length = len(text) if whole else config.max_observation_length
+        return observe(text, length, self.calls_left - 1, config.observation)
 
     def _transition(self, observation: str, reward: float, info: dict[str, Any]) -> Transition:
         if self.over:

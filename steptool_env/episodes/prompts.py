@@ -12,9 +12,9 @@ from steptool_env.episodes.finish import FINISH_FUNCTION
 from steptool_env.episodes.observations import CALLS_LEFT
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import Format
-from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task
+from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task, Turn
 from toolserver.calls.naming import parameter_name, standardize
-from toolserver.catalog.api_schema import ApiSpec, Parameter
+from toolserver.catalog.api_schema import ApiSpec, FunctionSpec, Parameter
 from toolserver.catalog.views import openai_function
 
 STYLES = ("toolbench", "compact")
@@ -45,6 +45,13 @@ _COMPACT = (
     f"Tools:\n{{tools}}\n{FINISH}(return_type: {GIVE_ANSWER} or {GIVE_UP}, final_answer?: str): ends the task\nWrite:\n"
 )
 _COMPACT_NATIVE = f"Call one function at a time. {FINISH} ends the task."
+_COMPACT_TURNS = f"\n{FINISH} ends your turn; the user may write again."
+_TURNS = f"""
+The user may write several messages, one after another. Call "{FINISH}" with give_answer when you have done what the \
+latest message asks for as far as you can, or when the functions or the facts that it needs are missing: its \
+observation has the next message of the user, if there is one."""
+USER = "\nUser: "
+"""Start of the user's message in the observation of a `Finish` that ends a turn."""
 _FINISH = orjson.dumps(FINISH_FUNCTION)  # parsed for every episode, which is cheaper than a deep copy
 _SHORT_TYPES = {"NUMBER": "num", "INTEGER": "num", "BOOLEAN": "bool", "ARRAY": "list", "OBJECT": "dict"}
 
@@ -80,20 +87,38 @@ def make_prompt(task: Task, call_format: Format, style: str, call_budget: int | 
         style: One of `STYLES`.
         call_budget: Number of calls that the prompt states; `None` omits it, as ToolBench does.
     """
-    functions = [*map(openai_function, task.tools), orjson.loads(_FINISH)]
+    functions = offered_functions(task)
     left = "" if call_budget is None else f"{CALLS_LEFT}{call_budget}"
     if style == "compact":
         user = f"{task.query}{left}"
+        turns = _COMPACT_TURNS if task.turns else ""
         described = _COMPACT.format(tools="\n".join(map(_signature, task.tools))) + call_format.example
-        system = _COMPACT_NATIVE if call_format.native else described
+        described = f"{described}{turns}"
+        system = f"{_COMPACT_NATIVE}{turns}" if call_format.native else described
         text = f"{described}\n{user}\n"
     else:
         user = f"\n{task.query}\nBegin!{left}\n"
-        system = _toolbench_system(task, call_format.rule)
+        system = _toolbench_system(task, call_format.rule) + (_TURNS if task.turns else "")
         described = system + call_format.offer(functions)
         system = system if call_format.native else described
         text = f"System: {described}\nUser: {user}\nAssistant:\n"
     return Prompt(text, [{"role": "system", "content": system}, {"role": "user", "content": user}], functions)
+
+
+def offered_functions(task: Task, turn: int = 0) -> list[dict[str, Any]]:
+    """Return the functions that are offered in a turn (0-based) in OpenAI's schema, `Finish` last."""
+    added = [spec for each in task.turns[:turn] for spec in each.tools]
+    return [*map(openai_function, (*task.tools, *added)), orjson.loads(_FINISH)]
+
+
+def turn_text(turn: Turn, call_format: Format, style: str) -> str:
+    """Return the text that begins a later turn: the user's message, and the functions that are new."""
+    text = f"{USER}{turn.message}"
+    if not turn.tools:
+        return text
+    if style == "compact":
+        return f"{text}\n" + "\n".join(map(_signature, turn.tools))
+    return f"{text}\n{call_format.offer([openai_function(spec) for spec in turn.tools]).strip()}"
 
 
 def _toolbench_system(task: Task, rule: str) -> str:
@@ -107,11 +132,12 @@ def _toolbench_system(task: Task, rule: str) -> str:
 
 def _signature(spec: ApiSpec) -> str:
     """`name(city: str, days?: num): description`."""
-    parameters = [_parameter(p, "") for p in spec.required] + [_parameter(p, "?") for p in spec.optional]
+    name = str if isinstance(spec, FunctionSpec) else parameter_name
+    parameters = [_parameter(name(p.name), p, "") for p in spec.required]
+    parameters += [_parameter(name(p.name), p, "?") for p in spec.optional]
     description = f": {spec.description}" if spec.description else ""
     return f"{spec.function_name}({', '.join(parameters)}){description}"
 
 
-def _parameter(parameter: Parameter, mark: str) -> str:
-    kind = _SHORT_TYPES.get(parameter.type.upper(), "str")
-    return f"{parameter_name(parameter.name)}{mark}: {kind}"
+def _parameter(name: str, parameter: Parameter, mark: str) -> str:
+    return f"{name}{mark}: {_SHORT_TYPES.get(parameter.type.upper(), 'str')}"

@@ -1,13 +1,14 @@
 """Conversion of steps, tasks and trajectories to JSON objects and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from steptool_env.errors import DataError
-from steptool_env.types import Action, Step, Task, Trajectory
-from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
+from steptool_env.types import Action, Step, Task, Trajectory, Turn
+from toolserver.catalog.api_schema import ApiSpec, FunctionSpec, Parameter, Provenance, StatusCode
 
 JsonObject = dict[str, Any]
 
@@ -88,7 +89,7 @@ def read_step(record: Mapping[str, Any]) -> Step:
 
 def task_record(task: Task) -> JsonObject:
     """Return a task as a JSON object, without `solution` and without the response templates of its tools."""
-    return {
+    record = {
         "id": task.id,
         "suite": task.suite,
         "query": task.query,
@@ -97,6 +98,8 @@ def task_record(task: Task) -> JsonObject:
         "state": task.state,
         "family": task.family,
     }
+    turns = [{"message": turn.message, "tools": [_tool_record(spec) for spec in turn.tools]} for turn in task.turns]
+    return {**record, "turns": turns} if turns else record
 
 
 def read_task(record: Mapping[str, Any]) -> Task:
@@ -109,6 +112,10 @@ def read_task(record: Mapping[str, Any]) -> Task:
         tuple(record["relevant"]),
         _text(record, "state"),
         _text(record, "family") if "family" in record else "",  # files of earlier versions have none
+        turns=tuple(
+            Turn(_text(turn, "message"), tuple(_read_tool(tool) for tool in turn["tools"]))
+            for turn in record.get("turns", ())
+        ),
     )
 
 
@@ -126,7 +133,7 @@ def _text(record: Mapping[str, Any], name: str) -> str:
 
 
 def _tool_record(spec: ApiSpec) -> JsonObject:
-    return {
+    record = {
         "category": spec.category,
         "tool": spec.tool,
         "name": spec.name,
@@ -136,10 +143,15 @@ def _tool_record(spec: ApiSpec) -> JsonObject:
         "method": spec.method,
         "tool_description": spec.tool_description,
     }
+    return {**record, "function": spec.function} if isinstance(spec, FunctionSpec) else record
 
 
 def _read_tool(record: Mapping[str, Any]) -> ApiSpec:
-    return ApiSpec(
+    kind: Callable[..., ApiSpec] = ApiSpec
+    if "function" in record:
+        _text(record["function"], "name")
+        kind = partial(FunctionSpec, function=record["function"])
+    return kind(
         _text(record, "category"),
         _text(record, "tool"),
         _text(record, "name"),

@@ -1,4 +1,4 @@
-"""Judges without a model: exact grading by the reference solutions of ToolWorld and ComplexFuncBench."""
+"""Judges without a model: exact grading by the solutions of ToolWorld, ComplexFuncBench and BFCL."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,10 @@ from toolserver.catalog.api_schema import Provenance, StatusCode
 class ExactJudge:
     """Judges episodes by the reference solution of their task, so StepTool's reward needs no model.
 
-    A call succeeded if the tools answered it with `OK`, and not by an injected fault or a synthetic answer. It
-    contributed if its response contains a value that a later contributing call or the accepted answer uses.
+    A call succeeded if the tools answered it with `OK`, and not by an injected fault or a synthetic answer. A `Finish`
+    that ended a turn succeeded if it contributed, which is known at the end. The grading of the task says which calls
+    contributed: those whose response contains a value that a later contributing call or the accepted answer uses; in
+    BFCL those that its checkers need.
 
     Args:
         answered_by: Source of the answers.
@@ -21,20 +23,25 @@ class ExactJudge:
     def __init__(self, answered_by: Provenance) -> None:
         self._answered_by = answered_by
 
-    def call_succeeded(self, task: Task, step: Step) -> float:  # noqa: ARG002 - the protocol's signature
-        """Return 1 if the tools answered the call with `OK`, else 0."""
+    def call_succeeded(self, task: Task, step: Step) -> float | None:  # noqa: ARG002 - the protocol's signature
+        """Return 1 if the tools answered the call with `OK`, else 0; `None` for a `Finish` that ended a turn."""
+        if step.ends_turn:
+            return None
         return float(step.status is StatusCode.OK and step.provenance is self._answered_by)
 
     def judge(self, task: Task, steps: Sequence[Step]) -> Judgement:
         """Judge the finished episode. Raises `ConfigurationError` as `grade_episode` does."""
         grading = grade_episode(task, steps)
-        succeeded = tuple(self.call_succeeded(task, step) for step in steps)
         contributed = tuple(map(float, grading.contribution))
+        succeeded = tuple(
+            share if (known := self.call_succeeded(task, step)) is None else known
+            for step, share in zip(steps, contributed, strict=True)
+        )
         return Judgement(succeeded, contributed, (float(grading.solved),), details=grading.outcome())
 
 
 def world_judge() -> ExactJudge:
-    """Return the judge of ToolWorld, whose world answers."""
+    """Return the judge of ToolWorld and BFCL, whose simulated worlds answer."""
     return ExactJudge(Provenance.WORLD)
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from steptool_env.bfcl.grading import TurnGrading
+from steptool_env.bfcl.suite import is_bfcl
 from steptool_env.complexfuncbench.grading import CallGrading
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
 from steptool_env.grading import EpisodeGrading
@@ -13,8 +15,10 @@ def start_grading(task: Task) -> EpisodeGrading:
     """Return the grading of one episode of `task`.
 
     Raises:
-        ConfigurationError: The task is neither of ToolWorld nor of ComplexFuncBench, or its solution is not found.
+        ConfigurationError: The task is of none of ToolWorld, ComplexFuncBench and BFCL, or its solution is not found.
     """
+    if is_bfcl(task.suite):
+        return TurnGrading(task)
     return CallGrading(task) if is_complexfuncbench(task.suite) else ToolWorldGrading(task)
 
 

@@ -8,13 +8,13 @@ from steptool_env.errors import ConfigurationError
 
 _REMEDIES = {
     "version": "install one version of steptool-env for both",
-    "kind": "start the server with --world SEED for ToolWorld, with --cache PATH for recordings",
+    "kind": "start the server with --world SEED for ToolWorld, with --cache PATH for recordings, with --bfcl for BFCL",
     "seed": "start the server with --world {ours}, or make the environment with world_seed={theirs}",
     "level": "start the server with --world-level {ours}, or make the environment with level={theirs!r}",
     "world_version": "start the server with --world-version {ours}, or make the environment with "
     "world_version={theirs}",
     "vendors": "start the server with TOOLSERVER_WORLD_TOOLS={ours}, or make the environment with tools={theirs}",
-    "digest": "the seeds are equal and the worlds differ: run the same code for both",
+    "digest": "the worlds differ although their seeds are equal: run the same code, and the same packages, for both",
 }
 
 

@@ -35,8 +35,10 @@ from toolserver.testing import ServerProcess
 STABLETOOLBENCH = "StepTool/StableToolBench-v0"
 TOOLWORLD = "StepTool/ToolWorld-v0"
 COMPLEXFUNCBENCH = "StepTool/ComplexFuncBench-v0"
+BFCL = "StepTool/BFCL-v0"
 DISCRETE = "StepTool/ToolWorldDiscrete-v0"
 ANSWER = 'Action: Finish\nAction Input: {"return_type": "give_answer", "final_answer": "It is so."}'
+GIVE_UP = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'
 
 
 class Kind(NamedTuple):
@@ -64,8 +66,11 @@ def recorded_kind(data: Path, cache: Path) -> Kind:
     return Kind(STABLETOOLBENCH, arguments, ("--cache", str(cache), "--read-only"))
 
 
-@pytest.fixture(scope="module", params=[STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH])
+@pytest.fixture(scope="module", params=[STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH, BFCL])
 def kind(request: pytest.FixtureRequest, sample_cache: Path) -> Kind:
+    if request.param == BFCL:
+        request.getfixturevalue("bfcl")
+        return Kind(BFCL, {"split": "test", "faults": "mild"}, ("--bfcl",))
     if request.param == COMPLEXFUNCBENCH:
         cache = request.getfixturevalue("complexfuncbench_cache")
         return Kind(COMPLEXFUNCBENCH, {"split": "test"}, ("--cache", str(cache), "--read-only"))
@@ -112,6 +117,8 @@ def play(env: ToolEnv, seed: int, interrupt: Callable[[ToolEnv], None] = lambda 
     for action in calls_of(info, random.Random(seed)):
         interrupt(env)
         *_, info = env.step(action)
+    while "trajectory" not in info:  # turns of the user
+        *_, info = env.step(ANSWER)
     return encode(trajectory_record(info["trajectory"]))
 
 
@@ -238,7 +245,7 @@ def test_an_asynchronous_vector_environment_works_with_its_defaults(kind: Kind) 
     single = [kind.make() for _ in range(2)]
     seen = [envs.reset(seed=3)[0]]
     expected = [tuple(env.reset(seed=3 + index)[0] for index, env in enumerate(single))]
-    for action in ("no call", "Action: nothing\nAction Input: {}", ANSWER):
+    for action in ("no call", "Action: nothing\nAction Input: {}", GIVE_UP):
         observations, rewards, terminated, _, infos = envs.step((action, action))
         steps = [env.step(action) for env in single]
         seen.append(observations)
@@ -249,6 +256,28 @@ def test_an_asynchronous_vector_environment_works_with_its_defaults(kind: Kind) 
     assert seen == expected
     assert infos["trajectory"].tolist() == [step[4]["trajectory"] for step in steps]
     envs.close()
+
+
+def test_the_oracle_of_bfcl_has_the_same_bytes_over_http_and_after_a_snapshot(
+    bfcl: None, servers: Callable[[Kind, int], str]
+) -> None:
+    """The state of its simulated APIs travels with the calls; four workers share no memory."""
+    kind = Kind(BFCL, {"split": "test"}, ("--bfcl",))
+    played = []
+    for settings in (kind.arguments, {**kind.arguments, "server_url": servers(kind, 4)}):
+        episodes = evaluate(Evaluation(kind.id, settings, slots=8), OracleAgent())
+        played.append([encode(trajectory_record(episode)) for episode in episodes])
+    assert played[0] == played[1]
+    env = kind.make()
+    for episode in episodes[::8]:
+        seed = episode.metadata["episode_seed"]
+        env.reset(options={"task": episode.task.id, "episode_seed": seed})
+        playing = env.fork()
+        for step in episode.steps:
+            there_and_back(playing)
+            observation, *_, info = playing.step(step.action.text)
+            assert observation == step.observation
+        assert info["outcome"]["is_solved"] == 1
 
 
 def test_the_oracles_episodes_are_the_same_bytes_over_http(
@@ -300,7 +329,7 @@ def test_environments_are_made_again_from_their_spec_and_from_pickle(kind: Kind)
     assert twin.step("no call") == env.step("no call")
 
 
-@pytest.mark.parametrize("env_id", [STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH, DISCRETE])
+@pytest.mark.parametrize("env_id", [STABLETOOLBENCH, TOOLWORLD, COMPLEXFUNCBENCH, BFCL, DISCRETE])
 def test_the_arguments_are_keywords_that_help_and_inspect_list(env_id: str) -> None:
     spec = gym.spec(env_id)
     single = signature(load_env_creator(str(spec.entry_point))).parameters

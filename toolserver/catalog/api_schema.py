@@ -1,6 +1,7 @@
 """Data types of the tool server: API documentation, calls and responses."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from functools import cached_property
@@ -24,7 +25,7 @@ class Provenance(StrEnum):
     GENERATED = "generated"  # written by a language model
     SYNTHETIC = "synthetic"  # derived from the API's template and the call
     LIVE = "live"  # answer of an upstream server to this call
-    WORLD = "world"  # computed by ToolWorld
+    WORLD = "world"  # computed by a simulated world: ToolWorld's, or BFCL's APIs
     INJECTED = "injected"  # injected fault
     SERVICE = "service"  # the service itself: validation, a miss
 
@@ -122,6 +123,22 @@ class ApiSpec:
     def function_name(self) -> str:
         """Name of the function for a model: `<api>_for_<tool>`."""
         return function_name(self.tool, self.name)
+
+
+@dataclass(frozen=True)
+class FunctionSpec(ApiSpec):
+    """API that is offered to a model as its publisher documents it, not in ToolBench's names and words.
+
+    Attributes:
+        function: Function in OpenAI's schema: `name`, `description`, `parameters`. Not to be changed.
+    """
+
+    function: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def function_name(self) -> str:
+        """Name of the function for a model."""
+        return str(self.function["name"])
 
 
 class ToolCall(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from toolserver.calls.naming import parameter_name, standardize
-from toolserver.catalog.api_schema import ApiSpec, Parameter
+from toolserver.catalog.api_schema import ApiSpec, FunctionSpec, Parameter
 from toolserver.errors import DataError
 
 _DESCRIPTION_LENGTH = 256  # ToolBench cuts here, for functions and for parameters
@@ -26,8 +26,11 @@ def openai_function(spec: ApiSpec) -> dict[str, Any]:
 
     Names, text and fields are ToolBench's (`api_json_to_openai_json` of its `rapidapi.py`), as models were trained on
     them. Three of its errors are corrected: a NUMBER is not an "integer", an API without required parameters keeps its
-    optional ones, and an API's name is not replaced inside the words of its description.
+    optional ones, and an API's name is not replaced inside the words of its description. A `FunctionSpec` has its own.
     """
+    if isinstance(spec, FunctionSpec):
+        published: dict[str, Any] = orjson.loads(orjson.dumps(spec.function))
+        return published
     properties = {
         parameter_name(parameter.name): _offered_parameter(parameter) for parameter in (*spec.required, *spec.optional)
     }
@@ -49,6 +52,9 @@ def arguments_schema(spec: ApiSpec) -> dict[str, Any]:
     A service without `strict_arguments` accepts more than this schema: numeric text, and parameters that are not
     documented.
     """
+    if isinstance(spec, FunctionSpec):
+        schema: dict[str, Any] = openai_function(spec)["parameters"]
+        return schema
     properties = {parameter_name(parameter.name): _schema(parameter, "examples") for parameter in spec.required}
     for parameter in spec.optional:
         properties.setdefault(parameter_name(parameter.name), _schema(parameter, "default"))

@@ -43,6 +43,7 @@ def _setting(metavar: str, default: str = "") -> Any:
 def serve(
     *,
     cache: Annotated[str | None, _setting("DIR|URL")] = None,
+    bfcl: bool = False,
     world: Annotated[int | None, _setting("SEED")] = None,
     world_level: Annotated[WorldLevel | None, _setting("lite|standard|full", "lite")] = None,
     world_version: Annotated[int | None, _setting("N", "the current one")] = None,
@@ -62,7 +63,7 @@ def serve(
     live_url: Annotated[str | None, _setting("URL")] = None,
     access_log: bool = False,
 ) -> None:
-    """Serve recorded tools, a ToolWorld, or both over HTTP.
+    """Serve recorded tools, a ToolWorld, or both, or BFCL's simulated APIs over HTTP.
 
     Example: `toolserver serve --cache data/cache --port 8000 --workers 4 --read-only`
 
@@ -75,6 +76,7 @@ def serve(
 
     Args:
         cache: Recorded responses (made by `toolserver import`): a directory or redis://host:port/db?prefix=name.
+        bfcl: Serve the simulated APIs of BFCL's multi-turn tasks, alone (extra `bfcl`).
         world: Serve the ToolWorld of this seed.
         world_level: Level of the world.
         world_version: Version of the world; later ones have more domains.

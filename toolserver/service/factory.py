@@ -6,12 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from toolserver.bfcl import load_apis
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
 from toolserver.catalog.api_schema import decode_body
 from toolserver.catalog.catalog import Catalog
 from toolserver.episodes.state_token import PUBLIC_KEY, StateCodec
 from toolserver.resolvers.base import Resolver, ValidatedCall
+from toolserver.resolvers.bfcl import BfclResolver, bfcl_codec
 from toolserver.resolvers.live import LiveResolver
 from toolserver.resolvers.llm import LlmResolver
 from toolserver.resolvers.recorded import MemoryCacheResolver, RecordedResolver, WriteThroughResolver
@@ -62,6 +64,9 @@ def assemble(settings: Settings) -> Assembly:
         resolvers.append(resolver)
         for spec in vendors.specs():
             catalog.add(spec)
+    if settings.bfcl:
+        codec, catalog = bfcl_codec(key), Catalog(load_apis().values())
+        resolvers.append(BfclResolver())
     service = ToolService(
         catalog,
         [*resolvers, *_on_a_miss(settings, cache)],

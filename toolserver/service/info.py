@@ -16,7 +16,7 @@ from toolserver.catalog.api_schema import ApiSpec
 if TYPE_CHECKING:
     from toolserver.world.vendors import VendorRegistry
 
-ServerKind = Literal["world", "recorded", "both"]
+ServerKind = Literal["world", "recorded", "both", "bfcl"]
 
 _DIGESTED_APIS = 100
 
@@ -25,7 +25,7 @@ class ServerInfo(BaseModel):
     """Answer of `GET /v1/info`."""
 
     version: str = Field(description="Version of the package steptool-env.")
-    kind: ServerKind = Field(description="`world` (ToolWorld), `recorded` (a cache), or `both`.")
+    kind: ServerKind = Field(description="`world` (ToolWorld), `recorded` (a cache), `both`, or `bfcl`.")
     seed: int | None = Field(default=None, description="Seed of the world; null without a world.")
     level: str | None = Field(default=None, description="Level of the world; null without a world.")
     world_version: int | None = Field(default=None, description="Version of the world; null without a world.")
@@ -35,9 +35,10 @@ class ServerInfo(BaseModel):
 
 
 def server_info(catalog: Iterable[ApiSpec], vendors: VendorRegistry | None, *, recorded: bool, miss: str) -> ServerInfo:
-    """Return the answer of a server of these APIs, of a world unless `vendors` is `None`, and of recordings."""
+    """Return the answer of a server of these APIs: of a world unless `vendors` is `None`, of recordings, or of BFCL."""
     if vendors is None:
-        return ServerInfo(version=package_version(), kind="recorded", digest=catalog_digest(catalog), miss=miss)
+        kind: ServerKind = "recorded" if recorded else "bfcl"
+        return ServerInfo(version=package_version(), kind=kind, digest=catalog_digest(catalog), miss=miss)
     return world_info(vendors, "both" if recorded else "world", miss)
 
 

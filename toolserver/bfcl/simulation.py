@@ -1,0 +1,195 @@
+"""BFCL's simulated APIs: one state per episode, changed by calls that are dispatched by name and JSON arguments."""
+
+import inspect
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from datetime import datetime
+from decimal import localcontext
+from functools import cache
+from threading import Lock
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple, Self
+
+from toolserver.bfcl.data import BfclTask, api_class, bfcl_module, load_apis
+from toolserver.catalog.api_schema import Outcome
+
+_NOW = datetime(2024, 9, 1, 10, 30)
+"""Present of all simulations. BFCL's trading API has it; its travel API reads the clock, and answers would change."""
+
+_LARGEST_POWER = 100_000  # bits
+_LARGEST_PRECISION = 10_000  # digits
+_KEPT = 256  # simulations of episodes in progress
+
+
+class Answer(NamedTuple):
+    """Answer of a simulated API.
+
+    Attributes:
+        text: The answer as BFCL's checker compares it.
+        value: The answer as a JSON value; a text where it is none.
+        error: Error text; empty on success.
+        outcome: Typed outcome.
+    """
+
+    text: str
+    value: Any
+    error: str = ""
+    outcome: Outcome = Outcome.OK
+
+
+class Simulation:
+    """State of the simulated APIs of one task, at first its initial state.
+
+    Equal calls in equal order give equal answers, on every machine and at any time.
+
+    Args:
+        task: Task whose classes are simulated.
+
+    Attributes:
+        instances: Instances of BFCL's classes by name, as its state checker compares them.
+    """
+
+    def __init__(self, task: BfclTask) -> None:
+        stateless = bfcl_module("constants.executable_backend_config").STATELESS_CLASSES
+        self.instances: dict[str, Any] = {}
+        for name in task.classes:
+            self.instances[name] = instance = api_class(name)()
+            if name not in stateless:
+                config = deepcopy(task.config.get(name, {}))
+                instance._load_scenario(config, long_context=task.long_context)
+
+    def copy(self) -> Self:
+        """Return an independent simulation in the same state."""
+        return deepcopy(self)
+
+    def has(self, function: str) -> bool:
+        """Return True if one of the task's classes has that documented function."""
+        return function in load_apis() and load_apis()[function].tool in self.instances
+
+    def call(self, function: str, arguments: Mapping[str, Any]) -> Answer:
+        """Call a function of one of the classes. A failing call is an answer with an error.
+
+        Raises:
+            LookupError: None of the task's classes has that documented function.
+        """
+        method = self._method(function)
+        if problem := _costs_too_much(function, arguments):
+            return _failed(problem, Outcome.INVALID_ARGUMENTS)
+        try:
+            with localcontext():  # the precision that BFCL's mathematics set
+                result = method(**deepcopy(dict(arguments)))  # the state holds lists of the arguments, and changes them
+            text, value = _as_text(result)
+        except Exception as error:  # any error of these classes is an answer, as in BFCL
+            fits = _binds(method, arguments)
+            return _failed(str(error), Outcome.FAILED if fits else Outcome.INVALID_ARGUMENTS)
+        if isinstance(result, dict) and result.get("error"):
+            return Answer(text, value if len(result) > 1 else "", str(result["error"]), Outcome.CONFLICT)
+        return Answer(text, value)
+
+    def _method(self, function: str) -> Callable[..., Any]:
+        instance = self.instances[load_apis()[function].tool]
+        if function == "verify_traveler_information":
+            return MethodType(_with_fixed_date(), instance)
+        method: Callable[..., Any] = getattr(instance, function)
+        return method
+
+
+class Simulator:
+    """Answers calls of episodes whose state is the list of their earlier calls.
+
+    The simulation behind the last call of an episode in progress is kept, and its next call continues it. Any other
+    state, such as that of a fork or of a token from another process, is made again from its calls.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, tuple[str, ...]], Simulation] = OrderedDict()
+        self._lock = Lock()
+
+    def answer(self, task: BfclTask, calls: tuple[str, ...], call: str) -> Answer:
+        """Return the answer to `call` after `calls`; all are texts of `call_text`.
+
+        Raises:
+            LookupError, ValueError, TypeError: A text is not a call of a function of the task.
+        """
+        with self._lock:
+            simulation = self._kept.pop((task.id, calls), None)
+        if simulation is None:
+            simulation = replayed(task, calls)
+        answer = simulation.call(*read_call(call))
+        with self._lock:
+            self._kept[task.id, (*calls, call)] = simulation
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return answer
+
+
+def replayed(task: BfclTask, calls: Sequence[str]) -> Simulation:
+    """Return a simulation after `calls`. Raises as `Simulator.answer` does."""
+    simulation = Simulation(task)
+    for call in calls:
+        simulation.call(*read_call(call))
+    return simulation
+
+
+def call_text(function: str, arguments: Mapping[str, Any]) -> str:
+    """Return a call as text."""
+    return json.dumps([function, arguments])
+
+
+def read_call(text: str) -> tuple[str, dict[str, Any]]:
+    """Inverse of `call_text`. Raises `ValueError` for any other text."""
+    match json.loads(text):
+        case [str(function), dict(arguments)]:
+            return function, arguments
+    raise ValueError(f"{text:.40} is not a call")
+
+
+def _as_text(result: Any) -> tuple[str, Any]:
+    """Return a result as BFCL shows it to a model, and as a JSON value."""
+    if isinstance(result, dict):
+        try:
+            return json.dumps(result), result
+        except (TypeError, ValueError):
+            pass  # such as a Decimal
+    text = result if isinstance(result, str) else str(result)
+    return text, result if result is None or isinstance(result, bool | int | float) else text
+
+
+def _failed(error: str, outcome: Outcome) -> Answer:
+    return Answer(f"Error during execution: {error}", "", error or "the call failed", outcome)
+
+
+def _binds(method: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    try:
+        inspect.signature(method).bind(**arguments)
+    except TypeError:
+        return False
+    return True
+
+
+def _costs_too_much(function: str, arguments: Mapping[str, Any]) -> str:
+    """Return an error for numbers with which BFCL's mathematics would run for hours; else an empty text."""
+    if function == "power":
+        base, exponent = arguments.get("base"), arguments.get("exponent")
+        if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > _LARGEST_POWER:
+            return "The result is too large."
+    for name in ("precision", "decimal_places"):
+        digits = arguments.get(name)
+        if isinstance(digits, int) and abs(digits) > _LARGEST_PRECISION:
+            return f"{name} is too large."
+    return ""
+
+
+class _FixedDate(datetime):
+    @classmethod
+    def today(cls) -> Self:
+        return cls(_NOW.year, _NOW.month, _NOW.day, _NOW.hour, _NOW.minute)
+
+
+@cache
+def _with_fixed_date() -> FunctionType:
+    """Return the method of BFCL's travel API that computes an age, with another clock."""
+    method = api_class("TravelAPI").verify_traveler_information
+    return FunctionType(method.__code__, {**method.__globals__, "datetime": _FixedDate}, method.__name__)
