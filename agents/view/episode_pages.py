@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from agents.reporting.plan_picture import PlanPicture, fulfilled_steps, plan_picture
 from agents.view.environments import Setting, rewards_of, setting_of, world_task
 from agents.view.episode_index import ENDINGS, PAGE, Filter
 from agents.view.fork import Fork, fork_episode
 from agents.view.pages import Pages, link
-from agents.view.plan_picture import PlanPicture, fulfilled_steps, plan_picture
 from steptool_env.errors import ConfigurationError, DataError, StepToolError
 from steptool_env.types import Trajectory
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
+from agents.reporting.plan_picture import fulfilled_steps, plan_picture
 from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of, world_task
 from agents.view.fork import fork_episode
 from agents.view.pages import Pages
-from agents.view.plan_picture import fulfilled_steps, plan_picture
 from steptool_env.toolworld import SPLITS, read_task_id
 from steptool_env.types import Trajectory
 

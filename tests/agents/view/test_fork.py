@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from agents.reporting.plan_picture import fulfilled_steps, plan_picture
 from agents.view.environments import Setting, environment, setting_of, world_task
 from agents.view.fork import fork_episode
-from agents.view.plan_picture import fulfilled_steps, plan_picture
 from steptool_env.errors import ConfigurationError
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
