@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from agents.reporting.plan_picture import fulfilled_steps, plan_picture
-from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of, world_task
+from agents.reporting.plan_picture import plan_picture
+from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of, solution_of
 from agents.view.fork import fork_episode
 from agents.view.pages import Pages
-from steptool_env.toolworld import SPLITS, read_task_id
+from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.types import Trajectory
 
 router = APIRouter(default_response_class=HTMLResponse)
@@ -50,8 +50,9 @@ def task(request: Request, task: str, call: Names, reward: str = "progress") -> 
         found = env.suite.find(task)
     calls = [text.replace("\r\n", "\n") for text in call if text]
     played = fork_episode(setting, Trajectory(found, (), (), False, False), 0, calls).fork
-    solution = world_task(setting, played.trajectory)
-    assert solution is not None
+    solution = solution_of(setting, played.trajectory)
+    assert isinstance(solution, WorldTask)
+    picture = plan_picture(solution, played.trajectory)
     text = pages.render(
         "task.html.j2",
         page="tasks",
@@ -59,8 +60,8 @@ def task(request: Request, task: str, call: Names, reward: str = "progress") -> 
         depth=solution.plan.depth,
         played=played,
         calls=calls,
-        picture=plan_picture(solution, played.trajectory if calls else None),
-        fulfilled=fulfilled_steps(solution, played.trajectory),
+        picture=picture if calls else plan_picture(solution),
+        fulfilled=picture.fulfilled,
         reward=setting.reward,
         rewards=rewards_of(TOOLWORLD),
     )
