@@ -62,7 +62,7 @@ def test_families_of_tasks_are_compared_where_tasks_have_them(tmp_path: Path) ->
     assert table.columns[-2:] == ("mean over families", "families solved")
     assert [row[-2:] for row in table.rows] == [("50.0 %", "1 of 2"), ("–", "–")]
     assert "mean over families" not in runs_report([read_run(evaluation(tmp_path / "plain", 1.0))]).tables[0].columns
-    figures = {label: text for label, text, _ in evaluation_report("seen", "", played).figures}
+    figures = {figure.metric.label: figure.value for figure in evaluation_report("seen", "", played).figures}
     assert (figures["mean over families"], figures["families solved"]) == ("50.0 %", "1 of 2")
 
 
