@@ -74,7 +74,7 @@ def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.Ca
     )
     for runs, warned in (([one, same], False), ([one, same, other], True), ([one], False)):
         main(["report", *runs, "--out", str(tmp_path / "page.html")])
-        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().err.split())
         assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
         assert panel_of(read_run(Path(one)).trajectories) in page
 
@@ -87,7 +87,7 @@ def test_trainings_evaluated_on_different_tasks_are_warned_of(
         write_held_out(folders[name], panel)
     for names, warned in ((["one", "same", "old"], False), (["one", "other"], True)):
         main(["report", *(str(folders[name]) for name in names), "--out", str(tmp_path / "page.html")])
-        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().err.split())
         assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
 
 
