@@ -25,6 +25,7 @@ COMMANDS = {
     "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
     "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
+    "picture": "draw one task before and after training, call by call",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
@@ -43,6 +44,7 @@ _SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they r
 
 _OUTPUT = ("-q", "--quiet", "--json")
 _EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {
+    "picture": "report",
     "report": "report",
     "view": "view",
 }

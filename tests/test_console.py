@@ -95,6 +95,7 @@ WRONG = {
     ("steptool", "export"): ["openai", NONE, "--out", "out"],
     ("steptool", "mcp"): ["--task", "no-such-task"],
     ("steptool", "new"): ["."],
+    ("steptool", "picture"): [NONE, NONE],
     ("steptool", "report"): [NONE],
     ("steptool", "retrieval"): ["--k", "0"],
     ("steptool", "sb3"): ["--out", "out", "--splits", NONE],

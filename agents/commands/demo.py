@@ -14,6 +14,7 @@ from rich.table import Table as View
 from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
+from steptool_env.trajectories.trajectories import write_trajectories
 
 if TYPE_CHECKING:
     from agents.reporting.html import Table
@@ -66,6 +67,8 @@ def play(demo: Demo, console: Console) -> tuple[Outcome, dict[str, Any]]:
     outcome = run_demo(demo, console.print)
     seconds = time.perf_counter() - started
     record = result_of(demo, outcome, seconds)
+    for name, played in outcome.runs.items():
+        write_trajectories(demo.out / "episodes" / name / "trajectories.jsonl", played)
     (demo.out / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     panels = ", ".join(f"{len(played)} of {panel}" for panel, played in by_depth(outcome.runs["oracle"]).items())
     write_page(

@@ -12,6 +12,7 @@ from agents.evaluation.results import metrics_of
 from agents.reporting.evaluation import comparison, defined_metrics
 from agents.reporting.html import Example, Plot, Report, Table, format_estimate, write_report
 from agents.reporting.plots import Curve, line_plot
+from agents.reporting.task_picture import task_picture
 from steptool_env.types import Trajectory
 
 _SHOWN = (START + GREEDY, "steptool" + GREEDY)
@@ -24,13 +25,20 @@ def write_page(subtitle: str, outcome: Outcome, path: Path) -> None:
     floors = {name: outcome.runs[name] for name in FLOORS}
     tables = [*([depth_table(trained)] if outcome.curves else []), *([comparison(trained)] if trained else [])]
     tables.append(comparison(floors))
+    shown = examples(outcome)
+    pictures = []
+    if shown:
+        episodes = [episode for _, episode in shown[0].episodes]
+        svg = task_picture(list(zip(("before training", "after training"), episodes, strict=True)))
+        (path.parent / "task.svg").write_text(svg, encoding="utf-8")
+        pictures = [Plot("One task before and after training", svg, "The file task.svg beside this page.")]
     page = Report(
         "steptool demo",
         subtitle,
-        examples=examples(outcome),
+        examples=shown,
         examples_title=f"Tasks that the start solves in no attempt ({len(outcome.unsolved)} shown), call by call",
         examples_first=True,
-        plots=learning_curves(outcome),
+        plots=[*pictures, *learning_curves(outcome)],
         tables=tables,
         metrics=defined_metrics([], tables),
     )
