@@ -3,15 +3,19 @@
 import inspect
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 
-from steptool_env.errors import StepToolError
+from agents.options import Flags
 from steptool_env.registry import install_hint
+from toolserver.console import FAILED, OutputFlags, errors_in_one_line, run_printed
+
+C = TypeVar("C")
 
 COMMANDS = {
     "data": "fetch, check and import the data of a benchmark",
@@ -21,6 +25,7 @@ COMMANDS = {
     "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
     "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
+    "picture": "draw one task before and after training, call by call",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
@@ -33,10 +38,13 @@ COMMANDS = {
     "view": "show runs and episodes in the browser, live",
 }
 """Summary of each command. Its module in `agents.commands` is imported when it is called, and has a dataclass
-`Command`, whose fields are the flags, with a method `run()`."""
+`Command`, whose fields are the flags, with a method `run()`, which returns what `--json` prints."""
+
 _SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they run until they are stopped
 
+_OUTPUT = ("-q", "--quiet", "--json")
 _EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {
+    "picture": "report",
     "report": "report",
     "view": "view",
 }
@@ -52,7 +60,7 @@ Example: steptool evaluate --env StepTool/ToolWorld-v0 --agent random --out runs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run `steptool`. Errors of this project end it with one line and status 2."""
+    """Run `steptool`. Errors end it with one line and status 2."""
     if arguments is None:
         sys.path.append(str(Path.cwd()))  # a script's path begins with its own folder; `module:factory` may be here
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -61,34 +69,43 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"steptool {version('steptool-env')}\n")
         return
     if name not in COMMANDS:
-        sys.stdout.write(_usage()) if name in {"-h", "--help"} else sys.exit(
-            f"error: no command {name!r}\n\n{_usage()}"
-        )
-        return
-    try:
-        folder = "agents.commands.serving" if name in _SERVING else "agents.commands"
-        _read(import_module(f"{folder}.{name.replace('-', '_')}"), name, words[1:]).run()
-    except StepToolError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        sys.stderr.write(f"error: {name} needs {error.name}: {install_hint(error.name or '', _EXTRAS.get(name))}\n")
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is None:  # no file of the user's
-            raise
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}; give another path\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+        if name in {"-h", "--help"}:
+            sys.stdout.write(_usage())
+            return
+        sys.stderr.write(f"error: no command {name!r}\n\n{_usage()}")
+        sys.exit(FAILED)
+    with errors_in_one_line(name, lambda module: install_hint(module, _EXTRAS.get(name))):
+        if name in _SERVING:
+            module = import_module(f"agents.commands.serving.{name.replace('-', '_')}")
+            _read(name, module.Command, Flags(module.Command, words[1:])).run()
+            return
+        module = import_module(f"agents.commands.{name.replace('-', '_')}")
+        flags: Flags = module.flags(words[1:]) if hasattr(module, "flags") else Flags(module.Command, words[1:])
+        kind: Any = Invocation  # its parameter is known when the program runs
+        default = tyro.MISSING if flags.default is None else Invocation(flags.default)
+        ahead = sorted(flags.words, key=lambda word: word not in _OUTPUT)  # a parser of `tasks ACTION` knows no others
+        called = _read(name, module.Command, Flags(kind[flags.kind], ahead, default))
+        run_printed(called.command.run, called.output)
 
 
-def _read(module: Any, name: str, words: Sequence[str]) -> Any:
-    """Read the flags of a command, by the module's `parse` where it has one because its defaults depend on a file."""
-    if hasattr(module, "parse"):
-        return module.parse(words)
-    description = inspect.getdoc(module.Command)
-    return tyro.cli(module.Command, prog=f"steptool {name}", description=description, args=words)
+@dataclass(frozen=True)
+class Invocation(Generic[C]):
+    """A command with the flags of its output."""
+
+    command: Annotated[C, tyro.conf.arg(name="")]
+    output: Annotated[OutputFlags, tyro.conf.arg(name="")] = field(default_factory=OutputFlags)
+
+
+def _read(name: str, command: Any, flags: Flags) -> Any:
+    """Read the flags of a command."""
+    default = {} if flags.default in (None, tyro.MISSING) else {"default": flags.default}
+    return tyro.cli(
+        flags.kind,
+        prog=f"steptool {name}",
+        description=inspect.getdoc(command),
+        args=flags.words,
+        **default,
+    )
 
 
 def _usage() -> str:

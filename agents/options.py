@@ -1,8 +1,9 @@
-"""KEY=VALUE options on the command line."""
+"""Flags of commands: KEY=VALUE options, and help that shows a part of the flags."""
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import tyro
 
@@ -57,3 +58,39 @@ Arguments = Annotated[
     ),
 ]
 """Arguments by name. On the command line, a value that parses as JSON is JSON, else text."""
+
+
+class Flags(NamedTuple):
+    """Flags of a command: their dataclass, the words of the command line, and an instance that they override."""
+
+    kind: Any
+    words: Sequence[str]
+    default: Any = None
+
+
+def shown_only(kind: type, names: Collection[str], prefix: str = "") -> Any:
+    """Return a dataclass like `kind` that lists only some of its flags, for `--help`.
+
+    Args:
+        kind: Dataclass of settings.
+        names: Names of the listed settings, such as `seed` and `optim.lr`.
+        prefix: Prefix of the names of this dataclass.
+    """
+    hints, members = get_type_hints(kind, include_extras=True), dict[str, Any]()
+    for each in fields(kind):
+        name, hint = f"{prefix}{each.name}", hints[each.name]
+        if is_dataclass(each.type) and any(shown.startswith(f"{name}.") for shown in names):
+            hints[each.name] = shown_only(hint, names, f"{name}.")
+        elif name not in names:
+            hints[each.name] = tyro.conf.Suppress[hint]  # type: ignore[valid-type, misc]
+        if each.default_factory is not MISSING:  # a default value is an attribute of `kind`
+            members[each.name] = field(default_factory=each.default_factory)
+    members |= {"__annotations__": hints, "__doc__": kind.__doc__, "__module__": kind.__module__}
+    return dataclass(frozen=True)(type(kind.__name__, (kind,), members))
+
+
+def as_shown(kind: type, settings: Any) -> Any:
+    """Return settings as an instance of a dataclass of `shown_only`."""
+    hints = get_type_hints(kind)
+    values = {each.name: getattr(settings, each.name) for each in fields(kind)}
+    return kind(**{n: as_shown(hints[n], v) if is_dataclass(v) else v for n, v in values.items()})

@@ -51,7 +51,7 @@ print(json.dumps(found))
 PLAYED = {
     "train": """steptool train --policy.checkpoint nano-sft --episodes 8 --env.num-envs 8 --calls 60 --eval-every 0
         --sampling.max-action-tokens 48 --out {out}
-        --env.args split=demonstrations call_budget=4 server_url=http://proxy:8080""",
+        --env-args split=demonstrations call_budget=4 server_url=http://proxy:8080""",
     "oracle": """steptool evaluate --env StepTool/ToolWorld-v0 --env-args split=practice --agent oracle --episodes 2000
         --server-url http://proxy:8080 --out {out}""",
     "replay": """steptool evaluate --env StepTool/StableToolBench-v0

@@ -36,6 +36,7 @@ class Settings(BaseSettings):
         default=200, description="HTTP status of /virtual for a call that nothing answers."
     )
     mcp: bool = Field(default=False, description="Serve the tools by the Model Context Protocol, too, at /mcp.")
+    ui: str = Field(default="", description="Application of pages at /ui, as module:factory; --ui sets it.")
     strict_arguments: bool = Field(default=False, description="Refuse calls that do not fit the API's documentation.")
     state_key: SecretStr | None = Field(
         default=None, description="Key of state tokens, at least 16 characters; default: random per server."

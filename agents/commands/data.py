@@ -46,8 +46,8 @@ class Command:
     max_bytes: int = 8 * _GIB
     """Maximum size in bytes of the archive, and of what it unpacks to."""
 
-    def run(self) -> None:
-        """Fetch, check, unpack, import, and print what there is."""
+    def run(self) -> dict[str, Any]:
+        """Fetch, check, unpack, import, print what there is, and return it."""
         self._check()
         archive, found = self._archive()
         unpacked = unpack(archive, self.out, max_bytes=self.max_bytes)
@@ -65,10 +65,12 @@ class Command:
         for name in SETS:
             if (queries / f"{name}.json").is_file():
                 say(f"Queries: {len(read_queries(queries / f'{name}.json')):,} {name}")
-        if (self.out / "server").is_dir():
-            for line in self._import():
-                say(line)
+        imported, lines = self._import() if (self.out / "server").is_dir() else ({}, [])
+        for line in lines:
+            say(line)
         say(f"Next: {self._next(queries)}")
+        described = {"licence": unpacked.licence, "files": dict(sorted(unpacked.files.items()))}
+        return {"out": self.out, "source": self.source, "sha256": found, **described, **imported}
 
     def _check(self) -> None:
         hexadecimal = set(self.sha256.lower()) <= set("0123456789abcdef")
@@ -99,7 +101,8 @@ class Command:
         entry = {"sha256": found, "licence": unpacked.licence, "files": dict(sorted(unpacked.files.items()))}
         file.write_text(json.dumps({**noted, self.source: entry}, indent=2) + "\n", encoding="utf-8")
 
-    def _import(self) -> list[str]:
+    def _import(self) -> tuple[dict[str, Any], list[str]]:
+        """Import the recordings. Return what was imported, as a record and as lines."""
         cache = self.out / "cache"
         catalog = load_catalog(cache)
         with ResponseCache(cache, memory_entries=0) as responses:
@@ -109,7 +112,7 @@ class Command:
         lines = [f"Recordings: {total:,} calls of {len(catalog):,} APIs in {cache}"]
         if report.problems:
             lines.append(f"Problems: {len(report.problems):,} entries could not be read, e.g. {report.problems[0]}")
-        return lines
+        return {"recordings": total, "apis": len(catalog), "problems": len(report.problems)}, lines
 
     def _next(self, queries: Path) -> str:
         if not queries.is_dir():

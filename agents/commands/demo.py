@@ -14,6 +14,7 @@ from rich.table import Table as View
 from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
 from agents.evaluation.results import defined, metrics_of, panel_of
 from agents.reporting.console import print_written
+from steptool_env.trajectories.trajectories import write_trajectories
 
 if TYPE_CHECKING:
     from agents.reporting.html import Table
@@ -32,18 +33,19 @@ class Command(Demo):
     Example: steptool demo --out runs/demo
     """
 
-    def run(self) -> None:
-        """Run the demonstration, print the tables and write the page."""
+    def run(self) -> dict[str, Any]:
+        """Run the demonstration, print the tables and write the page. Return what result.json says."""
         from agents.demo.report import depth_table
         from agents.reporting.evaluation import comparison
 
         console = Console()
-        outcome, seconds = play(self, console)
+        outcome, record = play(self, console)
         for table in (depth_table(outcome.runs), comparison(outcome.runs, brief=True)):
             console.print(console_table(table))
-        console.print(_summary(outcome, seconds), highlight=False)
+        console.print(_summary(outcome, record["seconds"]), highlight=False)
         page = self.out / "report.html"
         print_written(console, f"{page} and {self.out / 'result.json'}", f"open {page} in a browser")
+        return {"out": self.out, **record}
 
 
 def console_table(table: Table) -> View:
@@ -56,21 +58,23 @@ def console_table(table: Table) -> View:
     return view
 
 
-def play(demo: Demo, console: Console) -> tuple[Outcome, float]:
-    """Run a demonstration and write result.json and report.html to its folder. Return its outcome and seconds."""
+def play(demo: Demo, console: Console) -> tuple[Outcome, dict[str, Any]]:
+    """Run a demonstration, and write result.json and report.html to its folder. Return its outcome and that result."""
     from agents.demo.report import write_page
 
     demo.out.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     outcome = run_demo(demo, console.print)
     seconds = time.perf_counter() - started
-    text = json.dumps(result_of(demo, outcome, seconds), indent=2)
-    (demo.out / "result.json").write_text(text + "\n", encoding="utf-8")
+    record = result_of(demo, outcome, seconds)
+    for name, played in outcome.runs.items():
+        write_trajectories(demo.out / "episodes" / name / "trajectories.jsonl", played)
+    (demo.out / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     panels = ", ".join(f"{len(played)} of {panel}" for panel, played in by_depth(outcome.runs["oracle"]).items())
     write_page(
         f"Held-out tasks: {panels}; world {demo.world_seed}, tools over HTTP.", outcome, demo.out / "report.html"
     )
-    return outcome, seconds
+    return outcome, record
 
 
 def result_of(demo: Demo, outcome: Outcome, seconds: float) -> dict[str, Any]:

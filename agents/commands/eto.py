@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -36,7 +36,7 @@ class Command:
     policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     preference: DPOConfig = field(default_factory=DPOConfig)
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Train, showing loss and accuracy."""
         from agents.models import checkpoint
         from agents.models.bundle import build_policy
@@ -45,6 +45,7 @@ class Command:
 
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
+        last: dict[str, float] = {}
         with TrainingProgress("eto") as progress:
             bundle = build_policy(self.policy)
             read = [t for path in self.trajectories for t in read_trajectories(path).trajectories]
@@ -54,6 +55,7 @@ class Command:
                 raise ConfigurationError("--trajectories: no task has both a solved and a failed attempt")
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
+                last.update(metrics)
                 progress.report(step, total, f"loss {metrics['loss']:.3f}, accuracy {metrics['accuracy']:.0%}")
 
             train_dpo(bundle, pairs, self.preference, on_step)
@@ -62,3 +64,4 @@ class Command:
         console.print(f"{len(pairs)} pairs")
         arguments = f"--env StepTool/ToolWorld-v0 --agent policy:{self.out} --episodes 200 --out {self.out}/evaluation"
         print_written(console, self.out, f"steptool evaluate {arguments}")
+        return {"out": self.out, "pairs": len(pairs), **last}

@@ -60,7 +60,7 @@ class Command:
     max_depth: int | None = None
     """Depth of a path of dfsdt in ToolBench's nodes, two or three per call; by default the call budget alone."""
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Evaluate, showing the pass rate so far. A run that ends with an error reports its complete episodes."""
         evaluation = Evaluation(
             self.env,
@@ -87,9 +87,9 @@ class Command:
             raise
         finally:
             getattr(agent, "close", lambda: None)()
-        self._write(evaluation, agent, played)
+        return self._write(evaluation, agent, played)
 
-    def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> None:
+    def _write(self, evaluation: Evaluation, agent: Agent, trajectories: list[Trajectory]) -> dict[str, Any]:
         run = {
             "agent": self.agent,
             "agent_args": self.agent_args,
@@ -98,7 +98,7 @@ class Command:
             "settings": settings_of(evaluation),
         }
         searched = f", strategy {self.strategy}" if self.strategy else ""
-        write_outputs(self.out, f"{agent.name} in {self.env}{searched}", trajectories, run)
+        return write_outputs(self.out, f"{agent.name} in {self.env}{searched}", trajectories, run)
 
     def _env_kwargs(self) -> dict[str, Any]:
         kwargs = read_options("env_args", self.env_args)

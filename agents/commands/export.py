@@ -45,7 +45,7 @@ class Command:
     solved: bool = False
     """Write solved episodes only, such as demonstrations for a fine-tuning."""
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Write the files."""
         episodes = usable(read_recordings(self.run_path))
         if self.solved:
@@ -53,10 +53,13 @@ class Command:
         if not episodes:
             raise ConfigurationError(f"{self.run_path}: has no {'solved ' if self.solved else ''}episode to export")
         write = self._toolbench if self.to == "toolbench" else self._lines
-        for line in write(episodes):
-            Console().print(line, highlight=False, soft_wrap=True)
+        written = write(episodes)
+        for path, count in written.items():
+            Console().print(f"wrote {path} ({count} episodes)", highlight=False, soft_wrap=True, markup=False)
+        return {"episodes": len(episodes), "wrote": list(written)}
 
-    def _toolbench(self, episodes: Sequence[Trajectory]) -> list[str]:
+    def _toolbench(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:
+        """Return the number of episodes of each file or folder."""
         if not all(episode.task.tools for episode in episodes):
             raise ConfigurationError(
                 f"{self.run_path}: its tasks have no functions, which ToolBench's files list; export trajectories"
@@ -72,16 +75,14 @@ class Command:
         for suite, content in converted_sets(episodes).items():
             converted[suite].parent.mkdir(parents=True, exist_ok=True)
             converted[suite].write_text(json.dumps(content, indent=2), encoding="utf-8")
-        return [
-            f"wrote {folder} ({len(sets[suite])} answers) and {converted[suite]}" for suite, folder in answers.items()
-        ]
+        return {path: len(sets[suite]) for suite in sets for path in (answers[suite], converted[suite])}
 
-    def _lines(self, episodes: Sequence[Trajectory]) -> list[str]:
+    def _lines(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:
         file = self._unused("episodes.jsonl")
         file.parent.mkdir(parents=True, exist_ok=True)
         lines = [json.dumps(_LINES[self.to](episode)) for episode in episodes]
         file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return [f"wrote {file} ({len(lines)} episodes)"]
+        return {file: len(lines)}
 
     def _method(self, episodes: Sequence[Trajectory]) -> str:
         """Return the name of the run: ToolEval's converter tells CoT from DFS by a part of it."""

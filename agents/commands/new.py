@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -33,7 +33,7 @@ class Command:
     folder: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DIR")]
     """Folder of the project, new or empty."""
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Write the files. Raises `ConfigurationError` for a folder that is not empty."""
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise ConfigurationError(f"{self.folder} is not an empty folder; give another name")
@@ -41,3 +41,4 @@ class Command:
         for name, source in _FILES.items():
             (self.folder / name).write_bytes((files("agents.project") / source).read_bytes())
         print_written(Console(), self.folder, f"cd {self.folder} && python -m pytest; README.md has the other commands")
+        return {"out": self.folder, "files": list(_FILES)}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
-from agents.evaluation.results import read_held_out, read_judge
+from agents.evaluation.results import metrics_of, panel_of, read_held_out, read_judge
 from agents.reporting.console import print_written
 from agents.training.metrics_log import read_metrics
 from steptool_env.errors import ConfigurationError, DataError
@@ -32,8 +32,8 @@ class Command:
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("report.html")
     """Output file."""
 
-    def run(self) -> None:
-        """Write the page."""
+    def run(self) -> dict[str, Any]:
+        """Write the page. Return the metrics of the evaluations by run."""
         from agents.reporting.evaluation import panel_warning
         from agents.reporting.html import write_report
         from agents.reporting.runs import held_out_warning, runs_report
@@ -46,16 +46,15 @@ class Command:
             raise ConfigurationError(f"two runs are called {', '.join(twice)}; rename a folder: names must differ")
         runs = [read_run(folder.resolve()) for folder in self.runs]
         page = runs_report(runs)
-        warnings = (
-            panel_warning({run.name: run.trajectories for run in runs if run.trajectories}),
-            held_out_warning(runs),
-        )
+        played = {run.name: run.trajectories for run in runs if run.trajectories}
+        warnings = list(filter(None, (panel_warning(played), held_out_warning(runs))))
         self.out.parent.mkdir(parents=True, exist_ok=True)
         write_report(page, self.out)
-        console = Console()
-        for warning in filter(None, warnings):
-            console.print(warning, style="yellow", highlight=False)
-        print_written(console, self.out, f"open {self.out} in a browser")
+        for warning in warnings:
+            Console(stderr=True).print(warning, style="yellow", highlight=False)
+        print_written(Console(), self.out, f"open {self.out} in a browser")
+        metrics = {name: {"panel": panel_of(episodes), **metrics_of(episodes)} for name, episodes in played.items()}
+        return {"out": self.out, "runs": metrics, "warnings": warnings}
 
 
 def read_run(folder: Path) -> Run:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -42,7 +42,7 @@ class Command:
     out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """File for the figures as JSON."""
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Measure and print."""
         if not self.k or min(self.k) < 1:
             raise ConfigurationError(f"k={list(self.k)}: must be integers of at least 1")
@@ -58,15 +58,16 @@ class Command:
             figures[name] = measure(collection, make_retriever(name, collection.documents), self.k)
             table.add_row(name, *(f"{value:.3f}" for value in figures[name].values()))
         Console().print(table)
+        record = {
+            "collection": collection.name,
+            "queries": len(collection.queries),
+            "documents": len(collection.documents),
+            "retrievers": {name: {k: round(v, 6) for k, v in row.items()} for name, row in figures.items()},
+        }
         if self.out is not None:
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            record = {
-                "collection": collection.name,
-                "queries": len(collection.queries),
-                "documents": len(collection.documents),
-                "retrievers": {name: {k: round(v, 6) for k, v in row.items()} for name, row in figures.items()},
-            }
             self.out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        return record
 
     def _collection(self) -> Collection:
         options = read_options("suite_args", self.suite_args)

@@ -1,10 +1,10 @@
 """`steptool sb3`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -38,8 +38,8 @@ class Command:
     """Number of tasks per split."""
     settings: Annotated[SB3Settings, tyro.conf.arg(name="")] = field(default_factory=SB3Settings)
 
-    def run(self) -> None:
-        """Train and evaluate."""
+    def run(self) -> dict[str, Any]:
+        """Train and evaluate. Return the metrics by split and agent."""
         from agents.sb3.train import agent_of, train
 
         console = Console()
@@ -55,22 +55,33 @@ class Command:
             model = train(settings, on_rollout)
         model.save(self.out / "model.zip")
         write_run({"settings": vars(settings), "splits": self.splits, "episodes": self.episodes}, self.out / "run.json")
-        console.print(self._table([agent_of(model, settings.algorithm), random_candidates()], evaluations))
+        agents = [agent_of(model, settings.algorithm), random_candidates()]
+        results = {split: self._results(agents, split, each) for split, each in evaluations.items()}
+        console.print(_table(results))
         arguments = f"--env StepTool/ToolWorld-v0 --agent sb3:{self.out}/model.zip --out {self.out}/evaluation"
         print_written(console, self.out, f"steptool evaluate {arguments}")
+        return {"out": self.out, "splits": results}
 
     def _evaluations(self) -> dict[str, Evaluation]:
         """Return the evaluation of each split."""
         kept = {name: value for name, value in self.settings.env_args.items() if name not in ("split", "depths")}
         return {s: Evaluation("StepTool/ToolWorld-v0", {**kept, "split": s}, self.episodes) for s in self.splits}
 
-    def _table(self, agents: list[Agent], evaluations: Mapping[str, Evaluation]) -> Table:
-        table = Table("split", "agent", *_SHOWN, "panel")
-        for split, evaluation in evaluations.items():
-            for agent in agents:
-                with EpisodeProgress(f"{split}, {agent.name}") as progress:
-                    played = evaluate(evaluation, agent, progress.add, progress.expect)
-                metrics, panel = metrics_of(played), panel_of(played)
-                write_metrics(metrics, self.out / f"{split}-{agent.name}.json", panel)
-                table.add_row(split, agent.name, *(f"{metrics[name]:.3f}" for name in _SHOWN), panel)
-        return table
+    def _results(self, agents: Sequence[Agent], split: str, evaluation: Evaluation) -> dict[str, dict[str, Any]]:
+        """Return panel and metrics by agent, and write them."""
+        results = {}
+        for agent in agents:
+            with EpisodeProgress(f"{split}, {agent.name}") as progress:
+                played = evaluate(evaluation, agent, progress.add, progress.expect)
+            metrics, panel = metrics_of(played), panel_of(played)
+            write_metrics(metrics, self.out / f"{split}-{agent.name}.json", panel)
+            results[agent.name] = {"panel": panel, **metrics}
+        return results
+
+
+def _table(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Table:
+    table = Table("split", "agent", *_SHOWN, "panel")
+    for split, agents in results.items():
+        for name, found in agents.items():
+            table.add_row(split, name, *(f"{found[metric]:.3f}" for metric in _SHOWN), found["panel"])
+    return table

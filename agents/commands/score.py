@@ -54,7 +54,7 @@ class Command:
     """Response cache that keeps the messages of a judging model, made if it does not exist: the same question is then
     answered from it without a request."""
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Score, showing the pass rate so far."""
         check_unused(self.out)
         episodes = read_recordings(self.episodes)
@@ -68,11 +68,13 @@ class Command:
             "against": self.against or "",
             "settings": {"reward": {"kind": self.reward, **options}},
         }
+        compared: dict[str, Any] = {}
         if self.against is not None:
             others = self._score(against, reward, "against", lambda _: None)
-            self._compare(scored, others, getattr(reward, "judge", None))
-        write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
+            compared = {"against": self._compare(scored, others, getattr(reward, "judge", None))}
+        record = write_outputs(self.out, f"{self.episodes.stem}, scored by {self.reward}", scored, run)
         getattr(getattr(reward, "judge", None), "close", lambda: None)()
+        return {**record, **compared}
 
     def _score(
         self,
@@ -90,8 +92,8 @@ class Command:
             progress.expect(len(episodes))
             return rescore_all(episodes, reward, self.workers, on_episode)
 
-    def _compare(self, run: Sequence[Trajectory], against: Sequence[Trajectory], judge: Any) -> None:
-        """Write and print the win rate."""
+    def _compare(self, run: Sequence[Trajectory], against: Sequence[Trajectory], judge: Any) -> dict[str, Any]:
+        """Write, print and return the win rate."""
         with (self.out / "comparisons.jsonl").open("w", encoding="utf-8") as file:
             compared = compare_runs(
                 run, against, judge, self.workers, lambda c: _write_line(file, json.dumps(c.record()))
@@ -108,6 +110,7 @@ class Command:
         )
         if not isinstance(judge, PairwiseJudge):
             console.print("this judge compares no answers: equal verdicts are ties (judge=llm compares them)")
+        return defined(metrics)
 
     def _reward_options(self, episodes: Sequence[Trajectory]) -> dict[str, Any]:
         """Return the options of the reward, with the judge of the recorded run where none is given."""

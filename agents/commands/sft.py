@@ -5,12 +5,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
 
 from agents.errors import ConfigurationError
+from agents.options import Flags
 from agents.reporting.console import TrainingProgress, print_written
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
@@ -39,7 +40,7 @@ class Command:
     """YAML file of the settings below, named as the flags are; flags override it."""
     settings: Annotated[SFTRunConfig, tyro.conf.arg(name="")] = field(default_factory=SFTRunConfig)
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Train, showing the loss."""
         from agents.training.resumption import stop_on_interrupt
         from agents.training.sft import run_sft
@@ -60,6 +61,7 @@ class Command:
             sys.exit(130)
         console.print(f"{len(trajectories)} demonstrations, loss {loss:.3f} nats per token")
         print_written(console, self.out, f"steptool train --policy.checkpoint {self.out} --out RUN")
+        return {"out": self.out, "demonstrations": len(trajectories), "loss": loss}
 
     def _demonstrations(self, console: Console) -> list[Trajectory]:
         from agents.training.sft import make_demonstrations, solved
@@ -81,11 +83,10 @@ class Command:
         return kept
 
 
-def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the defaults."""
+def flags(words: Sequence[str]) -> Flags:
+    """Return the flags over a file over the defaults."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     path = early.parse_known_args(words)[0].config
     settings = read_sft_config(path) if path else SFTRunConfig()
-    base = Command(out=tyro.MISSING, config=path, settings=settings)
-    return tyro.cli(Command, prog="steptool sft", args=list(words), default=base)
+    return Flags(Command, words, Command(out=tyro.MISSING, config=path, settings=settings))

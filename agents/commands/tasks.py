@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -15,10 +15,11 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from steptool_env.bfcl.suite import find_bfcl_task
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.drawing import mermaid as draw_calls
+from steptool_env.episodes.records import trajectory_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.toolworld.grading.oracle import describes_obstacle
-from steptool_env.toolworld.plan_drawing import graphviz, mermaid
+from steptool_env.toolworld.plan_drawing import end_of, graphviz, mermaid
 from steptool_env.toolworld.suite import find_world_task, load_suite
 from steptool_env.toolworld.task_page import page
 from steptool_env.types import Trajectory
@@ -49,14 +50,12 @@ class Show:
     reward: Literal["progress", "potential", "steptool", "final"] = "progress"
     """Kind of reward to show."""
 
-    def run(self, console: Console) -> None:
+    def run(self, console: Console) -> dict[str, Any]:
         """Print the task."""
         if self.task.rpartition("-")[0] in GROUPS:
-            self._show_recorded(console)
-            return
+            return self._show_recorded(console)
         if self.task.startswith("multi_turn_"):
-            self._show_turns(console)
-            return
+            return self._show_turns(console)
         task = find_world_task(self.task)
         console.print(f"{task.id}, depth {task.plan.depth}: {task.query}", highlight=False)
         if not task.solvable:
@@ -66,9 +65,11 @@ class Show:
             mark = "needed" if api.spec.function_name in needed else "      "
             console.print(f"  {mark}  {api.spec.function_name}: {api.spec.description}", highlight=False, markup=False)
         console.print("\n" + (mermaid(task) if self.picture == "mermaid" else graphviz(task)), markup=False)
-        _print_episode(console, _oracle_episode(self.task, self.reward))
+        played = _oracle_episode(self.task, self.reward)
+        _print_episode(console, played)
+        return {**_described(task), "oracle": trajectory_record(played)}
 
-    def _show_turns(self, console: Console) -> None:
+    def _show_turns(self, console: Console) -> dict[str, Any]:
         """Print a task of BFCL, turn by turn; long answers are cut."""
         task = find_bfcl_task("BFCL", self.task)
         console.print(f"{task.id}, scenario {task.number}, APIs {', '.join(task.classes)}", highlight=False)
@@ -83,8 +84,9 @@ class Show:
         index = list(load_tasks()).index(task.id)
         (played,) = evaluate(Evaluation("StepTool/BFCL-v0", settings), OracleAgent(), tasks=[index])
         _print_episode(console, played)
+        return {"id": task.id, "query": task.messages[0], "oracle": trajectory_record(played)}
 
-    def _show_recorded(self, console: Console) -> None:
+    def _show_recorded(self, console: Console) -> dict[str, Any]:
         """Print a task of ComplexFuncBench; long answers are cut."""
         if self.picture != "mermaid":
             raise ConfigurationError(f"picture={self.picture!r}: tasks of ComplexFuncBench are drawn in mermaid only")
@@ -100,6 +102,12 @@ class Show:
         index = list(load_benchmark().tasks).index(task.id)
         (played,) = evaluate(Evaluation("StepTool/ComplexFuncBench-v0", settings), OracleAgent(), tasks=[index])
         _print_episode(console, played)
+        return {
+            "id": task.id,
+            "query": task.query,
+            "needed": [call.function for call in task.calls],
+            "oracle": trajectory_record(played),
+        }
 
 
 @dataclass(frozen=True)
@@ -118,12 +126,14 @@ class Sample:
     count: int = 10
     """Number of tasks, from the first on."""
 
-    def run(self, console: Console) -> None:
+    def run(self, console: Console) -> dict[str, Any]:
         """Print the tasks."""
-        for task in _world_tasks(self.split, self.level, self.world_seed, self.count):
+        tasks = _world_tasks(self.split, self.level, self.world_seed, self.count)
+        for task in tasks:
             console.print(f"{task.id}  {task.query}", highlight=False, markup=False)
             names = ", ".join(api.spec.function_name for api in task.needed)
             console.print(f"    depth {task.plan.depth}: {names or 'nothing'}", style="dim", highlight=False)
+        return {"tasks": [_described(task) for task in tasks]}
 
 
 @dataclass(frozen=True)
@@ -140,22 +150,30 @@ class Stats:
     count: int = 100
     """Number of tasks of each split."""
 
-    def run(self, console: Console) -> None:
+    def run(self, console: Console) -> dict[str, Any]:
         """Print the table."""
         table = Table("split", "size", "depths", "offered", "needed APIs", "state changes", "unsolvable")
+        rows = dict[str, dict[str, Any]]()
         for split in SPLITS:
             tasks = _world_tasks(split, self.level, self.world_seed, self.count)
             depths = Counter(task.plan.depth for task in tasks)
+            row = rows[split] = {
+                "size": SPLITS[split].size,
+                "depths": {depth: count / len(tasks) for depth, count in sorted(depths.items())},
+                "offered": fmean(len(task.toolset.apis) for task in tasks),
+                "needed": fmean(len(task.needed) for task in tasks),
+                "changes": fmean(task.plan.writes for task in tasks),
+                "unsolvable": fmean(not task.solvable for task in tasks),
+            }
             table.add_row(
                 split,
-                f"{SPLITS[split].size:,}",
-                " ".join(f"{depth}:{100 * share // len(tasks)}%" for depth, share in sorted(depths.items())),
-                f"{fmean(len(task.toolset.apis) for task in tasks):.1f}",
-                f"{fmean(len(task.needed) for task in tasks):.1f}",
-                f"{100 * sum(task.plan.writes for task in tasks) // len(tasks)}%",
-                f"{100 * sum(not task.solvable for task in tasks) // len(tasks)}%",
+                f"{row['size']:,}",
+                " ".join(f"{depth}:{100 * count // len(tasks)}%" for depth, count in sorted(depths.items())),
+                *(f"{row[name]:.1f}" for name in ("offered", "needed")),
+                *(f"{int(100 * row[name])}%" for name in ("changes", "unsolvable")),
             )
         console.print(table)
+        return {"splits": rows}
 
 
 @dataclass(frozen=True)
@@ -168,10 +186,11 @@ class Page:
     out: Path = Path("docs/toolworld-tasks.md")
     """Output file."""
 
-    def run(self, console: Console) -> None:
+    def run(self, console: Console) -> dict[str, Any]:
         """Write the page."""
         self.out.write_text(page(), encoding="utf-8")
         console.print(f"wrote {self.out}", highlight=False)
+        return {"wrote": self.out}
 
 
 @dataclass(frozen=True)
@@ -187,11 +206,11 @@ class Command:
 
     action: Annotated[Show | Sample | Stats | Page, tyro.conf.arg(name="")] = field(default_factory=Stats)
 
-    def run(self) -> None:
+    def run(self) -> dict[str, Any]:
         """Run the chosen action."""
         console = Console(soft_wrap=True)
         console.width = max(console.width, _WIDTH)
-        self.action.run(console)
+        return self.action.run(console)
 
 
 def _world_tasks(split: str, level: str, world_seed: int, count: int) -> list[WorldTask]:
@@ -199,6 +218,17 @@ def _world_tasks(split: str, level: str, world_seed: int, count: int) -> list[Wo
         raise ConfigurationError(f"count={count}: must be at least 1")
     suite = load_suite(split, level, world_seed)
     return [suite.sampler.task(index) for index in range(min(count, len(suite)))]
+
+
+def _described(task: WorldTask) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "query": task.query,
+        "depth": task.plan.depth,
+        "solvable": task.solvable,
+        "needed": [api.spec.function_name for api in task.needed],
+        "answer": end_of(task),
+    }
 
 
 def _oracle_episode(task_id: str, reward: str) -> Trajectory:

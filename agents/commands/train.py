@@ -8,19 +8,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 from rich.console import Console
 
 from agents.errors import CheckpointError, ConfigurationError
 from agents.evaluation.results import write_held_out
+from agents.options import Flags, as_shown, shown_only
 from agents.reporting.console import TrainingProgress, print_written
 from agents.rollout.config import LOCAL_ENGINES
 from agents.training.config import TrainConfig, make_config, read_yaml
-from agents.training.metrics_log import MetricsLog
+from agents.training.metrics_log import MetricsLog, read_metrics
 
 if TYPE_CHECKING:
     from agents.evaluation.learning_curve import PolicyEvaluation
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 class Command:
     """Train a policy online, in an environment.
 
-    --algo sets defaults, the file overrides them, and flags override the file.
+    --algo sets defaults, the file overrides them, and flags override the file. --help lists the settings that most runs
+    change, --help-all lists all.
 
     Example: steptool train --config agents/demo/configs/demo.yaml --algo steptool --policy.checkpoint runs/sft
     --out runs/steptool
@@ -50,8 +52,8 @@ class Command:
     """Continue from the newest checkpoint in `out`, with the settings of its run. Only those of
     `agents.training.resumption.MAY_CHANGE` may have other values."""
 
-    def run(self) -> None:
-        """Train and show the pass rate and the speed."""
+    def run(self) -> dict[str, Any] | None:
+        """Train and show the pass rate and the speed. Return the last metrics, in the main process."""
         from agents.distributed.processes import join
         from agents.models.bundle import build_policy
         from agents.rollout.engine import make_engine
@@ -95,10 +97,23 @@ class Command:
         if processes.main:
             print_written(Console(), config.out, _evaluate_command(config))
         processes.end()
+        if not processes.main:
+            return None
+        last = {name: value for record in read_metrics(Path(config.out)) for name, value in record.items()}
+        return {"out": config.out, "iteration": done.iteration, "calls": done.calls, "metrics": last}
 
 
-def parse(words: Sequence[str]) -> Command:
-    """Read flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
+SHOWN = (
+    *("config", "resume", "algo", "seed", "calls", "episodes", "out", "eval_every", "eval_episodes"),
+    *("policy.model", "policy.checkpoint", "policy.lora_rank", "policy.device"),
+    *("env.id", "env.args", "env.reward", "env.num_envs", "env.eval_args"),
+    *("algorithm.advantage", "algorithm.group_size", "algorithm.gamma", "optim.lr"),
+)
+"""Settings that `--help` lists; `--help-all` lists all."""
+
+
+def flags(words: Sequence[str]) -> Flags:
+    """Return the flags over a file over the algorithm's defaults, or over the settings of a resumed run."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     early.add_argument("--algo")
@@ -113,7 +128,14 @@ def parse(words: Sequence[str]) -> Command:
         base = stored_config(_newest(out), {**file, "out": str(out)})
     else:
         base = make_config({**file, **({"algo": known.algo} if known.algo else {})})
-    return tyro.cli(Command, prog="steptool train", args=list(words), default=Command(base, known.config))
+    if "--help-all" in words:
+        return Flags(Command, ["--help"], Command(base, known.config))
+    if {"-h", "--help"} & set(words):
+        kind = shown_only(TrainConfig, SHOWN)
+        settings = Annotated[kind, tyro.conf.arg(name="")]  # type: ignore[valid-type]
+        listed = make_dataclass("Command", [("settings", settings)], bases=(Command,), frozen=True)
+        return Flags(listed, ["--help"], listed(as_shown(kind, base), known.config))
+    return Flags(Command, words, Command(base, known.config))
 
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:

@@ -9,9 +9,10 @@ from agents.demo.run import BEST, FLOORS, GREEDY, START, Outcome, by_depth
 from agents.evaluation.panels import GREEDY as GREEDY_DECODING
 from agents.evaluation.panels import key
 from agents.evaluation.results import metrics_of
-from agents.reporting.evaluation import comparison
+from agents.reporting.evaluation import comparison, defined_metrics
 from agents.reporting.html import Example, Plot, Report, Table, format_estimate, write_report
 from agents.reporting.plots import Curve, line_plot
+from agents.reporting.task_picture import task_picture
 from steptool_env.types import Trajectory
 
 _SHOWN = (START + GREEDY, "steptool" + GREEDY)
@@ -22,15 +23,24 @@ def write_page(subtitle: str, outcome: Outcome, path: Path) -> None:
     """Write the page: episodes that the start cannot solve, learning curves, the table, floor and ceiling."""
     trained = {name: played for name, played in outcome.runs.items() if name not in FLOORS}
     floors = {name: outcome.runs[name] for name in FLOORS}
-    tables = [*([depth_table(trained)] if outcome.curves else []), comparison(trained) if trained else None]
+    tables = [*([depth_table(trained)] if outcome.curves else []), *([comparison(trained)] if trained else [])]
+    tables.append(comparison(floors))
+    shown = examples(outcome)
+    pictures = []
+    if shown:
+        episodes = [episode for _, episode in shown[0].episodes]
+        svg = task_picture(list(zip(("before training", "after training"), episodes, strict=True)))
+        (path.parent / "task.svg").write_text(svg, encoding="utf-8")
+        pictures = [Plot("One task before and after training", svg, "The file task.svg beside this page.")]
     page = Report(
         "steptool demo",
         subtitle,
-        examples=examples(outcome),
+        examples=shown,
         examples_title=f"Tasks that the start solves in no attempt ({len(outcome.unsolved)} shown), call by call",
         examples_first=True,
-        plots=learning_curves(outcome),
-        tables=[*(table for table in tables if table), comparison(floors)],
+        plots=[*pictures, *learning_curves(outcome)],
+        tables=tables,
+        metrics=defined_metrics([], tables),
     )
     write_report(page, path)
 

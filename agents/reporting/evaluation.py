@@ -7,6 +7,8 @@ from math import isnan
 from agents.evaluation.results import budgets_of, metrics_of, panel_of, recorded_share
 from agents.reporting.html import (
     Example,
+    Figure,
+    Metric,
     Plot,
     Report,
     Table,
@@ -24,14 +26,39 @@ from steptool_env.types import Trajectory
 
 _EXAMPLES = 400
 """Maximum number of episodes on a page, which a browser still opens in a moment."""
-_WORDS = {
-    "pass_rate": "Mean of the verdicts of all episodes; an episode without an answer has failed.",
-    "pass_given_finish": "Pass rate of the episodes that ended with Finish.",
-    "finish_rate": "Share of episodes that ended with Finish.",
-    "recall": "Mean share of the needed functions whose first call succeeded.",
-    "precision": "Mean share of the called functions that were needed.",
-    "invalid_call_rate": "Share of calls that named no offered function or had invalid arguments.",
+_SOPR, _STEPTOOL = "https://arxiv.org/abs/2403.07714", "https://arxiv.org/abs/2410.07745"
+_FAMILY = "A family is all plans with the same operations in the same order."
+METRICS = {
+    "episodes": Metric("episodes", "Episodes that count: all but those that were lost to the tool server."),
+    "pass_rate": Metric(
+        "pass rate",
+        "Mean of the verdicts of all episodes; an episode without an answer has failed. StableToolBench calls it SoPR.",
+        _SOPR,
+    ),
+    "pass_rate_judge_std": Metric(
+        "pass rate judge std",
+        "Standard deviation of the pass rate over the judge's repeats: the judge's disagreement with itself.",
+        _SOPR,
+    ),
+    "pass_given_finish": Metric("pass given finish", "Pass rate of the episodes that ended with Finish."),
+    "finish_rate": Metric("finish rate", "Share of episodes that ended with Finish."),
+    "recall": Metric("recall", "Mean share of the needed functions whose first call succeeded.", _STEPTOOL),
+    "recall_compat": Metric("recall compat", "Recall with Finish among the needed functions, as published.", _STEPTOOL),
+    "precision": Metric("precision", "Mean share of the called functions that were needed."),
+    "calls": Metric("calls", "Mean number of actions of an episode, Finish and invalid ones included."),
+    "invalid_call_rate": Metric(
+        "invalid call rate", "Share of calls that named no offered function or had invalid arguments."
+    ),
+    "return": Metric("return", "Mean sum of the rewards of an episode."),
+    "context_full_rate": Metric(
+        "context full rate", "Share of episodes with an empty action, which a policy writes where its context is full."
+    ),
+    "pass_rate_families": Metric("mean over families", f"Mean of the families' pass rates. {_FAMILY}"),
+    "families_solved": Metric("families solved", f"Families with a solved task, of all families. {_FAMILY}"),
 }
+"""Metrics that reports show, by their names in metrics.json."""
+_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_UNLESS_ZERO = ("context_full_rate", "pass_rate_judge_std")
 _INTERVALS = (
     "Ranges are Wilson's 95 % intervals over the episodes: what other tasks of this kind might give. They do not cover "
     "the variance between trainings, nor mistakes of a judge."
@@ -61,36 +88,45 @@ def evaluation_report(
     left_out = f"The first {_EXAMPLES} of {len(counted)} episodes; failed ones come first."
     recorded, others = recorded_share(counted)
     judges = f", judged by two judges: {recorded} recorded, {others} by {_fallback(judge)}"
+    figures = _figures(metrics)
+    tables = [*_sets(counted), _endings(counted), _calls(counted), *agreement_tables([judge])]
     return Report(
         title=title + (judges if recorded and others else ""),
         subtitle=subtitle,
         facts=[*facts, ("panel", panel_of(counted))],
-        figures=_figures(metrics, len(counted)),
+        figures=figures,
+        metrics=defined_metrics(figures, tables),
+        metrics_note=_INTERVALS,
         plots=[budget_plot({title: counted})] if any(result_of(each).passed for each in counted) else [],
-        tables=[*_sets(counted), _endings(counted), _calls(counted), *agreement_tables([judge])],
+        tables=tables,
         examples=[
             Example(f"Task {trajectory.task.id}: {ending(trajectory)}", [("", trajectory)]) for trajectory in shown
         ],
-        figures_note=_INTERVALS,
         examples_title="Episodes, failed ones first",
         examples_note=left_out if len(shown) < len(counted) else "",
     )
 
 
-def _figures(metrics: Mapping[str, float], episodes: int) -> list[tuple[str, str, str]]:
-    figures = [("episodes", str(episodes), "Episodes that count: all but those that were lost to the tool server.")]
-    for name, words in _WORDS.items():
-        label = ", ".join(filter(None, (name.replace("_", " "), format_interval(metrics, name))))
-        if name == "pass_rate" or not isnan(metrics[name]):
-            figures.append((label, format_rate(metrics[name]), words))
-    for label, name, words in (
-        ("calls per episode", "calls", "Mean number of actions, Finish and invalid ones included."),
-        ("return", "return", "Mean sum of the rewards of an episode."),
-    ):
-        figures.append((label, format_number(metrics[name]), words))
-    families = "A family is all plans with the same operations in the same order."
-    figures += [(label, text, families) for label, text in _families(metrics).items()]
-    return figures
+def _figures(metrics: Mapping[str, float]) -> list[Figure]:
+    """Return the main numbers, without those that have no value here, or are 0 by nature."""
+    figures = [Figure(METRICS["episodes"], f"{metrics['episodes']:.0f}")]
+    figures += [
+        Figure(METRICS[name], format_rate(metrics[name]), format_interval(metrics, name))
+        for name in _RATES
+        if name == "pass_rate" or not isnan(metrics[name])
+    ]
+    figures += [
+        Figure(METRICS[name], format_rate(metrics[name])) for name in _UNLESS_ZERO if _has_value(name, metrics[name])
+    ]
+    figures += [Figure(METRICS[name], format_number(metrics[name])) for name in ("calls", "return")]
+    labels = {metric.label: metric for metric in METRICS.values()}
+    return figures + [Figure(labels[label], text) for label, text in _families(metrics).items()]
+
+
+def defined_metrics(figures: Sequence[Figure], tables: Sequence[Table]) -> list[Metric]:
+    """Return the metrics of some figures and of the columns of some tables."""
+    shown = {figure.metric.label for figure in figures} | {column for table in tables for column in table.columns}
+    return [metric for metric in METRICS.values() if metric.label in shown]
 
 
 def agreement_tables(judges: Sequence[str]) -> list[Table]:
@@ -175,14 +211,19 @@ def _sets(trajectories: Sequence[Trajectory]) -> list[Table]:
     groups = groups_of(results)
     if not groups:
         return []
-    rows = []
-    for name, chosen in (groups | {"all": results}).items():
-        metrics = summarize(chosen)
-        cells = [format_number(metrics[c]) if c == "calls" else format_estimate(metrics, c) for c in _SET_COLUMNS]
-        rows.append((name, str(len(chosen)), *cells))
-    columns = ("set", "episodes", *(column.replace("_", " ") for column in _SET_COLUMNS))
+    found = {name: (len(chosen), summarize(chosen)) for name, chosen in (groups | {"all": results}).items()}
+    shown = [c for c in _SET_COLUMNS if any(_has_value(c, metrics[c]) for _, metrics in found.values())]
+    rows = [
+        (name, str(count), *(_cell(metrics, column, brief=False) for column in shown))
+        for name, (count, metrics) in found.items()
+    ]
+    columns = ("set", "episodes", *(METRICS[column].label for column in shown))
     note = "A row of several sets is the mean over their queries, so that each set has the weight of its size."
     return [Table("Query sets", columns, rows, note)]
+
+
+def _has_value(name: str, value: float) -> bool:
+    return not isnan(value) and (value > 0 or name not in _UNLESS_ZERO)
 
 
 def _endings(trajectories: Sequence[Trajectory]) -> Table:

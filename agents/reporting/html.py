@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isnan, nan
 from pathlib import Path
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from agents.reporting.plan_picture import PlanPicture, plan_of
 from steptool_env.metrics import HIGH, LOW
 from steptool_env.types import Step, Trajectory
 from toolserver.catalog.api_schema import StatusCode
@@ -35,6 +38,27 @@ class Plot:
     caption: str = ""
 
 
+class Metric(NamedTuple):
+    """Metric: label, definition in a sentence, and the address of its source, empty without one."""
+
+    label: str
+    words: str
+    source: str = ""
+
+    @property
+    def anchor(self) -> str:
+        """Name of the definition on the page."""
+        return f"metric-{self.label.replace(' ', '-')}"
+
+
+class Figure(NamedTuple):
+    """Main number: its metric, the value as text, and its interval as text, empty without one."""
+
+    metric: Metric
+    value: str
+    interval: str = ""
+
+
 @dataclass(frozen=True)
 class Example:
     """One or more episodes of one task, side by side, e.g. before and after training."""
@@ -42,20 +66,26 @@ class Example:
     title: str
     episodes: Sequence[tuple[str, Trajectory]]
 
+    @cached_property
+    def plans(self) -> list[PlanPicture | None]:
+        """Gold plan of the task, marked by each episode; `None` where it is not known."""
+        return [plan_of(episode) for _, episode in self.episodes]
+
 
 @dataclass(frozen=True)
 class Report:
     """Content of the page, from top to bottom.
 
-    `facts` say what was run and how, each a label and a text; `figures` are the main numbers, each a label, a text and
-    an explanation; `examples_first` puts the examples before the plots.
+    `facts` say what was run and how, each a label and a text; `figures` are the main numbers; `metrics` defines those
+    and the columns of the tables; `examples_first` puts the examples before the plots.
     """
 
     title: str
     subtitle: str = ""
     facts: Sequence[tuple[str, str]] = ()
-    figures: Sequence[tuple[str, str, str]] = ()
-    figures_note: str = ""
+    figures: Sequence[Figure] = ()
+    metrics: Sequence[Metric] = ()
+    metrics_note: str = ""
     plots: Sequence[Plot] = ()
     tables: Sequence[Table] = ()
     examples: Sequence[Example] = field(default_factory=tuple)

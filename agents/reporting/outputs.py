@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agents.evaluation.results import judge_of, metrics_of, panel_of, write_metrics, write_run
+from agents.evaluation.results import defined, judge_of, metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_written
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.metrics import HIGH, LOW
@@ -30,8 +30,12 @@ def check_unused(out: Path) -> None:
         )
 
 
-def write_outputs(out: Path, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]) -> None:
+def write_outputs(
+    out: Path, subtitle: str, trajectories: Sequence[Trajectory], run: Mapping[str, Any]
+) -> dict[str, Any]:
     """Write metrics.json, run.json and report.html beside the trajectories, and print the main metrics.
+
+    Returns folder, panel and all metrics.
 
     Args:
         out: Folder of the run, whose name is the report's title.
@@ -69,6 +73,7 @@ def write_outputs(out: Path, subtitle: str, trajectories: Sequence[Trajectory], 
     console.print(f"panel {panel}", highlight=False)
     look = f"open {out / 'report.html'} in a browser; " if reports_available() else ""
     print_written(console, out, f"{look}compare with other runs: steptool report {out} OTHER --out comparison.html")
+    return {"out": out, "panel": panel, **defined(metrics)}
 
 
 def run_facts(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from agents.reporting.evaluation import agreement_tables, budget_plot, comparison
+from agents.reporting.evaluation import agreement_tables, budget_plot, comparison, defined_metrics
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate
 from agents.reporting.plots import Curve, line_plot
 from steptool_env.types import Trajectory
@@ -39,12 +39,13 @@ def runs_report(runs: Sequence[Run]) -> Report:
     judges = {run.name: run.judge for run in runs if run.trajectories and run.judge}
     differ = len(set(judges.values())) > 1
     named = ", ".join(f"{name} by {judge}" for name, judge in judges.items())
-    tables += agreement_tables(list(judges.values()))
+    tables += [*agreement_tables(list(judges.values())), *([_trainings(trained)] if trained else [])]
     return Report(
         title=" · ".join(run.name for run in runs) + (f" (judged by different judges: {named})" if differ else ""),
         subtitle=f"{len(runs)} runs.",
         plots=[*plots, *([budget_plot(played)] if played else [])],
-        tables=[*tables, *([_trainings(trained)] if trained else [])],
+        tables=tables,
+        metrics=defined_metrics([], tables),
         examples=_side_by_side(played),
     )
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Annotated
 
+import tyro
 from pydantic import ConfigDict
 
 from agents.options import Arguments
@@ -17,9 +19,9 @@ LOCAL_ENGINES = ("local", "static")
 class EnvConfig:
     """Environments of a run."""
 
-    id: str = "StepTool/ToolWorld-v0"
+    id: Annotated[str, tyro.conf.arg(name="env", prefix_name=False, metavar="ID")] = "StepTool/ToolWorld-v0"
     """Environment id for `gymnasium.make`."""
-    args: Arguments = field(default_factory=dict)
+    args: Annotated[Arguments, tyro.conf.arg(name="env-args", prefix_name=False)] = field(default_factory=dict)
     """Arguments of the environment: `{split: train, level: lite}`, on the command line `split=train level=lite`."""
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
@@ -28,7 +30,7 @@ class EnvConfig:
     too, from the smallest on; 0 draws all depths."""
     num_envs: int = 64
     """Number of episodes that each process plays at the same time."""
-    eval_args: Arguments = field(default_factory=dict)
+    eval_args: Annotated[Arguments, tyro.conf.arg(name="eval-args", prefix_name=False)] = field(default_factory=dict)
     """Arguments that differ in evaluation, e.g. `{split: validation}`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -212,7 +212,7 @@ def merged(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
 def _message(entry: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in entry["loc"])
     if entry["type"] == "unexpected_keyword_argument":
-        return f"{where}: there is no such setting (got {entry['input']!r}); --help lists them"
+        return f"{where}: there is no such setting (got {entry['input']!r}); --help-all lists them"
     return f"{where}: {entry['msg']} (got {entry['input']!r})" if where else str(entry["ctx"]["error"])
 
 

@@ -14,10 +14,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agents.view import episode_pages, run_pages, task_pages, tool_pages
-from agents.view.pages import HERE, VERSION, Pages
+from agents.view.pages import HERE, PREFIX, VERSION, Pages
+from agents.view.tool_sources import Catalogues
 from agents.view.workspace import Workspace
 from steptool_env.errors import DataError, StepToolError
 
+SECTIONS = {"runs": "/", "episodes": "/episodes", "tasks": "/tasks", "tools": "/tools"}
 _POLL = 0.25  # seconds between two looks of an event stream at the workspace
 
 _HEADERS = [
@@ -44,16 +46,16 @@ def create_app(
         cache: Directory of recorded calls that the page of tools shows.
     """
     app = FastAPI(title="steptool view", docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.pages, app.state.cache = Pages(workspace), cache
-    app.add_middleware(_Headers, workspace=workspace)
+    app.state.pages, app.state.catalogues = Pages(workspace, "steptool view", SECTIONS), Catalogues(cache)
+    app.state.world = None
+    app.add_middleware(PageHeaders, workspace=workspace)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
     app.include_router(run_pages.router)
     app.include_router(episode_pages.router)
     app.include_router(task_pages.router)
     app.include_router(tool_pages.router)
-    app.add_exception_handler(StepToolError, _problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    add_problem_pages(app)
 
     @app.get("/events", response_class=EventSourceResponse)
     async def events() -> AsyncIterator[ServerSentEvent]:
@@ -66,6 +68,12 @@ def create_app(
             await asyncio.sleep(_POLL)
 
     return app
+
+
+def add_problem_pages(app: FastAPI) -> None:
+    """Show errors of a request as a page."""
+    app.add_exception_handler(StepToolError, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
 
 
 async def _problem(request: Request, error: Exception) -> Response:
@@ -83,18 +91,21 @@ async def _invalid(request: Request, error: Exception) -> Response:
     return await _problem(request, DataError("; ".join(problems)))
 
 
-class _Headers:
-    """Adds `_HEADERS` to every response, and notes the version of the workspace at its beginning."""
+class PageHeaders:
+    """Middleware that adds `_HEADERS` to every response. Notes version of the workspace and prefix of addresses."""
 
-    def __init__(self, app: ASGIApp, workspace: Workspace) -> None:
+    def __init__(self, app: ASGIApp, workspace: Workspace | None = None) -> None:
         self._app, self._workspace = app, workspace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers: list[Any] = [*message.get("headers", ()), *_HEADERS]
                 message = {**message, "headers": headers}
             await send(message)
 
-        VERSION.set(self._workspace.version)
+        VERSION.set(-1 if self._workspace is None else self._workspace.version)
+        PREFIX.set(scope.get("root_path", ""))
         await self._app(scope, receive, send_with_headers)

@@ -11,7 +11,9 @@ from agents.rollout.episode_pool import make_env
 from agents.view.run_folders import DEFAULT_REWARDS
 from steptool_env.bfcl.suite import is_bfcl
 from steptool_env.complexfuncbench.suite import is_complexfuncbench
+from steptool_env.complexfuncbench.task import GoldTask
 from steptool_env.env import ToolEnv
+from steptool_env.envs.complexfuncbench import ComplexFuncBenchEnv
 from steptool_env.envs.stabletoolbench import StableToolBenchEnv
 from steptool_env.envs.toolworld import ToolWorldEnv
 from steptool_env.errors import ConfigurationError, StepToolError
@@ -22,9 +24,14 @@ from steptool_env.toolworld import WorldTask, read_task_id
 from steptool_env.types import Trajectory
 
 TOOLWORLD, RECORDED = "StepTool/ToolWorld-v0", "StepTool/StableToolBench-v0"
-_CLASSES: Mapping[str, type[ToolEnv]] = {TOOLWORLD: ToolWorldEnv, RECORDED: StableToolBenchEnv}
-_JUDGES = ("rules", "world")
-_WORLD_REWARDS = ("potential", "progress")
+COMPLEXFUNCBENCH = "StepTool/ComplexFuncBench-v0"
+_CLASSES: Mapping[str, type[ToolEnv]] = {
+    TOOLWORLD: ToolWorldEnv,
+    RECORDED: StableToolBenchEnv,
+    COMPLEXFUNCBENCH: ComplexFuncBenchEnv,
+}
+_JUDGES = ("rules", "world", "gold")
+_EXACT_REWARDS = ("potential", "progress")
 _IN_USE = RLock()
 """Held while an environment is in use: environments of one world share parts that are made for one thread."""
 
@@ -56,7 +63,7 @@ class Setting:
 
 def rewards_of(env_id: str) -> list[str]:
     """Return the names of the rewards that an environment can compute."""
-    return [name for name in REWARDS.names() if env_id == TOOLWORLD or name not in _WORLD_REWARDS]
+    return [name for name in REWARDS.names() if env_id != RECORDED or name not in _EXACT_REWARDS]
 
 
 def setting_of(env_id: str, env_args: Mapping[str, Any], episode: Trajectory, reward: str = "") -> Setting:
@@ -121,9 +128,10 @@ def _env_of(episode: Trajectory) -> str:
     except ConfigurationError:
         if is_sample(episode.task.suite):
             return RECORDED
-    if is_complexfuncbench(episode.task.suite) or is_bfcl(episode.task.suite):
-        name = episode.task.suite.partition("/")[0]
-        raise ConfigurationError(f"task {episode.task.id!r}: episodes of {name} cannot be forked here")
+    if is_complexfuncbench(episode.task.suite):
+        return COMPLEXFUNCBENCH
+    if is_bfcl(episode.task.suite):
+        raise ConfigurationError(f"task {episode.task.id!r}: episodes of BFCL cannot be forked here")
     raise ConfigurationError(
         f"task {episode.task.id!r} of {episode.task.suite!r}: the run folder has no settings (run.json, config.yaml) "
         "that say which tools answered, and the task is neither of ToolWorld nor of the included sample"
@@ -134,6 +142,9 @@ def _place(env_id: str, episode: Trajectory, arguments: Mapping[str, Any]) -> di
     """Return the arguments that follow from the task: a training's evaluations are of another split."""
     if env_id == RECORDED:
         return {} if "suite" in arguments else {"suite": episode.task.suite.rpartition("/")[2]}
+    if env_id == COMPLEXFUNCBENCH:
+        _, split, *_ = *episode.task.suite.split("/"), "all"
+        return {"split": split, "group": ""}
     seed, level, split, _ = read_task_id(episode.task.id)
     # Behind a dot is a digest of settings that no id can hold: those of the run have it, others find no such task.
     return {"world_seed": seed, "level": level, "split": split.partition(".")[0]}
@@ -150,13 +161,13 @@ def environment(setting: Setting) -> Iterator[ToolEnv]:
         yield cast(ToolEnv, env.unwrapped)
 
 
-def world_task(setting: Setting, episode: Trajectory) -> WorldTask | None:
-    """Return the task with its plan; `None` for other environments, and where the world has no such task."""
-    if setting.env_id != TOOLWORLD:
+def solution_of(setting: Setting, episode: Trajectory) -> WorldTask | GoldTask | None:
+    """Return the task with its reference solution; `None` where the environment has none, or no such task."""
+    if setting.env_id == RECORDED:
         return None
     try:
         with environment(setting) as env:
             solution = env.suite.find(episode.task.id).solution
     except StepToolError:
         return None
-    return solution if isinstance(solution, WorldTask) else None
+    return solution if isinstance(solution, WorldTask | GoldTask) else None

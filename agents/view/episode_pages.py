@@ -1,18 +1,18 @@
 """Routes of the pages of episodes: list with filters, episodes side by side, forks."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import log
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-from agents.view.environments import Setting, rewards_of, setting_of, world_task
+from agents.reporting.plan_picture import PlanPicture, plan_picture
+from agents.view.environments import Setting, rewards_of, setting_of, solution_of
 from agents.view.episode_index import ENDINGS, PAGE, Filter
 from agents.view.fork import Fork, fork_episode
 from agents.view.pages import Pages, link
-from agents.view.plan_picture import PlanPicture, fulfilled_steps, plan_picture
 from steptool_env.errors import ConfigurationError, DataError, StepToolError
 from steptool_env.types import Trajectory
 
@@ -35,7 +35,6 @@ class EpisodeView:
         episode: The episode.
         advantages: Advantage of each call, where the trainer logged them; else empty.
         tokens: Tokens of each call with log-probability and its class from 0, likely, to 4; empty where not logged.
-        fulfilled: Functions of the gold plan that each step (from 1) was the first to fulfil.
         latencies: Seconds of the virtual clock that each call took, from a replay; empty without injected faults, and
             where the replay differs.
         picture: Gold plan, marked; `None` where there is none.
@@ -48,10 +47,14 @@ class EpisodeView:
     episode: Trajectory
     advantages: Sequence[float] = ()
     tokens: Sequence[Sequence[tuple[str, float, int]]] = ()
-    fulfilled: Mapping[int, list[str]] = field(default_factory=dict)
     latencies: Sequence[float] = ()
     picture: PlanPicture | None = None
     why_no_fork: str = ""
+
+    @property
+    def fulfilled(self) -> Mapping[int, list[str]]:
+        """Functions of the gold plan that each step (from 1) was the first to fulfil."""
+        return {} if self.picture is None else self.picture.fulfilled
 
     @property
     def called(self) -> set[str]:
@@ -170,10 +173,8 @@ def _view(pages: Pages, at: str) -> EpisodeView:
     if setting.arguments.get("faults", "none") != "none":
         replay = fork_episode(setting, found, len(found.steps), [])
         view = replace(view, latencies=() if replay.differences else replay.recorded.latencies)
-    task = world_task(setting, found)
-    if task is None:
-        return view
-    return replace(view, fulfilled=fulfilled_steps(task, found), picture=plan_picture(task, found))
+    task = solution_of(setting, found)
+    return view if task is None else replace(view, picture=plan_picture(task, found))
 
 
 def _advantages(episode: Trajectory) -> list[float]:
@@ -213,8 +214,8 @@ def _rewards(pages: Pages, view: EpisodeView) -> list[str]:
 def _fulfilled_by(setting: Setting, result: Fork) -> list[list[str]]:
     """Return, for each step after the fork, the functions of the gold plan that it was the first to fulfil."""
     played = result.fork.trajectory
-    task = world_task(setting, played)
-    found = {} if task is None else fulfilled_steps(task, played)
+    task = solution_of(setting, played)
+    found = {} if task is None else plan_picture(task, played).fulfilled
     return [found.get(result.at + number, []) for number in range(1, len(result.steps) + 1)]
 
 

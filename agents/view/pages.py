@@ -1,6 +1,7 @@
 """Templates of the page, and the workspace that they show."""
 
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from math import isfinite
@@ -21,31 +22,42 @@ _STYLE_ELEMENT = re.compile(r"<style\b.*?</style>", re.DOTALL)
 
 VERSION: ContextVar[int] = ContextVar("version", default=-1)
 """Version of the workspace when the request began: what a page shows is at least as new."""
+PREFIX: ContextVar[str] = ContextVar("prefix", default="")
+"""Path under which the application of the request is mounted."""
 
 
 class Pages:
     """Renders templates. Everything is escaped except the SVG that this project draws.
 
     Args:
-        workspace: Runs and episodes to show.
+        workspace: Runs and episodes to show; `None` for pages that show none and do not change by themselves.
+        name: Name of the application.
+        sections: Addresses of the pages in the navigation, by name.
     """
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace | None, name: str, sections: Mapping[str, str]) -> None:
+        self._workspace, self._name, self._sections = workspace, name, sections
         loader = ChoiceLoader([PackageLoader("agents.view"), PackageLoader("agents.reporting")])
         self._environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
         self._environment.filters |= {**FILTERS, "plot": _plot, "duration": _duration, "link": link}
 
+    @property
+    def workspace(self) -> Workspace:
+        """Runs and episodes to show. Pages of tasks and tools need none."""
+        assert self._workspace is not None
+        return self._workspace
+
     def render(self, template: str, **values: Any) -> str:
         """Return a page or a fragment. Lone surrogates, which UTF-8 lacks, are escaped."""
         text = self._environment.get_template(template).render(
-            workspace=self.workspace, version=VERSION.get(), **values
+            workspace=self._workspace, name=self._name, sections=self._sections, version=VERSION.get(), **values
         )
         return text.encode("utf-8", "backslashreplace").decode()
 
 
 def link(path: str, **values: Any) -> str:
-    """Return a path with a query string, without the values that are empty."""
+    """Return the address of a page with a query string, without the values that are empty."""
+    path = PREFIX.get() + path
     given = {name: value for name, value in values.items() if value not in ("", None, [], ())}
     return f"{path}?{urlencode(given, doseq=True, errors='replace')}" if given else path
 

@@ -1,15 +1,18 @@
 """Routes of the pages of tasks: browse a split of ToolWorld, draw a plan, play a task by hand."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
-from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of, world_task
+from agents.reporting.plan_picture import plan_picture
+from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of, solution_of
 from agents.view.fork import fork_episode
 from agents.view.pages import Pages
-from agents.view.plan_picture import fulfilled_steps, plan_picture
-from steptool_env.toolworld import SPLITS, read_task_id
+from agents.view.tool_sources import LEVELS
+from steptool_env.errors import ConfigurationError
+from steptool_env.toolworld import SPLITS, WorldTask, read_task_id
 from steptool_env.types import Trajectory
 
 router = APIRouter(default_response_class=HTMLResponse)
@@ -18,8 +21,15 @@ PAGE = 25
 """Tasks of one page."""
 
 Names = Annotated[list[str], Query(default_factory=list)]
-LEVELS = ("lite", "standard", "full")
 _BUDGET = 30  # calls of a task that is played by hand
+
+
+class World(NamedTuple):
+    """The one world whose tasks a server's pages show: level, seed, and other arguments of the environment."""
+
+    level: str
+    seed: int
+    arguments: Mapping[str, Any]
 
 
 @router.get("/tasks")
@@ -28,14 +38,24 @@ def tasks(
 ) -> HTMLResponse:
     """Show the tasks of a split."""
     pages: Pages = request.app.state.pages
-    setting = Setting(TOOLWORLD, {"split": split, "level": level, "world_seed": world_seed})
+    world: World | None = request.app.state.world
+    if world is not None:
+        level, world_seed = world.level, world.seed
+    setting = Setting(TOOLWORLD, _place(world, split, level, world_seed))
     with environment(setting) as env:
         size = len(env.suite)
         first = min(max(0, start), size)
         found = [env.suite.task(index) for index in range(first, min(size, first + PAGE))]
     values = {"split": split, "level": level, "world_seed": world_seed, "start": first, "size": PAGE, "total": size}
     return HTMLResponse(
-        pages.render("tasks.html.j2", page="tasks", tasks=found, splits=list(SPLITS), levels=LEVELS, **values)
+        pages.render(
+            "tasks.html.j2",
+            page="tasks",
+            tasks=found,
+            splits=list(SPLITS),
+            levels=LEVELS if world is None else (),
+            **values,
+        )
     )
 
 
@@ -44,14 +64,17 @@ def task(request: Request, task: str, call: Names, reward: str = "progress") -> 
     """Show a task with its plan, and the calls that are played by hand so far."""
     pages: Pages = request.app.state.pages
     seed, level, split, _ = read_task_id(task)
-    arguments: dict[str, Any] = {"split": split, "level": level, "world_seed": seed, "call_budget": _BUDGET}
+    # Behind a dot is a digest of settings other than the defaults, which those of a server's world give.
+    place = _place(request.app.state.world, split.partition(".")[0], level, seed)
+    arguments: dict[str, Any] = {**place, "call_budget": _BUDGET}
     setting = Setting(TOOLWORLD, {**arguments, "reward": reward if reward in rewards_of(TOOLWORLD) else "progress"})
     with environment(setting) as env:
         found = env.suite.find(task)
     calls = [text.replace("\r\n", "\n") for text in call if text]
     played = fork_episode(setting, Trajectory(found, (), (), False, False), 0, calls).fork
-    solution = world_task(setting, played.trajectory)
-    assert solution is not None
+    solution = solution_of(setting, played.trajectory)
+    assert isinstance(solution, WorldTask)
+    picture = plan_picture(solution, played.trajectory)
     text = pages.render(
         "task.html.j2",
         page="tasks",
@@ -59,9 +82,18 @@ def task(request: Request, task: str, call: Names, reward: str = "progress") -> 
         depth=solution.plan.depth,
         played=played,
         calls=calls,
-        picture=plan_picture(solution, played.trajectory if calls else None),
-        fulfilled=fulfilled_steps(solution, played.trajectory),
+        picture=picture if calls else plan_picture(solution),
+        fulfilled=picture.fulfilled,
         reward=setting.reward,
         rewards=rewards_of(TOOLWORLD),
     )
     return HTMLResponse(text)
+
+
+def _place(world: World | None, split: str, level: str, seed: int) -> dict[str, Any]:
+    """Return the arguments of an environment. Raises `ConfigurationError` for another world than the server's."""
+    if world is not None and (world.level, world.seed) != (level, seed):
+        raise ConfigurationError(
+            f"level={level!r}, world_seed={seed}: this server has level {world.level} of world {world.seed}"
+        )
+    return {"split": split, "level": level, "world_seed": seed, **({} if world is None else world.arguments)}

@@ -1,14 +1,12 @@
 """Routes of the pages of tools: search a catalog, read an API, see its recorded calls, try a call."""
 
 import json
-from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from agents.view.pages import Pages
-from agents.view.task_pages import LEVELS
-from agents.view.tool_sources import CACHE, tool_source
+from agents.view.tool_sources import Catalogues
 from steptool_env.errors import ConfigurationError
 from toolserver.catalog.views import arguments_schema
 
@@ -21,9 +19,9 @@ PAGE = 25
 @router.get("/tools")
 def tools(request: Request, source: str = "", world_seed: int = 0, text: str = "", start: int = 0) -> HTMLResponse:
     """Show a catalog, or the APIs that match a text."""
-    pages, cache = _parts(request)
-    name = source or (LEVELS[0] if cache is None else CACHE)
-    catalog = tool_source(name, _seed(world_seed), cache)
+    pages, catalogues = _parts(request)
+    name = source or catalogues.names[0]
+    catalog = catalogues.source(name, _seed(world_seed))
     found = catalog.search(text[:500], max(0, start), PAGE + 1)
     page = pages.render(
         "tools.html.j2",
@@ -31,7 +29,8 @@ def tools(request: Request, source: str = "", world_seed: int = 0, text: str = "
         found=found[:PAGE],
         more=len(found) > PAGE,
         size=catalog.size,
-        sources=[*LEVELS, *([CACHE] if cache is not None else [])],
+        sources=catalogues.names,
+        has_seeds=catalogues.has_seeds,
         query={"source": name, "world_seed": world_seed, "text": text},
         start=max(0, start),
         step=PAGE,
@@ -50,8 +49,8 @@ def tool(
     arguments: str | None = None,
 ) -> HTMLResponse:
     """Show an API, its recorded calls, and the answer to a call with `arguments`."""
-    pages, cache = _parts(request)
-    catalog = tool_source(source, _seed(world_seed), cache)
+    pages, catalogues = _parts(request)
+    catalog = catalogues.source(source, _seed(world_seed))
     spec = catalog.find(category, tool, api)
     recordings, count = catalog.recordings(spec)
     page = pages.render(
@@ -69,9 +68,10 @@ def tool(
     return HTMLResponse(page)
 
 
-def _parts(request: Request) -> tuple[Pages, Path | None]:
+def _parts(request: Request) -> tuple[Pages, Catalogues]:
     pages: Pages = request.app.state.pages
-    return pages, request.app.state.cache
+    catalogues: Catalogues = request.app.state.catalogues
+    return pages, catalogues
 
 
 def _seed(world_seed: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,7 @@ from toolserver.errors import DataError
 from toolserver.service.factory import Assembly, assemble
 from toolserver.settings import Settings
 
+LEVELS = ("lite", "standard", "full")
 CACHE = "cache"
 """Name of the source of recorded calls; the others are the levels of ToolWorld."""
 _RECORDINGS = 20  # of one API that a page shows
@@ -86,6 +88,24 @@ class ToolSource:
             call = entry.describe().call
             keys[api_key(call.category, call.tool, call.api)].append(key)
         return dict(keys)
+
+
+class Catalogues:
+    """Catalogues that the pages of tools show: ToolWorld's levels with any seed, and a cache if there is one."""
+
+    has_seeds = True
+
+    def __init__(self, cache: Path | None) -> None:
+        self._cache = cache
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the sources, that to begin with first."""
+        return LEVELS if self._cache is None else (CACHE, *LEVELS)
+
+    def source(self, name: str, world_seed: int) -> ToolSource:
+        """Return a source by name. Raises `ConfigurationError` as `tool_source` does."""
+        return tool_source(name, world_seed, self._cache)
 
 
 @lru_cache(maxsize=2)

@@ -41,7 +41,8 @@ def run(options: Options) -> Result:
     outcomes: list[tuple[Outcome, float]] = []
     for seed in range(options.seeds if options.learner == "text" else 1):
         demo = Demo(options.runs / str(seed), options.learner, False, options.calls, options.episodes, seed)
-        outcomes.append(play(demo, Console()))
+        outcome, record = play(demo, Console())
+        outcomes.append((outcome, record["seconds"]))
     tables: dict[str, Sequence[Row]] = {
         f"Agents, seed {seed}": [_row(*run, outcome) for run in outcome.runs.items()]
         for seed, (outcome, _) in enumerate(outcomes)

@@ -37,7 +37,7 @@ def test_a_policy_is_trained_on_demonstrations_and_then_online(tmp_path: Path) -
     start, out = tmp_path / "start", tmp_path / "run"
     flags = ["--env", ENV, "--env-args", *TASKS, "--episodes", "4", "--vocab-size", "512", "--sft.epochs", "1"]
     main(["sft", *flags, "--policy.model", "nano", "--out", str(start)])
-    flags = ["--env.id", ENV, "--env.args", *TASKS, "call_budget=2", "--env.eval-args", "split=validation"]
+    flags = ["--env", ENV, "--env-args", *TASKS, "call_budget=2", "--eval-args", "split=validation"]
     flags += ["--episodes", "4", "--env.num-envs", "4", "--eval-episodes", "2", "--eval-every", "1"]
     flags += ["--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", "--calls", "8"]
     main(["train", *flags, "--out", str(out)])

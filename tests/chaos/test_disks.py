@@ -30,7 +30,7 @@ def refused(scenario: Scenario, done: subprocess.CompletedProcess[str]) -> None:
     """A command that fails says so in one line; one that succeeds says nothing of the kind."""
     scenario.ended(done.stderr)
     if done.returncode:
-        line = done.stderr.startswith("toolserver: ") and done.stderr.count("\n") == 1
+        line = done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
         scenario.expect(line, "exceptions", done.stderr)
 
 
@@ -163,7 +163,7 @@ def test_a_disk_that_becomes_read_only(campaign: Campaign, tmp_path: Path, small
             for command in writing:
                 done = run(toolserver(*command))
                 scenario.trials += 1
-                scenario.expect(done.returncode == 1, "wrong", f"{command}: {done.stdout}")
+                scenario.expect(done.returncode == 2, "wrong", f"{command}: {done.stdout}")
                 refused(scenario, done)
             for command in (["verify"], ["stats"], ["export", "archive", tmp_path / "archive"]):
                 done = run(toolserver(*command, "--cache", disk / "cache"))

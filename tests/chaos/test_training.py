@@ -30,7 +30,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 DEMO = (
     *("--config", str(CONFIG), "--policy.checkpoint", "nano-sft", "--eval-every", "0", "--critic-warmup", "0"),
     *("--episodes", "16", "--env.num-envs", "16", "--checkpoint-every", "1", "--no-anneal"),
-    *("--algorithm.mini-batches", "2", "--env.args", "split=practice", "level=lite", 'depths={"4": 1}'),
+    *("--algorithm.mini-batches", "2", "--env-args", "split=practice", "level=lite", 'depths={"4": 1}'),
     *("unsolvable=0.0", "call_budget=6", "tools=26"),
 )
 """Settings of the demonstration, with smaller iterations."""
@@ -130,13 +130,13 @@ def with_address(flags: tuple[str, ...], address: tuple[str, ...]) -> Iterator[s
     """Flags with an argument of the environment added."""
     for flag in flags:
         yield flag
-        if flag == "--env.args":
+        if flag == "--env-args":
             yield from address
 
 
 SMALL = (
     *("--sampling.max-action-tokens", "2", "--episodes", "4", "--env.num-envs", "4", "--eval-every", "0"),
-    *("--checkpoint-every", "1", "--env.args", *TASKS),
+    *("--checkpoint-every", "1", "--env-args", *TASKS),
 )
 
 

@@ -47,12 +47,12 @@ def test_import_says_what_became_of_everything(
 
 
 def test_strict_import_stops(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--strict") == 1
-    assert capsys.readouterr().err.startswith("toolserver: ")
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--strict") == 2
+    assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_conflicts_can_stop_an_import(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--on-conflict", "error") == 1
+    assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache", "--on-conflict", "error") == 2
     assert "another recorded answer" in capsys.readouterr().err
 
 
@@ -93,7 +93,7 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     assert run("export", "archive", tmp_path / "file", "--cache", place) == 1
     assert "was interrupted" in capsys.readouterr().err
     assert run("import", "archive", tmp_path / "file", "--cache", place) == 0  # another import does not finish it
-    assert run("import", "archive", tmp_path / "none", "--cache", place) == 1
+    assert run("import", "archive", tmp_path / "none", "--cache", place) == 2
     assert run("verify", "--cache", place) == 1
     assert run("import", "stabletoolbench", source, "--cache", place) == 0
     capsys.readouterr()
@@ -115,7 +115,7 @@ def test_an_import_that_stores_nothing_leaves_no_interrupted_one(
     cache: Path, tmp_path: Path, command: list[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    assert run("import", command[0], tmp_path / command[1], "--cache", cache) == 1
+    assert run("import", command[0], tmp_path / command[1], "--cache", cache) == 2
     assert run("verify", "--cache", cache) == 0
 
 
@@ -189,9 +189,9 @@ def test_folders_carry_a_cache_back(cache: Path, tmp_path: Path) -> None:
 def test_a_missing_cache_is_said_in_one_line(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(*command, "--cache", tmp_path / "none") == 1
+    assert run(*command, "--cache", tmp_path / "none") == 2
     missing = tmp_path / "none"
-    expected = f"toolserver: no cache at {missing}; fill one with `toolserver import ... --cache {missing}`\n"
+    expected = f"error: no cache at {missing}; fill one with `toolserver import ... --cache {missing}`\n"
     assert capsys.readouterr().err == expected
     assert list(tmp_path.iterdir()) == []
 
@@ -205,21 +205,21 @@ def serve(*flags: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_server_that_cannot_serve_does_not_say_that_it_does(workers: int, tmp_path: Path) -> None:
     ended = serve("--cache", tmp_path / "none", "--workers", workers)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("toolserver: no cache at ")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: no cache at ")
     assert ended.stdout == ""
 
 
 @pytest.mark.parametrize("version", [0, 9])
 def test_a_server_has_no_world_of_an_unknown_version(version: int) -> None:
     ended = serve("--world", 0, "--world-version", version)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith(f"toolserver: world_version: {version} is not a version of ToolWorld; use ")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"error: world_version: {version} is not a version of ToolWorld; use ")
 
 
 def test_a_server_needs_a_worker() -> None:
     ended = serve("--world", 0, "--workers", 0)
-    assert (ended.returncode, ended.stderr) == (1, "toolserver: workers: 0 processes cannot serve; use at least 1\n")
+    assert (ended.returncode, ended.stderr) == (2, "error: workers: 0 processes cannot serve; use at least 1\n")
 
 
 COMMANDS = [

@@ -36,7 +36,7 @@ def ends(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def is_one_line(errors: str, *words: str) -> bool:
-    return errors.startswith("toolserver: ") and errors.count("\n") == 1 and all(word in errors for word in words)
+    return errors.startswith("error: ") and errors.count("\n") == 1 and all(word in errors for word in words)
 
 
 @pytest.mark.parametrize("kind", ["archive", "stabletoolbench"])
@@ -45,7 +45,7 @@ def test_an_export_says_that_the_disk_is_full(tmp_path: Path, small_disk: Resize
     disk = small_disk(16)
     target = disk / "target"
     done = ends("export", kind, target, "--cache", tmp_path / "cache")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert is_one_line(done.stderr, f"cannot write {target}", "No space left on device")
     assert not list(disk.rglob("*.partial"))
     small_disk(20_000)
@@ -59,7 +59,7 @@ def test_a_full_disk_leaves_the_earlier_archive(tmp_path: Path, small_disk: Resi
     assert run("export", "archive", target, "--cache", tmp_path / "cache") == 0
     before = target.read_bytes()
     put_numbers(tmp_path / "cache", range(2000), "")
-    assert run("export", "archive", target, "--cache", tmp_path / "cache") == 1
+    assert run("export", "archive", target, "--cache", tmp_path / "cache") == 2
     assert target.read_bytes() == before
     assert [path.name for path in disk.iterdir()] == ["target"]
 
@@ -68,7 +68,7 @@ def test_an_import_says_that_the_disk_is_full_and_can_be_repeated(tmp_path: Path
     write_responses_folder(tmp_path / "source", files=10, calls=300)
     disk = small_disk(700)
     done = ends("import", "stabletoolbench", tmp_path / "source", "--cache", disk)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert is_one_line(done.stderr, f"cannot write to {disk}", "disk is full")
     small_disk(30_000)
     done = ends("verify", "--cache", disk)
@@ -88,7 +88,7 @@ def test_a_cache_cannot_be_made_on_a_full_disk(tmp_path: Path, small_disk: Resiz
     if not size:
         fill_up(disk)
     done = ends("import", "archive", tmp_path / "archive", "--cache", disk / "cache")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert is_one_line(done.stderr, "disk")
     small_disk(30_000)
     assert ends("import", "archive", tmp_path / "archive", "--cache", disk / "cache").returncode == 0

@@ -1,8 +1,9 @@
 """`toolserver import stabletoolbench`, `complexfuncbench` and `archive`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tyro.conf import Positional
 
@@ -11,13 +12,14 @@ from toolserver.cache.archive import import_archive
 from toolserver.cache.catalog_store import begin_import, finish_import, load_catalog, save_catalog
 from toolserver.commands.output import CachePlace, complain, say, say_counts, say_next, show_progress
 from toolserver.complexfuncbench import find_data, import_recordings, read_apis, read_tasks
+from toolserver.console import Result
 from toolserver.errors import DataError
 from toolserver.stabletoolbench import import_folder
 
 
 def stabletoolbench(
     directory: Positional[Path], /, *, cache: CachePlace, strict: bool = False, on_conflict: OnConflict = "keep"
-) -> None:
+) -> Result:
     """Import StableToolBench's folders, query files and judged runs.
 
     Example: `toolserver import stabletoolbench StableToolBench/server --cache data/cache`
@@ -46,10 +48,11 @@ def stabletoolbench(
         say(f"Problems: {len(report.problems):,} entries could not be read (listed on standard error)")
     for problem in report.problems:
         complain(str(problem))
-    _say_written(responses.location)
+    record = {"files": report.files, "apis": report.apis, "calls": report.calls, "skipped": report.skipped}
+    return _written(responses.location, record, [str(problem) for problem in report.problems])
 
 
-def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: CachePlace) -> None:
+def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: CachePlace) -> Result:
     """Import ComplexFuncBench's recorded answers, as the package nestful-wrapper ships them.
 
     Example: `toolserver import complexfuncbench --cache data/complexfuncbench`
@@ -69,10 +72,10 @@ def complexfuncbench(directory: Positional[Path | None] = None, /, *, cache: Cac
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
     say_counts("Answers kept for their own task", report.own)
-    _say_written(responses.location)
+    return _written(responses.location, {"apis": report.apis, "calls": report.calls, "own": report.own})
 
 
-def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConflict = "keep") -> None:
+def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConflict = "keep") -> Result:
     """Import a file of `toolserver export archive`.
 
     Example: `toolserver import archive recordings.jsonl.zst --cache data/cache`
@@ -90,7 +93,7 @@ def archive(file: Positional[Path], /, *, cache: CachePlace, on_conflict: OnConf
         save_catalog(catalog, cache)
     say_counts("APIs", report.apis)
     say_counts("Calls", report.calls)
-    _say_written(responses.location)
+    return _written(responses.location, {"apis": report.apis, "calls": report.calls})
 
 
 @contextmanager
@@ -107,6 +110,8 @@ def _noted(cache: CachePlace, responses: ResponseCache, source: Path) -> Iterato
     finish_import(cache, name)
 
 
-def _say_written(place: str) -> None:
+def _written(place: str, counts: Mapping[str, Any], problems: Sequence[str] = ()) -> Result:
+    """Say what was written and what comes next, and return the result."""
     say(f"Wrote {place}")
     say_next(place, "verify", "serve --read-only")
+    return Result({"wrote": place, **counts, "problems": problems})

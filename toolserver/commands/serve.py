@@ -32,6 +32,8 @@ from toolserver.settings import MissPolicy, Settings
 
 WorldLevel = Literal["lite", "standard", "full"]
 
+_PAGES = "agents.view.server_pages:create_pages"
+"""Pages of `--ui`: named and not imported, as `toolserver` does not depend on the packages above it."""
 _SHUTDOWN_SECONDS = 5  # for requests in progress when the server stops
 
 
@@ -53,6 +55,7 @@ def serve(
     miss: Annotated[MissPolicy | None, _setting("strict|synthetic|llm|live", "strict")] = None,
     miss_status: Annotated[Literal[200, 500] | None, _setting("200|500", "200")] = None,
     mcp: bool = False,
+    ui: bool = False,
     read_only: bool = False,
     strict_arguments: bool = False,
     api_key_file: Annotated[Path | None, _setting("FILE")] = None,
@@ -88,6 +91,7 @@ def serve(
         miss_status: HTTP status of `/virtual` and `/rapidapi` for a call that nothing answers. StableToolBench's server
             sends 500; with 200, the error text says that the API does not work.
         mcp: Serve the tools by the Model Context Protocol, too: streamable HTTP at /mcp (extra `mcp`).
+        ui: Serve pages of the tools and tasks at /ui, too (extra `view`).
         read_only: Open the cache for reading only; needed on a read-only volume.
         strict_arguments: Refuse calls whose arguments do not fit the documentation.
         api_key_file: File with the accepted API keys, one per line. Without it, no key is needed.
@@ -101,6 +105,8 @@ def serve(
     # A flag that is not given is None or False; 0 is a value, e.g. a seed.
     flags = {name: value for name, value in locals().items() if name in Settings.model_fields}
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    if ui:
+        given["ui"] = _PAGES
     with tempfile.TemporaryDirectory(prefix="toolserver-") as runtime_dir:
         settings, hint = _settings(given, runtime_dir), ""
         if settings.state_key is None:
@@ -112,7 +118,8 @@ def serve(
             raise ConfigurationError(f"workers: {workers} processes cannot serve; use at least 1")
         listening = _listen(host, port)
         with closing(listening):
-            _run(settings, listening, workers, access_log, lambda: _announce(host, listening.getsockname()[1], hint))
+            port = listening.getsockname()[1]
+            _run(settings, listening, workers, access_log, lambda: _announce(host, port, settings, hint))
         if cache is not None and settings.miss in ("llm", "live") and not settings.read_only:
             say(f"Wrote the answers of the {settings.miss} server to the cache; see `toolserver stats`")
 
@@ -144,9 +151,10 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _announce(host: str, port: int, hint: str) -> None:
+def _announce(host: str, port: int, settings: Settings, hint: str) -> None:
     shown = f"[{host}]" if ":" in host else host
-    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs)\n{hint}")
+    pages = ", tools and tasks at /ui" if settings.ui else ""
+    sys.stdout.write(f"toolserver on http://{shown}:{port} (documentation at /docs{pages})\n{hint}")
     sys.stdout.flush()
 
 

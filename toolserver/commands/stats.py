@@ -3,30 +3,27 @@
 from collections import Counter
 from typing import Any
 
-import orjson
 from rich.console import Console
 from rich.table import Table
 
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog
-from toolserver.commands.output import CachePlace, say, say_next
+from toolserver.commands.output import CachePlace, say_next
+from toolserver.console import Result
 
 
-def stats(*, cache: CachePlace, json: bool = False) -> None:
+def stats(*, cache: CachePlace) -> Result:
     """Count the entries of a cache by provenance, outcome and category.
 
     Example: `toolserver stats --cache data/cache --json`
 
     Args:
         cache: Directory of the cache, or redis://host:port/db?prefix=name.
-        json: Write JSON instead of a table.
     """
     counts, place = _count(cache)
-    if json:
-        say(orjson.dumps(counts, option=orjson.OPT_INDENT_2).decode())
-    else:
-        _show(counts)
-        say_next(place, "verify", "export archive recordings.jsonl.zst")
+    _show(counts)
+    say_next(place, "verify", "export archive recordings.jsonl.zst")
+    return Result(counts)
 
 
 def _count(cache: CachePlace) -> tuple[dict[str, Any], str]:

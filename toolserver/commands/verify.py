@@ -7,9 +7,10 @@ from toolserver.cache.catalog_store import load_catalog, unfinished_imports
 from toolserver.cache.database import fold_log
 from toolserver.cache.redis_url import is_redis
 from toolserver.commands.output import UNFINISHED, CachePlace, complain, say, say_next
+from toolserver.console import Result
 
 
-def verify(*, cache: CachePlace) -> int:
+def verify(*, cache: CachePlace) -> Result:
     """Check a cache: the database, every entry against its hash and its key, that none is missing, and the catalog.
 
     Example: `toolserver verify --cache data/cache`
@@ -28,9 +29,10 @@ def verify(*, cache: CachePlace) -> int:
         fold_log(Path(cache))
     apis = len(load_catalog(cache))
     unfinished = [StoreProblem("", UNFINISHED.format(source)) for source in unfinished_imports(cache)]
-    for problem in problems + unfinished:
-        complain(f"{problem.key or place}: {problem.reason}")
-    found = len(problems) + len(unfinished)
+    lines = [f"{problem.key or place}: {problem.reason}" for problem in problems + unfinished]
+    for line in lines:
+        complain(line)
+    found = len(lines)
     say(f"{entries:,} entries, {apis:,} APIs: {f'{found:,} problems' if found else 'sound'}")
     if unfinished:
         say("Next: repeat the interrupted import")
@@ -38,4 +40,4 @@ def verify(*, cache: CachePlace) -> int:
         say(f"Next: import the recordings into a new directory; {place} was not changed")
     else:
         say_next(place, "serve --read-only", "stats")
-    return 1 if found else 0
+    return Result({"cache": place, "entries": entries, "apis": apis, "problems": lines}, 1 if found else 0)

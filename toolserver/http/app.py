@@ -6,19 +6,21 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache, partial
+from importlib import import_module
+from operator import attrgetter
 from secrets import token_urlsafe
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import SecretStr
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
 from toolserver.errors import CacheError, ConfigurationError
 from toolserver.http import routes
-from toolserver.http.auth import AccessControl, ApiKeys, describe_keys
+from toolserver.http.auth import PAGES_PATH, AccessControl, ApiKeys, describe_keys
 from toolserver.http.call_routes import CallRoutes
 from toolserver.http.docs_page import docs_page
 from toolserver.http.executor import CallExecutor
@@ -68,6 +70,8 @@ def create_app(settings: Settings | None = None) -> ToolServerApp:
     app.include_router(routes.router)
     if settings.mcp:
         _add_mcp(app, settings)
+    if settings.ui:
+        _add_pages(app, settings)
     app.add_route("/docs", _docs, include_in_schema=False)
     app.add_exception_handler(RequestValidationError, invalid_request)
     app.needs_key = access.needs_key
@@ -93,6 +97,25 @@ def _add_mcp(app: ToolServerApp, settings: Settings) -> None:
     server = CatalogServer(app.state.assembly.catalog, app.state.executor, settings.max_body_bytes)
     app.state.mcp_sessions = server.sessions
     app.router.routes.append(Route(PATH, server, include_in_schema=False))
+
+
+def _add_pages(app: ToolServerApp, settings: Settings) -> None:
+    """Mount the application of `settings.ui`, which its factory makes of the server's parts and settings.
+
+    Raises:
+        ConfigurationError: The factory cannot be imported.
+    """
+    module, _, factory = settings.ui.partition(":")
+    try:
+        make = attrgetter(factory or "create_pages")(import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        name = getattr(error, "name", None) or settings.ui
+        raise ConfigurationError(
+            f"ui: cannot load {settings.ui!r}, it needs {name} ({error}): pip install 'steptool-env[view]', or leave "
+            "out --ui"
+        ) from None
+    app.add_route(PAGES_PATH, _first_page, include_in_schema=False)
+    app.router.routes.append(Mount(PAGES_PATH, make(app.state.assembly, settings)))
 
 
 class ToolServerApp(FastAPI):
@@ -143,6 +166,10 @@ async def _tick(metrics: Metrics) -> None:
     while True:
         await asyncio.sleep(_TICK)
         metrics.save()
+
+
+def _first_page(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}{PAGES_PATH}/", 303)
 
 
 def _docs(request: Request) -> HTMLResponse:

@@ -1,6 +1,7 @@
 """API-key authentication and rate limiting, applied before a request body is read."""
 
 import hmac
+from base64 import b64decode
 from collections.abc import Iterable
 from hashlib import sha256
 from math import ceil
@@ -14,6 +15,10 @@ MIN_KEY_LENGTH = 16
 
 Headers = Iterable[tuple[bytes, bytes]]
 """Header names in lower case, and values, as ASGI gives them."""
+
+PAGES_PATH = "/ui"
+"""Path of the pages of tools and tasks. A browser asks its user for the key there, as the password of a login."""
+_PAGES_FILES = f"{PAGES_PATH}/static/"  # style and scripts, the same on every server
 
 _OPEN = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 
@@ -54,7 +59,7 @@ class ApiKeys:
     """The accepted keys. Only their hashes are held, and each comparison takes the same time.
 
     A key comes as `Authorization: Bearer KEY`, `X-API-Key: KEY`, or in the `toolbench_key` header that
-    StableToolBench's client sends.
+    StableToolBench's client sends. For the pages it may be the password of an HTTP login with any name.
     """
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -85,9 +90,13 @@ class ApiKeys:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def find(self, headers: Headers) -> int | None:
-        """Position of the key that the headers carry; `None` if they carry no accepted key."""
-        digest = sha256(_presented_key(headers)).digest()
+    def find(self, headers: Headers, *, login: bool = False) -> int | None:
+        """Position of the key that the headers carry; `None` if they carry no accepted key.
+
+        `login` takes the password of an HTTP login, too. A browser sends it along with requests that other sites make,
+        so it is for pages alone, which change nothing.
+        """
+        digest = sha256(_presented_key(headers, login=login)).digest()
         found = None
         for position, known in enumerate(self._digests):  # compares with every key: the time depends on none
             if hmac.compare_digest(digest, known):
@@ -119,13 +128,15 @@ class AccessControl:
         Raises:
             Rejection: 401 for a missing or unknown key, 429 above the rate limit.
         """
-        if path in _OPEN:
+        if path in _OPEN or path.startswith(_PAGES_FILES):
             return 0
         caller = 0
         if self._keys is not None:
-            found = self._keys.find(headers)
+            page = path == PAGES_PATH or path.startswith(PAGES_PATH + "/")
+            found = self._keys.find(headers, login=page)
             if found is None:
-                raise Rejection(401, "missing or unknown API key", [(b"www-authenticate", b"Bearer")])
+                scheme = b'Basic realm="toolserver: any name, and an API key as the password"' if page else b"Bearer"
+                raise Rejection(401, "missing or unknown API key", [(b"www-authenticate", scheme)])
             caller = found
         if self._limiter is not None:
             _reject_after(self._limiter.take(caller))
@@ -146,10 +157,20 @@ def _reject_after(wait: float) -> None:
         raise Rejection(429, "rate limit exceeded", [(b"retry-after", b"%d" % ceil(wait))])
 
 
-def _presented_key(headers: Headers) -> bytes:
+def _presented_key(headers: Headers, *, login: bool) -> bytes:
     for name, value in headers:
+        if login and name == b"authorization" and value[:6].lower() == b"basic ":
+            return _password(value[6:])
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return value[7:].strip()
         if name in (b"x-api-key", b"toolbench_key"):
             return value.strip()
     return b""
+
+
+def _password(login: bytes) -> bytes:
+    """Return the password of the credentials of an HTTP login; empty for other bytes."""
+    try:
+        return b64decode(login.strip(), validate=True).partition(b":")[2]
+    except ValueError:
+        return b""

@@ -2,7 +2,7 @@
 "use strict";
 
 const live = document.getElementById("live");
-const stream = new EventSource("/events");
+const stream = new EventSource(document.currentScript.dataset.events);
 let seen = document.body.dataset.version; // what changed while the page was on its way is a change, too
 stream.addEventListener("open", () => { live.textContent = "live"; });
 stream.addEventListener("error", () => { live.textContent = "not connected"; });

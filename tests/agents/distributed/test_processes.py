@@ -63,7 +63,7 @@ def test_the_update_moves_the_weights() -> None:
 def test_a_run_of_two_processes_is_logged_once_kept_and_resumed(start: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6"]
-    flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation", "--env.num-envs", "2", "--episodes", "6"]
+    flags += ["--env-args", *TASKS, "--eval-args", "split=validation", "--env.num-envs", "2", "--episodes", "6"]
     flags += ["--algo", "grpo", "--algorithm.group-size", "2", "--eval-episodes", "2", "--eval-every", "1"]
     for calls, more in (("12", ["--shard"]), ("24", ["--resume"])):
         done = together(*STEPTOOL, "train", "--calls", calls, *more, *flags)

@@ -41,7 +41,7 @@ def test_the_sampled_figures_of_a_run_are_those_of_its_checkpoint(
     run = tmp_path / "run"
     main(["train", "--out", str(run), "--policy.checkpoint", "nano-sft", "--calls", "1", "--episodes", "4",
           "--eval-every", "1", "--eval-episodes", str(EPISODES), "--seed", str(SEED), "--env.num-envs", "4",
-          "--env.args", "split=train", *WORDS, "--env.eval-args", "split=validation",
+          "--env-args", "split=train", *WORDS, "--eval-args", "split=validation",
           "--sampling.max-action-tokens", str(ACTION_TOKENS), "--policy.critic", "detached",
           "--optim.lr", "1e-3"])  # fmt: skip
     printed = capsys.readouterr().out

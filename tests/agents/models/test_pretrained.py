@@ -317,7 +317,7 @@ def test_a_pretrained_model_is_trained_resumed_and_evaluated(folder: Path, tmp_p
     out = tmp_path / "run"
     flags = ["--policy.model", str(folder), "--policy.lora-rank", "2", "--policy.dtype", "bfloat16"]
     flags += ["--policy.gradient-checkpointing", "--policy.context", "4096", "--sampling.max-action-tokens", "4"]
-    flags += ["--env.args", *TASKS, "--env.num-envs", "4", "--episodes", "4", "--eval-every", "0", "--out", str(out)]
+    flags += ["--env-args", *TASKS, "--env.num-envs", "4", "--episodes", "4", "--eval-every", "0", "--out", str(out)]
     main(["train", "--calls", "8", *flags])  # 4 episodes of 2 calls
     main(["train", "--calls", "16", "--resume", *flags])
     newest = checkpoint.newest(out)

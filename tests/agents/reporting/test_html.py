@@ -3,18 +3,27 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from agents.reporting.evaluation import evaluation_report
+from agents.evaluation.evaluate import Evaluation, evaluate
+from agents.registry import make_agent
+from agents.reporting.evaluation import METRICS, evaluation_report
 from agents.reporting.html import Example, Plot, Report, Table, format_number, format_rate, write_report
 from agents.reporting.outputs import run_facts
+from agents.reporting.plan_picture import plan_picture
 from agents.reporting.plots import Curve, line_plot
+from agents.reporting.runs import Run, runs_report
+from steptool_env.metrics import summarize
+from steptool_env.toolworld.grading.oracle import gold_answer
+from steptool_env.toolworld.suite import world_task_of
 from tests.steptool_env.sample_episodes import answered, called, gave_up, malformed, task, trajectory
 
+ROOT = Path(__file__).parents[3]
 EPISODES = [
     trajectory(called("a", "x"), answered("x"), of=task(task_id="1"), rewards=(0.5, 1.0), is_solved=1.0),
     trajectory(malformed("<script>alert(1)</script>"), gave_up(), of=task("<b>bold</b>", task_id="2"), is_solved=0.0),
@@ -51,14 +60,16 @@ def test_the_page_is_whole_and_needs_nothing_else(tmp_path: Path) -> None:
     text = page(evaluation_report("run", "three tasks", EPISODES), tmp_path)
     parsed = Page(text)
     assert not parsed.open
-    assert {"src", "href"}.isdisjoint(name for name, value in parsed.attributes if not (value or "").startswith("#"))
+    assert "src" not in dict(parsed.attributes)
+    targets = [value or "" for name, value in parsed.attributes if name == "href"]
+    assert all(target.startswith(("#metric-", "https://arxiv.org/abs/")) for target in targets)  # followed, not loaded
     assert "@import" not in text
     assert "url(http" not in text
 
 
 def test_every_episode_and_step_is_shown_with_its_terms(tmp_path: Path) -> None:
     text = page(evaluation_report("run", "", EPISODES), tmp_path)
-    assert text.count("<details") == 3 + 1  # and the words about the figures
+    assert text.count("<details") == 3
     assert text.count('<article class="step">') == sum(len(episode.steps) for episode in EPISODES)
     for words in ("Task 1: solved, answered", "Task 2: unsolved, gave up", "Task 3: unsolved, ran out of calls"):
         assert words in text
@@ -77,9 +88,66 @@ def test_failed_episodes_come_first_and_many_are_folded_in_pages(tmp_path: Path)
 
 def test_rates_have_intervals_and_every_figure_its_words() -> None:
     report = evaluation_report("run", "", EPISODES)
-    shown = {label: text for label, text, _ in report.figures}
-    assert shown["pass rate, 6–79 %"] == "33.3 %"  # one of three
-    assert all(words for _, _, words in report.figures)
+    shown = {figure.metric.label: (figure.value, figure.interval) for figure in report.figures}
+    assert shown["pass rate"] == ("33.3 %", "6–79 %")  # one of three
+    assert all(figure.interval for figure in report.figures if "rate" in figure.metric.label)
+    assert {figure.metric for figure in report.figures} <= set(report.metrics)
+
+
+def test_every_figure_and_column_leads_to_the_words_about_it(tmp_path: Path) -> None:
+    sets = [replace(each, task=replace(each.task, suite=name)) for each in EPISODES for name in ("one", "two")]
+    for report in (evaluation_report("run", "", sets), runs_report([Run("a", EPISODES), Run("b", EPISODES)])):
+        parsed = Page(page(report, tmp_path))
+        names = {value for name, value in parsed.attributes if name == "id" and (value or "").startswith("metric-")}
+        links = {
+            value[1:]
+            for tag, value in parsed.attributes
+            if tag == "href" and value is not None and value.startswith("#")
+        }
+        assert links == names != set()
+        assert all(metric.words.endswith(".") for metric in report.metrics)
+        unknown = {column for table in report.tables for column in table.columns} - {m.label for m in report.metrics}
+        assert not {column for column in unknown if column.replace(" ", "_") in summarize([])}
+
+
+def test_the_words_about_metrics_are_those_of_the_documentation() -> None:
+    documented = (ROOT / "docs" / "evaluation.md").read_text()
+    assert all(f"`{name}`" in documented for name in METRICS if name != "episodes")
+
+
+@pytest.mark.parametrize("agent", ["oracle", "greedy-docs"])
+def test_the_right_answer_and_the_gold_plan_are_shown_with_the_calls_that_fulfilled_it(
+    agent: str, tmp_path: Path
+) -> None:
+    evaluation = Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 8)
+    played = evaluate(evaluation, make_agent(agent))
+    stored = [replace(each, task=replace(each.task, solution=None)) for each in played]  # as a file has them
+    for episodes in (played, stored):
+        text = page(evaluation_report("run", "", episodes), tmp_path)
+        assert not Page(text).open
+        assert text.count("Right answer") == text.count('<svg class="plan"') == len(played)
+        for episode in played:
+            task = world_task_of(episode.task)
+            assert task.plan.writes or escape(gold_answer(task)) in text
+        made = sum(call.step > 0 for episode in played for call in plan_picture(episode.task.solution, episode).calls)
+        assert text.count("✓ gold call") == text.count("✓ by call") == made
+        assert (text.count("not made") == 0) == (agent == "oracle")
+        assert "recorded" not in text  # what only recorded tools have
+
+
+def test_a_task_with_other_words_than_the_worlds_has_no_plan(tmp_path: Path) -> None:
+    """An episode of another version of the world keeps its id, not its plan."""
+    (played,) = evaluate(Evaluation("StepTool/ToolWorld-v0", {"split": "depth-2"}, 1), make_agent("oracle"))
+    other = replace(played, task=replace(played.task, query="Another query.", solution=None))
+    assert "Right answer" not in page(evaluation_report("run", "", [other]), tmp_path)
+
+
+@pytest.mark.usefixtures("complexfuncbench_data")
+def test_reference_calls_of_complexfuncbench_are_a_plan(tmp_path: Path) -> None:
+    played = evaluate(Evaluation("StepTool/ComplexFuncBench-v0", {"split": "test"}, 3), make_agent("oracle"))
+    text = page(evaluation_report("run", "", played), tmp_path)
+    assert text.count("Right answer") == 3
+    assert text.count("✓ gold call") == sum(len(episode.task.solution.calls) for episode in played)
 
 
 def test_what_has_no_value_or_no_shape_is_left_out() -> None:
@@ -87,7 +155,10 @@ def test_what_has_no_value_or_no_shape_is_left_out() -> None:
     failed = [replace(each, task=replace(each.task, relevant=())) for each in failed]
     report = evaluation_report("run", "", failed)
     assert not report.plots
-    assert not any(label.startswith(("recall", "precision")) for label, _, _ in report.figures)
+    assert not {"recall", "precision"} & {figure.metric.label for figure in report.figures}
+    sets = [replace(each, task=replace(each.task, suite=name)) for each in failed for name in ("one", "two")]
+    table = next(table for table in evaluation_report("run", "", sets).tables if table.title == "Query sets")
+    assert not {"recall", "pass rate judge std"} & set(table.columns)
 
 
 def test_the_head_says_what_was_run() -> None:

@@ -62,7 +62,7 @@ def test_families_of_tasks_are_compared_where_tasks_have_them(tmp_path: Path) ->
     assert table.columns[-2:] == ("mean over families", "families solved")
     assert [row[-2:] for row in table.rows] == [("50.0 %", "1 of 2"), ("–", "–")]
     assert "mean over families" not in runs_report([read_run(evaluation(tmp_path / "plain", 1.0))]).tables[0].columns
-    figures = {label: text for label, text, _ in evaluation_report("seen", "", played).figures}
+    figures = {figure.metric.label: figure.value for figure in evaluation_report("seen", "", played).figures}
     assert (figures["mean over families"], figures["families solved"]) == ("50.0 %", "1 of 2")
 
 
@@ -74,7 +74,7 @@ def test_runs_on_different_tasks_are_warned_of(tmp_path: Path, capsys: pytest.Ca
     )
     for runs, warned in (([one, same], False), ([one, same, other], True), ([one], False)):
         main(["report", *runs, "--out", str(tmp_path / "page.html")])
-        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().err.split())
         assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
         assert panel_of(read_run(Path(one)).trajectories) in page
 
@@ -87,7 +87,7 @@ def test_trainings_evaluated_on_different_tasks_are_warned_of(
         write_held_out(folders[name], panel)
     for names, warned in ((["one", "same", "old"], False), (["one", "other"], True)):
         main(["report", *(str(folders[name]) for name in names), "--out", str(tmp_path / "page.html")])
-        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().out.split())
+        page, printed = (tmp_path / "page.html").read_text(), " ".join(capsys.readouterr().err.split())
         assert ("evaluated on different tasks" in page) == ("evaluated on different tasks" in printed) == warned
 
 

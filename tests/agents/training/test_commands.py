@@ -30,7 +30,7 @@ def test_a_run_is_trained_resumed_and_evaluated(
 ) -> None:
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "6", *SMALL]
-    flags += ["--env.args", *TASKS, "--env.eval-args", "split=validation"]
+    flags += ["--env-args", *TASKS, "--eval-args", "split=validation"]
     main(["train", "--calls", "16", *flags])
     main(["train", "--resume", "--out", str(out), "--calls", "32"])
     stored = [checkpoint.load_config(out / f"checkpoint-{i}") for i in (1, 2)]
@@ -62,7 +62,7 @@ def test_a_run_whose_disk_is_full_says_so_and_goes_on_when_there_is_room(
 ) -> None:
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
-    flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
+    flags += ["--env-args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
     main(["train", "--calls", "4", *flags])
     resumed = ["train", "--calls", "8", "--resume", *flags]
     with files_no_larger_than(100_000), pytest.raises(SystemExit) as ended:  # the weights have megabytes
@@ -81,7 +81,7 @@ def test_a_context_shorter_than_the_prompt_is_a_clear_error(
 ) -> None:
     flags = ["--out", str(tmp_path), "--policy.checkpoint", str(start), "--policy.context", "16", *SMALL]
     with pytest.raises(SystemExit):
-        main(["train", *flags, "--env.args", *TASKS, "--env.eval-args", "split=validation"])
+        main(["train", *flags, "--env-args", *TASKS, "--eval-args", "split=validation"])
     assert "leaves no room for an action; raise the context length" in capsys.readouterr().err
 
 
@@ -102,7 +102,7 @@ def test_a_run_stands_for_its_newest_checkpoint(
     policy, tasks = ["--policy.checkpoint", str(run)], ["--env-args", *TASKS]
     main(["sft", *policy, "--out", str(tmp_path / "sft"), *tasks, "--episodes", "2", "--sft.epochs", "1"])
     few = ["--episodes", "2", "--eval-every", "0", "--calls", "1", "--sampling.max-action-tokens", "2"]
-    main(["train", *policy, "--out", str(tmp_path / "trained"), "--env.args", *TASKS, *few])
+    main(["train", *policy, "--out", str(tmp_path / "trained"), "--env-args", *TASKS, *few])
     assert capsys.readouterr().err.splitlines() == [f"{run}: taking its newest checkpoint, checkpoint-2"] * 2
     with pytest.raises(SystemExit, match="2"):
         main(["train", "--policy.checkpoint", "nano-stf", "--out", str(tmp_path / "none")])
@@ -201,7 +201,7 @@ def test_the_agent_acts_as_its_policy_would_without_a_cache_in_slots_that_come_a
 
 def test_a_key_among_the_settings_of_a_run_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["train", "--env.args", 'reward_options={"judge": "llm", "api_key": "s3cret"}'])
+        main(["train", "--env-args", 'reward_options={"judge": "llm", "api_key": "s3cret"}'])
     error = capsys.readouterr().err
     assert "OPENAI_API_KEY" in error
     assert "s3cret" not in error

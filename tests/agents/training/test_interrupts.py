@@ -36,7 +36,7 @@ def interrupted(*words: str) -> str:
 def test_an_interrupted_run_writes_a_checkpoint_and_goes_on(start: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ["--out", str(out), "--policy.checkpoint", str(start), "--sampling.max-action-tokens", "2"]
-    flags += ["--env.args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
+    flags += ["--env-args", *TASKS, "--episodes", "2", "--env.num-envs", "2", "--eval-every", "0"]
     errors = interrupted("train", *flags, "--calls", "1000000", "--checkpoint-every", "0")
     found = checkpoint.newest(out)
     assert found is not None

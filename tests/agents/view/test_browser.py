@@ -14,6 +14,7 @@ from tests.agents.view.recordings import HOSTILE, evaluate
 from tests.agents.view.server import serve
 from tests.agents.view.test_run_folders import training
 from tests.steptool_env.sample_episodes import answered, called, task, trajectory
+from toolserver.testing import ServerProcess
 
 pytestmark = [
     pytest.mark.slow,
@@ -47,6 +48,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def address(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serve(root, tmp_path_factory.mktemp("cache")) as (address, _):
         yield address
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """A tool server with its pages."""
+    with ServerProcess(["--world", "0", "--ui"]) as running:
+        yield running.url
 
 
 @pytest.fixture(scope="module")
@@ -123,16 +131,49 @@ PAGES = [
 @pytest.mark.parametrize("place", PAGES)
 def test_every_page_is_accessible(browser: Any, address: str, place: str, size: str, scheme: str) -> None:
     """axe-core finds no violation with all parts unfolded, and the page is not wider than the screen."""
+    for page in opened(browser, address, [], size, scheme):
+        settle(page, place)
+        check_accessible(page, size)
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark")])
+def test_pages_of_a_server_are_accessible(browser: Any, server: str, size: str, scheme: str) -> None:
+    """From the first page to a call of a tool and a call in a task."""
+    for page in opened(browser, server, [], size, scheme):
+        page.goto("/ui")
+        check_accessible(page, size)
+        page.get_by_role("row").nth(1).get_by_role("link").click()
+        page.get_by_role("button", name="Call", exact=True).click()
+        page.get_by_text('{"error": "').wait_for()
+        check_accessible(page, size)
+        page.get_by_role("link", name="Tasks").click()
+        check_accessible(page, size)
+        page.get_by_role("row").nth(1).get_by_role("link").click()
+        page.get_by_role("button", name="Ask the tools").click()
+        page.get_by_text("29 calls left").wait_for()
+        check_accessible(page, size)
+
+
+@pytest.mark.parametrize(("size", "scheme"), [("desktop", "light"), ("phone", "dark"), ("phone", "light")])
+def test_a_report_is_accessible(browser: Any, root: Path, size: str, scheme: str) -> None:
+    """A report is a file without a server, and has the same plans and steps."""
+    for page in opened(browser, "file://", [], size, scheme):
+        page.goto((root / "greedy" / "report.html").as_uri())
+        page.get_by_role("link", name="recall").click()
+        page.get_by_text("Mean share of the needed functions").wait_for()
+        check_accessible(page, size)
+
+
+def check_accessible(page: Any, size: str) -> None:
+    """Check with all parts unfolded that axe-core finds nothing, and that the page is no wider than the screen."""
     if find_spec("axe_playwright_python") is None:
         pytest.skip("needs axe-core: pip install axe-playwright-python")
     from axe_playwright_python.sync_playwright import Axe
 
-    for page in opened(browser, address, [], size, scheme):
-        settle(page, place)
-        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-        assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
-        found = Axe().run(page)
-        assert found.violations_count == 0, found.generate_report()
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 def test_a_run_that_trains_is_followed(page: Any, root: Path) -> None:

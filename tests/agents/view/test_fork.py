@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from agents.view.environments import Setting, environment, setting_of, world_task
+from agents.reporting.plan_picture import plan_picture
+from agents.view.environments import Setting, environment, setting_of, solution_of
 from agents.view.fork import fork_episode
-from agents.view.plan_picture import fulfilled_steps, plan_picture
 from steptool_env.errors import ConfigurationError
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
 from tests.agents.view.recordings import evaluate
 
 TOOLWORLD, RECORDED = "StepTool/ToolWorld-v0", "StepTool/StableToolBench-v0"
+COMPLEXFUNCBENCH = "StepTool/ComplexFuncBench-v0"
 GIVE_UP = 'Action: Finish\nAction Input: {"return_type": "give_up_and_restart"}'
 
 
@@ -43,6 +44,23 @@ def test_a_replay_of_recorded_tools_is_exact(tmp_path: Path) -> None:
         assert fork.recorded.trajectory == episode
 
 
+@pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
+@pytest.mark.usefixtures("complexfuncbench_data")
+def test_an_episode_of_complexfuncbench_is_replayed_drawn_and_forked(tmp_path: Path, reward: str) -> None:
+    arguments = {"split": "test", "reward": reward}
+    words = [f"{name}={value}" for name, value in arguments.items()]
+    for episode in episodes(tmp_path, *words, env=COMPLEXFUNCBENCH):
+        setting = setting_of(COMPLEXFUNCBENCH, arguments, episode)
+        fork = fork_episode(setting, episode, 1, [GIVE_UP])
+        assert fork.differences == ()
+        assert fork.recorded.trajectory == episode
+        assert fork.fork.total < fork.recorded.total
+        task = solution_of(setting, episode)
+        assert task is not None
+        assert all(call.step for call in plan_picture(task, episode).calls)
+    assert setting_of("", {}, episode).env_id == COMPLEXFUNCBENCH  # a file without its run's settings
+
+
 def test_settings_that_ids_do_not_name_are_those_of_the_run(tmp_path: Path) -> None:
     """Tasks of a world of 26 vendors with another mix of depths can be found and drawn."""
     arguments = {"split": "practice", "depths": {"4": 1}, "unsolvable": 0.0, "call_budget": 10, "tools": 26}
@@ -50,7 +68,7 @@ def test_settings_that_ids_do_not_name_are_those_of_the_run(tmp_path: Path) -> N
     episode = episodes(tmp_path, *words)[0]
     setting = setting_of(TOOLWORLD, arguments, episode)
     assert fork_episode(setting, episode, 0, []).differences == ()
-    task = world_task(setting, episode)
+    task = solution_of(setting, episode)
     assert task is not None
     assert len(plan_picture(task, episode).calls) >= 4
 
@@ -162,13 +180,13 @@ def test_another_reward_may_score_the_fork(tmp_path: Path) -> None:
 def test_the_oracle_fulfils_every_call_of_the_plan(tmp_path: Path) -> None:
     for episode in episodes(tmp_path, "split=validation", "unsolvable=0.0"):
         setting = setting_of(TOOLWORLD, {"split": "validation"}, episode)
-        task = world_task(setting, episode)
+        task = solution_of(setting, episode)
         assert task is not None
         picture = plan_picture(task, episode)
-        assert picture.solvable
+        assert picture.answer or picture.rule
         assert all(call.step for call in picture.calls)
         assert picture.svg.count("✓") == len(picture.calls)
-        assert sum(map(len, fulfilled_steps(task, episode).values())) == len(picture.calls)
+        assert sum(map(len, picture.fulfilled.values())) == len(picture.calls)
         lazy = replace(episode, steps=episode.steps[-1:], rewards=episode.rewards[-1:])
         assert "✓" not in plan_picture(task, lazy).svg
 

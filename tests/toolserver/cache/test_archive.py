@@ -195,8 +195,8 @@ def test_a_line_without_end_takes_a_bounded_memory(tmp_path: Path) -> None:
     assert file.stat().st_size < 100_000
     command = [sys.executable, "-c", IMPORT, str(file), str(tmp_path / "cache")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == f"toolserver: {file}: not an archive: a line has more than 67,108,864 bytes\n"
+    assert done.returncode == 2
+    assert done.stderr == f"error: {file}: not an archive: a line has more than 67,108,864 bytes\n"
     assert int(done.stdout) < 400_000  # KiB
 
 

@@ -196,7 +196,7 @@ def test_a_password_is_used_and_never_shown(tmp_path: Path, monkeypatch: pytest.
 )
 def test_no_error_shows_the_password(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     for command in (["verify"], ["stats"], ["export", "archive", "file"]):
-        assert run(*command, "--cache", url) == 1
+        assert run(*command, "--cache", url) == 2
     assert "s3cret" not in "".join(capsys.readouterr())
     with pytest.raises(ValueError) as refused:
         Settings(cache=url, miss="live")
@@ -218,7 +218,7 @@ main(["verify", "--cache", "redis://:s3cret@localhost/0"])
 
 def test_without_the_package_the_error_says_what_to_install() -> None:
     ended = subprocess.run([sys.executable, "-c", WITHOUT_REDIS], capture_output=True, text=True)
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "redis://localhost:6379/0?prefix=toolserver" in ended.stderr
     assert "pip install 'steptool-env[redis]'" in ended.stderr
     assert "s3cret" not in ended.stderr

@@ -61,7 +61,7 @@ def test_a_key_that_can_be_guessed_is_refused(key: str) -> None:
     command = [sys.executable, "-m", "toolserver.cli", "serve", "--world", "0", "--port", "0"]
     environment = os.environ | {"TOOLSERVER_STATE_KEY": key}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "state_key: has fewer than 16 characters" in run.stderr
     assert "TOOLSERVER_STATE_KEY" in run.stderr
     assert not run.stdout

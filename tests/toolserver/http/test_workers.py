@@ -128,7 +128,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         port = server.url.rsplit(":", 1)[1]
         command = [sys.executable, "-m", "toolserver.cli", "serve", "--cache", cache, "--port", port]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert ended.returncode == 1
+        assert ended.returncode == 2
         assert port in ended.stderr
     with pytest.raises(ToolServerError, match="no cache at"), ServerProcess(["--cache", str(tmp_path / "nowhere")]):
         pass

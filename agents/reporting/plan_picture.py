@@ -1,17 +1,27 @@
-"""Gold plan of a ToolWorld task as an SVG graph, with the calls that an episode has fulfilled."""
+"""Gold plan of a task as an SVG graph, with the calls that an episode has fulfilled."""
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
+from steptool_env.complexfuncbench.grading import CallGrading
+from steptool_env.complexfuncbench.suite import gold_task_of, is_complexfuncbench
+from steptool_env.complexfuncbench.task import GoldTask
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import WorldTask
 from steptool_env.toolworld.episode_grading import ToolWorldGrading
 from steptool_env.toolworld.plan_drawing import ANSWER, QUERY, calls_of, edges_of, end_of
-from steptool_env.types import Task, Trajectory
+from steptool_env.toolworld.suite import world_task_of
+from steptool_env.types import Trajectory
 
 _WIDTH, _LINE, _GAP_X, _GAP_Y, _PAD = 216, 17, 56, 18, 10  # pixels
 _LETTERS = 27  # of one line of a box
+_CHANGE = "The change that the gold plan makes, and nothing else; then any final answer."
+_GIVE_UP = "The task cannot be solved with its tools: giving up is right."
+_AFTER_CALLS = (
+    "An answer after the calls of the gold plan; look-ups may be missing, and the text of the answer is not graded."
+)
 
 
 @dataclass(frozen=True)
@@ -23,32 +33,74 @@ class PlanCall:
         inputs: Arguments that the query states, as `name = value`.
         fed: Arguments that earlier calls supply, as `name = value, from call N`.
         step: Number (from 1) of the step that fulfilled it; 0 if none did.
+        optional: True if a solution may do without the call.
     """
 
     name: str
     inputs: tuple[str, ...]
     fed: tuple[str, ...]
-    step: int
+    step: int = 0
+    optional: bool = False
 
 
 @dataclass(frozen=True)
 class PlanPicture:
-    """Gold plan with the calls in order, the right end, and the SVG. `writes`: the task is to change the state."""
+    """Gold plan with its right end.
+
+    Attributes:
+        calls: Calls in order.
+        answer: Gold answer; empty where `rule` says which end is right.
+        rule: Sentence on the right end where no one answer is right.
+        svg: Graph of the calls.
+    """
 
     calls: tuple[PlanCall, ...]
     answer: str
-    solvable: bool
-    writes: bool
+    rule: str
     svg: str
 
+    @property
+    def fulfilled(self) -> dict[int, list[str]]:
+        """Functions of the plan that each step (from 1) was the first to fulfil."""
+        found: dict[int, list[str]] = {}
+        for call in self.calls:
+            if call.step:
+                found.setdefault(call.step, []).append(call.name)
+        return found
 
-def plan_picture(task: WorldTask, episode: Trajectory | None = None) -> PlanPicture:
+
+def plan_picture(task: WorldTask | GoldTask, episode: Trajectory | None = None) -> PlanPicture:
     """Return the gold plan; with an episode of the task, marked by the steps that fulfilled its calls."""
-    steps = {} if episode is None else _fulfilled(task, episode)
+    if isinstance(task, GoldTask):
+        calls, links, answer, rule = _recorded_plan(task), _recorded_links(task), "", _AFTER_CALLS
+    else:
+        calls = _world_plan(task)
+        links = [(edge.start, edge.end, edge.label) for edge in edges_of(task) if edge.start != QUERY]
+        rule = _GIVE_UP if not task.solvable else _CHANGE if task.plan.writes else ""
+        answer = "" if rule else end_of(task)
+    if episode is not None:
+        steps = _fulfilled(task, episode)
+        calls = {name: replace(call, step=steps.get(name, 0)) for name, call in calls.items()}
+    shown = answer or ("give up" if rule is _GIVE_UP else "any answer")
+    return PlanPicture(tuple(calls.values()), answer, rule, _svg(calls, links, shown, marked=episode is not None))
+
+
+def plan_of(episode: Trajectory) -> PlanPicture | None:
+    """Return the marked plan of an episode; `None` where its task has none here, or none with the recorded query."""
+    try:
+        recorded = is_complexfuncbench(episode.task.suite)
+        task: WorldTask | GoldTask = gold_task_of(episode.task) if recorded else world_task_of(episode.task)
+    except ConfigurationError:
+        return None
+    return plan_picture(task, episode) if task.query == episode.task.query else None
+
+
+def _world_plan(task: WorldTask) -> dict[str, PlanCall]:
+    """Return the calls of a task of ToolWorld by their names in the drawing, in order."""
     names = dict(calls_of(task))
     order = {name: number for number, name in enumerate(names, 1)}
     edges = list(edges_of(task))
-    calls = {
+    return {
         name: PlanCall(
             function,
             tuple(edge.label for edge in edges if edge.end == name and edge.start == QUERY),
@@ -57,35 +109,42 @@ def plan_picture(task: WorldTask, episode: Trajectory | None = None) -> PlanPict
                 for edge in edges
                 if edge.end == name and edge.start in order
             ),
-            steps.get(name, 0),
         )
         for name, function in names.items()
     }
-    links = [(edge.start, edge.end, edge.label) for edge in edges if edge.start != QUERY]
-    svg = _svg(calls, links, end_of(task), marked=episode is not None)
-    return PlanPicture(tuple(calls.values()), end_of(task), task.solvable, task.plan.writes, svg)
 
 
-def fulfilled_steps(task: WorldTask, episode: Trajectory) -> dict[int, list[str]]:
-    """Return, by step (from 1), the functions of the gold plan that it was the first to fulfil."""
-    names, found = dict(calls_of(task)), dict[int, list[str]]()
-    for name, step in _fulfilled(task, episode).items():
-        found.setdefault(step, []).append(names[name])
-    return found
+def _recorded_plan(task: GoldTask) -> dict[str, PlanCall]:
+    """Return the calls of a task of ComplexFuncBench by their names in the drawing, in order."""
+    calls = {}
+    for index, call in enumerate(task.calls):
+        inputs = tuple(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in call.arguments.items())
+        sources = dict.fromkeys(f"a value from call {holders[0] + 1}" for holders in call.inputs)
+        calls[f"call{index}"] = PlanCall(call.function, inputs, tuple(sources), optional=call.is_lookup)
+    return calls
 
 
-def _fulfilled(task: WorldTask, episode: Trajectory) -> dict[str, int]:
-    """Return the step (from 1) that first fulfilled each call, by the call's name in the drawing."""
-    recorded = episode.task
-    solved = Task(
-        recorded.id, recorded.suite, recorded.query, recorded.tools, recorded.relevant, recorded.state, solution=task
+def _recorded_links(task: GoldTask) -> list[tuple[str, str, str]]:
+    links = dict.fromkeys(
+        (f"call{holders[0]}", f"call{index}", "") for index, call in enumerate(task.calls) for holders in call.inputs
     )
+    return [*links, *((f"call{index}", ANSWER, "") for index in task.leaves)]
+
+
+def _fulfilled(task: WorldTask | GoldTask, episode: Trajectory) -> dict[str, int]:
+    """Return the step (from 1) that first fulfilled each call, by the call's name in the drawing."""
+    solved = replace(episode.task, solution=task)
+    if isinstance(task, GoldTask):
+        graded = CallGrading(solved)
+        for each in episode.steps:
+            graded.observe(each)
+        return {f"call{index}": step + 1 for index, step in graded.reached.items()}
     try:
         grading = ToolWorldGrading(solved)
     except ConfigurationError:  # an opening state of another kind: nothing can be said
         return {}
-    for step_taken in episode.steps:
-        grading.observe(step_taken)
+    for each in episode.steps:
+        grading.observe(each)
     tracker, found = grading.tracker, {}
     for index, step in tracker.reached.items():
         milestone = tracker.milestones[index]
@@ -131,7 +190,8 @@ def _columns(calls: Mapping[str, PlanCall], links: list[tuple[str, str, str]]) -
 def _mark(call: PlanCall, marked: bool) -> list[str]:
     if not marked:
         return []
-    return [f"✓ by call {call.step}" if call.step else "not made"]
+    missing = "not made, may be missing" if call.optional else "not made"
+    return [f"✓ by call {call.step}" if call.step else missing]
 
 
 def _box(place: tuple[int, int, int], lines: list[str], kind: str, title: str) -> Iterator[str]:

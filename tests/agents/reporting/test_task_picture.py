@@ -1,0 +1,62 @@
+"""The picture of one task before and after training, and the command that draws it."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from agents.cli import main
+from agents.reporting.task_picture import COLUMNS, task_picture
+from steptool_env.trajectories.trajectories import read_trajectories
+from tests.agents.view.recordings import HOSTILE, evaluate
+from tests.steptool_env.sample_episodes import answered, called, task, trajectory
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Path, Path]:
+    return (
+        evaluate(tmp_path / "before", "split=depth-3"),
+        evaluate(tmp_path / "after", "split=depth-3", agent="oracle"),
+    )
+
+
+def lines_of(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_every_call_of_both_episodes_is_drawn_with_its_reward(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    main(["picture", *map(str, runs), "--out", str(tmp_path / "task.svg")])
+    svg = (tmp_path / "task.svg").read_text()
+    lines = lines_of(svg)
+    assert max(map(len, lines)) <= COLUMNS
+    before, after = (read_trajectories(run / "trajectories.jsonl").trajectories for run in runs)
+    (index,) = (n for n, episode in enumerate(after) if f"Task {episode.task.id}" == lines[0])
+    for episode in (before[index], after[index]):
+        for step, reward in zip(episode.steps, episode.rewards, strict=True):
+            assert any(line.startswith(f"{reward:+.2f}") and step.action.name in line for line in lines)
+    assert sum("✓" in line for line in lines) >= len(after[index].steps) - 1
+    assert any(line.startswith("before training: unsolved") for line in lines)
+    assert any(line.startswith("after training: solved") for line in lines)
+    assert "prefers-color-scheme:dark" in svg
+    main(["picture", *map(str, runs), "--out", str(tmp_path / "again.svg")])
+    assert (tmp_path / "again.svg").read_text() == svg
+
+
+def test_no_task_that_fits_is_an_error(runs: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = map(str, runs)
+    with pytest.raises(SystemExit, match="2"):
+        main(["picture", after, before])
+    assert "no task that the second run alone solves" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["picture", before, after, "--task", "none"])
+    assert "task='none': not in both runs" in capsys.readouterr().err
+
+
+def test_texts_of_models_are_drawn_as_text() -> None:
+    hostile = trajectory(called(HOSTILE, HOSTILE), answered("\x00\ud800 end"), of=task(HOSTILE, task_id=HOSTILE))
+    svg = task_picture([("before training", hostile), ("after training", hostile)])
+    assert "<script" not in svg
+    assert "<img" not in svg
+    assert max(map(len, lines_of(svg))) <= COLUMNS
