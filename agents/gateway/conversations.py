@@ -51,6 +51,7 @@ class Prompt:
         key: Digest of the chat up to here.
         parent: Turn whose tokens it extends.
         state: See `Turn.state`.
+        counts: False for an answer that is not the model's.
     """
 
     ids: list[int]
@@ -58,6 +59,7 @@ class Prompt:
     key: bytes
     parent: Turn | None = None
     state: str = ""
+    counts: bool = True
 
 
 class Start(NamedTuple):
