@@ -24,8 +24,6 @@ from steptool_env.types import FINISH, FINISHED, GIVE_ANSWER
 OVER = "The episode is over."
 """Answer to calls and chats after the end of an episode."""
 
-EPISODE_ENDED = ApiError("the episode has ended; stop the agent", code="episode_ended", status=410)
-
 Outcome = Literal["returned", "raised", "timed_out"]
 """End of a harness: it returned, raised an exception, or took too long."""
 
@@ -42,7 +40,7 @@ class TurnRequest:
     def refuse(self) -> None:
         """Answer that the episode has ended."""
         if self.future.set_running_or_notify_cancel():
-            self.future.set_exception(EPISODE_ENDED)
+            self.future.set_exception(episode_ended())
 
 
 @dataclass(eq=False)
@@ -113,7 +111,7 @@ class HarnessEpisode:
         """See `ChatBackend.begin`. The run decides the distribution, so that of the request is not used."""
         with self._lock:
             if self.closed:
-                raise EPISODE_ENDED
+                raise episode_ended()
             asked = TurnRequest(self, prompt.ids)
             if self.over:
                 prompt.counts = False
@@ -263,6 +261,11 @@ class HarnessEpisode:
             else:
                 extended.append(turn)
         return rows
+
+
+def episode_ended() -> ApiError:
+    """Return the error of a chat after the end of its episode."""
+    return ApiError("the episode has ended; stop the agent", code="episode_ended", status=410)
 
 
 def _last(turns: Sequence[Turn]) -> Turn | None:

@@ -1,5 +1,6 @@
 """Server of the episodes of harnesses: the policy by OpenAI's API and the task by MCP, at an address per episode."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agents.errors import HarnessError
 from agents.gateway.chat import answer_chat
-from agents.gateway.episode import EPISODE_ENDED, HarnessEpisode
+from agents.gateway.episode import HarnessEpisode, episode_ended
 from agents.gateway.harness import HARNESSES, Harness, HarnessTask, has_mcp
 from agents.gateway.protocol import ChatRequest
 from agents.gateway.server import add_error_handlers, model_entry, models_body
@@ -59,6 +60,10 @@ class Gateway:
         for key in [key for key, each in self._episodes.items() if each is episode]:
             del self._episodes[key]
 
+    def settle(self) -> None:
+        """Wait until no closed episode is read: its codec, which no two threads may use at a time, is then free."""
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), self._server.loop).result()
+
     def close(self) -> None:
         """Stop the server."""
         self._server.should_exit = True
@@ -75,6 +80,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Start to listen."""
+        self.loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.listening.set()
 
@@ -118,7 +124,7 @@ def _create_app(episodes: dict[str, HarnessEpisode]) -> FastAPI:
 
 def _episode(episodes: dict[str, HarnessEpisode], key: str) -> HarnessEpisode:
     if key not in episodes:
-        raise EPISODE_ENDED
+        raise episode_ended()
     return episodes[key]
 
 

@@ -22,12 +22,13 @@ from agents.rollout.engine import RolloutEngine
 from agents.rollout.episode_pool import EpisodePool
 from agents.rollout.types import End, TokenEpisode
 
+_IDLE_SLOTS = 2  # of the engine, per episode: a harness that rewrites its history leaves one with each chat
 _HUNG_PER_SLOT = 4  # harnesses per slot that may hang, each in a thread that cannot be ended
 
 
 @dataclass(eq=False)
 class _Live:
-    """Episode in progress: its index and slot, its place in the engine, its number of turns, and its latest end."""
+    """Episode in progress: its index, its slots in the pool and in the engine, its latest end, and its turns so far."""
 
     order: int
     slot: int
@@ -92,9 +93,10 @@ class _HarnessCollector:
         return rollout
 
     def _close(self) -> None:
-        """Release the harnesses that still play, after an error."""
+        """Release the harnesses that still play: those that hang, and after an error all."""
         for episode in self._live:
             self._gateway.close_episode(episode)
+        self._gateway.settle()
         for turn in self._turns.values():
             turn.refuse()
         while not self._events.empty():
@@ -109,7 +111,7 @@ class _HarnessCollector:
         observation, info = self._pool.reset(slot, spec.seed)
         self.rollout.env_seconds += time.perf_counter() - begin
         episode = HarnessEpisode(observation, info, self._bundle.codec, self._bundle.context, self._events.put)
-        prefixes = PrefixSlots(self._engine, numbers=self._numbers)
+        prefixes = PrefixSlots(self._engine, _IDLE_SLOTS, self._numbers)
         self._live[episode] = _Live(order, slot, prefixes, time.monotonic() + self._gateway.seconds)
         start_harness(self._gateway.harness, self._gateway.open(episode), episode, self._events.put)
 

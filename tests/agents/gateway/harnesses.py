@@ -8,14 +8,14 @@ import httpx
 
 from agents.gateway.harness import HarnessTask
 
-_client = httpx.Client(timeout=60, limits=httpx.Limits())  # making one costs more than a request
+client = httpx.Client(timeout=60, limits=httpx.Limits())  # making one costs more than a request
 released = threading.Event()
 """Ends `hanging`, so that no thread outlives the tests."""
 
 
 def chat(task: HarnessTask, messages: list[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     body = {"model": "any", "messages": messages, **fields}
-    answer = _client.post(f"{task.base_url}/chat/completions", json=body)
+    answer = client.post(f"{task.base_url}/chat/completions", json=body)
     answer.raise_for_status()
     return dict(answer.json()["choices"][0]["message"])
 
@@ -36,11 +36,11 @@ def react_of_tools(task: HarnessTask) -> None:
 async def react_async(task: HarnessTask) -> None:
     """`react` with an event loop of its own and a streamed answer."""
     messages: list[dict[str, Any]] = list(task.messages)
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=60) as own:
         while not task.done:
             body = {"model": "any", "messages": messages, "stream": True}
             text = ""
-            async with client.stream("POST", f"{task.base_url}/chat/completions", json=body) as answer:
+            async with own.stream("POST", f"{task.base_url}/chat/completions", json=body) as answer:
                 async for line in answer.aiter_lines():
                     if line and line != "data: [DONE]":
                         delta = json.loads(line.removeprefix("data: "))["choices"][0]["delta"]
@@ -60,6 +60,13 @@ def tools(task: HarnessTask) -> str | None:
         for call in said["tool_calls"]:
             result = task.call(call["function"]["name"], call["function"]["arguments"])
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+
+
+def unasked(task: HarnessTask) -> None:
+    """Makes the first call by itself, and the second one with other arguments than the model asked for."""
+    task.call(task.tools[0]["function"]["name"])
+    (call,) = chat(task, task.messages, tools=task.tools)["tool_calls"]
+    task.call(call["function"]["name"], {"extra": 1})
 
 
 def forgetful(task: HarnessTask) -> None:

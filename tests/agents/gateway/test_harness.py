@@ -1,8 +1,10 @@
 """Episodes of a harness: the tokens, rewards and learning of the environment's own loop."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from steptool_env.formats import make_format
 from tests.agents.bandit import bandit_config, bandits, bundle, exact_bundle
 from tests.agents.gateway import harnesses
 from tests.agents.gateway.serving import chat_bundle
+from tests.agents.gateway.tool_bandit import CALLS, TOOLS, bandit_bundle, make_bandit
 from tests.steptool_env.toys import ToySuite, toy_config
 
 SPECS = [EpisodeSpec(seed // 2, seed) for seed in range(10)]
@@ -34,6 +37,7 @@ SPECS = [EpisodeSpec(seed // 2, seed) for seed in range(10)]
 def _release() -> Iterator[None]:
     yield
     harnesses.released.set()
+    harnesses.client.close()
 
 
 def toys(call_format: str = "react", **rules: Any) -> BatchedPool:
@@ -90,6 +94,46 @@ def test_a_chat_model_played_by_a_harness_is_the_same_batch(call_format: str, ha
     here = own(toys(call_format, **rules), made, tokens=8)
     assert_same(there.episodes, here.episodes)
     assert {len(e.spans) for e in there.episodes} == {3}
+
+
+def test_tool_calls_are_the_models_own_actions() -> None:
+    """The environment reads the text that the model wrote, and each reward is at the answer that made the call."""
+    made = bandit_bundle()
+    made.policy.double()
+    there, here = (play(BatchedPool(make_bandit(), 3), made) for play in (partial(played, "tools"), own))
+    both = list(zip(there.episodes, here.episodes, strict=True))
+    calls = [(a, b) for a, b in both if not b.metrics["invalid_calls"]]  # a text without a call is the agent's answer
+    assert len(calls) >= 7
+    assert_same([a for a, _ in calls], [b for _, b in calls])
+    texts = [[[step.action.text for step in e.trajectory.steps] for e in pair if e.trajectory] for pair in calls]
+    assert all(one == other for one, other in texts)
+    assert {text for (one, _) in texts for text in one} == set(CALLS.values())
+
+
+def test_a_call_that_no_answer_asked_for_is_a_step_without_credit() -> None:
+    rollout = played("unasked", BatchedPool(make_bandit(), 3), bandit_bundle())
+    assert rollout.outcomes == {"returned": 10}
+    for episode in rollout.episodes:
+        assert (len(episode.spans), episode.metrics["calls"]) == (1, 2)
+        assert episode.trajectory is not None
+        first, second = episode.trajectory.steps
+        assert first.action.name == TOOLS[0].function_name
+        assert second.action.arguments == '{"extra": 1}'
+        assert episode.rewards == (second.reward,)
+        assert episode.metrics["return"] == first.reward + second.reward
+    assert len({e.metrics["return"] for e in rollout.episodes}) > 1
+
+
+def test_a_returned_text_is_the_answer() -> None:
+    """An untrained model writes no call; its text is the agent's answer, which ends the episode."""
+    rollout = played("tools", toys(prompt="compact"), replace(chat_bundle(), context=2048))
+    for episode in rollout.episodes:
+        assert (episode.end, len(episode.spans), episode.metrics["finished"]) == ("terminated", 1, 1.0)
+        assert episode.trajectory is not None
+        (step,) = episode.trajectory.steps
+        text = chat_bundle().codec.decode_action(episode.ids[slice(*episode.spans[0])])
+        assert json.loads(step.action.arguments) == {"return_type": "give_answer", "final_answer": text}
+        assert episode.rewards == episode.trajectory.rewards
 
 
 def test_the_first_update_starts_at_ratio_one() -> None:
