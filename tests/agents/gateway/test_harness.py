@@ -7,10 +7,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
 from agents.errors import ConfigurationError, HarnessError
+from agents.gateway.episode import HarnessEpisode
 from agents.gateway.gateway import Gateway
 from agents.gateway.harness_collector import collect_with_harness
 from agents.models.bundle import PolicyBundle
@@ -27,8 +29,8 @@ from steptool_env.formats import make_format
 from tests.agents.bandit import bandit_config, bandits, bundle, exact_bundle
 from tests.agents.gateway import harnesses
 from tests.agents.gateway.serving import chat_bundle
-from tests.agents.gateway.tool_bandit import CALLS, TOOLS, bandit_bundle, make_bandit
-from tests.steptool_env.toys import ToySuite, toy_config
+from tests.agents.gateway.tool_bandit import CALLS, TOOLS, BanditSuite, bandit_bundle, make_bandit
+from tests.steptool_env.toys import ToySuite, Unreachable, toy_config
 
 SPECS = [EpisodeSpec(seed // 2, seed) for seed in range(10)]
 
@@ -212,6 +214,25 @@ def test_episodes_without_an_answer_are_counted_and_have_no_tokens() -> None:
     assert rollout.outcomes == {"returned": cases, "raised": 10 - cases, "silent": 10 - cases}
     assert len(rollout.episodes) == cases
     assert rollout.metrics()["rollout/harness_silent"] == (10 - cases) / 10
+
+
+def test_episodes_that_lose_their_tools_are_dropped() -> None:
+    env = ToolEnv(BanditSuite(), make_bandit().config, Unreachable())
+    rollout = played("unasked", BatchedPool(env, 3), bandit_bundle())
+    assert (rollout.dropped, rollout.episodes) == (10, [])
+
+
+def test_pages_of_other_sites_reach_no_episode() -> None:
+    with closing(Gateway("tests.agents.gateway.harnesses:react", 1.0)) as gateway:
+        env = make_bandit()
+        made = bandit_bundle()
+        episode = HarnessEpisode(*env.reset(seed=0), made.codec, made.context, lambda _: None)
+        url = f"{gateway.open(episode).base_url}/models"
+        assert httpx.get(url).status_code == 200
+        assert httpx.get(url, headers={"origin": "http://evil.example"}).status_code == 403
+        gateway.close_episode(episode)
+        ended = httpx.get(url)
+        assert (ended.status_code, ended.json()["error"]["code"]) == (410, "episode_ended")
 
 
 def test_a_full_context_ends_the_episode() -> None:
