@@ -183,6 +183,16 @@ def test_a_conversation_extends_its_tokens_and_keeps_its_prefix(url: str) -> Non
     assert [entry["logprob"] for entry in entries] == pytest.approx(want, abs=1e-5)
 
 
+def test_several_messages_between_two_answers_are_rendered_by_the_template() -> None:
+    bundle = chat_bundle()
+    more = [{"role": "user", "content": "Go on."}, {"role": "tool", "content": "<|im_end|>"}, HELLO]
+    whole = bundle.codec.encode_chat([HELLO, {"role": "assistant", "content": "So."}, *more])
+    pieces = [*bundle.codec.encode_chat([HELLO]), *bundle.codec.encode_action("So.")]
+    ids = bundle.codec.encode_messages(more)
+    assert bundle.tokenizer.decode([*pieces, *ids]) == bundle.tokenizer.decode(whole)
+    assert ids.count(bundle.codec.stop_id) == len(more)  # the spelling of a special token is text
+
+
 def test_a_rewritten_history_is_encoded_anew(url: str) -> None:
     bundle = chat_bundle()
     said = ask(url, max_tokens=20)["choices"][0]["message"]

@@ -17,7 +17,8 @@ from agents.gateway.gateway import Gateway
 from agents.gateway.harness_collector import collect_with_harness
 from agents.models.bundle import PolicyBundle
 from agents.rollout.collector import EpisodeSpec, Rollout, collect_rollouts
-from agents.rollout.config import Sampling
+from agents.rollout.config import RolloutConfig, Sampling
+from agents.rollout.engine import make_engine
 from agents.rollout.episode_pool import BatchedPool, EpisodePool
 from agents.rollout.policy_agent import make_sampler
 from agents.rollout.types import TokenEpisode
@@ -28,7 +29,7 @@ from steptool_env.env import ToolEnv
 from steptool_env.formats import make_format
 from tests.agents.bandit import bandit_config, bandits, bundle, exact_bundle
 from tests.agents.gateway import harnesses
-from tests.agents.gateway.serving import chat_bundle
+from tests.agents.gateway.serving import chat_bundle, served, serving
 from tests.agents.gateway.tool_bandit import CALLS, TOOLS, BanditSuite, bandit_bundle, make_bandit
 from tests.steptool_env.toys import ToySuite, Unreachable, toy_config
 
@@ -136,6 +137,17 @@ def test_a_returned_text_is_the_answer() -> None:
         text = chat_bundle().codec.decode_action(episode.ids[slice(*episode.spans[0])])
         assert json.loads(step.action.arguments) == {"return_type": "give_answer", "final_answer": text}
         assert episode.rewards == episode.trajectory.rewards
+
+
+def test_answers_may_come_from_a_server() -> None:
+    """`rollout.engine=URL`: the harness asks the gateway, the gateway the engine."""
+    made = exact_bundle()
+    with serving(served(exact_bundle(), "bandit", "react")) as url:
+        engine = make_engine(RolloutConfig(url), made, Sampling(4))
+        with closing(Gateway("tests.agents.gateway.harnesses:react", 60.0)) as gateway:
+            there = collect_with_harness(bandits(3), engine, made, SPECS, gateway)
+        engine.close()
+    assert_same(there.episodes, own(bandits(3), made).episodes)
 
 
 def test_the_first_update_starts_at_ratio_one() -> None:
