@@ -85,6 +85,8 @@ _REMEDIES = {
 
 
 def _explained(where: str, entry: Any) -> str:
+    if entry["type"] == "missing":
+        return f"{where}: this field is required"
     remedy = _REMEDIES.get(entry["type"], entry["msg"]).format(**entry.get("ctx") or {"expected": ""})
     return f"{where}={entry['input']!r:.80}: {remedy}" if where else remedy
 

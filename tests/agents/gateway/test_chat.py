@@ -298,6 +298,7 @@ def test_requests_at_once_are_those_one_by_one(url: str) -> None:
         ({"max_tokens": 0}, "max_tokens=0", "max_tokens"),
         ({"stop": list("abcde")}, "at most 4", "stop"),
         ({"messages": []}, "messages=[]", "messages"),
+        ({"messages": [{}]}, "messages.0.role: this field is required", "messages.0.role"),
         ({"messages": [{"role": "robot", "content": ""}]}, "robot", "messages.0.role"),
         ({"messages": [HELLO, {"role": "assistant", "content": "So"}]}, "the last one is the assistant's", None),
         ({"messages": [IMAGE]}, "'image_url' is not supported; send text", "messages.0.content"),
