@@ -35,9 +35,12 @@ test-all: $(READY)  ## Run every test; learning tests on five seeds, under two k
 # Partners exclude each other's versions, so that each has an environment of its own.
 PARTNERS := $(patsubst tests/integrations/%/requirements.txt,%,$(wildcard tests/integrations/*/requirements.txt))
 .SECONDARY:
+# Packages of apart.txt, which cannot be beside ours, go into a folder that only a child process of the tests sees.
 .venvs/%/.ready: tests/integrations/%/requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venvs/$*
 	.venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@test ! -f $(<D)/apart.txt || .venvs/$*/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --upgrade --target .venvs/$*/apart -r $(<D)/apart.txt
 	@touch $@
 
 .venvs/%/result.xml: .venvs/%/.ready .force

@@ -31,7 +31,7 @@ COMMANDS = {
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
     "score": "score recorded episodes with another reward or judge",
     "serve-openenv": "serve an environment to clients of OpenEnv",
-    "serve-policy": "serve a policy that samples for rollouts on another machine",
+    "serve-policy": "serve a policy: chat completions for agents, token ids for rollouts elsewhere",
     "sft": "train a policy on demonstrations",
     "tasks": "show tasks of ToolWorld, one by one or as a table, or one of ComplexFuncBench or BFCL",
     "train": "train a policy online with step-level policy gradients",

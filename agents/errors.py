@@ -7,6 +7,7 @@ __all__ = [
     "CheckpointError",
     "ConfigurationError",
     "EngineError",
+    "HarnessError",
     "ModelError",
     "RequestError",
     "TrainingError",
@@ -27,6 +28,10 @@ class TrainingError(AgentError):
 
 class EngineError(AgentError):
     """A rollout server cannot be reached or its answer is invalid."""
+
+
+class HarnessError(AgentError):
+    """A harness plays no episode: it never asks the model, or its calls hang."""
 
 
 class RequestError(AgentError, ValueError):

@@ -51,7 +51,7 @@ class Registry(Generic[T]):
         Raises:
             ConfigurationError: `name` is unknown, or its factory takes other arguments; the message lists them.
         """
-        factory = self._factory(name)
+        factory = self.factory(name)
         try:
             inspect.signature(factory).bind(*arguments, **options)
         except TypeError as error:
@@ -64,18 +64,19 @@ class Registry(Generic[T]):
 
     def takes(self, name: str, option: str) -> bool:
         """Return True if the factory of `name` has a parameter `option`. Raises as `make` does for unknown names."""
-        return option in inspect.signature(self._factory(name)).parameters
+        return option in inspect.signature(self.factory(name)).parameters
 
     def settings(self, name: str, **options: Any) -> dict[str, Any]:
         """Return the `options` of a `make` that succeeded, completed by defaults."""
-        bound = inspect.signature(self._factory(name)).bind_partial(**options)
+        bound = inspect.signature(self.factory(name)).bind_partial(**options)
         bound.apply_defaults()
         rest = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         kinds = {key: parameter.kind for key, parameter in bound.signature.parameters.items()}
         named = {key: value for key, value in bound.arguments.items() if kinds[key] not in rest}
         return {**named, **{key: options[key] for key in options.keys() - named.keys()}}
 
-    def _factory(self, name: str) -> Any:
+    def factory(self, name: str) -> Any:
+        """Return the factory of `name`. Raises `ConfigurationError` for one that is unknown or cannot be imported."""
         place = self._places.get(name, name)
         module, _, attribute = place.partition(":")
         if not (module and attribute):

@@ -55,6 +55,7 @@ class Command:
     def run(self) -> dict[str, Any] | None:
         """Train and show the pass rate and the speed. Return the last metrics, in the main process."""
         from agents.distributed.processes import join
+        from agents.gateway.gateway import Gateway
         from agents.models.bundle import build_policy
         from agents.rollout.engine import make_engine
         from agents.training.curriculum import open_training_pool
@@ -80,8 +81,19 @@ class Command:
             log = _log(config, resumed, stack) if processes.main else None
             if evaluation is not None:
                 write_held_out(Path(config.out), evaluation.panel)
+            gateway = None
+            if config.rollout.harness:
+                gateway = Gateway(config.rollout.harness, config.rollout.harness_seconds)
+                stack.enter_context(closing(gateway))
             trainer = OnlineTrainer(
-                config, bundle, pool, evaluation=evaluation, log=log, engine=engine, processes=processes
+                config,
+                bundle,
+                pool,
+                evaluation=evaluation,
+                log=log,
+                engine=engine,
+                gateway=gateway,
+                processes=processes,
             )
             if resumed is not None:
                 trainer.resume(resumed)

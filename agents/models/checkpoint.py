@@ -123,7 +123,7 @@ def save(
         }
         text = json.dumps(state, indent=1, sort_keys=True, default=str)
         (partial / _STATE).write_text(text + "\n", encoding="utf-8")
-    for path in _checkpoints(folder.parent)[:-total_limit] if total_limit else ():
+    for path in checkpoints(folder.parent)[:-total_limit] if total_limit else ():
         (path / _STATE).unlink()  # first, so that a crash leaves no checkpoint that looks complete
         shutil.rmtree(path)
 
@@ -249,12 +249,12 @@ def weights_digest(policy: Policy) -> str:
 
 def newest(folder: Path) -> Path | None:
     """The newest complete checkpoint of a run, or `None`."""
-    found = _checkpoints(folder)
+    found = checkpoints(folder)
     return found[-1] if found else None
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints of a run, oldest first."""
+def checkpoints(folder: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first."""
     found = [path for path in folder.glob("checkpoint-*") if (path / _STATE).exists()]
     return sorted(found, key=lambda path: int(path.name.split("-")[1]))
 

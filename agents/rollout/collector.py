@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -26,7 +26,8 @@ from toolserver.catalog.api_schema import StatusCode
 
 _LOST_ROLLOUTS = 8  # consecutive rollouts without an episode after which a run ends
 _LONGEST_WAIT = 60.0  # seconds
-_INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+INVALID = frozenset({StatusCode.NO_SUCH_FUNCTION, StatusCode.BAD_INPUT})
+"""Status codes of steps without a valid call of an offered function."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class Rollout:
         dropped: Number of episodes lost to an unreachable tool server; `episodes` excludes them.
         sample_seconds: Seconds spent in the engine.
         env_seconds: Seconds spent in the environment.
+        outcomes: Number of episodes by the outcome of their harness; empty without one.
     """
 
     episodes: list[TokenEpisode] = field(default_factory=list)
@@ -54,13 +56,16 @@ class Rollout:
     dropped: int = 0
     sample_seconds: float = 0.0
     env_seconds: float = 0.0
+    outcomes: Counter[str] = field(default_factory=Counter)
 
     def metrics(self) -> dict[str, float]:
         """Return `rollout/...`: means over the episodes, without branches, and the number of dropped ones."""
         whole = [episode for episode in self.episodes if not episode.is_branch]
         names = sorted({name for episode in whole for name in episode.metrics})
         means = {f"rollout/{n}": sum(e.metrics.get(n, 0.0) for e in whole) / max(1, len(whole)) for n in names}
-        return {**means, "rollout/dropped": float(self.dropped)}
+        played = max(1, self.outcomes.total() - self.outcomes["silent"])
+        ends = {f"rollout/harness_{name}": count / played for name, count in sorted(self.outcomes.items())}
+        return {**means, **ends, "rollout/dropped": float(self.dropped)}
 
     def timing(self, total: float, training: float) -> dict[str, float]:
         """Return `time/...`: seconds of an iteration and of its parts, calls and sampled tokens per second."""
@@ -84,6 +89,7 @@ def merge_rollouts(rollouts: Sequence[Rollout]) -> Rollout:
         dropped=sum(rollout.dropped for rollout in rollouts),
         sample_seconds=max(rollout.sample_seconds for rollout in rollouts),
         env_seconds=max(rollout.env_seconds for rollout in rollouts),
+        outcomes=sum((rollout.outcomes for rollout in rollouts), Counter()),
     )
 
 
@@ -116,7 +122,7 @@ class EpisodeBuilder:
     def reward(self, reward: float, info: Info) -> None:
         """Append the reward of the last action."""
         self.rewards.append(reward)
-        self.invalid += int(info.get("status", 0)) in _INVALID
+        self.invalid += int(info.get("status", 0)) in INVALID
 
     def finish(self, end: End, info: Info) -> TokenEpisode:
         """Return the finished episode."""
@@ -170,8 +176,7 @@ class Recorder:
         self._pool, self.engine, self._codec, self.specs = pool, engine, codec, specs
         # An episode's actions depend neither on the number of slots nor on the other episodes, up to the rounding of
         # logits, which depends on the number of rows of a batch.
-        numbers = numbered(spec.seed for spec in specs)
-        self._streams = [f"{spec.seed}/{number}" for spec, number in zip(specs, numbers, strict=True)]
+        self._streams = streams_of(specs)
         self._builders: dict[int, EpisodeBuilder] = {}
         self._stopped: dict[int, bool] = {}  # by slot, whether the last action reached its stop token
 
@@ -240,6 +245,12 @@ class Recorder:
         del self._builders[slot]
         self.engine.free(slot)
         return False
+
+
+def streams_of(specs: Sequence[EpisodeSpec]) -> list[str]:
+    """Return the names of the random streams of episodes."""
+    numbers = numbered(spec.seed for spec in specs)
+    return [f"{spec.seed}/{number}" for spec, number in zip(specs, numbers, strict=True)]
 
 
 def numbered(keys: Iterable[int]) -> list[int]:

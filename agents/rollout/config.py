@@ -63,5 +63,11 @@ class RolloutConfig:
     on a GPU. A URL like `http://gpu-2:8000`: a completions server that takes and returns token ids (vLLM, or `steptool
     serve-policy`), whose first model samples. It reads new weights from the folder of the run, which it sees under the
     same path; the environment variable `OPENAI_API_KEY` holds its API key."""
+    harness: str = ""
+    """Agent of another framework that plays the episodes, as `module:function`; see `agents.gateway.harness`. It asks
+    the policy by OpenAI's chat completions API. Empty: the environment's own loop plays them, as it does evaluations.
+    """
+    harness_seconds: float = 300.0
+    """Longest time of an episode of a harness, in seconds; one that takes longer ends as it is."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from steptool_env.types import Trajectory
 
-End = Literal["terminated", "truncated", "context"]
+End = Literal["terminated", "truncated", "context", "agent"]
 """Reason for the end of an episode: the environment's rules (the call budget is one of them), an interruption by the
-environment, or a full context that leaves no room for another action."""
+environment, a full context that leaves no room for another action, or an agent that made no further call."""
 
 
 class Sampled(NamedTuple):
@@ -80,6 +80,8 @@ class TokenEpisode:
         hidden: Hidden states from which the sampled tokens were drawn (j, h), where the engine keeps them.
         lineage: Place in the tree of its group, see `agents.training.advantages.Lineage`; empty without trees. Steps,
             rewards and states of a branch are those of its own calls.
+        part: Number among the token sequences of one episode of a harness, from 0; others than 0 are of histories that
+            it rewrote.
         trajectory: The episode as text, where the environment gives it.
     """
 
@@ -92,6 +94,7 @@ class TokenEpisode:
     state_hashes: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
     lineage: tuple[int, ...] = ()
+    part: int = 0
     hidden: NDArray[Any] | None = field(default=None, compare=False, repr=False)
     trajectory: Trajectory | None = field(default=None, compare=False, repr=False)
 
@@ -108,8 +111,8 @@ class TokenEpisode:
 
     @property
     def is_branch(self) -> bool:
-        """True where the episode is a branch of another: the first calls are those of the other."""
-        return len(self.lineage) > 1
+        """True where the episode is a branch or a further part of another, which counts alone in means."""
+        return len(self.lineage) > 1 or self.part > 0
 
     @property
     def action_tokens(self) -> int:
@@ -132,5 +135,5 @@ def episode_metrics(
         "return": sum(rewards),
         "calls": float(len(rewards)),
         "finished": float(finished),
-        "invalid_calls": invalid / len(rewards),
+        "invalid_calls": invalid / max(1, len(rewards)),
     }

@@ -273,6 +273,19 @@ def _problems(config: TrainConfig) -> list[str]:
             f"rollout.engine={engine!r} is unknown: give one of {', '.join(LOCAL_ENGINES)} or the URL of a completions "
             "server, like http://127.0.0.1:8000",
         ),
+        (
+            bool(config.rollout.harness) and branches > 0,
+            f"rollout.harness={config.rollout.harness} is incompatible with algorithm.branches={branches}: an agent of "
+            "another framework cannot be copied; choose an algorithm without trees",
+        ),
+        (
+            bool(config.rollout.harness) and not all(config.rollout.harness.partition(":")),
+            f"rollout.harness={config.rollout.harness!r}: give `module:function`",
+        ),
+        (
+            not config.rollout.harness_seconds > 0,
+            f"rollout.harness_seconds={config.rollout.harness_seconds} must be more than 0",
+        ),
         (shard and engine == "static", "shard=True is incompatible with rollout.engine=static"),
         (shard and critic == "detached", "shard=True is incompatible with policy.critic=detached; set another one"),
     ]

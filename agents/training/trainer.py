@@ -19,6 +19,8 @@ from torch.nn.utils.rnn import pad_sequence
 from agents.distributed.processes import SINGLE_PROCESS, Processes
 from agents.distributed.sharding import Shards, sharded
 from agents.errors import CheckpointError, TrainingError
+from agents.gateway.gateway import Gateway
+from agents.gateway.harness_collector import collect_with_harness
 from agents.models import checkpoint
 from agents.models.bundle import PolicyBundle
 from agents.models.checkpoint import Progress
@@ -48,7 +50,8 @@ class OnlineTrainer:
     """Train a policy in an episode pool.
 
     `evaluation` returns `eval/...` metrics, every `config.eval_every` iterations. `engine` is by default the one that
-    `config.rollout` names. Each of `processes` collects a share of the episodes; the main one evaluates and logs.
+    `config.rollout` names; `gateway` that of its harness, without which the environment's own loop plays. Each of
+    `processes` collects a share of the episodes; the main one evaluates and logs.
     """
 
     def __init__(
@@ -60,9 +63,11 @@ class OnlineTrainer:
         evaluation: Evaluation | None = None,
         log: MetricsLog | None = None,
         engine: RolloutEngine | None = None,
+        gateway: Gateway | None = None,
         processes: Processes = SINGLE_PROCESS,
     ) -> None:
         self.config, self.bundle, self._processes = config, bundle, processes
+        self._gateway = gateway
         self.progress = Progress()
         self._evaluation, self._log = evaluation, log
         self._engine = engine or make_engine(config.rollout, bundle, config.sampling, Path(config.out))
@@ -264,12 +269,18 @@ class OnlineTrainer:
         with self.unsharded():
             self._engine.sync_weights(iteration)
             self._engine.seed(derive(config.seed, "sampler", iteration, *([processes.rank] if processes.rank else [])))
-            parts = self._pool, self._engine, self.bundle.codec, specs
-            plan = TreePlan(config.algorithm.branches, config.algorithm.branch_before)
-            rollout = collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
+            rollout = self._play(specs)
         kept = self._episode_log.count if self._episode_log is not None else 0
         rollout.episodes[kept:] = [replace(episode, trajectory=None) for episode in rollout.episodes[kept:]]
         return merge_rollouts(processes.gather(rollout))
+
+    def _play(self, specs: Sequence[EpisodeSpec]) -> Rollout:
+        """Play episodes: by the harness, as trees, or one by one."""
+        if self._gateway is not None:
+            return collect_with_harness(self._pool, self._engine, self.bundle, specs, self._gateway)
+        parts = self._pool, self._engine, self.bundle.codec, specs
+        plan = TreePlan(self.config.algorithm.branches, self.config.algorithm.branch_before)
+        return collect_trees(*parts, plan) if plan.branches else collect_rollouts(*parts)
 
     def _task_seed(self, group: int) -> int:
         """Seed of a group's task in this iteration."""

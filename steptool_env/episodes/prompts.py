@@ -4,6 +4,8 @@ There are two styles. `toolbench` is ToolBench's text, word for word, with one l
 function and fits a small context. In both the user message ends with the call budget.
 """
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,7 +13,7 @@ import orjson
 from steptool_env.episodes.finish import FINISH_FUNCTION
 from steptool_env.episodes.observations import CALLS_LEFT
 from steptool_env.errors import ConfigurationError
-from steptool_env.formats import Format
+from steptool_env.formats import Format, FunctionSchema
 from steptool_env.types import FINISH, GIVE_ANSWER, GIVE_UP, Task, Turn
 from toolserver.calls.naming import parameter_name, standardize
 from toolserver.catalog.api_schema import ApiSpec, FunctionSpec, Parameter
@@ -41,9 +43,8 @@ now), use function Finish->give_up_and_restart.
 2.Do not use origin tool names, use only subfunctions' names.
 You have access of the following tools:
 {tools}"""
-_COMPACT = (
-    f"Tools:\n{{tools}}\n{FINISH}(return_type: {GIVE_ANSWER} or {GIVE_UP}, final_answer?: str): ends the task\nWrite:\n"
-)
+_COMPACT_FINISH = f"\n{FINISH}(return_type: {GIVE_ANSWER} or {GIVE_UP}, final_answer?: str): ends the task"
+_COMPACT = f"Tools:\n{{tools}}{_COMPACT_FINISH}\nWrite:\n"
 _COMPACT_NATIVE = f"Call one function at a time. {FINISH} ends the task."
 _COMPACT_TURNS = f"\n{FINISH} ends your turn; the user may write again."
 _TURNS = f"""
@@ -53,6 +54,8 @@ observation has the next message of the user, if there is one."""
 USER = "\nUser: "
 """Start of the user's message in the observation of a `Finish` that ends a turn."""
 _FINISH = orjson.dumps(FINISH_FUNCTION)  # parsed for every episode, which is cheaper than a deep copy
+_OFFERED = re.compile(r'^This is the subfunction for tool ".*?", you can use this tool\.')
+_DESCRIBED = re.compile(r'^The description of this function is: "(.*)"$', re.DOTALL)
 _SHORT_TYPES = {"NUMBER": "num", "INTEGER": "num", "BOOLEAN": "bool", "ARRAY": "list", "OBJECT": "dict"}
 
 
@@ -119,6 +122,39 @@ def turn_text(turn: Turn, call_format: Format, style: str) -> str:
     if style == "compact":
         return f"{text}\n" + "\n".join(map(_signature, turn.tools))
     return f"{text}\n{call_format.offer([openai_function(spec) for spec in turn.tools]).strip()}"
+
+
+def describe_functions(functions: Sequence[FunctionSchema], call_format: Format, style: str) -> str:
+    """Return a system text that describes functions to a model that does not get them in another way.
+
+    Args:
+        functions: Functions in OpenAI's schema.
+        call_format: Call format.
+        style: One of `STYLES`; `compact` gives the text of the prompts of that style.
+    """
+    if style != "compact":
+        return f"{call_format.offer(functions).strip()}\nWrite a call of a function as:\n{call_format.example}"
+    lines = [_schema_signature(function) for function in functions if function["name"] != FINISH]
+    text = _COMPACT.format(tools="\n".join(lines)) + call_format.example
+    return text if len(lines) < len(functions) else text.replace(_COMPACT_FINISH, "")
+
+
+def _schema_signature(function: FunctionSchema) -> str:
+    """Signature of a function in OpenAI's schema, see `_signature`."""
+    schema = function.get("parameters") or {}
+    required = set(schema.get("required", ()))
+    shown = [
+        f"{name}{'' if name in required else '?'}: {_SHORT_TYPES.get(_type_name(entry), 'str')}"
+        for name, entry in schema.get("properties", {}).items()
+    ]
+    text = _OFFERED.sub("", str(function.get("description") or ""))
+    described = _DESCRIBED.match(text)
+    text = described[1] if described else text
+    return f"{function['name']}({', '.join(shown)}){f': {text}' if text else ''}"
+
+
+def _type_name(entry: Any) -> str:
+    return str(entry.get("type", "")).upper() if isinstance(entry, Mapping) else ""
 
 
 def _toolbench_system(task: Task, rule: str) -> str:

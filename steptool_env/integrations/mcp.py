@@ -1,11 +1,12 @@
-"""A task as a server of the Model Context Protocol, over standard input and output.
+"""Episodes of tasks as servers of the Model Context Protocol.
 
-One process is one session and one episode: any agent that takes MCP tools plays it, and its steps are scored.
+Any agent that takes MCP tools plays them, and its steps are scored.
 """
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, cast
 
 import anyio
 import anyio.to_thread
@@ -25,6 +26,7 @@ from mcp_types import (
     TextContent,
 )
 
+from steptool_env.episodes.episode import Transition
 from steptool_env.formats import make_format
 from steptool_env.types import FINISHED, Trajectory
 from toolserver.catalog.api_schema import StatusCode
@@ -39,21 +41,33 @@ _RIGHT = frozenset({StatusCode.OK, *FINISHED})
 _SCORES = ("reward", "reward_terms", "step_rewards", "outcome")
 
 
-class TaskServer:
-    """MCP server of one episode of one task.
+class TaskSession(Protocol):
+    """Episode of a task that an agent plays by calls.
 
-    `tools/list` gives the functions of the task, `Finish` included; `tools/call` takes a step of the environment, whose
-    observation is the text of the result; the prompt `task` has the query. A failed step has `isError`. The structured
-    content has `status`, `provenance`, `reward`, `reward_terms`, `calls_left` and, of the last step, `step_rewards` and
-    `outcome`.
+    Attributes:
+        functions: Functions of the task in OpenAI's schema.
+        messages: Prompt of the task: the system's message, if any, and the user's.
+    """
+
+    functions: Sequence[Mapping[str, Any]]
+    messages: Sequence[Mapping[str, str]]
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Transition | None:
+        """Call a function: one step of the environment, at any time from any thread. `None` when the episode is over.
+
+        Raises:
+            ToolTransportError: The tools cannot be reached.
+        """
+
+
+class EnvSession:
+    """Episode of one task in an environment. See `TaskSession`.
 
     Args:
         env: Text environment, such as `StepTool/ToolWorld-v0`. A native call format keeps the functions out of the
             prompt.
         task: Id or index of the task.
         episode_seed: Seed of the tools' state.
-        rewards: Place of rewards and outcome: in the structured content, which some hosts show to their model, or in
-            `_meta` under `steptool/scores`.
         on_end: Called with the trajectory when the episode is over, or the session ends.
 
     Raises:
@@ -66,36 +80,25 @@ class TaskServer:
         task: str | int,
         *,
         episode_seed: int = 0,
-        rewards: Literal["structured", "meta"] = "structured",
         on_end: Callable[[Trajectory], None] = lambda _: None,
     ) -> None:
-        self._env = env
+        self._env, self._on_end = env, on_end
         _, info = env.reset(seed=0, options={"task": task, "episode_seed": episode_seed})
+        self.functions, self.messages = info["functions"], info["messages"]
         self._format = make_format(info["format"])
-        self._tools = [as_tool(function) for function in info["functions"]]
-        system, user = (message["content"] for message in info["messages"])
-        self._prompt = f"{system}\n\n{user.strip()}"
-        self._rewards = rewards
-        self._on_end = on_end
         self._over = False
-        self._lock = anyio.Lock()
-        self.server: Server[Any] = Server(
-            "steptool",
-            version=package_version(),
-            instructions=system,
-            on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
-            on_list_prompts=self._list_prompts,
-            on_get_prompt=self._get_prompt,
-        )
+        self._lock = threading.Lock()
 
-    async def serve(self) -> None:
-        """Serve on standard input and output until the client closes them."""
-        try:
-            async with stdio_server() as (read, write):
-                await self.server.run(read, write, self.server.create_initialization_options())
-        finally:
-            self.close()
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Transition | None:
+        """See `TaskSession.call`."""
+        action = self._format.render(name, arguments)
+        with self._lock:  # a step at a time, in the order of the requests
+            if self._over:
+                return None
+            transition = Transition(*cast(Any, self._env.step(action)))
+            if transition.terminated or transition.truncated:
+                self._end(transition.info)
+        return transition
 
     def close(self) -> None:
         """End the session. An episode that is not over is truncated and judged on what was done."""
@@ -103,39 +106,84 @@ class TaskServer:
             self._end(self._env.get_wrapper_attr("truncate")())
         self._env.close()
 
-    async def _list_tools(self, _context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
-        return page_of(self._tools, params.cursor if params else None, _PAGE)
+    def _end(self, info: Mapping[str, Any]) -> None:
+        self._over = True
+        self._on_end(info["trajectory"])
+
+
+class TaskServer:
+    """MCP server of episodes.
+
+    `tools/list` gives the functions of the task, `Finish` included; `tools/call` takes a step of the environment, whose
+    observation is the text of the result; the prompt `task` has the query. A failed step has `isError`. The structured
+    content has `status`, `provenance`, `reward`, `reward_terms`, `calls_left` and, of the last step, `step_rewards` and
+    `outcome`.
+
+    Args:
+        find: Session of a request, given its context. It raises `ValueError` for a request of no session.
+        instructions: Instructions of the server.
+        rewards: Place of rewards and outcome: in the structured content, which some hosts show to their model, or in
+            `_meta` under `steptool/scores`.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[Any], TaskSession],
+        *,
+        instructions: str | None = None,
+        rewards: Literal["structured", "meta"] = "structured",
+    ) -> None:
+        self._find, self._rewards = find, rewards
+        self.server: Server[Any] = Server(
+            "steptool",
+            version=package_version(),
+            instructions=instructions,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_list_prompts=self._list_prompts,
+            on_get_prompt=self._get_prompt,
+        )
+
+    async def _list_tools(self, context: Any, params: PaginatedRequestParams | None) -> ListToolsResult:
+        tools = [as_tool(function) for function in self._find(context).functions]
+        return page_of(tools, params.cursor if params else None, _PAGE)
 
     async def _list_prompts(self, _context: Any, _params: PaginatedRequestParams | None) -> ListPromptsResult:
         return ListPromptsResult(prompts=[Prompt(name=PROMPT, description="Query of the task.")])
 
-    async def _get_prompt(self, _context: Any, params: GetPromptRequestParams) -> GetPromptResult:
+    async def _get_prompt(self, context: Any, params: GetPromptRequestParams) -> GetPromptResult:
         if params.name != PROMPT:
             raise ValueError(f"no prompt {params.name!r}; there is {PROMPT!r}")
-        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=self._prompt))])
+        *system, user = (message["content"] for message in self._find(context).messages)
+        text = "\n\n".join([*system, user.strip()])
+        return GetPromptResult(messages=[PromptMessage(role="user", content=TextContent(text=text))])
 
-    async def _call_tool(self, _context: Any, params: CallToolRequestParams) -> CallToolResult:
-        action = self._format.render(params.name, params.arguments or {})
-        async with self._lock:  # a step at a time, in the order of the requests
-            if self._over:
-                return result_of("The episode is over.", {"status": int(StatusCode.BAD_INPUT)}, is_error=True, meta={})
-            observation, reward, terminated, truncated, info = await anyio.to_thread.run_sync(self._env.step, action)
-            if terminated or truncated:
-                self._end(info)
-        facts = {key: value for key, value in info.items() if key != "trajectory"}
-        facts |= {"reward": reward, "terminated": terminated, "truncated": truncated}
+    async def _call_tool(self, context: Any, params: CallToolRequestParams) -> CallToolResult:
+        session = self._find(context)
+        transition = await anyio.to_thread.run_sync(session.call, params.name, params.arguments or {})
+        if transition is None:
+            return result_of("The episode is over.", {"status": int(StatusCode.BAD_INPUT)}, is_error=True, meta={})
+        facts = {key: value for key, value in transition.info.items() if key != "trajectory"}
+        facts |= {"reward": transition.reward, "terminated": transition.terminated, "truncated": transition.truncated}
         scores: dict[str, Any] = _plain({key: facts.pop(key) for key in _SCORES if key in facts})
         structured, meta = _plain(facts), {}
         if self._rewards == "structured":
             structured |= scores
         else:
             meta["steptool/scores"] = scores
-        failed = StatusCode(info["status"]) not in _RIGHT
-        return result_of(observation, structured, is_error=failed, meta=meta)
+        failed = StatusCode(transition.info["status"]) not in _RIGHT
+        return result_of(transition.observation, structured, is_error=failed, meta=meta)
 
-    def _end(self, info: Mapping[str, Any]) -> None:
-        self._over = True
-        self._on_end(info["trajectory"])
+
+async def serve_stdio(session: EnvSession, rewards: Literal["structured", "meta"] = "structured") -> None:
+    """Serve a session on standard input and output until the client closes them, then close it."""
+    instructions = next((each["content"] for each in session.messages if each["role"] == "system"), None)
+    server = TaskServer(lambda _: session, instructions=instructions, rewards=rewards).server
+    try:
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+    finally:
+        session.close()
 
 
 def _plain(value: Any) -> Any:

@@ -93,7 +93,7 @@ def test_a_policy_is_trained_on_demonstrations_and_then_online(tmp_path: Path) -
     tasks = ["split=train", "category=base", "prompt=compact"]
     flags = ["--env", ENV, "--env-args", *tasks, "--episodes", "4", "--vocab-size", "512", "--sft.epochs", "1"]
     main(["sft", *flags, "--policy.model", "nano", "--policy.context", "4096", "--out", str(start)])
-    flags = ["--env.id", ENV, "--env.args", *tasks, "call_budget=2", "--env.eval-args", "split=validation"]
+    flags = ["--env", ENV, "--env-args", *tasks, "call_budget=2", "--eval-args", "split=validation"]
     flags += ["--episodes", "4", "--env.num-envs", "4", "--eval-episodes", "2", "--eval-every", "1"]
     flags += [
         "--policy.checkpoint",

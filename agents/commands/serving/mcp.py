@@ -47,7 +47,7 @@ class Command:
         """Serve until the client ends the session."""
         import anyio
 
-        from steptool_env.integrations.mcp import TaskServer
+        from steptool_env.integrations.mcp import EnvSession, serve_stdio
 
         kwargs = {"format": "openai", **self._world(), **read_options("env_args", self.env_args)}
         if self.server_url:
@@ -58,8 +58,7 @@ class Command:
             if self.out is not None:
                 options["on_end"] = stack.enter_context(TrajectoryWriter(self.out, append=True)).write
             env = make_env(self.env, kwargs)
-            server = TaskServer(env, task, episode_seed=self.seed, rewards=self.rewards, **options)
-            anyio.run(server.serve)
+            anyio.run(serve_stdio, EnvSession(env, task, episode_seed=self.seed, **options), self.rewards)
 
     def _world(self) -> dict[str, Any]:
         """Return the arguments of the environment that the id of a task of ToolWorld names."""

@@ -4,27 +4,37 @@ import socket
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 import uvicorn
 
 from agents.errors import ConfigurationError
+from toolserver.http.own_pages import OwnPages
+
+if TYPE_CHECKING:
+    from agents.gateway.models import ServedModel
 
 
 @dataclass(frozen=True)
 class Command:
-    """Serve a policy that samples for rollouts on another machine (`steptool train --rollout.engine URL`).
+    """Serve a policy: to agents by OpenAI's chat completions API, and to rollouts on another machine.
 
-    Implements the part of vLLM's completions API that rollouts need. Every client can sample and replace the weights:
-    keep it in a trusted network. For models that do not fit one device, or that must be fast, use vLLM.
+    Agents get tools and tool calls, streaming, log-probabilities and token ids. The tokens of a conversation are kept,
+    so that a later turn extends them and the KV cache holds its beginning. Rollouts (`steptool train --rollout.engine
+    URL`) use the part of vLLM's completions API that they need.
+
+    There are no keys, and every client can replace the weights: keep it in a trusted network. For models that do not
+    fit one device, or that must be fast, use vLLM.
 
     Example: steptool serve-policy --checkpoint runs/sft --port 8000
     """
 
     checkpoint: Annotated[Path, tyro.conf.arg(metavar="DIR")]
-    """Folder of a checkpoint, or of a run, whose newest checkpoint is taken; or `nano-sft`."""
+    """Folder of a checkpoint; or of a run, whose newest checkpoint has the name of the folder, and whose others are
+    served too, as NAME/checkpoint-N; or `nano-sft`."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = 8000
@@ -33,18 +43,47 @@ class Command:
     """Device of the model."""
     dtype: Literal["float32", "bfloat16", "float64"] = "float32"
     """Weight dtype."""
+    format: str = "auto"
+    """Format in which the model writes calls: react, openai, hermes, llama3 or `module:factory`. `auto` is that of its
+    training, else that of its chat template."""
+    conversations: Annotated[int, tyro.conf.arg(metavar="N")] = 16
+    """Number of conversations whose KV cache is kept between two turns."""
+    models: Annotated[int, tyro.conf.arg(metavar="N")] = 2
+    """Number of checkpoints in memory; another one is loaded when it is asked for."""
 
     def run(self) -> None:
         """Serve until interrupted."""
-        from agents.models.bundle import load_policy
-        from agents.rollout.policy_server import Decoder, create_app
+        from agents.gateway.models import Models
+        from agents.gateway.server import create_app
+        from agents.models.checkpoint import checkpoints
 
-        bundle = load_policy(self.checkpoint, device=self.device, dtype=self.dtype)
-        with closing(listen(self.host, self.port)) as listening, Decoder(bundle.policy, bundle.context) as decoder:
+        for name, value in (("conversations", self.conversations), ("models", self.models)):
+            if value < 1:
+                raise ConfigurationError(f"--{name} {value}: must be 1 or more")
+        name = self.checkpoint.resolve().name
+        folders = {name: self.checkpoint}
+        folders |= {f"{name}/{each.name}": each for each in reversed(checkpoints(self.checkpoint))}
+        first = self._load(name, self.checkpoint)
+        models = Models({each: partial(self._load, each, folder) for each, folder in folders.items()}, self.models)
+        with closing(listen(self.host, self.port)) as listening, closing(models):
+            first.decoder.start()
+            models.add(first)
             sys.stdout.write(f"policy on http://{self.host}:{listening.getsockname()[1]}\n")
             sys.stdout.flush()
-            app = create_app(decoder, self.checkpoint.name)
+            app = OwnPages(create_app(models), self.host)
             uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+
+    def _load(self, name: str, folder: Path) -> "ServedModel":
+        from agents.gateway.decoder import Decoder
+        from agents.gateway.models import ServedModel, default_format
+        from agents.models.bundle import load_policy
+        from agents.models.checkpoint import load_config, resolve_checkpoint
+
+        bundle = load_policy(folder, device=self.device, dtype=self.dtype)
+        call_format = self.format
+        if call_format == "auto":
+            call_format = default_format(bundle, load_config(resolve_checkpoint(folder)))
+        return ServedModel(name, Decoder(bundle.policy, bundle.context, self.conversations), bundle.codec, call_format)
 
 
 def listen(host: str, port: int) -> socket.socket:

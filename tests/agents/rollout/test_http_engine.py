@@ -1,7 +1,6 @@
 """Rollouts at a server: the tokens, the probabilities and the learning of rollouts in this process."""
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,50 +10,29 @@ from typing import Any
 import httpx
 import pytest
 import torch
-import uvicorn
-from fastapi import FastAPI
 
+from agents.gateway.decoder import Decoder
+from agents.gateway.models import ServedModel
+from agents.gateway.protocol import CompletionRequest
 from agents.models.bundle import PolicyBundle
+from agents.models.chat_template import PlainCodec
 from agents.models.policy import Policy
 from agents.models.weights import read_merged, write_merged
 from agents.rollout.collector import EpisodeSpec, collect_rollouts
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import RolloutEngine, act, make_engine
-from agents.rollout.policy_server import CompletionRequest, Decoder, create_app
 from agents.rollout.types import Sampled
 from agents.training.trainer import OnlineTrainer
 from tests.agents.bandit import bandit_config, bandits, bundle, exact_bundle, llama, word_tokenizer
-
-
-class _Server(uvicorn.Server):
-    """Says when it listens."""
-
-    def __init__(self, app: FastAPI) -> None:
-        super().__init__(uvicorn.Config(app, port=0, log_level="warning"))
-        self.listening = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        await super().startup(sockets)
-        self.listening.set()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.servers[0].sockets[0].getsockname()[1]}"
+from tests.agents.gateway.serving import serving as serve
 
 
 @contextmanager
 def serving(policy: Policy, kind: type[Decoder] = Decoder) -> Iterator[str]:
     """The URL of a policy server, in a thread."""
-    with kind(policy, 64) as decoder:
-        server = _Server(create_app(decoder, "bandit"))
-        thread = threading.Thread(target=server.run)
-        thread.start()
-        assert server.listening.wait(30)
-        try:
-            yield server.url
-        finally:
-            server.should_exit = True
-            thread.join()
+    decoder = kind(policy, 64)
+    with serve(ServedModel("bandit", decoder, PlainCodec(word_tokenizer()))) as url:
+        yield url
 
 
 def equal(one: Policy, other: Policy) -> bool:
@@ -107,13 +85,13 @@ class WaitingForTheCrowd(Decoder):
 
     asked = 0
 
-    def __enter__(self) -> Decoder:
-        return self
+    def start(self) -> None:
+        pass
 
     async def complete(self, request: CompletionRequest) -> Sampled:
         self.asked += 1
         if self.asked == CROWD:
-            super().__enter__()
+            super().start()
         return await super().complete(request)
 
 
@@ -156,12 +134,12 @@ def test_a_request_that_cannot_be_answered_is_refused_alone(wrong: list[int], sa
         *answers, refused = completions([*(prompt(i) for i in range(CROWD - 1)), wrong], url)
     assert {answer.status_code for answer in answers} == {200}
     assert refused.status_code == 400
-    assert says in refused.json()["detail"]
+    assert says in refused.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
     ("changes", "status", "says"),
-    [({"stop_token_ids": [11]}, 400, "stop_token_ids[0]=11 is no token"), ({"seed": 2**63}, 422, "seed")],
+    [({"stop_token_ids": [11]}, 400, "stop_token_ids[0]=11 is no token"), ({"seed": 2**63}, 400, "seed")],
 )
 def test_other_fields_are_refused_by_name(changes: dict[str, Any], status: int, says: str) -> None:
     with serving(exact_bundle().policy) as url:
@@ -179,8 +157,11 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
         await asyncio.wait([given_up, kept], timeout=0)  # until both are asked for; nobody decodes yet
         given_up.cancel()
         await asyncio.wait([given_up])
-        with decoder:
+        decoder.start()
+        try:
             return await asyncio.wait_for(kept, 60)
+        finally:
+            decoder.stop()
 
     assert asyncio.run(given_up_and_kept()).ids
 

@@ -120,7 +120,7 @@ def test_a_checkpoint_is_served(start: Path, tmp_path: Path) -> None:
             models = httpx.get(f"{url}/v1/models", timeout=60).json()
         finally:
             server.terminate()
-    assert [entry["id"] for entry in models["data"]] == ["run"]
+    assert [entry["id"] for entry in models["data"]] == ["run", "run/checkpoint-1"]
 
 
 def test_a_run_without_checkpoint_cannot_be_resumed(

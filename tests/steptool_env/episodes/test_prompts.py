@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
+import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.episodes.finish import FINISH_FUNCTION
-from steptool_env.episodes.prompts import STYLES, make_prompt
+from steptool_env.episodes.prompts import STYLES, describe_functions, make_prompt
 from steptool_env.formats import FORMATS, make_format
 from steptool_env.types import Task
 from tests.steptool_env.toys import ToySuite
@@ -93,3 +95,24 @@ def test_what_is_given_away_is_not_shared() -> None:
     second = make_prompt(TASK, make_format("react"), "toolbench", 9)
     assert second.functions[-1]["name"] == FINISH_FUNCTION["name"] == "Finish"
     assert second.messages[0]["content"] != "changed"
+
+
+def test_functions_are_described_from_their_schemas_as_in_the_compact_prompt() -> None:
+    """A policy that was trained on these prompts reads the tools of a chat request in the same words."""
+    call_format = make_format("react")
+    env = gym.make("StepTool/ToolWorld-v0", prompt="compact")
+    for task in range(40):
+        _, info = env.reset(seed=0, options={"task": task})
+        system = info["messages"][0]["content"]
+        assert describe_functions(info["functions"], call_format, "compact") == system
+        without = describe_functions(info["functions"][:-1], call_format, "compact")
+        assert "Finish" not in without
+        assert without == "\n".join(line for line in system.splitlines() if not line.startswith("Finish("))
+    env.close()
+
+
+def test_functions_of_others_are_described_whatever_their_schemas_hold() -> None:
+    call_format = make_format("hermes")
+    functions = [{"name": "f"}, {"name": "g", "parameters": {"properties": {"a": {"anyOf": []}, "b": True}}}]
+    assert "f()\ng(a?: str, b?: str)\nWrite:" in describe_functions(functions, call_format, "compact")
+    assert '"name": "g"' in describe_functions(functions, call_format, "toolbench")

@@ -1,0 +1,102 @@
+"""Server of policies: chat completions for agents, and completions with token ids for rollouts on another machine."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+
+from agents.errors import CheckpointError
+from agents.gateway.chat import answer_chat
+from agents.gateway.models import Models
+from agents.gateway.protocol import ApiError, ChatRequest, CompletionRequest, Reload, error_body
+from agents.rollout.types import Sampled
+
+
+def create_app(models: Models) -> FastAPI:
+    """Return the application that serves models."""
+    app = FastAPI(title="steptool policy server")
+    add_error_handlers(app)
+
+    @app.get("/v1/models")
+    async def list_models() -> dict[str, Any]:
+        return models_body(models.names)
+
+    @app.get("/v1/models/{name:path}")
+    async def one_model(name: str) -> dict[str, Any]:
+        if name not in models.names:
+            await models.get(name)
+        return model_entry(name)
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: ChatRequest) -> Response:
+        return await answer_chat(request, await models.get(request.model))
+
+    @app.post("/v1/completions")
+    async def completions(request: CompletionRequest) -> dict[str, Any]:
+        model = await models.get(request.model)
+        sampled = await model.decoder.complete(request)
+        return {"object": "text_completion", "model": model.name, "choices": [_choice(request, sampled)]}
+
+    @app.post("/collective_rpc")
+    async def collective_rpc(call: Reload) -> dict[str, Any]:
+        model = await models.get(models.names[0])
+        try:
+            await model.decoder.reload(call.kwargs.weights_path)
+        except CheckpointError as error:
+            raise ApiError(str(error), "weights_path") from error
+        return {"results": [None]}
+
+    @app.post("/reset_prefix_cache")
+    async def reset_prefix_cache() -> None:
+        """Do nothing: loading weights clears the caches."""
+
+    return app
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer errors in the form of OpenAI's API; a field that is not supported is status 400."""
+
+    @app.exception_handler(ApiError)
+    async def refused(_: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        entry = error.errors()[0]
+        where = ".".join(str(part) for part in entry["loc"][1:])
+        return JSONResponse(error_body(_explained(where, entry), where or None), 400)
+
+
+def models_body(names: Any) -> dict[str, Any]:
+    """Return the body of `/v1/models`."""
+    return {"object": "list", "data": [model_entry(name) for name in names]}
+
+
+def model_entry(name: str) -> dict[str, Any]:
+    """Return a model as `/v1/models` lists it."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "steptool"}
+
+
+_REMEDIES = {
+    "extra_forbidden": "this field is not supported; leave it out",
+    "literal_error": "this value is not supported; leave the field out, or send {expected}",
+}
+
+
+def _explained(where: str, entry: Any) -> str:
+    if entry["type"] == "missing":
+        return f"{where}: this field is required"
+    remedy = _REMEDIES.get(entry["type"], entry["msg"]).format(**entry.get("ctx") or {"expected": ""})
+    return f"{where}={entry['input']!r:.80}: {remedy}" if where else remedy
+
+
+def _choice(request: CompletionRequest, sampled: Sampled) -> dict[str, Any]:
+    return {
+        "index": 0,
+        "text": "",
+        "token_ids": sampled.ids,
+        "prompt_token_ids": request.prompt,
+        "logprobs": {"token_logprobs": sampled.log_probs},
+        "finish_reason": "stop" if sampled.stopped else "length",
+    }
