@@ -26,7 +26,8 @@ from mcp_types import (
 )
 
 from steptool_env.formats import make_format
-from steptool_env.types import FINISHED, Trajectory
+from steptool_env.integrations.attempts import failed
+from steptool_env.types import Trajectory
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.mcp.results import as_tool, page_of, result_of
 from toolserver.service.info import package_version
@@ -35,7 +36,6 @@ PROMPT = "task"
 """Name of the prompt: the query of the task."""
 
 _PAGE = 200
-_RIGHT = frozenset({StatusCode.OK, *FINISHED})
 _SCORES = ("reward", "reward_terms", "step_rewards", "outcome")
 
 
@@ -130,8 +130,7 @@ class TaskServer:
             structured |= scores
         else:
             meta["steptool/scores"] = scores
-        failed = StatusCode(info["status"]) not in _RIGHT
-        return result_of(observation, structured, is_error=failed, meta=meta)
+        return result_of(observation, structured, is_error=failed(info), meta=meta)
 
     def _end(self, info: Mapping[str, Any]) -> None:
         self._over = True
