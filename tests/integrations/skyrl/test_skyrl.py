@@ -14,8 +14,9 @@ from skyrl_gym.metrics import aggregate_for_environment
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
-from steptool_env.errors import ConfigurationError
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.integrations.skyrl import NAME, dataset_rows
+from tests.server_stub import QuietHandler, running
 
 SPLIT = "depth-2"
 
@@ -76,6 +77,16 @@ def test_a_limit_of_turns_ends_the_episode_with_a_judgement() -> None:
     assert output["done"]
     assert output["metadata"]["step_rewards"] == [first, output["reward"]]
     assert output["metadata"]["outcome"]["is_solved"] == 0
+
+
+def test_unreachable_tools_are_no_reward() -> None:
+    with running(QuietHandler) as server:  # answers no call
+        (row,) = dataset_rows([0], split=SPLIT, server_url=f"http://127.0.0.1:{server.server_port}")
+        env = make(row)
+        env.init(row["prompt"])
+        with pytest.raises(ToolTransportError):
+            env.step(played_by_oracle(row["task"])[1][0])
+        env.close()
 
 
 def test_what_is_wrong_is_named() -> None:

@@ -39,7 +39,7 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.integrations.attempts import Attempt
 from steptool_env.integrations.trl import OVER, Environments, episode_reward, final_rewards, toolworld_environment
-from toolserver.testing import ServerProcess
+from tests.server_stub import QuietHandler, running
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 torch.set_num_threads(1)
@@ -284,13 +284,13 @@ def test_an_environment_gives_the_answers_and_rewards_of_gymnasium(environments:
 
 
 def test_a_tool_server_that_is_away_gives_no_reward(environments: Environments) -> None:
-    with ServerProcess(["--world", "0"]) as server:
-        away = toolworld_environment(1, split=SPLIT, server_url=server.url)
+    with running(QuietHandler) as server:  # answers no call
+        away = toolworld_environment(1, split=SPLIT, server_url=f"http://127.0.0.1:{server.server_port}")
         (row,) = away.rows
         environment: Any = away[row["environment"]]()
         environment.reset(**row)
-    name, arguments, _ = oracle_calls(0)[0]
-    getattr(environment, name)(**arguments)
+        name, arguments, _ = oracle_calls(0)[0]
+        getattr(environment, name)(**arguments)
     assert environment.get_reward() is None
     assert episode_reward([environment]) == [None]
 
