@@ -23,8 +23,7 @@ from verl.utils.profiler import simple_timer
 from agents.integrations.turns import turns
 from agents.training.advantages import broadcast_to_tokens, returns_to_go, step_grpo
 from steptool_env.errors import ToolTransportError
-from steptool_env.formats import make_format
-from steptool_env.integrations.attempts import Attempt, make_text_env, task_rows
+from steptool_env.integrations.attempts import Attempt, check_format, make_text_env, task_rows
 
 NAME = "steptool"
 """Name of the agent loop and of the reward manager."""
@@ -74,7 +73,8 @@ class StepToolAgentLoop(AgentLoopBase):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **kwargs)
         self._attempt = Attempt(env_id, {"format": "hermes", **(env_args or {})})
-        self._tool_role = make_format(self._attempt.env.config.format.name).tool_role
+        check_format(self._attempt.env, native=True)
+        self._tool_role = self._attempt.env.config.format.tool_role
 
     async def run(
         self, sampling_params: dict[str, Any], *, task: str, episode_seed: int = 0, **columns: Any
@@ -128,12 +128,10 @@ class StepToolAgentLoop(AgentLoopBase):  # type: ignore[misc]
                 break
             before = [*messages, {"role": "assistant", "content": text}]
             messages = [*before, {"role": self._tool_role, "content": answer.observation}]
-            merged, longer, log_probs = await self.ct_merge_context_msg(
-                before, messages, ids, mask, log_probs, tools=tools
-            )
-            if len(longer) >= limit:
+            merged, *longer = await self.ct_merge_context_msg(before, messages, ids, mask, log_probs, tools=tools)
+            if len(longer[0]) >= limit:
                 break
-            ids, mask = merged.token_ids, longer
+            ids, (mask, log_probs) = merged.token_ids, longer
         return self._output(prompt, ids, mask, log_probs, ends, fields, metrics)
 
     def _output(
@@ -234,6 +232,7 @@ def dataset_rows(
         ConfigurationError: An argument or a task is invalid.
     """
     env = make_text_env(env_id, {"format": "hermes", **arguments})
+    check_format(env, native=True)
     rows = [row for row, _ in task_rows(env, tasks)]
     env.close()
     common = {"data_source": NAME, "agent_name": NAME, "reward_model": {"style": "rule", "ground_truth": ""}}

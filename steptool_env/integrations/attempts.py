@@ -119,3 +119,22 @@ def make_text_env(env_id: str, arguments: Mapping[str, Any]) -> ToolEnv:
     if not isinstance(env, ToolEnv):
         raise ConfigurationError(f"env={env_id}: must be a text environment, such as StepTool/ToolWorld-v0")
     return env
+
+
+def check_format(env: ToolEnv, *, native: bool) -> None:
+    """Raise `ConfigurationError` unless the model is told of the functions exactly once.
+
+    Args:
+        env: The environment.
+        native: The partner gives the functions to the model's chat template; else the prompt has to describe them.
+    """
+    found = env.config.format
+    if native and not found.native:
+        raise ConfigurationError(
+            f"format={found.name!r}: the chat template describes the functions; use 'hermes', or the model's own format"
+        )
+    if found.native and not native:
+        raise ConfigurationError(
+            f"format={found.name!r}: the chat template gets no functions, and the prompt would not describe them; use "
+            "'react'"
+        )

@@ -12,7 +12,7 @@ import skyrl_gym
 from skyrl_gym.envs.base_text_env import BaseTextEnv, BaseTextEnvStepOutput
 
 from steptool_env.errors import ConfigurationError, ToolTransportError
-from steptool_env.integrations.attempts import Attempt, make_text_env, task_rows
+from steptool_env.integrations.attempts import Attempt, check_format, make_text_env, task_rows
 
 NAME = "steptool"
 """Id of the environment, the value of the column `env_class`."""
@@ -93,11 +93,7 @@ def dataset_rows(
         ConfigurationError: An argument or a task is invalid.
     """
     env = make_text_env(env_id, arguments)
-    if env.config.format.native:
-        raise ConfigurationError(
-            f"format={env.config.format.name!r}: the prompt would not describe the functions, and SkyRL gives its chat "
-            "template none; use 'react'"
-        )
+    check_format(env, native=False)
     common = {"env_class": NAME, "env_id": env_id, "env_args": json.dumps(arguments)}
     rows = [{**row, **common} for row, _ in task_rows(env, tasks)]
     env.close()

@@ -12,7 +12,7 @@ import verifiers.v1 as vf
 from pydantic import Field
 
 from steptool_env.errors import ToolTransportError
-from steptool_env.integrations.attempts import Attempt, make_text_env, task_rows
+from steptool_env.integrations.attempts import Attempt, check_format, make_text_env, task_rows
 
 INFO = "steptool"
 """Key of the episode in `trace.info`: `step_rewards`, `reward_terms` of each step, and `outcome`."""
@@ -68,6 +68,7 @@ class ToolTaskset(vf.Taskset[ToolTask, ToolTasksetConfig]):  # type: ignore[misc
         """Yield the tasks."""
         config = self.config
         env = make_text_env(config.env_id, config.env_args)
+        check_format(env, native=False)
         for row, _ in task_rows(env, config.tasks):
             system, user = (message["content"] for message in row["prompt"])
             data = ToolTaskData(

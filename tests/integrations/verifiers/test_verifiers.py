@@ -20,6 +20,7 @@ from verifiers.v1.utils.loaders import environment_class, taskset_class
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
+from steptool_env.errors import ConfigurationError
 from steptool_env.integrations.verifiers import INFO, ToolTaskEnv, ToolTaskset, ToolTasksetConfig
 from tests.server_stub import QuietHandler, running
 
@@ -92,6 +93,8 @@ def test_tasks_have_stable_keys_and_no_solution() -> None:
     assert [task.key for task in tasks] == [f"w0-lite-depth-2-{index}" for index in range(3)]
     assert all(isinstance(task.data, vf.TaskData) and "solution" not in task.data.model_dump_json() for task in tasks)
     assert tasks[1].data.prompt == played(1)[0]
+    with pytest.raises(ConfigurationError, match="format='openai'"):
+        list(ToolTaskset(ToolTasksetConfig(env_args={"format": "openai"})))
 
 
 def test_vf_eval_plays_as_gymnasium_does(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # engines for GPUs are not installed
     import verl
     from verl import DataProto
-    from verl.experimental.agent_loop.agent_loop import AgentLoopWorker
+    from verl.experimental.agent_loop.agent_loop import AgentLoopWorker, DictConfigWrap
     from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
     from verl.trainer.ppo.ray_trainer import compute_advantage
     from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
@@ -34,11 +34,11 @@ with warnings.catch_warnings():
 
 import steptool_env  # noqa: F401 - registers the environments
 from agents.baselines.oracle import OracleAgent
-from agents.integrations.verl import ESTIMATOR, NAME, StepOutput, StepToolRewardManager, dataset_rows
+from agents.integrations.verl import ESTIMATOR, NAME, StepToolAgentLoop, StepToolRewardManager, dataset_rows
 from agents.training.advantages import step_grpo
 from agents.training.batch import pad_rows
 from steptool_env.env import ToolEnv
-from steptool_env.errors import ToolTransportError
+from steptool_env.errors import ConfigurationError, ToolTransportError
 from tests.server_stub import QuietHandler, running
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -189,25 +189,57 @@ def test_verl_plays_as_gymnasium_does(
     assert all(any(row["prompt"][-1]["content"] in prompt for prompt in script.prompts) for row in rows)
 
 
-def test_the_output_has_the_reward_of_each_step_at_its_turn(batch: tuple[DataProto, Script]) -> None:
+def output_of(config: Any, row: dict[str, Any], texts: list[str], **env_args: Any) -> Any:
+    """Output of the agent loop itself, as verl's trainer gets it."""
+
+    async def run() -> Any:
+        script = Script([row], [texts])
+        script.tokenizer = PreTrainedTokenizerFast.from_pretrained(config.actor_rollout_ref.model.path)
+        loop = StepToolAgentLoop(
+            trainer_config=DictConfigWrap(config),
+            server_manager=script,
+            tokenizer=script.tokenizer,
+            processor=None,
+            dataset_cls=RLHFDataset,
+            data_config=DictConfigWrap(config.data),
+            hf_model_type="qwen3",
+            env_args={"split": SPLIT, **env_args},
+        )
+        return await loop.run({}, task=row["task"], raw_prompt=row["prompt"])
+
+    return asyncio.run(run())
+
+
+def test_the_output_has_the_reward_of_each_step_at_its_turn(config: Any, rows: list[dict[str, Any]]) -> None:
     """verl's trainer reads `rm_scores` of `as_dict`, once the reward manager has scored the rollout."""
-    output, _ = batch
-    for row in range(TASKS):
-        length = int(output.batch["attention_mask"][row, -LENGTH:].sum())
-        made = StepOutput(
-            prompt_ids=[1],
-            response_ids=output.batch["responses"][row][:length].tolist(),
-            response_mask=output.batch["response_mask"][row][:length].tolist(),
-            metrics={},
-            extra_fields={name: output.non_tensor_batch[name][row] for name in ("step_rewards", "step_ends")},
-        )
-        assert "rm_scores" not in made.as_dict()
-        made.reward_score = float(output.batch["rm_scores"][row].sum())
-        scores = made.as_dict()["rm_scores"]
-        assert scores[output.non_tensor_batch["step_ends"][row]].tolist() == pytest.approx(
-            output.non_tensor_batch["step_rewards"][row]
-        )
-        assert float(scores.sum()) == pytest.approx(made.reward_score)
+    transitions = played(0, ("no call",))
+    output = output_of(config, rows[0], [text for text, _ in transitions])
+    assert "rm_scores" not in output.as_dict()
+    rewards = list(transitions[-1][1].info["step_rewards"])
+    output.reward_score = sum(rewards)
+    fields = output.as_dict()
+    ends = [end - 1 for _, end in runs(fields["response_mask"])]
+    assert fields["rm_scores"][ends].tolist() == pytest.approx(rewards)
+    assert float(fields["rm_scores"].sum()) == pytest.approx(sum(rewards))
+
+
+def test_an_answer_that_does_not_fit_is_left_out(config: Any, rows: list[dict[str, Any]]) -> None:
+    text = played(0)[0][0]
+    whole = output_of(config, rows[0], [text, "word " * LENGTH])
+    short = config.copy()
+    short.actor_rollout_ref.rollout.response_length = whole.extra_fields["step_ends"][0] + 3
+    output = output_of(short, rows[0], [text])
+    assert output.extra_fields["step_rewards"] == [0.25]
+    assert output.response_mask == [1] * (whole.extra_fields["step_ends"][0] + 1)
+    fields = output.as_dict()
+    assert len(fields["responses"]) == len(fields["response_mask"]) == len(fields["rollout_log_probs"])
+
+
+def test_a_format_that_is_not_the_models_own_is_refused(config: Any, rows: list[dict[str, Any]]) -> None:
+    with pytest.raises(ConfigurationError, match="format='react'"):
+        output_of(config, rows[0], [], format="react")
+    with pytest.raises(ConfigurationError, match="format='react'"):
+        dataset_rows(1, format="react")
 
 
 def test_the_estimator_is_ours_over_turns(batch: tuple[DataProto, Script], config: Any) -> None:
