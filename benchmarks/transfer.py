@@ -1,4 +1,4 @@
-"""What training on long chains carries over to splits, worlds and levels that were never trained on.
+"""Transfer of training on long chains: tasks, worlds and levels that the policies were never trained on.
 
     python -m benchmarks.transfer --runs runs/learning/depth-5 --arms steptool final --seeds 3 --jobs 2
 

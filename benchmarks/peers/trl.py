@@ -65,9 +65,10 @@ class TrlLearner:
     """
 
     def __init__(self, bundle: PolicyBundle, pieces: Sequence[Sequence[TokenEpisode]], copies: int) -> None:
-        self._folder, self._autocast = tempfile.TemporaryDirectory(), bundle.policy.autocast
+        self._autocast = bundle.policy.autocast
         rows = [{"prompt": [{"role": "user", "content": str(number)}]} for number in range(copies)]
-        self._trainer = _make_trainer(bundle, rows, copies, self._folder.name)
+        with tempfile.TemporaryDirectory() as folder:  # nothing is saved there
+            self._trainer = _make_trainer(bundle, rows, copies, folder)
         self.tokens = sum(episode.action_tokens for piece in pieces for episode in piece)
         pad_id = int(bundle.tokenizer.pad_token_id)
         self.batches = [trl_batch(piece, pad_id, self.tokens, bundle.policy.device) for piece in pieces]

@@ -28,7 +28,8 @@ from mcp_types import (
 
 from steptool_env.episodes.episode import Transition
 from steptool_env.formats import make_format
-from steptool_env.types import FINISHED, Trajectory
+from steptool_env.integrations.attempts import failed
+from steptool_env.types import Trajectory
 from toolserver.catalog.api_schema import StatusCode
 from toolserver.mcp.results import as_tool, page_of, result_of
 from toolserver.service.info import package_version
@@ -37,7 +38,6 @@ PROMPT = "task"
 """Name of the prompt: the query of the task."""
 
 _PAGE = 200
-_RIGHT = frozenset({StatusCode.OK, *FINISHED})
 _SCORES = ("reward", "reward_terms", "step_rewards", "outcome")
 
 
@@ -171,8 +171,7 @@ class TaskServer:
             structured |= scores
         else:
             meta["steptool/scores"] = scores
-        failed = StatusCode(transition.info["status"]) not in _RIGHT
-        return result_of(transition.observation, structured, is_error=failed, meta=meta)
+        return result_of(transition.observation, structured, is_error=failed(transition.info), meta=meta)
 
 
 async def serve_stdio(session: EnvSession, rewards: Literal["structured", "meta"] = "structured") -> None:

@@ -7,7 +7,6 @@ the observations; the task API gives the suite; a snapshot, given to `reset` as 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import gymnasium as gym
 from fastapi import FastAPI
 from fastmcp import FastMCP
 from fastmcp.client.client import CallToolResult
@@ -20,13 +19,12 @@ from openenv.core.env_server.mcp_types import CallToolAction, CallToolObservatio
 from openenv.core.env_server.types import Action, EnvironmentMetadata, Observation, State
 from pydantic import Field, PrivateAttr
 
-import steptool_env  # noqa: F401 - registers the environments
 from steptool_env.env import ToolEnv
 from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError
+from steptool_env.integrations.attempts import failed, make_text_env
 from steptool_env.toolworld import SPLITS
-from steptool_env.types import FINISHED, Task
-from toolserver.catalog.api_schema import StatusCode
+from steptool_env.types import Task
 from toolserver.service.info import package_version
 
 NAME = "steptool"
@@ -41,7 +39,6 @@ _SPLITS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 MOST_TASKS = 1000
 """Maximum number of tasks in one answer of the task API."""
 _TRAINING = ("train", "demonstrations", "practice")
-_RIGHT = frozenset({StatusCode.OK, *FINISHED})
 
 
 class TextAction(Action):  # type: ignore[misc]
@@ -76,7 +73,7 @@ class Session:
         self._env_id = env_id
         self._arguments = dict(arguments)
         self._split_argument, self._splits = _SPLITS.get(env_id, ("", ()))
-        self._env = _make(env_id, self._arguments)
+        self._env = make_text_env(env_id, self._arguments)
         self._made = {self._env.suite.name: self._env}  # by split
         self.episode_id: str | None = None
 
@@ -169,7 +166,7 @@ class Session:
             known = ", ".join(self._splits or (self._env.suite.name,))
             raise ConfigurationError(f"split={split!r}: must be one of {known}")
         if split not in self._made:
-            self._made[split] = _make(self._env_id, {**self._arguments, self._split_argument: split})
+            self._made[split] = make_text_env(self._env_id, {**self._arguments, self._split_argument: split})
         return self._made[split]
 
     def close(self) -> None:
@@ -287,7 +284,7 @@ class ToolsEnvironment(_Tasks, MCPEnvironment):  # type: ignore[misc]
             structured_content={"result": last.observation},
             meta=None,
             data=last.observation,
-            is_error=StatusCode(metadata["status"]) not in _RIGHT,
+            is_error=failed(metadata),
         )
         done = last.terminated or last.truncated
         return CallToolObservation(
@@ -330,13 +327,6 @@ def make_app(
         reset_observation_cls=TextObservation,
     )
     return app
-
-
-def _make(env_id: str, arguments: Mapping[str, Any]) -> ToolEnv:
-    env = gym.make(env_id, **arguments).unwrapped
-    if not isinstance(env, ToolEnv):
-        raise ConfigurationError(f"env={env_id}: must be a text environment, such as StepTool/ToolWorld-v0")
-    return env
 
 
 def _type_of(split: str) -> str:

@@ -3,7 +3,6 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -37,18 +36,3 @@ def test_the_page_from_python_runs_from_top_to_bottom(capsys: pytest.CaptureFixt
     rate, *action = capsys.readouterr().out.splitlines()
     assert 0 <= float(rate) <= 1
     assert action[0].startswith("Action: ")
-
-
-def test_the_environment_for_trl_shows_its_tool_and_takes_objects() -> None:
-    """The model's only way is the native tool `call`: no other form of a call is described to it."""
-    names: dict[str, Any] = {}
-    (block,) = (each for each in BLOCKS.findall((DOCS / "plug-in-your-agent.md").read_text()) if "ForTRL" in each)
-    exec(compile(block, "plug-in-your-agent.md", "exec"), names)
-    for arguments in ({"return_type": "give_answer", "final_answer": 'Ål "x"'}, '{"return_type": "give_answer"}'):
-        env = names["ToolWorldForTRL"]()
-        prompt = env.reset(task=3)
-        assert "Action" not in prompt
-        assert "`call`" in prompt
-        assert '"name": "Finish"' in prompt
-        env.call("Finish", arguments)
-        assert env._over == isinstance(arguments, dict)

@@ -1,4 +1,4 @@
-"""Examples of `docs/plug-in-your-agent.md` beside the agent itself: the demonstration, TRL's interface, SB3, HTTP."""
+"""Examples of `docs/plug-in-your-agent.md` beside the agent itself: the demonstration, SB3, HTTP."""
 
 import json
 import re
@@ -6,7 +6,6 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tyro
@@ -49,25 +48,6 @@ def test_the_command_finds_an_agent_in_the_folder_that_it_is_run_from(tmp_path: 
     words = [*command("evaluate", "my_agent:WordMatcher"), "--episodes", "2"]
     subprocess.run([*script, *words], cwd=tmp_path, check=True, timeout=120)
     assert (tmp_path / "runs" / "mine" / "metrics.json").exists()
-
-
-def test_the_class_for_trl_is_one_that_trl_takes() -> None:
-    """TRL makes tools of public methods with `get_json_schema`, and calls them with what the model wrote."""
-    from transformers.utils import get_json_schema
-
-    names: dict[str, Any] = {}
-    exec(compile(block("class ToolWorldForTRL"), str(PAGE), "exec"), names)
-    environment = names["ToolWorldForTRL"]()
-    public = [name for name in dir(environment) if not name.startswith("_") and callable(getattr(environment, name))]
-    assert public == ["call", "reset"]
-    schema = get_json_schema(environment.call)["function"]
-    assert schema["parameters"]["required"] == ["name", "arguments"]
-    assert "Calls left" in environment.reset(task=3, prompt="a column that it does not use")
-    assert "No such function" in environment.call("nothing", "{}")
-    environment.call("Finish", json.dumps({"return_type": "give_answer", "final_answer": "42"}))
-    assert environment.call("Finish", "{}") == "The episode is over."
-    assert names["total_reward"]([environment]) == [sum(environment.rewards)]
-    assert len(environment.rewards) == 2
 
 
 def test_the_command_for_stable_baselines3_is_read_as_it_is_printed() -> None:
