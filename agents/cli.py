@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": "train two policies against a tool server, in minutes, and compare them",
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",
-    "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
+    "export": "write episodes as files of ToolBench, OpenAI, ShareGPT or Inspect",
     "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
     "report": "compare runs on one page",
