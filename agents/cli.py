@@ -21,6 +21,7 @@ COMMANDS = {
     "export": "write episodes as files of ToolBench, OpenAI, ShareGPT or Inspect",
     "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
+    "push": "upload a checkpoint to the Hugging Face hub, with a model card",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
@@ -36,7 +37,7 @@ COMMANDS = {
 `Command`, whose fields are the flags, with a method `run()`."""
 _SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they run until they are stopped
 
-_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {
+_EXTRAS = dict.fromkeys(("demo", "eto", "push", "sb3", "serve-policy", "sft", "train"), "agents") | {
     "report": "report",
     "view": "view",
 }
