@@ -22,10 +22,11 @@ COMMANDS = {
     "demo": "train two policies against a tool server, in minutes, and compare them",
     "eto": "train a policy to prefer its solved attempts to its failed ones",
     "evaluate": "run an agent through an environment's tasks and report",
-    "export": "write episodes as files of ToolBench, OpenAI or ShareGPT",
+    "export": "write episodes as files of ToolBench, OpenAI, ShareGPT or Inspect",
     "mcp": "serve a task to an agent by the Model Context Protocol",
     "new": "write a small project: an agent, a reward, a training configuration, tests",
     "picture": "draw one task before and after training, call by call",
+    "push": "upload a checkpoint to the Hugging Face hub, with a model card",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
     "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
@@ -43,7 +44,7 @@ COMMANDS = {
 _SERVING = frozenset({"mcp", "serve-openenv", "serve-policy", "view"})  # they run until they are stopped
 
 _OUTPUT = ("-q", "--quiet", "--json")
-_EXTRAS = dict.fromkeys(("demo", "eto", "sb3", "serve-policy", "sft", "train"), "agents") | {
+_EXTRAS = dict.fromkeys(("demo", "eto", "push", "sb3", "serve-policy", "sft", "train"), "agents") | {
     "picture": "report",
     "report": "report",
     "view": "view",

@@ -12,6 +12,7 @@ T = TypeVar("T")
 
 _EXTRAS = {"jinja2": "report", "matplotlib": "report", "redis": "redis", "scipy": "science"}
 _EXTRAS |= {"mcp": "mcp", "mcp_types": "mcp", "openenv": "openenv", "fastmcp": "openenv"}
+_EXTRAS |= {"inspect_ai": "inspect", "mlflow": "mlflow", "ray": "ray", "trackio": "trackio", "wandb": "wandb"}
 _AGENTS = (
     "accelerate",
     "peft",

@@ -2,8 +2,9 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -29,12 +30,13 @@ class Command:
     toolbench: answer/<run>/<set>/<id>_<method>.json, ToolBench's answer files with the whole search, and
     model_predictions_converted/<run>/<set>.json, what ToolEval's converter makes of them, for its evaluators.
     openai: episodes.jsonl, OpenAI's chat fine-tuning format. sharegpt: episodes.jsonl, ShareGPT's conversations.
+    inspect: <suite>.eval, logs of Inspect with step rewards as scores, for `inspect view` (extra `inspect`).
     Episodes that were lost to the tool server are left out.
 
     Example: steptool export toolbench runs/dfsdt --out exported
     """
 
-    to: Annotated[Literal["toolbench", "openai", "sharegpt"], tyro.conf.Positional]
+    to: Annotated[Literal["toolbench", "openai", "sharegpt", "inspect"], tyro.conf.Positional]
     """Layout of the files."""
     run_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
     """Folder of a run, or a file of episodes, as `steptool score` takes them."""
@@ -52,10 +54,13 @@ class Command:
             episodes = [episode for episode in episodes if result_of(episode).passed == 1]
         if not episodes:
             raise ConfigurationError(f"{self.run_path}: has no {'solved ' if self.solved else ''}episode to export")
-        write = self._toolbench if self.to == "toolbench" else self._lines
+        write = {"toolbench": self._toolbench, "inspect": self._inspect}.get(self.to, self._lines)
         written = write(episodes)
         for path, count in written.items():
             Console().print(f"wrote {path} ({count} episodes)", highlight=False, soft_wrap=True, markup=False)
+        if self.to == "inspect":
+            line = f"next: inspect view --log-dir {shlex.quote(str(self.out))}"
+            Console().print(line, highlight=False, soft_wrap=True, markup=False)
         return {"episodes": len(episodes), "wrote": list(written)}
 
     def _toolbench(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:
@@ -64,9 +69,7 @@ class Command:
             raise ConfigurationError(
                 f"{self.run_path}: its tasks have no functions, which ToolBench's files list; export trajectories"
             )
-        sets: dict[str, list[Trajectory]] = {}
-        for episode in episodes:
-            sets.setdefault(episode.task.suite, []).append(episode)
+        sets = _by_suite(episodes)
         name = self._method(episodes)
         answers = {suite: self._unused(f"answer/{name}/{_last(suite)}") for suite in sets}
         converted = {suite: self._unused(f"model_predictions_converted/{name}/{_last(suite)}.json") for suite in sets}
@@ -76,6 +79,18 @@ class Command:
             converted[suite].parent.mkdir(parents=True, exist_ok=True)
             converted[suite].write_text(json.dumps(content, indent=2), encoding="utf-8")
         return {path: len(sets[suite]) for suite in sets for path in (answers[suite], converted[suite])}
+
+    def _inspect(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:
+        from steptool_env.integrations.inspect_ai import run_facts, write_log
+
+        facts = run_facts(self.run_path)
+        facts = replace(facts, name=self.name or facts.name)
+        sets = _by_suite(episodes)
+        files = {suite: self._unused(f"{_file_name(suite)}.eval") for suite in sets}
+        self.out.mkdir(parents=True, exist_ok=True)
+        for suite, file in files.items():
+            write_log(file, suite, sets[suite], facts)
+        return {file: len(sets[suite]) for suite, file in files.items()}
 
     def _lines(self, episodes: Sequence[Trajectory]) -> dict[Path, int]:
         file = self._unused("episodes.jsonl")
@@ -107,6 +122,18 @@ class Command:
         return path
 
 
+def _by_suite(episodes: Sequence[Trajectory]) -> dict[str, list[Trajectory]]:
+    sets: dict[str, list[Trajectory]] = {}
+    for episode in episodes:
+        sets.setdefault(episode.task.suite, []).append(episode)
+    return sets
+
+
 def _last(suite: str) -> str:
-    """Return the last part of a suite's name as the name of a file, which leads nowhere else."""
-    return re.sub(r"[^\w.-]+", "-", suite.rpartition("/")[2]).strip(".") or "suite"
+    """Return the last part of a suite's name as the name of a file."""
+    return _file_name(suite.rpartition("/")[2])
+
+
+def _file_name(name: str) -> str:
+    """Return a name as that of a file, which leads to no other folder."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".") or "suite"

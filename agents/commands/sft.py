@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +15,7 @@ from rich.console import Console
 from agents.errors import ConfigurationError
 from agents.options import Flags
 from agents.reporting.console import TrainingProgress, print_written
+from agents.reporting.loggers import Loggers
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from steptool_env.trajectories.trajectories import read_trajectories
 from steptool_env.types import Trajectory
@@ -45,12 +48,18 @@ class Command:
         from agents.training.resumption import stop_on_interrupt
         from agents.training.sft import run_sft
 
-        console = Console()
+        console, steps = Console(), count(1)
         trajectories = self._demonstrations(console)
-        with TrainingProgress("sft", console=console) as progress, stop_on_interrupt("the step") as stop:
+        logs = Path(f"{self.out}-logs")
+        with (
+            closing(Loggers(self.settings.logger, logs, asdict(self.settings))) as loggers,
+            TrainingProgress("sft", console=console) as progress,
+            stop_on_interrupt("the step") as stop,
+        ):
 
             def on_step(step: int, total: int, metrics: Mapping[str, float]) -> None:
                 progress.report(step, total, f"loss {metrics['loss']:.3f}")
+                loggers.log(next(steps), {"train/loss": metrics["loss"]})  # on through exercises and demonstrations
 
             loss = run_sft(self.settings, trajectories, self.out, on_step, stop)
         if stop():

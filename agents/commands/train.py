@@ -179,7 +179,8 @@ def _log(config: TrainConfig, resumed: Path | None, stack: ExitStack) -> Metrics
     from agents.models import checkpoint
 
     out = Path(config.out)
-    log = MetricsLog(out, keep_until=checkpoint.load_progress(resumed).iteration if resumed else None)
+    keep = checkpoint.load_progress(resumed).iteration if resumed else None
+    log = MetricsLog(out, loggers=config.logger, settings=asdict(config), keep_until=keep)
     stack.callback(log.close)
     (out / "config.yaml").write_text(yaml.safe_dump(asdict(config), sort_keys=False), encoding="utf-8")
     return log

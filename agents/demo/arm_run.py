@@ -27,7 +27,7 @@ def run(config: TrainConfig) -> None:
     bundle = build_policy(config.policy, seed=config.seed)
     panels = [depth_panel(depth, config.eval_episodes) for depth in trained_depths(config.env)]
     out = Path(config.out)
-    with closing(open_pool(config.env)) as pool, closing(MetricsLog(out, tensorboard=False)) as log:
+    with closing(open_pool(config.env)) as pool, closing(MetricsLog(out)) as log:
         trainer = OnlineTrainer(config, bundle, pool)
         greedy = {GREEDY: DECODINGS[GREEDY]}
         evaluation = PanelEvaluation(panels, config.env, bundle, config.sampling, greedy)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from agents.errors import CheckpointError
-from agents.models import weights
+from agents.models import hub, weights
 from agents.models.policy import Policy
 from agents.models.weights import full_tensor, shard_like
 
@@ -55,11 +55,19 @@ def resolve_checkpoint(name: str | Path) -> Path:
 
     Args:
         name: Folder of a checkpoint; folder of a run, whose newest checkpoint is taken and named on stderr; or the
-            name of a checkpoint that comes with the package: `nano-sft`.
+            name of a checkpoint that comes with the package: `nano-sft`; or `hf://USER/NAME[@REVISION]`, of the hub.
 
     Raises:
         CheckpointError: There is no such checkpoint; the message names the path and the expected content.
     """
+    if hub.is_hub_name(name):
+        folder = hub.download(name)
+        if not (folder / _STATE).exists():
+            repo = str(name).split("@")[0].removeprefix("hf:").strip("/")
+            raise CheckpointError(
+                f"{name} is no checkpoint of steptool-env; a model without {_STATE} is policy.model={repo}"
+            )
+        return folder
     folder = Path(name)
     if (folder / _STATE).exists():
         return folder
@@ -128,6 +136,41 @@ def save(
         shutil.rmtree(path)
 
 
+def copy_for_use(folder: Path, target: Path) -> None:
+    """Copy a checkpoint without the state of its run: no optimizer, and no place of this machine in its settings.
+
+    Settings that are absolute paths are cut to their last part, addresses of servers are emptied.
+
+    Raises:
+        CheckpointError: The checkpoint is incomplete or damaged.
+    """
+    _verify(folder)
+    state = _state(folder)
+    kept = {
+        name: digest
+        for name, digest in state["hashes"].items()
+        if not name.endswith(".safetensors")
+        or name == _VALUE_HEAD
+        or any(Path(name).match(pattern) for pattern in _WEIGHTS)
+    }
+    for name in kept:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, target / name)
+    settings = {**state, "settings": without_places(state["settings"]), "hashes": kept}
+    (target / _STATE).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def without_places(value: Any) -> Any:
+    """Return settings without absolute paths and addresses, see `copy_for_use`."""
+    if isinstance(value, Mapping):
+        return {name: without_places(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_places(each) for each in value]
+    if isinstance(value, str) and "://" in value and not hub.is_hub_name(value):
+        return ""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
     """Read a checkpoint's language model.
 
@@ -148,7 +191,7 @@ def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Read a checkpoint's tokenizer."""
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder)))
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{folder}: the tokenizer cannot be loaded: {error}") from error
 

@@ -73,7 +73,9 @@ def load_model(folder: Path, dtype: torch.dtype) -> nn.Module:
     try:
         with _no_progress_bar():
             source = base or str(folder.resolve())  # absolute: adapters record it as their base
-            model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                source, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            )
             if not base:
                 return cast(nn.Module, model)
             from peft import PeftModel

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from agents.errors import ConfigurationError
 from agents.models.config import PolicyConfig
+from agents.reporting.loggers import LoggerName
 from agents.rollout.config import LOCAL_ENGINES, EnvConfig, RolloutConfig, Sampling
 from steptool_env.registry import Registry
 
@@ -126,6 +127,8 @@ class TrainConfig:
     """Episodes per evaluation, the same tasks each time."""
     log_episodes: int = 0
     """Episodes of each iteration to write to training_episodes.jsonl with their advantages; 0 writes none."""
+    logger: tuple[LoggerName, ...] = ("tensorboard",)
+    """Loggers of the metrics, by their packages and without a network; metrics.jsonl is always written."""
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     env: EnvConfig = field(default_factory=EnvConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)

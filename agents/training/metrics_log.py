@@ -1,15 +1,16 @@
-"""Logs of a training: metrics as JSON Lines, TensorBoard and hooks; episodes with their advantages."""
+"""Logs of a training: metrics as JSON Lines and by loggers; episodes with their advantages."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.errors import TrainingError
+from agents.reporting.loggers import LoggerName, Loggers
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 
 if TYPE_CHECKING:  # reports and pages read the logs without torch
@@ -22,33 +23,34 @@ TRAINING_EPISODES = "training_episodes.jsonl"
 evaluation's episodes: these are of training tasks and of many policies."""
 
 Metrics = Mapping[str, float]
-Sink = Callable[[int, Metrics], None]
-"""(environment calls so far, metrics of an iteration)."""
 
 
 class MetricsLog:
     """Writes the metrics of each iteration.
 
     Args:
-        folder: Folder of `metrics.jsonl` and TensorBoard's event files.
-        tensorboard: Write the event files.
-        hooks: Further sinks, e.g. a wrapper of Weights & Biases: `lambda step, m: wandb.log(dict(m), step=step)`.
+        folder: Folder of `metrics.jsonl` and of the loggers' files.
+        loggers: Names of loggers that get the same metrics.
+        settings: Settings of the run, for the loggers.
         keep_until: Iteration of the checkpoint that is resumed; later records are removed from `metrics.jsonl` and
             hidden in TensorBoard. Without it all earlier records are removed.
+
+    Raises:
+        ConfigurationError: A logger cannot be started.
     """
 
     def __init__(
-        self, folder: Path, *, tensorboard: bool = True, hooks: Iterable[Sink] = (), keep_until: int | None = None
+        self,
+        folder: Path,
+        *,
+        loggers: Sequence[LoggerName] = (),
+        settings: Mapping[str, Any] | None = None,
+        keep_until: int | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / "metrics.jsonl"
-        self._hooks = tuple(hooks)
         begin = self._begin(keep_until)
-        self._writer: Any = None
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._writer = SummaryWriter(str(folder), purge_step=begin)
+        self._loggers = Loggers(loggers, folder, settings, begin)
 
     def write(self, calls: int, metrics: Metrics) -> None:
         """Write the metrics of one iteration, `iteration` among them; `calls` are the environment calls so far.
@@ -62,16 +64,11 @@ class MetricsLog:
                 file.write(json.dumps(record) + "\n")
         except OSError as error:
             raise TrainingError(f"cannot write {self._path}: {error}") from error
-        if self._writer is not None:
-            for name, value in metrics.items():
-                self._writer.add_scalar(name, value, calls)
-        for hook in self._hooks:
-            hook(calls, metrics)
+        self._loggers.log(calls, metrics)
 
     def close(self) -> None:
-        """Close the event files."""
-        if self._writer is not None:
-            self._writer.close()
+        """End the runs of the loggers."""
+        self._loggers.close()
 
     def _begin(self, keep_until: int | None) -> int:
         """Remove records after the checkpoint. Return the first number of calls after the records that are kept."""

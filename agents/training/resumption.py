@@ -21,6 +21,7 @@ MAY_CHANGE = (
     "save_total_limit",
     "eval_every",
     "log_episodes",
+    "logger",
     "shard",
     "policy.device",
     "policy.gradient_checkpointing",

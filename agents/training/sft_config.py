@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 from agents.baselines.demonstrations import Noise
 from agents.models.config import PolicyConfig
 from agents.options import Arguments
+from agents.reporting.loggers import LoggerName
 from agents.training.config import OptimConfig, checked, read_yaml
 
 
@@ -46,6 +47,8 @@ class SFTRunConfig:
     """Random seed of mistakes and fresh weights."""
     half: bool = False
     """Store float16 weights."""
+    logger: tuple[LoggerName, ...] = ()
+    """Loggers of the loss, by their packages and without a network; their files are in the folder `<out>-logs`."""
     policy: PolicyConfig = field(default_factory=lambda: PolicyConfig(critic="none"))
     sft: SFTConfig = field(default_factory=SFTConfig)
 

@@ -164,7 +164,7 @@ def _trained(plan: Plan, bundle: PolicyBundle, on_progress: OnProgress) -> dict[
     curve, end = (_panels(plan, bundle, panels) for panels in (plan.curve_panels, plan.end_panels))
     with (
         closing(open_training_pool(plan.config.env)) as pool,
-        closing(MetricsLog(plan.folder, tensorboard=False, keep_until=keep)) as log,
+        closing(MetricsLog(plan.folder, keep_until=keep)) as log,
     ):
         baseline = ARMS[plan.arm].baseline
         trainer: Trainer = (

@@ -180,21 +180,20 @@ def test_groups_without_variance_make_fewer_mini_batches_and_no_smaller_ones(
 
 def test_metrics_are_logged_against_calls_and_a_resumed_log_is_unbroken(tmp_path: Path) -> None:
     config = bandit_config(iterations=3, episodes=16, checkpoint_every=2, eval_every=2, out=str(tmp_path))
-    seen: list[int] = []
-    log = MetricsLog(tmp_path, tensorboard=True, hooks=[lambda calls, _: seen.append(calls)])
+    log = MetricsLog(tmp_path, loggers=["tensorboard"])
     run = trainer(config)
     run = type(run)(config, run.bundle, bandits(), evaluation=lambda: {"eval/is_solved": 0.5}, log=log)
     run.run()
     log.close()
     records = read_metrics(tmp_path)
-    assert [r["calls"] for r in records] == [0, 32, 64, 96] == seen
+    assert [r["calls"] for r in records] == [0, 32, 64, 96]
     assert [("eval/is_solved" in r) for r in records] == [True, False, True, True]
     assert (tmp_path / "checkpoint-2").exists()
     assert (tmp_path / "checkpoint-3").exists()
     assert list(tmp_path.glob("events.out.tfevents.*"))
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"calls": 12')  # the run was killed, or its disk was full
-    MetricsLog(tmp_path, tensorboard=False, keep_until=2)
+    MetricsLog(tmp_path, keep_until=2)
     assert [r["iteration"] for r in read_metrics(tmp_path)] == [0, 1, 2]
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"calls": 96, "iter')  # what a reader sees of a record that is being written
@@ -209,11 +208,11 @@ def test_a_resumed_run_drops_what_was_logged_behind_its_checkpoint(
 ) -> None:
     # Files of one second are read in the order of a counter that is no longer in order as text from 9 to 10.
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
-    log = MetricsLog(tmp_path)
+    log = MetricsLog(tmp_path, loggers=["tensorboard"])
     for iteration in range(5):
         log.write(10 * iteration, {"iteration": float(iteration), "train/loss": float(iteration)})
     log.close()
-    log = MetricsLog(tmp_path, keep_until=keep_until)
+    log = MetricsLog(tmp_path, loggers=["tensorboard"], keep_until=keep_until)
     log.write(30, {"iteration": 3.0, "train/loss": -3.0})
     log.close()
     events = EventAccumulator(str(tmp_path)).Reload()
@@ -222,7 +221,7 @@ def test_a_resumed_run_drops_what_was_logged_behind_its_checkpoint(
 
 
 def test_a_log_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
-    log = MetricsLog(tmp_path, tensorboard=False)
+    log = MetricsLog(tmp_path)
     log.write(1, {"iteration": 1.0})
     with files_no_larger_than(30), pytest.raises(TrainingError, match=r"cannot write .*metrics.jsonl"):
         log.write(2, {"iteration": 2.0})

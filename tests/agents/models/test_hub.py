@@ -1,0 +1,180 @@
+"""Checkpoints on the hub: `huggingface_hub` itself, against a server of the hub's HTTP API on this machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from agents.cli import main
+from agents.errors import CheckpointError, ConfigurationError
+from agents.models import checkpoint, hub
+from agents.models.bundle import build_policy, load_policy
+from agents.models.config import PolicyConfig
+from tests.agents.models.hub_server import TOKEN, Hub, serving
+
+ROOT = Path(__file__).parents[3]
+REPO = "someone/caller"
+NANO = checkpoint.resolve_checkpoint("nano-sft")
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[Hub, str]]:
+    stored = Hub()
+    with serving(stored) as address:
+        yield stored, address
+
+
+def steptool(address: str, home: Path, *words: str, status: int = 0, **more: str) -> tuple[str, str]:
+    """Run `steptool` in a process of its own: `huggingface_hub` reads its variables when it is imported."""
+    env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(home), "HF_TOKEN": TOKEN, "PYTHONPATH": str(ROOT)}
+    env |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", **more}
+    command = [sys.executable, "-m", "agents.cli", *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=home.parent)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout, done.stderr
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder with a checkpoint that has an optimizer, a value head and paths of this machine in its settings."""
+    bundle = build_policy(PolicyConfig(checkpoint="nano-sft", critic="shared"))
+    optimizer = torch.optim.AdamW(bundle.policy.parameters())
+    settings = {
+        "algo": "steptool",
+        "seed": 3,
+        "out": str(tmp_path / "run"),
+        "policy": {"checkpoint": str(tmp_path / "start"), "context": 1024},
+        "env": {"id": "StepTool/ToolWorld-v0", "args": {"split": "train", "server_url": "http://10.0.0.7:8000"}},
+        "sampling": {"max_action_tokens": 6},
+    }
+    checkpoint.save(
+        tmp_path / "run" / "checkpoint-7",
+        bundle.policy,
+        bundle.tokenizer,
+        optimizer=optimizer,
+        progress=checkpoint.Progress(7, 1234, 99),
+        config=settings,
+    )
+    records = [
+        {"calls": 10, "iteration": 6, "eval/is_solved": 0.5},
+        {"calls": 99, "iteration": 8, "eval/is_solved": 0.9},
+    ]
+    (tmp_path / "run" / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_a_pushed_checkpoint_plays_as_the_one_on_disk_and_its_card_says_what_it_is(
+    run: Path, served: tuple[Hub, str], tmp_path: Path
+) -> None:
+    stored, address = served
+    home = tmp_path / "home"
+    out, _ = steptool(address, home, "push", str(run), "--repo", REPO, "--private", "--license", "apache-2.0")
+    oid, files = stored.files(REPO, "main")
+    assert stored.private[REPO]
+    assert f"hf://{REPO}@{oid}" in out
+    assert files.keys() >= {"model.safetensors", "value_head.safetensors", "trainer_state.json", "README.md"}
+    assert "optimizer.safetensors" not in files
+    assert not [name for name, data in files.items() if str(tmp_path).encode() in data or b"10.0.0.7" in data]
+    head, _, text = files["README.md"].decode().removeprefix("---\n").partition("\n---\n")
+    data = yaml.safe_load(head)
+    assert (data["library_name"], data["license"]) == ("transformers", "apache-2.0")
+    assert data["model-index"][0]["results"][0]["metrics"][0]["value"] == 0.5  # of the checkpoint, not of a later one
+    for fact in (
+        "`steptool` in `StepTool/ToolWorld-v0`",
+        "7 iterations, 1,234 calls",
+        f"hf://{REPO}",
+        "is_solved | 0.500",
+    ):
+        assert fact in text
+    evaluate = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-1", "--episodes", "2"]
+    _, errors = steptool(address, home, *evaluate, "--agent", f"policy:hf://{REPO}", "--out", str(tmp_path / "there"))
+    assert f"hf://{REPO}: taking hf://{REPO}@{oid}" in errors
+    steptool(address, home, *evaluate, "--agent", f"policy:{run}", "--out", str(tmp_path / "here"))
+    played = [(tmp_path / place / "trajectories.jsonl").read_bytes() for place in ("here", "there")]
+    assert played[0] == played[1]
+    _, errors = steptool(  # a pinned name needs no network any more, once it is in the cache
+        "http://127.0.0.1:1", home, *evaluate, "--agent", f"policy:hf://{REPO}@{oid}", "--out", str(tmp_path / "cached")
+    )
+    assert (tmp_path / "cached" / "trajectories.jsonl").read_bytes() == played[0]
+
+
+def test_transformers_reads_a_pushed_checkpoint_and_a_second_push_removes_old_files(
+    served: tuple[Hub, str], tmp_path: Path
+) -> None:
+    stored, address = served
+    stored.commit(REPO, "main", {"pytorch_model.bin": b"a pickle", "adapter_config.json": b"{}"})
+    steptool(address, tmp_path / "home", "push", str(NANO), "--repo", REPO)
+    _, files = stored.files(REPO, "main")
+    assert not files.keys() & {"pytorch_model.bin", "adapter_config.json"}
+    code = "import sys; from transformers import AutoModelForCausalLM as m, AutoTokenizer as t; "
+    code += "t.from_pretrained(sys.argv[1]); print(m.from_pretrained(sys.argv[1]).num_parameters())"
+    env = {**os.environ, "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", code, REPO], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) == sum(p.numel() for p in load_policy(NANO).policy.language_model.parameters())
+
+
+def test_adapters_of_a_model_on_this_machine_are_merged_into_it(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(NANO, base)
+    bundle = build_policy(PolicyConfig(checkpoint=str(base), critic="none", lora_rank=2))
+    with torch.no_grad():
+        for name, parameter in bundle.policy.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.01)
+    checkpoint.save(tmp_path / "adapters", bundle.policy, bundle.tokenizer)
+    main(["push", str(tmp_path / "adapters"), "--repo", REPO, "--dry-run", str(tmp_path / "out")])
+    pushed = load_policy(tmp_path / "out")
+    assert "adapter_config.json" not in {path.name for path in (tmp_path / "out").iterdir()}
+    ids = torch.arange(3, 40)[None]
+    with torch.no_grad():
+        wanted = bundle.policy.language_model(input_ids=ids).logits
+        assert torch.allclose(pushed.policy.language_model(input_ids=ids).logits, wanted, atol=1e-4)
+        assert not torch.allclose(load_policy(base).policy.language_model(input_ids=ids).logits, wanted, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_only_files_without_code_are_downloaded_and_damage_is_noticed(served: tuple[Hub, str], tmp_path: Path) -> None:
+    stored, address = served
+    files = {path.name: path.read_bytes() for path in NANO.iterdir()}
+    config = json.loads(files["config.json"]) | {"auto_map": {"AutoModelForCausalLM": "modeling.Evil"}}
+    code = f"open({str(tmp_path / 'hacked')!r}, 'w')".encode()
+    stored.commit(REPO, "main", {**files, "modeling.py": code, "pytorch_model.bin": b"a pickle"})
+    evaluate = ["evaluate", "--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-1", "--episodes", "1"]
+    agent = [*evaluate, "--agent", f"policy:hf://{REPO}"]
+    steptool(address, tmp_path / "home", *agent, "--out", str(tmp_path / "a"))
+    assert not [name for name in stored.asked if name.endswith((".py", ".bin"))]
+    stored.commit(REPO, "main", {**files, "config.json": json.dumps(config).encode(), "modeling.py": code})
+    _, errors = steptool(address, tmp_path / "home", *agent, "--out", str(tmp_path / "b"), status=2)
+    assert "config.json is damaged" in errors
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.slow
+def test_wrong_names_missing_repositories_and_refused_uploads_are_clear_errors(
+    served: tuple[Hub, str], tmp_path: Path
+) -> None:
+    stored, address = served
+    stored.commit("someone/other", "main", {"config.json": b"{}"})
+    for name, message in (
+        ("hf://someone/gone", "hf://someone/gone cannot be read: "),
+        ("hf://someone/other@gone", "hf://someone/other@gone cannot be read: "),
+        ("hf://someone/other", "a model without trainer_state.json is policy.model=someone/other"),
+    ):
+        words = ["train", "--policy.checkpoint", name, "--out", str(tmp_path / "run")]
+        assert message in steptool(address, tmp_path / "home", *words, status=2)[1]
+    words = ["push", str(NANO), "--repo", REPO]
+    assert "HF_TOKEN" in steptool(address, tmp_path / "home", *words, status=2, HF_TOKEN="hf_other")[1]
+    for repo in ("name", "a/b/c", "someone/na me"):
+        with pytest.raises(ConfigurationError, match="repo="):
+            hub.check_name(repo)
+    with pytest.raises(CheckpointError, match="write hf://USER/NAME"):
+        hub.download("hf:/")

@@ -1,0 +1,158 @@
+"""`--logger` with the real packages, in a process without a network."""
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("wandb", reason="needs wandb: pip install 'steptool-env[wandb]'")
+pytest.importorskip("mlflow", reason="needs MLflow: pip install 'steptool-env[mlflow]'")
+pytest.importorskip("trackio", reason="needs Trackio: pip install 'steptool-env[trackio]'")
+
+from mlflow import MlflowClient
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto import wandb_internal_pb2
+
+from agents.training.metrics_log import read_metrics
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*noload")  # of MLflow's own tables
+
+ROOT = Path(__file__).parents[3]
+NAMES = ("tensorboard", "wandb", "mlflow", "trackio")
+SMALL = ["--policy.checkpoint", "nano-sft", "--episodes", "4", "--env.num-envs", "4", "--eval-every", "0"]
+SMALL += ["--sampling.max-action-tokens", "6", "--env.args", "split=train", "call_budget=2"]
+
+
+def without_network() -> list[str]:
+    """Words before a command that runs it where there is no network but this machine's; none where that is refused."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None:
+        return []
+    words = ["unshare", "--net", "--map-root-user", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    return words if subprocess.run([*words, "true"], capture_output=True).returncode == 0 else []
+
+
+def steptool(cwd: Path, *words: str, **environment: str) -> None:
+    """Run `steptool` in a folder of its own, with a home of its own."""
+    command = [*without_network(), sys.executable, "-m", "agents.cli", *words]
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB_", "MLFLOW_", "TRACKIO_"))}
+    env = {**kept, "HOME": str(cwd / "home"), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning: logger" not in done.stderr
+
+
+def of_tensorboard(folder: Path, name: str) -> dict[int, float]:
+    events = EventAccumulator(str(folder)).Reload()
+    return {event.step: event.value for event in events.Scalars(name)}
+
+
+def of_wandb(folder: Path, name: str) -> dict[int, float]:
+    return {step: row[name] for step, row in wandb_records(folder)[1].items() if name in row}
+
+
+def wandb_records(folder: Path) -> tuple[list[Any], dict[int, dict[str, float]]]:
+    """The runs and the history in the offline runs of a folder, in LevelDB's log format of W&B's own messages."""
+    runs, history = [], {}
+    for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        data, place, parts = file.read_bytes(), 7, b""
+        while place + 7 <= len(data):
+            if 32768 - place % 32768 < 7:  # a block's end has no room for a header
+                place += 32768 - place % 32768
+                continue
+            _, size, kind = struct.unpack_from("<IHB", data, place)
+            parts += data[place + 7 : place + 7 + size]
+            place += 7 + size
+            if kind not in (1, 4):  # whole, or the last part
+                continue
+            record, parts = wandb_internal_pb2.Record.FromString(parts), b""
+            if record.WhichOneof("record_type") == "run":
+                runs.append(record.run)
+            if record.WhichOneof("record_type") == "history":
+                row = {
+                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item
+                }
+                history[int(row["_step"])] = row
+    return runs, history
+
+
+def of_mlflow(folder: Path, name: str) -> dict[int, float]:
+    client = MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    (run,) = client.search_runs([client.get_experiment_by_name("steptool").experiment_id])
+    assert run.info.status == "FINISHED"
+    return {metric.step: metric.value for metric in client.get_metric_history(run.info.run_id, name)}
+
+
+def of_trackio(folder: Path, name: str) -> dict[int, float]:
+    """In a process of its own: the package takes its folder when it is imported."""
+    code = "import json, sys; from trackio.sqlite_storage import SQLiteStorage as s; "
+    code += "print(json.dumps(s.get_logs('steptool', sys.argv[1])))"
+    env = {**os.environ, "TRACKIO_DIR": str(folder / "trackio")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, folder.name], env=env, capture_output=True, text=True, check=True
+    )
+    return {row["step"]: row[name] for row in json.loads(done.stdout.splitlines()[-1]) if name in row}
+
+
+READERS = {"tensorboard": of_tensorboard, "wandb": of_wandb, "mlflow": of_mlflow, "trackio": of_trackio}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with all loggers at once, resumed by another process."""
+    folder = tmp_path_factory.mktemp("loggers")
+    out = folder / "run"
+    steptool(folder, "train", "--logger", *NAMES, "--calls", "16", "--out", str(out), *SMALL)
+    steptool(folder, "train", "--resume", "--out", str(out), "--calls", "24")
+    return out
+
+
+@pytest.mark.parametrize("logger", NAMES)
+def test_every_metric_of_a_resumed_run_is_in_one_run_of_the_logger(logger: str, run: Path) -> None:
+    records = read_metrics(run)
+    assert len(records) >= 3
+    for name in ("rollout/return", "train/loss", "time/iteration_seconds"):
+        want = {int(record["calls"]): record[name] for record in records}
+        assert READERS[logger](run, name) == pytest.approx(want, rel=1e-5)
+
+
+def test_loggers_have_the_settings_of_the_run(run: Path) -> None:
+    client = MlflowClient(f"sqlite:///{run / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("steptool").experiment_id])
+    assert (found.info.run_name, found.data.params["algorithm.gamma"]) == ("run", "0.99")
+    runs, _ = wandb_records(run)
+    assert {(each.project, each.display_name) for each in runs} == {("steptool", "run")}
+    assert len({each.run_id for each in runs}) == 1
+    config = {update.key: json.loads(update.value_json) for update in runs[0].config.update}
+    assert config["algorithm"]["gamma"] == 0.99
+
+
+def test_nothing_is_written_outside_the_run(run: Path) -> None:
+    allowed = {"run", "home"}
+    assert {path.name for path in run.parent.iterdir()} <= allowed
+
+
+def test_a_fine_tuning_logs_its_loss(tmp_path: Path) -> None:
+    out = tmp_path / "sft"
+    steptool(
+        tmp_path, "sft", "--logger", *NAMES, "--policy.checkpoint", "nano-sft", "--episodes", "8", "--sft.epochs", "2",
+        "--sft.batch-episodes", "4", "--out", str(out),
+    )  # fmt: skip
+    logs = tmp_path / "sft-logs"
+    losses = {logger: READERS[logger](logs, "train/loss") for logger in NAMES}
+    assert list(losses["wandb"]) == [1, 2, 3, 4]
+    assert all(found == pytest.approx(losses["wandb"], rel=1e-5) for found in losses.values())
+    assert (out / "trainer_state.json").exists()
+
+
+def test_a_logger_that_cannot_start_is_named(tmp_path: Path) -> None:
+    words = ["train", "--logger", "mlflow", "--calls", "8", "--out", str(tmp_path / "run"), *SMALL]
+    env = {**os.environ, "MLFLOW_TRACKING_URI": "nonsense://nowhere", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-m", "agents.cli", *words], env=env, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: logger=mlflow: cannot start: ")
