@@ -96,6 +96,7 @@ WRONG = {
     ("steptool", "mcp"): ["--task", "no-such-task"],
     ("steptool", "new"): ["."],
     ("steptool", "picture"): [NONE, NONE],
+    ("steptool", "push"): [NONE, "--repo", "user/name"],
     ("steptool", "report"): [NONE],
     ("steptool", "retrieval"): ["--k", "0"],
     ("steptool", "sb3"): ["--out", "out", "--splits", NONE],

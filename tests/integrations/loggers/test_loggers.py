@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*noload")  # of MLflow's own ta
 ROOT = Path(__file__).parents[3]
 NAMES = ("tensorboard", "wandb", "mlflow", "trackio")
 SMALL = ["--policy.checkpoint", "nano-sft", "--episodes", "4", "--env.num-envs", "4", "--eval-every", "0"]
-SMALL += ["--sampling.max-action-tokens", "6", "--env.args", "split=train", "call_budget=2"]
+SMALL += ["--sampling.max-action-tokens", "6", "--env-args", "split=train", "call_budget=2"]
 
 
 def without_network() -> list[str]:
