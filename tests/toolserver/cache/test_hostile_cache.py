@@ -152,7 +152,7 @@ def test_a_foreign_database_is_refused_and_deletes_nothing(
     connection.close()
     capsys.readouterr()
     for command in (["verify"], ["stats"], ["import", "archive", tmp_path / "archive"]):
-        assert run(*command, "--cache", ours) == 1
+        assert run(*command, "--cache", ours) == 2
         assert reason in capsys.readouterr().err
     with pytest.raises(CacheError, match="was written by another program"), ResponseCache(ours) as cache:
         cache.put(PICKLED, answer(1), on_conflict="replace")
