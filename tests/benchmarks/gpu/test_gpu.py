@@ -112,5 +112,5 @@ def test_every_stage_runs_on_a_cpu(tmp_path: Path) -> None:
     assert all(row["dropped"] == 0 for row in tables["Iterations"])
     assert {row["run"] for row in tables["Curves"]} == {"nano, steptool", "nano, final"}
     assert {row["part"].partition(":")[0] for row in tables["Profile"]} == {"decode", "update"}
-    missing = [note for note in content["notes"][1:] if "ModuleNotFoundError" not in note and "ImportError" not in note]
-    assert not missing
+    absent = ("ModuleNotFoundError", "ImportError", "needs the package")
+    assert not [note for note in content["notes"][1:] if not any(words in note for words in absent)]
