@@ -58,7 +58,9 @@ def flags_of(text: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_a_wrong_flag_ends_every_command_alike(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_flag_ends_every_command_with_one_status(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     status, out, err = run(capsys, *words, "--no-such-flag")
     assert status == 2
     assert out == ""

@@ -62,7 +62,7 @@ class Prompt:
     counts: bool = True
 
 
-class Start(NamedTuple):
+class EpisodePrompt(NamedTuple):
     """Prompt of an environment: its tokens for a chat that begins with these messages, unchanged."""
 
     messages: Sequence[Mapping[str, str]]
@@ -83,7 +83,7 @@ class Conversations:
 
     codec: Codec
     format: Format
-    start: Start | None = None
+    start: EpisodePrompt | None = None
     most: int | None = None
     numbers: int = 0
     _turns: OrderedDict[bytes, Turn] = field(default_factory=OrderedDict)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agents.gateway.chat import OnTokens
-from agents.gateway.conversations import Conversations, Prompt, Start, Turn
+from agents.gateway.conversations import Conversations, EpisodePrompt, Prompt, Turn
 from agents.gateway.decoder import check_room
 from agents.gateway.protocol import ApiError, ChatRequest
 from agents.models.chat_template import Codec
@@ -94,7 +94,7 @@ class HarnessEpisode:
         self.lost, self.context_full, self.closed = "", False, False
         self.transition: Transition | None = None  # of the last step
         self._format = make_format(str(info.get("format") or "react"))
-        self.conversations = Conversations(codec, self._format, Start(self.messages, observation, info))
+        self.conversations = Conversations(codec, self._format, EpisodePrompt(self.messages, observation, info))
         self._context, self._post = context, post
         self._observation = observation
         self._steps: list[tuple[int | None, float, int]] = []  # turn, reward and status of each

@@ -64,7 +64,7 @@ def task(request: Request, task: str, call: Names, reward: str = "progress") -> 
     """Show a task with its plan, and the calls that are played by hand so far."""
     pages: Pages = request.app.state.pages
     seed, level, split, _ = read_task_id(task)
-    # Behind a dot is a digest of settings other than the defaults, which those of a server's world give.
+    # After a dot comes a digest of settings other than the defaults, which those of a server's world give.
     place = _place(request.app.state.world, split.partition(".")[0], level, seed)
     arguments: dict[str, Any] = {**place, "call_budget": _BUDGET}
     setting = Setting(TOOLWORLD, {**arguments, "reward": reward if reward in rewards_of(TOOLWORLD) else "progress"})

@@ -30,7 +30,7 @@ class GoldAnswer(NamedTuple):
 
 
 class GoldTurn(NamedTuple):
-    """Answers of the reference solution in one turn, and the state behind it, which is not to be changed."""
+    """Answers of the reference solution in one turn, and the state after it, which is not to be changed."""
 
     answers: tuple[GoldAnswer, ...]
     instances: Mapping[str, Any]
@@ -63,7 +63,7 @@ def gold_turns(task_id: str) -> tuple[GoldTurn, ...]:
 def first_failed_turn(task: BfclTask, turns: Sequence[Sequence[Call]]) -> int:
     """Return the index of the first turn that BFCL's checkers reject; `len(turns)` if they accept all.
 
-    A turn whose reference solution has calls needs at least one call, the state of the reference behind it, and among
+    A turn whose reference solution has calls needs at least one call, the state of the reference after it, and among
     all answers so far those of the reference in this turn. A turn without reference calls is not checked.
     """
     return _first_failure(Simulation(task), gold_turns(task.id), turns)
@@ -202,7 +202,7 @@ def _first_failure(simulation: Simulation, gold: Sequence[GoldTurn], turns: Sequ
 def _accepts(
     gold: GoldTurn, calls: Sequence[Call], instances: Mapping[str, Any], seen: Sequence[str], number: int
 ) -> bool:
-    """Return True if BFCL's checkers accept a turn: its calls, the state behind it, and all answers so far."""
+    """Return True if BFCL's checkers accept a turn: its calls, the state after it, and all answers so far."""
     if not gold.answers:
         return True
     if not calls or not _same_state(instances, gold.instances):

@@ -122,7 +122,7 @@ def make_text_env(env_id: str, arguments: Mapping[str, Any]) -> ToolEnv:
 
 
 def check_format(env: ToolEnv, *, native: bool) -> None:
-    """Raise `ConfigurationError` unless the model is told of the functions exactly once.
+    """Raise `ConfigurationError` unless the functions are described to the model exactly once.
 
     Args:
         env: The environment.

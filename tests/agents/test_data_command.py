@@ -188,7 +188,7 @@ def test_a_tar_archive_is_bounded_in_what_it_leaves_out_and_in_its_names(tmp_pat
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.tar.bz2", "a.tar.xz", "a.tar"])
-def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_told(name: str, tmp_path: Path) -> None:
+def test_every_kind_of_tar_archive_is_read_and_a_damaged_one_is_reported(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     with tarfile.open(path, "w:" + name.partition("tar.")[2]) as tar:
         for number in range(50):

@@ -298,7 +298,7 @@ def test_an_api_key_is_written_nowhere(
 
 
 @pytest.mark.parametrize("env", [{}, {"env": "StepTool/ToolWorld-v0"}])
-def test_a_policy_of_demonstrations_is_evaluated_and_told_of_another_world(
+def test_a_policy_of_demonstrations_is_evaluated_with_a_warning_of_another_world(
     env: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     made = load_policy("nano-sft")

@@ -193,7 +193,7 @@ def test_several_messages_between_two_answers_are_rendered_by_the_template() -> 
     assert ids.count(bundle.codec.stop_id) == len(more)  # the spelling of a special token is text
 
 
-def test_a_rewritten_history_is_encoded_anew(url: str) -> None:
+def test_a_rewritten_history_is_encoded_as_a_whole(url: str) -> None:
     bundle = chat_bundle()
     said = ask(url, max_tokens=20)["choices"][0]["message"]
     for changed in ({**said, "content": said["content"][:7] + "#"}, {**said, "content": "I will."}):

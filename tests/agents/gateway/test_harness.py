@@ -214,7 +214,7 @@ def test_harnesses_that_hang_end_the_run_in_the_end() -> None:
         played("hanging", bandits(1), bundle("none"), SPECS, seconds=0.2)
 
 
-def test_a_harness_that_never_asks_the_model_is_told() -> None:
+def test_a_harness_that_never_asks_the_model_is_reported() -> None:
     with pytest.raises(HarnessError, match="asked the policy for nothing in any of 10 episodes; it must use"):
         played("silent", bandits(3), bundle("none"))
 

@@ -98,10 +98,10 @@ def test_a_call_of_the_hermes_format_is_written_as_the_template_writes_one(token
     question = {"role": "user", "content": "Where?"}
     for thought in ("", "I look it up."):
         answer = {"role": "assistant", "content": thought, "tool_calls": [call]}
-        opening = rendered(tokenizer, [question], add_generation_prompt=True)
+        prompt_text = rendered(tokenizer, [question], add_generation_prompt=True)
         whole = rendered(tokenizer, [question, answer, {"role": "tool", "content": "Here."}])
         written = make_format("hermes").render("find_city", arguments, thought)
-        assert whole.startswith(f"{opening}{written}<|im_end|>\n")
+        assert whole.startswith(f"{prompt_text}{written}<|im_end|>\n")
 
 
 def test_the_prompt_offers_the_functions_as_the_template_does(
@@ -125,7 +125,7 @@ def test_an_episode_is_its_rendering_and_the_mask_covers_what_was_sampled(
     prompt = make_prompt(played.task, make_format("hermes"), "toolbench", 12)
     tools = [{"type": "function", "function": function} for function in prompt.functions]
     info = {"messages": prompt.messages, "functions": prompt.functions, "format": "hermes"}
-    opening = codec.encode_prompt(prompt.text, info)
+    prompt_ids = codec.encode_prompt(prompt.text, info)
     messages: list[Message] = list(prompt.messages)
     for count, step in enumerate(steps, 1):
         messages += [
@@ -133,13 +133,13 @@ def test_an_episode_is_its_rendering_and_the_mask_covers_what_was_sampled(
             {"role": "tool", "content": step.observation},
         ]
         turns = [(THINKING + each.action.text, each.observation) for each in steps[:count]]
-        episode = encode_turns(codec, opening, turns, [0.0] * count, "hermes")
+        episode = encode_turns(codec, prompt_ids, turns, [0.0] * count, "hermes")
         following = codec.encode_observation(step.observation, "hermes")
         whole = rendered(tokenizer, messages, tools=tools, add_generation_prompt=True)
         assert tokenizer.decode([*episode.ids, *following]) == whole
         sampled = [tokenizer.decode(episode.ids[start:end]) for start, end in episode.spans]
         assert sampled == [f"{action}<|im_end|>" for action, _ in turns]
-        assert episode.ids[: len(opening)] == tuple(opening)
+        assert episode.ids[: len(prompt_ids)] == tuple(prompt_ids)
     assert len(steps) >= 5
 
 
@@ -163,13 +163,13 @@ def test_the_template_forgets_thinking_when_the_user_writes_and_an_episode_does_
     codec = ChatCodec(tokenizer)
     call = make_format("react").render("find_city", {"name": "Lorvale"})
     question = {"role": "user", "content": "Where is Lorvale?"}
-    told = {"role": "user", "content": "In the north."}
-    opening = codec.encode_prompt("", {"messages": [question]})
-    sampled = [*opening, *codec.encode_action(THINKING + call)]
+    reply = {"role": "user", "content": "In the north."}
+    prompt_ids = codec.encode_prompt("", {"messages": [question]})
+    sampled = [*prompt_ids, *codec.encode_action(THINKING + call)]
     grown = [*sampled, *codec.encode_observation("In the north.", "react")]
     assert tokenizer.decode(grown).startswith(tokenizer.decode(sampled))
     again = rendered(
-        tokenizer, [question, {"role": "assistant", "content": THINKING + call}, told], add_generation_prompt=True
+        tokenizer, [question, {"role": "assistant", "content": THINKING + call}, reply], add_generation_prompt=True
     )
     assert not again.startswith(tokenizer.decode(sampled))
     assert THINKING not in again

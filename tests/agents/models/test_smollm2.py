@@ -69,7 +69,7 @@ def test_it_is_a_language_model_whose_chat_grows_by_appending(bundle: PolicyBund
 
 @needs_weights
 @pytest.mark.slow
-def test_adapters_learn_demonstrations_and_their_checkpoint_acts_alike(bundle: PolicyBundle, tmp_path: Path) -> None:
+def test_adapters_learn_demonstrations_and_their_checkpoint_acts_the_same(bundle: PolicyBundle, tmp_path: Path) -> None:
     played = demonstrate(Evaluation("StepTool/ToolWorld-v0", ENV, 2, slots=1), Noise(), 0)
     shown = [encode_trajectory(bundle.codec, each) for each in played]
     losses = [train_sft(bundle, shown, SFTConfig(epochs=1, batch_episodes=2)) for _ in range(3)]
