@@ -1,7 +1,7 @@
 """Grading of a BFCL episode from its steps by BFCL's own checkers, for rewards and the judge `world`."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 from steptool_env.bfcl.suite import bfcl_task_of
@@ -44,7 +44,7 @@ class Call(NamedTuple):
     arguments: dict[str, Any]
 
 
-@lru_cache(maxsize=128)
+@cache
 def gold_turns(task_id: str) -> tuple[GoldTurn, ...]:
     """Return the turns of a task's reference solution, computed by its calls."""
     task = load_tasks()[task_id]

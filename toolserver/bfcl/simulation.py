@@ -4,10 +4,12 @@ import inspect
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 from datetime import datetime
 from decimal import localcontext
 from functools import cache
+from math import inf
 from threading import Lock
 from types import FunctionType, MethodType
 from typing import Any, NamedTuple, Self
@@ -19,8 +21,16 @@ _NOW = datetime(2024, 9, 1, 10, 30)
 """Present of all simulations. BFCL's trading API has it; its travel API reads the clock, and answers would change."""
 
 _LARGEST_POWER = 100_000  # bits
-_LARGEST_PRECISION = 10_000  # digits
+_LARGEST_PRECISION = 1_000  # digits; the reference solutions have 10
+_LARGEST_TREE = 20_000  # files and folders, each time that a path leads to them
+_LARGEST_PATHS = 1_000_000  # characters of their paths
+_WALKS = frozenset({"cp", "du", "find"})
+"""Functions that copy or walk a file system. `cp` of a folder shares its subfolders, so few copies make a tree of many
+paths."""
 _KEPT = 256  # simulations of episodes in progress
+
+_MPMATH = Lock()
+"""Lock of mpmath's precision, which BFCL's logarithm sets for the whole process."""
 
 
 class Answer(NamedTuple):
@@ -77,10 +87,13 @@ class Simulation:
         method = self._method(function)
         if problem := _costs_too_much(function, arguments):
             return _failed(problem, Outcome.INVALID_ARGUMENTS)
+        if function in _WALKS and _is_large(self.instances["GorillaFileSystem"].root):
+            return _failed("The file system is too large.", Outcome.FAILED)
         try:
-            with localcontext():  # the precision that BFCL's mathematics set
+            # BFCL's mathematics set a precision: of the decimal context, or of mpmath.
+            with localcontext(), _MPMATH if function == "logarithm" else nullcontext():
                 result = method(**deepcopy(dict(arguments)))  # the state holds lists of the arguments, and changes them
-            text, value = _as_text(result)
+                text, value = _as_text(result)
         except Exception as error:  # any error of these classes is an answer, as in BFCL
             fits = _binds(method, arguments)
             return _failed(str(error), Outcome.FAILED if fits else Outcome.INVALID_ARGUMENTS)
@@ -176,10 +189,34 @@ def _costs_too_much(function: str, arguments: Mapping[str, Any]) -> str:
         if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > _LARGEST_POWER:
             return "The result is too large."
     for name in ("precision", "decimal_places"):
-        digits = arguments.get(name)
-        if isinstance(digits, int) and abs(digits) > _LARGEST_PRECISION:
+        if _size(arguments.get(name)) > _LARGEST_PRECISION:
             return f"{name} is too large."
     return ""
+
+
+def _size(value: Any) -> float:
+    """Return the absolute value of a number or of a text that Python reads as one; 0 for anything else."""
+    try:
+        return abs(float(value))
+    except OverflowError:
+        return inf
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _is_large(root: Any) -> bool:
+    """Return True if a walk of BFCL's file system would visit too much."""
+    waiting, visited, characters = [(root, 0)], 0, 0
+    while waiting:
+        folder, length = waiting.pop()
+        for name, item in folder.contents.items():
+            path = length + 1 + len(name)
+            visited, characters = visited + 1, characters + path
+            if visited > _LARGEST_TREE or characters > _LARGEST_PATHS:
+                return True
+            if hasattr(item, "contents"):
+                waiting.append((item, path))
+    return False
 
 
 class _FixedDate(datetime):

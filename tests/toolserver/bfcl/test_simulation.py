@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from base64 import b85encode
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -95,12 +96,51 @@ def test_numbers_that_would_run_for_hours_are_refused_at_once() -> None:
     for function, arguments in (
         ("power", {"base": 7, "exponent": 10**12}),
         ("square_root", {"number": 2, "precision": 10**9}),
+        ("square_root", {"number": 2, "precision": 1001}),
         ("logarithm", {"value": 2, "base": 10, "precision": 10**9}),
+        ("logarithm", {"value": 2, "base": 10, "precision": 1e9}),
+        ("logarithm", {"value": 2, "base": 10, "precision": "10000000"}),
+        ("logarithm", {"value": 2, "base": 10, "precision": 10**400}),
         ("round_number", {"number": 7, "decimal_places": -(10**9)}),
     ):
         assert simulation.call(function, arguments).outcome is Outcome.INVALID_ARGUMENTS
     assert simulation.call("power", {"base": 2, "exponent": 10}).value == {"result": 1024}
     assert time.monotonic() - start < 1
+
+
+def test_copies_of_folders_do_not_grow_without_end() -> None:
+    simulation = Simulation(next(task for task in load_tasks().values() if "GorillaFileSystem" in task.classes))
+    start = time.monotonic()
+    simulation.call("mkdir", {"dir_name": "a0"})
+    answers = []
+    for level in range(40):  # each folder has the one before twice
+        simulation.call("mkdir", {"dir_name": f"a{level + 1}"})
+        answers.append(simulation.call("cp", {"source": f"a{level}", "destination": f"a{level + 1}"}))
+        simulation.call("mv", {"source": f"a{level}", "destination": f"a{level + 1}"})
+        answers.append(simulation.call("cp", {"source": f"a{level + 1}", "destination": f"b{level}"}))
+        simulation.call("mv", {"source": f"b{level}", "destination": f"a{level + 1}"})
+    assert answers[0].error == ""
+    assert answers[-1].error == "The file system is too large."
+    assert simulation.call("find", {"path": "."}).error == "The file system is too large."
+    assert time.monotonic() - start < 5
+
+
+def test_logarithms_of_several_threads_have_their_own_precision() -> None:
+    task = next(task for task in load_tasks().values() if "MathAPI" in task.classes)
+    wanted = {digits: Simulation(task).call("logarithm", {"value": 2, "base": 10, "precision": digits}).text
+              for digits in (5, 40)}  # fmt: skip
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            for found in pool.map(lambda digits: [
+                Simulation(task).call("logarithm", {"value": 2, "base": 10, "precision": digits}).text
+                for _ in range(300)
+            ], (5, 40)):  # fmt: skip
+                assert set(found) <= {wanted[5], wanted[40]}
+                assert len(set(found)) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_precision_that_a_call_sets_ends_with_the_call() -> None:
