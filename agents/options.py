@@ -1,12 +1,14 @@
 """Flags of commands: KEY=VALUE options, and help that shows a part of the flags."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import tyro
 
+from steptool_env.episodes.config import KEY_OPTION
 from steptool_env.errors import ConfigurationError
 
 Words = Annotated[tuple[tuple[str, ...], ...], tyro.conf.arg(metavar="K=V [K=V ...]"), tyro.conf.UseAppendAction]
@@ -94,3 +96,15 @@ def as_shown(kind: type, settings: Any) -> Any:
     hints = get_type_hints(kind)
     values = {each.name: getattr(settings, each.name) for each in fields(kind)}
     return kind(**{n: as_shown(hints[n], v) if is_dataclass(v) else v for n, v in values.items()})
+
+
+def without_keys(value: Any) -> Any:
+    """Return a JSON value without API keys: as entries of objects, and in texts such as `api_key=KEY` of a command."""
+    if isinstance(value, dict):
+        return {name: without_keys(each) for name, each in value.items() if name != KEY_OPTION}
+    if isinstance(value, list):
+        return [without_keys(each) for each in value]
+    return _KEY.sub(r"\1***", value) if isinstance(value, str) else value
+
+
+_KEY = re.compile(rf"""({KEY_OPTION}["']?\s*[=:]\s*["']?)[^\s"',}}\]]+""")

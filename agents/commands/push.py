@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from agents.errors import CheckpointError
 from agents.reporting.console import print_written
 
 
@@ -74,6 +75,8 @@ class Command:
             progress = checkpoint.load_progress(source)
             checkpoint.save(folder, policy, bundle.tokenizer, progress=progress, config=state["settings"])
             base = ""
+        elif Path(base).is_absolute() or base.startswith((".", "~")):
+            raise CheckpointError(f"{source}: {base}, the base model of its adapters, is gone; put it back")
         else:
             checkpoint.copy_for_use(source, folder)
         run = source.parent if source.name.startswith("checkpoint-") else source

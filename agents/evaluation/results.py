@@ -1,7 +1,6 @@
 """Metrics of an evaluation and its result files: metrics.json and run.json."""
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from steptool_env.episodes.config import KEY_OPTION
+from agents.options import without_keys
 from steptool_env.metrics import calls_of, pass_at_budget, result_of, summarize, usable
 from steptool_env.suites.sample import is_sample
 from steptool_env.types import Task, Trajectory
@@ -94,21 +93,10 @@ def write_run(run: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Write command, version, date and settings of a run, without API keys. Return them as JSON values."""
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     described = {"command": " ".join(sys.argv), "version": version("steptool-env"), "date": date, **run}
-    public: dict[str, Any] = _public(json.loads(json.dumps(described, default=str)))
+    public: dict[str, Any] = without_keys(json.loads(json.dumps(described, default=str)))
     path.write_text(json.dumps(public, indent=2) + "\n", encoding="utf-8")
     return public
 
-
-def _public(value: Any) -> Any:
-    """Return a JSON value without API keys: as entries of objects, and in texts such as `api_key=KEY` of a command."""
-    if isinstance(value, dict):
-        return {name: _public(each) for name, each in value.items() if name != KEY_OPTION}
-    if isinstance(value, list):
-        return [_public(each) for each in value]
-    return _KEY.sub(r"\1***", value) if isinstance(value, str) else value
-
-
-_KEY = re.compile(rf"""({KEY_OPTION}["']?\s*[=:]\s*["']?)[^\s"',}}\]]+""")
 
 _HELD_OUT = "held_out.json"
 

@@ -11,6 +11,7 @@ suffice for an exact resumption.
 """
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ from agents.errors import CheckpointError
 from agents.models import hub, weights
 from agents.models.policy import Policy
 from agents.models.weights import full_tensor, shard_like
+from agents.options import without_keys
 
 _STATE, _OPTIMIZER, _VALUE_HEAD = "trainer_state.json", "optimizer.safetensors", "value_head.safetensors"
 _WEIGHTS = ("model*.safetensors", "adapter_model.safetensors")
@@ -160,15 +162,20 @@ def copy_for_use(folder: Path, target: Path) -> None:
     (target / _STATE).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+_PLACE = re.compile(r"""(?<![\w.])(?:~|\.{1,2})?/[^\s,;'"]*""")
+"""Path in a text that begins at the root, at home or at the working directory, as in `policy:/home/me/run`."""
+
+
 def without_places(value: Any) -> Any:
-    """Return settings without absolute paths and addresses, see `copy_for_use`."""
+    """Return settings without API keys, paths of a machine and addresses, see `copy_for_use`."""
+    value = without_keys(value)
     if isinstance(value, Mapping):
         return {name: without_places(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_places(each) for each in value]
     if isinstance(value, str) and "://" in value and not hub.is_hub_name(value):
         return ""
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+    return _PLACE.sub(lambda match: Path(match[0]).name, value) if isinstance(value, str) else value
 
 
 def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
@@ -331,7 +338,9 @@ def _verify(folder: Path) -> None:
         raise CheckpointError(f"{folder} is incomplete: {_STATE} lists no weights")
     for name, digest in hashes.items():
         path = folder / name
-        if not path.exists():
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise CheckpointError(f"{folder}: {_STATE} names {name!r}, a file outside of the checkpoint")
+        if not path.is_file():
             raise CheckpointError(f"{folder} is incomplete: {name} is missing")
         if _digest(path) != digest:
             raise CheckpointError(f"{path} is damaged: its content is not that which was written")

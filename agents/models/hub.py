@@ -18,6 +18,11 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
+# `huggingface_hub` has used three HTTP libraries: the base of their errors is above that of its own.
+_HTTP_ERROR = next((kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError"), HfHubHTTPError)
+_FAILURES = (_HTTP_ERROR, HFValidationError, OSError)
+
+
 def is_hub_name(name: str | Path) -> bool:
     """Return whether `name` begins with `hf://`."""
     return str(name).startswith("hf:/")
@@ -35,7 +40,7 @@ def download(name: str | Path) -> Path:
     repo, revision = found["repo"], found["revision"]
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(_FILES)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+    except (*_FAILURES, LocalEntryNotFoundError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"{name} cannot be read: {reason}; check the name and the network, set HF_TOKEN for a private repository"
@@ -61,6 +66,8 @@ def push_to_hub(folder: Path, repo: str, *, private: bool | None = None, revisio
     api = HfApi()
     try:
         api.create_repo(repo, private=private, exist_ok=True)
+        if private and not api.repo_info(repo).private:
+            raise ConfigurationError(f"repo={repo} exists and is public; make it private first, or leave out private")
         if revision != "main":
             api.create_branch(repo, branch=revision, exist_ok=True)
         return api.upload_folder(
@@ -70,10 +77,10 @@ def push_to_hub(folder: Path, repo: str, *, private: bool | None = None, revisio
             commit_message="Upload a checkpoint of steptool-env",
             delete_patterns="*",
         )
-    except (HfHubHTTPError, OSError) as error:
+    except _FAILURES as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigurationError(
-            f"repo={repo}: the hub refused the upload: {reason}; log in with `hf auth login`, or set HF_TOKEN with the "
+            f"repo={repo}: the upload failed: {reason}; log in with `hf auth login`, or set HF_TOKEN with the "
             "right to write"
         ) from error
 

@@ -24,12 +24,12 @@ _SOURCE = "server"
 
 
 class ServerCatalogue:
-    """The catalogue of a server, answered by the server's own service: see `tool_sources.Catalogues`."""
+    """The catalogue of a server, answered by its own recordings and world: see `tool_sources.Catalogues`."""
 
     has_seeds = False
 
     def __init__(self, assembly: Assembly) -> None:
-        self._source = ToolSource(assembly, world=assembly.vendors is not None)
+        self._source = ToolSource(assembly)
 
     @property
     def names(self) -> Sequence[str]:

@@ -9,6 +9,8 @@ from threading import Lock
 from typing import NamedTuple
 
 from steptool_env.errors import ConfigurationError
+from toolserver.bfcl import CATEGORY as BFCL
+from toolserver.bfcl import load_tasks
 from toolserver.cache.record import CacheEntry
 from toolserver.calls.naming import api_key
 from toolserver.catalog.api_schema import ApiSpec, ToolCall, ToolResponse
@@ -33,11 +35,10 @@ class Recording(NamedTuple):
 
 
 class ToolSource:
-    """Tools of one catalog, answered in this process. Nothing is written, and a miss is an error."""
+    """Tools of one catalog, answered in this process. Nothing is written or asked of others, and a miss is an error."""
 
-    def __init__(self, assembly: Assembly, *, world: bool) -> None:
+    def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
-        self._world = world
         self._lock = Lock()
 
     @property
@@ -58,10 +59,16 @@ class ToolSource:
 
     def call(self, spec: ApiSpec, arguments: str) -> ToolResponse:
         """Return the answer to a call that begins an episode."""
-        service = self._assembly.service
-        call = ToolCall(spec.category, spec.tool, spec.name, arguments, opening_token() if self._world else "")
+        service = self._assembly.local
+        call = ToolCall(spec.category, spec.tool, spec.name, arguments, self._opening_token(spec))
         decoded = call if service.codec is None else service.codec.decode_call(call)
         return decoded if isinstance(decoded, ToolResponse) else service.call(decoded)
+
+    def _opening_token(self, spec: ApiSpec) -> str:
+        """Return the state of an episode that begins; of BFCL that of the first task with this API."""
+        if spec.category == BFCL:
+            return opening_token(task=next(task.id for task in load_tasks().values() if spec.tool in task.classes))
+        return "" if self._assembly.vendors is None else opening_token()
 
     def recordings(self, spec: ApiSpec) -> tuple[list[Recording], int]:
         """Return some recorded calls of an API and the number of all."""
@@ -119,6 +126,6 @@ def tool_source(name: str, world_seed: int, cache: Path | None) -> ToolSource:
     if name == CACHE:
         if cache is None:
             raise ConfigurationError("source=cache: no cache was given; start the page with --cache DIR")
-        return ToolSource(assemble(Settings(cache=cache, world=None, read_only=True, miss="strict")), world=False)
+        return ToolSource(assemble(Settings(cache=cache, world=None, read_only=True, miss="strict")))
     settings = Settings(cache=None, world=world_seed, world_level=name, miss="strict")
-    return ToolSource(assemble(settings), world=True)
+    return ToolSource(assemble(settings))

@@ -28,9 +28,18 @@ if TYPE_CHECKING:
 
 
 class Assembly(NamedTuple):
-    """A service and its parts. `cache` is `None` without recordings, `vendors` is `None` without a world."""
+    """A service and its parts.
+
+    Attributes:
+        service: The service.
+        local: The same without what answers a miss: it asks no model and no upstream server, and records nothing.
+        catalog: Catalog of both.
+        cache: Recordings; `None` without some.
+        vendors: Vendors of the world; `None` without one.
+    """
 
     service: ToolService
+    local: ToolService
     catalog: Catalog
     cache: ResponseCache | None
     vendors: VendorRegistry | None
@@ -67,15 +76,18 @@ def assemble(settings: Settings) -> Assembly:
     if settings.bfcl:
         codec, catalog = bfcl_codec(key), Catalog(load_apis().values())
         resolvers.append(BfclResolver())
-    service = ToolService(
-        catalog,
-        [*resolvers, *_on_a_miss(settings, cache)],
-        strict_arguments=settings.strict_arguments,
-        codec=codec,
-        max_depth=settings.max_depth,
-        upstream_workers=settings.upstream_workers,
-    )
-    return Assembly(service, catalog, cache, vendors)
+
+    def service(*others: Resolver) -> ToolService:
+        return ToolService(
+            catalog,
+            [*resolvers, *others],
+            strict_arguments=settings.strict_arguments,
+            codec=codec,
+            max_depth=settings.max_depth,
+            upstream_workers=settings.upstream_workers,
+        )
+
+    return Assembly(service(*_on_a_miss(settings, cache)), service(), catalog, cache, vendors)
 
 
 def _world(settings: Settings, seed: int, key: bytes) -> tuple[VendorRegistry, StateCodec, Resolver]:

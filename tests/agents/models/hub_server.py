@@ -117,7 +117,13 @@ def create_app(hub: Hub) -> FastAPI:  # noqa: C901 - one small function per rout
     @app.get("/api/models/{user}/{name}/revision/{revision}")
     async def info(user: str, name: str, revision: str = "main") -> Any:
         oid, files = hub.files(f"{user}/{name}", revision)
-        return {"id": f"{user}/{name}", "sha": oid, "siblings": [{"rfilename": path} for path in files]}
+        private = hub.private.get(f"{user}/{name}", False)
+        return {
+            "id": f"{user}/{name}",
+            "private": private,
+            "sha": oid,
+            "siblings": [{"rfilename": path} for path in files],
+        }
 
     @app.get("/api/models/{user}/{name}/tree/{revision}")
     async def tree(user: str, name: str, revision: str) -> Any:

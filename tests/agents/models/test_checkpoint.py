@@ -1,5 +1,7 @@
 """Checkpoints: complete or absent, exact, and refused when they do not fit."""
 
+import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -287,3 +289,28 @@ def test_no_file_is_a_pickle(tmp_path: Path) -> None:
     names = sorted(str(p.relative_to(tmp_path / "c")) for p in (tmp_path / "c").rglob("*") if p.is_file())
     assert all(name.endswith((".json", ".safetensors", ".jinja", ".txt")) for name in names), names
     assert checkpoint.load_config(tmp_path / "c")["algo"] == "steptool"
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "/dev/zero", "a/../../outside.json"])
+def test_a_state_that_names_files_outside_of_its_folder_is_refused(name: str, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint.resolve_checkpoint("nano-sft"), tmp_path / "run")
+    (tmp_path / "outside.json").write_text("{}")
+    path = tmp_path / "run" / "trainer_state.json"
+    state = json.loads(path.read_text())
+    path.write_text(json.dumps({**state, "hashes": {**state["hashes"], name: "0" * 32}}))
+    with pytest.raises(CheckpointError, match="a file outside of the checkpoint"):
+        checkpoint.copy_for_use(tmp_path / "run", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_settings_for_others_have_no_place_of_a_machine_and_no_key() -> None:
+    given = {
+        "agent": "policy:/home/me/run", "cache": "~/cache", "runs": ["../../home/me/a", "./b"], "file": "file:/etc/x",
+        "url": "http://10.0.0.7:8000", "api_key": "secret", "env": "StepTool/ToolWorld-v0", "model": "Qwen/Qwen3-0.6B",
+        "hub": "hf://USER/NAME", "words": "a key api_key=secret stays out", "lr": 0.1, "split": "train",
+    }  # fmt: skip
+    text = json.dumps(checkpoint.without_places(given))
+    for hidden in ("home", "etc", "10.0.0.7", "secret", "~"):
+        assert hidden not in text
+    for kept in ("StepTool/ToolWorld-v0", "Qwen/Qwen3-0.6B", "hf://USER/NAME", "0.1", "train", "policy:run"):
+        assert kept in text

@@ -173,6 +173,11 @@ def test_wrong_names_missing_repositories_and_refused_uploads_are_clear_errors(
         assert message in steptool(address, tmp_path / "home", *words, status=2)[1]
     words = ["push", str(NANO), "--repo", REPO]
     assert "HF_TOKEN" in steptool(address, tmp_path / "home", *words, status=2, HF_TOKEN="hf_other")[1]
+    stored.commit("someone/other", "main", {"config.json": b"{}"})
+    words = ["push", str(NANO), "--repo", "someone/other", "--private"]
+    assert "exists and is public" in steptool(address, tmp_path / "home", *words, status=2)[1]
+    words = ["push", str(NANO), "--repo", REPO]
+    assert "the upload failed" in steptool("http://127.0.0.1:9", tmp_path / "home", *words, status=2)[1]
     for repo in ("name", "a/b/c", "someone/na me"):
         with pytest.raises(ConfigurationError, match="repo="):
             hub.check_name(repo)

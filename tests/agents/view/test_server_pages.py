@@ -15,6 +15,7 @@ from steptool_env.suites.sample import SAMPLE
 from steptool_env.toolworld import read_task_id
 from steptool_env.toolworld.grading.oracle import gold_answer
 from steptool_env.toolworld.suite import load_suite
+from tests.server_stub import upstream_stub
 from tests.toolserver.serving import run
 from toolserver.errors import ConfigurationError
 from toolserver.http.app import create_app
@@ -80,6 +81,36 @@ def test_a_call_on_a_page_is_answered_as_by_the_server(world: str) -> None:
     answered = httpx.post(f"{world}/v1/call", json={**place, "arguments": {"name": "Somewhere"}}, timeout=60).json()
     assert answered["body"] in unescape(page)
     assert f">{answered['outcome']}</span>" in page
+
+
+def test_a_call_on_a_page_asks_no_other_server_and_records_nothing(tmp_path: Path) -> None:
+    """A page of another site can make a browser open an address of these pages."""
+    cache = tmp_path / "cache"
+    assert run("import", "stabletoolbench", SAMPLE, "--cache", cache) == 0
+    with (
+        upstream_stub(lambda request: {"error": "", "response": "from upstream"}) as stub,
+        ServerProcess(
+            ["--cache", str(cache), "--ui", "--miss", "live"], settings={"live_url": stub.url, "read_only": False}
+        ) as server,
+    ):
+        documented = json.loads(get(server.url, "/v1/apis", limit=1))["apis"][0]
+        place = {name: documented[f"{name}_name"] for name in ("category", "tool", "api")}
+        arguments = '{"name": "of no recorded call"}'
+        page = get(server.url, "/ui/tool", source="server", **place, arguments=arguments)
+        assert "No recorded response for this call." in page
+        assert not stub.requests
+        answer = httpx.post(f"{server.url}/v1/call", json={**place, "arguments": arguments}, timeout=60).json()
+        assert answer["provenance"] == "live"
+        assert len(stub.requests) == 1
+
+
+def test_an_api_of_bfcl_is_tried_at_the_beginning_of_a_task(bfcl: None) -> None:
+    with ServerProcess(["--bfcl", "--ui"]) as server:
+        documented = json.loads(get(server.url, "/v1/apis", q="pwd", limit=1))["apis"][0]
+        place = {name: documented[f"{name}_name"] for name in ("category", "tool", "api")}
+        page = get(server.url, "/ui/tool", source="server", **place, arguments="{}")
+        assert ">ok</span>" in page
+        assert "state token" not in page
 
 
 def test_recorded_calls_have_their_source(recorded: str) -> None:
