@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from agents.errors import CheckpointError, ConfigurationError
 
@@ -19,8 +19,8 @@ _FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 
 
 # `huggingface_hub` has used three HTTP libraries: the base of their errors is above that of its own.
-_HTTP_ERROR = next((kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError"), HfHubHTTPError)
-_FAILURES = (_HTTP_ERROR, HFValidationError, OSError)
+_HTTP_ERRORS = [kind for kind in HfHubHTTPError.__mro__ if kind.__name__ == "HTTPError" and issubclass(kind, Exception)]
+_FAILURES: tuple[type[Exception], ...] = (*_HTTP_ERRORS, HfHubHTTPError, HFValidationError, OSError)
 
 
 def is_hub_name(name: str | Path) -> bool:
@@ -40,7 +40,7 @@ def download(name: str | Path) -> Path:
     repo, revision = found["repo"], found["revision"]
     try:
         folder = Path(snapshot_download(repo, revision=revision, allow_patterns=list(_FILES)))
-    except (*_FAILURES, LocalEntryNotFoundError) as error:
+    except _FAILURES as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
             f"{name} cannot be read: {reason}; check the name and the network, set HF_TOKEN for a private repository"

@@ -174,6 +174,7 @@ def test_wrong_names_missing_repositories_and_refused_uploads_are_clear_errors(
     words = ["push", str(NANO), "--repo", REPO]
     assert "HF_TOKEN" in steptool(address, tmp_path / "home", *words, status=2, HF_TOKEN="hf_other")[1]
     stored.commit("someone/other", "main", {"config.json": b"{}"})
+    stored.private["someone/other"] = False
     words = ["push", str(NANO), "--repo", "someone/other", "--private"]
     assert "exists and is public" in steptool(address, tmp_path / "home", *words, status=2)[1]
     words = ["push", str(NANO), "--repo", REPO]
