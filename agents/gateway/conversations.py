@@ -4,6 +4,7 @@ A message of the model is found again by the messages before it and by its calls
 before its last one, e.g. one whose history a client has shortened, is encoded as a whole and begins a new conversation.
 """
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,10 +163,13 @@ def _agrees(shown: Message, message: Message) -> bool:
     return shown.content in (("", message.content) if message.tool_calls else (message.content,))
 
 
+_DESCRIBED = r"""(?<!\w){0}\(|["']name["']: ?["']{0}["']"""
+
+
 def _are_described(functions: Sequence[FunctionSchema], messages: Sequence[Mapping[str, str]]) -> bool:
-    """Return whether the system's messages name every function."""
+    """Return whether the system's messages describe every function: `name(...)`, or an entry `"name": "..."`."""
     system = "\n".join(message["content"] for message in messages if message["role"] == "system")
-    return all(function["name"] in system for function in functions)
+    return all(re.search(_DESCRIBED.format(re.escape(function["name"])), system) for function in functions)
 
 
 def _with_system(messages: Sequence[dict[str, str]], text: str) -> list[dict[str, str]]:

@@ -39,7 +39,7 @@ class TurnRequest:
 
     def refuse(self) -> None:
         """Answer that the episode has ended."""
-        if self.future.set_running_or_notify_cancel():
+        if not self.future.done() and self.future.set_running_or_notify_cancel():
             self.future.set_exception(episode_ended())
 
 
@@ -147,14 +147,16 @@ class HarnessEpisode:
             turn = self._turn_of(name, arguments)
             exact = turn is not None and self._asks(turn, name, arguments)
             action = turn.text if turn is not None and exact else self._format.render(name, arguments)
-        return self._step(action, turn)
+            request = self._request(action, turn)
+        return self._result(request)
 
     def step(self, text: str) -> Transition | None:
         """Step the environment with a text, of the latest turn that wrote it, else of the last turn."""
         with self._lock:
             pending = [turn for turn in self.turns if turn.number not in self._claimed and turn.text == text]
             turn = _last(pending or self.turns)
-        return self._step(text, turn)
+            request = self._request(text, turn)
+        return self._result(request)
 
     def answer(self, text: str) -> StepRequest | None:
         """Return the step that ends the episode with an answer; `None` where the task has no `Finish`."""
@@ -180,14 +182,20 @@ class HarnessEpisode:
         with self._lock:
             self.closed = True
 
-    def _step(self, action: str, turn: Turn | None) -> Transition | None:
-        with self._lock:
-            if self.closed or self.over:
-                return None
-            if turn is not None:
-                self._claimed.add(turn.number)
-            request = StepRequest(self, action, None if turn is None else turn.number)
-            self._post(request)
+    def _request(self, action: str, turn: Turn | None) -> StepRequest | None:
+        """Request a step for a turn, which it claims; the lock is held since the turn was chosen."""
+        if self.closed or self.over:
+            return None
+        if turn is not None:
+            self._claimed.add(turn.number)
+        request = StepRequest(self, action, None if turn is None else turn.number)
+        self._post(request)
+        return request
+
+    def _result(self, request: StepRequest | None) -> Transition | None:
+        """Wait for the result of a step."""
+        if request is None:
+            return None
         transition = request.future.result()
         if transition is not None and "transport_error" in transition.info:
             raise ToolTransportError(str(transition.info["transport_error"]))

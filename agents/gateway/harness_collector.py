@@ -69,6 +69,7 @@ class _HarnessCollector:
         self._done: dict[int, list[TokenEpisode]] = {}
         self._errors: list[str] = []
         self._hung = 0
+        self._taken: list[Event] = []
         self.rollout = Rollout()
 
     def collect(self) -> Rollout:
@@ -100,10 +101,11 @@ class _HarnessCollector:
         for turn in self._turns.values():
             turn.refuse()
         while not self._events.empty():
-            event = self._events.get()
+            self._taken.append(self._events.get())
+        for event in self._taken:
             if isinstance(event, TurnRequest):
                 event.refuse()
-            elif isinstance(event, StepRequest):
+            elif isinstance(event, StepRequest) and not event.future.done():
                 event.future.set_result(None)
 
     def _start(self, order: int, spec: EpisodeSpec, slot: int) -> None:
@@ -117,7 +119,7 @@ class _HarnessCollector:
 
     def _advance(self) -> list[int]:
         """Take the requests that wait, and go on with the answers. Return the slots of episodes that ended."""
-        events = self._next_events()
+        events = self._taken = self._next_events()
         begin = time.perf_counter()
         self._step([event for event in events if isinstance(event, StepRequest)])
         stepped = time.perf_counter()

@@ -47,7 +47,8 @@ class Models:
 
     Args:
         loaders: Function that loads each model. It may raise `CheckpointError`.
-        most: Maximum number of models in memory; the one that was not used for longest is unloaded when it is idle.
+        most: Maximum number of models in memory; the one that was not used for longest is unloaded when it is idle. The
+            first one stays: `/collective_rpc` may have given it other weights than those of its loader.
     """
 
     def __init__(self, loaders: Mapping[str, Callable[[], ServedModel]], most: int = 2) -> None:
@@ -68,8 +69,8 @@ class Models:
         async with self._lock:
             if name not in self._loaded:
                 self.add(await asyncio.to_thread(self._load, name))
-                for old in [each for each in self._loaded if each != name and not self._loaded[each].decoder.busy]:
-                    if len(self._loaded) > self._most:
+                for old in [each for each in self._loaded if each not in (name, self.names[0])]:
+                    if len(self._loaded) > self._most and not self._loaded[old].decoder.busy:
                         await asyncio.to_thread(self._loaded.pop(old).decoder.stop)
             self._loaded.move_to_end(name)
             return self._loaded[name]

@@ -61,6 +61,10 @@ def add_error_handlers(app: FastAPI) -> None:
     async def refused(_: Request, error: ApiError) -> JSONResponse:
         return JSONResponse(error.body(), error.status)
 
+    @app.exception_handler(CheckpointError)
+    async def unloadable(_: Request, error: CheckpointError) -> JSONResponse:
+        return JSONResponse(error_body(f"the model cannot be loaded: {error}", "model"), 500)
+
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         entry = error.errors()[0]

@@ -112,22 +112,31 @@ class HttpEngine:
         self._ids[target], self._draws[target] = list(self._ids[source]), (stream, self._draws[source][1])
 
     def free(self, slot: int) -> None:
-        """See `RolloutEngine.free`."""
+        """See `RolloutEngine.free`. A response that is still to come is dropped."""
         del self._ids[slot], self._draws[slot]
+        asked = self._asked.pop(slot, None)
+        if asked is not None:
+            asked.cancel()
 
     def request(self, slots: Sequence[int]) -> None:
         """See `RolloutEngine.request`. Each action is a request, which is sent at once."""
         if not self._model and any(self.remaining_tokens(slot) > 0 for slot in slots):
             self._model = self._first_model()
-        self._asked |= {slot: self._pool.submit(self._act, slot) for slot in slots}
+        self._asked |= {slot: self._pool.submit(self._act, list(self._ids[slot]), *self._draws[slot]) for slot in slots}
 
     def decode(self) -> dict[int, Sampled]:
         """See `RolloutEngine.decode`. Waits for at least one response."""
         if not self._asked:
             return {}
         wait(self._asked.values(), return_when=FIRST_COMPLETED)
-        ended = [slot for slot, future in self._asked.items() if future.done()]
-        return {slot: self._asked.pop(slot).result() for slot in ended}
+        sampled = {slot: self._asked[slot].result() for slot, future in list(self._asked.items()) if future.done()}
+        for slot, action in sampled.items():
+            del self._asked[slot]
+            if not action.overflow:
+                stream, number = self._draws[slot]
+                self._ids[slot].extend(action.ids)
+                self._draws[slot] = stream, number + 1
+        return sampled
 
     def close(self) -> None:
         """Close the connections and remove the weights that were sent last."""
@@ -135,9 +144,9 @@ class HttpEngine:
         self._http.close()
         self._remove()
 
-    def _act(self, slot: int) -> Sampled:
-        ids, (stream, action) = self._ids[slot], self._draws[slot]
-        max_tokens = min(self._sampling.max_action_tokens, self.remaining_tokens(slot))
+    def _act(self, ids: Sequence[int], stream: str | int, action: int) -> Sampled:
+        """Return an action that continues these tokens; runs on a thread, and changes nothing."""
+        max_tokens = min(self._sampling.max_action_tokens, self._context - len(ids))
         if max_tokens < 1:
             return Sampled([], [], stopped=False, overflow=True)
         request = {
@@ -148,10 +157,7 @@ class HttpEngine:
             "stop_token_ids": [self._stop],
             "seed": action_seed(self._seed, stream, action),
         }
-        sampled = self._read(self._ask("/v1/completions", request), ids)
-        ids.extend(sampled.ids)
-        self._draws[slot] = stream, action + 1
-        return sampled
+        return self._read(self._ask("/v1/completions", request), ids)
 
     def _read(self, response: httpx.Response, prompt: Sequence[int]) -> Sampled:
         """Return the action in a response. Raises `EngineError` for a response that would give wrong gradients."""

@@ -67,13 +67,13 @@ def _of_returns(batch: Batch, config: AlgorithmConfig) -> Tensor:
     reward, steps, group, gamma = batch.reward, batch.steps, batch.group, config.gamma
     match config.advantage:
         case "rloo":
-            return rloo(reward, steps, group)
+            return rloo(reward, steps, group, batch.part)
         case "grpo":
-            return grpo(reward, steps, group)
+            return grpo(reward, steps, group, batch.part)
         case "step_grpo":
-            return step_grpo(reward, steps, group, gamma=gamma)
+            return step_grpo(reward, steps, group, batch.part, gamma=gamma)
         case "gigpo":
-            return gigpo(reward, steps, group, batch.state_hashes, gamma=gamma)
+            return gigpo(reward, steps, group, batch.state_hashes, batch.part, gamma=gamma)
         case "tree":
             return tree(reward, steps, group, batch.lineage)
     return reinforce(reward, steps, gamma=gamma)
@@ -163,37 +163,57 @@ def reinforce(reward: Tensor, steps: Tensor, *, gamma: float) -> Tensor:
     return returns_to_go(reward, gamma) * _step_mask(reward, steps)
 
 
-def rloo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
+def rloo(reward: Tensor, steps: Tensor, group: Tensor, part: Tensor | None = None) -> Tensor:
     """Return of the episode minus the mean return of the other episodes of its group (leave-one-out): (b, k).
 
-    An episode without others in its group gets 0.
+    An episode without others in its group gets 0. For `part` see `_episodes`.
     """
-    total = reward.sum(1)
-    same = (group[:, None] == group[None, :]).to(reward.dtype)
+    first, episode = _episodes(group, part)
+    total, of = reward.sum(1)[first], group[first]
+    same = (of[:, None] == of[None, :]).to(reward.dtype)
     others = same.sum(1) - 1
     baseline = (same @ total - total) / others.clamp(min=1)
-    return ((total - baseline) * (others > 0))[:, None] * _step_mask(reward, steps)
+    return ((total - baseline) * (others > 0))[episode][:, None] * _step_mask(reward, steps)
 
 
-def grpo(reward: Tensor, steps: Tensor, group: Tensor) -> Tensor:
-    """Return of the episode, normalised within its group (Shao et al. 2024): (b, k)."""
-    return _normalize_within(reward.sum(1), group)[:, None] * _step_mask(reward, steps)
+def grpo(reward: Tensor, steps: Tensor, group: Tensor, part: Tensor | None = None) -> Tensor:
+    """Return of the episode, normalised within its group (Shao et al. 2024): (b, k). For `part` see `_episodes`."""
+    first, episode = _episodes(group, part)
+    return _normalize_within(reward.sum(1)[first], group[first])[episode][:, None] * _step_mask(reward, steps)
 
 
-def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, *, gamma: float) -> Tensor:
+def _episodes(group: Tensor, part: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return which rows are the first sequence of an episode (b,), and the number of each row's episode (b,).
+
+    An episode whose agent rewrote its history has several sequences, `part` 0, 1, ... (b,), one below the other. Its
+    return is that of the first one, and it counts once in its group.
+    """
+    first = torch.ones_like(group, dtype=torch.bool) if part is None else part == 0
+    return first, first.cumsum(0) - 1
+
+
+def step_grpo(reward: Tensor, steps: Tensor, group: Tensor, part: Tensor | None = None, *, gamma: float) -> Tensor:
     """Returns to go, normalised over all steps of a group: (b, k).
 
     A baseline per step index would be biased: only some episodes reach step 5, and a baseline of these alone rewards
-    the choice to continue. An episode without others in its group gets 0.
+    the choice to continue. An episode without others in its group gets 0. For `part` see `_episodes`; each step is in
+    one sequence.
     """
     mask = _step_mask(reward, steps)
-    single = (group[:, None] == group[None, :]).sum(1) == 1
+    first, _ = _episodes(group, part)
+    single = (group[:, None] == group[first][None, :]).sum(1) == 1
     flat = _normalize_within(returns_to_go(reward, gamma)[mask], group[:, None].expand_as(reward)[mask])
     return torch.zeros_like(reward).masked_scatter(mask, flat) * ~single[:, None]
 
 
 def gigpo(
-    reward: Tensor, steps: Tensor, group: Tensor, state_hashes: Sequence[Sequence[str]], *, gamma: float
+    reward: Tensor,
+    steps: Tensor,
+    group: Tensor,
+    state_hashes: Sequence[Sequence[str]],
+    part: Tensor | None = None,
+    *,
+    gamma: float,
 ) -> Tensor:
     """`A_episode + A_step` (GiGPO, Feng et al. 2025): (b, k).
 
@@ -207,7 +227,7 @@ def gigpo(
             labels[row, k] = names.setdefault((g, state), len(names))
     mask = _step_mask(reward, steps)
     flat = _normalize_within(returns_to_go(reward, gamma)[mask], labels.to(reward.device)[mask])
-    return grpo(reward, steps, group) + torch.zeros_like(reward).masked_scatter(mask, flat)
+    return grpo(reward, steps, group, part) + torch.zeros_like(reward).masked_scatter(mask, flat)
 
 
 def tree(reward: Tensor, steps: Tensor, group: Tensor, lineage: Sequence[Lineage]) -> Tensor:

@@ -31,6 +31,7 @@ class Batch:
         steps: Number of steps (b,).
         truncated: True where the environment interrupted the episode (b,).
         group: Group numbers (b,).
+        part: Number among the sequences of one episode (b,), 0 for most: see `agents.rollout.types.TokenEpisode`.
         state_hashes: Hash of the state of each step, b tuples of at most k.
         lineage: Place of each episode in the tree of its group.
         value: Values of the critic (b, j).
@@ -50,6 +51,7 @@ class Batch:
     steps: Tensor
     truncated: Tensor
     group: Tensor
+    part: Tensor
     state_hashes: tuple[tuple[str, ...], ...]
     lineage: tuple[tuple[int, ...], ...]
     value: Tensor
@@ -82,7 +84,7 @@ class Batch:
         """Select episodes and cut the padding to the longest of them."""
         length, j = int(self.attention[index].sum(1).max()), int(self.mask[index].sum(1).max())
         width = {"ids": length, "attention": length, "reward": int(self.steps[index].max())}
-        width |= {"steps": 0, "truncated": 0, "group": 0, "final_value": 0}
+        width |= {"steps": 0, "truncated": 0, "group": 0, "part": 0, "final_value": 0}
         picked = {
             f.name: tensor[index][:, : width.get(f.name, j)] if width.get(f.name, j) else tensor[index]
             for f in fields(self)
@@ -135,6 +137,7 @@ def collate(
         steps=torch.tensor([len(e.spans) for e in episodes], device=device),
         truncated=torch.tensor([e.truncated for e in episodes], device=device),
         group=torch.tensor([e.group for e in episodes], device=device),
+        part=torch.tensor([e.part for e in episodes], device=device),
         state_hashes=tuple(e.state_hashes for e in episodes),
         lineage=tuple(e.lineage for e in episodes),
         value=torch.zeros_like(old_log_prob),

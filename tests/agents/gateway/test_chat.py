@@ -1,5 +1,6 @@
 """Chat completions of a served policy: what a client gets, and the tokens behind it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import pytest
 import torch
 
 from agents.gateway.conversations import Conversations
-from agents.gateway.models import ServedModel
+from agents.gateway.models import Models, ServedModel
 from agents.gateway.protocol import Message
 from agents.models.bundle import PolicyBundle
 from agents.rollout.types import Sampled
@@ -274,6 +275,39 @@ def test_tools_reach_a_model_whose_template_has_no_place_for_them(url: str) -> N
     assert "<tool_call>" in text
     without = ask(url, tools=[FIND], tool_choice="none", return_token_ids=True)
     assert without["prompt_token_ids"] == ask(url, return_token_ids=True)["prompt_token_ids"]
+
+
+def test_a_name_inside_a_word_of_the_system_is_no_description() -> None:
+    made = chat_bundle()
+    functions = [{"name": "search", "description": "Search pages.", "parameters": {"type": "object", "properties": {}}}]
+    system, asked = {"role": "system", "content": "You can research topics."}, {"role": "user", "content": "Hello."}
+    conversations = Conversations(made.codec, make_format("react"))
+    messages = [Message.model_validate(each) for each in (system, asked)]
+    text = made.tokenizer.decode(conversations.prompt(messages, functions).ids)
+    assert "Search pages." in text
+    described = {"role": "system", "content": "Tools: search(): Search pages."}
+    messages[0] = Message.model_validate(described)
+    assert made.tokenizer.decode(conversations.prompt(messages, functions).ids).count("Search pages.") == 1
+
+
+def test_a_model_with_reloaded_weights_stays_in_memory() -> None:
+    from tests.agents.bandit import bundle
+
+    def load(name: str) -> ServedModel:
+        loaded.append(name)
+        return served(bundle("none"), name, "react")
+
+    async def ask_for_all() -> None:
+        for name in ("a", "b", "c", "a"):
+            await models.get(name)
+
+    loaded: list[str] = []
+    models = Models({name: lambda name=name: load(name) for name in "abc"}, most=2)  # type: ignore[misc]
+    try:
+        asyncio.run(ask_for_all())
+    finally:
+        models.close()
+    assert loaded == ["a", "b", "c"]  # b gave way to c
 
 
 def test_requests_at_once_are_those_one_by_one(url: str) -> None:

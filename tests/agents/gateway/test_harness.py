@@ -1,6 +1,7 @@
 """Episodes of a harness: the tokens, rewards and learning of the environment's own loop."""
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -212,6 +213,24 @@ def test_a_harness_that_stops_early_ends_its_episode_as_data(harness: str, outco
 def test_harnesses_that_hang_end_the_run_in_the_end() -> None:
     with pytest.raises(HarnessError, match=r"5 episodes of a rollout took longer than rollout.harness_seconds=0.2"):
         played("hanging", bandits(1), bundle("none"), SPECS, seconds=0.2)
+
+
+class _Broken(BatchedPool):
+    """Environments of which a step raises."""
+
+    def step(self, actions: Any) -> Any:
+        raise ConfigurationError("the tools do not know this API")
+
+
+def test_an_environment_that_raises_ends_the_run_and_leaves_no_thread() -> None:
+    env = ToolEnv(BanditSuite(), make_bandit().config)
+    before = set(threading.enumerate())
+    with pytest.raises(ConfigurationError, match="do not know this API"):
+        played("unasked", _Broken(env, 3), bandit_bundle())
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("harness"):
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def test_a_harness_that_never_asks_the_model_is_reported() -> None:

@@ -166,6 +166,24 @@ def test_a_request_that_was_given_up_takes_nobody_with_it() -> None:
     assert asyncio.run(given_up_and_kept()).ids
 
 
+def test_a_slot_that_is_freed_while_it_is_answered_takes_nobody_with_it() -> None:
+    with serving(exact_bundle().policy) as url:
+        engine = remote(exact_bundle(), url, Sampling(4))
+        for slot in range(80):  # more than there are connections
+            engine.start(slot, [3, 4])
+        engine.request(list(range(80)))
+        for slot in range(79):
+            engine.free(slot)
+        (sampled,) = engine.decode().values()
+        engine.start(0, [3])
+        assert act(engine, [0])[0].ids
+        alone = remote(exact_bundle(), url, Sampling(4))
+        alone.start(79, [3, 4], stream=79)
+        assert act(alone, [79])[0].ids == sampled.ids
+        engine.close()
+        alone.close()
+
+
 def test_a_full_context_is_an_overflow_and_asks_nobody() -> None:
     engine = remote(exact_bundle(), "http://127.0.0.1:9", Sampling())
     engine.start(0, [3] * 64)

@@ -1,5 +1,7 @@
 """Identities of the estimators, in float64."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -253,3 +255,17 @@ def test_the_critic_target_of_step_gae_solves_dynamic_programming() -> None:
     true = advantages.broadcast_to_tokens(advantages.returns_to_go(reward, GAMMA), step)
     got = advantages.step_gae(reward, true, step, gamma=GAMMA, gae_lambda=0.0, gae_lambda_token=0.0)
     assert got.abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo", "gigpo", "step_grpo"])
+def test_an_episode_of_several_sequences_counts_once_in_its_group(name: str) -> None:
+    """Two episodes return 1 and 0; the first has ten sequences, because its agent rewrote its history."""
+    estimate: Any = getattr(advantages, name)
+    reward = torch.tensor([[1.0]] * 10 + [[0.0]])
+    steps, group, part = torch.ones(11, dtype=torch.long), torch.zeros(11, dtype=torch.long), torch.arange(11) % 10
+    more = {"gigpo": {"state_hashes": [[str(row)] for row in range(11)], "gamma": 1.0}, "step_grpo": {"gamma": 1.0}}
+    got = estimate(reward, steps, group, part=part, **more.get(name, {}))[:, 0]
+    if name != "step_grpo":  # whose group is one of steps
+        torch.testing.assert_close(got, torch.tensor([1.0] * 10 + [-1.0]))
+    alone = estimate(reward, steps, part // 99, part=torch.arange(11), **more.get(name, {}))
+    torch.testing.assert_close(alone, torch.zeros_like(alone))
