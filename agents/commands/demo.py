@@ -11,8 +11,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as View
 
-from agents.demo.run import BEST, START, Demo, Outcome, by_depth, run_demo
-from agents.evaluation.results import defined, metrics_of, panel_of
+from agents.demo.run import BEST, ENV_ID, START, Demo, Outcome, by_depth, run_demo, task_arguments
+from agents.evaluation.results import defined, metrics_of, panel_of, write_metrics, write_run
 from agents.reporting.console import print_written
 from steptool_env.trajectories.trajectories import write_trajectories
 
@@ -28,7 +28,8 @@ class Command(Demo):
     and with the final reward alone (`final`). Then both, the start, a random agent and the oracle are evaluated on the
     same held-out tasks; policies at temperature 1 and 0, the start also at its best temperature on validation tasks.
     Writes result.json (every metric of every agent) and report.html (episodes that only the trained policy solves,
-    learning curves by depth, tables) to the folder of --out.
+    learning curves by depth, tables) to the folder of --out, task.svg (one of these tasks before and after training)
+    and episodes/ (a run of each agent, for `steptool view`, `report`, `score` and `picture`).
 
     Example: steptool demo --out runs/demo
     """
@@ -67,8 +68,12 @@ def play(demo: Demo, console: Console) -> tuple[Outcome, dict[str, Any]]:
     outcome = run_demo(demo, console.print)
     seconds = time.perf_counter() - started
     record = result_of(demo, outcome, seconds)
+    arguments = task_arguments(demo)
     for name, played in outcome.runs.items():
-        write_trajectories(demo.out / "episodes" / name / "trajectories.jsonl", played)
+        folder = demo.out / "episodes" / name
+        write_trajectories(folder / "trajectories.jsonl", played)
+        write_metrics(metrics_of(played), folder / "metrics.json", panel_of(played))
+        write_run({"agent": name, "evaluation": {"env_id": ENV_ID, "env_kwargs": arguments}}, folder / "run.json")
     (demo.out / "result.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     panels = ", ".join(f"{len(played)} of {panel}" for panel, played in by_depth(outcome.runs["oracle"]).items())
     write_page(

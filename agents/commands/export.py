@@ -12,11 +12,11 @@ import tyro
 from rich.console import Console
 
 from agents.chat.conversations import openai_record, sharegpt_record
+from agents.evaluation.results import recorded_episodes
 from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import result_of, usable
 from steptool_env.suites.sample import SAMPLE_NAME, is_sample
 from steptool_env.trajectories.converted import converted_sets
-from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.toolbench_export import method_of, write_answers
 from steptool_env.types import Trajectory
 
@@ -49,7 +49,7 @@ class Command:
 
     def run(self) -> dict[str, Any]:
         """Write the files."""
-        episodes = usable(read_recordings(self.run_path))
+        episodes = usable(recorded_episodes(self.run_path))
         if self.solved:
             episodes = [episode for episode in episodes if result_of(episode).passed == 1]
         if not episodes:

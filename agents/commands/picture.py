@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from agents.evaluation.results import recorded_episodes
 from agents.reporting.console import print_written
 from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import result_of, usable
-from steptool_env.trajectories.recordings import read_recordings
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Command:
         """Draw. Raises `ConfigurationError` where no task fits."""
         from agents.reporting.task_picture import task_picture
 
-        before = {episode.task.id: episode for episode in usable(read_recordings(self.before))}
-        after = {episode.task.id: episode for episode in usable(read_recordings(self.after))}
+        before = {episode.task.id: episode for episode in usable(recorded_episodes(self.before))}
+        after = {episode.task.id: episode for episode in usable(recorded_episodes(self.after))}
         solved = [t for t, e in after.items() if t in before and result_of(e).passed > result_of(before[t]).passed]
         task = self.task or next(iter(solved), "")
         if task not in before or task not in after:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 from rich.console import Console
 
-from agents.evaluation.results import metrics_of, panel_of, read_held_out, read_judge
+from agents.evaluation.results import metrics_of, panel_of, read_held_out, read_judge, recorded_episodes
 from agents.reporting.console import print_written
 from agents.training.metrics_log import read_metrics
 from steptool_env.errors import ConfigurationError, DataError
 from steptool_env.metrics import usable
-from steptool_env.trajectories.recordings import read_recordings
 
 if TYPE_CHECKING:
     from agents.reporting.runs import Run
@@ -61,7 +60,7 @@ def read_run(folder: Path) -> Run:
     """Return the run in a folder. Raises `DataError` for one without `trajectories.jsonl` and `metrics.jsonl`."""
     from agents.reporting.runs import Run
 
-    episodes = read_recordings(folder) if (folder / "trajectories.jsonl").is_file() else []
+    episodes = recorded_episodes(folder) if (folder / "trajectories.jsonl").is_file() else []
     records = read_metrics(folder) if (folder / "metrics.jsonl").is_file() else []
     if not episodes and not records:
         raise DataError(f"{folder}: holds no run; it should have trajectories.jsonl or metrics.jsonl")

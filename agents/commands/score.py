@@ -10,7 +10,7 @@ from typing import Annotated, Any, TextIO
 import tyro
 from rich.console import Console
 
-from agents.evaluation.results import defined
+from agents.evaluation.results import defined, recorded_episodes
 from agents.evaluation.win_rate import compare_runs, win_metrics
 from agents.options import Words, read_options
 from agents.reporting.console import EpisodeProgress
@@ -21,7 +21,6 @@ from steptool_env.errors import ConfigurationError
 from steptool_env.judges import JUDGES, PairwiseJudge
 from steptool_env.rewards import REWARDS, RewardFunction, make_reward
 from steptool_env.toolworld import read_task_id
-from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.trajectories import TrajectoryWriter
 from steptool_env.types import Trajectory
 
@@ -57,8 +56,8 @@ class Command:
     def run(self) -> dict[str, Any]:
         """Score, showing the pass rate so far."""
         check_unused(self.out)
-        episodes = read_recordings(self.episodes)
-        against = [] if self.against is None else read_recordings(self.against)
+        episodes = recorded_episodes(self.episodes)
+        against = [] if self.against is None else recorded_episodes(self.against)
         options = self._reward_options(episodes)
         reward = make_reward(self.reward, **options)
         with TrajectoryWriter(self.out / "trajectories.jsonl") as writer:

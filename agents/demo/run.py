@@ -92,7 +92,7 @@ class Outcome:
 
 def run_demo(demo: Demo, say: Callable[[str], None]) -> Outcome:
     """Start a tool server, train against it, evaluate every agent on the same tasks, and stop the server."""
-    outcome, tasks = Outcome(), _task_arguments(demo)
+    outcome, tasks = Outcome(), task_arguments(demo)
     settings = {"world_tools": tasks["tools"]} if "tools" in tasks else {}
     with ServerProcess(["--world", str(demo.world_seed)], settings=settings) as server:
         say(f"tool server on {server.url} (process {server.pid})")
@@ -189,6 +189,8 @@ def _beyond_start(
             for index, (trained, *others) in enumerate(zip(after, *before, strict=True))
             if passed(trained) and not any(map(passed, others))
         ]
+        # Those first whose needed calls were made: an answer can be right by chance.
+        learnt.sort(key=lambda index: -after[index].metadata["outcome"]["progress"])
         unsolved = never_solved(panel.evaluation(config.env), agents(), learnt[:_CANDIDATES])
         found += [after[index].task.id for index in unsolved]
         if len(found) >= _SHOWN:
@@ -203,7 +205,7 @@ def _each(demo: Demo) -> int:
 
 def _depths(demo: Demo) -> Sequence[str]:
     """Return the splits of the held-out tasks: the depths that the policies are trained on."""
-    depths = sorted(_task_arguments(demo).get("depths", {}), key=int)
+    depths = sorted(task_arguments(demo).get("depths", {}), key=int)
     return [f"depth-{depth}" for depth in depths] or _FLOOR_SPLITS
 
 
@@ -211,7 +213,7 @@ def _evaluations(demo: Demo, arguments: Mapping[str, Any]) -> list[Evaluation]:
     return [Evaluation(ENV_ID, {**arguments, "split": split}, _each(demo), 50) for split in _depths(demo)]
 
 
-def _task_arguments(demo: Demo) -> dict[str, Any]:
+def task_arguments(demo: Demo) -> dict[str, Any]:
     """Return the arguments of the evaluation tasks: those of training, except for the split."""
     if demo.learner == "none":
         return {}

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from agents.options import without_keys
+from steptool_env.errors import ConfigurationError
 from steptool_env.metrics import calls_of, pass_at_budget, result_of, summarize, usable
 from steptool_env.suites.sample import is_sample
+from steptool_env.toolworld import read_task_id
+from steptool_env.toolworld.suite import make_suite
+from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.types import Task, Trajectory
 
 
@@ -110,3 +114,22 @@ def read_held_out(folder: Path) -> str:
     """Return the panel of a training's evaluations; empty where none was written."""
     path = folder / _HELD_OUT
     return str(json.loads(path.read_text(encoding="utf-8"))["panel"]) if path.is_file() else ""
+
+
+def recorded_episodes(path: Path) -> list[Trajectory]:
+    """Return the episodes of a recorded run, and make the suites of ToolWorld that find their tasks.
+
+    A task id has only a digest of settings other than the defaults, so these are taken from `run.json` in the folder of
+    the episodes. For errors see `steptool_env.trajectories.recordings.read_recordings`.
+    """
+    episodes = read_recordings(path)
+    file = (path if path.is_dir() else path.parent) / "run.json"
+    run = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    settings = run.get("settings", {}).get("suite") or run.get("evaluation", {}).get("env_kwargs", {})
+    for family in dict.fromkeys(episode.task.id.rpartition("-")[0] for episode in episodes):
+        try:
+            seed, level, split, _ = read_task_id(f"{family}-0")
+            make_suite({**settings, "split": split.partition(".")[0], "level": level, "world_seed": seed})
+        except ConfigurationError:
+            continue  # tasks of another benchmark, or of settings that were not recorded
+    return episodes

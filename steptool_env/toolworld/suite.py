@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -157,6 +158,22 @@ def load_suite(
 ) -> ToolWorldSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return ToolWorldSuite(split, level, world_seed, faults, unsolvable, dict(depths) or None, tools, world_version)
+
+
+def make_suite(settings: Mapping[str, Any]) -> ToolWorldSuite:
+    """Return the suite of some arguments of ToolWorld's environment by name; others than those of suites are left out.
+
+    Raises:
+        ConfigurationError: A value is invalid.
+    """
+    names = inspect.signature(load_suite).parameters
+    chosen = {name: value for name, value in settings.items() if name in names and value is not None}
+    depths = chosen.get("depths") or {}
+    try:
+        chosen["depths"] = tuple((int(depth), float(weight)) for depth, weight in dict(depths).items())
+        return load_suite(**chosen)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f"settings of ToolWorld: {error}") from error
 
 
 def world_task_of(task: Task) -> WorldTask:

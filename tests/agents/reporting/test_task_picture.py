@@ -1,5 +1,8 @@
 """The picture of one task before and after training, and the command that draws it."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,6 +14,7 @@ from steptool_env.trajectories.trajectories import read_trajectories
 from tests.agents.view.recordings import HOSTILE, evaluate
 from tests.steptool_env.sample_episodes import answered, called, task, trajectory
 
+ROOT = Path(__file__).parents[3]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -60,3 +64,24 @@ def test_texts_of_models_are_drawn_as_text() -> None:
     assert "<script" not in svg
     assert "<img" not in svg
     assert max(map(len, lines_of(svg))) <= COLUMNS
+
+
+def test_commands_find_the_tasks_of_a_recorded_run_with_other_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In processes of their own: suites are found again by the settings in run.json."""
+    tasks = ["--env", "StepTool/ToolWorld-v0", "--env-args", "split=depth-2", "tools=26", "--episodes", "3"]
+    for agent in ("random", "oracle"):
+        main(["evaluate", *tasks, "--agent", agent, "--out", str(tmp_path / agent)])
+    for words in (
+        ["picture", tmp_path / "random", tmp_path / "oracle", "--out", tmp_path / "task.svg"],
+        ["score", "--episodes", tmp_path / "oracle", "--out", tmp_path / "scored"],
+        ["report", tmp_path / "random", tmp_path / "oracle", "--out", tmp_path / "report.html"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "agents.cli", *map(str, words)], capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+    assert "✓" in (tmp_path / "task.svg").read_text()
+    assert json.loads((tmp_path / "scored" / "metrics.json").read_text())["pass_rate"] == 1
+    assert "gold plan" in (tmp_path / "report.html").read_text().lower()
