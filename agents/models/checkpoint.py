@@ -173,8 +173,8 @@ def without_places(value: Any) -> Any:
         return {name: without_places(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [without_places(each) for each in value]
-    if isinstance(value, str) and "://" in value and not hub.is_hub_name(value):
-        return ""
+    if isinstance(value, str) and "://" in value:
+        return value if hub.is_hub_name(value) else ""
     return _PLACE.sub(lambda match: Path(match[0]).name, value) if isinstance(value, str) else value
 
 

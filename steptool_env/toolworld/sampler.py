@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from threading import Lock
 from typing import NamedTuple
 
 from steptool_env.toolworld.planning import splits
@@ -82,6 +83,7 @@ class TaskSampler:
         self._signatures: set[bytes] = set()
         self._families = Counter[str]()
         self._kept: dict[str, float] | None = None
+        self._lock = Lock()  # a task depends on those before it, so two threads must not make tasks at once
 
     def __len__(self) -> int:
         return self.split.size
@@ -96,16 +98,17 @@ class TaskSampler:
         """
         if not 0 <= index < self.split.size:
             raise IndexError(f"task {index}: {self.split.name} has {self.split.size}")
-        if self.split.part == "train":
-            if self.split.even and self._kept is None:
-                drafts = Counter(self._sample(number, "draft").family for number in range(_DRAFTS))
-                self._kept = kept_shares(drafts, _KEPT_FAMILY)
-            return self._sample(index)
-        while len(self._made) <= index:
-            self._made.append(self._sample(len(self._made)))
-            self._signatures.add(self._made[-1].plan.signature)
-            self._families[self._made[-1].family] += 1
-        return self._made[index]
+        with self._lock:
+            if self.split.part == "train":
+                if self.split.even and self._kept is None:
+                    drafts = Counter(self._sample(number, "draft").family for number in range(_DRAFTS))
+                    self._kept = kept_shares(drafts, _KEPT_FAMILY)
+                return self._sample(index)
+            while len(self._made) <= index:
+                self._made.append(self._sample(len(self._made)))
+                self._signatures.add(self._made[-1].plan.signature)
+                self._families[self._made[-1].family] += 1
+            return self._made[index]
 
     def task_id(self, index: int) -> str:
         """Return the id of the task at `index`."""

@@ -1,11 +1,15 @@
 """Generated tasks: they are distinct, offer the needed APIs, and do not reveal the answer."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from steptool_env.toolworld import SPLITS, TaskSampler, gold_answer, read_task_id
 from steptool_env.toolworld.grading.answer_parsing import fold
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.planning.toolset import COUNTS
+from steptool_env.toolworld.suite import ToolWorldSuite
 from steptool_env.toolworld.wording.operation_patterns import Phrases
 from tests.toolserver.world.worlds import LEVELS, sampler, tasks, vendors
 from toolserver.errors import ConfigurationError
@@ -193,3 +197,17 @@ def test_no_computed_answer_is_an_input_of_its_call(level: str) -> None:
             numbers = [each for each in result.arguments.values() if type(each) in (int, float)]
             if type(value) in (int, float):
                 assert all(abs(value - each) > 0.002 * abs(value) for each in numbers), task.query
+
+
+def test_threads_find_the_tasks_that_one_finds() -> None:
+    """A task depends on those before it; each thread asks for others first, as judges of recorded episodes do."""
+    one, several = ToolWorldSuite("depth-2", tools=30), ToolWorldSuite("depth-2", tools=30)
+    expected = [one.task(index).query for index in range(24)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda index: several.task(index).query, range(24)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert found == expected

@@ -77,7 +77,7 @@ class VendorRegistry:
         """Return the vendor at `index`. Raises `IndexError` for an index out of range."""
         tool = self._tools.get(index)
         if tool is None:
-            tool = self._tools[index] = self._made(index)
+            tool = self._tools.setdefault(index, self._made(index))  # of two threads, both get one: APIs have identity
         return tool
 
     def apis(self) -> Iterator[VendorApi]:
