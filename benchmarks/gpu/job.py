@@ -23,8 +23,8 @@ from agents.demo.arms import ARMS, CONFIG, chosen_settings, start_stages
 from agents.evaluation.panels import GREEDY, PanelEvaluation, depth_panel, key
 from agents.models.bundle import build_policy
 from agents.models.checkpoint import Progress
+from agents.rollout.curriculum import open_training_pool
 from agents.training.config import TrainConfig, merged, read_config
-from agents.training.curriculum import open_training_pool
 from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig
 from agents.training.trainer import OnlineTrainer
