@@ -77,7 +77,7 @@ def share(value: Any) -> Any:
 def cancel(references: Sequence[Any]) -> None:
     """Cancel tasks whose results nobody waits for."""
     for reference in references:
-        ray.cancel(reference, force=True)
+        ray.cancel(reference)  # by an exception in the worker, which lives on: with force, a node of the tests died
 
 
 def unordered(function: Callable[..., T], shared: Sequence[Any], items: Sequence[Any]) -> Iterator[tuple[int, T]]:
