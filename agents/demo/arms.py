@@ -18,8 +18,8 @@ from agents.training.sft import make_demonstrations, run_sft
 from agents.training.sft_config import SFTRunConfig, read_sft_config
 from agents.training.subprocess_run import TrainingProcess
 
-ARMS: Mapping[str, Algorithm] = {"steptool": "step_grpo", "final": "final"}
-"""Algorithm of each arm. `steptool` has a reward for every step, with the estimator that has learnt most per call."""
+ARMS: Mapping[str, Algorithm] = {"steptool": "steptool", "final": "final"}
+"""Algorithm of each arm: step-grained PPO with a reward for every step, and with the final reward alone."""
 _CONFIGS = Path(str(files("agents.demo") / "configs"))
 CONFIG = _CONFIGS / "demo.yaml"
 """Settings that all arms share, the tasks among them."""

@@ -1,4 +1,4 @@
-"""Learning on ToolWorld: training on chains of four calls teaches what the start cannot do at any temperature."""
+"""Learning on ToolWorld: training on chains of five calls teaches what the start cannot do at any temperature."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from agents.evaluation.panels import TEMPERATURES, depth_panel, play_panel, vali
 from agents.evaluation.results import metrics_of
 from agents.models.bundle import load_policy
 
-CALLS, TASKS, GAIN = 6000, 100, 0.10
+DEPTH, CALLS, TASKS, GAIN = 5, 8000, 100, 0.07
 
 
 @pytest.mark.slow
@@ -20,11 +20,11 @@ def test_the_trained_depth_is_solved_more_often_than_by_the_start_at_its_best(
 ) -> None:
     start = starting_point(tmp_path, from_scratch=False)
     config = demo_config("steptool", start, tmp_path / "run", {}, calls=CALLS, seed=learning_seed, episodes=TASKS)
-    with DemoProgress(("steptool",), (4,)) as progress:
+    with DemoProgress(("steptool",), (DEPTH,)) as progress:
         trained = train_arms({"steptool": config}, progress)["steptool"].checkpoint
 
     def pass_rate(policy: Path, temperature: float, panel: str = "held out") -> float:
-        tasks = depth_panel(4, TASKS) if panel == "held out" else validation_panel(4, TASKS)
+        tasks = depth_panel(DEPTH, TASKS) if panel == "held out" else validation_panel(DEPTH, TASKS)
         return metrics_of(play_panel(tasks, config.env, load_policy(policy), config.sampling, temperature))["pass_rate"]
 
     best = max(TEMPERATURES, key=lambda temperature: pass_rate(start, temperature, "validation"))
