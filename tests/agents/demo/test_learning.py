@@ -10,7 +10,7 @@ from agents.evaluation.panels import TEMPERATURES, depth_panel, play_panel, vali
 from agents.evaluation.results import metrics_of
 from agents.models.bundle import load_policy
 
-DEPTH, CALLS, TASKS, GAIN = 5, 8000, 100, 0.07
+DEPTH, CALLS, TASKS, GAIN = 5, 14000, 100, 0.10
 
 
 @pytest.mark.slow
