@@ -48,7 +48,7 @@ class FineTuning:
 
     demonstrations: int
     epochs: int = 2
-    batch_episodes: int = 8
+    batch_episodes: int = 4
     lr: float = 1e-3
     seed: int = 0
     config: Path = CONFIG

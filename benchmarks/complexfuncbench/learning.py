@@ -73,13 +73,13 @@ class Options:
 
     policy: Annotated[Path, tyro.conf.arg(metavar="DIR")] = Path("nano-sft")
     """Checkpoint of a policy of ToolWorld."""
-    demonstrations: int = 560
+    demonstrations: int = 280
     """Number of tasks of the split `train` that the oracle demonstrates."""
     epochs: int = 3
     """Passes over the demonstrations."""
-    calls: int = 6000
+    calls: int = 4000
     """Environment calls of training in each run."""
-    points: int = 3
+    points: int = 2
     """Number of evaluations per run, evenly spaced over the calls, the last at the end."""
     seeds: int = 1
     """Number of runs per arm."""
