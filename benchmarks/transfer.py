@@ -3,11 +3,13 @@
     python -m benchmarks.transfer --runs runs/learning/depth-5 --arms steptool final --seeds 3 --jobs 2
 
 The policies are those of finished runs of `benchmarks.learning.experiment`, and are not trained further. All play the
-same tasks greedily, the start also at its best temperature. Finished evaluations are kept in the folders of the runs.
+same tasks greedily, the start also at its best temperature. With `--complexfuncbench-sft N` each then takes the same
+short fine-tuning on N demonstrations of ComplexFuncBench, and plays its test tasks. Finished evaluations are kept in
+the folders of the runs.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -24,6 +26,7 @@ from agents.evaluation.panels import GREEDY, Panel, PanelEvaluation, key, traine
 from agents.evaluation.results import panel_digest
 from agents.models.bundle import build_policy
 from agents.reporting.console import Display
+from benchmarks.complexfuncbench.transfer import Tuned, planned, with_tables
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.learning.aggregates import difference, iqm
@@ -52,6 +55,9 @@ class Options:
     """Number of runs per arm, from seed 0."""
     episodes: int = 200
     """Number of tasks of each panel."""
+    complexfuncbench_sft: int = 0
+    """Number of demonstrations of ComplexFuncBench that each policy is fine-tuned on before it plays its test tasks; 0
+    leaves it out. The start is fine-tuned once for each seed."""
     jobs: int = 1
     """Number of processes, one thread each."""
 
@@ -60,7 +66,8 @@ def run(options: Options) -> Result:
     """Evaluate the policies that have not been yet, and compare.
 
     Raises:
-        ConfigurationError: A run is missing or unfinished, or a number is below 1.
+        ConfigurationError: A run is missing or unfinished, a number is out of its range, or ComplexFuncBench's data is
+            needed and missing.
     """
     if min(options.seeds, options.episodes, options.jobs) < 1 or not options.arms:
         raise ConfigurationError("seeds, episodes, jobs and the number of arms must be at least 1")
@@ -70,10 +77,16 @@ def run(options: Options) -> Result:
             raise ConfigurationError(
                 f"runs: {options.runs / name} holds no finished run; do it with learning.experiment"
             )
+    demonstrations, size = options.complexfuncbench_sft, options.episodes
+    tuned = planned(options.runs, options.arms, options.seeds, demonstrations, size) if demonstrations else {}
     panels = panels_of(trained_depths(read_plan(options.runs / START).config.env)[0], options.episodes)
-    _evaluate([options.runs / name for name in names], panels, options.jobs)
-    records = {name: _read(options.runs / name, panels) for name in names}
-    return _report(options, panels, {name: record for name, record in records.items() if record is not None})
+    missing = [folder for name in names if _read(folder := options.runs / name, panels) is None]
+    _perform("policies", [(_play, folder, panels) for folder in missing], len(names), options.jobs)
+    if every := [each for some in tuned.values() for each in some]:
+        _perform("fine-tunings", [(Tuned.play, each) for each in every if not each.read()], len(every), options.jobs)
+    records = {name: record for name in names if (record := _read(options.runs / name, panels)) is not None}
+    result = _report(options, panels, records)
+    return with_tables(result, tuned, _BASELINE) if tuned else result
 
 
 def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
@@ -98,18 +111,17 @@ def panels_of(depth: int, episodes: int) -> dict[str, tuple[Panel, ...]]:
     }
 
 
-def _evaluate(folders: Sequence[Path], panels: Mapping[str, Sequence[Panel]], jobs: int) -> None:
-    """Evaluate the policies of the runs that have no evaluation on these panels, several at a time."""
-    missing = [folder for folder in folders if _read(folder, panels) is None]
+def _perform(name: str, waiting: Sequence[tuple[Callable[..., None], *tuple[Any, ...]]], count: int, jobs: int) -> None:
+    """Call the functions in child processes, several at a time; those of the `count` that do not wait are done."""
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (1,))
     try:
         with Display() as display:
-            phase = display.add_phase("policies", len(folders))
-            display.update(phase, len(folders) - len(missing), len(folders))
-            futures = [pool.submit(_play, folder, panels) for folder in missing]
+            phase = display.add_phase(name, count)
+            display.update(phase, count - len(waiting), count)
+            futures = [pool.submit(function, *arguments) for function, *arguments in waiting]
             for done, future in enumerate(as_completed(futures), 1):
                 future.result()
-                display.update(phase, len(folders) - len(missing) + done, len(folders))
+                display.update(phase, count - len(waiting) + done, count)
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -8,7 +8,7 @@ stated here.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from statistics import fmean, pstdev
 
 from steptool_env.types import FINISH, Trajectory
@@ -35,6 +35,7 @@ class EpisodeResult:
         episode_return: Sum of the final rewards.
         family: Group of similar tasks; empty without groups.
         silent: True if an action is empty: a policy in this process acts so where its context is full.
+        needed_calls: Share of the calls of the reference solution that were made; nan for tasks without one.
     """
 
     suite: str
@@ -47,6 +48,7 @@ class EpisodeResult:
     episode_return: float = nan
     family: str = ""
     silent: bool = False
+    needed_calls: float = nan
 
     @property
     def passed(self) -> float:
@@ -71,6 +73,7 @@ def result_of(trajectory: Trajectory) -> EpisodeResult:
         episode_return=sum(trajectory.rewards),
         family=trajectory.task.family,
         silent=any(step.malformed and not step.action.text for step in trajectory.steps),
+        needed_calls=trajectory.metadata.get("outcome", {}).get("progress", nan),
     )
 
 
@@ -144,6 +147,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
     steps = sum(result.calls for result in results)
     finished = sum(result.finished for result in results)
     named = sum(bool(result.relevant) for result in results)
+    solvable = [result for result in results if not isnan(result.needed_calls)]
     invalid = sum(result.invalid_calls for result in results) / steps if steps else nan
     return {
         "episodes": len(results),
@@ -154,6 +158,7 @@ def summarize(results: Sequence[EpisodeResult]) -> dict[str, float]:
         **_with_interval("recall", recall(results), named),
         "recall_compat": recall(results, compat=True),
         **_with_interval("precision", precision(results), named),
+        **_with_interval("needed_calls", _mean(solvable, lambda result: result.needed_calls), len(solvable)),
         "calls": _mean(results, lambda result: result.calls),
         **_with_interval("invalid_call_rate", invalid, len(results)),
         "return": _mean(results, lambda result: result.episode_return),

@@ -86,7 +86,7 @@ class Command:
         from agents.training.sft import make_demonstrations, solved
 
         if self.demonstrations is None:
-            console.print(f"making {self.settings.episodes} demonstrations")
+            console.print("making demonstrations")
             trajectories = make_demonstrations(self.settings)
         else:
             read = read_trajectories(self.demonstrations)

@@ -1,6 +1,6 @@
 """Policy bundles: a policy, its tokenizer and its codec, built from settings or loaded from a checkpoint."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -70,6 +70,19 @@ def check_device(device: str) -> None:
 def load_policy(name: str | Path, *, device: str = "cpu", dtype: Dtype = "float32") -> PolicyBundle:
     """Load a checkpoint, without its value head, to act. See `checkpoint.resolve_checkpoint` for `name`."""
     return build_policy(PolicyConfig(checkpoint=str(name), critic="none", device=device, dtype=dtype, context=0))
+
+
+def with_context(bundle: PolicyBundle, context: int) -> PolicyBundle:
+    """Return the bundle of a decoder from scratch with a context of at least so many tokens.
+
+    Rotary positions have no weights, so further training can use positions beyond the context; the model of the bundle
+    is changed. A pretrained model keeps the positions that it was trained on, and adapters those of their base model,
+    which is not saved with them.
+    """
+    if context <= bundle.context or isinstance(bundle.codec, ChatCodec) or lora_rank(bundle.policy.language_model):
+        return bundle
+    bundle.policy.config.max_position_embeddings = context
+    return replace(bundle, context=context)
 
 
 def _from_checkpoint(config: PolicyConfig, dtype: torch.dtype, seed: int) -> PolicyBundle:

@@ -45,6 +45,7 @@ METRICS = {
     "recall": Metric("recall", "Mean share of the needed functions whose first call succeeded.", _STEPTOOL),
     "recall_compat": Metric("recall compat", "Recall with Finish among the needed functions, as published.", _STEPTOOL),
     "precision": Metric("precision", "Mean share of the called functions that were needed."),
+    "needed_calls": Metric("needed calls", "Mean share of the calls of the reference solution that were made."),
     "calls": Metric("calls", "Mean number of actions of an episode, Finish and invalid ones included."),
     "invalid_call_rate": Metric(
         "invalid call rate", "Share of calls that named no offered function or had invalid arguments."
@@ -57,7 +58,7 @@ METRICS = {
     "families_solved": Metric("families solved", f"Families with a solved task, of all families. {_FAMILY}"),
 }
 """Metrics that reports show, by their names in metrics.json."""
-_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "invalid_call_rate")
+_RATES = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "needed_calls", "invalid_call_rate")
 _UNLESS_ZERO = ("context_full_rate", "pass_rate_judge_std")
 _INTERVALS = (
     "Ranges are Wilson's 95 % intervals over the episodes: what other tasks of this kind might give. They do not cover "

@@ -14,7 +14,10 @@ from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.metrics import HIGH, LOW
 from steptool_env.types import Trajectory
 
-_SHOWN = ("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "calls", "invalid_call_rate")
+_SHOWN = (
+    *("pass_rate", "pass_given_finish", "finish_rate", "recall", "precision", "needed_calls", "calls"),
+    "invalid_call_rate",
+)
 _ELSEWHERE = ("settings", "evaluation", "training")  # parts of the first two are shown
 _EVALUATION = ("env_id", "seed")  # the rest of it is in the settings
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from agents.baselines.demonstrations import demonstrate
 from agents.errors import ConfigurationError
-from agents.evaluation.evaluate import Evaluation
+from agents.evaluation.evaluate import Evaluation, env_of, suite_of
 from agents.models import checkpoint
-from agents.models.bundle import PolicyBundle, build_policy
+from agents.models.bundle import PolicyBundle, build_policy, with_context
 from agents.models.chat_template import Codec
 from agents.models.config import PolicyConfig
 from agents.models.decoder import SHAPES
@@ -29,6 +30,7 @@ from steptool_env.episodes.prompts import Prompt, make_prompt
 from steptool_env.formats import make_format
 from steptool_env.types import Trajectory
 
+_EPISODES = 3000  # demonstrations by default
 _WARMUP = 0.05  # share of the steps in which the learning rate rises
 
 T = TypeVar("T")
@@ -46,8 +48,15 @@ class Lengths(NamedTuple):
 
 
 def make_demonstrations(config: SFTRunConfig) -> list[Trajectory]:
-    """Let the oracle, with mistakes, play episodes; shows their number so far."""
+    """Let the oracle, with mistakes, play episodes; shows their number so far.
+
+    Raises:
+        ConfigurationError: The suite has fewer tasks than `config.episodes`, or as `evaluate` does.
+    """
     evaluation = Evaluation(config.env, config.env_args, config.episodes, slots=1, seed=config.seed)
+    if config.episodes is None:
+        with closing(env_of(evaluation)) as env:
+            evaluation = replace(evaluation, episodes=min(_EPISODES, len(suite_of(env))))
     with EpisodeProgressBar("demonstrations") as bar:
         return demonstrate(evaluation, config.noise, config.seed, bar.add, bar.expect)
 
@@ -144,9 +153,12 @@ def schedule(step: int, total: int) -> float:
 def build_sft_policy(
     trajectories: Sequence[Trajectory], config: PolicyConfig, vocab_size: int = 2048, seed: int = 0
 ) -> PolicyBundle:
-    """Build the policy of a configuration; train a tokenizer on the demonstrations for one from scratch."""
+    """Build the policy of a configuration; train a tokenizer on the demonstrations for one from scratch.
+
+    A checkpoint of a decoder from scratch gets the context of the configuration where that is longer.
+    """
     tokenizer = train_tokenizer(_texts(trajectories), vocab_size) if from_scratch(config) else None
-    return build_policy(config, tokenizer, seed)
+    return with_context(build_policy(config, tokenizer, seed), config.context)
 
 
 def from_scratch(config: PolicyConfig) -> bool:

@@ -35,8 +35,8 @@ class SFTRunConfig:
     """Id of the environment of demonstrations that are made; its tasks need an oracle."""
     env_args: Arguments = field(default_factory=dict)
     """Arguments of that environment: `split=train level=lite`."""
-    episodes: int = 3000
-    """Number of demonstrations that are made."""
+    episodes: int | None = None
+    """Number of demonstrations that are made; by default 3,000, or all tasks of a suite with fewer."""
     noise: Noise = field(default_factory=Noise)
     """Mistakes in demonstrations that are made."""
     copying: int = 0

@@ -16,15 +16,19 @@ _FIRST = 2  # nodes before the steps: system and user
 
 
 def converted_answer(steps: Sequence[Step], method: str = "CoT@1") -> dict[str, Any]:
-    """Return the field `answer`: the path as a chain of nodes, each with the next one."""
-    nodes = list(_nodes(steps))
+    """Return the field `answer`: the path as a chain of nodes, each with the next one.
+
+    As the converter does, it leaves out the thoughts of calls on a path to an answer, which it reads from messages, and
+    keeps those of other paths, which it reads from nodes.
+    """
+    ended = {StatusCode.FINAL_ANSWER} if method.startswith("CoT") else FINISHED  # as the converter reads the files
+    answered = bool(steps) and steps[-1].status in ended
+    nodes = list(_nodes(steps, with_thoughts=not answered))
     details: list[dict[str, Any]] = []
     for node in reversed(nodes):
         details = [{**node, "next": details}]
     for role in ("user", "system"):
         details = [{"role": role, "message": "", "next": details}]
-    ended = {StatusCode.FINAL_ANSWER} if method.startswith("CoT") else FINISHED  # as the converter reads the files
-    answered = bool(steps) and steps[-1].status in ended
     return {
         "method": method,
         "total_steps": _FIRST + len(nodes),
@@ -51,10 +55,10 @@ def converted_sets(trajectories: Iterable[Trajectory]) -> dict[str, dict[str, An
     return sets
 
 
-def _nodes(steps: Sequence[Step]) -> Iterable[dict[str, Any]]:
+def _nodes(steps: Sequence[Step], *, with_thoughts: bool) -> Iterable[dict[str, Any]]:
     for step in steps:
         action = step.action
-        if action.thought or not action.name:
+        if not action.name or (with_thoughts and action.thought):
             yield {"role": "assistant", "message": action.thought or action.text}
         if action.name:
             name = HALLUCINATED if step.status is StatusCode.NO_SUCH_FUNCTION else action.name

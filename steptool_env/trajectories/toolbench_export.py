@@ -186,10 +186,9 @@ def _messages(steps: Sequence[Step]) -> Iterator[dict[str, Any]]:
         if not action.name:
             yield {"role": "assistant", "content": action.thought or action.text}
             continue
-        if action.thought:
-            yield {"role": "assistant", "content": action.thought}
         hallucinated = step.status is StatusCode.NO_SUCH_FUNCTION
         name = HALLUCINATED if hallucinated else action.name
-        yield {"role": "assistant", "function_call": {"name": name, "arguments": action.arguments}}
+        call = {"name": name, "arguments": action.arguments}
+        yield {"role": "assistant", "content": action.thought or None, "function_call": call}
         if not step.finished:
             yield {"role": "function", "name": name, "content": answer_in(step.observation)}

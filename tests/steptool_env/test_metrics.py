@@ -1,5 +1,6 @@
 """The metrics, against hand computations and identities."""
 
+from dataclasses import replace
 from math import isnan, nan, sqrt
 
 import pytest
@@ -47,6 +48,16 @@ def test_families_count_equally_and_are_solved_by_one_task() -> None:
 def test_episodes_with_an_empty_action_are_counted() -> None:
     silent = trajectory(called("a"), malformed(""), of=task())
     assert summarize([result_of(silent), result_of(trajectory(called("a"), of=task()))])["context_full_rate"] == 0.5
+
+
+def test_needed_calls_are_counted_where_a_reference_solution_is_known() -> None:
+    known, unknown = trajectory(called("a"), of=task()), trajectory(called("a"), of=task())
+    half = replace(known, metadata={"outcome": {"is_solved": 0.0, "progress": 0.5}})
+    whole = replace(known, metadata={"outcome": {"is_solved": 1.0, "progress": 1.0}})
+    metrics = summarize([result_of(each) for each in (half, whole, unknown)])
+    assert metrics["needed_calls"] == 0.75
+    assert (metrics["needed_calls_low"], metrics["needed_calls_high"]) == wilson_interval(0.75, 2)
+    assert isnan(summarize([result_of(unknown)])["needed_calls"])
 
 
 def test_the_spread_is_per_set_over_repeats_and_weighed_by_queries() -> None:

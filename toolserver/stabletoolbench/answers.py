@@ -9,7 +9,7 @@ or the last attempt if the search found none.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,7 +25,10 @@ _ERROR = re.compile(r'\{"error": ("(?:[^"\\]|\\.)*")')
 
 @dataclass(frozen=True, slots=True)
 class AnswerStep:
-    """One call on the path, with the thought before it, the observation and ToolBench's status code."""
+    """One call on the path, with the thought before it, the observation and ToolBench's status code.
+
+    A message of the model without a call has an empty name and its text as thought.
+    """
 
     name: str
     arguments: str
@@ -35,10 +38,7 @@ class AnswerStep:
 
 
 class SearchedCall(NamedTuple):
-    """One call of a search and the number of the call before it on its path, -1 at the start.
-
-    A message of the model without a call has an empty name and its text as thought.
-    """
+    """One call of a search and the number of the call before it on its path, -1 at the start."""
 
     parent: int
     step: AnswerStep
@@ -117,8 +117,8 @@ _WRONG = (DataError, LookupError, TypeError, AttributeError, ValueError)
 
 def _converted(query_id: str, item: Mapping[str, Any]) -> ToolBenchAnswer:
     answer = item["answer"]
-    steps = tuple(_converted_steps(answer["answer_details"]))
     final = str(answer["final_answer"])
+    steps = tuple(_converted_steps(answer["answer_details"], alone=bool(final)))
     return ToolBenchAnswer(
         query_id=query_id,
         method=str(answer.get("method", "")),
@@ -130,12 +130,17 @@ def _converted(query_id: str, item: Mapping[str, Any]) -> ToolBenchAnswer:
     )
 
 
-def _converted_steps(nodes: Sequence[Mapping[str, Any]]) -> Iterator[AnswerStep]:
-    """Iterate over the calls on the path of a converted answer, whose nodes have at most one successor."""
+def _converted_steps(nodes: Sequence[Mapping[str, Any]], *, alone: bool) -> Iterator[AnswerStep]:
+    """Iterate over the calls on the path of a converted answer, whose nodes have at most one successor.
+
+    On a path to an answer the converter leaves out the thoughts of calls, so that a thought there was written `alone`.
+    """
     thought = ""
     while nodes:
         node = nodes[0]
-        if node["role"] == "assistant":
+        if node["role"] == "assistant" and alone:
+            yield _message(str(node["message"]))
+        elif node["role"] == "assistant":
             thought = str(node["message"])
         elif node["role"] == "tool":
             call = node["message"] if isinstance(node["message"], dict) else read_dict(node["message"])
@@ -161,31 +166,38 @@ def _status(name: str, arguments: str, response: str) -> StatusCode:
 def _answer(name: str, content: dict[str, Any]) -> ToolBenchAnswer:
     query_id, _, method = name.partition("_")
     generation = content["answer_generation"]
+    alone = _spoken_alone(generation)
     return ToolBenchAnswer(
         query_id=str(content.get("query_id", query_id)),
         method=method,
         query=str(generation["query"]),
         functions=tuple(generation["function"]),
-        steps=tuple(_steps(_path(content))),
+        steps=tuple(_steps(_path(content), alone)),
         final_answer=str(generation["final_answer"]),
         valid=bool(generation["valid_data"]) and generation.get("finish_type") != "give_up",
-        calls=tuple(_calls(content)),
+        calls=tuple(_calls(content, alone)),
         query_count=int(generation.get("query_count", 0)),
         total_tokens=int(generation.get("total_tokens", 0)),
     )
 
 
-def _calls(content: Mapping[str, Any]) -> Iterator[SearchedCall]:
-    """Iterate over all calls of a search: DFS makes them in the pre-order of its tree.
+def _spoken_alone(generation: Mapping[str, Any]) -> frozenset[str]:
+    """Return the texts of the model's messages without a call on the path to the answer."""
+    conversations = generation.get("train_messages") or [[]]
+    return frozenset(
+        str(message["content"])
+        for message in conversations[-1]
+        if message["role"] == "assistant" and not message.get("function_call")
+    )
 
-    A thought that the model wrote without a call is an entry without a name: DFS numbers (`expand_num`) the nodes at
-    which it asked the model, so such a thought has a number, and one that came with a call has 0.
-    """
+
+def _calls(content: Mapping[str, Any], alone: Container[str]) -> Iterator[SearchedCall]:
+    """Iterate over all calls of a search: DFS makes them in the pre-order of its tree."""
     if "trys" in content:
         count = 0
         for attempt in content["trys"]:
             parent = -1
-            for step in _steps(attempt["chain"]):
+            for step in _steps(attempt["chain"], alone):
                 yield SearchedCall(parent, step)
                 parent, count = count, count + 1
         return
@@ -195,14 +207,14 @@ def _calls(content: Mapping[str, Any]) -> Iterator[SearchedCall]:
         node, parent, thought, name = pending.pop()
         kind, text = node["node_type"], node["description"]
         if kind == "Thought" and node.get("expand_num"):
-            yield SearchedCall(parent, AnswerStep("", "", "", StatusCode.BAD_INPUT, text))
+            yield SearchedCall(parent, _message(text))
             parent, count = count, count + 1
         elif kind == "Thought":
             thought = text
         elif kind == "Action":
             name = text
         else:
-            (step,) = _steps([{"node_type": "Action", "description": name}, node])
+            (step,) = _steps([{"node_type": "Action", "description": name}, node], ())
             yield SearchedCall(parent, replace(step, thought=thought))
             parent, count, thought, name = count, count + 1, "", ""
         pending += [(child, parent, thought, name) for child in reversed(node.get("children") or [])]
@@ -227,11 +239,19 @@ def _paths(root: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
         pending.extend([*path, child] for child in reversed(children))
 
 
-def _steps(nodes: list[dict[str, Any]]) -> Iterator[AnswerStep]:
+def _steps(nodes: list[dict[str, Any]], alone: Container[str]) -> Iterator[AnswerStep]:
+    """Iterate over the calls on a path.
+
+    A thought that the model wrote without a call is a step without a name. DFS numbers (`expand_num`) the nodes at
+    which it asked the model, so such a thought has a number, and one that came with a call has 0; CoT numbers none, and
+    the messages of an answer tell (`alone`).
+    """
     thought = name = ""
     for node in nodes:
         kind, text = node["node_type"], node["description"]
-        if kind == "Thought":
+        if kind == "Thought" and (node.get("expand_num") or text in alone):
+            yield _message(text)
+        elif kind == "Thought":
             thought = text
         elif kind == "Action":
             name = text
@@ -241,3 +261,8 @@ def _steps(nodes: list[dict[str, Any]]) -> Iterator[AnswerStep]:
             thought = name = ""
         else:
             raise DataError(f"unknown node type {kind!r}")
+
+
+def _message(text: str) -> AnswerStep:
+    """Return the step of a message without a call."""
+    return AnswerStep("", "", "", StatusCode.BAD_INPUT, text)

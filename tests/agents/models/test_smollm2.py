@@ -1,5 +1,6 @@
 """SmolLM2-135M-Instruct from its package."""
 
+import json
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.baselines.demonstrations import Noise, demonstrate
+from agents.cli import main
 from agents.errors import ModelError
 from agents.evaluation.evaluate import Evaluation
 from agents.models import checkpoint, smollm2
@@ -16,6 +18,7 @@ from agents.models.config import PolicyConfig
 from agents.rollout.config import Sampling
 from agents.rollout.engine import act
 from agents.rollout.policy_agent import make_sampler
+from agents.training.metrics_log import read_metrics
 from agents.training.sft import encode_trajectory, train_sft
 from agents.training.sft_config import SFTConfig
 
@@ -79,3 +82,25 @@ def test_adapters_learn_demonstrations_and_their_checkpoint_acts_the_same(bundle
     loaded = load_policy(tmp_path / "run")
     question = "Which action comes first?"
     assert greedy(loaded, question, 8) == greedy(bundle, question, 8)
+
+
+@needs_weights
+@pytest.mark.slow
+def test_the_documented_commands_train_and_evaluate_it(complexfuncbench_data: Path, tmp_path: Path) -> None:
+    """Those of docs/algorithms.md with fewer episodes and shorter actions; every episode fits into the context."""
+    sft, rl, policy = tmp_path / "sft", tmp_path / "rl", ["--policy.context", "4096"]
+    tasks = ["--env-args", "split=train", "level=standard", "tools=8", "prompt=compact"]
+    main(["sft", "--policy.model", "smollm2", "--policy.lora-rank", "16", *policy, "--sft.optim.lr", "0.0005",
+          "--episodes", "2", "--sft.epochs", "1", *tasks, "--out", str(sft), "--json"])  # fmt: skip
+    few = ["--episodes", "2", "--calls", "4", "--eval-every", "0", "--sampling.max-action-tokens", "8"]
+    main(["train", "--policy.checkpoint", str(sft), *policy, *tasks, "call_budget=2", *few, "--out", str(rl)])
+    (record,) = (each for each in read_metrics(rl) if "rollout/is_solved" in each)
+    assert record["calls"] >= 4
+    for env, arguments, out in (
+        ("StepTool/ToolWorld-v0", ["split=depth-1", "level=standard", "tools=8", "prompt=compact"], "world"),
+        ("StepTool/ComplexFuncBench-v0", ["split=test", "prompt=compact", "max_observation_length=512"], "recorded"),
+    ):
+        main(["evaluate", "--env", env, "--env-args", *arguments, "call_budget=2", "--agent", f"policy:{rl}",
+              "--episodes", "2", "--out", str(tmp_path / out)])  # fmt: skip
+        metrics = json.loads((tmp_path / out / "metrics.json").read_text())
+        assert (metrics["episodes"], metrics["context_full_rate"]) == (2, 0)

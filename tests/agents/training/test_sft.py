@@ -1,16 +1,31 @@
 """Supervised fine-tuning: only actions are learnt, and learnt they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from agents.errors import ConfigurationError
+from agents.evaluation.evaluate import Evaluation, tasks_of
+from agents.models import checkpoint
+from agents.models.bundle import load_policy
 from agents.models.config import PolicyConfig
+from agents.rollout.types import TokenEpisode
+from agents.training import sft
 from agents.training.batch import collate
 from agents.training.config import OptimConfig
 from agents.training.forward import evaluate_actions
-from agents.training.sft import copying_episodes, distinct, encode_turns, run_sft, schedule, train_sft
+from agents.training.sft import (
+    build_sft_policy,
+    copying_episodes,
+    distinct,
+    encode_turns,
+    make_demonstrations,
+    run_sft,
+    schedule,
+    train_sft,
+)
 from agents.training.sft_config import SFTConfig, SFTRunConfig
 from tests.agents.bandit import RIGHT, blind_demonstrations, bundle
 
@@ -86,3 +101,32 @@ def test_a_policy_that_has_learnt_something_is_not_made_to_copy_random_tokens(tm
     config = SFTRunConfig(copying=16, policy=PolicyConfig(checkpoint="somewhere", critic="none"))
     with pytest.raises(ConfigurationError, match=r"copying=16: .* would spoil somewhere"):
         run_sft(config, [], tmp_path)
+
+
+def test_by_default_a_suite_of_few_tasks_is_demonstrated_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SFTRunConfig(env_args={"split": "depth-1", "tools": 14})
+    whole = len(tasks_of(Evaluation(config.env, config.env_args)))
+    assert len(make_demonstrations(config)) == whole
+    monkeypatch.setattr(sft, "_EPISODES", 5)
+    assert len(make_demonstrations(config)) == 5
+    with pytest.raises(ConfigurationError, match=rf"episodes={whole + 1}: .* has {whole} tasks"):
+        make_demonstrations(replace(config, episodes=whole + 1))
+
+
+def test_a_longer_context_reaches_the_checkpoint_and_changes_nothing_within_the_old_one(tmp_path: Path) -> None:
+    """Rotary positions have no table, so a decoder from scratch reads on where its context ended."""
+    config = PolicyConfig(checkpoint="nano-sft", critic="none", context=1600)
+    shipped, longer = load_policy("nano-sft"), build_sft_policy([], config)
+    assert (shipped.context, longer.context) == (1024, 1600)
+    short, long = (list(range(3, 3 + size)) for size in (40, 1500))
+    for ids in (short, long):
+        episode = TokenEpisode(tuple(ids), ((len(ids) - 9, len(ids)),), (0.0,) * 9, (0.0,))
+        before, after = (
+            evaluate_actions(each.policy, collate([episode], 0), "log_prob", 2048) for each in (shipped, longer)
+        )
+        assert torch.equal(before, after)
+    checkpoint.save(tmp_path / "saved", longer.policy, longer.tokenizer)
+    assert load_policy(tmp_path / "saved").context == 1600
+    assert build_sft_policy([], replace(config, context=512)).context == 512
+    adapted = build_sft_policy([], replace(config, lora_rank=2))
+    assert adapted.context == 1024  # a checkpoint of adapters does not have the base model's settings

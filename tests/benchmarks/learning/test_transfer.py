@@ -7,26 +7,41 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from agents.models.bundle import load_policy
+from agents.models.decoder import lora_rank
+from agents.training.config import read_config, read_yaml
+from benchmarks.complexfuncbench import transfer as fine_tuned
+from benchmarks.complexfuncbench.fine_tuning import CONFIG, read_policy
 from benchmarks.learning.experiment import Options as Experiment
 from benchmarks.learning.experiment import planned
-from benchmarks.learning.training_run import play
+from benchmarks.learning.training_run import POLICY, play
 from benchmarks.transfer import Options, panels_of, run
 from steptool_env.errors import ConfigurationError
 from tests.benchmarks.learning.tiny import CALLS, SHARED, TASKS
 
 
-def test_every_policy_is_evaluated_once_on_every_panel(start: Path, tmp_path: Path) -> None:
-    shared = tmp_path / "shared.yaml"  # a world with tasks of every split
-    shared.write_text(json.dumps({**SHARED, "env": {"num_envs": 10, "args": {**TASKS, "tools": 26}}}))
+@pytest.fixture(scope="module")
+def runs(start: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs of two arms on tasks of depth 1."""
+    folder = tmp_path_factory.mktemp("runs")
+    shared = folder / "shared.yaml"  # a world with tasks of every split
+    lora = {**SHARED["policy"], "lora_rank": 2}  # type: ignore[dict-item]
+    args = {**TASKS, "tools": 26}
+    shared.write_text(json.dumps({**SHARED, "policy": lora, "env": {"num_envs": 10, "args": args}}))
     experiment = Experiment(
-        policy=start, config=shared, runs=tmp_path, arms=("steptool", "final"), seeds=1, calls=CALLS, points=1, depth=1,
+        policy=start, config=shared, runs=folder, arms=("steptool", "final"), seeds=1, calls=CALLS, points=1, depth=1,
         episodes=1, end_episodes=1, end_splits=("depth-1",),
     )  # fmt: skip
     for plan in planned(experiment, {}):
         plan.write()
         play(plan.folder, lambda calls, passed: None)
-    options = Options(tmp_path / "depth-1", seeds=1, episodes=2)
+    return folder / "depth-1"
+
+
+def test_every_policy_is_evaluated_once_on_every_panel(runs: Path) -> None:
+    options = Options(runs, seeds=1, episodes=2)
     result = run(options)
 
     rates, gains, panels = result.tables.values()
@@ -38,13 +53,54 @@ def test_every_policy_is_evaluated_once_on_every_panel(start: Path, tmp_path: Pa
     assert all(float(str(row[arm])) == 0.0 for row in rates for arm in ("start", "start, best", "steptool", "final"))
     assert set(gains[0]) == {"new", "tasks", "steptool - start", "final - start", "steptool - final"}
 
-    kept = (tmp_path / "depth-1" / "final-0" / "transfer.json").stat()
+    kept = (runs / "final-0" / "transfer.json").stat()
     assert run(options).tables == result.tables
-    assert (tmp_path / "depth-1" / "final-0" / "transfer.json").stat() == kept
+    assert (runs / "final-0" / "transfer.json").stat() == kept
     assert run(replace(options, episodes=1)).tables["Panels"] != panels  # other tasks are another evaluation
 
     with pytest.raises(ConfigurationError, match=r"runs: .*steptool-1 holds no finished run"):
         run(replace(options, seeds=2))
+
+
+def test_every_policy_takes_the_same_fine_tuning_on_complexfuncbench(
+    runs: Path, complexfuncbench_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses fall on other tasks, all weights are trained with and without adapters, and it is done once."""
+    settings = read_yaml(CONFIG)
+    settings |= {"sampling": {"max_action_tokens": 2}, "policy": {"context": 2500}}
+    settings["env"]["args"] |= {"group": "Attraction", "call_budget": 2, "max_observation_length": 64}
+    (config := tmp_path / "config.yaml").write_text(json.dumps(settings))
+    monkeypatch.setattr(fine_tuned, "TUNING", replace(fine_tuned.TUNING, config=config, batch_episodes=2))
+    options = Options(runs, seeds=1, episodes=1, complexfuncbench_sft=6)
+    result = run(options)
+
+    (rows,) = (rows for heading, rows in result.tables.items() if "after fine-tuning on 6" in heading)
+    assert [row["policy"] for row in rows] == ["start", "steptool", "final"]
+    for row in rows:
+        assert float(str(row["loss after"])) < float(str(row["loss before"])) - 0.1
+        assert (row["needed calls %"], row["solved %"]) == ("0.0", "0.0")
+    differences = [row["difference"] for row in result.tables["ComplexFuncBench, differences"]]
+    assert differences == ["steptool - start", "final - start", "steptool - final"]
+    assert result.tables["Panels"][-1]["panel"] == "ComplexFuncBench"
+
+    kept = (runs / "final-0" / "transfer-complexfuncbench-0.json").stat().st_mtime_ns
+    assert run(options).tables == result.tables
+    assert (runs / "final-0" / "transfer-complexfuncbench-0.json").stat().st_mtime_ns == kept
+    with pytest.raises(ConfigurationError, match="85 tasks: 'train' of ComplexFuncBench has 84; ask for 1 to 84"):
+        run(replace(options, complexfuncbench_sft=85))
+
+
+def test_a_policy_with_adapters_is_read_as_a_whole_model(runs: Path) -> None:
+    """The same function as the policy of the run, a longer context, and no weight left out of training."""
+    bundle, before = read_policy(runs / "steptool-0" / POLICY), load_policy(runs / "steptool-0" / POLICY)
+    assert lora_rank(before.policy.language_model) == 2
+    assert lora_rank(bundle.policy.language_model) == 0
+    assert all(parameter.requires_grad for parameter in bundle.policy.parameters())
+    assert (before.context, bundle.context) == (2048, read_config(CONFIG).policy.context)
+    ids = torch.arange(3, 60)[None]
+    rows, positions = torch.zeros(8, dtype=torch.long), torch.arange(40, 48)
+    scores = [each.policy(ids, rows, positions, ids[0, positions + 1], ("log_prob",)) for each in (before, bundle)]
+    torch.testing.assert_close(scores[0]["log_prob"], scores[1]["log_prob"])
 
 
 def test_the_depth_of_training_is_in_each_other_world() -> None:

@@ -19,14 +19,17 @@ from steptool_env.metrics import result_of
 from steptool_env.rewards import make_reward
 from steptool_env.suites.stabletoolbench import StableToolBenchSuite
 from steptool_env.trajectories import RecordTrajectories, RecordVectorTrajectories
+from steptool_env.trajectories.converted import converted_answer
+from steptool_env.trajectories.recordings import read_recordings
 from steptool_env.trajectories.toolbench import from_answer, from_judged
-from steptool_env.trajectories.toolbench_export import to_answer, write_answers
+from steptool_env.trajectories.toolbench_export import method_of, to_answer, write_answers
 from steptool_env.trajectories.trajectories import TrajectoryWriter, read_trajectories, write_trajectories
 from steptool_env.types import FINISH, Action, Step, Task, Trajectory
 from steptool_env.vector import ToolVectorEnv
 from tests.steptool_env.toys import ANSWER, COUNT, GIVE_UP, SAY, ToySuite, call, toy_config
 from toolserver.catalog.api_schema import ApiSpec, Parameter, Provenance, StatusCode
 from toolserver.stabletoolbench import read_answer, read_judged_run
+from toolserver.stabletoolbench.answers import converted_answers
 
 TEXT = st.text(max_size=20)
 NUMBERS = st.floats(allow_nan=False)
@@ -286,7 +289,38 @@ def test_the_published_answers_are_read(stabletoolbench_data: Path) -> None:
         trajectory = from_answer(answer, Task(answer.query_id, path.parent.name, answer.query, ()))
         assert trajectory.terminated == answer.valid
         assert len(trajectory.rewards) == len(trajectory.steps) > 0
-        assert all(not step.action.error and step.action.name for step in trajectory.steps)
+        assert all((step.action.error == "") == (step.action.name != "") for step in trajectory.steps)
+        assert sum(step.action.name != "" for step in trajectory.steps) > 0
+
+
+@pytest.mark.parametrize("method", ["virtual_chatgpt_cot", "virtual_chatgpt_dfs"])
+def test_the_published_answers_are_written_back_and_converted_as_their_authors_do(
+    stabletoolbench_data: Path, method: str
+) -> None:
+    """A thought and its call are one message, of which ToolEval's converter keeps the call."""
+    examples = stabletoolbench_data / "toolbench_answer_examples"
+    published = json.loads((examples / "model_predictions_converted" / method / "G1_instruction.json").read_text())
+    converted = {answer.query_id: answer for answer in converted_answers(examples, published)}
+    thoughts = 0
+    for file in sorted((examples / "answer" / method).rglob("*.json")):
+        (trajectory,) = read_recordings(file)
+        generation = json.loads(file.read_text())["answer_generation"]
+        if not generation["valid_data"]:  # the converter draws one of the attempts at random
+            continue
+        theirs = [spoken(message) for message in generation["train_messages"][-1][2:] if message["role"] != "user"]
+        ours = to_answer(trajectory)["answer_generation"]["train_messages"][-1][2:]
+        assert [spoken(message) for message in ours] == theirs
+        expected = published[trajectory.task.id]["answer"]
+        made = converted_answer(trajectory.steps, method_of(trajectory))
+        assert {**made, "method": expected["method"]} == expected
+        back = from_answer(converted[trajectory.task.id], trajectory.task)
+        assert {**converted_answer(back.steps, method_of(trajectory)), "method": expected["method"]} == expected
+        thoughts += sum(name != "" and content != "" for role, name, content in theirs if role == "assistant")
+    assert thoughts == (1 if method.endswith("dfs") else 0)
+
+
+def spoken(message: dict[str, Any]) -> tuple[str, str, str]:
+    return message["role"], (message.get("function_call") or {}).get("name", ""), message.get("content") or ""
 
 
 def test_the_published_runs_are_read_with_their_judgements(

@@ -174,7 +174,7 @@ def test_answers_are_read_as_their_authors_convert_them(stabletoolbench_data: Pa
         assert answer.valid == (file.name != "588_CoT@1.json")
         if answer.valid:
             # Theirs follows the training messages, which leave the answer to Finish out.
-            steps = [(step.name, step.arguments, step.observation) for step in answer.steps[:-1]]
+            steps = [(step.name, step.arguments, step.observation) for step in answer.steps[:-1] if step.name]
             assert steps == tool_messages(expected["answer"]["answer_details"])[:-1]
             assert answer.steps[-1].arguments == answer.final_answer == expected["answer"]["final_answer"]
 

@@ -1,0 +1,69 @@
+"""The learning curve on ComplexFuncBench with an untrained policy: both arms from one start, done once."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agents.models.bundle import load_policy
+from agents.training.config import read_yaml
+from benchmarks.complexfuncbench.fine_tuning import CONFIG, oracle_episodes
+from benchmarks.complexfuncbench.learning import Options, run
+from steptool_env.errors import ConfigurationError
+
+
+@pytest.fixture
+def config(complexfuncbench_data: Path, tmp_path: Path) -> Path:
+    """Settings of a few seconds: short answers, actions and episodes, of one group."""
+    settings = read_yaml(CONFIG)
+    settings |= {"sampling": {"max_action_tokens": 2}, "episodes": 8, "critic_warmup": 0}
+    settings["policy"] |= {"context": 2500, "lora_rank": 2}
+    settings["env"]["args"] |= {"group": "Attraction", "call_budget": 2, "max_observation_length": 64}
+    (path := tmp_path / "config.yaml").write_text(json.dumps(settings))
+    return path
+
+
+def test_two_arms_train_from_the_start_that_the_demonstrations_made(config: Path, start: Path, tmp_path: Path) -> None:
+    options = Options(
+        policy=start, demonstrations=6, epochs=2, calls=32, points=2, episodes=2, config=config, runs=tmp_path / "runs"
+    )
+    result = run(options)
+    tuning, training, ends, differences, panels = result.tables.values()
+    assert [row["passes"] for row in tuning] == [0, 1, 2]
+    losses = [float(str(row["loss, nats per token"])) for row in tuning]
+    assert losses[2] < losses[1] < losses[0]
+    assert [(row["arm"], row["calls"]) for row in training] == [
+        (arm, calls) for arm in ("steptool", "final") for calls in (0, 16, 32)
+    ]
+    assert [(row["policy"], row["tasks"]) for row in ends] == [
+        (policy, tasks) for policy in ("start", "steptool", "final") for tasks in ("test", "test-patterns")
+    ]
+    assert [row["tasks"] for row in differences] == ["test", "test-patterns"]
+    assert len({row["digest"] for row in panels}) == 2
+    assert load_policy(tmp_path / "runs" / "start").context == 2500
+    for arm in ("steptool", "final"):
+        plan = json.loads((tmp_path / "runs" / f"{arm}-0" / "plan.json").read_text())
+        assert plan["config"]["env"]["reward"] == {"steptool": "progress", "final": "final"}[arm]
+        assert plan["config"]["env"]["id"] == "StepTool/ComplexFuncBench-v0"
+    assert all("ToolWorld" in svg for caption, svg in result.figures.items() if "ToolWorld" in caption)
+
+    kept = (tmp_path / "runs" / "start" / "result.json").stat().st_mtime_ns
+    assert run(options).tables == result.tables
+    assert (tmp_path / "runs" / "start" / "result.json").stat().st_mtime_ns == kept
+    with pytest.raises(ConfigurationError, match="start holds a fine-tuning of other settings"):
+        run(replace(options, demonstrations=5))
+    with pytest.raises(ConfigurationError, match="points=0: must be at least 1"):
+        run(replace(options, points=0))
+
+
+def test_demonstrations_are_spread_over_all_groups(complexfuncbench_data: Path) -> None:
+    """Groups follow each other in a split, so its first tasks would be of one group."""
+    shown = oracle_episodes(CONFIG, "train", 20)
+    groups = [each.task.id.rpartition("-")[0] for each in shown]
+    assert {group: groups.count(group) for group in groups} == {
+        "Car-Rental": 3, "Cross": 8, "Hotels": 3, "Attraction": 3, "Flights": 3,
+    }  # fmt: skip
+    assert all(each.metadata["outcome"]["is_solved"] == 1 for each in shown)
+    with pytest.raises(ConfigurationError, match="561 tasks: 'train' of ComplexFuncBench has 560"):
+        oracle_episodes(CONFIG, "train", 561)
