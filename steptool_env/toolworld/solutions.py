@@ -7,7 +7,7 @@ from steptool_env.benchmarks.plan import Plan
 from steptool_env.benchmarks.solutions import BenchmarkSolutions
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import Oracle, WorldTask, read_task_id
-from steptool_env.toolworld.episode_grading import ToolWorldGrading
+from steptool_env.toolworld.grading.episode_grading import ToolWorldGrading
 from steptool_env.toolworld.grading.oracle import describes_obstacle
 from steptool_env.toolworld.plan_graph import plan_graph
 from steptool_env.toolworld.suite import find_world_task

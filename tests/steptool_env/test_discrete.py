@@ -25,7 +25,7 @@ from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
-from steptool_env.toolworld.grading.answer_slots import Verdict
+from steptool_env.toolworld.answers.slots import Verdict
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Trajectory
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from steptool_env.toolworld.grading.answer_slots import Verdict
-from steptool_env.toolworld.grading.answer_verifier import AnswerVerifier
+from steptool_env.toolworld.answers.slots import Verdict
+from steptool_env.toolworld.answers.verifier import AnswerVerifier
 from steptool_env.toolworld.grading.progress_tracker import FactKey, Observed, Tracker, needs_of
 from steptool_env.toolworld.net_changes import net_state
 from steptool_env.toolworld.planning.plan import From, Given

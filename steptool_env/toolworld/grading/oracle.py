@@ -3,7 +3,7 @@
 from copy import copy
 from typing import Any, NamedTuple, Self
 
-from steptool_env.toolworld.grading.answer_slots import slots_of
+from steptool_env.toolworld.answers.slots import slots_of
 from steptool_env.toolworld.grading.progress_tracker import milestones_of
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Provenance

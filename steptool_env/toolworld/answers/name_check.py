@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from steptool_env.toolworld.grading.answer_parsing import fold
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, Verdict
-from steptool_env.toolworld.grading.mentionable import MentionableFacts
-from steptool_env.toolworld.grading.mentions import AnswerText, Mention, Names, words_of
-from steptool_env.toolworld.grading.selection import Named, Selection
+from steptool_env.toolworld.answers.mentionable import MentionableFacts
+from steptool_env.toolworld.answers.mentions import AnswerText, Mention, Names, words_of
+from steptool_env.toolworld.answers.parsing import fold
+from steptool_env.toolworld.answers.selection import Named, Selection
+from steptool_env.toolworld.answers.slots import AnswerSlot, Verdict
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import OperationKind
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steptool_env.toolworld import WorldTask, gold_answer
-from steptool_env.toolworld.grading.answer_parsing import fold, read
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.mentions import Names, words_of
-from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
+from steptool_env.toolworld.answers.mentions import Names, words_of
+from steptool_env.toolworld.answers.parsing import fold, read
+from steptool_env.toolworld.answers.slots import AnswerSlot, slots_of
+from tests.steptool_env.toolworld.answers.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import suite, tasks
 from toolserver.world.schema import ValueKind
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading.number_words import in_digits
-from steptool_env.toolworld.grading.unit_words import CODES, ORDINARY
-from steptool_env.toolworld.grading.units import Unit, meanings
+from steptool_env.toolworld.answers.number_words import in_digits
+from steptool_env.toolworld.answers.unit_words import CODES, ORDINARY
+from steptool_env.toolworld.answers.units import Unit, meanings
 
 _BLANK = "[ \t\u00a0\u2009\u202f]"
 _SYMBOLS = "$€£¥₹₽₩₺₴₫฿₪₦₱₿₡₸₾"

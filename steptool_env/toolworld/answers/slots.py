@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from steptool_env.toolworld.grading.answer_parsing import fold
-from steptool_env.toolworld.grading.quantities import Quantity, Reading
-from steptool_env.toolworld.grading.units import Unit, meanings
+from steptool_env.toolworld.answers.parsing import fold
+from steptool_env.toolworld.answers.quantities import Quantity, Reading
+from steptool_env.toolworld.answers.units import Unit, meanings
 from steptool_env.toolworld.planning.plan import Asked
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import Fact, Output, Result, SemanticType, ValueKind
@@ -27,7 +27,7 @@ _ADVERBS = {"yearly": "year", "annual": "year", "monthly": "month", "weekly": "w
 
 
 class Verdict(StrEnum):
-    """Verdict on one slot of an answer, as `answer_verifier.AnswerVerifier` decides it."""
+    """Verdict on one slot of an answer, as `AnswerVerifier.check` decides it."""
 
     RIGHT = "right"
     MISSING = "missing"

@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 
 from steptool_env.toolworld import SPLITS, Obstacle, WorldTask, gold_answer, grader_of
-from tests.steptool_env.toolworld.grading.adversaries import ADVERSARIES, KNOWING, Run, play, says_nothing
+from tests.steptool_env.toolworld.answers.adversaries import ADVERSARIES, KNOWING, Run, play, says_nothing
 from tests.toolserver.world.worlds import tasks
 
 FEWEST, FEW, MANY = 40, 60, 200

@@ -8,7 +8,7 @@ from benchmarks.toolworld.answers import read_questions
 from benchmarks.toolworld.verifier import Figures, Options, VerifiedAnswer, by_kind, misses, run, verify
 from steptool_env.errors import DataError
 from steptool_env.toolworld import gold_answer
-from steptool_env.toolworld.grading.answer_slots import slots_of
+from steptool_env.toolworld.answers.slots import slots_of
 from toolserver.world.schema import ValueKind
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from benchmarks.toolworld.answers import read_questions
 from steptool_env.toolworld import WorldTask, gold_answer
-from steptool_env.toolworld.grading.answer_parsing import fold
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, Verdict, slots_of
-from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
+from steptool_env.toolworld.answers.parsing import fold
+from steptool_env.toolworld.answers.slots import AnswerSlot, Verdict, slots_of
+from tests.steptool_env.toolworld.answers.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import LEVELS, tasks
 from toolserver.world.schema import OperationKind, ValueKind
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 
-from steptool_env.toolworld.grading.answer_parsing import Readings, Stated, read, tidy
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, Verdict, slots_of
-from steptool_env.toolworld.grading.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
-from steptool_env.toolworld.grading.mentions import AnswerText, Mention, names_of
-from steptool_env.toolworld.grading.name_check import NameCheck
-from steptool_env.toolworld.grading.quantities import Quantity, Reading, quantities
+from steptool_env.toolworld.answers.mentionable import MentionableFacts, is_explained, is_in_sentence, is_same
+from steptool_env.toolworld.answers.mentions import AnswerText, Mention, names_of
+from steptool_env.toolworld.answers.name_check import NameCheck
+from steptool_env.toolworld.answers.parsing import Readings, Stated, read, tidy
+from steptool_env.toolworld.answers.quantities import Quantity, Reading, quantities
+from steptool_env.toolworld.answers.slots import AnswerSlot, Verdict, slots_of
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import ValueKind
 

@@ -8,8 +8,8 @@ from functools import lru_cache, partial
 from operator import attrgetter
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading.number_words import SPELLED
-from steptool_env.toolworld.grading.quantities import Quantity, quantities
+from steptool_env.toolworld.answers.number_words import SPELLED
+from steptool_env.toolworld.answers.quantities import Quantity, quantities
 
 _MONTH_NAMES = (
     "january jan januar janvier enero gennaio janeiro januari",

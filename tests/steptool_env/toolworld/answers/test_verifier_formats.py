@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from benchmarks.toolworld.answers import Question, read_questions
 from steptool_env.toolworld import WorldTask
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from tests.steptool_env.toolworld.grading.adversaries import OWN, UNITS
-from tests.steptool_env.toolworld.grading.verdicts import is_right, verifier
+from steptool_env.toolworld.answers.slots import AnswerSlot, slots_of
+from tests.steptool_env.toolworld.answers.adversaries import OWN, UNITS
+from tests.steptool_env.toolworld.answers.verdicts import is_right, verifier
 from tests.toolserver.world.worlds import tasks
 from toolserver.world.schema import SemanticType, ValueKind
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from steptool_env.toolworld import Oracle, Tracker, WorldTask, gold_answer, grader_of
-from steptool_env.toolworld.grading.answer_slots import AnswerSlot, slots_of
-from steptool_env.toolworld.grading.mentionable import MentionableFacts
+from steptool_env.toolworld.answers.mentionable import MentionableFacts
+from steptool_env.toolworld.answers.slots import AnswerSlot, slots_of
 from steptool_env.toolworld.planning.plan import Asked
 from toolserver.catalog.api_schema import Outcome, Provenance
 from toolserver.world.schema import ValueKind

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steptool_env.toolworld.grading.answer_parsing import read, tidy
-from steptool_env.toolworld.grading.quantities import Quantity
+from steptool_env.toolworld.answers.parsing import read, tidy
+from steptool_env.toolworld.answers.quantities import Quantity
 
 
 def numbers(text: str, **settings: bool) -> tuple[Quantity, ...]:

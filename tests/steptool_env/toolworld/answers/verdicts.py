@@ -3,8 +3,8 @@
 from functools import cache
 
 from steptool_env.toolworld import WorldTask
-from steptool_env.toolworld.grading.answer_slots import Verdict
-from steptool_env.toolworld.grading.answer_verifier import AnswerVerifier
+from steptool_env.toolworld.answers.slots import Verdict
+from steptool_env.toolworld.answers.verifier import AnswerVerifier
 
 
 @cache

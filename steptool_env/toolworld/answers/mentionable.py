@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from steptool_env.toolworld.grading.answer_parsing import Readings, fold, read
-from steptool_env.toolworld.grading.answer_slots import BASE_UNITS
-from steptool_env.toolworld.grading.mentions import names_of, without, words_of
-from steptool_env.toolworld.grading.quantities import Quantity, Reading
+from steptool_env.toolworld.answers.mentions import names_of, without, words_of
+from steptool_env.toolworld.answers.parsing import Readings, fold, read
+from steptool_env.toolworld.answers.quantities import Quantity, Reading
+from steptool_env.toolworld.answers.slots import BASE_UNITS
 from steptool_env.toolworld.planning.plan import Plan
 from steptool_env.toolworld.task import WorldTask
 from toolserver.world.schema import Operation, OperationKind, SemanticType, ValueKind

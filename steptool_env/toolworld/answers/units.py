@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache, lru_cache
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading import unit_words
+from steptool_env.toolworld.answers import unit_words
 
 _RATIO = re.compile(r"(?P<above>[^/]+?) (?:per|an?|pro|par|por|al|all|à|/) (?P<below>\S+)")
 _POWER = re.compile(

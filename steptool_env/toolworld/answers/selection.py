@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading.mentions import Word
+from steptool_env.toolworld.answers.mentions import Word
 
 _ARTICLES = frozenset({"the", "a", "an", "one", "called", "named"})
 _JOINS = frozenset({"and", "or", "also", "plus", "nor", "both", "either", "as", "well"})

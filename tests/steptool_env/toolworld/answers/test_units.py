@@ -6,8 +6,8 @@ import sys
 import pytest
 from pint import UnitRegistry
 
-from steptool_env.toolworld.grading.unit_words import PREFIXED, PREFIXES, TABLE, TEMPERATURES
-from steptool_env.toolworld.grading.units import meanings
+from steptool_env.toolworld.answers.unit_words import PREFIXED, PREFIXES, TABLE, TEMPERATURES
+from steptool_env.toolworld.answers.units import meanings
 
 REGISTRY = UnitRegistry()
 BASE = {

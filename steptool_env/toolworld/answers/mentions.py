@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
-from steptool_env.toolworld.grading.answer_parsing import fold
+from steptool_env.toolworld.answers.parsing import fold
 from toolserver.world.world import World
 
 _WORD = re.compile(r"([^\W_]+)")
