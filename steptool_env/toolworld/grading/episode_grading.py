@@ -6,6 +6,7 @@ from steptool_env.episodes.finish import read_finish
 from steptool_env.errors import ConfigurationError
 from steptool_env.grading import arguments_of
 from steptool_env.toolworld import Grade, Tracker, grader_of
+from steptool_env.toolworld.grading.contribution import contribution
 from steptool_env.toolworld.grading.progress_tracker import Observed
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Step, Task
@@ -73,7 +74,7 @@ class ToolWorldGrading:
     @cached_property
     def contribution(self) -> tuple[bool, ...]:
         """True for each step that contributed; read it after the last step. Shape: (steps,)."""
-        return self._grader.contribution(self.tracker, self.grade)
+        return contribution(self._grader, self.tracker, self.grade)
 
     def outcome(self) -> dict[str, float]:
         """Return the values of `info["outcome"]`.
