@@ -108,19 +108,3 @@ class BfclSuite(ListedSuite):
 def load_suite(split: str = "all", category: str = "", faults: str = "none") -> BfclSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return BfclSuite(split, category, faults)
-
-
-def bfcl_task_of(task: Task) -> BfclTask:
-    """Return a task with its reference solution; that of a task from a file is looked up in the installed package.
-
-    Raises:
-        ConfigurationError: The task is not of BFCL, or bfcl-eval is not installed.
-    """
-    return task.solution if isinstance(task.solution, BfclTask) else find_bfcl_task(task.suite, task.id)
-
-
-def find_bfcl_task(suite: str, task_id: str) -> BfclTask:
-    """Return the task of an id. Raises `ConfigurationError` as `bfcl_task_of` does."""
-    if suite.partition("/")[0] != NAME or task_id not in load_tasks():
-        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {NAME}")
-    return load_tasks()[task_id]

@@ -12,7 +12,6 @@ import orjson
 
 from steptool_env.complexfuncbench.data_flow import data_flows
 from steptool_env.complexfuncbench.task import GoldCall, GoldTask, task_from_json, task_to_json
-from steptool_env.errors import ConfigurationError
 from steptool_env.suites.imported import import_once
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
@@ -50,13 +49,6 @@ class Benchmark:
     cache: Path
     apis: Mapping[str, ApiSpec]
     tasks: Mapping[str, GoldTask]
-
-    def find(self, task_id: str) -> GoldTask:
-        """Return the task of that id. Raises `ConfigurationError` for an unknown one."""
-        if task_id not in self.tasks:
-            some = ", ".join(list(self.tasks)[:3])
-            raise ConfigurationError(f"task {task_id!r}: not in ComplexFuncBench, which has {some}, ...")
-        return self.tasks[task_id]
 
 
 def load_benchmark(data: str | Path | None = None) -> Benchmark:

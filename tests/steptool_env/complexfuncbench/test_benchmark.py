@@ -16,8 +16,9 @@ from agents.baselines.demonstrations import Noise, demonstrate
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from steptool_env.complexfuncbench.benchmark import Benchmark, call_key, load_benchmark
+from steptool_env.complexfuncbench.solutions import RecordedSolutions
 from steptool_env.complexfuncbench.splits import SPLITS, select, split_of
-from steptool_env.complexfuncbench.suite import gold_task_of, load_suite
+from steptool_env.complexfuncbench.suite import load_suite
 from steptool_env.errors import ConfigurationError
 from steptool_env.trajectories.trajectories import TrajectoryWriter, read_trajectories
 from steptool_env.types import Step, Trajectory
@@ -114,7 +115,7 @@ def test_a_contributing_call_passes_a_value_on_or_ends_a_chain(benchmark: Benchm
     played = demonstrate(Evaluation(ENV, {"split": "test", "reward": "steptool"}, slots=4), noise, seed=1)
     passed_on = needless = 0
     for each in played:
-        task = gold_task_of(each.task)
+        task = RecordedSolutions().solution_of(each.task)
         gold = {call.key: index for index, call in enumerate(task.calls)}
         steps = [step for step in each.steps if step.reward_terms.get("contribution")]
         needless += len(each.steps) - 1 - len(steps)
@@ -155,8 +156,8 @@ def test_a_trajectory_from_a_file_is_graded_by_its_id(benchmark: Benchmark, tmp_
             writer.write(each)
     for each, read in zip(played, read_trajectories(tmp_path / "trajectories.jsonl").trajectories, strict=True):
         assert read.task.solution is None
-        assert gold_task_of(read.task) == each.task.solution
-        assert gold_task_of(pickle.loads(pickle.dumps(each)).task) == each.task.solution
+        assert RecordedSolutions().solution_of(read.task) == each.task.solution
+        assert RecordedSolutions().solution_of(pickle.loads(pickle.dumps(each)).task) == each.task.solution
 
 
 _DIGEST = """

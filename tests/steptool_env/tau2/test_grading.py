@@ -21,7 +21,8 @@ from agents.registry import make_agent
 from steptool_env.errors import ConfigurationError
 from steptool_env.rewards.graded import start_grading
 from steptool_env.tau2.grading import Call, fulfilled, needed_calls, sources
-from steptool_env.tau2.suite import load_suite, tau2_task_of
+from steptool_env.tau2.solutions import Tau2Solutions
+from steptool_env.tau2.suite import load_suite
 from steptool_env.types import Action, Step, Trajectory
 from toolserver.calls.json_parsing import parse
 from toolserver.catalog.api_schema import Provenance, StatusCode
@@ -109,7 +110,10 @@ def test_the_oracle_solves_all_tasks_and_each_return_is_one() -> None:
     assert all(abs(sum(each.rewards) - 1) < 1e-9 for each in played)
     assert max(len(each.steps) for each in played) == 13
     assert not [step for each in played for step in each.steps if "characters cut" in step.observation]
-    assert all("<policy>" in each.task.query and tau2_task_of(each.task).ticket in each.task.query for each in played)
+    assert all(
+        "<policy>" in each.task.query and Tau2Solutions().solution_of(each.task).ticket in each.task.query
+        for each in played
+    )
 
 
 @pytest.mark.parametrize("agent", ["random", "no-tools", "greedy-docs"])
@@ -143,7 +147,7 @@ def test_tau2s_own_evaluators_give_the_same_verdicts(theirs: Any) -> None:
     """On 348 recorded runs with mistakes, most of them wrong, and some right all the same."""
     verdicts = []
     for each in wrong_runs():
-        expected = theirs(tau2_task_of(each.task), calls_of(each)) and each.finished
+        expected = theirs(Tau2Solutions().solution_of(each.task), calls_of(each)) and each.finished
         assert (each.metadata["outcome"]["is_solved"] == 1) == bool(expected), each.task.id
         verdicts.append(bool(expected))
     assert len(verdicts) == 348
