@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.toolserver.apis import api, tool_file, write_json
-from tests.toolserver.numbered_calls import write_responses_folder
+from tests.toolserver.numbered_calls import count, write_responses_folder
 from tests.toolserver.serving import run
-from toolserver.cache import ResponseCache
-from toolserver.errors import CacheError
 
 OK = {"error": "", "response": 1}
 
@@ -81,10 +79,10 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     write_responses_folder(source, files=40, calls=150)
     command = [sys.executable, "-m", "toolserver.cli", "import", "stabletoolbench", str(source), "--cache", place]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as importing:
-        while importing.poll() is None and not entries(place):
+        while importing.poll() is None and not count(place):
             pass
         importing.kill()
-    assert 0 < entries(place) < 6000
+    assert 0 < count(place) < 6000
     capsys.readouterr()
     assert run("verify", "--cache", place) == 1
     output, errors = capsys.readouterr()
@@ -99,15 +97,6 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     capsys.readouterr()
     assert run("verify", "--cache", place) == 0
     assert "6,000 entries, 1 APIs: sound" in capsys.readouterr().out
-
-
-def entries(place: str) -> int:
-    """Number of entries; 0 while there is no cache."""
-    try:
-        with ResponseCache(place, read_only=True, memory_entries=0) as cache:
-            return len(cache)
-    except CacheError:
-        return 0
 
 
 @pytest.mark.parametrize("command", [["stabletoolbench", "none"], ["stabletoolbench", "empty"], ["archive", "none"]])

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,12 +19,6 @@ from toolserver.errors import CacheError, ConfigurationError
 from toolserver.http.app import create_app
 from toolserver.http.metrics import Metrics
 from toolserver.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with serving(make_cache(tmp_path_factory.mktemp("cache"))) as client:
-        yield client
 
 
 def test_one_call(client: TestClient) -> None:

@@ -1,7 +1,6 @@
 """`/virtual` is a drop-in for StableToolBench's server."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,6 @@ from fastapi.testclient import TestClient
 from benchmarks.speed.reference_server import RECORDINGS_VARIABLE, make_reference
 from tests.toolserver.serving import OSLO, OSLO_BODY, RECORDED, as_request, as_virtual, make_cache, serving
 from toolserver.cache import ResponseCache
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with serving(make_cache(tmp_path_factory.mktemp("cache"))) as client:
-        yield client
 
 
 def test_a_hit_is_the_stored_bytes(client: TestClient) -> None:
