@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
+from agents.rollout.drafts import DraftTable
 from agents.rollout.kv_cache import RaggedCache, cache_argument
 from agents.rollout.lean_decoder import is_lean, lean_forward, merged_decoder
 from agents.rollout.types import Sampled, SlotState

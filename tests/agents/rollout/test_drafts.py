@@ -2,8 +2,8 @@
 
 import pytest
 
-from agents.models import drafts
-from agents.models.drafts import DraftTable
+from agents.rollout import drafts
+from agents.rollout.drafts import DraftTable
 
 
 def test_a_draft_repeats_what_followed_the_last_tokens_in_any_episode() -> None:
