@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from agents.view.curves import curve_plots, metric_names
-from agents.view.pages import Pages, link
+from agents.view.pages.rendering import Pages, link
 from agents.view.run_folders import RunInfo
 
 router = APIRouter(default_response_class=HTMLResponse)

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from agents.reporting.html import FILTERS
 from agents.view.workspace import Workspace
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 _STYLE_ELEMENT = re.compile(r"<style\b.*?</style>", re.DOTALL)
 

@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse
 from agents.reporting.plan_picture import plan_picture
 from agents.view.environments import TOOLWORLD, Setting, environment, rewards_of
 from agents.view.fork import fork_episode
-from agents.view.pages import Pages
+from agents.view.pages.rendering import Pages
 from agents.view.tool_sources import LEVELS
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import SPLITS, WorldTask, read_task_id

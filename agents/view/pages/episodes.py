@@ -12,7 +12,7 @@ from agents.reporting.plan_picture import PlanPicture, plan_picture
 from agents.view.environments import Setting, rewards_of, setting_of, task_of
 from agents.view.episode_index import ENDINGS, PAGE, Filter
 from agents.view.fork import Fork, fork_episode
-from agents.view.pages import Pages, link
+from agents.view.pages.rendering import Pages, link
 from steptool_env.errors import ConfigurationError, DataError, StepToolError
 from steptool_env.types import Trajectory
 

@@ -5,7 +5,7 @@ import json
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from agents.view.pages import Pages
+from agents.view.pages.rendering import Pages
 from agents.view.tool_sources import Catalogues
 from steptool_env.errors import ConfigurationError
 from toolserver.catalog.views import arguments_schema

@@ -10,10 +10,10 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 
-from agents.view import task_pages, tool_pages
 from agents.view.app import PageHeaders, add_problem_pages
-from agents.view.pages import HERE, Pages
-from agents.view.task_pages import World
+from agents.view.pages import tasks, tools
+from agents.view.pages.rendering import HERE, Pages
+from agents.view.pages.tasks import World
 from agents.view.tool_sources import ToolSource
 from steptool_env.errors import ConfigurationError
 from toolserver.catalog.api_schema import ToolResponse
@@ -55,12 +55,12 @@ def create_pages(assembly: Assembly, settings: Settings, count: Callable[[ToolRe
     app.state.pages = Pages(None, "toolserver", sections)
     app.state.catalogues = ServerCatalogue(assembly, count)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    app.include_router(tool_pages.router)
+    app.include_router(tools.router)
     if settings.world is not None:
-        tools = {} if settings.world_tools is None else {"tools": settings.world_tools}
         version = WORLD_VERSION if settings.world_version is None else settings.world_version
-        app.state.world = World(settings.world_level, settings.world, {**tools, "world_version": version})
-        app.include_router(task_pages.router)
+        arguments = {} if settings.world_tools is None else {"tools": settings.world_tools}
+        app.state.world = World(settings.world_level, settings.world, {**arguments, "world_version": version})
+        app.include_router(tasks.router)
 
     @app.get("/")
     def first(request: Request) -> Response:
