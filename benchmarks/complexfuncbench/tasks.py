@@ -22,7 +22,7 @@ from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
-from steptool_env.complexfuncbench.benchmark import Benchmark, call_key, digest_of, load_benchmark
+from steptool_env.complexfuncbench.benchmark import CompiledBenchmark, call_key, digest_of, load_benchmark
 from steptool_env.complexfuncbench.data_flow import data_flows
 from steptool_env.complexfuncbench.splits import SPLITS, select
 from steptool_env.complexfuncbench.task import GoldTask
@@ -171,7 +171,7 @@ def depths(tasks: Sequence[GoldTask]) -> list[Row]:
     ]
 
 
-def splits(benchmark: Benchmark, data: Path) -> tuple[list[Row], list[Row]]:
+def splits(benchmark: CompiledBenchmark, data: Path) -> tuple[list[Row], list[Row]]:
     """Return the figures of each split, and the call accuracy of the agents."""
     learned = {call.key for task in select(benchmark.tasks.values(), "train", "") for call in task.calls}
     rows: list[Row] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from steptool_env.benchmarks.oracle import Oracle
-from steptool_env.benchmarks.plan import Plan
+from steptool_env.benchmarks.plan_graph import PlanGraph
 from steptool_env.errors import ConfigurationError
 from steptool_env.grading import CallsGrading, EpisodeGrading
 from steptool_env.types import Step, Task
@@ -49,7 +49,7 @@ class BenchmarkSolutions(ABC, Generic[S]):
         """Yield lines on the task: id, query, functions."""
         raise ConfigurationError(_NO_SOLUTIONS)
 
-    def plan(self, solution: S) -> Plan | None:  # noqa: ARG002 - the interface
+    def plan(self, solution: S) -> PlanGraph | None:  # noqa: ARG002 - the interface
         """Return the reference solution as a graph; `None` where it is not drawn."""
         return None
 

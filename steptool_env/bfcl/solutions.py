@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from steptool_env.benchmarks.oracle import GoldOracle
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, Plan, PlanCall
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall, PlanGraph
 from steptool_env.benchmarks.solutions import PackagedSolutions
 from steptool_env.bfcl.grading import TurnGrading
 from steptool_env.bfcl.suite import NAME
@@ -45,7 +45,7 @@ class BfclSolutions(PackagedSolutions[BfclTask]):
             for call in calls:
                 yield f"  needed  {call.function} {dict(call.arguments)}"
 
-    def plan(self, solution: BfclTask) -> Plan:
+    def plan(self, solution: BfclTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`. Edges lead from the last call of a turn to all calls of the next."""
         calls, edges, last = dict[str, PlanCall](), list[Edge](), QUERY
         for number, turn in enumerate(solution.gold, 1):
@@ -55,4 +55,4 @@ class BfclSolutions(PackagedSolutions[BfclTask]):
                 calls[name] = PlanCall(call.function, (f"turn {number}", *inputs), ())
             edges += [Edge(last, name, f"turn {number}") for name in names]
             last = names[-1] if names else last
-        return Plan(solution.messages[0], calls, (*edges, Edge(last, ANSWER)), rule=_RULE)
+        return PlanGraph(solution.messages[0], calls, (*edges, Edge(last, ANSWER)), rule=_RULE)

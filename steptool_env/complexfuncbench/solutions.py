@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
 from steptool_env.benchmarks.oracle import GoldOracle
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, Plan, PlanCall
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall, PlanGraph
 from steptool_env.benchmarks.solutions import PackagedSolutions
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.grading import CallGrading
@@ -45,7 +45,7 @@ class RecordedSolutions(PackagedSolutions[GoldTask]):
         for name in solution.functions:
             yield f"  {'needed' if name in needed else '      '}  {name}"
 
-    def plan(self, solution: GoldTask) -> Plan:
+    def plan(self, solution: GoldTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`. Look-ups, which may be missing, are dashed."""
         calls, edges = {}, list[Edge]()
         for index, call in enumerate(solution.calls):
@@ -56,4 +56,4 @@ class RecordedSolutions(PackagedSolutions[GoldTask]):
             edges += [Edge(f"call{source}", name) for source in sources] or [Edge(QUERY, name)]
         edges += [Edge(f"call{index}", ANSWER) for index in solution.leaves]
         dashed = tuple(name for name, call in calls.items() if call.optional)
-        return Plan(solution.query, calls, tuple(edges), rule=_RULE, dashed=dashed)
+        return PlanGraph(solution.query, calls, tuple(edges), rule=_RULE, dashed=dashed)

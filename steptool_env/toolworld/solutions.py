@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from steptool_env.benchmarks.plan import Plan
+from steptool_env.benchmarks.plan_graph import PlanGraph
 from steptool_env.benchmarks.solutions import BenchmarkSolutions
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import Oracle, WorldTask, read_task_id
@@ -47,7 +47,7 @@ class WorldSolutions(BenchmarkSolutions[WorldTask]):
             mark = "needed" if api.spec.function_name in needed else "      "
             yield f"  {mark}  {api.spec.function_name}: {api.spec.description}"
 
-    def plan(self, solution: WorldTask) -> Plan:
+    def plan(self, solution: WorldTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`."""
         return plan_graph(solution)
 

@@ -14,7 +14,7 @@ import pytest
 from agents.baselines.demonstrations import Noise, demonstrate
 from agents.evaluation.evaluate import Evaluation, evaluate
 from agents.registry import make_agent
-from steptool_env.complexfuncbench.benchmark import Benchmark, call_key, load_benchmark
+from steptool_env.complexfuncbench.benchmark import CompiledBenchmark, call_key, load_benchmark
 from steptool_env.complexfuncbench.solutions import RecordedSolutions
 from steptool_env.complexfuncbench.splits import SPLITS, select, split_of
 from steptool_env.complexfuncbench.suite import load_suite
@@ -24,7 +24,7 @@ ENV = "StepTool/ComplexFuncBench-v0"
 
 
 @pytest.fixture(scope="module")
-def benchmark(complexfuncbench_data: Path) -> Benchmark:
+def benchmark(complexfuncbench_data: Path) -> CompiledBenchmark:
     return load_benchmark(complexfuncbench_data)
 
 
@@ -36,7 +36,7 @@ def outcomes(played: list[Trajectory], name: str) -> float:
     return sum(each.metadata["outcome"][name] for each in played) / len(played)
 
 
-def test_the_splits_are_disjoint_and_make_up_the_benchmark(benchmark: Benchmark) -> None:
+def test_the_splits_are_disjoint_and_make_up_the_benchmark(benchmark: CompiledBenchmark) -> None:
     parts = {split: {task.id for task in select(benchmark.tasks.values(), split, "")} for split in SPLITS}
     whole = parts.pop("all")
     assert {split: len(part) for split, part in parts.items()} == {
@@ -50,7 +50,7 @@ def test_the_splits_are_disjoint_and_make_up_the_benchmark(benchmark: Benchmark)
     assert not [pair for pair in combinations(parts.values(), 2) if pair[0] & pair[1]]
 
 
-def test_patterns_of_test_patterns_are_in_no_other_split(benchmark: Benchmark) -> None:
+def test_patterns_of_test_patterns_are_in_no_other_split(benchmark: CompiledBenchmark) -> None:
     patterns: dict[str, set[str]] = {}
     for task in benchmark.tasks.values():
         patterns.setdefault(split_of(task.id), set()).add(task.pattern)
@@ -58,7 +58,7 @@ def test_patterns_of_test_patterns_are_in_no_other_split(benchmark: Benchmark) -
     assert patterns["test"] == patterns["train"]
 
 
-def test_groups_partition_a_split(benchmark: Benchmark) -> None:
+def test_groups_partition_a_split(benchmark: CompiledBenchmark) -> None:
     sizes = Counter(task.group for task in benchmark.tasks.values())
     assert sizes == {"Car-Rental": 150, "Cross": 400, "Hotels": 150, "Attraction": 150, "Flights": 150}
     for group in sizes:
@@ -66,7 +66,7 @@ def test_groups_partition_a_split(benchmark: Benchmark) -> None:
         assert {suite.task(index).suite for index in range(len(suite))} == {f"ComplexFuncBench/test/{group}"}
 
 
-def test_the_oracle_solves_every_task_and_all_its_calls_contribute(benchmark: Benchmark) -> None:
+def test_the_oracle_solves_every_task_and_all_its_calls_contribute(benchmark: CompiledBenchmark) -> None:
     played = play("oracle", reward="steptool")
     assert outcomes(played, "is_complete") == 1
     assert all(set(each.rewards) == {1.0} for each in played)
@@ -75,7 +75,7 @@ def test_the_oracle_solves_every_task_and_all_its_calls_contribute(benchmark: Be
     assert not [step for each in played for step in each.steps if "characters cut" in step.observation]
 
 
-def test_the_return_of_a_perfect_episode_is_one_and_mistakes_never_raise_it(benchmark: Benchmark) -> None:
+def test_the_return_of_a_perfect_episode_is_one_and_mistakes_never_raise_it(benchmark: CompiledBenchmark) -> None:
     noise = Noise(wrong_tool=0.1, wrong_argument=0.1, repetition=0.1, early_finish=0.02)
     played = demonstrate(Evaluation(ENV, {"split": "test"}), noise, seed=3)
     for each in played:
@@ -84,7 +84,7 @@ def test_the_return_of_a_perfect_episode_is_one_and_mistakes_never_raise_it(benc
     assert 0.3 < outcomes(played, "is_solved") < 1
 
 
-def test_a_contributing_call_passes_a_value_on_or_ends_a_chain(benchmark: Benchmark) -> None:
+def test_a_contributing_call_passes_a_value_on_or_ends_a_chain(benchmark: CompiledBenchmark) -> None:
     """In noisy episodes, by the texts of answers and of later arguments instead of the compiled data flow."""
     noise = Noise(wrong_tool=0.1, repetition=0.2, wrong_argument=0.1)
     played = demonstrate(Evaluation(ENV, {"split": "test", "reward": "steptool"}, slots=4), noise, seed=1)
@@ -112,7 +112,7 @@ def texts(step: Step) -> list[str]:
     return [*found, *map(str, json.loads(step.action.arguments).values())]
 
 
-def test_all_apis_may_be_offered(benchmark: Benchmark) -> None:
+def test_all_apis_may_be_offered(benchmark: CompiledBenchmark) -> None:
     (played, *_) = play("oracle", "test", 3, offered="all")
     assert len(played.task.tools) == 40
     assert played.metadata["outcome"]["is_solved"] == 1
@@ -128,7 +128,7 @@ print(blake2b(b"".join(encode(trajectory_record(each)) for each in played)).hexd
 """
 
 
-def test_two_processes_make_the_same_bytes_from_two_imports(benchmark: Benchmark, tmp_path: Path) -> None:
+def test_two_processes_make_the_same_bytes_from_two_imports(benchmark: CompiledBenchmark, tmp_path: Path) -> None:
     digests = set()
     homes = (os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")), str(tmp_path))
     for seed, home in enumerate(homes):

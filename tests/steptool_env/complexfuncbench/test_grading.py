@@ -8,7 +8,7 @@ import pytest
 from steptool_env.complexfuncbench.benchmark import call_key, digest_of
 from steptool_env.complexfuncbench.grading import CallGrading
 from steptool_env.complexfuncbench.solutions import RecordedSolutions
-from steptool_env.complexfuncbench.task import GoldCall, GoldTask, task_from_json, task_to_json
+from steptool_env.complexfuncbench.task import GoldTask, NeededCall, task_from_json, task_to_json
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges import make_judge
 from steptool_env.rewards import make_reward
@@ -23,10 +23,10 @@ SPECS = {spec.function_name: spec for spec in (PLACE, TAXI, DETAILS)}
 
 def gold(
     spec: ApiSpec, arguments: dict[str, Any], inputs: tuple[tuple[int, ...], ...] = (), answer: Any = None
-) -> GoldCall:
+) -> NeededCall:
     lookup = spec is PLACE
     digest = digest_of(answer) if lookup else ""
-    return GoldCall(spec.function_name, arguments, call_key(spec, arguments), lookup, digest, inputs)
+    return NeededCall(spec.function_name, arguments, call_key(spec, arguments), lookup, digest, inputs)
 
 
 SOLUTION = GoldTask(

@@ -35,7 +35,7 @@ class PlanCall:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlanGraph:
     """Reference solution of a task.
 
     Attributes:
