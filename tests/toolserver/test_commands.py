@@ -31,9 +31,7 @@ def cache(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_import_says_what_became_of_everything(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_import_reports_every_entry(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache") == 0
     output, errors = capsys.readouterr()
     assert "Files: 1 tools, 1 tool_response_cache" in output
@@ -156,7 +154,7 @@ def test_stats_as_a_table_and_as_json(cache: Path, capsys: pytest.CaptureFixture
     assert f"Next: `toolserver verify --cache {cache}`" in output
 
 
-def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_archive_copies_a_cache(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file.jsonl.zst"
     capsys.readouterr()
     assert run("export", "archive", file, "--cache", cache) == 0
@@ -167,7 +165,7 @@ def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsy
     assert counts(tmp_path / "copy", capsys) == counts(cache, capsys)
 
 
-def test_folders_carry_a_cache_back(cache: Path, tmp_path: Path) -> None:
+def test_folders_copy_a_cache(cache: Path, tmp_path: Path) -> None:
     assert run("export", "stabletoolbench", tmp_path / "out", "--cache", cache) == 0
     written = tmp_path / "out" / "tool_response_cache" / "Data" / "goal_line_for_Data" / "cards.json"
     assert json.loads(written.read_text()) == {"{'a': 1, 'b': 2}": OK, "{}": OK}

@@ -216,7 +216,7 @@ def test_the_metrics_of_several_workers_are_one_sum(tmp_path: Path) -> None:
         assert 'toolserver_request_seconds_count{route="/virtual"} 1.0' in lines
 
 
-def test_a_store_that_breaks_is_not_ready_and_answers_503(tmp_path: Path) -> None:
+def test_a_broken_store_is_not_ready_and_answers_503(tmp_path: Path) -> None:
     with serving(make_cache(tmp_path)) as client:
         assert client.get("/readyz").status_code == 200
         client.app.state.assembly.cache.close()  # type: ignore[attr-defined]
