@@ -47,9 +47,9 @@ class Oracle:
         self._avoided: set[VendorApi] = set()
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        twin = copy(self)  # of the same task: a search copies the state after every call
-        twin._todo, twin._tokens, twin._avoided = list(self._todo), dict(self._tokens), set(self._avoided)
-        return twin
+        copied = copy(self)  # of the same task: a search copies the state after every call
+        copied._todo, copied._tokens, copied._avoided = list(self._todo), dict(self._tokens), set(self._avoided)
+        return copied
 
     @property
     def gives_up(self) -> bool:
