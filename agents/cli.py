@@ -30,7 +30,7 @@ COMMANDS = {
     "push": "upload a checkpoint to the Hugging Face hub, with a model card",
     "report": "compare runs on one page",
     "retrieval": "measure retrievers of APIs: recall and NDCG",
-    "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric twin",
+    "sb3": "train Stable-Baselines3's PPO on ToolWorld's numeric form",
     "score": "score recorded episodes with another reward or judge",
     "serve-openenv": "serve an environment to clients of OpenEnv",
     "serve-policy": "serve a policy: chat completions for agents, token ids for rollouts elsewhere",

@@ -121,11 +121,11 @@ class ToolEnv(gym.Env[str, str]):
         The two share the tasks and the client. Attributes of a subclass are copied shallowly.
         """
         self.episode  # noqa: B018 - raises `ResetNeeded` before the first reset
-        twin = copy(self)
-        twin.observation_space = deepcopy(self.observation_space)
-        twin.action_space = deepcopy(self.action_space)
-        twin._owns_client = False
-        return twin
+        copied = copy(self)
+        copied.observation_space = deepcopy(self.observation_space)
+        copied.action_space = deepcopy(self.action_space)
+        copied._owns_client = False
+        return copied
 
     def render(self) -> Any:
         """Return the episode so far as text (`ansi`), or its last lines as an image (`rgb_array`)."""

@@ -56,6 +56,16 @@ class EpisodeGrading(Protocol):
         """Return the values of `info["outcome"]`."""
 
 
+class CallsGrading(EpisodeGrading, Protocol):
+    """Grading by a list of needed calls.
+
+    Attributes:
+        reached: Index of the step that made each needed call, by the index of the call.
+    """
+
+    reached: dict[int, int]
+
+
 def arguments_of(step: Step) -> dict[str, Any] | None:
     """Return the arguments of a call that a tool answered; `None` where they are no object, as only a file has them."""
     try:

@@ -199,7 +199,7 @@ class OpenAIAgent:
                 raise error
             self._failures_left -= 1
             if self._failures_left < 0:
-                raise ChatError(f"too many episodes were lost to the endpoint; the last time: {error}") from error
+                raise ChatError(f"too many episodes failed at the endpoint; the last error: {error}") from error
             if isinstance(error, ChatRefusedError):
                 actions.append(episode.format.render(FINISH, json.dumps({"return_type": GIVE_UP}), str(error)))
             else:

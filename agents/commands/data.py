@@ -29,8 +29,8 @@ class Command:
     """Fetch an archive of StableToolBench's data, unpack and import it, and say what it holds.
 
     An archive may hold any of solvable_queries/, tools/ and tool_response_cache/, at any depth; run the command once
-    for each archive, with the same --out. docs/data.md names the public places. An interrupted download goes on where
-    it ended. Nothing in an archive is executed, and only its JSON files of that layout are written.
+    for each archive, with the same --out. docs/data.md names the public places. An interrupted download is continued.
+    Nothing in an archive is executed, and only its JSON files of that layout are written.
 
     Example: steptool data stabletoolbench --from StableToolBench.zip --out data/stabletoolbench
     """

@@ -82,7 +82,7 @@ class Command:
             checkpoint.save(folder, policy, bundle.tokenizer, counters=counters, config=state["settings"])
             base = ""
         elif Path(base).is_absolute() or base.startswith((".", "~")):
-            raise CheckpointError(f"{source}: {base}, the base model of its adapters, is gone; put it back")
+            raise CheckpointError(f"{source}: {base}, the base model of its adapters, is missing; restore it")
         else:
             checkpoint.copy_for_use(source, folder)
         run = source.parent if source.name.startswith("checkpoint-") else source

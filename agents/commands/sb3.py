@@ -21,7 +21,7 @@ _SHOWN = ("recall", "calls")
 
 @dataclass(frozen=True)
 class Command:
-    """Train PPO or MaskablePPO of Stable-Baselines3 on the numeric twin of ToolWorld, and evaluate it in text.
+    """Train PPO or MaskablePPO of Stable-Baselines3 on the numeric form of ToolWorld, and evaluate it in text.
 
     Writes to the folder of --out: model.zip (for --agent sb3:DIR/model.zip), run.json, and the metrics of the policy
     and of the agent `random-candidates` on each split.

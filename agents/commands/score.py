@@ -180,7 +180,7 @@ def _recorded_judge(path: Path, episodes: Sequence[Trajectory]) -> dict[str, Any
     if "judge" in recorded:
         if recorded["judge"] not in JUDGES.names():
             raise ConfigurationError(
-                f"{record}: judge={recorded['judge']!r} is not built in, and is not run for a file's sake; "
+                f"{record}: judge={recorded['judge']!r} is not built in, and code that a file names is not run; "
                 "give it by --reward-args judge=..."
             )
         return {name: value for name, value in recorded.items() if name in _TAKEN_OVER}

@@ -24,10 +24,11 @@ from agents.training.config import TrainConfig, make_config, read_yaml
 from agents.training.metrics_log import MetricsLog, read_metrics
 
 if TYPE_CHECKING:
+    from agents.distributed.processes import Processes
     from agents.evaluation.learning_curve import PolicyEvaluation
     from agents.models.bundle import PolicyBundle
     from agents.rollout.engine import RolloutEngine
-    from agents.training.trainer import OnIteration
+    from agents.training.trainer import OnIteration, OnlineTrainer
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,7 @@ class Command:
     def run(self) -> dict[str, Any] | None:
         """Train and show the pass rate and the speed. Return the last metrics, in the main process."""
         from agents.distributed.processes import join
-        from agents.gateway.gateway import Gateway
-        from agents.models.bundle import build_policy
-        from agents.rollout.curriculum import open_training_pool
-        from agents.rollout.engine import make_engine
         from agents.training.resumption import check_resumed, stop_on_interrupt
-        from agents.training.trainer import OnlineTrainer
 
         config = self.settings
         resumed = _initial_checkpoint(Path(config.out), resume=self.resume)
@@ -69,34 +65,7 @@ class Command:
         with ExitStack() as stack:
             processes = join(config.policy.device, sharded=config.shard)
             stack.callback(processes.leave)
-            if processes.count > 1 and config.rollout.engine not in LOCAL_ENGINES:
-                raise ConfigurationError(
-                    f"rollout.engine={config.rollout.engine} is for one process, for which all episodes are sampled"
-                )
-            bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
-            pool = stack.enter_context(closing(open_training_pool(config.env)))
-            engine = make_engine(config.rollout, bundle, config.sampling, Path(config.out))
-            stack.enter_context(closing(engine))
-            evaluation = _evaluation(config, bundle, engine) if processes.main else None
-            log = _log(config, resumed, stack) if processes.main else None
-            if evaluation is not None:
-                write_held_out(Path(config.out), evaluation.panel)
-            gateway = None
-            if config.rollout.harness:
-                gateway = Gateway(config.rollout.harness, config.rollout.harness_seconds)
-                stack.enter_context(closing(gateway))
-            trainer = OnlineTrainer(
-                config,
-                bundle,
-                pool,
-                evaluation=evaluation,
-                log=log,
-                engine=engine,
-                gateway=gateway,
-                processes=processes,
-            )
-            if resumed is not None:
-                trainer.resume(resumed)
+            trainer = _trainer(config, resumed, processes, stack)
             stop = stack.enter_context(stop_on_interrupt("the iteration"))
             done = trainer.run(_progress_bar(config, stack) if processes.main else None, stop)
         if stop() and not trainer.over:
@@ -148,6 +117,36 @@ def flags(words: Sequence[str]) -> Flags:
         listed = make_dataclass("Command", [("settings", settings)], bases=(Command,), frozen=True)
         return Flags(listed, ["--help"], listed(as_shown(kind, base), known.config))
     return Flags(Command, words, Command(base, known.config))
+
+
+def _trainer(config: TrainConfig, resumed: Path | None, processes: Processes, stack: ExitStack) -> OnlineTrainer:
+    """Return the trainer of a run with all that it needs, which `stack` closes."""
+    from agents.gateway.gateway import Gateway
+    from agents.models.bundle import build_policy
+    from agents.rollout.curriculum import open_training_pool
+    from agents.rollout.engine import make_engine
+    from agents.training.trainer import OnlineTrainer
+
+    if processes.count > 1 and config.rollout.engine not in LOCAL_ENGINES:
+        raise ConfigurationError(
+            f"rollout.engine={config.rollout.engine} is for one process, for which all episodes are sampled"
+        )
+    bundle = build_policy(replace(config.policy, device=processes.device), seed=config.seed)
+    pool = stack.enter_context(closing(open_training_pool(config.env)))
+    engine = stack.enter_context(closing(make_engine(config.rollout, bundle, config.sampling, Path(config.out))))
+    evaluation = _evaluation(config, bundle, engine) if processes.main else None
+    log = _log(config, resumed, stack) if processes.main else None
+    if evaluation is not None:
+        write_held_out(Path(config.out), evaluation.panel)
+    gateway = None
+    if config.rollout.harness:
+        gateway = stack.enter_context(closing(Gateway(config.rollout.harness, config.rollout.harness_seconds)))
+    trainer = OnlineTrainer(
+        config, bundle, pool, evaluation=evaluation, log=log, engine=engine, gateway=gateway, processes=processes
+    )
+    if resumed is not None:
+        trainer.resume(resumed)
+    return trainer
 
 
 def _initial_checkpoint(out: Path, *, resume: bool) -> Path | None:

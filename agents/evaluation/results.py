@@ -77,9 +77,9 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: is not JSON ({error}); mend or remove it") from None
+        raise DataError(f"{path}: is not JSON ({error}); correct or remove it") from None
     if not isinstance(value, dict):
-        raise DataError(f"{path}: must hold a JSON object; mend or remove it")
+        raise DataError(f"{path}: must hold a JSON object; correct or remove it")
     return value
 
 

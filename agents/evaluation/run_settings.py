@@ -58,7 +58,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader) if path.is_file() else None  # noqa: S506
     except (yaml.YAMLError, ValueError) as error:
-        raise DataError(f"{path}: is not plain YAML ({' '.join(str(error).split())}); mend or remove it") from None
+        raise DataError(f"{path}: is not plain YAML ({' '.join(str(error).split())}); correct or remove it") from None
     return value if isinstance(value, dict) else {}
 
 

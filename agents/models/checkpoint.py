@@ -190,7 +190,7 @@ def load_language_model(folder: Path, dtype: torch.dtype) -> nn.Module:
         _verify(base)
     if _state(folder)["base"] != _base_digest(folder):
         raise CheckpointError(
-            f"{folder}: {base}, the base model of its adapters, is gone or has other weights; put it back"
+            f"{folder}: {base}, the base model of its adapters, is missing or has other weights; restore it"
         )
     return weights.load_model(folder, dtype)
 

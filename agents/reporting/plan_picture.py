@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from html import escape
 
 from steptool_env.benchmarks import benchmark_of
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, PlanCall
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall
 from steptool_env.errors import ConfigurationError
 from steptool_env.types import Task, Trajectory
 

@@ -26,8 +26,8 @@ class EnvConfig:
     reward: str = ""
     """Kind of reward, for environments that have a choice; empty keeps the environment's default."""
     curriculum: float = 0.0
-    """Share of the deepest drawn tasks that an iteration has to solve before the next depth of `args.depths` is drawn
-    too, from the smallest on; 0 draws all depths."""
+    """Curriculum over `args.depths`, from the smallest on: share of solved tasks of the greatest depth drawn so far at
+    which the next depth is added. 0 draws all depths."""
     num_envs: int = 64
     """Number of episodes that each process plays at the same time."""
     eval_args: Annotated[Arguments, tyro.conf.arg(name="eval-args", prefix_name=False)] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class RolloutConfig:
     parts: int = 4
     """Parts of an iteration's episodes with `engine: ray`, each of which one CPU of the cluster plays."""
     max_staleness: int = 0
-    """Updates by which weights that play on the cluster are older than those in training; above 0 the cluster plays
-    while the learner updates. The ratio of the loss has the sampler's log-probabilities and clips stale actions."""
+    """Number of updates by which the weights of the cluster lag behind those in training; above 0, rollouts and updates
+    overlap. The ratio of the loss has the sampler's log-probabilities and clips stale actions."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")

@@ -193,7 +193,7 @@ class HttpEngine:
             self._ask("/reset_prefix_cache", {})
         except EngineError as error:
             remedy = f"start vLLM with VLLM_SERVER_DEV_MODE=1 where it sees {folder.parent}, in a trusted network"
-            raise EngineError(f"the new weights did not get to the server: {error}; {remedy}") from error
+            raise EngineError(f"the server did not receive the new weights: {error}; {remedy}") from error
 
     def _first_model(self) -> str:
         try:

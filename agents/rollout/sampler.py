@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from agents.models.drafts import DraftTable
 from agents.models.draws import draw
 from agents.models.policy import Policy
 from agents.rollout.config import Sampling
+from agents.rollout.drafts import DraftTable
 from agents.rollout.kv_cache import RaggedCache, cache_argument
 from agents.rollout.lean_decoder import is_lean, lean_forward, merged_decoder
 from agents.rollout.types import Sampled, SlotState
@@ -114,12 +114,12 @@ class TokenSampler:
             raise RuntimeError(f"slot {source} has an action in progress; fork it between two actions")
         if target in self._slots:
             self.free(target)
-        self._slots[target] = twin = replace(
+        self._slots[target] = fork = replace(
             state, stream=stream, pending=list(state.pending), tail=list(state.tail), row=-1
         )
         if state.row >= 0:
-            self._allocate([twin], state.length)
-            self._cache.copy([state.row], [twin.row], state.length)
+            self._allocate([fork], state.length)
+            self._cache.copy([state.row], [fork.row], state.length)
 
     def free(self, slot: int) -> None:
         """See `RolloutEngine.free`."""

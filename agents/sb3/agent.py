@@ -1,4 +1,4 @@
-"""Agents that choose among the candidates of the numeric twin and act in the text environment.
+"""Agents that choose among the candidates of the numeric form and act in the text environment.
 
 They are evaluated as other agents are: on the same episodes, with the same metrics.
 """
@@ -67,7 +67,7 @@ class CandidateAgent:
 
 
 def random_candidates(*, seed: int = 0) -> CandidateAgent:
-    """Return the agent that chooses candidates uniformly at random, the floor of the numeric twin.
+    """Return the agent that chooses candidates uniformly at random, the floor of the numeric form.
 
     Guessing is easier than in text: only calls with available arguments are candidates.
     """
@@ -92,5 +92,5 @@ def _level(task_id: str) -> str:
     try:
         _, level, *_ = read_task_id(task_id)
     except ConfigurationError as error:
-        raise ConfigurationError(f"the numeric twin is of ToolWorld alone: {error}") from error
+        raise ConfigurationError(f"only ToolWorld has a numeric form: {error}") from error
     return level

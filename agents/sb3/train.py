@@ -1,4 +1,4 @@
-"""Training of Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric twin of ToolWorld."""
+"""Training of Stable-Baselines3's PPO and sb3-contrib's MaskablePPO on the numeric form of ToolWorld."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

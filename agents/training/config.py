@@ -63,9 +63,9 @@ class AlgorithmConfig:
     group_size: int = 1
     """Episodes per task in an iteration; estimators that compare groups need more than 1."""
     branches: int = 0
-    """Branches that leave an episode before each call of `branch_before`, for trees. Their calls count as others do."""
+    """Branches forked from an episode before each call of `branch_before`, for trees. Their calls count, too."""
     branch_before: tuple[int, ...] = (1, 2, 3)
-    """Calls before which branches leave an episode; the first call is 0, and the group compares it."""
+    """Indices of the calls before which an episode is forked, from 1 on; the group compares the first call, 0."""
     clip_coef: float = 0.2
     """Clip range of the probability ratio around 1."""
     ent_coef: float = 0.0
@@ -89,7 +89,7 @@ class OptimConfig:
     value_lr: float = 1e-3
     """Learning rate of the critic."""
     max_tokens: int = 0
-    """Maximum number of padded tokens of a forward pass: speed and memory, not the result. 0 suits the device."""
+    """Maximum number of padded tokens of a forward pass; no figure depends on it. 0 chooses a number for the device."""
 
     __pydantic_config__ = _STRICT
 

@@ -13,8 +13,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agents.view import episode_pages, run_pages, task_pages, tool_pages
-from agents.view.pages import HERE, PREFIX, VERSION, Pages
+from agents.view.pages import episodes, runs, tasks, tools
+from agents.view.pages.rendering import HERE, PREFIX, VERSION, Pages
 from agents.view.tool_sources import Catalogues
 from agents.view.workspace import Workspace
 from steptool_env.errors import DataError, StepToolError
@@ -51,10 +51,10 @@ def create_app(
     app.add_middleware(PageHeaders, workspace=workspace)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False)
     app.mount("/static", StaticFiles(directory=HERE / "static"))
-    app.include_router(run_pages.router)
-    app.include_router(episode_pages.router)
-    app.include_router(task_pages.router)
-    app.include_router(tool_pages.router)
+    app.include_router(runs.router)
+    app.include_router(episodes.router)
+    app.include_router(tasks.router)
+    app.include_router(tools.router)
     add_problem_pages(app)
 
     @app.get("/events", response_class=EventSourceResponse)

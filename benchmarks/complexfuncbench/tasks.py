@@ -8,21 +8,20 @@ the `oracle`, which knows the reference solution.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from agents.base import Agent, EpisodeAgent, Info
+from agents.base import EpisodeAgent, Info
 from agents.baselines.oracle import answer
 from agents.baselines.random import RandomAgent
-from agents.evaluation.evaluate import Evaluation, evaluate
-from agents.registry import make_agent
 from benchmarks.harness.command import run_command
+from benchmarks.harness.floors import floors
 from benchmarks.harness.report import Result, Row
-from steptool_env.complexfuncbench.benchmark import Benchmark, call_key, digest_of, load_benchmark
+from steptool_env.complexfuncbench.benchmark import call_key, digest_of, load_benchmark
 from steptool_env.complexfuncbench.data_flow import data_flows
 from steptool_env.complexfuncbench.splits import SPLITS, select
 from steptool_env.complexfuncbench.task import GoldTask
@@ -65,15 +64,6 @@ class RepeatAgent(EpisodeAgent[_Repeated]):
     def decide(self, episode: _Repeated, observation: str, info: Info) -> str:  # noqa: ARG002
         """See `EpisodeAgent.decide`."""
         return episode.first if info["calls_left"] > 1 else episode.last
-
-
-_AGENTS: dict[str, Callable[[], Agent]] = {
-    "no-tools": lambda: make_agent("no-tools"),
-    "random": lambda: make_agent("random", run_seed=0),
-    "repeat": RepeatAgent,
-    "greedy-docs": lambda: make_agent("greedy-docs"),
-    "oracle": lambda: make_agent("oracle"),
-}
 
 
 def recordings(tasks: Sequence[RecordedTask], apis: dict[str, ApiSpec]) -> list[Row]:
@@ -171,31 +161,24 @@ def depths(tasks: Sequence[GoldTask]) -> list[Row]:
     ]
 
 
-def splits(benchmark: Benchmark, data: Path) -> tuple[list[Row], list[Row]]:
-    """Return the figures of each split, and the call accuracy of the agents."""
-    learned = {call.key for task in select(benchmark.tasks.values(), "train", "") for call in task.calls}
+def splits(tasks: Sequence[GoldTask]) -> list[Row]:
+    """Return the figures of each split."""
+    learned = {call.key for task in select(tasks, "train", "") for call in task.calls}
     rows: list[Row] = []
-    accuracies: list[Row] = []
     for split in SPLITS:
-        tasks = select(benchmark.tasks.values(), split, "")
-        keys = {call.key for task in tasks for call in task.calls}
-        row: dict[str, str | int | float | None] = {
-            "split": split,
-            "tasks": len(tasks),
-            "patterns": len({task.pattern for task in tasks}),
-            "calls": _range([len(task.calls) for task in tasks]),
-            "distinct calls": len(keys),
-            "also in train %": _percent(len(keys & learned), len(keys)),
-        }
-        accuracy: dict[str, str | int | float | None] = {"split": split}
-        for name, make in _AGENTS.items():
-            played = evaluate(Evaluation("StepTool/ComplexFuncBench-v0", {"split": split, "data": str(data)}), make())
-            outcomes = [each.metadata["outcome"] for each in played]
-            row[f"{name} %"] = _percent(sum(each["is_solved"] for each in outcomes), len(played))
-            accuracy[f"{name} %"] = _percent(sum(each["progress"] for each in outcomes), len(played))
-        rows.append(row)
-        accuracies.append(accuracy)
-    return rows, accuracies
+        chosen = select(tasks, split, "")
+        keys = {call.key for task in chosen for call in task.calls}
+        rows.append(
+            {
+                "split": split,
+                "tasks": len(chosen),
+                "patterns": len({task.pattern for task in chosen}),
+                "calls": _range([len(task.calls) for task in chosen]),
+                "distinct calls": len(keys),
+                "also in train %": _percent(len(keys & learned), len(keys)),
+            }
+        )
+    return rows
 
 
 def _percent(part: float, whole: int) -> float:
@@ -210,15 +193,14 @@ def _range(values: list[int]) -> str:
 def run(options: Options) -> Result:
     """Measure all tables."""
     data = find_data(options.data)
-    tasks, apis, benchmark = list(read_tasks(data)), read_apis(data), load_benchmark(data)
-    gold = list(benchmark.tasks.values())
-    solved, accuracy = splits(benchmark, data)
-    tables = {
+    tasks, apis, gold = list(read_tasks(data)), read_apis(data), list(load_benchmark(data).tasks.values())
+    solved, made = floors("StepTool/ComplexFuncBench-v0", "split", SPLITS, {"data": str(data)}, {"repeat": RepeatAgent})
+    tables: dict[str, Sequence[Row]] = {
         "Recordings": recordings(tasks, apis),
         "Groups": groups(gold),
         "Depth": depths(gold),
-        "Splits, tasks solved": solved,
-        "Splits, needed calls made": accuracy,
+        "Splits, tasks solved": [{**row, **shares} for row, shares in zip(splits(gold), solved, strict=True)],
+        "Splits, needed calls made": made,
         "Length of an answer in characters": [answer_lengths(tasks)],
         "Values in the first characters of an answer": visible(tasks, apis),
     }

@@ -16,8 +16,8 @@ import tyro
 from benchmarks.harness.command import run_command
 from benchmarks.harness.report import Result, Row
 from benchmarks.toolworld.answers import CORPUS, Answer, Question, read_questions
-from steptool_env.toolworld.grading.answer_slots import Verdict
-from steptool_env.toolworld.grading.answer_verifier import AnswerVerifier
+from steptool_env.toolworld.answers.slots import Verdict
+from steptool_env.toolworld.answers.verifier import AnswerVerifier
 
 NOTES = (
     "A careful reader made the labels. 1,059 answers were written before the verifier was corrected until it agreed "

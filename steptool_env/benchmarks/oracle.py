@@ -54,9 +54,9 @@ class GoldOracle:
         self.begin_turn(0)
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        twin = copy(self)  # of the same solution: a search copies the state after every call
-        twin._calls = list(self._calls)
-        return twin
+        copied = copy(self)  # of the same solution: a search copies the state after every call
+        copied._calls = list(self._calls)
+        return copied
 
     @property
     def gives_up(self) -> bool:

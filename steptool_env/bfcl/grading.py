@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, NamedTuple
 
-from steptool_env.bfcl.suite import bfcl_task_of
 from steptool_env.grading import Progress, arguments_of
-from steptool_env.types import Step, Task
+from steptool_env.types import Step
 from toolserver.bfcl import BfclTask, Simulation, load_tasks
 from toolserver.bfcl.data import bfcl_module
 from toolserver.catalog.api_schema import Outcome, Provenance, StatusCode
@@ -79,17 +78,14 @@ class TurnGrading:
     answer in that turn; if it changes the state, also with the same arguments. Each call is at most one needed call.
 
     Args:
-        task: Task of BFCL.
+        task: Task with its reference solution.
 
     Attributes:
         reached: Index of the step that made each needed call, by the number of the call over all turns, from 0.
-
-    Raises:
-        ConfigurationError: The task is not of BFCL, or bfcl-eval is not installed.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = bfcl_task_of(task)
+    def __init__(self, task: BfclTask) -> None:
+        self.task = task
         self._gold = gold_turns(self.task.id)
         self._simulation = Simulation(self.task)
         self._turns: list[list[Call]] = [[]]

@@ -1,33 +1,31 @@
 """BFCL's tasks for the registry of benchmarks."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from steptool_env.benchmarks.oracle import GoldOracle
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, Plan, PlanCall
-from steptool_env.benchmarks.solutions import BenchmarkSolutions
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall, PlanGraph
+from steptool_env.benchmarks.solutions import PackagedSolutions
 from steptool_env.bfcl.grading import TurnGrading
-from steptool_env.bfcl.suite import NAME, find_bfcl_task
-from steptool_env.types import Step, Task
-from toolserver.bfcl import BfclTask
+from steptool_env.bfcl.suite import NAME
+from steptool_env.types import Task
+from toolserver.bfcl import BfclTask, load_tasks
 
 _RULE = "Calls that BFCL's checkers accept in every turn: state and answers. The text of an answer is not graded."
 
 
-class BfclSolutions(BenchmarkSolutions[BfclTask]):
+class BfclSolutions(PackagedSolutions[BfclTask]):
     """Tasks of BFCL, solved by the calls of their reference solutions, turn by turn."""
 
+    name = NAME
+    solution_type = BfclTask
+    every_group: ClassVar = {"category": ""}
     shown: ClassVar = {"max_observation_length": 300}
 
-    def find(self, suite: str, task_id: str) -> BfclTask:
-        """See `BenchmarkSolutions.find`."""
-        return find_bfcl_task(suite or NAME, task_id)
-
-    def env_args(self, suite: str, task_id: str) -> dict[str, Any]:
-        """See `BenchmarkSolutions.env_args`. Raises `ConfigurationError` for an unknown task, or without bfcl-eval."""
-        self.find(suite, task_id)
-        return {"split": suite.partition("/")[2].partition("/")[0] or "all", "category": ""}
+    def load(self) -> Mapping[str, BfclTask]:
+        """See `PackagedSolutions.load`."""
+        return load_tasks()
 
     def oracle(self, solution: BfclTask) -> GoldOracle:
         """See `BenchmarkSolutions.oracle`. The text of an answer is not graded."""
@@ -35,7 +33,7 @@ class BfclSolutions(BenchmarkSolutions[BfclTask]):
 
     def grading(self, task: Task) -> TurnGrading:
         """See `BenchmarkSolutions.grading`."""
-        return TurnGrading(task)
+        return TurnGrading(self.solution_of(task))
 
     def describe(self, solution: BfclTask) -> Iterator[str]:
         """See `BenchmarkSolutions.describe`."""
@@ -47,7 +45,7 @@ class BfclSolutions(BenchmarkSolutions[BfclTask]):
             for call in calls:
                 yield f"  needed  {call.function} {dict(call.arguments)}"
 
-    def plan(self, solution: BfclTask) -> Plan:
+    def plan(self, solution: BfclTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`. Edges lead from the last call of a turn to all calls of the next."""
         calls, edges, last = dict[str, PlanCall](), list[Edge](), QUERY
         for number, turn in enumerate(solution.gold, 1):
@@ -57,11 +55,4 @@ class BfclSolutions(BenchmarkSolutions[BfclTask]):
                 calls[name] = PlanCall(call.function, (f"turn {number}", *inputs), ())
             edges += [Edge(last, name, f"turn {number}") for name in names]
             last = names[-1] if names else last
-        return Plan(solution.messages[0], calls, (*edges, Edge(last, ANSWER)), rule=_RULE)
-
-    def reached(self, task: Task, steps: Sequence[Step]) -> dict[str, int]:
-        """See `BenchmarkSolutions.reached`."""
-        grading = TurnGrading(task)
-        for step in steps:
-            grading.observe(step)
-        return {f"call{number}": step for number, step in grading.reached.items()}
+        return PlanGraph(solution.messages[0], calls, (*edges, Edge(last, ANSWER)), rule=_RULE)

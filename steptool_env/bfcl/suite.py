@@ -5,15 +5,9 @@ from functools import lru_cache
 from typing import Any
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.listed import ListedSuite
-from steptool_env.suites.server_match import ServerMatch
+from steptool_env.suites.simulated import SimulatedSuite
 from steptool_env.types import Task, Turn
 from toolserver.bfcl import APIS, CATEGORIES, BfclTask, load_apis, load_tasks
-from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.state_token import opening_token
-from toolserver.resolvers.simulated import SimulatedResolver, simulated_codec
-from toolserver.service.info import catalog_digest, package_version
-from toolserver.service.service import ToolService
 
 NAME = "BFCL"
 """First part of the names of these suites."""
@@ -33,7 +27,7 @@ def split_of(task: BfclTask) -> str:
     return "validation" if block in _VALIDATION else "train"
 
 
-class BfclSuite(ListedSuite):
+class BfclSuite(SimulatedSuite):
     """Tasks of one split and category, answered by BFCL's simulated APIs.
 
     A task is in the suite `BFCL/<split>/<category>`, so that reports show each category. `Task.solution` is the
@@ -53,31 +47,17 @@ class BfclSuite(ListedSuite):
             raise ConfigurationError(f"split={split!r}: must be one of {', '.join(SPLITS)}")
         if category and category not in CATEGORIES:
             raise ConfigurationError(f"category={category!r}: must be one of {', '.join(CATEGORIES)}, or empty for all")
-        opening_token(0, faults)  # reject an unknown fault level before the first reset
         self._arguments = (split, category, faults)
-        self._split, self._faults = split, faults
+        self._split = split
         chosen = [task for task in load_tasks().values() if not category or task.category == category]
         chosen = [task for task in chosen if split in ("all", split_of(task))]
-        super().__init__("/".join(filter(None, (NAME, split, category))), map(self._described, chosen))
-
-    def initial_state(self, task: Task, episode_seed: int) -> str:
-        """See `TaskSuite.initial_state`. It names the task, whose initial state the simulated APIs load."""
-        return opening_token(episode_seed, self._faults, task.id)
+        name = "/".join(filter(None, (NAME, split, category)))
+        super().__init__(name, map(self._described, chosen), APIS, "bfcl", faults)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """See `TaskSuite.settings`."""
         return {"faults": self._faults}
-
-    def make_service(self) -> ToolService:
-        """See `ListedSuite.make_service`."""
-        return ToolService(Catalog(load_apis().values()), [SimulatedResolver(APIS)], codec=simulated_codec(APIS))
-
-    @property
-    def server_match(self) -> ServerMatch:
-        """Requirements on a server: BFCL's APIs with this documentation, of this package version."""
-        digest = catalog_digest(Catalog(load_apis().values()))
-        return ServerMatch(("bfcl",), {"version": package_version(), "digest": digest})
 
     def __reduce__(self) -> tuple[object, ...]:
         return load_suite, self._arguments
@@ -108,19 +88,3 @@ class BfclSuite(ListedSuite):
 def load_suite(split: str = "all", category: str = "", faults: str = "none") -> BfclSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return BfclSuite(split, category, faults)
-
-
-def bfcl_task_of(task: Task) -> BfclTask:
-    """Return a task with its reference solution; that of a task from a file is looked up in the installed package.
-
-    Raises:
-        ConfigurationError: The task is not of BFCL, or bfcl-eval is not installed.
-    """
-    return task.solution if isinstance(task.solution, BfclTask) else find_bfcl_task(task.suite, task.id)
-
-
-def find_bfcl_task(suite: str, task_id: str) -> BfclTask:
-    """Return the task of an id. Raises `ConfigurationError` as `bfcl_task_of` does."""
-    if suite.partition("/")[0] != NAME or task_id not in load_tasks():
-        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {NAME}")
-    return load_tasks()[task_id]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from steptool_env.client.http import API_KEY_VARIABLE, HttpToolClient
+from steptool_env.client.http import HttpToolClient
+from steptool_env.client.retries import API_KEY_VARIABLE
 from steptool_env.suites.base import TaskSuite
 from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import ToolCall, ToolResponse

@@ -9,73 +9,33 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from math import inf
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import orjson
 
-from steptool_env.client.transport import (
-    MakeTransport,
-    NoServerError,
-    Reply,
-    ReplyTooLargeError,
-    TransportError,
-    make_transport,
-)
+from steptool_env.client.retries import API_KEY_VARIABLE, OK, UNAUTHORIZED, Retries, TooLargeError, complaint
+from steptool_env.client.transport import MakeTransport, Reply, TransportError, make_transport
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.suites.server_match import ServedSuite
 from toolserver.catalog.api_schema import Outcome, Provenance, ToolCall, ToolResponse
 
-T = TypeVar("T")
-
-API_KEY_VARIABLE = "STEPTOOL_API_KEY"
-"""Environment variable of the API key; an environment's arguments do not hold it, because its spec shows them."""
-
 _CALLS, _INFO = "/v1/calls", "/v1/info"
-_OK, _UNAUTHORIZED, _NOT_FOUND, _TOO_LARGE = 200, 401, 404, 413
-_TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_NOT_FOUND = 404
 _BUSY = frozenset({429, 503})
-_AWAY = frozenset({502, 503})  # what a proxy answers while no server accepts its connection
 _CHECK_SECONDS = 10.0
 _PARTS, _SMALLEST_PART = 4, 64  # requests of a stream, and calls of one
-_FIRST_WAIT = 0.1  # seconds; doubled with every further try
-_LONGEST_WAIT = 5.0
-_LONGEST_AWAY_WAIT = 1.0  # between two tries to connect
 # `Outcome(value)` takes several times as long.
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _PROVENANCES = {provenance.value: provenance for provenance in Provenance}
 _NUMBERS = (float, int)
 
 
-class _TooLargeError(ToolTransportError):
-    """The calls are too many or too long for one request, or their answers for one reply."""
-
-
-class _FailedError(ToolTransportError):
-    """One try failed.
-
-    Attributes:
-        away: No server accepted the request.
-        final: A further try cannot succeed.
-        wait: Seconds that the server asks to wait; 0 if it does not say.
-    """
-
-    def __init__(self, message: str, *, away: bool = False, final: bool = False, wait: float = 0.0) -> None:
-        super().__init__(message)
-        self.away = away
-        self.final = final
-        self.wait = wait
-
-
 class HttpToolClient:
     """Sends all calls of a step in one request to `/v1/calls`, or in a few at once, over connections that are kept.
 
-    The server keeps no session, so a request whose answer was lost can be sent again: broken connections, time-outs,
-    wrong answers and HTTP 408, 429, 500 and 504 are retried with exponential backoff of at most 5 seconds, also where
-    `Retry-After` asks for more. A server that accepts no connection (or a proxy's HTTP 502 and 503) is waited for by
-    time, so that its restart loses nothing; after a wait without success the next ones are as short as the other
-    retries, until the server answers again. Calls that are too many or too long for one exchange are sent in two
-    halves. Safe to use from several threads.
+    The server keeps no session, so a request whose answer was lost is sent again (`Retries`). Calls that are too
+    many or too long for one exchange are sent in two halves. Safe to use from several threads.
 
     With a `suite` the first call requests `GET /v1/info`, once, and refuses tools of another world or version. So does
     the first call after the server was away.
@@ -108,14 +68,11 @@ class HttpToolClient:
     ) -> None:
         self.url = _checked(url)
         self.timeout = timeout
-        self.retries = retries
-        self.reconnect = reconnect
-        self._waited_in_vain = False
         self.max_batch = max_batch
         self._suite = suite
         self._verified = suite is None
         self._verifying = threading.Lock()
-        self._sleep = sleep
+        self._retries = Retries(self.url, retries, reconnect, sleep)
         self._make_transport = transport
         self._transport = transport(self.url, _key_header(), timeout)
 
@@ -158,11 +115,11 @@ class HttpToolClient:
                 reply = transport.send(_CALLS, b"[]")
         except TransportError as error:
             raise self._absent(str(error)) from error
-        if reply.status == _UNAUTHORIZED:
-            raise ToolTransportError(f"{self.url}: {_complaint(reply)}")
-        if reply.status not in _BUSY and (reply.status, reply.content) != (_OK, b"[]"):
-            raise self._absent(_complaint(reply))
-        if reply.status == _OK:
+        if reply.status == UNAUTHORIZED:
+            raise ToolTransportError(f"{self.url}: {complaint(reply)}")
+        if reply.status not in _BUSY and (reply.status, reply.content) != (OK, b"[]"):
+            raise self._absent(complaint(reply))
+        if reply.status == OK:
             self._verify()
 
     def _verify(self) -> None:
@@ -174,7 +131,7 @@ class HttpToolClient:
                 return
             match = self._suite.server_match
             with closing(self._make_transport(self.url, _key_header(), self.timeout)) as transport:
-                info = self._send(partial(transport.send, _INFO), _read_info, frozenset({_OK, _NOT_FOUND}))
+                info = self._retries.send(partial(transport.send, _INFO), _read_info, frozenset({OK, _NOT_FOUND}))
             if info is not None:
                 match.check(self.url, info)
             elif not match.optional:
@@ -191,8 +148,9 @@ class HttpToolClient:
 
     def _exchange(self, calls: Sequence[ToolCall]) -> list[ToolResponse]:
         try:
-            answers = self._send(partial(self._transport.send, _CALLS, _encode(calls)), partial(_read_answers, calls))
-        except _TooLargeError:
+            request = partial(self._transport.send, _CALLS, _encode(calls))
+            answers = self._retries.send(request, partial(_read_answers, calls), on_away=self._forget_server)
+        except TooLargeError:
             if len(calls) == 1:
                 raise
             half = len(calls) // 2
@@ -200,56 +158,16 @@ class HttpToolClient:
         self._verify()
         return answers
 
-    def _send(
-        self, request: Callable[[], Reply], read: Callable[[Reply], T], accepted: frozenset[int] = frozenset({_OK})
-    ) -> T:
-        """Return `read` of the reply to a request, which is tried again as `retries` and `reconnect` allow."""
-        failures, waits, waited = 0, 0, 0.0
-        while True:
-            try:
-                return self._try_once(request, read, accepted)
-            except _FailedError as failed:
-                if failed.away:
-                    self._verified = self._suite is None  # another server may start there
-                limit = 0.0 if self._waited_in_vain else self.reconnect
-                if failed.away and waited < limit:
-                    wait = min(failed.wait or min(_FIRST_WAIT * 2**waits, _LONGEST_AWAY_WAIT), _LONGEST_WAIT)
-                    wait = min(wait, limit - waited)
-                    waits, waited = waits + 1, waited + wait
-                elif failed.final or failures >= self.retries:
-                    self._waited_in_vain |= failed.away
-                    raise ToolTransportError(f"{self.url}: {failed}") from failed
-                else:
-                    wait = min(failed.wait or _FIRST_WAIT * 2**failures, _LONGEST_WAIT)
-                    failures += 1
-            self._sleep(wait)
-
-    def _try_once(self, request: Callable[[], Reply], read: Callable[[Reply], T], accepted: frozenset[int]) -> T:
-        try:
-            reply = request()
-        except ReplyTooLargeError as error:
-            raise _TooLargeError(f"{self.url}: {error}; lower max_batch") from error
-        except TransportError as error:
-            raise _FailedError(str(error), away=isinstance(error, NoServerError)) from error
-        if reply.status == _TOO_LARGE:
-            raise _TooLargeError(f"{self.url}: {_complaint(reply)}")
-        away = reply.status in _AWAY
-        if not away:
-            self._waited_in_vain = False
-        if reply.status not in accepted:
-            final = reply.status not in _TRANSIENT
-            raise _FailedError(_complaint(reply), away=away, final=final, wait=_asked_wait(reply))
-        try:
-            return read(reply)
-        except (ValueError, KeyError, TypeError) as error:
-            raise _FailedError(f"did not answer as a tool server does: {error}") from error
+    def _forget_server(self) -> None:
+        """Compare the next server with the suite: another one may start at the address."""
+        self._verified = self._suite is None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in {"_transport", "_verifying"}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._verified = self._suite is None
+        self._forget_server()
         self._verifying = threading.Lock()
         self._transport = self._make_transport(self.url, _key_header(), self.timeout)
 
@@ -319,14 +237,3 @@ def _read(element: Any, call: ToolCall) -> ToolResponse:
     if outcome is None or provenance is None:
         raise ValueError("outcome or provenance is not a documented value")
     return ToolResponse(body.encode(), outcome, provenance, state, latency)
-
-
-def _complaint(reply: Reply) -> str:
-    remedy = f"; set {API_KEY_VARIABLE} to one of its keys" if reply.status == _UNAUTHORIZED else ""
-    return f"HTTP {reply.status}: {reply.content[:800].decode(errors='replace')[:200]}{remedy}"
-
-
-def _asked_wait(reply: Reply) -> float:
-    """Seconds of the header `Retry-After`, 0 without one."""
-    asked = reply.retry_after
-    return float(asked) if asked.isascii() and asked.isdigit() else 0.0

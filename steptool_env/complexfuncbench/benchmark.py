@@ -11,8 +11,7 @@ from typing import Any
 import orjson
 
 from steptool_env.complexfuncbench.data_flow import data_flows
-from steptool_env.complexfuncbench.task import GoldCall, GoldTask, task_from_json, task_to_json
-from steptool_env.errors import ConfigurationError
+from steptool_env.complexfuncbench.task import GoldTask, NeededCall, task_from_json, task_to_json
 from steptool_env.suites.imported import import_once
 from toolserver.cache import ResponseCache
 from toolserver.cache.catalog_store import load_catalog, save_catalog
@@ -38,7 +37,7 @@ _ALWAYS = "meta"  # look-up of coordinates, which belongs to every field
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class CompiledBenchmark:
     """The compiled benchmark.
 
     Attributes:
@@ -51,27 +50,20 @@ class Benchmark:
     apis: Mapping[str, ApiSpec]
     tasks: Mapping[str, GoldTask]
 
-    def find(self, task_id: str) -> GoldTask:
-        """Return the task of that id. Raises `ConfigurationError` for an unknown one."""
-        if task_id not in self.tasks:
-            some = ", ".join(list(self.tasks)[:3])
-            raise ConfigurationError(f"task {task_id!r}: not in ComplexFuncBench, which has {some}, ...")
-        return self.tasks[task_id]
 
-
-def load_benchmark(data: str | Path | None = None) -> Benchmark:
+def load_benchmark(data: str | Path | None = None) -> CompiledBenchmark:
     """Return the benchmark in `data`, by default the installed one. Raises `ConfigurationError` if there is none."""
     return _load(find_data(data))
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path) -> Benchmark:
+def _load(folder: Path) -> CompiledBenchmark:
     kind, files = f"complexfuncbench-{_FORMAT}", data_files(folder)
     place = import_once(kind, folder, files, partial(_compile, folder))
     content = orjson.loads((place / _FILE).read_bytes())
     documented = {spec.function_name: spec for spec in load_catalog(place)}
     tasks = (task_from_json(record) for record in content["tasks"])
-    return Benchmark(
+    return CompiledBenchmark(
         place, {name: documented[name] for name in content["functions"]}, {task.id: task for task in tasks}
     )
 
@@ -98,7 +90,7 @@ def gold_task(task: RecordedTask, apis: Mapping[str, ApiSpec]) -> GoldTask:
         spec = apis[call.api]
         lookup = is_lookup(spec)
         calls.append(
-            GoldCall(
+            NeededCall(
                 spec.function_name,
                 {parameter_name(name): value for name, value in call.arguments.items()},
                 call_key(spec, call.arguments),

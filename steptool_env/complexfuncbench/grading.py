@@ -1,14 +1,15 @@
 """Grading of a ComplexFuncBench episode from its steps, for rewards and the judge `gold`."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import orjson
 
 from steptool_env.complexfuncbench.benchmark import call_key, digest_of
-from steptool_env.complexfuncbench.suite import gold_task_of
+from steptool_env.complexfuncbench.task import GoldTask
 from steptool_env.grading import Progress, arguments_of
-from steptool_env.types import Step, Task
-from toolserver.catalog.api_schema import Provenance, StatusCode
+from steptool_env.types import Step
+from toolserver.catalog.api_schema import ApiSpec, Provenance, StatusCode
 from toolserver.errors import DataError
 
 
@@ -21,17 +22,15 @@ class CallGrading:
     A task is solved by an answer after all needed calls; look-ups may be missing. The text of the answer is not graded.
 
     Args:
-        task: Task of ComplexFuncBench.
-
-    Raises:
-        ConfigurationError: The task is not of ComplexFuncBench, or its data is not installed.
+        task: Task with its reference solution.
+        tools: Offered APIs.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = gold_task_of(task)
+    def __init__(self, task: GoldTask, tools: Sequence[ApiSpec]) -> None:
+        self.task = task
         self.reached: dict[int, int] = {}
         """Step of each needed call that was made, by its index."""
-        self._specs = {spec.function_name: spec for spec in reversed(task.tools)}
+        self._specs = {spec.function_name: spec for spec in reversed(tools)}
         self._by_key = {call.key: index for index, call in enumerate(self.task.calls)}
         self._steps = 0
         self._answered = False

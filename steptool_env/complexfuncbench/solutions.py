@@ -1,32 +1,32 @@
 """ComplexFuncBench's tasks for the registry of benchmarks."""
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from steptool_env.benchmarks.oracle import GoldOracle
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, Plan, PlanCall
-from steptool_env.benchmarks.solutions import BenchmarkSolutions
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall, PlanGraph
+from steptool_env.benchmarks.solutions import PackagedSolutions
+from steptool_env.complexfuncbench.benchmark import load_benchmark
 from steptool_env.complexfuncbench.grading import CallGrading
-from steptool_env.complexfuncbench.suite import NAME, find_gold_task
+from steptool_env.complexfuncbench.suite import NAME
 from steptool_env.complexfuncbench.task import GoldTask
-from steptool_env.types import Step, Task
+from steptool_env.types import Task
 
 _RULE = "An answer after the calls of the gold plan; look-ups may be missing, and the text of the answer is not graded."
 
 
-class RecordedSolutions(BenchmarkSolutions[GoldTask]):
+class RecordedSolutions(PackagedSolutions[GoldTask]):
     """Tasks of ComplexFuncBench, solved by the calls of their reference solutions."""
 
+    name = NAME
+    solution_type = GoldTask
+    every_group: ClassVar = {"group": ""}
     shown: ClassVar = {"max_observation_length": 300}
 
-    def find(self, suite: str, task_id: str) -> GoldTask:
-        """See `BenchmarkSolutions.find`."""
-        return find_gold_task(suite or NAME, task_id)
-
-    def env_args(self, suite: str, task_id: str) -> dict[str, Any]:  # noqa: ARG002 - the interface
-        """See `BenchmarkSolutions.env_args`."""
-        return {"split": suite.partition("/")[2].partition("/")[0] or "all", "group": ""}
+    def load(self) -> Mapping[str, GoldTask]:
+        """See `PackagedSolutions.load`."""
+        return load_benchmark().tasks
 
     def oracle(self, solution: GoldTask) -> GoldOracle:
         """See `BenchmarkSolutions.oracle`. ComplexFuncBench as it is shipped has no answers, and grades no text."""
@@ -34,7 +34,7 @@ class RecordedSolutions(BenchmarkSolutions[GoldTask]):
 
     def grading(self, task: Task) -> CallGrading:
         """See `BenchmarkSolutions.grading`."""
-        return CallGrading(task)
+        return CallGrading(self.solution_of(task), task.tools)
 
     def describe(self, solution: GoldTask) -> Iterator[str]:
         """See `BenchmarkSolutions.describe`."""
@@ -45,7 +45,7 @@ class RecordedSolutions(BenchmarkSolutions[GoldTask]):
         for name in solution.functions:
             yield f"  {'needed' if name in needed else '      '}  {name}"
 
-    def plan(self, solution: GoldTask) -> Plan:
+    def plan(self, solution: GoldTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`. Look-ups, which may be missing, are dashed."""
         calls, edges = {}, list[Edge]()
         for index, call in enumerate(solution.calls):
@@ -56,11 +56,4 @@ class RecordedSolutions(BenchmarkSolutions[GoldTask]):
             edges += [Edge(f"call{source}", name) for source in sources] or [Edge(QUERY, name)]
         edges += [Edge(f"call{index}", ANSWER) for index in solution.leaves]
         dashed = tuple(name for name, call in calls.items() if call.optional)
-        return Plan(solution.query, calls, tuple(edges), rule=_RULE, dashed=dashed)
-
-    def reached(self, task: Task, steps: Sequence[Step]) -> dict[str, int]:
-        """See `BenchmarkSolutions.reached`."""
-        grading = CallGrading(task)
-        for step in steps:
-            grading.observe(step)
-        return {f"call{index}": step for index, step in grading.reached.items()}
+        return PlanGraph(solution.query, calls, tuple(edges), rule=_RULE, dashed=dashed)

@@ -109,19 +109,3 @@ def load_suite(
 ) -> ComplexFuncBenchSuite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return ComplexFuncBenchSuite(split, group, data, offered, faults)
-
-
-def gold_task_of(task: Task) -> GoldTask:
-    """Return the reference solution of a task; that of a task from a file is looked up in the installed benchmark.
-
-    Raises:
-        ConfigurationError: The task is not of ComplexFuncBench, or its data is not installed.
-    """
-    return task.solution if isinstance(task.solution, GoldTask) else find_gold_task(task.suite, task.id)
-
-
-def find_gold_task(suite: str, task_id: str) -> GoldTask:
-    """Return the reference solution of a task id. Raises `ConfigurationError` as `gold_task_of` does."""
-    if suite.partition("/")[0] != NAME:
-        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {NAME}")
-    return load_benchmark().find(task_id)

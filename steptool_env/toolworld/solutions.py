@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from steptool_env.benchmarks.plan import Plan
+from steptool_env.benchmarks.plan_graph import PlanGraph
 from steptool_env.benchmarks.solutions import BenchmarkSolutions
 from steptool_env.errors import ConfigurationError
 from steptool_env.toolworld import Oracle, WorldTask, read_task_id
-from steptool_env.toolworld.episode_grading import ToolWorldGrading
+from steptool_env.toolworld.grading.episode_grading import ToolWorldGrading
 from steptool_env.toolworld.grading.oracle import describes_obstacle
 from steptool_env.toolworld.plan_graph import plan_graph
 from steptool_env.toolworld.suite import find_world_task
@@ -47,7 +47,7 @@ class WorldSolutions(BenchmarkSolutions[WorldTask]):
             mark = "needed" if api.spec.function_name in needed else "      "
             yield f"  {mark}  {api.spec.function_name}: {api.spec.description}"
 
-    def plan(self, solution: WorldTask) -> Plan:
+    def plan(self, solution: WorldTask) -> PlanGraph:
         """See `BenchmarkSolutions.plan`."""
         return plan_graph(solution)
 

@@ -102,7 +102,7 @@ SCRIPTS = (
 )
 
 
-def test_rows_of_a_cache_are_of_somebody_else(campaign: Campaign, tmp_path: Path) -> None:
+def test_rows_of_a_cache_are_changed_by_another_program(campaign: Campaign, tmp_path: Path) -> None:
     """A batch is answered, or refused with a reason: never a wrong answer, never another exception."""
     rng, refused = campaign.rng, Counter[str]()
     path = make_cache(tmp_path / "sound")

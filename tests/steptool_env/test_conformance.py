@@ -262,49 +262,27 @@ def test_an_asynchronous_vector_environment_works_with_its_defaults(kind: Kind) 
     envs.close()
 
 
-def test_the_oracle_of_bfcl_has_the_same_bytes_over_http_and_after_a_snapshot(
-    bfcl: None, servers: Callable[[Kind, int], str]
+@pytest.mark.parametrize("env_id", [COMPLEXFUNCBENCH, BFCL])
+def test_the_oracles_episodes_are_the_same_bytes_over_http_and_after_a_snapshot(
+    env_id: str, request: pytest.FixtureRequest, servers: Callable[[Kind, int], str]
 ) -> None:
-    """The state of its simulated APIs travels with the calls; four workers share no memory."""
-    kind = Kind(BFCL, {"split": "test"}, ("--bfcl",))
-    played = []
-    for settings in (kind.arguments, {**kind.arguments, "server_url": servers(kind, 4)}):
-        episodes = evaluate(Evaluation(kind.id, settings, slots=8), OracleAgent())
-        played.append([encode(trajectory_record(episode)) for episode in episodes])
-    assert played[0] == played[1]
-    env = kind.make()
-    for episode in episodes[::8]:
-        seed = episode.metadata["episode_seed"]
-        env.reset(options={"task": episode.task.id, "episode_seed": seed})
-        playing = env.fork()
-        for step in episode.steps:
-            there_and_back(playing)
-            observation, *_, info = playing.step(step.action.text)
-            assert observation == step.observation
-        assert info["outcome"]["is_solved"] == 1
-
-
-def test_the_oracles_episodes_are_the_same_bytes_over_http(
-    complexfuncbench_cache: Path, servers: Callable[[Kind, int], str]
-) -> None:
-    """Answers of ComplexFuncBench depend on the task that the episode's state names; four workers share no memory."""
-    kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ("--cache", str(complexfuncbench_cache), "--read-only"))
+    """Four workers share no memory: a call has the calls before it, or the task of its episode, in its state alone."""
+    if env_id == BFCL:
+        request.getfixturevalue("bfcl")
+        kind = Kind(BFCL, {"split": "test"}, ("--bfcl",))
+    else:
+        cache = request.getfixturevalue("complexfuncbench_cache")
+        kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ("--cache", str(cache), "--read-only"))
     played = []
     for settings in (kind.arguments, {**kind.arguments, "server_url": servers(kind, 4)}):
         episodes = evaluate(Evaluation(kind.id, settings, slots=8), OracleAgent())
         played.append([encode(trajectory_record(episode)) for episode in episodes])
     assert played[0] == played[1]
     assert len(played[0]) == 160
-
-
-def test_an_episode_goes_on_with_its_tasks_answers_after_a_snapshot_and_in_a_fork(complexfuncbench_cache: Path) -> None:
-    kind = Kind(COMPLEXFUNCBENCH, {"split": "test"}, ())
     env = kind.make()
-    for episode in evaluate(Evaluation(kind.id, kind.arguments, 20), OracleAgent()):
-        seed = episode.metadata["episode_seed"]
-        for interrupt in (there_and_back, lambda _: None):
-            env.reset(options={"task": episode.task.id, "episode_seed": seed})
-            playing = env.fork()
+    for episode in episodes[::8]:
+        env.reset(options={"task": episode.task.id, "episode_seed": episode.metadata["episode_seed"]})
+        for playing, interrupt in ((env.fork(), there_and_back), (env.fork(), lambda _: None)):
             for step in episode.steps:
                 interrupt(playing)
                 observation, *_, info = playing.step(step.action.text)

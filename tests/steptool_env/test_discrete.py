@@ -25,26 +25,26 @@ from steptool_env.envs.toolworld_discrete import toolworld_lexicon
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.toolworld import grader_of
-from steptool_env.toolworld.grading.answer_slots import Verdict
+from steptool_env.toolworld.answers.slots import Verdict
 from steptool_env.toolworld.suite import world_task_of
 from steptool_env.types import FINISH, Trajectory
 
-TEXT, TWIN = "StepTool/ToolWorld-v0", "StepTool/ToolWorldDiscrete-v0"
+TEXT, NUMERIC = "StepTool/ToolWorld-v0", "StepTool/ToolWorldDiscrete-v0"
 
 
-def make_twin(**arguments: Any) -> DiscreteToolEnv:
-    env = gym.make(TWIN, **arguments).unwrapped
+def make_numeric(**arguments: Any) -> DiscreteToolEnv:
+    env = gym.make(NUMERIC, **arguments).unwrapped
     assert isinstance(env, DiscreteToolEnv)
     return env
 
 
-def play(env: DiscreteToolEnv, task: int, seed: int, wild: bool = False) -> tuple[list[str], dict[str, Any]]:
-    """An episode of random candidates (`wild`: or empty slots). Gives the texts written and the last info."""
+def play(env: DiscreteToolEnv, task: int, seed: int, unmasked: bool = False) -> tuple[list[str], dict[str, Any]]:
+    """An episode of random candidates (`unmasked`: also empty slots). Gives the texts written and the last info."""
     rng = np.random.default_rng(seed)
     env.reset(seed=seed, options={"task": task, "episode_seed": seed})
     texts = []
     while True:
-        action = int(rng.integers(CANDIDATES) if wild else rng.choice(np.flatnonzero(env.action_masks())))
+        action = int(rng.integers(CANDIDATES) if unmasked else rng.choice(np.flatnonzero(env.action_masks())))
         observation, _, terminated, truncated, info = env.step(action)
         assert observation in env.observation_space
         texts.append(info["text"])
@@ -54,7 +54,7 @@ def play(env: DiscreteToolEnv, task: int, seed: int, wild: bool = False) -> tupl
 
 def test_both_checkers_accept_it_without_a_warning() -> None:
     sb3 = pytest.importorskip("stable_baselines3.common.env_checker")
-    env = gym.make(TWIN)
+    env = gym.make(NUMERIC)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sb3.check_env(env)
@@ -63,7 +63,7 @@ def test_both_checkers_accept_it_without_a_warning() -> None:
 
 
 def test_the_call_budget_is_seen_and_terminates() -> None:
-    env = make_twin(call_budget=2)
+    env = make_numeric(call_budget=2)
     env.reset(seed=0)
     left = CONTEXT_NAMES.index("calls_left")
     ends = [env.step(CANDIDATES - 1) for _ in range(2)]
@@ -72,10 +72,10 @@ def test_the_call_budget_is_seen_and_terminates() -> None:
 
 
 def test_the_same_trajectory_through_both_forms_is_the_same() -> None:
-    twin = make_twin(split="validation", faults="mild")
+    numeric = make_numeric(split="validation", faults="mild")
     text = gym.make(TEXT, split="validation", faults="mild")
     for task in range(12):
-        texts, info = play(twin, task, seed=task, wild=task % 2 == 1)
+        texts, info = play(numeric, task, seed=task, unmasked=task % 2 == 1)
         text.reset(seed=task, options={"task": task, "episode_seed": task})
         for written in texts:
             *_, expected = text.step(written)
@@ -140,7 +140,7 @@ def test_features_depend_on_what_a_text_agent_sees_and_on_nothing_else() -> None
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
-    first, second = make_twin(), make_twin()
+    first, second = make_numeric(), make_numeric()
     for seed in range(5):
         one, two = first.reset(seed=seed)[0], second.reset(seed=seed)[0]
         for name in one:
@@ -149,7 +149,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
 
 
 def test_the_mask_tells_which_actions_are_calls() -> None:
-    env = make_twin()
+    env = make_numeric()
     observation, _ = env.reset(seed=3)
     mask = env.action_masks()
     np.testing.assert_array_equal(mask, observation["mask"].astype(bool))
@@ -164,7 +164,7 @@ def test_the_mask_tells_which_actions_are_calls() -> None:
 
 
 def test_no_candidate_comes_twice() -> None:
-    env = make_twin(split="depth-3")
+    env = make_numeric(split="depth-3")
     for seed in range(10):
         env.reset(seed=seed)
         for _ in range(3):
@@ -182,17 +182,17 @@ def test_names_and_numbers_fit() -> None:
 
 def test_it_has_to_be_reset_first() -> None:
     with pytest.raises(ResetNeeded, match="reset"):
-        make_twin().step(0)
+        make_numeric().step(0)
 
 
 def test_an_unknown_level_is_named() -> None:
     with pytest.raises(ConfigurationError, match="level"):
-        gym.make(TWIN, level="tiny")
+        gym.make(NUMERIC, level="tiny")
 
 
 @pytest.mark.parametrize("level", ["standard", "full"])
 def test_larger_levels_and_other_formats_work(level: str) -> None:
-    env = make_twin(level=level, format="hermes", tools=60)
+    env = make_numeric(level=level, format="hermes", tools=60)
     texts, info = play(env, 0, seed=1)
     assert texts
     assert "is_solved" in info["outcome"]

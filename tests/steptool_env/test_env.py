@@ -33,7 +33,7 @@ from toolserver.catalog.catalog import Catalog
 from toolserver.service.service import ToolService
 
 
-def test_reset_tells_task_tools_and_budget() -> None:
+def test_reset_returns_task_tools_and_budget() -> None:
     prompt, info = toy_env().reset(options={"task": "toy-3"})
     assert "Count to 3." in prompt
     assert [f["name"] for f in info["functions"]] == [
@@ -75,7 +75,7 @@ def test_a_call_shows_the_answer_and_the_calls_that_remain() -> None:
         (call("Finish", return_type="maybe"), StatusCode.BAD_INPUT, "not a valid choice"),
     ],
 )
-def test_what_goes_wrong_is_a_step_with_toolbenchs_status(action: str, status: StatusCode, says: str) -> None:
+def test_a_failed_action_is_a_step_with_toolbenchs_status(action: str, status: StatusCode, says: str) -> None:
     env = toy_env()
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(action)
@@ -145,7 +145,7 @@ def test_the_budget_is_shown_counts_every_step_and_terminates() -> None:
     assert env.step(ANSWER)[2:4] == (True, False)
 
 
-def test_a_long_answer_is_cut_where_all_can_see() -> None:
+def test_a_long_answer_is_cut_with_a_visible_marker() -> None:
     env = toy_env(max_observation_length=40)
     env.reset(seed=0)
     observation, *_ = env.step(call("say_it_for_echo", text="x" * 100))
@@ -217,7 +217,7 @@ def test_wrong_rules_are_named(changes: dict[str, object], says: str) -> None:
         EpisodeConfig(CountingReward(), **changes)  # type: ignore[arg-type]
 
 
-def test_tools_out_of_reach_lose_the_episode_and_blame_nobody() -> None:
+def test_an_unreachable_server_truncates_the_episode_without_a_score() -> None:
     env = ToolEnv(ToySuite(), toy_config(), Unreachable())
     env.reset(seed=0)
     env.step("nonsense")
@@ -246,7 +246,7 @@ def test_tools_of_other_tasks_end_the_run() -> None:
 
 
 @pytest.mark.parametrize("action", [None, 3, ["text"], b"bytes"])
-def test_an_action_that_is_no_text_is_a_mistake_of_the_caller(action: Any) -> None:
+def test_an_action_that_is_not_text_is_refused(action: Any) -> None:
     env = toy_env()
     env.reset(seed=0)
     with pytest.raises(ConfigurationError, match="must be text"):

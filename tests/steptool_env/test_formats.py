@@ -127,7 +127,7 @@ def test_what_models_write_is_read(name: str, text: str) -> None:
         ("llama3", '{"name": "a"} {"name": "b"}', "JSON object"),
     ],
 )
-def test_what_is_no_call_says_why(name: str, text: str, says: str) -> None:
+def test_a_text_without_a_call_has_a_reason(name: str, text: str, says: str) -> None:
     assert says in make_format(name).parse(text).error
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
@@ -67,24 +66,6 @@ def test_deep_actions_cost_their_own_step_only(world: str, format_name: str) -> 
                         env.reset(seed=1)
     for env in envs:
         env.close()
-
-
-def test_a_server_answers_the_other_calls_of_a_deep_batch(world: str) -> None:
-    """Sent without the client, which has parsed every action already."""
-    with httpx.Client(base_url=world) as client:
-        (api,) = client.get("/v1/apis?limit=1").json()["apis"]
-        good = {name: api[f"{name}_name"] for name in ("category", "tool", "api")}
-        for depth in DEPTHS:
-            for number, arguments in enumerate(nested(depth)):
-                text = json.dumps(arguments)
-                for deep in (text, arguments) if number < 4 else (text,):  # the first four are whole objects
-                    call = f'{json.dumps(good)[:-1]}, "arguments": {deep}}}'
-                    batch = f"[{json.dumps(good)}, {call}, {json.dumps(good)}]"
-                    answer = client.post("/v1/calls", content=batch, headers={"content-type": "application/json"})
-                    first, second, third = answer.json()
-                    assert second["outcome"] == "invalid_arguments"
-                    assert first == third
-                    assert first["outcome"] != "failed"
 
 
 def odd_actions(seed: int, offered: list[dict[str, Any]], format_name: str) -> Iterator[str]:

@@ -78,14 +78,14 @@ def test_backed_out_calls_are_charged() -> None:
     assert (cut.answered, cut.calls, cut.trajectory.truncated, len(cut.trajectory.steps)) == (False, 2, True, 2)
 
 
-def test_the_environment_stays_where_it_was() -> None:
+def test_a_search_does_not_change_the_environment() -> None:
     env = ready()
     before = env.snapshot()
     dfsdt(env, scripted({"": "cA", "c": "A"}, []))
     assert env.snapshot() == before
 
 
-def test_siblings_are_shown_with_what_they_came_to() -> None:
+def test_siblings_are_shown_with_their_results() -> None:
     seen: list[tuple[str, ...]] = []
 
     def policy(node: SearchNode) -> str:
@@ -114,7 +114,7 @@ def test_chains_end_with_the_calls() -> None:
     assert (result.answered, result.calls, len(result.trajectory.steps)) == (False, 8, 6)
 
 
-def test_tools_out_of_reach_end_the_search() -> None:
+def test_an_unreachable_server_ends_the_search() -> None:
     env = ToolEnv(ToySuite(), toy_config(), Unreachable())
     env.reset(seed=0)
     for result in (dfsdt(env, lambda node: COUNT), cot(env, lambda node: COUNT, attempts=5)):

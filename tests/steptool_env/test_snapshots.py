@@ -71,7 +71,7 @@ def test_a_fork_is_of_the_same_class() -> None:
     assert fork.action_space is not env.action_space
 
 
-def test_a_fork_goes_its_own_way() -> None:
+def test_a_fork_is_independent() -> None:
     env = toy_env()
     env.reset(seed=3)
     env.step(COUNT)
@@ -133,7 +133,7 @@ def test_a_snapshot_of_other_rewards_faults_or_tasks_is_refused(arguments: dict[
         vector.restore(1, snapshot)
 
 
-def test_a_snapshot_is_taken_where_the_same_is_said_in_other_words() -> None:
+def test_a_snapshot_fits_equal_settings_that_are_written_differently() -> None:
     env = ToolWorldEnv(reward="steptool")
     env.reset(seed=0)
     other = ToolWorldEnv(

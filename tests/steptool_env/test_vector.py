@@ -62,7 +62,7 @@ def test_it_equals_gymnasiums_vector_of_single_environments(
             assert same(reset_the_finished(ours, *mine[2:4]), reset_the_finished(theirs, *their[2:4]))
 
 
-def test_a_step_is_one_exchange_and_text_that_is_no_call_is_none() -> None:
+def test_a_step_is_one_exchange_and_text_without_a_call_is_none() -> None:
     client = CountingClient()
     env = vector_env(client=client)
     env.reset(seed=0)
@@ -83,7 +83,7 @@ def test_the_action_of_a_reset_step_is_ignored() -> None:
     assert infos["_status"].tolist() == [False, True, True]
 
 
-def test_a_partial_reset_leaves_the_others_alone() -> None:
+def test_a_partial_reset_does_not_change_the_others() -> None:
     env = vector_env(AutoresetMode.DISABLED)
     env.reset(seed=0)
     before, *_ = env.step((COUNT, COUNT, COUNT))

@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.toolserver.apis import write_json
 from toolserver.cache import PutResult, ResponseCache, canonical_key
 from toolserver.catalog.api_schema import ToolCall, encode_body
+from toolserver.errors import CacheError
 
 
 def numbered_call(number: int) -> ToolCall:
@@ -39,6 +40,15 @@ def read_until_there(path: str | Path, numbers: range, writers: tuple[str, ...])
                 if entry is not None:
                     wrong += entry.body not in allowed[number] or seen.setdefault(number, entry.body) != entry.body
     return wrong
+
+
+def count(place: str | Path) -> int:
+    """Number of entries; 0 while there is no cache."""
+    try:
+        with ResponseCache(place, read_only=True, memory_entries=0) as cache:
+            return len(cache)
+    except CacheError:
+        return 0
 
 
 def write_responses_folder(folder: Path, files: int, calls: int) -> None:

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 
 from tests.toolserver.apis import api, tool_file, write_json
-from tests.toolserver.numbered_calls import write_responses_folder
+from tests.toolserver.numbered_calls import count, write_responses_folder
 from tests.toolserver.serving import run
-from toolserver.cache import ResponseCache
-from toolserver.errors import CacheError
 
 OK = {"error": "", "response": 1}
 
@@ -33,9 +31,7 @@ def cache(folder: Path, tmp_path: Path) -> Path:
     return tmp_path / "cache"
 
 
-def test_import_says_what_became_of_everything(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_import_reports_every_entry(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("import", "stabletoolbench", folder, "--cache", tmp_path / "cache") == 0
     output, errors = capsys.readouterr()
     assert "Files: 1 tools, 1 tool_response_cache" in output
@@ -81,10 +77,10 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     write_responses_folder(source, files=40, calls=150)
     command = [sys.executable, "-m", "toolserver.cli", "import", "stabletoolbench", str(source), "--cache", place]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as importing:
-        while importing.poll() is None and not entries(place):
+        while importing.poll() is None and not count(place):
             pass
         importing.kill()
-    assert 0 < entries(place) < 6000
+    assert 0 < count(place) < 6000
     capsys.readouterr()
     assert run("verify", "--cache", place) == 1
     output, errors = capsys.readouterr()
@@ -99,15 +95,6 @@ def test_an_interrupted_import_is_said_until_it_is_repeated(
     capsys.readouterr()
     assert run("verify", "--cache", place) == 0
     assert "6,000 entries, 1 APIs: sound" in capsys.readouterr().out
-
-
-def entries(place: str) -> int:
-    """Number of entries; 0 while there is no cache."""
-    try:
-        with ResponseCache(place, read_only=True, memory_entries=0) as cache:
-            return len(cache)
-    except CacheError:
-        return 0
 
 
 @pytest.mark.parametrize("command", [["stabletoolbench", "none"], ["stabletoolbench", "empty"], ["archive", "none"]])
@@ -167,7 +154,7 @@ def test_stats_as_a_table_and_as_json(cache: Path, capsys: pytest.CaptureFixture
     assert f"Next: `toolserver verify --cache {cache}`" in output
 
 
-def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_archive_copies_a_cache(cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "file.jsonl.zst"
     capsys.readouterr()
     assert run("export", "archive", file, "--cache", cache) == 0
@@ -178,7 +165,7 @@ def test_an_archive_carries_a_cache_elsewhere(cache: Path, tmp_path: Path, capsy
     assert counts(tmp_path / "copy", capsys) == counts(cache, capsys)
 
 
-def test_folders_carry_a_cache_back(cache: Path, tmp_path: Path) -> None:
+def test_folders_copy_a_cache(cache: Path, tmp_path: Path) -> None:
     assert run("export", "stabletoolbench", tmp_path / "out", "--cache", cache) == 0
     written = tmp_path / "out" / "tool_response_cache" / "Data" / "goal_line_for_Data" / "cards.json"
     assert json.loads(written.read_text()) == {"{'a': 1, 'b': 2}": OK, "{}": OK}

@@ -282,7 +282,7 @@ class TestLive:
             assert ask(LiveResolver(stub.url)).outcome is Outcome.OK
 
     @pytest.mark.parametrize("answer", [[], {"response": 1}, "text", 503])
-    def test_an_upstream_server_that_speaks_otherwise_is_unavailable(self, answer: Any) -> None:
+    def test_an_upstream_server_of_another_protocol_is_unavailable(self, answer: Any) -> None:
         with upstream_stub(lambda request: answer) as stub:
             assert ask(LiveResolver(stub.url, retries=1)).outcome is Outcome.UNAVAILABLE
             assert len(stub.requests) == 2
@@ -303,5 +303,5 @@ class TestLive:
         ("something new", Outcome.FAILED),
     ],
 )
-def test_error_texts_stand_for_outcomes(error: str, outcome: Outcome) -> None:
+def test_error_texts_have_outcomes(error: str, outcome: Outcome) -> None:
     assert outcome_of_error(error) is outcome

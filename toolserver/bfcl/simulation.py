@@ -1,6 +1,5 @@
 """BFCL's simulated APIs: one state per episode, changed by calls that are dispatched by name and JSON arguments."""
 
-import inspect
 import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ from types import FunctionType, MethodType
 from typing import Any, Self
 
 from toolserver.bfcl.data import BfclTask, api_class, bfcl_module, load_apis
-from toolserver.calls.simulations import Answer
+from toolserver.calls.simulations import Answer, takes
 from toolserver.catalog.api_schema import Outcome
 
 _NOW = datetime(2024, 9, 1, 10, 30)
@@ -78,7 +77,7 @@ class Simulation:
                 result = method(**deepcopy(dict(arguments)))  # the state holds lists of the arguments, and changes them
                 text, value = _as_text(result)
         except Exception as error:  # any error of these classes is an answer, as in BFCL
-            fits = _binds(method, arguments)
+            fits = takes(method, arguments)
             return _failed(str(error), Outcome.FAILED if fits else Outcome.INVALID_ARGUMENTS)
         if isinstance(result, dict) and result.get("error"):
             return Answer(text, value if len(result) > 1 else "", str(result["error"]), Outcome.CONFLICT)
@@ -105,14 +104,6 @@ def _as_text(result: Any) -> tuple[str, Any]:
 
 def _failed(error: str, outcome: Outcome) -> Answer:
     return Answer(f"Error during execution: {error}", "", error or "the call failed", outcome)
-
-
-def _binds(method: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
-    try:
-        inspect.signature(method).bind(**arguments)
-    except TypeError:
-        return False
-    return True
 
 
 def _costs_too_much(function: str, arguments: Mapping[str, Any]) -> str:

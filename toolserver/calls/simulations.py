@@ -1,5 +1,6 @@
 """Simulated APIs of a benchmark: a state per episode, which is a function of the calls so far."""
 
+import inspect
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -110,6 +111,15 @@ class Simulator:
             self._kept.move_to_end(key)
             if len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
+
+
+def takes(method: Callable[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Return True if a function can be called with these arguments by name."""
+    try:
+        inspect.signature(method).bind(**arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def call_text(function: str, arguments: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from toolserver.settings import MissPolicy, Settings
 
 WorldLevel = Literal["lite", "standard", "full"]
 
-_PAGES = "agents.view.server_pages:create_pages"
+_PAGES = "agents.view.pages.server:create_pages"
 """Pages of `--ui`: named and not imported, as `toolserver` does not depend on the packages above it."""
 _SHUTDOWN_SECONDS = 5  # for requests in progress when the server stops
 

@@ -81,14 +81,9 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
                 if place is None:
                     result.left_out += 1
                     continue
-                target = folder / place[0] / place[1]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("wb") as file:
-                    while block := source.read(_BLOCK):
-                        written += len(block)
-                        if written > limit:
-                            raise _too_large(archive, limit)
-                        file.write(block)
+                written += _write(source, folder / place[0] / place[1], limit - written)
+                if written > limit:
+                    raise _too_large(archive, limit)
                 result.files[place[0]] += 1
     except (*_DAMAGED, EOFError, OSError, RuntimeError) as error:  # RuntimeError: encrypted, or an unknown method
         raise DataError(f"{archive.name}: cannot be unpacked ({type(error).__name__}: {error})") from error
@@ -98,6 +93,19 @@ def unpack(archive: Path, folder: Path, *, max_bytes: int) -> Unpacked:
             f"({result.left_out} other files)"
         )
     return result
+
+
+def _write(source: IO[bytes], target: Path, limit: int) -> int:
+    """Write at most `limit` bytes of a member. Return the number that was read, above `limit` if it has more."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with target.open("wb") as file:
+        while block := source.read(_BLOCK):
+            size += len(block)
+            if size > limit:
+                break
+            file.write(block)
+    return size
 
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError)

@@ -1,6 +1,5 @@
 """tau2's simulated provider and phone: one state per episode, changed by calls of their documented functions."""
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from functools import cache
 from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any, Self
 
-from toolserver.calls.simulations import Answer
+from toolserver.calls.simulations import Answer, takes
 from toolserver.catalog.api_schema import Outcome
 from toolserver.tau2.data import Tau2Task, load_apis, load_tasks, tau2_module
 
@@ -56,7 +55,7 @@ class Simulation:
         if message.error:
             # pydantic's messages end in a link to the pages of its version.
             error = message.content.removeprefix(_ERROR).partition("\n    For further information")[0]
-            fits = _binds(getattr(self._kit(spec.tool), function), arguments)
+            fits = takes(getattr(self._kit(spec.tool), function), arguments)
             outcome = Outcome.FAILED if fits else Outcome.INVALID_ARGUMENTS
             return Answer(message.content, "", error or "the call failed", outcome)
         if _WORDED_FAILURE.match(message.content):
@@ -139,11 +138,3 @@ def _value(text: str) -> Any:
 
 def _is_large(value: Any) -> bool:
     return isinstance(value, int | float) and not abs(value) <= _LARGEST_NUMBER
-
-
-def _binds(method: Any, arguments: Mapping[str, Any]) -> bool:
-    try:
-        inspect.signature(method).bind(**arguments)
-    except TypeError:
-        return False
-    return True

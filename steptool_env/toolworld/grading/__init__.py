@@ -1,1 +1,1 @@
-"""Grading of ToolWorld episodes: answer verification, progress and contribution of calls."""
+"""Grading of ToolWorld episodes: success, progress and contribution of calls."""

@@ -3,7 +3,7 @@
 from copy import copy
 from typing import Any, NamedTuple, Self
 
-from steptool_env.toolworld.grading.answer_slots import slots_of
+from steptool_env.toolworld.answers.slots import slots_of
 from steptool_env.toolworld.grading.progress_tracker import milestones_of
 from steptool_env.toolworld.task import Obstacle, WorldTask
 from toolserver.catalog.api_schema import Provenance
@@ -47,9 +47,9 @@ class Oracle:
         self._avoided: set[VendorApi] = set()
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        twin = copy(self)  # of the same task: a search copies the state after every call
-        twin._todo, twin._tokens, twin._avoided = list(self._todo), dict(self._tokens), set(self._avoided)
-        return twin
+        copied = copy(self)  # of the same task: a search copies the state after every call
+        copied._todo, copied._tokens, copied._avoided = list(self._todo), dict(self._tokens), set(self._avoided)
+        return copied
 
     @property
     def gives_up(self) -> bool:

@@ -13,7 +13,7 @@ from toolserver.world.vendors import Health, VendorApi, VendorRegistry, VendorTo
 COUNTS = {"lite": (5, 5), "standard": (8, 12), "full": (20, 20)}
 """Level -> least and greatest number of offered APIs."""
 
-_TRAP = {"lite": 0.08, "standard": 0.15, "full": 0.2}
+_UNHEALTHY = {"lite": 0.08, "standard": 0.15, "full": 0.2}
 """Level -> probability that a stale or broken API for a needed operation is offered."""
 _LOOKS = 8  # vendors that are tried for one call
 _FEW_ROWS = 4  # rows that fit into an observation in every layout
@@ -129,7 +129,7 @@ class ToolsetSampler:
                 apis.setdefault(api.spec.function_name, api)
         return Toolset(tuple(rng.shuffled(list(apis.values()))), bound) if len(apis) == len(toolset.apis) else None
 
-    def twin(self, operation: str, health: Health, rng: SeededRandom) -> VendorApi | None:
+    def unhealthy(self, operation: str, health: Health, rng: SeededRandom) -> VendorApi | None:
         """Return a broken or stale API of `operation`; `None` if no tried vendor has one."""
         indexes = [index for index in self.vendors.offering(operation) if index in self._indexes]
         for index in rng.sample(indexes, 3 * _LOOKS):
@@ -157,11 +157,11 @@ class ToolsetSampler:
         """Yield other APIs: of the same vendors, of the same subject, or any; none is a healthy needed operation."""
         operations = {api.operation.name for api in needed}
         tools = [self.vendors.tool(index) for index in dict.fromkeys(api.vendor.index for api in needed)]
-        if rng.chance(_TRAP[self._level]):
+        if rng.chance(_UNHEALTHY[self._level]):
             health = Health.BROKEN if rng.chance(0.5) else Health.STALE
-            twin = self.twin(rng.pick(sorted(operations)), health, rng)
-            if twin is not None:
-                yield twin
+            api = self.unhealthy(rng.pick(sorted(operations)), health, rng)
+            if api is not None:
+                yield api
         subjects = {api.operation.subject for api in needed}
         unit, every = rng.unit, self.tools
         for _ in range(400):  # without calls of `pick` for speed: a toolset takes dozens of draws

@@ -71,10 +71,10 @@ def _without(
     hidden = _values_of(plan, blocked)
     bound = list(toolset.bound)
     if obstacle is Obstacle.BROKEN:
-        twin = toolsets.twin(operation.name, Health.BROKEN, rng)
-        if twin is None:
+        broken = toolsets.unhealthy(operation.name, Health.BROKEN, rng)
+        if broken is None:
             return None
-        bound = [twin if api.operation is operation else api for api in bound]
+        bound = [broken if api.operation is operation else api for api in bound]
     kept = tuple(api for api in bound if api.operation is not operation)
     if any(_reveals(api, hidden) for api in kept):
         return None

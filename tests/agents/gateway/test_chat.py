@@ -1,6 +1,5 @@
 """Chat completions of a served policy: what a client gets, and the tokens behind it."""
 
-import asyncio
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ import pytest
 import torch
 
 from agents.gateway.conversations import Conversations
-from agents.gateway.models import Models, ServedModel
+from agents.gateway.models import ServedModel
 from agents.gateway.protocol import Message
 from agents.models.bundle import PolicyBundle
 from agents.rollout.types import Sampled
@@ -20,6 +19,7 @@ from steptool_env.formats import make_format
 from tests.agents.gateway.serving import chat_bundle, served, serving
 
 FIND = {"type": "function", "function": {"name": "find_city", "parameters": {"type": "object", "properties": {}}}}
+FUNCTIONS = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
 HELLO = {"role": "user", "content": "You can call functions."}
 IMAGE = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}
 
@@ -86,12 +86,6 @@ def test_an_answer_is_the_models_tokens_with_their_log_probabilities(url: str) -
     assert usage["prompt_tokens"] == len(answer["prompt_token_ids"])
     assert usage["completion_tokens"] == len(choice["token_ids"]) == 12
     assert choice["finish_reason"] == "length"
-
-
-def test_a_seed_gives_the_same_answer_and_none_another(url: str) -> None:
-    texts = [ask(url, seed=seed)["choices"][0]["message"]["content"] for seed in (3, 3, 4, None, None)]
-    assert texts[0] == texts[1]
-    assert len(set(texts)) == 4
 
 
 def test_temperature_0_takes_the_most_probable_token(url: str) -> None:
@@ -211,8 +205,7 @@ def recorded(text: str, *, stopped: bool = True) -> tuple[Conversations, Any, li
     codec = chat_bundle().codec
     conversations = Conversations(codec, make_format("hermes"))
     chat = [Message.model_validate(HELLO)]
-    functions = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
-    prompt = conversations.prompt(chat, functions)
+    prompt = conversations.prompt(chat, FUNCTIONS)
     ids = codec.encode_action(text)
     turn = conversations.record(prompt, Sampled(ids if stopped else ids[:-1], [0.0] * len(ids), stopped), text)
     return conversations, turn, [*chat, turn.message]
@@ -234,8 +227,7 @@ def test_a_call_is_a_tool_call_and_its_result_extends_the_tokens() -> None:
         "tool_calls": [{"id": call.id, "type": "function", "function": function}],
     }
     result = {"role": "tool", "tool_call_id": call.id, "content": "Norway"}
-    functions = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
-    prompt = conversations.prompt([chat[0], Message.model_validate(echo), Message.model_validate(result)], functions)
+    prompt = conversations.prompt([chat[0], Message.model_validate(echo), Message.model_validate(result)], FUNCTIONS)
     assert prompt.parent is turn
     between = conversations.codec.encode_messages([{"role": "tool", "content": "Norway"}])
     assert prompt.ids == [*turn.prompt, *turn.sampled.ids, *between]
@@ -249,22 +241,20 @@ def test_what_is_no_single_call_is_text(wrong: str) -> None:
 
 def test_a_cut_answer_is_closed_by_a_stop_token_in_the_next_prompt() -> None:
     conversations, turn, chat = recorded("no call", stopped=False)
-    functions = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
-    prompt = conversations.prompt([*chat, Message.model_validate(HELLO)], functions)
+    prompt = conversations.prompt([*chat, Message.model_validate(HELLO)], FUNCTIONS)
     assert prompt.ids[len(turn.prompt) + len(turn.sampled.ids)] == conversations.codec.stop_id
 
 
 def test_changed_calls_or_tools_are_a_rewritten_history() -> None:
     conversations, turn, chat = recorded(CALL)
-    functions = [{**FIND["function"], "description": ""}]  # type: ignore[dict-item]
     (call,) = turn.message.tool_calls
     result = Message(role="tool", tool_call_id=call.id, content="Norway")
-    assert conversations.prompt([*chat, result], functions).parent is turn
-    assert conversations.prompt([*chat, result], [*functions, {"name": "other"}]).parent is None
+    assert conversations.prompt([*chat, result], FUNCTIONS).parent is turn
+    assert conversations.prompt([*chat, result], [*FUNCTIONS, {"name": "other"}]).parent is None
     other = call.model_copy(update={"function": call.function.model_copy(update={"arguments": "{}"})})
     for changed in ({"tool_calls": [other]}, {"content": "You look."}):
         assert (
-            conversations.prompt([chat[0], turn.message.model_copy(update=changed), result], functions).parent is None
+            conversations.prompt([chat[0], turn.message.model_copy(update=changed), result], FUNCTIONS).parent is None
         )
 
 
@@ -288,26 +278,6 @@ def test_a_name_inside_a_word_of_the_system_is_no_description() -> None:
     described = {"role": "system", "content": "Tools: search(): Search pages."}
     messages[0] = Message.model_validate(described)
     assert made.tokenizer.decode(conversations.prompt(messages, functions).ids).count("Search pages.") == 1
-
-
-def test_a_model_with_reloaded_weights_stays_in_memory() -> None:
-    from tests.agents.bandit import bundle
-
-    def load(name: str) -> ServedModel:
-        loaded.append(name)
-        return served(bundle("none"), name, "react")
-
-    async def ask_for_all() -> None:
-        for name in ("a", "b", "c", "a"):
-            await models.get(name)
-
-    loaded: list[str] = []
-    models = Models({name: lambda name=name: load(name) for name in "abc"}, most=2)  # type: ignore[misc]
-    try:
-        asyncio.run(ask_for_all())
-    finally:
-        models.close()
-    assert loaded == ["a", "b", "c"]  # b gave way to c
 
 
 def test_requests_at_once_are_those_one_by_one(url: str) -> None:

@@ -177,7 +177,7 @@ class _Catalog:
         return {name for name, each in self.served.items() if each.decoder._thread.is_alive()}
 
 
-def test_the_model_that_was_not_used_for_longest_gives_way() -> None:
+def test_the_least_recently_used_model_is_unloaded() -> None:
     async def use(names: str) -> set[str]:
         for name in names:
             assert (await catalog.models.get(name)).name == name

@@ -189,10 +189,10 @@ def test_adapters_belong_to_their_base_model(folder: Path, tmp_path: Path) -> No
     load_policy(tmp_path / "c")
     next(other.policy.parameters()).data += 1
     checkpoint.save(tmp_path / "base", other.policy, other.tokenizer)
-    with pytest.raises(CheckpointError, match=r"base, the base model of its adapters, is gone or has other weights"):
+    with pytest.raises(CheckpointError, match=r"base, the base model of its adapters, is missing or has other weights"):
         load_policy(tmp_path / "c")
     (tmp_path / "base").rename(tmp_path / "elsewhere")
-    with pytest.raises(CheckpointError, match=r"is gone or has other weights"):
+    with pytest.raises(CheckpointError, match=r"is missing or has other weights"):
         load_policy(tmp_path / "c")
 
 

@@ -159,7 +159,7 @@ def test_a_recorded_episode_is_encoded_without_a_thinking_that_nobody_sampled(
 def test_the_template_forgets_thinking_when_the_user_writes_and_an_episode_does_not(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
-    """The trap: a conversation that is rendered again is not a continuation of the tokens that were sampled."""
+    """A conversation that is rendered again is not a continuation of the tokens that were sampled."""
     codec = ChatCodec(tokenizer)
     call = make_format("react").render("find_city", {"name": "Lorvale"})
     question = {"role": "user", "content": "Where is Lorvale?"}

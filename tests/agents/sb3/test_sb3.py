@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on the numeric twin: it learns, it is saved and loaded, and it plays in text."""
+"""Stable-Baselines3 on the numeric form: it learns, it is saved and loaded, and it plays in text."""
 
 import json
 import warnings

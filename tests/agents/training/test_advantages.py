@@ -190,7 +190,7 @@ def test_grpo_has_mean_zero_and_deviation_one_in_each_group() -> None:
     torch.testing.assert_close(got.std(1, correction=0), torch.ones(2, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
-def test_a_group_without_variance_teaches_nothing() -> None:
+def test_a_group_without_variance_has_no_advantage() -> None:
     reward = torch.full((3, 2), 0.1, dtype=torch.float64)
     steps, group = torch.tensor([2, 2, 2]), torch.zeros(3, dtype=torch.long)
     for got in (

@@ -68,7 +68,7 @@ def test_the_critic_converges_to_dynamic_programming() -> None:
         torch.testing.assert_close(played, want_q - want_v, atol=0.04, rtol=0)
 
 
-def test_v_is_of_what_the_policy_does_now_and_not_of_what_was_replayed() -> None:
+def test_targets_of_v_are_of_the_current_policy() -> None:
     steps = [ReplayStep((X, action), 1, 2, float(action == A), 0) for action in (A, B)]
     bundle = step_critic(tau=1.0, lr=1e-2)
     for _ in range(120):
@@ -145,7 +145,7 @@ def test_a_buffer_is_stored_whole_with_each_episode_once() -> None:
     assert len(other) == 0
 
 
-def test_the_policy_acts_anew_where_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_actions_are_resampled_where_steps_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the state's own context: each fresh action is as likely as the sampler of the rollout would make it."""
     monkeypatch.setattr(archer, "UPDATES", 2)
     run = trainer(bandit_config(algo="archer", iterations=1, episodes=16))

@@ -37,7 +37,7 @@ def test_a_reward_at_the_end_is_credited_to_the_first_call(algo: str, learning_s
 
 @pytest.mark.parametrize("algo", ["steptool", "reinforce", "step_grpo"])
 @pytest.mark.parametrize(("reward", "learns"), [("final", False), ("step", True)])
-def test_immediate_rewards_alone_teach_only_what_pays_at_once(
+def test_immediate_rewards_alone_are_learnt_without_the_delayed_one(
     algo: str, reward: str, learns: bool, learning_seed: int
 ) -> None:
     got = final_return(learning_seed, algo, reward, gamma=0.0)
@@ -59,5 +59,5 @@ def shuffled(config: AlgorithmConfig) -> Estimator:
     return estimate
 
 
-def test_the_rewards_of_other_episodes_teach_nothing(learning_seed: int) -> None:
+def test_rewards_of_other_episodes_are_not_learnt(learning_seed: int) -> None:
     assert final_return(learning_seed, "steptool", advantage=f"{__name__}:shuffled") < NOT_LEARNT

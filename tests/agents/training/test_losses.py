@@ -208,14 +208,18 @@ def rewards_of(actions: tuple[int, ...]) -> list[float]:
     return [float(REWARD[t, a]) * (1 if t < 2 else actions[0]) for t, a in enumerate(actions)]
 
 
+def enumerated(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log-probabilities of the actions, probability and rewards of all 8 trajectories."""
+    every = list(itertools.product((0, 1), repeat=3))
+    log_prob = torch.stack([logits[histories(a)].log_softmax(-1)[range(3), list(a)] for a in every])
+    return log_prob, log_prob.sum(1).exp(), torch.tensor([rewards_of(a) for a in every], dtype=torch.float64)
+
+
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 def test_the_policy_gradient_equals_that_of_the_enumerated_objective(gamma: float) -> None:
     """E[sum_k log p * G_k gamma^k] over all 8 trajectories has exactly the gradient of J = E[sum gamma^k r_k]."""
     logits = table()
-    every = list(itertools.product((0, 1), repeat=3))
-    log_prob = torch.stack([logits[histories(a)].log_softmax(-1)[range(3), list(a)] for a in every])
-    probability = log_prob.sum(1).exp()
-    reward = torch.tensor([rewards_of(a) for a in every], dtype=torch.float64)
+    log_prob, probability, reward = enumerated(logits)
     weight = gamma ** torch.arange(3, dtype=torch.float64)
     exact = torch.autograd.grad((probability * (reward * weight).sum(1)).sum(), logits, retain_graph=True)[0]
 
@@ -233,10 +237,7 @@ def test_the_policy_gradient_equals_that_of_the_enumerated_objective(gamma: floa
 def test_released_weighting_has_another_gradient_than_the_objective() -> None:
     """The negative control of the test above: the last reward is lost, so the gradient is wrong."""
     logits = table()
-    every = list(itertools.product((0, 1), repeat=3))
-    log_prob = torch.stack([logits[histories(a)].log_softmax(-1)[range(3), list(a)] for a in every])
-    probability = log_prob.sum(1).exp()
-    reward = torch.tensor([rewards_of(a) for a in every], dtype=torch.float64)
+    log_prob, probability, reward = enumerated(logits)
     exact = torch.autograd.grad((probability * reward.sum(1)).sum(), logits, retain_graph=True)[0]
     step = torch.arange(3).expand(8, 3)
     zeros = torch.zeros(8, 3, dtype=torch.float64)

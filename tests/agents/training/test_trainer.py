@@ -73,7 +73,7 @@ def test_an_estimator_can_be_given_as_module_and_factory() -> None:
         trainer(bandit_config(algo="reinforce", algorithm={"advantage": "nowhere:half"}))
 
 
-def test_a_strong_pull_to_the_reference_keeps_the_policy_there(learning_seed: int) -> None:
+def test_a_large_kl_coefficient_keeps_the_policy_at_the_reference(learning_seed: int) -> None:
     free, held = (
         final_return(learning_seed, {"iterations": 15, "algorithm": EXPLORE | {"kl_coef": coefficient}})
         for coefficient in (0.0, 10.0)
@@ -139,7 +139,7 @@ def test_a_loss_that_is_not_finite_stops_training_with_the_weights_intact() -> N
     assert all(torch.equal(a, b) for a, b in zip(before, run.bundle.policy.parameters(), strict=True))
 
 
-def test_a_group_without_variance_costs_no_training() -> None:
+def test_a_group_without_variance_is_not_trained_on() -> None:
     run = trainer(bandit_config(algo="grpo", episodes=16))
     episodes = play(run)
     for episode in episodes:
@@ -148,7 +148,7 @@ def test_a_group_without_variance_costs_no_training() -> None:
     assert metrics == {"train/idle_episodes": 1.0}
 
 
-def test_a_group_without_variance_still_feels_the_divergence_from_the_reference() -> None:
+def test_a_group_without_variance_has_a_gradient_of_the_divergence() -> None:
     run = trainer(bandit_config(algo="grpo", episodes=16, algorithm={"kl_coef": 0.1}))
     with torch.no_grad():
         for parameter in run.bundle.policy.parameters():

@@ -48,33 +48,22 @@ def test_a_replay_of_recorded_tools_is_exact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
-@pytest.mark.usefixtures("complexfuncbench_data")
-def test_an_episode_of_complexfuncbench_is_replayed_drawn_and_forked(tmp_path: Path, reward: str) -> None:
-    arguments = {"split": "test", "reward": reward}
-    words = [f"{name}={value}" for name, value in arguments.items()]
-    for episode in episodes(tmp_path, *words, env=COMPLEXFUNCBENCH):
-        setting = setting_of(COMPLEXFUNCBENCH, arguments, episode)
-        fork = fork_episode(setting, episode, 1, [GIVE_UP])
-        assert fork.differences == ()
-        assert fork.recorded.trajectory == episode
-        assert fork.fork.total < fork.recorded.total
-        task = task_of(setting, episode)
-        assert task is not None
-        assert all(call.step for call in plan_picture(task, episode).calls)
-    assert setting_of("", {}, episode).env_id == COMPLEXFUNCBENCH  # a file without its run's settings
-
-
-@pytest.mark.parametrize("reward", ["progress", "potential", "steptool", "final"])
-@pytest.mark.parametrize("category", ["miss_func", "base"])
-@pytest.mark.usefixtures("bfcl")
-def test_an_episode_of_bfcl_is_replayed_drawn_and_forked(tmp_path: Path, reward: str, category: str) -> None:
-    """Over several turns of the user: the replay goes on after the end of a turn, with the functions that are new."""
-    arguments = {"split": "test", "category": category, "reward": reward}
-    words = [f"{name}={value}" for name, value in arguments.items()]
-    for episode in read_trajectories(
-        evaluate(tmp_path / "run", *words, agent="oracle", env=BFCL, episodes=3) / "trajectories.jsonl"
-    ).trajectories:
-        setting = setting_of(BFCL, arguments, episode)
+@pytest.mark.parametrize(
+    ("env", "fixture", "arguments"),
+    [
+        (COMPLEXFUNCBENCH, "complexfuncbench_data", {"split": "test"}),
+        (BFCL, "bfcl", {"split": "test", "category": "miss_func"}),
+        (BFCL, "bfcl", {"split": "test", "category": "base"}),
+    ],
+)
+def test_an_episode_is_replayed_drawn_and_forked(
+    tmp_path: Path, reward: str, env: str, fixture: str, arguments: dict[str, str], request: pytest.FixtureRequest
+) -> None:
+    """Over several turns of BFCL's user: after the end of a turn come the functions that are new."""
+    request.getfixturevalue(fixture)
+    arguments = {**arguments, "reward": reward}
+    for episode in episodes(tmp_path, *(f"{name}={value}" for name, value in arguments.items()), env=env)[:3]:
+        setting = setting_of(env, arguments, episode)
         assert not setting.notes
         fork = fork_episode(setting, episode, 1, [GIVE_UP])
         assert fork.differences == ()
@@ -88,7 +77,7 @@ def test_an_episode_of_bfcl_is_replayed_drawn_and_forked(tmp_path: Path, reward:
         ]
         assert picture.svg.count("✓") == len(picture.calls)
         assert not any(call.step for call in plan_picture(task, fork.fork.trajectory).calls[1:])
-    assert setting_of("", {}, episode).env_id == BFCL  # a file without its run's settings
+    assert setting_of("", {}, episode).env_id == env  # a file without its run's settings
 
 
 @pytest.mark.usefixtures("bfcl")

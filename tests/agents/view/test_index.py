@@ -182,8 +182,8 @@ def test_a_file_of_another_program_is_left_alone(tmp_path: Path) -> None:
 def test_a_line_that_would_fill_the_memory_is_broken(
     index: EpisodeIndex, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agents.view.episode_index._LONGEST", 100_000)
-    monkeypatch.setattr("agents.view.episode_index._BATCH", 300_000)
+    monkeypatch.setattr("agents.view.index_tables._LONGEST", 100_000)
+    monkeypatch.setattr("agents.view.index_tables._BATCH", 300_000)
     last = file.read_bytes().splitlines()[-1]
     with file.open("ab") as out:
         out.write(b'{"task": "' + 250_000 * b"x" + b'"}\n' + last + b"\n" + 200_000 * b"y")

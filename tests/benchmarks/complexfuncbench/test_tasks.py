@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from agents.evaluation.evaluate import Evaluation, evaluate
-from benchmarks.complexfuncbench.tasks import RepeatAgent, answer_lengths, depths, groups, recordings, visible
+from benchmarks.complexfuncbench.tasks import RepeatAgent, answer_lengths, depths, groups, recordings, splits, visible
 from benchmarks.harness.report import RESULTS
 from steptool_env.complexfuncbench.benchmark import load_benchmark
 from toolserver.complexfuncbench import read_apis, read_tasks
@@ -22,6 +22,8 @@ def test_the_published_tables_can_be_made_again(complexfuncbench_data: Path) -> 
         "Values in the first characters of an answer": visible(tasks, apis),
     }
     assert made == {heading: published[heading] for heading in made}
+    for row, shown in zip(splits(gold), published["Splits, tasks solved"], strict=True):
+        assert row.items() <= shown.items()
 
 
 def test_the_agent_that_repeats_makes_one_call_until_the_budget_ends(complexfuncbench_data: Path) -> None:

@@ -23,11 +23,11 @@ from openenv.core.generic_client import GenericEnvClient
 from openenv.core.mcp_client import MCPToolClient
 
 import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.oracle import OracleAgent
 from steptool_env.env import ToolEnv
 from steptool_env.formats import make_format
 from steptool_env.integrations.openenv import EpisodeState, TextAction, TextObservation
 from tests.integrations.openenv.report import IMAGE, PACKAGE, REPORT, make_report, validate
+from tests.integrations.oracle import play
 from toolserver.testing import end
 
 ROOT = Path(__file__).parents[3]
@@ -80,15 +80,9 @@ def local(call_format: str = "react") -> ToolEnv:
     return env
 
 
-def oracle_texts(env: ToolEnv, index: int) -> list[str]:
+def oracle_texts(index: int, call_format: str = "react") -> list[str]:
     """The oracle's actions of a task."""
-    observation, info = env.reset(seed=0, options={"task": index, "episode_seed": 5})
-    agent, texts = OracleAgent(), []
-    agent.reset([0], [observation], [info])
-    while not env.episode.over:
-        texts += agent.act([0], [observation], [info])
-        observation, *_, info = env.step(texts[-1])
-    return texts
+    return [text for text, _ in play(index, episode_seed=5, format=call_format)[1]]
 
 
 def as_json(value: Any) -> Any:
@@ -108,7 +102,7 @@ def test_episodes_equal_those_of_gymnasium_byte_for_byte(client: Any, text_url: 
     env = local()
     with client(base_url=text_url).sync() as remote:
         for index in (0, 3):
-            texts = ["no call", *oracle_texts(env, index)]
+            texts = ["no call", *oracle_texts(index)]
             prompt, info = env.reset(seed=0, options={"task": index, "episode_seed": 5})
             first = remote.reset(seed=0, index=index, episode_seed=5, episode_id=f"e{index}")
             seen = first.observation if isinstance(first.observation, dict) else first.observation.model_dump()
@@ -130,8 +124,7 @@ def test_the_seed_draws_the_task_as_in_gymnasium(text_url: str) -> None:
 
 
 def test_sessions_side_by_side_never_mix(text_url: str) -> None:
-    env = local()
-    scripts = {index: oracle_texts(env, index) for index in range(4)}
+    scripts = {index: oracle_texts(index) for index in range(4)}
     clients = {index: GenericEnvClient(base_url=text_url).sync() for index in scripts}
     twins = {index: local() for index in scripts}
     for index, client in clients.items():
@@ -149,13 +142,12 @@ def test_sessions_side_by_side_never_mix(text_url: str) -> None:
 
 
 def test_a_snapshot_goes_on_in_another_session(text_url: str) -> None:
-    env = local()
-    first, *rest = oracle_texts(env, 1)
+    first, *rest = oracle_texts(1)
     with GenericEnvClient(base_url=text_url).sync() as one, GenericEnvClient(base_url=text_url).sync() as two:
         one.reset(seed=0, index=1, episode_seed=5)
         answer = one.step({"text": first})
         state = one.state()
-        assert (state["step_count"], state["task_id"]) == (1, env.episode.task.id)
+        assert (state["step_count"], state["task_id"]) == (1, local().suite.task(1).id)
         assert "solution" not in state["snapshot"]
         resumed = two.reset(injected_state=state["snapshot"])
         assert resumed.observation["text"] == answer.observation["text"]
@@ -200,7 +192,7 @@ def test_the_tools_of_each_task_are_listed_called_and_scored(tools_url: str) -> 
         async with MCPToolClient(base_url=tools_url) as remote:
             listed = []
             for index in (0, 3):
-                texts = oracle_texts(env, index)
+                texts = oracle_texts(index, "openai")
                 _, info = env.reset(seed=0, options={"task": index, "episode_seed": 5})
                 first = await remote.reset(seed=0, index=index, episode_seed=5)
                 assert first.observation.text == info["messages"][-1]["content"].strip()

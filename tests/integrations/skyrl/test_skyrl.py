@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import gymnasium as gym
 import pytest
 
 pytest.importorskip("skyrl_gym", reason="needs skyrl-gym: pip install 'steptool-env[skyrl]'")
@@ -11,30 +10,12 @@ pytest.importorskip("skyrl_gym", reason="needs skyrl-gym: pip install 'steptool-
 import skyrl_gym
 from skyrl_gym.metrics import aggregate_for_environment
 
-import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.oracle import OracleAgent
-from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
 from steptool_env.integrations.skyrl import NAME, dataset_rows
+from tests.integrations.oracle import play
 from tests.server_stub import QuietHandler, running
 
 SPLIT = "depth-2"
-
-
-def played_by_oracle(task: str) -> list[tuple[str, tuple[Any, ...]]]:
-    """Actions of the oracle, after a text without a call, and what Gymnasium answers."""
-    env = gym.make("StepTool/ToolWorld-v0", split=SPLIT).unwrapped
-    assert isinstance(env, ToolEnv)
-    observation, info = env.reset(seed=0, options={"task": task, "episode_seed": 0})
-    agent, played = OracleAgent(), []
-    agent.reset([0], [observation], [info])
-    text = "no call"
-    while True:
-        step = env.step(text)
-        played.append((text, step))
-        if env.episode.over:
-            return played
-        (text,) = agent.act([0], [step[0]], [step[4]])
 
 
 def make(row: dict[str, Any], **more: Any) -> Any:
@@ -50,7 +31,7 @@ def test_episodes_equal_those_of_gymnasium() -> None:
         prompt, _ = env.init(row["prompt"])
         assert prompt == row["prompt"]
         assert [message["role"] for message in prompt] == ["system", "user"]
-        played = played_by_oracle(row["task"])
+        played = play(row["task"], first=["no call"])[1]
         for text, (observation, reward, terminated, _, info) in played:
             output = env.step(text)
             assert (output["reward"], output["done"]) == (reward, terminated)
@@ -69,7 +50,7 @@ def test_episodes_equal_those_of_gymnasium() -> None:
 
 def test_a_limit_of_turns_ends_the_episode_with_a_judgement() -> None:
     (row,) = dataset_rows([0], split=SPLIT)
-    (_, (_, first, *_)), (text, _) = played_by_oracle(row["task"])[:2]
+    (_, (_, first, *_)), (text, _) = play(row["task"], first=["no call"])[1][:2]
     env = make(row, max_turns=2)
     env.init(row["prompt"])
     assert not env.step("no call")["done"]
@@ -85,7 +66,7 @@ def test_unreachable_tools_are_no_reward() -> None:
         env = make(row)
         env.init(row["prompt"])
         with pytest.raises(ToolTransportError):
-            env.step(played_by_oracle(row["task"])[1][0])
+            env.step(play(row["task"], first=["no call"])[1][1][0])
         env.close()
 
 

@@ -15,7 +15,6 @@ pytest.importorskip("trl", reason="needs TRL: pip install 'steptool-env[trl]'")
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-import gymnasium as gym
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -23,8 +22,6 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import get_json_schema
 from trl import GRPOConfig, GRPOTrainer
 
-import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.oracle import OracleAgent
 from agents.integrations.trl import StepGRPOTrainer
 from agents.integrations.turns import rewards_of_turns, turns
 from agents.models.policy import Policy
@@ -34,11 +31,11 @@ from agents.training.batch import collate, pad_rows
 from agents.training.config import make_config
 from agents.training.forward import forward
 from agents.training.losses import ppo_loss
-from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError
 from steptool_env.formats import make_format
 from steptool_env.integrations.attempts import Attempt
 from steptool_env.integrations.trl import OVER, Environments, episode_reward, final_rewards, toolworld_environment
+from tests.integrations.oracle import play
 from tests.server_stub import QuietHandler, running
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -48,17 +45,9 @@ SPLIT, TASKS, COPIES, STEPS = "depth-2", 2, 4, 65
 
 def oracle_calls(index: int) -> list[tuple[str, dict[str, Any], str]]:
     """Name, arguments and observation of the oracle's calls of a task."""
-    env = gym.make("StepTool/ToolWorld-v0", split=SPLIT, format="openai").unwrapped
-    assert isinstance(env, ToolEnv)
-    observation, info = env.reset(seed=0, options={"task": index, "episode_seed": 0})
-    agent, calls = OracleAgent(), []
-    agent.reset([0], [observation], [info])
-    while not env.episode.over:
-        (text,) = agent.act([0], [observation], [info])
-        observation, *_, info = env.step(text)
-        action = make_format("openai").parse(text)
-        calls.append((action.name, json.loads(action.arguments), observation))
-    return calls
+    parse = make_format("openai").parse
+    calls = ((parse(text), step.observation) for text, step in play(index, format="openai")[1])
+    return [(action.name, json.loads(action.arguments), observation) for action, observation in calls]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import pytest
 
 pytest.importorskip("verifiers.v1", reason="needs verifiers: pip install 'steptool-env[verifiers]'")
@@ -17,32 +16,20 @@ pytest.importorskip("verifiers.v1", reason="needs verifiers: pip install 'stepto
 import verifiers.v1 as vf
 from verifiers.v1.utils.loaders import environment_class, taskset_class
 
-import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.oracle import OracleAgent
-from steptool_env.env import ToolEnv
+from steptool_env.episodes.episode import Transition
 from steptool_env.errors import ConfigurationError
 from steptool_env.integrations.verifiers import INFO, ToolTaskEnv, ToolTaskset, ToolTasksetConfig
+from tests.integrations.oracle import play
 from tests.server_stub import QuietHandler, running
 
 ROOT = Path(__file__).parents[3]
 SPLIT, TASKS = "depth-2", 2
-Transitions = list[tuple[str, tuple[str, float, bool, bool, dict[str, Any]]]]
 
 
-def played(index: int, *, first: tuple[str, ...] = ()) -> tuple[str, Transitions]:
+def played(index: int, *first: str) -> tuple[str, list[tuple[str, Transition]]]:
     """The query of a task, the texts `first` and then the oracle's, and what Gymnasium answers to each."""
-    env = gym.make("StepTool/ToolWorld-v0", split=SPLIT).unwrapped
-    assert isinstance(env, ToolEnv)
-    observation, info = env.reset(seed=0, options={"task": index, "episode_seed": 0})
-    query = info["messages"][-1]["content"].strip()
-    agent, transitions = OracleAgent(), []
-    agent.reset([0], [observation], [info])
-    while not env.episode.over:
-        texts = first[len(transitions) : len(transitions) + 1] or agent.act([0], [observation], [info])
-        step = env.step(texts[0])
-        observation, info = step.observation, step.info
-        transitions.append((texts[0], tuple(step)))
-    return query, transitions
+    info, transitions = play(index, first=first)
+    return info["messages"][-1]["content"].strip(), transitions
 
 
 @contextmanager
@@ -99,7 +86,7 @@ def test_tasks_have_stable_keys_and_no_solution() -> None:
 
 def test_vf_eval_plays_as_gymnasium_does(tmp_path: Path) -> None:
     """The same answers and rewards, step by step; a message without a call is a step, too."""
-    scripts = dict(played(index, first=("no call",)) for index in range(TASKS))
+    scripts = dict(played(index, "no call") for index in range(TASKS))
 
     def reply(messages: list[dict[str, Any]]) -> str:
         user = [message["content"] for message in messages if message["role"] == "user"]

@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip("verl", reason="needs verl: pip install 'steptool-env[verl]'")
 
 import datasets
-import gymnasium as gym
 import numpy as np
 import pandas as pd
 import torch
@@ -32,13 +31,11 @@ with warnings.catch_warnings():
     from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
     from verl.workers.rollout.replica import TokenOutput
 
-import steptool_env  # noqa: F401 - registers the environments
-from agents.baselines.oracle import OracleAgent
 from agents.integrations.verl import ESTIMATOR, NAME, StepToolAgentLoop, StepToolRewardManager, dataset_rows
 from agents.training.advantages import step_grpo
 from agents.training.batch import pad_rows
-from steptool_env.env import ToolEnv
 from steptool_env.errors import ConfigurationError, ToolTransportError
+from tests.integrations.oracle import play as play_in_gymnasium
 from tests.server_stub import QuietHandler, running
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -55,19 +52,9 @@ TEMPLATE = (
 )
 
 
-def played(index: int, first: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
+def played(index: int, *first: str) -> list[tuple[str, Any]]:
     """The texts `first` and then the oracle's for a task, and what Gymnasium answers to each."""
-    env = gym.make("StepTool/ToolWorld-v0", split=SPLIT, format="hermes").unwrapped
-    assert isinstance(env, ToolEnv)
-    observation, info = env.reset(seed=0, options={"task": index, "episode_seed": 0})
-    agent, transitions = OracleAgent(), []
-    agent.reset([0], [observation], [info])
-    while not env.episode.over:
-        (text,) = first[len(transitions) : len(transitions) + 1] or agent.act([0], [observation], [info])
-        step = env.step(text)
-        observation, info = step.observation, step.info
-        transitions.append((text, step))
-    return transitions
+    return play_in_gymnasium(index, first=first, format="hermes")[1]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +136,7 @@ def play(config: Any, rows: list[dict[str, Any]], script: Script) -> DataProto:
 
 @pytest.fixture(scope="module")
 def episodes() -> list[list[tuple[str, Any]]]:
-    return [played(0, ("no call",)), played(1)]
+    return [played(0, "no call"), played(1)]
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +215,7 @@ def output_of(
 
 def test_the_output_has_the_reward_of_each_step_at_its_turn(config: Any, rows: list[dict[str, Any]]) -> None:
     """verl's trainer reads `rm_scores` of `as_dict`, once the reward manager has scored the rollout."""
-    transitions = played(0, ("no call",))
+    transitions = played(0, "no call")
     output = output_of(config, rows[0], [text for text, _ in transitions])
     assert "rm_scores" not in output.as_dict()
     rewards = list(transitions[-1][1].info["step_rewards"])

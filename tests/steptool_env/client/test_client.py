@@ -108,7 +108,7 @@ def test_a_server_without_room_is_waited_for_as_it_asks() -> None:
     assert waits == [4.0] * 5
 
 
-def test_overload_is_waited_out_as_the_server_asks() -> None:
+def test_retries_of_an_overloaded_server_wait_as_it_asks() -> None:
     slow, slower = ((429, {"retry-after": seconds}, b"") for seconds in ("2", "999"))
     with scripted((503, {}, b""), slow, slower, good(1)) as server, client_for(server) as (client, waits):
         assert len(client.call_many([CALL])) == 1
@@ -121,8 +121,6 @@ def test_overload_is_waited_out_as_the_server_asks() -> None:
         ((500, {}, b"broken"), "HTTP 500: broken", 3),
         ((401, {}, b"no key"), f"set {API_KEY_VARIABLE}", 1),
         ((404, {}, b"not here"), "HTTP 404", 1),
-        ((200, {}, b"<html>"), "did not answer as a tool server", 3),
-        ((200, {}, json.dumps([{**ANSWER, "outcome": "fine"}]).encode()), "did not answer as a tool server", 3),
         ((200, {}, json.dumps([ANSWER, ANSWER]).encode()), "2 answers to 1 calls", 3),
     ],
 )
@@ -304,7 +302,7 @@ def test_a_key_that_no_header_may_hold_is_refused_and_not_shown(key: str, monkey
 
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://host", "http://", "http://host:port", None])
-def test_an_address_that_is_none_is_named(url: Any) -> None:
+def test_an_invalid_address_is_named(url: Any) -> None:
     with pytest.raises(ConfigurationError, match="server_url="):
         HttpToolClient(url)
 

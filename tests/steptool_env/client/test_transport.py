@@ -149,7 +149,7 @@ def test_a_connection_is_kept_and_replaced_once_the_server_has_closed_it(server:
 
 
 @pytest.mark.parametrize("part", [b"", WHOLE[:-1], b"SMTP ready\r\n\r\n", ANSWERS["chunked"][:-8]])
-def test_an_answer_that_is_none_is_an_error_and_the_next_exchange_is_sound(part: bytes, server: Server) -> None:
+def test_an_invalid_answer_is_an_error_and_the_next_exchange_is_sound(part: bytes, server: Server) -> None:
     with closing(make_transport(server.url, {}, 5.0)) as transport:
         with pytest.raises(TransportError, match=r"^\w+: "):
             ask(transport, server, part, b"")
@@ -190,7 +190,7 @@ def test_a_forked_process_makes_connections_of_its_own(server: Server, monkeypat
     assert server.connections == before + 2
 
 
-def test_a_server_that_is_silent_is_waited_for_a_bounded_time() -> None:
+def test_a_silent_server_is_waited_for_a_bounded_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with closing(make_transport(url, {}, 0.05)) as transport, pytest.raises(TransportError, match="Timeout"):

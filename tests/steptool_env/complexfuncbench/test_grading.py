@@ -7,7 +7,8 @@ import pytest
 
 from steptool_env.complexfuncbench.benchmark import call_key, digest_of
 from steptool_env.complexfuncbench.grading import CallGrading
-from steptool_env.complexfuncbench.task import GoldCall, GoldTask, task_from_json, task_to_json
+from steptool_env.complexfuncbench.solutions import RecordedSolutions
+from steptool_env.complexfuncbench.task import GoldTask, NeededCall, task_from_json, task_to_json
 from steptool_env.errors import ConfigurationError
 from steptool_env.judges import make_judge
 from steptool_env.rewards import make_reward
@@ -22,10 +23,10 @@ SPECS = {spec.function_name: spec for spec in (PLACE, TAXI, DETAILS)}
 
 def gold(
     spec: ApiSpec, arguments: dict[str, Any], inputs: tuple[tuple[int, ...], ...] = (), answer: Any = None
-) -> GoldCall:
+) -> NeededCall:
     lookup = spec is PLACE
     digest = digest_of(answer) if lookup else ""
-    return GoldCall(spec.function_name, arguments, call_key(spec, arguments), lookup, digest, inputs)
+    return NeededCall(spec.function_name, arguments, call_key(spec, arguments), lookup, digest, inputs)
 
 
 SOLUTION = GoldTask(
@@ -63,7 +64,7 @@ def finish(status: StatusCode = StatusCode.FINAL_ANSWER) -> Step:
 
 
 def graded(*calls: Any, end: Step | None = None) -> CallGrading:
-    grading = CallGrading(TASK)
+    grading = CallGrading(SOLUTION, TASK.tools)
     for call in calls:
         grading.observe(step(*call))
     grading.observe(end or finish())
@@ -116,7 +117,7 @@ def test_a_look_up_with_the_same_recorded_answer_is_the_needed_one() -> None:
 
 
 def test_a_failed_or_injected_answer_makes_no_needed_call() -> None:
-    grading = CallGrading(TASK)
+    grading = CallGrading(SOLUTION, TASK.tools)
     failed = step(*CAR, status=StatusCode.TIMEOUT)
     injected = step(*CAR)
     injected.provenance = Provenance.INJECTED
@@ -127,7 +128,7 @@ def test_a_failed_or_injected_answer_makes_no_needed_call() -> None:
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", '"text"', "null", "{", '{"id": NaN}'])
 def test_arguments_of_any_text_are_graded(text: str) -> None:
-    grading = CallGrading(TASK)
+    grading = CallGrading(SOLUTION, TASK.tools)
     broken = step(*CAR)
     broken.action.arguments = text
     assert grading.observe(broken).done == ()
@@ -165,4 +166,4 @@ def test_a_task_is_the_same_after_a_file() -> None:
 def test_a_task_of_another_benchmark_is_refused() -> None:
     other = Task("w0-lite-train-0", "train", "", ())
     with pytest.raises(ConfigurationError, match="not a task of ComplexFuncBench"):
-        CallGrading(other)
+        RecordedSolutions().grading(other)

@@ -31,7 +31,7 @@ def test_a_response_that_nobody_uses_earns_nothing() -> None:
     assert contributions(QUERY, [SEARCH, WEATHER, DETAILS], ANSWER)[1] == 0.0
 
 
-def test_saying_it_again_earns_nothing() -> None:
+def test_a_repeated_value_earns_nothing() -> None:
     first, again = contributions(QUERY, [DETAILS, DETAILS], ANSWER)
     assert first > 0
     assert again == 0.0
@@ -42,7 +42,7 @@ def test_what_the_query_or_the_call_itself_said_is_not_new() -> None:
     assert contributions(QUERY, [echo], "Aurora released Glasshouse in 1987.") == (0.0,)
 
 
-def test_small_talk_in_common_is_no_use() -> None:
+def test_common_words_are_no_contribution() -> None:
     polite = Use("{}", "Here is a list of the information that you requested about this item.")
     assert contributions(QUERY, [polite], "Here is the information about the item you requested.") == (0.0,)
 

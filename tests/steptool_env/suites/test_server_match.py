@@ -148,7 +148,7 @@ def test_a_server_that_came_back_with_another_world_is_refused_before_its_answer
             env.step(action)
             os.kill(first.pid, signal.SIGKILL)
             first.close()
-            env.client._sleep = lambda _: other.__enter__()  # type: ignore[attr-defined]
+            env.client._retries._sleep = lambda _: other.__enter__()  # type: ignore[attr-defined]
             try:
                 with pytest.raises(ConfigurationError, match="seed is 1, this environment's is 0"):
                     env.step(action)

@@ -51,7 +51,7 @@ def test_a_folder_gives_tasks_and_recorded_answers(data: Path) -> None:
     assert ask(suite, "Pele")[0] is Outcome.NOT_RECORDED
 
 
-def test_a_miss_may_be_made_up_but_says_so(data: Path) -> None:
+def test_a_synthetic_answer_has_its_provenance(data: Path) -> None:
     suite = StableToolBenchSuite("G1_instruction", data, miss="synthetic")
     assert ask(suite, "Messi")[1] is Provenance.RECORDED
     assert ask(suite, "Pele")[:2] == (Outcome.OK, Provenance.SYNTHETIC)
@@ -107,7 +107,7 @@ def test_wrong_arguments_are_named(data: Path, name: str, arguments: dict[str, s
         StableToolBenchSuite(name, **{"data": data, **arguments})  # type: ignore[arg-type]
 
 
-def test_a_query_file_that_is_none_is_named(data: Path) -> None:
+def test_an_invalid_query_file_is_named(data: Path) -> None:
     file = data / "solvable_queries/test_instruction/G1_instruction.json"
     for content, says in (([], "no queries"), ({"a": 1}, "list of queries"), ([{"query_id": 1}], "query must be text")):
         write_json(file, content)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from steptool_env.toolworld import SPLITS, TaskSampler, gold_answer, read_task_id
-from steptool_env.toolworld.grading.answer_parsing import fold
+from steptool_env.toolworld.answers.parsing import fold
 from steptool_env.toolworld.planning.plan import From, Given
 from steptool_env.toolworld.planning.toolset import COUNTS
 from steptool_env.toolworld.suite import ToolWorldSuite

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from steptool_env.toolworld import Obstacle, WorldTask, gold_answer
-from steptool_env.toolworld.grading.answer_parsing import fold
+from steptool_env.toolworld.answers.parsing import fold
 from steptool_env.toolworld.planning.plan import Given
 from steptool_env.toolworld.task_page import page
 from steptool_env.toolworld.wording import frames, query_of

@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from toolserver.bfcl import APIS, CATEGORIES, BfclTask, Simulation, load_apis, load_tasks
-from toolserver.bfcl.data import _gold_call
+from toolserver.bfcl.data import _gold_call, bfcl_module
 from toolserver.calls.episode_state import EpisodeState
 from toolserver.calls.simulations import Simulator, call_text
 from toolserver.catalog.api_schema import Outcome, ToolCall, ToolResponse
 from toolserver.catalog.catalog import Catalog
 from toolserver.catalog.views import openai_function
 from toolserver.episodes.state_token import MAX_TOKEN_LENGTH, opening_token
-from toolserver.errors import StateTokenError
+from toolserver.errors import ConfigurationError, StateTokenError
 from toolserver.resolvers.simulated import SimulatedResolver, simulated_codec
 from toolserver.service.service import ToolService
 
@@ -209,6 +209,13 @@ def test_two_processes_in_two_time_zones_give_the_same_answers() -> None:
         )
         digests.add(run.stdout)
     assert len(digests) == 1
+
+
+def test_a_missing_package_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bfcl_eval", None)
+    monkeypatch.delitem(sys.modules, "bfcl_eval.constants", raising=False)
+    with pytest.raises(ConfigurationError, match=r"pip install --no-deps bfcl-eval==2026\.3\.23 mpmath"):
+        bfcl_module("constants")
 
 
 def service() -> ToolService:

@@ -15,6 +15,7 @@ import pytest
 from tests.toolserver.apis import APIS
 from tests.toolserver.numbered_calls import (
     answer,
+    count,
     key_of,
     numbered_call,
     put_numbers,
@@ -26,7 +27,6 @@ from toolserver.cache.catalog_store import load_catalog, save_catalog, unfinishe
 from toolserver.catalog.api_schema import ToolResponse
 from toolserver.catalog.catalog import Catalog
 from toolserver.cli import main
-from toolserver.errors import CacheError
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -130,15 +130,6 @@ def test_an_import_that_was_killed_while_it_made_the_catalog_can_be_repeated(tmp
     assert unfinished_imports(tmp_path) == []
     save_catalog(Catalog(APIS), tmp_path)
     assert list(load_catalog(tmp_path)) == list(Catalog(APIS))
-
-
-def count(path: Path) -> int:
-    """Entries now; 0 while there is no cache yet."""
-    try:
-        with ResponseCache(path, read_only=True, memory_entries=0) as cache:
-            return len(cache)
-    except CacheError:
-        return 0
 
 
 def in_threads(threads: int, task: Callable[[], ToolResponse]) -> list[ToolResponse | RuntimeError]:

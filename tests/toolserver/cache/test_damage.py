@@ -75,11 +75,17 @@ def test_a_flipped_bit_in_the_file_never_changes_an_answer(tmp_path: Path) -> No
     assert refused > 100
 
 
-def test_a_damaged_entry_is_refused_and_counted_and_the_others_are_served(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"miss": "synthetic"}, {"miss": "llm", "llm_url": "http://127.0.0.1:9", "llm_model": "m", "read_only": False}],
+)
+def test_a_damaged_entry_is_refused_and_counted_and_the_others_are_served(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
     make_cache(tmp_path)
     damage(tmp_path, OSLO)
     other = RECORDED[1][0]
-    with serving(tmp_path) as client:
+    with serving(tmp_path, **settings) as client:
         for number in range(1, 4):
             refused = client.post("/v1/call", json=as_request(OSLO))
             assert refused.status_code == 503
@@ -121,13 +127,6 @@ def test_a_batch_in_process_is_answered_but_for_a_damaged_entry(tmp_path: Path) 
     service.close()
 
 
-def test_no_policy_for_missed_calls_answers_in_place_of_a_damaged_entry(tmp_path: Path) -> None:
-    make_cache(tmp_path)
-    damage(tmp_path, OSLO)
-    with serving(tmp_path, miss="synthetic") as client:
-        assert client.post("/v1/call", json=as_request(OSLO)).status_code == 503
-
-
 def test_a_damaged_entry_is_neither_kept_nor_replaced_in_silence(tmp_path: Path) -> None:
     make_cache(tmp_path)
     damage(tmp_path, OSLO)
@@ -145,14 +144,6 @@ def test_a_forged_entry_with_the_right_hash_is_an_error(tmp_path: Path, capsys: 
     for command, status in ((["verify"], 1), (["stats"], 2), (["export", "archive", tmp_path / "file"], 1)):
         assert run(*command, "--cache", tmp_path) == status, command
         assert "no readable description" in capsys.readouterr().err
-
-
-def test_a_server_with_a_model_starts_with_a_damaged_entry(tmp_path: Path) -> None:
-    make_cache(tmp_path)
-    damage(tmp_path, OSLO)
-    with serving(tmp_path, miss="llm", llm_url="http://127.0.0.1:9", llm_model="none", read_only=False) as client:
-        assert client.post("/v1/call", json=as_request(OSLO)).status_code == 503
-        assert "toolserver_cache_damaged_total" in client.get("/metrics").text
 
 
 RECORD = """

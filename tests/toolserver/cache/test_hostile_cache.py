@@ -197,13 +197,3 @@ def test_a_catalog_with_a_row_of_another_form_is_refused(ours: Path, row: object
     for use in (lambda: load_catalog(ours), lambda: save_catalog(Catalog(APIS), ours)):
         with pytest.raises(CacheError, match="an API that cannot be read"):
             use()
-
-
-def test_a_cache_of_an_earlier_version_opens(ours: Path) -> None:
-    with sqlite3.connect(ours / "cache.db") as connection:
-        connection.execute("DROP INDEX IF EXISTS Cache_filename")
-    connection.close()
-    for read_only in (True, False, True):
-        with ResponseCache(ours, read_only=read_only) as cache:
-            assert cache.get(key_of(OURS)) is not None
-            assert list(cache.verify()) == []

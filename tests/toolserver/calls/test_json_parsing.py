@@ -58,8 +58,17 @@ def test_text_of_any_depth_is_refused_and_never_crashes(opening: str) -> None:
 
 
 def test_large_floats_are_found_at_any_depth() -> None:
-    for number, found in ((2.0**63, True), (1.5, False)):
+    for number, found in ((2.0**63, True), (-1e19, True), (1e18, False), ("1e300", False)):
         value: Any = {"a": number}
         for _ in range(5000):
             value = [value, "text"]
         assert holds_large_float(value) is found
+
+
+def test_parsing_agrees_with_python_on_what_only_python_takes() -> None:
+    assert parse("[NaN]")[0] != parse("[NaN]")[0]
+    assert parse("9223372036854775808") == 2**63
+    assert parse('"\\udc00"') == "\udc00"
+    for text in ("", "{'a': 1}", "[1,]", "\ufeff{}", "[" * 10_000):
+        with pytest.raises(ValueError):
+            parse(text)

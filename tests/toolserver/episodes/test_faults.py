@@ -27,9 +27,7 @@ def play(state: EpisodeState, sequence: list[tuple[str, str]]) -> list[FaultDraw
 
 
 @given(seeds, levels, calls)
-def test_the_same_episode_meets_the_same_faults_on_any_replica(
-    seed: int, faults: str, sequence: list[tuple[str, str]]
-) -> None:
+def test_an_episode_has_the_same_faults_on_any_replica(seed: int, faults: str, sequence: list[tuple[str, str]]) -> None:
     straight = play(EpisodeState(seed, faults, "t"), sequence)
     state, codec = EpisodeState(seed, faults, "t"), StateCodec()
     for (tool, api), expected in zip(sequence, straight, strict=True):
@@ -84,7 +82,7 @@ def test_levels_differ_in_roughness() -> None:
     assert 1200 * 0.15 < hits["harsh"] < 1200 * 0.35
 
 
-def test_an_api_that_is_down_stays_down_and_is_worth_no_retry() -> None:
+def test_an_unavailable_api_stays_unavailable_and_no_retry_helps() -> None:
     seed = next(seed for seed in range(1000) if is_down(seed, "", "harsh", "stays", "find"))
     outcomes = [each.failure for each in play(EpisodeState(seed, "harsh"), [("stays", "find")] * 4)]
     assert all(failure is not None and "discontinued" in failure.error for failure in outcomes)
@@ -100,7 +98,7 @@ def test_after_a_rate_limit_the_next_call_gets_through() -> None:
     )
 
 
-def test_a_quota_ends_one_tool_and_spares_the_others() -> None:
+def test_a_quota_affects_one_tool_only() -> None:
     quota = FAULT_PROFILES["harsh"].quota
     state = replace(EpisodeState(3, "harsh"), usage={"stays": [quota, 0, 0]})
     ended = draw_fault(state, "stays", "find").failure

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,18 +13,12 @@ from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
 from tests.toolserver.apis import APIS, WEATHER
-from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, make_cache, serving
+from tests.toolserver.serving import OSLO, OSLO_BODY, RATED_BODY, RECORDED, as_request, as_virtual, make_cache, serving
 from toolserver.cache.database import DATABASE
 from toolserver.errors import CacheError, ConfigurationError
 from toolserver.http.app import create_app
 from toolserver.http.metrics import Metrics
 from toolserver.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with serving(make_cache(tmp_path_factory.mktemp("cache"))) as client:
-        yield client
 
 
 def test_one_call(client: TestClient) -> None:
@@ -171,7 +164,7 @@ def test_mcp_without_its_package_is_refused_with_the_extra(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("path", ["/virtual", "/rapidapi", "/v1/call", "/v1/calls", "/v1/apis", "/healthz", "/docs"])
 def test_another_method_answers_405(client: TestClient, path: str) -> None:
-    for method in ("TRACE", "PUT", "DELETE"):
+    for method in ("TRACE", "PUT", "DELETE", "OPTIONS"):
         assert client.request(method, path).status_code == 405
 
 
@@ -223,12 +216,14 @@ def test_the_metrics_of_several_workers_are_one_sum(tmp_path: Path) -> None:
         assert 'toolserver_request_seconds_count{route="/virtual"} 1.0' in lines
 
 
-def test_a_store_that_breaks_is_not_ready(tmp_path: Path) -> None:
+def test_a_broken_store_is_not_ready_and_answers_503(tmp_path: Path) -> None:
     with serving(make_cache(tmp_path)) as client:
         assert client.get("/readyz").status_code == 200
         client.app.state.assembly.cache.close()  # type: ignore[attr-defined]
         (tmp_path / DATABASE).unlink()
         assert client.get("/readyz").status_code == 503
+        assert client.post("/virtual", json=as_virtual(OSLO)).status_code == 503
+        assert client.post("/v1/calls", json=[as_request(OSLO)]).status_code == 503
 
 
 def test_settings_that_serve_nothing_are_refused(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_any_path(client: TestClient, category: str, tool: str) -> None:
     assert client.get(f"/v1/apis/{quote(category)}/{quote(tool)}/x").status_code in (307, 404)
 
 
-NESTED = (100, *range(960, 1030, 3), 3000, 100_000)
+NESTED = (33, 100, *range(960, 1030, 3), 3000, 100_000)
 
 
 def nested(depth: int, form: str) -> str:

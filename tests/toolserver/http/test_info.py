@@ -68,7 +68,7 @@ def test_recordings_have_the_digest_of_their_catalog(tmp_path: Path) -> None:
     assert (both["kind"], both["digest"]) == ("both", info(world=0, world_tools=20)["digest"])
 
 
-def test_it_wants_a_key_where_there_are_keys(tmp_path: Path) -> None:
+def test_it_needs_a_key_where_there_are_keys(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("a-key-of-the-key-file\n")
     with serving(make_cache(tmp_path / "cache"), api_key_file=tmp_path / "keys") as client:
         assert client.get("/v1/info").status_code == 401

@@ -65,7 +65,7 @@ def test_a_resolver_sees_standardised_names_and_parsed_arguments() -> None:
     assert resolver.calls[0].spec is WEATHER
 
 
-def test_silence_means_not_recorded_for_known_and_unknown_for_other_apis() -> None:
+def test_no_answer_is_not_recorded_for_known_and_unknown_for_other_apis() -> None:
     tools = service(silent())
     assert tools.call(CALL)[1:3] == (Outcome.NOT_RECORDED, Provenance.SERVICE)
     unknown = tools.call(CALL._replace(api="getWeather"))

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from toolserver.calls.json_parsing import holds_large_float, is_deeper, parse
 from toolserver.catalog.api_schema import ApiSpec, Parameter
 from toolserver.service.validation import argument_problem
 
@@ -62,24 +61,3 @@ def test_published_and_offered_spellings_are_the_same_name() -> None:
 def test_what_does_not_fit_is_named(arguments: dict[str, Any], words: list[str]) -> None:
     problem = argument_problem(SPEC, arguments)
     assert all(word in problem for word in words), problem
-
-
-def test_depth_counts_levels_of_containers() -> None:
-    value = {"a": [{"b": 1}], "c": "text"}
-    assert is_deeper(value, 2)
-    assert not is_deeper(value, 3)
-    assert not is_deeper({}, 1)
-
-
-def test_large_numbers_are_found_wherever_they_are() -> None:
-    assert holds_large_float({"a": [1, {"b": -1e19}]})
-    assert not holds_large_float({"a": [1, {"b": 1e18}], "c": "1e300"})
-
-
-def test_parsing_agrees_with_python_on_what_only_python_takes() -> None:
-    assert parse("[NaN]")[0] != parse("[NaN]")[0]
-    assert parse("9223372036854775808") == 2**63
-    assert parse('"\\udc00"') == "\udc00"
-    for text in ("", "{'a': 1}", "[1,]", "\ufeff{}", "[" * 10_000):
-        with pytest.raises(ValueError):
-            parse(text)

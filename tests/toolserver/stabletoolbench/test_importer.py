@@ -284,7 +284,7 @@ def imported(cache: ResponseCache, name: str, content: Any, *more: tuple[str, An
 
 
 @given(st.dictionaries(literal_keys | st.text(max_size=12), answers | json_values, max_size=5))
-def test_no_recorded_call_is_lost_silently(cache: ResponseCache, content: dict[str, Any]) -> None:
+def test_every_recorded_call_is_kept_or_reported(cache: ResponseCache, content: dict[str, Any]) -> None:
     report = imported(cache, "tool_response_cache/Data/tool_for_Data/api.json", content)
     assert sum(report.calls.values()) + len(report.problems) == len(content)
 
@@ -295,7 +295,7 @@ apis = st.fixed_dictionaries(
 
 
 @given(st.lists(apis | json_values, max_size=4))
-def test_no_documented_api_is_lost_silently(cache: ResponseCache, content: list[Any]) -> None:
+def test_every_documented_api_is_kept_or_reported(cache: ResponseCache, content: list[Any]) -> None:
     report = imported(cache, "tools/Data/tool.json", {"tool_name": "Tool", "api_list": content})
     assert sum(report.apis.values()) + len(report.problems) == len(content)
 
@@ -306,7 +306,7 @@ queries = st.fixed_dictionaries(
 
 
 @given(st.lists(queries | json_values, max_size=4))
-def test_no_query_is_lost_silently(cache: ResponseCache, content: list[Any]) -> None:
+def test_every_query_is_kept_or_reported(cache: ResponseCache, content: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write_json(Path(folder) / "queries.json", content)
         report = import_folder(folder, cache, Catalog())
@@ -327,7 +327,7 @@ steps = st.lists(st.tuples(texts, texts, texts), min_size=1, max_size=4)
 
 
 @given(steps, st.none() | st.tuples(st.sampled_from(["answer_steps", "final_step", "is_solved"]), json_values))
-def test_no_step_of_a_run_is_lost_silently(
+def test_every_step_of_a_run_is_kept_or_reported(
     cache: ResponseCache, recorded: list[tuple[str, str, str]], damage: tuple[str, Any] | None
 ) -> None:
     damaged = episode("?", *recorded) | (dict([damage]) if damage else {})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from steptool_env.rewards.graded import grade_episode
 from steptool_env.toolworld import Oracle, gold_answer
-from steptool_env.toolworld.episode_grading import ToolWorldGrading
+from steptool_env.toolworld.grading.episode_grading import ToolWorldGrading
 from steptool_env.types import Task
 from tests.toolserver.world.worlds import Play, of_depth, solve, suite
 from toolserver.world.schema import OperationKind

@@ -6,9 +6,9 @@ from functools import cache
 import pytest
 
 from steptool_env.toolworld import Tracker, WorldTask, gold_answer
-from steptool_env.toolworld.grading.answer_slots import Verdict
+from steptool_env.toolworld.answers.slots import Verdict
 from steptool_env.toolworld.grading.grader import grader_of
-from tests.steptool_env.toolworld.grading.answer_writer import spoiled, written
+from tests.steptool_env.toolworld.answers.answer_writer import spoiled, written
 from tests.steptool_env.toolworld.grading.independent_oracle import FORMULAS, SALES, Effect, IndependentOracle, Values
 from tests.steptool_env.toolworld.shown import Shown
 from tests.toolserver.world.worlds import LEVELS, tasks, vendors

@@ -1,0 +1,1 @@
+"""Pages of the browser interface, one module per kind of page."""
