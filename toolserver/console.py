@@ -21,6 +21,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 import tyro
 from tyro.conf import FlagCreatePairsOff
 
+from toolserver.children import ended_by_signals
 from toolserver.errors import StepToolError
 
 FAILED = 2
@@ -94,14 +95,15 @@ def printed(command: Callable[..., Result]) -> Callable[..., int]:
 
 @contextmanager
 def errors_in_one_line(command: str, hint: Callable[[str], str]) -> Iterator[None]:
-    """End the process after an error with one line and status 2; 130 after an interrupt.
+    """End the process after an error with one line and status 2; 130 after an interrupt, 143 and 129 after signals.
 
     Args:
         command: Name of the command, for a message about a missing package.
         hint: Returns the command that installs a missing package.
     """
     try:
-        yield
+        with ended_by_signals():
+            yield
     except StepToolError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:

@@ -2,19 +2,15 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import closing
 from copy import deepcopy
 from functools import partial
-from multiprocessing import parent_process
 from pathlib import Path
 from secrets import token_urlsafe
-from threading import Thread
 from typing import Annotated, Any, Literal, cast
 
 import tyro
@@ -23,6 +19,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 from uvicorn.supervisors import Multiprocess
 
+from toolserver.children import end_with_parent
 from toolserver.commands.output import say
 from toolserver.errors import ConfigurationError
 from toolserver.http.protocol import BoundedProtocol, ConnectionLimits
@@ -203,17 +200,8 @@ def server_app() -> ASGIApp:
 
 def worker_app() -> ASGIApp:
     """Application of one of several workers. Its process ends with its parent, even if that one is killed."""
-    Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     return server_app()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None, "a worker is a child process"
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(2 * _SHUTDOWN_SECONDS)
-    os._exit(1)  # requests in progress did not end in time
 
 
 class PathOnly(logging.Filter):
