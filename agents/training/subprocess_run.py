@@ -83,5 +83,5 @@ class TrainingProcess(ModuleProcess):
         """The newest checkpoint. Raises `TrainingError` if there is no checkpoint."""
         found = checkpoint.newest(self.folder)
         if found is None:
-            raise TrainingError(f"{self.folder} holds no checkpoint; set checkpoint_every above 0")
+            raise TrainingError(f"{self.folder} holds no checkpoint: the run has not written its first one")
         return found
