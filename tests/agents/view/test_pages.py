@@ -320,6 +320,30 @@ def test_recorded_calls_are_shown_with_their_provenance(client: TestClient) -> N
     assert '"text":' in text_of(client.get(unescape(again)).text).partition("Only recorded")[0]
 
 
+def test_what_is_recorded_meanwhile_is_shown(root: Path, tmp_path: Path) -> None:
+    """Calls that another process records, and APIs that it imports, while the pages are open."""
+    cache = make_cache(tmp_path / "recorded")
+    workspace = open_workspace(root, tmp_path / "cache")
+    with TestClient(create_app(workspace, cache=cache), base_url="http://127.0.0.1") as client:
+
+        def shown(spec: ApiSpec) -> str:
+            query = {"source": "cache", "category": spec.category, "tool": spec.tool, "api": spec.name}
+            return text_of(client.get("/tool", params=query).text)
+
+        added = ApiSpec("Late", "late", "added", "")
+        assert "2 recorded calls" in shown(WEATHER)
+        assert "is not in this catalog" in shown(added)
+        with ResponseCache(cache) as other:
+            other.put(ToolCall(*WEATHER.key, {"city": "Turku"}), encode_body("", "slush"))
+            assert "3 recorded calls" in shown(WEATHER)
+            assert "slush" in shown(WEATHER)
+            save_catalog(Catalog([added]), cache)
+            other.put(ToolCall("Late", "late", "added", {}), encode_body("", "at last"))
+            other.put(ToolCall(*WEATHER.key, {"city": "Vaasa"}), encode_body("", "ice"))
+        assert "at last" in shown(added)
+        assert "4 recorded calls" in shown(WEATHER)
+
+
 def test_a_cache_is_opened_and_its_index_made_once(tmp_path: Path) -> None:
     """Whatever other catalogues are looked at in between: an index of a million recordings takes a minute."""
     catalogues = Catalogues(make_cache(tmp_path / "cache"))

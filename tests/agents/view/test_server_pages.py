@@ -102,6 +102,7 @@ def test_a_call_on_a_page_asks_no_other_server_and_records_nothing(tmp_path: Pat
         answer = httpx.post(f"{server.url}/v1/call", json={**place, "arguments": arguments}, timeout=60).json()
         assert answer["provenance"] == "live"
         assert len(stub.requests) == 1
+        assert "from upstream" in get(server.url, "/ui/tool", source="server", **place)  # recorded since the first look
 
 
 def test_calls_on_pages_are_counted_and_pages_of_other_sites_may_not_make_any(tmp_path: Path) -> None:
