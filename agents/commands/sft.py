@@ -70,7 +70,8 @@ class Command:
                 counts = {"data/demonstrations": lengths.episodes, "data/beyond_context": lengths.beyond}
                 loggers.log(0, {**counts, "data/longest_tokens": lengths.longest})
 
-            loss = run_sft(self.settings, trajectories, self.out, on_step, stop, on_lengths)
+            made = self.demonstrations is None
+            loss = run_sft(self.settings, trajectories, self.out, on_step, stop, on_lengths, made=made)
         if stop():
             sys.stderr.write(
                 f"stopped before the end; wrote {self.out}; go on from there with --policy.checkpoint {self.out} and "
