@@ -143,6 +143,31 @@ def test_another_site_cannot_read_the_page_through_its_own_name(client: TestClie
     assert client.get("/", headers={"host": "localhost"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("site", "kind", "status"),
+    [
+        ("cross-site", "image", 403),
+        ("cross-site", "iframe", 403),
+        ("cross-site", "empty", 403),
+        ("cross-site", None, 403),
+        ("cross-site", "document", 200),  # a link
+        ("same-site", "empty", 200),
+        ("same-origin", "style", 200),
+        ("none", "document", 200),
+        (None, None, 200),
+    ],
+)
+def test_another_site_cannot_make_the_page_work(
+    client: TestClient, site: str | None, kind: str | None, status: int
+) -> None:
+    """As by an image whose address is that of a world of its own choice."""
+    given = {"sec-fetch-site": site, "sec-fetch-dest": kind}
+    headers = {name: value for name, value in given.items() if value is not None}
+    answer = client.get("/tools?source=lite&world_seed=0", headers=headers)
+    assert answer.status_code == status
+    assert "content-security-policy" in answer.headers
+
+
 @pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
 @pytest.mark.parametrize("address", ["/", "/episodes", "/episode", "/fork", "/events"])
 def test_nothing_can_be_written(client: TestClient, method: str, address: str) -> None:

@@ -186,6 +186,8 @@ def test_keys_and_rates_hold_for_pages(tmp_path: Path) -> None:
             assert ask(server.url, "/ui/tools", wrong).status_code == 401
         assert "APIs" in get(server.url, "/ui/tools", login(KEY))
         assert "APIs" in get(server.url, "/ui/tools", {"x-api-key": KEY})
+        embedded = {**login(KEY), "sec-fetch-site": "cross-site", "sec-fetch-dest": "image"}
+        assert ask(server.url, "/ui/tools", embedded).status_code == 403
         assert "font" in get(server.url, "/ui/static/view.css")
         assert ask(server.url, "/ui/static/%2e%2e/tools").status_code in (401, 404)
         assert httpx.post(f"{server.url}/v1/call", json={}, headers=login(KEY)).status_code == 401
