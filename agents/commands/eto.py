@@ -45,6 +45,7 @@ class Command:
 
         if not self.policy.checkpoint:
             raise ConfigurationError("--policy.checkpoint: give the policy that made the trajectories")
+        checkpoint.check_place(self.out)
         last: dict[str, float] = {}
         with TrainingProgressBar("eto") as bar:
             bundle = build_policy(self.policy)

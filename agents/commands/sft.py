@@ -48,9 +48,11 @@ class Command:
 
     def run(self) -> dict[str, Any]:
         """Train, showing the loss."""
+        from agents.models.checkpoint import check_place
         from agents.training.resumption import stop_on_interrupt
         from agents.training.sft import run_sft
 
+        check_place(self.out)
         console, steps, found = Console(), count(1), list["Lengths"]()
         trajectories = self._demonstrations(console)
         logs = Path(f"{self.out}-logs")
